@@ -1,0 +1,476 @@
+//! Certificates, chains and requests, parsed and checked once.
+//!
+//! Answers: what does this certificate say, does this chain end at that root, what does this request ask for?
+//! Invariant: a [`Leaf`], [`Chain`], [`RootCertificate`] or [`CertificateRequest`] is well-formed DER without
+//! trailing bytes; a request's signature by its own key has been checked.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+use x509_parser::{
+    certification_request::X509CertificationRequest,
+    oid_registry::{
+        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+    },
+    prelude::{FromDer, ParsedExtension, X509Certificate},
+    public_key::PublicKey,
+    x509::SubjectPublicKeyInfo,
+};
+
+use crate::{clock::Timestamp, key::KeyAlgorithm, names::SubjectNames};
+
+/// No certificate or request that Pinion handles is larger, 500 names included (bytes of DER).
+pub const MOST_DER: usize = 64 * 1024;
+
+/// Nor is a chain longer: leaf, a few intermediates, and cross-signed ones.
+pub const MOST_CHAIN: usize = 8;
+
+/// An end-entity certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Leaf {
+    der: Box<[u8]>,
+    serial: Box<str>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    names: SubjectNames,
+    key: Fingerprint,
+    key_algorithm: Option<KeyAlgorithm>,
+}
+
+impl Leaf {
+    /// Parses DER.
+    ///
+    /// # Errors
+    /// Not one well-formed X.509 version 3 certificate with a subjectAltName.
+    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = parse_certificate(der)?;
+        let san = certificate.subject_alternative_name().map_err(malformed("certificate"))?;
+        let san = san.ok_or(CertificateError::NoNames)?;
+        Ok(Self {
+            der: der.into(),
+            serial: hex(certificate.raw_serial()).into(),
+            not_before: certificate.validity().not_before.to_datetime().into(),
+            not_after: certificate.validity().not_after.to_datetime().into(),
+            names: SubjectNames::from_general_names(&san.value.general_names)?,
+            key: Fingerprint::of(certificate.public_key().raw),
+            key_algorithm: key_algorithm(certificate.public_key()),
+        })
+    }
+
+    /// The certificate itself.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The serial number as `openssl x509 -serial` prints it: upper-case hexadecimal, whole octets.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// The first second of its validity.
+    #[must_use]
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// The last second of its validity.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Every name in its subjectAltName.
+    #[must_use]
+    pub fn names(&self) -> &SubjectNames {
+        &self.names
+    }
+
+    /// The SHA-256 of its subjectPublicKeyInfo: which key it is for.
+    #[must_use]
+    pub fn key(&self) -> Fingerprint {
+        self.key
+    }
+
+    /// What kind of key it is for; none for a kind that the manifest has no word for.
+    #[must_use]
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        self.key_algorithm
+    }
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leaf").field("serial", &self.serial).field("not_after", &self.not_after).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Leaf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.der))
+    }
+}
+
+impl<'de> Deserialize<'de> for Leaf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let der = STANDARD.decode(text).map_err(de::Error::custom)?;
+        Self::parse(&der).map_err(de::Error::custom)
+    }
+}
+
+/// A leaf and its intermediates, leaf first, without the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    leaf: Leaf,
+    intermediates: Vec<Box<[u8]>>,
+}
+
+impl Chain {
+    /// Parses DER certificates, leaf first; a self-signed one at the end is left out.
+    ///
+    /// # Errors
+    /// None, too many, or one that is malformed.
+    pub fn from_der(certificates: &[Vec<u8>]) -> Result<Self, CertificateError> {
+        let (leaf, rest) = certificates.split_first().ok_or(CertificateError::EmptyChain)?;
+        if certificates.len() > MOST_CHAIN {
+            return Err(CertificateError::LongChain(certificates.len()));
+        }
+        let leaf = Leaf::parse(leaf)?;
+        let mut intermediates = Vec::with_capacity(rest.len());
+        for der in rest {
+            let certificate = parse_certificate(der)?;
+            if certificate.subject().as_raw() != certificate.issuer().as_raw() {
+                intermediates.push(der.as_slice().into());
+            }
+        }
+        Ok(Self { leaf, intermediates })
+    }
+
+    /// Parses PEM, leaf first; text between the blocks is ignored.
+    ///
+    /// # Errors
+    /// As [`Self::from_der`], or a block that is not a certificate.
+    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
+        Self::from_der(&certificates_from_pem(text)?)
+    }
+
+    /// The end-entity certificate.
+    #[must_use]
+    pub fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
+    /// The certificates between leaf and root, as DER.
+    pub fn intermediates(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.intermediates.iter().map(AsRef::as_ref)
+    }
+
+    /// Leaf and intermediates, as DER.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.leaf.der()).chain(self.intermediates())
+    }
+
+    /// Checks that every certificate is signed by the next, the last by `root`, that all are valid at `now`,
+    /// and that those after the leaf may sign (RFC 5280 section 6.1, without name constraints and policies,
+    /// which are the verifying clients' to apply).
+    ///
+    /// # Errors
+    /// The first link that does not hold.
+    pub fn verify(&self, root: &RootCertificate, now: Timestamp) -> Result<(), CertificateError> {
+        let chain: Vec<&[u8]> = self.certificates().chain([root.der()]).collect();
+        for (depth, pair) in chain.windows(2).enumerate() {
+            let (Some(subject), Some(signer)) = (pair.first(), pair.get(1)) else { continue };
+            let (subject, signer) = (parse_certificate(subject)?, parse_certificate(signer)?);
+            let label = || subject.subject().to_string();
+            if subject.issuer().as_raw() != signer.subject().as_raw() {
+                return Err(CertificateError::Unlinked { subject: label(), issuer: subject.issuer().to_string() });
+            }
+            if !signer.is_ca() {
+                return Err(CertificateError::NotAnAuthority(signer.subject().to_string()));
+            }
+            subject
+                .verify_signature(Some(signer.public_key()))
+                .map_err(|_| CertificateError::Signature { subject: label() })?;
+            for (certificate, depth) in [(&subject, depth), (&signer, depth + 1)] {
+                let from: Timestamp = certificate.validity().not_before.to_datetime().into();
+                let until: Timestamp = certificate.validity().not_after.to_datetime().into();
+                if now < from || until < now {
+                    return Err(CertificateError::OutsideValidity { depth, from, until, now });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The root that a chain ends at.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RootCertificate {
+    der: Box<[u8]>,
+}
+
+impl RootCertificate {
+    /// Parses DER.
+    ///
+    /// # Errors
+    /// Not a well-formed certificate of a certificate authority.
+    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        let certificate = parse_certificate(der)?;
+        if !certificate.is_ca() {
+            return Err(CertificateError::NotAnAuthority(certificate.subject().to_string()));
+        }
+        Ok(Self { der: der.into() })
+    }
+
+    /// Parses one PEM block.
+    ///
+    /// # Errors
+    /// Not exactly one certificate, or as [`Self::parse`].
+    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
+        match certificates_from_pem(text)?.as_slice() {
+            [one] => Self::parse(one),
+            several => Err(CertificateError::LongChain(several.len())),
+        }
+    }
+
+    /// The certificate itself.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The SHA-256 of its DER: what `step certificate fingerprint` prints.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.der)
+    }
+}
+
+impl fmt::Debug for RootCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RootCertificate({})", self.fingerprint())
+    }
+}
+
+/// A PKCS #10 request (RFC 2986) whose signature by its own key has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateRequest {
+    /// The names of its extensionRequest; none when it asks for none.
+    pub names: Option<SubjectNames>,
+    /// The SHA-256 of its subjectPublicKeyInfo.
+    pub key: Fingerprint,
+    /// What kind of key it is for.
+    pub key_algorithm: Option<KeyAlgorithm>,
+}
+
+impl CertificateRequest {
+    /// Parses DER and checks the proof of possession.
+    ///
+    /// # Errors
+    /// Malformed, or not signed by its own key.
+    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        if der.len() > MOST_DER {
+            return Err(CertificateError::TooLarge(der.len()));
+        }
+        let (rest, request) = X509CertificationRequest::from_der(der).map_err(malformed("certificate request"))?;
+        if !rest.is_empty() {
+            return Err(CertificateError::TrailingBytes(rest.len()));
+        }
+        request.verify_signature().map_err(|_| CertificateError::Possession)?;
+        let mut names = None;
+        for extension in request.requested_extensions().into_iter().flatten() {
+            if let ParsedExtension::SubjectAlternativeName(san) = extension {
+                names = Some(SubjectNames::from_general_names(&san.general_names)?);
+            }
+        }
+        let key = &request.certification_request_info.subject_pki;
+        Ok(Self { names, key: Fingerprint::of(key.raw), key_algorithm: key_algorithm(key) })
+    }
+}
+
+/// A SHA-256, shown as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The SHA-256 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(out)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = CertificateError;
+
+    fn from_str(text: &str) -> Result<Self, CertificateError> {
+        let bad = || CertificateError::Fingerprint(crate::id::shown(text));
+        let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        let mut out = [0; 32];
+        for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(out))
+    }
+}
+
+crate::id::string_serde!(Fingerprint);
+
+/// What is wrong with a certificate, chain or request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CertificateError {
+    /// Not the DER it should be.
+    #[error("the {what} is malformed: {why}")]
+    Malformed {
+        /// Certificate, request or PEM.
+        what: &'static str,
+        /// The parser's reason.
+        why: String,
+    },
+    /// Larger than any that Pinion handles.
+    #[error("{0} bytes are more than a certificate or request may have ({MOST_DER})")]
+    TooLarge(usize),
+    /// Something follows it.
+    #[error("{0} bytes follow the end of the certificate or request")]
+    TrailingBytes(usize),
+    /// Names missing.
+    #[error("the certificate has no subjectAltName")]
+    NoNames,
+    /// A name is wrong.
+    #[error(transparent)]
+    Name(#[from] crate::names::NameError),
+    /// No certificate.
+    #[error("the chain is empty")]
+    EmptyChain,
+    /// Too many certificates.
+    #[error("{0} certificates are not what is expected here (a chain has at most {MOST_CHAIN}, a root is one)")]
+    LongChain(usize),
+    /// A certificate is not followed by its issuer.
+    #[error("`{subject}` was issued by `{issuer}`, which does not follow it in the chain")]
+    Unlinked {
+        /// Whose issuer is missing.
+        subject: String,
+        /// The issuer.
+        issuer: String,
+    },
+    /// A certificate in the chain may not sign others.
+    #[error("`{0}` is not a certificate authority")]
+    NotAnAuthority(String),
+    /// A signature does not hold.
+    #[error("the signature on `{subject}` is not by the key of the next certificate")]
+    Signature {
+        /// Whose signature.
+        subject: String,
+    },
+    /// Expired or not yet valid.
+    #[error("certificate {depth} of the chain is valid from {from} until {until}, and it is {now}")]
+    OutsideValidity {
+        /// 0 for the leaf.
+        depth: usize,
+        /// First valid second.
+        from: Timestamp,
+        /// Last valid second.
+        until: Timestamp,
+        /// The clock.
+        now: Timestamp,
+    },
+    /// The request is not signed by its own key.
+    #[error("the certificate request is not signed by its own key")]
+    Possession,
+    /// Not a fingerprint.
+    #[error("`{0}` is not a SHA-256 fingerprint: 64 hexadecimal digits are needed")]
+    Fingerprint(String),
+}
+
+/// The DER of every certificate in PEM text; text between blocks is ignored.
+///
+/// # Errors
+/// Malformed PEM, or a block of another kind.
+pub fn certificates_from_pem(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
+    let blocks = pem::parse_many(text).map_err(malformed("PEM"))?;
+    blocks
+        .into_iter()
+        .map(|block| match block.tag() {
+            "CERTIFICATE" => Ok(block.into_contents()),
+            other => {
+                Err(malformed("PEM")(format!("a block of `{}` instead of a certificate", crate::id::shown(other))))
+            }
+        })
+        .collect()
+}
+
+/// PEM text of DER certificates, in order, with Unix line ends.
+pub fn certificates_to_pem<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    certificates.into_iter().map(|der| pem::encode_config(&pem::Pem::new("CERTIFICATE", der), config)).collect()
+}
+
+fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
+    if der.len() > MOST_DER {
+        return Err(CertificateError::TooLarge(der.len()));
+    }
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(malformed("certificate"))?;
+    if rest.is_empty() { Ok(certificate) } else { Err(CertificateError::TrailingBytes(rest.len())) }
+}
+
+fn malformed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> CertificateError {
+    move |why| CertificateError::Malformed { what, why: why.to_string() }
+}
+
+fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
+    let oid = &key.algorithm.algorithm;
+    if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = key.algorithm.parameters.as_ref()?.as_oid().ok()?;
+        if curve == OID_EC_P256 {
+            Some(KeyAlgorithm::EcdsaP256)
+        } else if curve == OID_NIST_EC_P384 {
+            Some(KeyAlgorithm::EcdsaP384)
+        } else {
+            None
+        }
+    } else if *oid == OID_SIG_ED25519 {
+        Some(KeyAlgorithm::Ed25519)
+    } else if *oid == OID_PKCS1_RSAENCRYPTION {
+        let PublicKey::RSA(rsa) = key.parsed().ok()? else { return None };
+        match rsa.key_size() {
+            2048 => Some(KeyAlgorithm::Rsa2048),
+            3072 => Some(KeyAlgorithm::Rsa3072),
+            4096 => Some(KeyAlgorithm::Rsa4096),
+            _ => None,
+        }
+    } else {
+        None
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    // A positive INTEGER may start with a zero octet that is not part of the number.
+    let number = match bytes {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        whole => whole,
+    };
+    number.iter().map(|byte| format!("{byte:02X}")).collect()
+}

@@ -1,0 +1,50 @@
+//! Local sockets: one JSON document a line, each way, with a limit on its length.
+//!
+//! Both programs answer their command lines this way; what the documents say is theirs to define.
+
+use std::io;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The longest line that is read (bytes): 3,000 guests' status fits, an endless line does not.
+const MOST_LINE: u64 = 64 * 1024 * 1024;
+
+/// Reads the next document; none at the end of the stream.
+///
+/// # Errors
+/// The connection fails, the line is too long or cut off, or it is not the document expected.
+pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<T>> {
+    read_limited(stream, MOST_LINE).await
+}
+
+/// As [`read`], for a reader that expects no more than `most` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_limited<T: DeserializeOwned>(
+    stream: &mut (impl AsyncBufRead + Unpin),
+    most: u64,
+) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    stream.take(most).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.last() != Some(&b'\n') {
+        let why = if line.len() as u64 >= most { "the line is too long" } else { "the line is cut off" };
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    serde_json::from_slice(&line).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// Writes a document as one line.
+///
+/// # Errors
+/// The connection fails.
+pub async fn write<T: Serialize + Sync>(stream: &mut (impl AsyncWrite + Unpin), document: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(document).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    stream.flush().await
+}

@@ -1,0 +1,110 @@
+//! The messages of join and link as checked values; [`crate::wire`] reads and writes them.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::{
+    bundle::{Chain, RootCertificate},
+    id::{CertificateName, Guest},
+    report::{GuestFacts, PlacementReport},
+    spec::{PlacementSpec, PlainName},
+};
+
+/// A new agent's request for its identity.
+#[derive(Debug)]
+pub struct JoinRequest {
+    /// Whom the token was made for.
+    pub guest: Guest,
+    /// The token's secret.
+    pub secret: JoinSecret,
+    /// PKCS #10, DER.
+    pub csr: Vec<u8>,
+    /// What the guest says of itself.
+    pub facts: GuestFacts,
+}
+
+/// The 256 bits of a join token. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinSecret(pub Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for JoinSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinSecret(…)")
+    }
+}
+
+/// An identity as it goes to an agent: the certificate for the key of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedIdentity {
+    /// Leaf first, without the root: each DER.
+    pub chain: Vec<Vec<u8>>,
+    /// How many identities the guest has had, this one included.
+    pub generation: u64,
+}
+
+/// What an agent says on the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToController {
+    /// The first message: everything that the guest holds.
+    Hello(Hello),
+    /// One placement's new state.
+    Report(Box<PlacementReport>),
+    /// A placement's files are gone, as was asked.
+    Purged(CertificateName),
+    /// The agent wants its identity renewed: PKCS #10, DER.
+    RenewIdentity(Vec<u8>),
+}
+
+/// The first message of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// What the guest says of itself.
+    pub facts: GuestFacts,
+    /// The identity that the agent holds is its guest's how-manieth.
+    pub identity_generation: u64,
+    /// Every placement that the guest knows of, the retired ones too.
+    pub reports: Vec<PlacementReport>,
+}
+
+/// What the controller says on the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToAgent {
+    /// Everything that the guest should hold; replaces what was said before.
+    Desired(Vec<PlacementSpec>),
+    /// An issued certificate.
+    Delivery(Box<Delivery>),
+    /// Remove the files of a placement that is no longer desired.
+    Purge(CertificateName),
+    /// The answer to [`ToController::RenewIdentity`].
+    Identity(IssuedIdentity),
+}
+
+/// A certificate for an ordered generation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which certificate.
+    pub certificate: CertificateName,
+    /// Which order it answers.
+    pub generation: u64,
+    /// Leaf and intermediates.
+    pub chain: Chain,
+    /// The issuer's root.
+    pub root: RootCertificate,
+    /// The issuer's name in the manifest.
+    pub issuer: PlainName,
+    /// PKCS #8, DER; only when the key is shared.
+    pub shared_key: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("certificate", &self.certificate)
+            .field("generation", &self.generation)
+            .field("leaf", self.chain.leaf())
+            .field("issuer", &self.issuer)
+            .field("shared_key", &self.shared_key.as_ref().map(|_| "…"))
+            .finish_non_exhaustive()
+    }
+}

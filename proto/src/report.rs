@@ -1,0 +1,95 @@
+//! What a guest says that it holds. Levels, not events: a report replaces the one before it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::Leaf,
+    id::CertificateName,
+    spec::{GuestPath, PlainName},
+    stage::{Stage, Trouble},
+};
+
+/// The state of one placement, as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementReport {
+    /// Which certificate.
+    pub certificate: CertificateName,
+    /// The highest generation ever used here, installed or not; the next order must be above it.
+    pub last_generation: u64,
+    /// The stage of [`Self::held`]; [`Stage::Pending`] or [`Stage::Issued`] when nothing is installed.
+    pub stage: Stage,
+    /// What is installed.
+    #[serde(default)]
+    pub held: Option<Held>,
+    /// What was ordered and is not installed yet.
+    #[serde(default)]
+    pub incoming: Option<Incoming>,
+    /// What holds the placement up.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+    /// No longer asked for; its files are still there.
+    #[serde(default)]
+    pub retired: bool,
+    /// Files that an earlier spec put elsewhere, which stay until they are purged.
+    #[serde(default)]
+    pub left_behind: Vec<GuestPath>,
+}
+
+impl PlacementReport {
+    /// The report of a placement that nothing is known of.
+    #[must_use]
+    pub fn nothing(certificate: CertificateName) -> Self {
+        Self {
+            certificate,
+            last_generation: 0,
+            stage: Stage::Pending,
+            held: None,
+            incoming: None,
+            trouble: None,
+            retired: false,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
+/// An installed certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The number of this content.
+    pub generation: u64,
+    /// The leaf.
+    pub leaf: Leaf,
+    /// The issuer that signed it, by its name in the manifest.
+    pub issuer: PlainName,
+}
+
+/// A generation on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incoming {
+    /// The number that was ordered.
+    pub generation: u64,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far an incoming generation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// The certificate is asked for with this PKCS #10 request (DER); empty when the key is shared,
+    /// because the controller has it.
+    Requested(Vec<u8>),
+    /// The certificate has come and is being installed.
+    Delivered,
+}
+
+/// What a guest says of itself, for the operator to read; nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GuestFacts {
+    /// The agent's version.
+    pub agent_version: String,
+    /// The guest's host name.
+    pub hostname: String,
+    /// The guest's machine-id, empty where it has none.
+    pub machine_id: String,
+}

@@ -1,0 +1,376 @@
+//! What a guest is asked to hold: the manifest's placement, resolved as far as the host can.
+//!
+//! Recipes live in the guest, so a spec carries a recipe's name and the manifest's overrides;
+//! nothing in it is a command line.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    id::{CertificateName, is_plain_name, shown, string_serde},
+    key::KeyPolicy,
+    names::{SubjectName, SubjectNames},
+    stage::Trouble,
+};
+
+/// One placement as its guest is asked to hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementSpec {
+    /// Which certificate; a guest holds each at most once.
+    pub certificate: CertificateName,
+    /// The subject's common name; one of `names`.
+    pub common_name: SubjectName,
+    /// Every name that the certificate carries.
+    pub names: SubjectNames,
+    /// How its key is made.
+    pub key: KeyPolicy,
+    /// The controller makes the key, one for all placements of the certificate.
+    #[serde(default)]
+    pub shared: bool,
+    /// Where files, validate, reload and probe come from unless they are given here.
+    #[serde(default)]
+    pub recipe: Option<PlainName>,
+    /// Files, over the recipe's.
+    #[serde(default)]
+    pub files: BTreeMap<Part, FileSpec>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub validate: Option<Validate>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub reload: Option<Reload>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// Remove the files and hold nothing.
+    #[serde(default)]
+    pub purge: bool,
+    /// The generation that the controller orders, when it does.
+    #[serde(default)]
+    pub ordered: Option<u64>,
+    /// What holds it up on the controller's side.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// What a file of a placement contains, all PEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The leaf alone.
+    Cert,
+    /// The intermediates, without leaf and root.
+    Chain,
+    /// Leaf and intermediates.
+    Fullchain,
+    /// The private key, PKCS #8.
+    Key,
+    /// The issuer's root.
+    Ca,
+    /// Leaf, intermediates and private key in one file.
+    Combined,
+}
+
+impl Part {
+    /// Every part, in the order that they are documented in.
+    pub const ALL: [Self; 6] = [Self::Cert, Self::Chain, Self::Fullchain, Self::Key, Self::Ca, Self::Combined];
+
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cert => "cert",
+            Self::Chain => "chain",
+            Self::Fullchain => "fullchain",
+            Self::Key => "key",
+            Self::Ca => "ca",
+            Self::Combined => "combined",
+        }
+    }
+
+    /// Whether the file holds a private key.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Key | Self::Combined)
+    }
+}
+
+impl FromStr for Part {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| SpecError::Part(shown(text)))
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a part is written and who may read it; what is absent comes from the recipe, then from
+/// the defaults: root, root, 0644, or 0600 for a part with a private key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Absent only when the recipe has it.
+    #[serde(default)]
+    pub path: Option<GuestPath>,
+    /// Permission bits, at most 0o777.
+    #[serde(default)]
+    pub mode: Option<FileMode>,
+    /// A user's name or number in the guest.
+    #[serde(default)]
+    pub owner: Option<Account>,
+    /// A group's name or number in the guest.
+    #[serde(default)]
+    pub group: Option<Account>,
+}
+
+/// An absolute path in a guest without `.`, `..`, doubled or trailing slashes; at most 1024 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestPath(Box<str>);
+
+impl GuestPath {
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GuestPath {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let parts_ok = text.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|part| !part.is_empty() && part.len() <= 255 && part != "." && part != "..")
+        });
+        if parts_ok && text.len() <= 1024 && !text.chars().any(char::is_control) {
+            Ok(Self(text.into()))
+        } else {
+            Err(SpecError::Path(shown(text)))
+        }
+    }
+}
+
+impl fmt::Display for GuestPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+string_serde!(GuestPath);
+
+/// Permission bits, at most 0o777, written as octal text: `0640`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(u16);
+
+impl FileMode {
+    /// From a number of permission bits.
+    ///
+    /// # Errors
+    /// Bits beyond 0o777: Pinion sets no setuid, setgid or sticky bit.
+    pub fn from_bits(bits: u32) -> Result<Self, SpecError> {
+        match u16::try_from(bits) {
+            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(SpecError::Mode(format!("{bits:o}"))),
+        }
+    }
+
+    /// The permission bits.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let malformed = || SpecError::Mode(shown(text));
+        if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(malformed());
+        }
+        let bits = u32::from_str_radix(text, 8).map_err(|_| malformed())?;
+        Self::from_bits(bits).map_err(|_| malformed())
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Debug for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+string_serde!(FileMode);
+
+/// A name that is safe as a file name: of a recipe, a hook or an issuer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlainName(Box<str>);
+
+impl PlainName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PlainName {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        if is_plain_name(text) { Ok(Self(text.into())) } else { Err(SpecError::PlainName(shown(text))) }
+    }
+}
+
+impl fmt::Display for PlainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+string_serde!(PlainName);
+
+/// A user or group in the guest, by name or number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account(Box<str>);
+
+impl Account {
+    /// The name or number as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Account {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        // useradd's own rule, and plain numbers.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if starts && text.len() <= 32 && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(SpecError::Account(shown(text)))
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+string_serde!(Account);
+
+/// A unit of the guest's service manager, with its suffix: `nginx.service`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unit(Box<str>);
+
+impl Unit {
+    /// The unit's name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Unit {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        // systemd.unit(5): letters, digits and `:-_.\@`; no backslash here, so that a name is safe everywhere.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'@');
+        let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let stem = text.strip_suffix(".service").unwrap_or_default();
+        if starts && !stem.is_empty() && text.len() <= 255 && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(SpecError::Unit(shown(text)))
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+string_serde!(Unit);
+
+/// How the new files are checked before the service is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validate {
+    /// Not at all.
+    Nothing,
+    /// By a hook of the guest's.
+    Hook(PlainName),
+}
+
+/// How the service is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reload {
+    /// Not at all: it reads its files anew by itself, or nothing runs.
+    Nothing,
+    /// `systemctl reload`, or the unit's hook with the argument `reload`.
+    Reload(Unit),
+    /// `systemctl restart`, or the unit's hook with the argument `restart`.
+    Restart(Unit),
+    /// A hook of the guest's.
+    Hook(PlainName),
+}
+
+/// How the agent looks at what is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// Not at all: the placement ends at `reloaded`.
+    Nothing,
+    /// By a TLS handshake.
+    Tls {
+        /// Where the service listens, as the guest sees it.
+        connect: SocketAddr,
+        /// The SNI to ask with; absent: the common name.
+        server_name: Option<SubjectName>,
+    },
+}
+
+/// Text that is not what a spec may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// No such part.
+    #[error("`{0}` is not a file part: use cert, chain, fullchain, key, ca or combined")]
+    Part(String),
+    /// Not a path.
+    #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
+    Path(String),
+    /// Not a mode.
+    #[error("`{0}` is not a file mode: use octal permission bits such as 0640, at most 0777")]
+    Mode(String),
+    /// Not a plain name.
+    #[error("`{0}` is not a name: use up to 63 letters, digits, `.`, `_`, `-`, starting with a letter or digit")]
+    PlainName(String),
+    /// Not an account.
+    #[error("`{0}` is not a user or group: use its name or number")]
+    Account(String),
+    /// Not a unit.
+    #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
+    Unit(String),
+}

@@ -1,0 +1,31 @@
+//! Makes the generated half of `proto/` from its `.proto` files, without protoc.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+
+/// Writes the generated code into `proto/src/gen`, or compares it with what is there.
+pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+    let include = root.join("proto/proto");
+    let files = ["pinion/v1/join.proto", "pinion/v1/link.proto"];
+    let descriptors = protox::compile(files, [&include]).context("compile the .proto files")?;
+    let made = tempfile::tempdir().context("make a directory for the generated code")?;
+    tonic_prost_build::configure()
+        .out_dir(made.path())
+        .build_transport(false)
+        .compile_fds(descriptors)
+        .context("generate Rust from the descriptors")?;
+    let name = "pinion.v1.rs";
+    let fresh = fs::read_to_string(made.path().join(name)).context("read the generated code")?;
+    let target = root.join("proto/src/gen").join(name);
+    if check {
+        let committed = fs::read_to_string(&target).with_context(|| format!("read {}", target.display()))?;
+        if committed != fresh {
+            bail!("{} is not what the .proto files say: run `cargo xtask codegen` and commit it", target.display());
+        }
+    } else {
+        fs::create_dir_all(root.join("proto/src/gen")).context("make proto/src/gen")?;
+        fs::write(&target, fresh).with_context(|| format!("write {}", target.display()))?;
+    }
+    Ok(())
+}
