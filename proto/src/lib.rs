@@ -16,7 +16,3 @@ pub mod spec;
 pub mod stage;
 pub mod tls;
 pub mod wire;
-
-#[path = "gen/pinion.v1.rs"]
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic, rustdoc::all)]
-mod generated;
