@@ -78,6 +78,8 @@ pub enum ToAgent {
     Purge(CertificateName),
     /// The answer to [`ToController::RenewIdentity`].
     Identity(IssuedIdentity),
+    /// Someone waits for this placement: if its next try is put off, try now.
+    Retry(CertificateName),
 }
 
 /// A certificate for an ordered generation.

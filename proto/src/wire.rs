@@ -97,6 +97,7 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
         }
         Message::Delivery(delivery) => ToAgent::Delivery(Box::new(read_delivery(delivery)?)),
         Message::Purge(name) => ToAgent::Purge(parse("purge", &name)?),
+        Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
         Message::Identity(identity) => {
             ToAgent::Identity(IssuedIdentity { chain: identity.chain_der, generation: identity.identity_generation })
         }
@@ -113,6 +114,7 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
         }
         ToAgent::Delivery(delivery) => Message::Delivery(write_delivery(*delivery)),
         ToAgent::Purge(name) => Message::Purge(name.to_string()),
+        ToAgent::Retry(name) => Message::Retry(name.to_string()),
         ToAgent::Identity(identity) => {
             Message::Identity(pb::Identity { chain_der: identity.chain, identity_generation: identity.generation })
         }

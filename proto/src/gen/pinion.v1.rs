@@ -337,7 +337,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -353,6 +353,9 @@ pub mod to_agent {
         Purge(::prost::alloc::string::String),
         #[prost(message, tag = "4")]
         Identity(super::Identity),
+        /// The name of a certificate whose next try, if it is put off, should be now.
+        #[prost(string, tag = "5")]
+        Retry(::prost::alloc::string::String),
     }
 }
 /// The first message of every link: everything that the guest holds.
