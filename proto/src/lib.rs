@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod clock;
+pub mod exit;
 pub mod id;
 pub mod key;
 pub mod lines;

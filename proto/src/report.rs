@@ -18,6 +18,9 @@ pub struct PlacementReport {
     pub last_generation: u64,
     /// The stage of [`Self::held`]; [`Stage::Pending`] or [`Stage::Issued`] when nothing is installed.
     pub stage: Stage,
+    /// The furthest stage that it can come to: [`Stage::Reloaded`] where there is nothing to probe.
+    #[serde(default = "furthest")]
+    pub goal: Stage,
     /// What is installed.
     #[serde(default)]
     pub held: Option<Held>,
@@ -43,6 +46,7 @@ impl PlacementReport {
             certificate,
             last_generation: 0,
             stage: Stage::Pending,
+            goal: Stage::Served,
             held: None,
             incoming: None,
             trouble: None,
@@ -50,6 +54,10 @@ impl PlacementReport {
             left_behind: Vec::new(),
         }
     }
+}
+
+fn furthest() -> Stage {
+    Stage::Served
 }
 
 /// An installed certificate.

@@ -181,6 +181,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         certificate: parse("report.certificate", &report.certificate)?,
         last_generation: report.last_generation,
         stage: parse("report.stage", &report.stage)?,
+        goal: parse("report.goal", &report.goal)?,
         held: report.held.map(read_held).transpose()?,
         incoming: report.incoming.map(read_incoming).transpose()?,
         trouble: report.trouble.map(read_trouble),
@@ -198,6 +199,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         certificate: report.certificate.to_string(),
         last_generation: report.last_generation,
         stage: report.stage.to_string(),
+        goal: report.goal.to_string(),
         held: report.held.map(|held| pb::Held {
             generation: held.generation,
             leaf_der: held.leaf.der().to_vec(),

@@ -529,6 +529,9 @@ pub struct PlacementReport {
     /// Files of earlier specs that stay until they are purged.
     #[prost(string, repeated, tag = "8")]
     pub left_behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The furthest stage that it can come to.
+    #[prost(string, tag = "9")]
+    pub goal: ::prost::alloc::string::String,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
