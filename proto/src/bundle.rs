@@ -305,6 +305,13 @@ impl Fingerprint {
         out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
         Self(out)
     }
+
+    /// Its first 64 bits as a number.
+    #[must_use]
+    pub fn short(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -4,16 +4,18 @@
 //! Bytes and strings become the types of this crate once, at the edge; [`wire`] is the only
 //! module that touches the generated code, and neither program's logic stands here.
 
+pub mod id;
+pub mod names;
+pub mod key;
+pub mod private_key;
+pub mod stage;
+pub mod spec;
+pub mod report;
+pub mod message;
+pub mod token;
 pub mod bundle;
 pub mod clock;
-pub mod exit;
-pub mod id;
-pub mod key;
-pub mod lines;
-pub mod message;
-pub mod names;
-pub mod report;
-pub mod spec;
-pub mod stage;
 pub mod tls;
 pub mod wire;
+pub mod lines;
+pub mod exit;

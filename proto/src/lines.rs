@@ -2,10 +2,13 @@
 //!
 //! Both programs answer their command lines this way; what the documents say is theirs to define.
 
-use std::io;
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::UnixListener,
+};
 
 /// The longest line that is read (bytes): 3,000 guests' status fits, an endless line does not.
 const MOST_LINE: u64 = 64 * 1024 * 1024;
@@ -47,4 +50,24 @@ pub async fn write<T: Serialize + Sync>(stream: &mut (impl AsyncWrite + Unpin), 
     line.push(b'\n');
     stream.write_all(&line).await?;
     stream.flush().await
+}
+
+/// Binds a daemon's socket, in place of one that an earlier daemon left behind, with these permission bits.
+///
+/// # Errors
+/// Another daemon answers there, or the directory cannot be written.
+pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers on this socket"));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(listener)
 }

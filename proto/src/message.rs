@@ -8,7 +8,7 @@ use crate::{
     bundle::{Chain, RootCertificate},
     id::{CertificateName, Guest},
     report::{GuestFacts, PlacementReport},
-    spec::{PlacementSpec, PlainName},
+    spec::{GuestPath, PlacementSpec, PlainName},
 };
 
 /// A new agent's request for its identity.
@@ -51,7 +51,7 @@ pub enum ToController {
     /// One placement's new state.
     Report(Box<PlacementReport>),
     /// A placement's files are gone, as was asked.
-    Purged(CertificateName),
+    Purged(Purged),
     /// The agent wants its identity renewed: PKCS #10, DER.
     RenewIdentity(Vec<u8>),
 }
@@ -65,6 +65,15 @@ pub struct Hello {
     pub identity_generation: u64,
     /// Every placement that the guest knows of, the retired ones too.
     pub reports: Vec<PlacementReport>,
+}
+
+/// A purge that is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purged {
+    /// Whose files were removed.
+    pub certificate: CertificateName,
+    /// Files that are still there, because somebody changed them since Pinion wrote them.
+    pub left: Vec<GuestPath>,
 }
 
 /// What the controller says on the link.

@@ -219,7 +219,10 @@ fn dns(text: &str) -> Result<SubjectName, NameError> {
 
 fn uri(text: &str) -> Result<SubjectName, NameError> {
     let scheme_ok = text.split_once(':').is_some_and(|(scheme, rest)| {
+        // RFC 5280 section 4.2.1.6: a URI with an authority names a host in it.
+        let host_ok = rest.strip_prefix("//").is_none_or(|host| !host.is_empty() && !host.starts_with('/'));
         !rest.is_empty()
+            && host_ok
             && scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
     });

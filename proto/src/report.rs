@@ -21,6 +21,9 @@ pub struct PlacementReport {
     /// The furthest stage that it can come to: [`Stage::Reloaded`] where there is nothing to probe.
     #[serde(default = "furthest")]
     pub goal: Stage,
+    /// Which spec this report is about ([`crate::spec::PlacementSpec::revision`]); 0 before the first.
+    #[serde(default)]
+    pub revision: u64,
     /// What is installed.
     #[serde(default)]
     pub held: Option<Held>,
@@ -39,6 +42,19 @@ pub struct PlacementReport {
 }
 
 impl PlacementReport {
+    /// About how much memory it takes (bytes).
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.leaf.der().len());
+        let incoming = match self.incoming.as_ref().map(|incoming| &incoming.progress) {
+            Some(Progress::Requested(csr)) => csr.len(),
+            Some(Progress::Delivered) | None => 0,
+        };
+        let words = |trouble: &Trouble| trouble.attempt.len() + trouble.cause.len() + trouble.remedy.len();
+        let paths: usize = self.left_behind.iter().map(|path| path.as_str().len() + size_of::<GuestPath>()).sum();
+        size_of::<Self>() + held + incoming + self.trouble.as_ref().map_or(0, words) + paths
+    }
+
     /// The report of a placement that nothing is known of.
     #[must_use]
     pub fn nothing(certificate: CertificateName) -> Self {
@@ -47,6 +63,7 @@ impl PlacementReport {
             last_generation: 0,
             stage: Stage::Pending,
             goal: Stage::Served,
+            revision: 0,
             held: None,
             incoming: None,
             trouble: None,

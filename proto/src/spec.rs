@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    bundle::Fingerprint,
     id::{CertificateName, is_plain_name, shown, string_serde},
     key::KeyPolicy,
     names::{SubjectName, SubjectNames},
@@ -53,6 +54,18 @@ pub struct PlacementSpec {
     /// What holds it up on the controller's side.
     #[serde(default)]
     pub trouble: Option<Trouble>,
+}
+
+impl PlacementSpec {
+    /// A number that is another one when anything but the order and the trouble is: by it a guest says which
+    /// spec its report is about.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        let lasting = Self { ordered: None, trouble: None, ..self.clone() };
+        // Maps and sets are sorted, so that equal specs are equal text.
+        let text = serde_json::to_vec(&lasting).unwrap_or_default();
+        Fingerprint::of(&text).short()
+    }
 }
 
 /// What a file of a placement contains, all PEM.

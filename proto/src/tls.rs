@@ -18,7 +18,11 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::{bundle::RootCertificate, clock::Clock, id::SpiffeId};
+use crate::{
+    bundle::RootCertificate,
+    clock::{Clock, Timestamp},
+    id::SpiffeId,
+};
 
 /// The DNS name in the controller's identity, which agents ask for whatever address they dial.
 /// Guests' identities carry no DNS name and no serverAuth, so none can stand in for the controller.
@@ -158,7 +162,8 @@ pub fn peer(certificates: &[CertificateDer<'_>]) -> Result<Peer, TlsError> {
         return Err(not_ours("it does not have exactly one URI".into()));
     };
     let id = uri.parse().map_err(|e: crate::id::IdError| not_ours(e.to_string()))?;
-    Ok(Peer { id, serial: leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect() })
+    let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();
+    Ok(Peer { id, serial, not_after: leaf.validity().not_after.to_datetime().into() })
 }
 
 /// A verified peer.
@@ -168,6 +173,8 @@ pub struct Peer {
     pub id: SpiffeId,
     /// Its certificate's serial number, upper-case hexadecimal.
     pub serial: String,
+    /// The last second of its validity.
+    pub not_after: Timestamp,
 }
 
 /// What is wrong with an identity or a peer.

@@ -3,7 +3,10 @@
 //! Invariant: what comes out of [`read_to_controller`] and its siblings has passed the parsers of the
 //! types it is made of; what comes off the wire malformed is a [`WireError`] that names the field.
 
+use std::marker::PhantomData;
+
 use thiserror::Error;
+use tonic::codec::BufferSettings;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
     clock::Timestamp,
     id::shown,
     key::{KeyPolicy, Rotation},
-    message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, ToAgent, ToController},
+    message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     names::SubjectName,
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
     spec::{FileMode, FileSpec, PlacementSpec, Probe, Reload, Validate},
@@ -31,7 +34,46 @@ pub const MOST_MESSAGE: usize = 4 * 1024 * 1024;
 pub const MOST_JOIN: usize = 16 * 1024;
 
 /// No guest holds more placements.
-const MOST_PLACEMENTS: usize = 1000;
+pub const MOST_PLACEMENTS: usize = 1000;
+
+/// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
+const MOST_LEFT_BEHIND: usize = 100;
+
+/// How messages become bytes: as prost does it, with buffers that start small. There are two buffers a
+/// stream, streams are idle most of the time, and the controller has one for each guest.
+#[derive(Debug)]
+pub struct Codec<Out, In>(PhantomData<(Out, In)>);
+
+impl<Out, In> Default for Codec<Out, In> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<Out, In> tonic::codec::Codec for Codec<Out, In>
+where
+    Out: prost::Message + Send + 'static,
+    In: prost::Message + Default + Send + 'static,
+{
+    type Encode = Out;
+    type Decode = In;
+    type Encoder = tonic_prost::ProstEncoder<Out>;
+    type Decoder = tonic_prost::ProstDecoder<In>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        tonic_prost::ProstEncoder::new(buffers())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        tonic_prost::ProstDecoder::new(buffers())
+    }
+}
+
+/// An ordinary message is under 2 KiB; larger ones grow the buffer. What waits to be sent is passed on from
+/// 16 KiB on.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(512, 16 * 1024)
+}
 
 /// A message that is not what the contract says.
 #[derive(Debug, Error)]
@@ -59,7 +101,13 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
             })
         }
         Message::Report(report) => ToController::Report(Box::new(read_report(report)?)),
-        Message::Purged(name) => ToController::Purged(parse("purged", &name)?),
+        Message::Purged(purged) => {
+            at_most("purged.left", purged.left.len(), MOST_PLACEMENTS)?;
+            ToController::Purged(Purged {
+                certificate: parse("purged.certificate", &purged.certificate)?,
+                left: purged.left.iter().map(|path| parse("purged.left", path)).collect::<Result<_, _>>()?,
+            })
+        }
         Message::IdentityCsrDer(der) => {
             at_most("identity_csr_der", der.len(), MOST_DER)?;
             ToController::RenewIdentity(der)
@@ -78,7 +126,10 @@ pub fn write_to_controller(message: ToController) -> pb::ToController {
             reports: hello.reports.into_iter().map(write_report).collect(),
         }),
         ToController::Report(report) => Message::Report(write_report(*report)),
-        ToController::Purged(name) => Message::Purged(name.to_string()),
+        ToController::Purged(purged) => Message::Purged(pb::Purged {
+            certificate: purged.certificate.to_string(),
+            left: purged.left.iter().map(ToString::to_string).collect(),
+        }),
         ToController::RenewIdentity(der) => Message::IdentityCsrDer(der),
     };
     pb::ToController { message: Some(message) }
@@ -176,12 +227,13 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
 }
 
 fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError> {
-    at_most("report.left_behind", report.left_behind.len(), MOST_PLACEMENTS)?;
+    at_most("report.left_behind", report.left_behind.len(), MOST_LEFT_BEHIND)?;
     Ok(PlacementReport {
         certificate: parse("report.certificate", &report.certificate)?,
         last_generation: report.last_generation,
         stage: parse("report.stage", &report.stage)?,
         goal: parse("report.goal", &report.goal)?,
+        revision: report.revision,
         held: report.held.map(read_held).transpose()?,
         incoming: report.incoming.map(read_incoming).transpose()?,
         trouble: report.trouble.map(read_trouble),
@@ -200,6 +252,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         last_generation: report.last_generation,
         stage: report.stage.to_string(),
         goal: report.goal.to_string(),
+        revision: report.revision,
         held: report.held.map(|held| pb::Held {
             generation: held.generation,
             leaf_der: held.leaf.der().to_vec(),
@@ -214,7 +267,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         }),
         trouble: report.trouble.map(write_trouble),
         retired: report.retired,
-        left_behind: report.left_behind.iter().map(ToString::to_string).collect(),
+        left_behind: report.left_behind.iter().take(MOST_LEFT_BEHIND).map(ToString::to_string).collect(),
     }
 }
 

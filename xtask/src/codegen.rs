@@ -13,6 +13,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     tonic_prost_build::configure()
         .out_dir(made.path())
         .build_transport(false)
+        .codec_path("crate::wire::Codec")
         .compile_fds(descriptors)
         .context("generate Rust from the descriptors")?;
     let name = "pinion.v1.rs";

@@ -127,7 +127,7 @@ pub mod join_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/pinion.v1.Join/Join");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("pinion.v1.Join", "Join"));
@@ -259,7 +259,7 @@ pub mod join_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = JoinSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -327,9 +327,8 @@ pub mod to_controller {
         Hello(super::Hello),
         #[prost(message, tag = "2")]
         Report(super::PlacementReport),
-        /// The name of a certificate whose files were purged.
-        #[prost(string, tag = "3")]
-        Purged(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Purged(super::Purged),
         /// PKCS #10, DER: the agent wants its identity renewed.
         #[prost(bytes, tag = "4")]
         IdentityCsrDer(::prost::alloc::vec::Vec<u8>),
@@ -367,6 +366,16 @@ pub struct Hello {
     pub identity_generation: u64,
     #[prost(message, repeated, tag = "3")]
     pub reports: ::prost::alloc::vec::Vec<PlacementReport>,
+}
+/// A placement's files were purged, as was asked; nothing of it is known any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purged {
+    /// The certificate's name.
+    #[prost(string, tag = "1")]
+    pub certificate: ::prost::alloc::string::String,
+    /// Files that are still there, because somebody changed them since Pinion wrote them.
+    #[prost(string, repeated, tag = "2")]
+    pub left: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {
@@ -532,6 +541,9 @@ pub struct PlacementReport {
     /// The furthest stage that it can come to.
     #[prost(string, tag = "9")]
     pub goal: ::prost::alloc::string::String,
+    /// Which spec this is about: a hash that both sides compute alike, 0 before the first.
+    #[prost(fixed64, tag = "10")]
+    pub revision: u64,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -673,7 +685,7 @@ pub mod link_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/pinion.v1.Link/Open");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("pinion.v1.Link", "Open"));
@@ -816,7 +828,7 @@ pub mod link_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = OpenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -1,0 +1,223 @@
+//! Private keys, and the certificate requests that they sign: alike in a guest, where keys are born, and
+//! in the controller for the keys that placements share.
+//!
+//! Invariant: a key is PKCS #8 in memory that is wiped when it is dropped, and is never shown.
+
+use std::fmt;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData, RsaKeySize, SanType};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    bundle::Fingerprint,
+    key::KeyAlgorithm,
+    names::{SubjectName, SubjectNames},
+};
+
+/// The PEM label of PKCS #8 (RFC 7468 section 10).
+const LABEL: &str = "PRIVATE KEY";
+
+/// A private key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKey {
+    der: Zeroizing<Vec<u8>>,
+    public: Fingerprint,
+}
+
+impl PrivateKey {
+    /// Makes a new key. RSA takes up to seconds of a core: not for a thread that serves others.
+    ///
+    /// # Errors
+    /// The library has no randomness or refuses.
+    pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
+        let failed = |why: String| KeyError::Generate { algorithm, why };
+        let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).map_err(|e| failed(e.to_string()));
+        let of = |kind| KeyPair::generate_for(kind).map_err(|e| failed(e.to_string()));
+        let pair = match algorithm {
+            KeyAlgorithm::EcdsaP256 => of(&rcgen::PKCS_ECDSA_P256_SHA256)?,
+            KeyAlgorithm::EcdsaP384 => of(&rcgen::PKCS_ECDSA_P384_SHA384)?,
+            KeyAlgorithm::Ed25519 => {
+                // rcgen would write PKCS #8 version 2, which OpenSSL before 3.0 and many services cannot read.
+                let refused = |_| failed("the library gives no reason".into());
+                let pair = Ed25519KeyPair::generate().map_err(refused)?;
+                return Self::from_pkcs8(Zeroizing::new(pair.to_pkcs8v1().map_err(refused)?.as_ref().to_vec()));
+            }
+            KeyAlgorithm::Rsa2048 => rsa(RsaKeySize::_2048)?,
+            KeyAlgorithm::Rsa3072 => rsa(RsaKeySize::_3072)?,
+            KeyAlgorithm::Rsa4096 => rsa(RsaKeySize::_4096)?,
+        };
+        let pair = Zeroizing::new(pair);
+        Ok(Self {
+            der: Zeroizing::new(pair.serialized_der().to_vec()),
+            public: Fingerprint::of(&pair.subject_public_key_info()),
+        })
+    }
+
+    /// Takes a key from PKCS #8, DER.
+    ///
+    /// # Errors
+    /// It is malformed, or of a kind that Pinion does not make.
+    pub fn from_pkcs8(der: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+        let public = Fingerprint::of(&pair(&der)?.subject_public_key_info());
+        Ok(Self { der, public })
+    }
+
+    /// The SHA-256 of its subjectPublicKeyInfo, to compare with a certificate's.
+    #[must_use]
+    pub fn public(&self) -> Fingerprint {
+        self.public
+    }
+
+    /// PKCS #8, DER.
+    #[must_use]
+    pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        self.der.clone()
+    }
+
+    /// PKCS #8 as PEM with Unix line ends.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let body = Zeroizing::new(STANDARD.encode(&self.der));
+        // Written into one buffer of the final size, so that growing leaves no copies behind.
+        let mut pem = Zeroizing::new(String::with_capacity(body.len() + body.len() / 64 + 80));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        for line in body.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|byte| char::from(*byte)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        pem
+    }
+
+    /// Takes a key from PEM as [`Self::to_pem`] writes it.
+    ///
+    /// # Errors
+    /// No such PEM, or as [`Self::from_pkcs8`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let block = pem::parse(text).map_err(|_| KeyError::Pem)?;
+        if block.tag() != LABEL {
+            return Err(KeyError::Pem);
+        }
+        Self::from_pkcs8(Zeroizing::new(block.into_contents()))
+    }
+
+    /// A request (PKCS #10, DER) for exactly these names with this common name, signed by the key.
+    ///
+    /// # Errors
+    /// A name cannot be written in a request, or the library refuses.
+    pub fn request(&self, common_name: &SubjectName, names: &SubjectNames) -> Result<Vec<u8>, KeyError> {
+        let failed = |e: rcgen::Error| KeyError::Request(e.to_string());
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        // A CA may cut or refuse a longer one (ub-common-name, RFC 5280 appendix A.1); the names carry it anyway.
+        let common_name = common_name.plain();
+        if common_name.len() <= 64 {
+            parameters.distinguished_name.push(DnType::CommonName, common_name);
+        }
+        parameters.subject_alt_names = names.iter().map(san).collect::<Result<_, _>>().map_err(failed)?;
+        let request = parameters.serialize_request(&*pair(&self.der)?).map_err(failed)?;
+        Ok(request.der().to_vec())
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey(… for {})", self.public)
+    }
+}
+
+impl Serialize for PrivateKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_pem())
+    }
+}
+
+impl<'de> Deserialize<'de> for PrivateKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        Self::from_pem(&text).map_err(de::Error::custom)
+    }
+}
+
+/// Why there is no key or request.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// No key could be made.
+    #[error("cannot make a key of kind {algorithm}: {why}")]
+    Generate {
+        /// The kind that was asked for.
+        algorithm: KeyAlgorithm,
+        /// The library's reason.
+        why: String,
+    },
+    /// Not a key.
+    #[error("the private key is not PKCS #8 of a kind that Pinion makes: {0}")]
+    Malformed(String),
+    /// Not PEM.
+    #[error("the private key is not one PEM block of the kind `{LABEL}`")]
+    Pem,
+    /// No request could be made.
+    #[error("cannot make the certificate request: {0}")]
+    Request(String),
+}
+
+fn pair(der: &[u8]) -> Result<Zeroizing<KeyPair>, KeyError> {
+    let pair = KeyPair::try_from(&PrivatePkcs8KeyDer::from(der)).map_err(|e| KeyError::Malformed(e.to_string()))?;
+    Ok(Zeroizing::new(pair))
+}
+
+fn san(name: &SubjectName) -> Result<SanType, rcgen::Error> {
+    Ok(match name {
+        SubjectName::Dns(text) => SanType::DnsName(text.to_string().try_into()?),
+        SubjectName::Ip(address) => SanType::IpAddress(*address),
+        SubjectName::Uri(text) => SanType::URI(text.to_string().try_into()?),
+        SubjectName::Email(text) => SanType::Rfc822Name(text.to_string().try_into()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::CertificateRequest;
+
+    #[test]
+    fn every_kind_of_key_signs_a_request_for_exactly_the_names() {
+        let names: Vec<SubjectName> = ["a.example", "*.a.example", "10.0.0.1", "::1", "spiffe://x/y", "ops@a.example"]
+            .iter()
+            .map(|text| text.parse().expect(text))
+            .collect();
+        let names = SubjectNames::try_from(names).expect("names");
+        let common_name = "a.example".parse().expect("a name");
+        for algorithm in KeyAlgorithm::ALL {
+            let key = PrivateKey::generate(algorithm).expect("a key");
+            let request = key.request(&common_name, &names).expect("a request");
+            let read = CertificateRequest::parse(&request).expect("a request that proves possession");
+            assert_eq!(read.names.as_ref(), Some(&names));
+            assert_eq!(read.key, key.public());
+            assert_eq!(read.key_algorithm, Some(algorithm));
+            let again = PrivateKey::from_pem(&key.to_pem()).expect("reads back");
+            assert_eq!(again, key);
+        }
+    }
+
+    #[test]
+    fn ed25519_keys_are_version_one() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519).expect("a key");
+        // PrivateKeyInfo ::= SEQUENCE { version INTEGER 0, … } (RFC 5208 section 5).
+        assert_eq!(key.der.get(2..5), Some(&[2, 1, 0][..]));
+    }
+
+    #[test]
+    fn keys_are_not_shown_and_bad_ones_are_refused() {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        assert!(format!("{key:?}").starts_with("PrivateKey(…"));
+        assert!(PrivateKey::from_pkcs8(Zeroizing::new(vec![0x30, 0])).is_err());
+        assert!(PrivateKey::from_pem("").is_err());
+        assert!(PrivateKey::from_pem("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n").is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The wire with everything on it that a peer could put there: no panic, and what is written reads back.
+
+use std::collections::BTreeMap;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest, Vmid},
+    key::{KeyAlgorithm, KeyPolicy, Rotation},
+    message::{Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
+    names::{SubjectName, SubjectNames},
+    report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
+    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload, Validate},
+    stage::{Halt, Stage, Trouble},
+    token::JoinToken,
+    wire::{self, pb},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use prost::Message;
+use zeroize::Zeroizing;
+
+fn text(pattern: &str) -> impl Strategy<Value = String> + use<> {
+    proptest::string::string_regex(pattern).expect("a pattern")
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>(
+    pattern: &str,
+) -> impl Strategy<Value = T> + use<T> {
+    text(pattern).prop_map(|text| text.parse().expect("the pattern's words are good"))
+}
+
+fn certificate() -> impl Strategy<Value = CertificateName> {
+    parsed("[a-z0-9][a-z0-9._-]{0,20}")
+}
+
+fn name() -> impl Strategy<Value = SubjectName> {
+    prop_oneof![
+        parsed("(\\*\\.)?[a-z]{1,10}(\\.[a-z]{1,8}){0,3}"),
+        any::<[u8; 4]>().prop_map(|bytes| SubjectName::Ip(bytes.into())),
+        any::<[u8; 16]>().prop_map(|bytes| SubjectName::Ip(bytes.into())),
+        parsed("spiffe://[a-z]{1,8}/[a-z]{1,8}"),
+        parsed("[a-z]{1,8}@[a-z]{1,8}"),
+    ]
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    (any::<bool>(), text("[ -~]{0,60}"), text("[ -~ä]{0,60}"), text("[ -~]{0,60}"), option::of(1..4_000_000_000_i64))
+        .prop_map(|(blocked, attempt, cause, remedy, at)| Trouble {
+            halt: if blocked { Halt::Blocked } else { Halt::Waiting },
+            attempt,
+            cause,
+            remedy,
+            retry_at: at.map(Timestamp::from_unix),
+        })
+}
+
+/// A leaf for the reports, made once: what it says is not the wire's affair.
+fn held(generation: u64) -> Held {
+    static LEAF: std::sync::OnceLock<pinion_proto::bundle::Leaf> = std::sync::OnceLock::new();
+    let leaf = LEAF.get_or_init(|| {
+        let made = rcgen::CertificateParams::new(["a.example".to_owned()]).expect("parameters");
+        let made = made.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate");
+        pinion_proto::bundle::Leaf::parse(made.der()).expect("a leaf")
+    });
+    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name") }
+}
+
+fn report() -> impl Strategy<Value = PlacementReport> {
+    let progress = prop_oneof![vec(any::<u8>(), 0..200).prop_map(Progress::Requested), Just(Progress::Delivered)];
+    let incoming = (any::<u64>(), progress).prop_map(|(generation, progress)| Incoming { generation, progress });
+    let stages = (select(&Stage::ALL[..]), select(&Stage::ALL[..]));
+    let numbers = (any::<u64>(), any::<u64>(), option::of(any::<u64>().prop_map(held)));
+    let files = vec(parsed("(/[a-z.]{3,10}){1,4}"), 0..5);
+    (certificate(), stages, numbers, option::of(incoming), option::of(trouble()), any::<bool>(), files).prop_map(
+        |(certificate, (stage, goal), (last_generation, revision, held), incoming, trouble, retired, left_behind)| {
+            let base = PlacementReport::nothing(certificate);
+            PlacementReport {
+                last_generation,
+                stage,
+                goal,
+                revision,
+                held,
+                incoming,
+                trouble,
+                retired,
+                left_behind,
+                ..base
+            }
+        },
+    )
+}
+
+fn spec() -> impl Strategy<Value = PlacementSpec> {
+    let file = (
+        option::of(parsed("(/[a-z]{1,8}){1,3}")),
+        option::of(0..=0o777_u32),
+        option::of(parsed("[a-z_][a-z0-9]{0,8}")),
+    )
+        .prop_map(|(path, mode, owner)| {
+            let mode = mode.map(|bits| FileMode::from_bits(bits).expect("permission bits"));
+            FileSpec { path, mode, group: owner.clone(), owner }
+        });
+    let files = vec((select(&Part::ALL[..]), file), 0..4).prop_map(BTreeMap::from_iter);
+    let validate = prop_oneof![Just(Validate::Nothing), parsed("[a-z]{1,9}").prop_map(Validate::Hook)];
+    let reload = prop_oneof![
+        Just(Reload::Nothing),
+        parsed("[a-z]{1,9}\\.service").prop_map(Reload::Reload),
+        parsed("[a-z]{1,9}\\.service").prop_map(Reload::Restart),
+        parsed("[a-z]{1,9}").prop_map(Reload::Hook),
+    ];
+    let probe = prop_oneof![
+        Just(Probe::Nothing),
+        (any::<(u32, u16)>(), option::of(name())).prop_map(|((ip, port), server_name)| {
+            Probe::Tls { connect: (std::net::Ipv4Addr::from_bits(ip), port).into(), server_name }
+        }),
+    ];
+    let key = (select(&KeyAlgorithm::ALL[..]), any::<bool>()).prop_map(|(algorithm, always)| KeyPolicy {
+        algorithm,
+        rotation: if always { Rotation::Always } else { Rotation::Never },
+    });
+    let how = (option::of(parsed("[a-z]{1,9}")), files, option::of(validate), option::of(reload), option::of(probe));
+    let state = (any::<bool>(), any::<bool>(), option::of(1..=u64::MAX), option::of(trouble()));
+    (certificate(), vec(name(), 1..6), key, how, state).prop_map(|(certificate, names, key, how, state)| {
+        let (recipe, files, validate, reload, probe) = how;
+        let (shared, purge, ordered, trouble) = state;
+        let common_name = names[0].clone();
+        let names = SubjectNames::try_from(names).expect("at least one");
+        PlacementSpec {
+            certificate,
+            common_name,
+            names,
+            key,
+            shared,
+            recipe,
+            files,
+            validate,
+            reload,
+            probe,
+            purge,
+            ordered,
+            trouble,
+        }
+    })
+}
+
+fn to_controller() -> impl Strategy<Value = ToController> {
+    let facts = (text("[ -!#-&(-\\[\\]-~]{0,80}"), text("[a-z0-9.-]{0,60}"), text("[0-9a-f]{32}"))
+        .prop_map(|(agent_version, hostname, machine_id)| GuestFacts { agent_version, hostname, machine_id });
+    let hello = (facts, any::<u64>(), vec(report(), 0..4)).prop_map(|(facts, identity_generation, reports)| Hello {
+        facts,
+        identity_generation,
+        reports,
+    });
+    prop_oneof![
+        hello.prop_map(ToController::Hello),
+        report().prop_map(|report| ToController::Report(Box::new(report))),
+        (certificate(), vec(parsed("(/[a-z.]{3,10}){1,4}"), 0..5))
+            .prop_map(|(certificate, left)| ToController::Purged(Purged { certificate, left })),
+        vec(any::<u8>(), 0..300).prop_map(ToController::RenewIdentity),
+    ]
+}
+
+fn to_agent() -> impl Strategy<Value = ToAgent> {
+    let identity = (vec(vec(any::<u8>(), 0..50), 0..4), any::<u64>())
+        .prop_map(|(chain, generation)| ToAgent::Identity(IssuedIdentity { chain, generation }));
+    prop_oneof![
+        vec(spec(), 0..4).prop_map(ToAgent::Desired),
+        certificate().prop_map(ToAgent::Purge),
+        certificate().prop_map(ToAgent::Retry),
+        identity,
+    ]
+}
+
+/// Flips, cuts and repeats: bytes that are nearly a message reach deeper than noise.
+fn damaged(mut bytes: Vec<u8>, flips: &[(usize, u8)], cut: usize) -> Vec<u8> {
+    for (at, with) in flips {
+        if let Some(length) = std::num::NonZeroUsize::new(bytes.len()) {
+            bytes[*at % length] ^= with;
+        }
+    }
+    bytes.truncate(bytes.len().saturating_sub(cut));
+    bytes
+}
+
+/// Reads it as everything that could be read from a stranger or a peer; whether it is good does not matter here.
+fn read_all(bytes: &[u8]) {
+    pb::ToController::decode(bytes).ok().map(wire::read_to_controller).map(Result::ok);
+    pb::ToAgent::decode(bytes).ok().map(wire::read_to_agent).map(Result::ok);
+    pb::JoinRequest::decode(bytes).ok().map(wire::read_join_request).map(Result::ok);
+    pb::JoinResponse::decode(bytes).ok().map(wire::read_join_response);
+    JoinToken::parse(&String::from_utf8_lossy(bytes)).ok();
+    pinion_proto::bundle::CertificateRequest::parse(bytes).ok();
+    pinion_proto::bundle::RootCertificate::parse(bytes).ok();
+    pinion_proto::bundle::Leaf::parse(bytes).ok();
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused_and_never_a_panic(bytes in vec(any::<u8>(), 0..600)) {
+        read_all(&bytes);
+    }
+
+    #[test]
+    fn damaged_messages_are_refused_and_never_a_panic(
+        up in to_controller(), down in to_agent(), flips in vec(any::<(usize, u8)>(), 0..6), cut in 0..40_usize,
+    ) {
+        read_all(&damaged(wire::write_to_controller(up).encode_to_vec(), &flips, cut));
+        read_all(&damaged(wire::write_to_agent(down).encode_to_vec(), &flips, cut));
+    }
+
+    #[test]
+    fn damaged_certificates_and_requests_are_never_a_panic(flips in vec(any::<(usize, u8)>(), 1..6), cut in 0..20_usize) {
+        let held = held(1);
+        read_all(&damaged(held.leaf.der().to_vec(), &flips, cut));
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+        read_all(&damaged(csr.der().to_vec(), &flips, cut));
+    }
+
+    #[test]
+    fn what_an_agent_says_reads_back(message in to_controller()) {
+        let bytes = wire::write_to_controller(message.clone()).encode_to_vec();
+        let read = wire::read_to_controller(pb::ToController::decode(&*bytes).expect("protobuf"));
+        prop_assert_eq!(read.expect("good"), message);
+    }
+
+    #[test]
+    fn what_the_controller_says_reads_back(message in to_agent()) {
+        let bytes = wire::write_to_agent(message.clone()).encode_to_vec();
+        let read = wire::read_to_agent(pb::ToAgent::decode(&*bytes).expect("protobuf"));
+        prop_assert_eq!(read.expect("good"), message);
+    }
+
+    #[test]
+    fn a_join_reads_back_and_does_not_show_its_secret(
+        guest in 100..=999_999_999_u32, secret in any::<[u8; 32]>(), csr in vec(any::<u8>(), 0..200),
+    ) {
+        let guest = Guest::Vmid(Vmid::try_from(guest).expect("a VMID"));
+        let secret = JoinSecret(Zeroizing::new(secret));
+        let request = JoinRequest { guest, secret, csr, facts: GuestFacts::default() };
+        let bytes = wire::write_join_request(&request).encode_to_vec();
+        let read = wire::read_join_request(pb::JoinRequest::decode(&*bytes).expect("protobuf")).expect("good");
+        prop_assert_eq!((read.guest, &read.secret, &read.csr), (request.guest, &request.secret, &request.csr));
+        let shown = format!("{:?}", read);
+        prop_assert!(shown.contains("JoinSecret(…)"));
+    }
+}
