@@ -3,6 +3,8 @@
 //! The modules stand in the order that a certificate passes them.
 
 pub mod admin;
+mod allowance;
+mod authority;
 pub mod cli;
 pub mod config;
 pub mod events;

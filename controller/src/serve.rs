@@ -1,1 +1,220 @@
-//! Not written yet.
+//! The daemon: joins its parts, runs until it is told to stop, drains.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use pinion_proto::{
+    clock::Clock,
+    lines,
+    tls::{self, IdentityCell},
+};
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use crate::{
+    admin::Admin,
+    config::Config,
+    events::{Event, Events, Kind},
+    identity::{ControllerIdentity, Identities},
+    inventory::Inventory,
+    issuer::{Issuers, error::chain},
+    link::{listener, service::Services},
+    manifest::file::ManifestFile,
+    reconcile::{self, Inputs, Parts},
+    store::Store,
+};
+
+/// How many of the links' messages wait for the loop, before the links wait.
+const LINK_QUEUE: usize = 4096;
+
+/// How many questions wait for the loop.
+const REQUEST_QUEUE: usize = 64;
+
+/// How long the last writes may take at shutdown.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// When issuing the controller's own identity fails, it is tried again after this long.
+const IDENTITY_RETRY: Duration = Duration::from_secs(60);
+
+/// A running controller, for the daemon and for tests that keep one in their own process.
+#[derive(Debug)]
+pub struct Controller {
+    /// Where agents dial in.
+    pub address: SocketAddr,
+    events: Arc<Events>,
+    clock: Arc<dyn Clock>,
+    manifest: Arc<ManifestFile>,
+    tasks: JoinSet<()>,
+    reconcile: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Controller {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// State, manifest, port or socket cannot be used: what and where is told.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let store = Arc::new(Store::open(&config.local, &config.shared)?);
+        let events = Arc::new(Events::open(&config.local).context("cannot open the file of events")?);
+        let manifest = Arc::new(ManifestFile::open(&config.manifest)?);
+        let identities = Arc::new(Identities::open(&store, clock.clone(), config.trust_domain.as_ref())?);
+        let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
+        let inventory = Inventory::from_names(config.guests.clone());
+
+        let own = identities.issue_controller()?;
+        let cell = IdentityCell::new(&own.chain, &own.key)?;
+        let tls = Arc::new(tls::server_config(cell.clone(), identities.root(), clock.clone())?);
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; is another program there?", config.listen))?;
+        let address = listener.local_addr().context("cannot tell the port")?;
+        let socket = lines::bind(&config.socket, 0o660)
+            .with_context(|| format!("cannot listen on {}", config.socket.display()))?;
+        let advertise = advertised(&config, address);
+
+        let (link_inputs, links) = mpsc::channel(LINK_QUEUE);
+        let (requests, asked) = mpsc::channel(REQUEST_QUEUE);
+        let admin = Admin {
+            requests,
+            manifest: manifest.clone(),
+            identities: identities.clone(),
+            issuers: issuers.clone(),
+            events: events.clone(),
+            inventory: inventory.clone(),
+            clock: clock.clone(),
+            advertise,
+        };
+        let parts =
+            Parts { clock: clock.clone(), events: events.clone(), store, issuers, inventory, backoff: config.retry };
+        let (stop, stopped) = oneshot::channel();
+        let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), stop: stopped };
+        let services = Services::new(identities.clone(), clock.clone(), link_inputs);
+
+        let text = format!(
+            "Controller {} listens on {address}; trust domain {}, identity root {}",
+            env!("CARGO_PKG_VERSION"),
+            identities.trust_domain(),
+            identities.root().fingerprint()
+        );
+        events.record(Event::new(clock.now(), Kind::Controller, text));
+        let mut tasks = JoinSet::new();
+        let reconcile = tokio::spawn(reconcile::run(parts, inputs));
+        let watched = manifest.clone();
+        tasks.spawn(async move { watched.watch().await });
+        tasks.spawn(keep_identity(identities, cell, own, clock.clone()));
+        tasks.spawn(Arc::new(admin).serve(socket));
+        tasks.spawn(listener::serve(listener, tls, services));
+        Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
+    }
+
+    /// Looks at the manifest's file now.
+    pub fn reload(&self) {
+        self.manifest.look();
+    }
+
+    /// Ends the links, writes down what is known, and returns.
+    pub async fn stop(mut self) {
+        self.events.record(Event::new(self.clock.now(), Kind::Controller, "Controller stops"));
+        // The links end first, so that what the loop writes down is the last word.
+        self.tasks.shutdown().await;
+        drop(self.stop);
+        match timeout(DRAIN_TIME, &mut self.reconcile).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "The loop ended badly; the agents' reports make up for it"),
+            Err(_) => {
+                self.reconcile.abort();
+                warn!("Writing down what is known took too long; the agents say it again");
+            }
+        }
+    }
+}
+
+/// What agents are told to dial; the port that was really bound, when the configuration left it open.
+fn advertised(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {
+    let settled = |address: &SocketAddr| {
+        if address.port() == 0 { SocketAddr::new(address.ip(), bound.port()) } else { *address }
+    };
+    config.advertise.iter().map(settled).collect()
+}
+
+/// Renews the controller's own identity at two thirds of its life, without dropping a connection; and when the clock
+/// was set back to before it was made, because agents would not take it until then.
+async fn keep_identity(
+    identities: Arc<Identities>,
+    cell: IdentityCell,
+    mut own: ControllerIdentity,
+    clock: Arc<dyn Clock>,
+) {
+    loop {
+        let made = clock.now();
+        let due = made + own.not_after.since(made) * 2 / 3;
+        while (made..due).contains(&clock.now()) {
+            clock.sleep_until(due).await;
+        }
+        loop {
+            let next = identities.issue_controller();
+            match next.map_err(anyhow::Error::from).and_then(|next| Ok((cell.swap(&next.chain, &next.key)?, next))) {
+                Ok(((), next)) => {
+                    info!(not_after = %next.not_after, "Controller's identity renewed");
+                    own = next;
+                    break;
+                }
+                Err(error) => {
+                    warn!("Cannot renew the controller's identity: {}", chain(error.as_ref()));
+                    tokio::time::sleep(IDENTITY_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT; SIGHUP looks at the manifest.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let controller = Controller::start(config, clock).await?;
+    notify(&[NotifyState::Ready]);
+    let reload = async {
+        loop {
+            hangup.recv().await;
+            info!("Looking at the manifest");
+            controller.reload();
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = watchdog() => {}
+        () = reload => {}
+    }
+    notify(&[NotifyState::Stopping]);
+    controller.stop().await;
+    Ok(())
+}
+
+/// Tells systemd that the runtime still turns, twice in each of its intervals; never returns.
+async fn watchdog() {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    loop {
+        notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(interval / 2).await;
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "Cannot tell systemd how it goes");
+    }
+}

@@ -1,1 +1,375 @@
-//! Not written yet.
+//! Small JSON documents in files: the whole state of the controller.
+//!
+//! Answers: what did the controller know before it stopped?
+//! Invariant: a reader sees a document whole, old or new, whenever the machine stopped; what cannot be read
+//! is reported and left as it is, never replaced in silence. Only what pmxcfs, Proxmox's replicated
+//! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use pinion_proto::id::is_plain_name;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The form of documents that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// The most that pmxcfs takes (bytes); more in a document means that it should be several.
+const MOST_SHARED: usize = 1024 * 1024;
+
+/// Reports of thousands of guests fit; a file that was filled by mistake does not take the memory (bytes).
+const MOST_LOCAL: usize = 16 * 1024 * 1024;
+
+const SUFFIX: &str = ".json";
+
+/// The lock of a running controller, in the local directory: flock does not reach the other nodes of a cluster.
+const LOCK: &str = "controller.lock";
+
+/// Which directory a document lives in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// This host's own: reports, events. Up to 16 MiB a document.
+    Local,
+    /// What a cluster's nodes share, perhaps on pmxcfs: authorities, guests' identities. Up to 1 MiB a document.
+    Shared,
+}
+
+/// The documents, and the right to write them.
+///
+/// Calls block for as long as the disk takes. A document's name is one or more plain names joined by `/`,
+/// such as `identity-ca` or `guests/101`.
+#[derive(Debug)]
+pub struct Store {
+    local: PathBuf,
+    shared: PathBuf,
+    temporaries: Temporaries,
+    /// Holds the flock until the store is dropped.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens both directories, makes them (0700) where they are missing, and removes what this host left
+    /// half written.
+    ///
+    /// # Errors
+    /// Another controller has them open, or a directory cannot be made, read or locked.
+    pub fn open(local: &Path, shared: &Path) -> Result<Self, StoreError> {
+        for directory in [local, shared] {
+            make_directory(directory)?;
+        }
+        let lock = lock(&local.join(LOCK))?;
+        let temporaries = Temporaries::of_this_host();
+        for directory in [local, shared] {
+            temporaries.clean(directory)?;
+        }
+        Ok(Self { local: local.into(), shared: shared.into(), temporaries, _lock: lock })
+    }
+
+    /// Reads a document; none when there is no such file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a document of this version; it stays as it is.
+    pub fn read<T: DeserializeOwned>(&self, area: Area, name: &str) -> Result<Option<T>, StoreError> {
+        let path = self.path(area, name)?;
+        let bytes = match read_limited(&path, area.most()) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(StoreError::TooLarge { path, most: area.most() }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Io { doing: "read", path, source }),
+        };
+        parse(&path, &bytes).map(Some)
+    }
+
+    /// Replaces a document: afterwards it is there wholly, even if the machine stops.
+    ///
+    /// # Errors
+    /// The document is too large for its area, or the disk refuses; the old one stays.
+    pub fn write<T: Serialize>(&self, area: Area, name: &str, data: &T) -> Result<(), StoreError> {
+        let path = self.path(area, name)?;
+        let document = serde_json::to_vec(&Document { version: VERSION, data });
+        let mut bytes =
+            Zeroizing::new(document.map_err(|source| StoreError::Unwritable { path: path.clone(), source })?);
+        bytes.push(b'\n');
+        if bytes.len() > area.most() {
+            return Err(StoreError::TooLarge { path, most: area.most() });
+        }
+        let directory = path.parent().unwrap_or(&self.local);
+        make_directory(directory)?;
+        let temporary = directory.join(self.temporaries.next());
+        let written = write_temporary(&temporary, &bytes).and_then(|()| {
+            fs::rename(&temporary, &path).map_err(|source| StoreError::Io {
+                doing: "replace",
+                path: path.clone(),
+                source,
+            })
+        });
+        if written.is_err() {
+            // The write's own failure is what counts; what stays here is cleaned at the next start.
+            fs::remove_file(&temporary).ok();
+        }
+        written?;
+        sync_directory(directory)
+    }
+
+    /// Removes a document; it is well if there is none.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, area: Area, name: &str) -> Result<(), StoreError> {
+        let path = self.path(area, name)?;
+        match fs::remove_file(&path) {
+            Ok(()) => sync_directory(path.parent().unwrap_or(&self.local)),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Io { doing: "remove", path, source }),
+        }
+    }
+
+    /// The last parts of the names of all documents in a directory, sorted: `101` of `guests/101`.
+    /// An empty `directory` lists the area's top. Files that are no documents are passed over.
+    ///
+    /// # Errors
+    /// The directory cannot be read; one that is missing is empty.
+    pub fn list(&self, area: Area, directory: &str) -> Result<Vec<String>, StoreError> {
+        let top = self.directory(area);
+        let path = if directory.is_empty() { top.to_path_buf() } else { top.join(checked(directory)?) };
+        let mut names = Vec::new();
+        for file in files(&path)? {
+            if let Some(name) = file.strip_suffix(SUFFIX)
+                && is_plain_name(name)
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn directory(&self, area: Area) -> &Path {
+        match area {
+            Area::Local => &self.local,
+            Area::Shared => &self.shared,
+        }
+    }
+
+    fn path(&self, area: Area, name: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.directory(area).join(format!("{}{SUFFIX}", checked(name)?)))
+    }
+}
+
+impl Area {
+    fn most(self) -> usize {
+        match self {
+            Self::Local => MOST_LOCAL,
+            Self::Shared => MOST_SHARED,
+        }
+    }
+}
+
+/// A document as it stands in its file.
+#[derive(Serialize, Deserialize)]
+struct Document<T> {
+    version: u32,
+    data: T,
+}
+
+/// What every version of a document has, so that a newer one is known for what it is.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    let malformed = |why: String| StoreError::Malformed { path: path.into(), why };
+    if bytes.trim_ascii().is_empty() {
+        return Err(malformed("it is empty".into()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len).saturating_add(1);
+        malformed(format!("what is at line {line} column {column} is not UTF-8"))
+    })?;
+    let describe = |e: serde_json::Error| {
+        let cut_off = if e.is_eof() { "it is cut off: " } else { "" };
+        malformed(format!("{cut_off}{e}"))
+    };
+    let AnyVersion { version } = serde_json::from_str(text).map_err(describe)?;
+    if version > VERSION {
+        return Err(StoreError::Newer { path: path.into(), version });
+    }
+    if version == 0 {
+        return Err(malformed("its version is 0".into()));
+    }
+    let document: Document<T> = serde_json::from_str(text).map_err(describe)?;
+    Ok(document.data)
+}
+
+fn checked(name: &str) -> Result<&str, StoreError> {
+    if name.split('/').all(is_plain_name) { Ok(name) } else { Err(StoreError::Name(pinion_proto::id::shown(name))) }
+}
+
+/// None when there is more than `most`.
+fn read_limited(path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = File::open(path)?;
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= most).then_some(bytes))
+}
+
+fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Io { doing: "write", path: path.into(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Io { doing: "make directory", path: path.into(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Io { doing: "sync directory", path: path.into(), source };
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(fail)
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let fail = |source| StoreError::Io { doing: "lock", path: path.into(), source };
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(fail)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: path.into() }),
+        Err(errno) => Err(fail(errno.into())),
+    }
+}
+
+/// The names of the files in a directory; none when it is missing.
+fn files(path: &Path) -> Result<Vec<String>, StoreError> {
+    let fail = |source| StoreError::Io { doing: "list", path: path.into(), source };
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(fail(source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry.map_err(fail)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// How files under way are called: with this host's name, because in a shared directory
+/// another host's may be under way right now.
+#[derive(Debug)]
+struct Temporaries {
+    prefix: String,
+    count: AtomicU64,
+}
+
+impl Temporaries {
+    fn of_this_host() -> Self {
+        let host = rustix::system::uname();
+        let host: String =
+            host.nodename().to_string_lossy().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        Self { prefix: format!(".tmp.{host}."), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        let process = std::process::id();
+        format!("{}{process}.{}", self.prefix, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Removes this host's from a directory and the directories in it.
+    fn clean(&self, directory: &Path) -> Result<(), StoreError> {
+        for name in files(directory)? {
+            let path = directory.join(&name);
+            if name.starts_with(&self.prefix) {
+                tracing::info!(path = %path.display(), "Removing a file that was left half written");
+                let fail = |source| StoreError::Io { doing: "remove", path: path.clone(), source };
+                fs::remove_file(&path).map_err(fail)?;
+            } else if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+                self.clean(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a document could not be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The operating system refuses.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// The operation.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error(
+        "{} is locked: another pinion controller runs with these directories; \
+         stop it (systemctl stop pinion) or give this one directories of its own",
+        path.display()
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The file holds something else than the document.
+    #[error("{} cannot be understood: {why}; restore it from a backup, or move it away to start without it", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        why: String,
+    },
+    /// The file was written by a newer program.
+    #[error(
+        "{} is of version {version}, and this program reads version {VERSION}; \
+         upgrade pinion, or restore the file of before the upgrade",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// Larger than any document.
+    #[error("{} is larger than the {most} bytes a document may have; if it is not pinion's, move it away", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// The value has no form as JSON.
+    #[error("cannot put {} into JSON", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Not a document's name.
+    #[error("`{0}` is not the name of a document")]
+    Name(String),
+}
+
+#[cfg(test)]
+mod tests;

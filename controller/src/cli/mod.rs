@@ -1,1 +1,307 @@
-//! Not written yet.
+//! The command line of `pinion`: a file a verb.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
+
+mod ensure;
+mod events;
+mod guest;
+mod issuer;
+mod manifest;
+mod plan;
+mod purge;
+mod serve;
+mod status;
+mod table;
+mod token;
+
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use pinion_proto::{exit::Exit, lines, stage::Stage};
+use tokio::{
+    io::BufReader,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use crate::{
+    admin::protocol::{Answer, Ask, Selection},
+    config::Config,
+    issuer::error::chain,
+};
+
+/// Keeps the TLS certificates of every container and virtual machine on this host alive.
+///
+/// The manifest says which certificate goes where; `pinion serve` gets them from the issuer and pushes
+/// them to the agent in each guest, which installs them, reloads the service and looks at what it serves.
+///
+/// Exit codes: 0 reached, 1 internal failure, 2 usage or bad manifest or config, 3 timed out (still
+/// trying), 4 blocked (needs a person), 5 the daemon can't be reached, 6 no such name.
+#[derive(Debug, Parser)]
+#[command(name = "pinion", version)]
+struct Args {
+    /// Work below this directory instead of `/`: config, state and socket.
+    #[arg(long, global = true, default_value = "/", value_name = "DIR")]
+    root: PathBuf,
+    /// Print JSON on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon: plan, issue, push, look, for ever.
+    Serve,
+    /// Show what would be done now, and why; touches nothing.
+    Plan,
+    /// Show every placement: stage, names, expiry, serial, next renewal, and what is wrong.
+    Status {
+        /// Certificates (`docker`) or placements (`docker@1001`); none means all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only those in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+    },
+    /// Make it so, wait, and show progress: the one call for scripts.
+    ///
+    /// Tries at once what had been put off, and returns when every placement meant has come to the stage.
+    Ensure {
+        /// Certificates (`docker`) or placements (`docker@1001`); none means all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only those in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+        /// Get new certificates, also where the old ones are good.
+        #[arg(long, alias = "force")]
+        renew: bool,
+        /// How far: issued, installed, reloaded or served. One that cannot be looked at ends at `reloaded`.
+        #[arg(long, value_name = "STAGE", default_value = "served")]
+        until: Stage,
+        /// How long to wait, for example 90s or 10m.
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+    },
+    /// Remove the files of placements that are no longer in the manifest.
+    Purge {
+        /// Retired certificates (`docker`) or placements (`docker@1001`), as `pinion status` shows them.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Guests and their identities.
+    #[command(subcommand)]
+    Guest(GuestVerb),
+    /// Join tokens, for joining a guest by hand.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// The manifest's file.
+    #[command(subcommand)]
+    Manifest(ManifestVerb),
+    /// Who signs.
+    #[command(subcommand)]
+    Issuer(IssuerVerb),
+    /// Show what happened.
+    Events(EventsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum GuestVerb {
+    /// Show every guest that has an identity, since when, and whether it is locked.
+    List,
+    /// Let a locked guest join again: it showed an identity that had been renewed, as a clone or a
+    /// restored snapshot does. See to it first that only one of it runs.
+    Unlock {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+    },
+    /// Forget a guest: its identity is refused from now on, and its link ends.
+    Forget {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenVerb {
+    /// Print a token on stdout: one line, good once, for ten minutes, for this guest.
+    ///
+    /// Bring it into the guest through a channel that only you can use, and pipe it there into
+    /// `pinion-agent join`; never write it on a command line.
+    Create {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ManifestVerb {
+    /// Say everything that is wrong with a manifest, each problem with its line and column.
+    Check {
+        /// The file; the manifest in its usual place when none is given.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the manifest's JSON Schema, for editors.
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum IssuerVerb {
+    /// Look whether each issuer could sign: reachability, root, provisioner, durations, clock.
+    Check,
+}
+
+#[derive(Debug, clap::Args)]
+struct EventsArgs {
+    /// Go on showing events as they happen.
+    #[arg(long, short)]
+    follow: bool,
+    /// How many of the last ones.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    last: usize,
+}
+
+/// What every verb needs.
+struct Session {
+    config: Config,
+    json: bool,
+}
+
+/// Parses the command line, does what it says, and tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let serving = matches!(args.verb, Verb::Serve);
+    let mut builder = if serving {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    match builder.enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(dispatch(args));
+            runtime.shutdown_background();
+            exit.into()
+        }
+        Err(error) => {
+            eprintln!("pinion: cannot start: {error}");
+            Exit::Internal.into()
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> Exit {
+    // What needs no configuration works without one.
+    if let Verb::Manifest(ManifestVerb::Schema) = args.verb {
+        return manifest::schema();
+    }
+    if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
+        return manifest::check(file, args.json);
+    }
+    let config = match Config::load(&args.root) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("pinion: {}", chain(&error));
+            return Exit::Usage;
+        }
+    };
+    let session = Session { config, json: args.json };
+    match args.verb {
+        Verb::Serve => serve::serve(session.config).await,
+        Verb::Plan => plan::plan(&session).await,
+        Verb::Status { names, guest } => status::status(&session, Selection { names, guest }).await,
+        Verb::Ensure { names, guest, renew, until, timeout } => {
+            let selection = Selection { names, guest };
+            ensure::ensure(&session, selection, renew, until, timeout).await
+        }
+        Verb::Purge { names } => purge::purge(&session, names).await,
+        Verb::Guest(GuestVerb::List) => guest::list(&session).await,
+        Verb::Guest(GuestVerb::Unlock { guest }) => guest::unlock(&session, guest).await,
+        Verb::Guest(GuestVerb::Forget { guest }) => guest::forget(&session, guest).await,
+        Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
+        Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
+        Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
+        Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
+        Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
+    }
+}
+
+/// A conversation with the daemon: its answers, as long as this value is kept.
+struct Conversation {
+    answers: BufReader<OwnedReadHalf>,
+    // Closing this half tells the daemon that nobody waits any more.
+    _question: OwnedWriteHalf,
+}
+
+impl Conversation {
+    /// Asks the daemon something.
+    async fn start(session: &Session, ask: &Ask) -> Result<Self, Exit> {
+        let attempt = async {
+            let (read, mut write) = UnixStream::connect(&session.config.socket).await?.into_split();
+            lines::write(&mut write, ask).await?;
+            Ok::<_, io::Error>(Self { answers: BufReader::new(read), _question: write })
+        };
+        attempt.await.map_err(|error| {
+            eprintln!(
+                "pinion: the controller can't be reached at {}: {error}; is `pinion serve` up? (systemctl status pinion)",
+                session.config.socket.display()
+            );
+            Exit::Unreachable
+        })
+    }
+
+    /// The next answer. What is no answer is told, and becomes an exit code.
+    async fn next(&mut self) -> Result<Answer, Exit> {
+        match lines::read::<Answer>(&mut self.answers).await {
+            Ok(Some(Answer::NoSuchName(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::NoSuchName)
+            }
+            Ok(Some(Answer::Refused(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::Usage)
+            }
+            Ok(Some(Answer::Failed(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::Internal)
+            }
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                eprintln!("pinion: the controller stopped while it was asked; it can be asked again when it is back");
+                Err(Exit::Unreachable)
+            }
+            Err(error) => {
+                eprintln!(
+                    "pinion: the controller's answer is not understood: {error}; are program and daemon of one version?"
+                );
+                Err(Exit::Internal)
+            }
+        }
+    }
+}
+
+/// Asks the daemon something that has one answer.
+async fn ask(session: &Session, question: &Ask) -> Result<Answer, Exit> {
+    Conversation::start(session, question).await?.next().await
+}
+
+/// Says that the daemon answered something else than was asked.
+fn unexpected(answer: &Answer) -> Exit {
+    eprintln!("pinion: the controller answered something else than was asked: {answer:?}; this is a bug");
+    Exit::Internal
+}
+
+/// Prints a document on stdout as JSON.
+fn print_json(document: &impl serde::Serialize) {
+    match serde_json::to_string(document) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("pinion: cannot print the answer: {error}"),
+    }
+}

@@ -1,1 +1,190 @@
-//! Not written yet.
+//! Who is who on the links: Pinion's own CA, join tokens, and the identities that guests hold.
+//!
+//! Answers: may this caller become, or go on being, that guest?
+//! Invariant: an identity is given for a live token once, or for the newest identity of the same guest; which
+//! identity is the newest is on disk before anything is given out. Services' certificates have no part in this.
+
+mod ca;
+mod guests;
+mod token;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use pinion_proto::{
+    bundle::RootCertificate,
+    clock::{Clock, Timestamp},
+    id::{Guest, TrustDomain},
+    message::{IssuedIdentity, JoinRequest},
+    token::JoinToken,
+};
+use thiserror::Error;
+
+pub use self::{
+    ca::{ControllerIdentity, IdentityCa, IdentityError},
+    guests::{GuestRecord, Refused},
+    token::TokenRefused,
+};
+use self::{guests::Guests, token::Tokens};
+use crate::store::{Store, StoreError};
+
+/// The identities of one installation. Calls block for as long as the disk takes.
+#[derive(Debug)]
+pub struct Identities {
+    ca: IdentityCa,
+    tokens: Tokens,
+    guests: Guests,
+    clock: Arc<dyn Clock>,
+}
+
+impl Identities {
+    /// Reads the identities from the shared area, or makes the root at first start, in the trust domain given,
+    /// or in one of its own (`<8 random hexadecimal digits>.pinion`). Later starts keep the stored domain.
+    ///
+    /// # Errors
+    /// A document cannot be read or written, or the stored trust domain is not the one that is asked for.
+    pub fn open(
+        store: &Arc<Store>,
+        clock: Arc<dyn Clock>,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Result<Self, IdentityError> {
+        let ca = IdentityCa::load_or_make(store, trust_domain, clock.now())?;
+        Ok(Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), clock })
+    }
+
+    /// The root by which agents know the controller.
+    #[must_use]
+    pub fn root(&self) -> &RootCertificate {
+        self.ca.root()
+    }
+
+    /// Whose authority the root is.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.ca.trust_domain()
+    }
+
+    /// A fresh identity for the controller itself, good for 30 days; make another one well before.
+    ///
+    /// # Errors
+    /// The root has expired, or there are no random numbers.
+    pub fn issue_controller(&self) -> Result<ControllerIdentity, IdentityError> {
+        self.ca.issue_controller(self.clock.now())
+    }
+
+    /// A join token for a guest, good once and for 10 minutes; it takes the place of an earlier one.
+    /// `controllers` are the addresses that the guest can reach the controller by.
+    ///
+    /// # Errors
+    /// The guest is locked, too many tokens are live, or the disk refuses.
+    pub fn create_token(&self, guest: Guest, controllers: Vec<SocketAddr>) -> Result<JoinToken, TokenRefused> {
+        if let Some(why) = self.guests.read(guest)?.and_then(|record| record.locked) {
+            return Err(TokenRefused::Locked { guest, why });
+        }
+        let secret = self.tokens.create(guest, self.clock.now())?;
+        Ok(JoinToken { guest, secret, root: self.ca.root().clone(), controllers })
+    }
+
+    /// Spends a token and gives its guest a new identity; all its earlier ones are refused from now on, so the
+    /// caller should close its links.
+    ///
+    /// # Errors
+    /// Why is for the log and the event alone: the one who asks is told [`JoinRefused::told`], whatever it was.
+    pub fn join(&self, request: &JoinRequest, now: Timestamp) -> Result<IssuedIdentity, JoinRefused> {
+        self.tokens.spend(request.guest, &request.secret, now)?;
+        self.guests.replace(request.guest, &request.facts, now, |generation| {
+            let issued = self.ca.issue_guest(request.guest, &request.csr, now)?;
+            Ok((issued.serial, IssuedIdentity { chain: issued.chain, generation }))
+        })
+    }
+
+    /// A new identity for a guest that showed the one with `serial` on its link. The old one stays good until
+    /// the new one is seen, because the agent may stop before it has stored it.
+    ///
+    /// # Errors
+    /// As [`Self::admit`], a bad request, or the disk refuses.
+    pub fn renew(&self, guest: Guest, serial: &str, csr: &[u8]) -> Result<IssuedIdentity, JoinRefused> {
+        let now = self.clock.now();
+        self.guests.renew(guest, serial, now, |generation| {
+            let issued = self.ca.issue_guest(guest, csr, now)?;
+            Ok((issued.serial, IssuedIdentity { chain: issued.chain, generation }))
+        })
+    }
+
+    /// Whether a link of this guest, with the identity of this serial number ([`pinion_proto::tls::Peer`]), may be.
+    /// Showing an identity that was renewed away means that the guest was cloned or rolled back: it is locked.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, guest: Guest, serial: &str) -> Result<(), Refused> {
+        self.guests.admit(guest, serial)
+    }
+
+    /// What is known of a guest's identity; none when it never joined, or was forgotten.
+    ///
+    /// # Errors
+    /// The document cannot be read.
+    pub fn guest(&self, guest: Guest) -> Result<Option<GuestRecord>, StoreError> {
+        self.guests.read(guest)
+    }
+
+    /// Every guest that has an identity.
+    ///
+    /// # Errors
+    /// A document cannot be read.
+    pub fn guests(&self) -> Result<Vec<(Guest, GuestRecord)>, StoreError> {
+        self.guests.all()
+    }
+
+    /// Refuses all of a guest's identities, and tokens for it, until it is unlocked. False when it has none.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn lock(&self, guest: Guest, why: &str) -> Result<bool, StoreError> {
+        self.guests.set_lock(guest, Some(why))
+    }
+
+    /// Lets a guest join again; what was renewed away stays refused. False when it has no identity.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn unlock(&self, guest: Guest) -> Result<bool, StoreError> {
+        self.guests.set_lock(guest, None)
+    }
+
+    /// Forgets a guest: its identity and its token are refused from now on.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn forget(&self, guest: Guest) -> Result<(), StoreError> {
+        self.tokens.remove(guest)?;
+        self.guests.forget(guest)
+    }
+}
+
+/// Why an identity was not given; for the log and the event.
+#[derive(Debug, Error)]
+pub enum JoinRefused {
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The identity that was shown.
+    #[error(transparent)]
+    Identity(#[from] Refused),
+    /// The request.
+    #[error("cannot sign the identity")]
+    Sign(#[from] IdentityError),
+    /// The disk.
+    #[error("cannot record the identity")]
+    Store(#[from] StoreError),
+}
+
+impl JoinRefused {
+    /// All that the one who asked learns: the same for every reason, so that guesses teach nothing.
+    #[must_use]
+    pub fn told() -> &'static str {
+        "the request for an identity was refused; the controller's log says why"
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,20 @@ use pinion_proto::{
     names::{SubjectName, SubjectNames},
 };
 
+mod check;
+mod config;
+pub mod embedded;
+pub(crate) mod error;
+mod queue;
+pub mod step_ca;
+
+pub use self::{
+    check::{Durations, IssuerCheck},
+    config::{IssuerConfig, StepCaConfig},
+    error::IssuerError,
+    queue::Issuers,
+};
+
 /// A request to sign, already compared with the manifest.
 #[derive(Debug, Clone)]
 pub struct SigningRequest {
@@ -49,11 +63,3 @@ pub trait Issuer: fmt::Debug + Send + Sync {
     /// Looks whether it could sign, without signing: reachability, root, provisioner, durations, clock.
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>>;
 }
-
-/// Placeholder.
-#[derive(Debug, Clone)]
-pub struct IssuerCheck;
-
-/// Placeholder.
-#[derive(Debug, Clone)]
-pub struct IssuerError;

@@ -1,1 +1,234 @@
-//! Not written yet.
+//! What is to be done now, and why: a pure function of the manifest, the inventory, the reports and the time.
+//!
+//! Invariant: total and synchronous; no task, file or clock is touched here, and the same arguments give the
+//! same plan. Level-triggered: nothing is remembered between two plans, so a plan that was not carried out
+//! is simply made again.
+
+pub mod backoff;
+mod decide;
+mod decision;
+pub mod renewal;
+mod shared;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest, PlacementId},
+    spec::PlacementSpec,
+    stage::{Halt, Trouble},
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+pub use decision::{Decision, Order, Step, Why};
+pub use shared::needs_new_shared_key;
+pub use spec::spec;
+
+use crate::{
+    inventory::Inventory,
+    manifest::{Certificate, GuestRef, Manifest, Placement},
+    reports::Reports,
+};
+use decide::{Subject, Verdict, decide};
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan<'m> {
+    /// Every placement of the manifest, in its order.
+    pub placements: Vec<Planned<'m>>,
+    /// What guests hold that the manifest does not ask for (any more), sorted. Nothing is removed without
+    /// a person's word.
+    pub retired: Vec<PlacementId>,
+    /// When the plan changes next if nothing else happens: the earliest moment at which something is due.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// What is to be done for one placement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned<'m> {
+    /// Which certificate.
+    pub certificate: &'m Certificate,
+    /// Which of its placements.
+    pub placement: &'m Placement,
+    /// Where that is; none when the manifest's name leads to no guest.
+    pub guest: Option<Guest>,
+    /// What is to be done.
+    pub decision: Decision,
+    /// When what is held is renewed; none when nothing is. A window may put it off.
+    pub renew_at: Option<Timestamp>,
+    /// The generation that the guest is to prepare, or to keep preparing.
+    pub ordered: Option<u64>,
+}
+
+impl Planned<'_> {
+    /// The placement's id; none when the manifest's name leads to no guest.
+    #[must_use]
+    pub fn id(&self) -> Option<PlacementId> {
+        self.guest.map(|guest| PlacementId { certificate: self.certificate.name.clone(), guest })
+    }
+
+    /// How the placement is called: its id, or with the manifest's name for the guest.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.id().map_or_else(|| format!("{}@{}", self.certificate.name, self.placement.guest), |id| id.to_string())
+    }
+
+    /// What holds it up on the controller's side.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match &self.decision {
+            Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
+            Decision::Keep | Decision::Order(_) | Decision::Purge => None,
+        }
+    }
+
+    /// By which number the guest says that its report is about what is asked for now.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        spec(self.certificate, self.placement, None, None).revision()
+    }
+
+    /// What the guest is asked to hold.
+    #[must_use]
+    pub fn spec(&self) -> PlacementSpec {
+        spec(self.certificate, self.placement, self.ordered, self.trouble())
+    }
+}
+
+impl Serialize for Planned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Planned", 6)?;
+        out.serialize_field("placement", &self.label())?;
+        out.serialize_field("certificate", &self.certificate.name)?;
+        out.serialize_field("guest", &self.guest)?;
+        out.serialize_field("plan", &self.decision)?;
+        out.serialize_field("renew_at", &self.renew_at)?;
+        out.serialize_field("ordered", &self.ordered)?;
+        out.end()
+    }
+}
+
+impl<'m> Plan<'m> {
+    /// The orders, the most urgent first: nothing held, then the soonest to expire.
+    #[must_use]
+    pub fn orders(&self) -> Vec<(&Planned<'m>, &Order)> {
+        let mut orders: Vec<_> = self
+            .placements
+            .iter()
+            .filter_map(|planned| match &planned.decision {
+                Decision::Order(order) => Some((planned, order)),
+                _ => None,
+            })
+            .collect();
+        // Stable, so equals stay in the manifest's order; and none is less than any moment.
+        orders.sort_by_key(|(_, order)| order.expires);
+        orders
+    }
+}
+
+/// What is to be done now.
+#[must_use]
+pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports, now: Timestamp) -> Plan<'m> {
+    let mut placements = Vec::with_capacity(manifest.placement_count());
+    let mut wake_at: Option<Timestamp> = None;
+    // How many of the guests' reports the manifest asks for: if all, the search for the others is spared.
+    let mut asked_for = 0_usize;
+    let mut twice = Twice::default();
+    for certificate in &manifest.certificates {
+        twice.start(certificate);
+        let keys_differ = shared::keys_differ(certificate, inventory, reports);
+        for placement in &certificate.placements {
+            let guest = match inventory.resolve(&placement.guest) {
+                Ok(guest) => guest,
+                Err(unresolved) => {
+                    placements.push(unplaced(certificate, placement, None, unresolved.trouble()));
+                    continue;
+                }
+            };
+            if twice.is_second(guest) {
+                placements.push(unplaced(certificate, placement, Some(guest), twice_trouble(certificate, guest)));
+                continue;
+            }
+            let (link, entry) = match reports.guest(guest) {
+                Some(known) => (known.link(), known.placement(&certificate.name)),
+                None => Default::default(),
+            };
+            asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
+            let shared_key = reports.shared_key(&certificate.name);
+            let subject = Subject { certificate, placement, guest, link, entry, shared_key, keys_differ };
+            let Verdict { decision, renew_at, ordered, wake_at: wake } = decide(&subject, now);
+            // A moment that has come already is no reason to wake: what it brings is in this plan.
+            if let Some(wake) = wake.filter(|wake| *wake > now) {
+                wake_at = Some(wake_at.map_or(wake, |earliest| earliest.min(wake)));
+            }
+            placements.push(Planned { certificate, placement, guest: Some(guest), decision, renew_at, ordered });
+        }
+    }
+    let retired = retired(&placements, reports, asked_for);
+    Plan { placements, retired, wake_at }
+}
+
+fn unplaced<'m>(
+    certificate: &'m Certificate,
+    placement: &'m Placement,
+    guest: Option<Guest>,
+    trouble: Trouble,
+) -> Planned<'m> {
+    Planned { certificate, placement, guest, decision: Decision::Block(trouble), renew_at: None, ordered: None }
+}
+
+/// What guests report and the manifest does not ask for.
+fn retired(placements: &[Planned<'_>], reports: &Reports, asked_for: usize) -> Vec<PlacementId> {
+    let reported = || {
+        reports.guests().flat_map(|(guest, entry)| {
+            entry
+                .placements()
+                .filter(|(_, placement)| placement.report().is_some())
+                .map(move |(certificate, _)| (certificate, guest))
+        })
+    };
+    if reports.guests().map(|(_, entry)| entry.reported()).sum::<usize>() == asked_for {
+        return Vec::new();
+    }
+    let wanted: HashSet<(&CertificateName, Guest)> =
+        placements.iter().filter_map(|planned| Some((&planned.certificate.name, planned.guest?))).collect();
+    let mut retired: Vec<_> = reported()
+        .filter(|reported| !wanted.contains(reported))
+        .map(|(certificate, guest)| PlacementId { certificate: certificate.clone(), guest })
+        .collect();
+    retired.sort_unstable();
+    retired
+}
+
+/// Finds a guest that has one certificate twice because the manifest names it in two ways: by number and
+/// by name. (The same way twice is a mistake that the manifest's reader finds.)
+#[derive(Default)]
+struct Twice {
+    look: bool,
+    seen: HashSet<Guest>,
+}
+
+impl Twice {
+    fn start(&mut self, certificate: &Certificate) {
+        self.seen.clear();
+        let by_name = |placement: &Placement| matches!(placement.guest, GuestRef::Name(_));
+        self.look = certificate.placements.len() > 1 && certificate.placements.iter().any(by_name);
+    }
+
+    fn is_second(&mut self, guest: Guest) -> bool {
+        self.look && !self.seen.insert(guest)
+    }
+}
+
+fn twice_trouble(certificate: &Certificate, guest: Guest) -> Trouble {
+    Trouble {
+        halt: Halt::Blocked,
+        attempt: format!("place {} in guest {guest}", certificate.name),
+        cause: "another placement of this certificate is in the same guest, named in another way".to_owned(),
+        remedy: "remove one of the two from the manifest".to_owned(),
+        retry_at: None,
+    }
+}

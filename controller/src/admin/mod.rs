@@ -1,0 +1,285 @@
+//! The controller's socket: the command line asks, the daemon answers.
+//!
+//! Invariant: the socket is for whoever may be root's or pinion's hand on the host (mode 0660); what it says
+//! holds no secret but the join token that was asked for.
+
+pub mod protocol;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+
+use pinion_proto::{
+    clock::Clock,
+    id::{Guest, Vmid},
+    lines,
+    stage::{Halt, Trouble},
+};
+use tokio::{
+    io::{AsyncReadExt, BufReader},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::{broadcast::error::RecvError, mpsc},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    events::{Event, Events, Kind},
+    identity::{GuestRecord, Identities},
+    inventory::Inventory,
+    issuer::{Issuers, error::chain},
+    manifest::{GuestRef, file::ManifestFile},
+};
+use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
+
+/// The longest question (bytes): thousands of names.
+const MOST_QUESTION: u64 = 1024 * 1024;
+
+/// Answers wait here for a slow asker; newer ones replace those that find no place.
+const ANSWERS: usize = 8;
+
+/// A question for the reconcile loop, and where its answers go.
+#[derive(Debug)]
+pub struct Request {
+    /// The question.
+    pub ask: Ask,
+    /// Its answers.
+    pub answers: mpsc::Sender<Answer>,
+}
+
+/// What the socket answers from.
+#[derive(Debug)]
+pub struct Admin {
+    /// The loop.
+    pub requests: mpsc::Sender<Request>,
+    /// The manifest's file, looked at before a question about it.
+    pub manifest: Arc<ManifestFile>,
+    /// Tokens.
+    pub identities: Arc<Identities>,
+    /// Issuers.
+    pub issuers: Arc<Issuers>,
+    /// Events.
+    pub events: Arc<Events>,
+    /// Guests' names.
+    pub inventory: Inventory,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where agents dial.
+    pub advertise: Vec<SocketAddr>,
+}
+
+impl Admin {
+    /// Answers on `listener` until the future is dropped.
+    pub async fn serve(self: Arc<Self>, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let admin = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = admin.answer(stream).await {
+                            debug!(%error, "A caller on the controller's socket went away");
+                        }
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "Cannot accept on the controller's socket");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read);
+        let ask = match lines::read_limited::<Ask>(&mut read, MOST_QUESTION).await {
+            Ok(Some(ask)) => ask,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let words = format!("the question is not understood: {error}; are program and daemon of one version?");
+                return lines::write(&mut write, &Answer::Refused(words)).await;
+            }
+        };
+        let answering = async {
+            match ask {
+                Ask::Guests => lines::write(&mut write, &self.guests()).await,
+                Ask::Unlock(guest) => lines::write(&mut write, &self.unlock(&guest)).await,
+                Ask::Forget(guest) => {
+                    // The loop forgets what it knows too, and ends the guest's link.
+                    match self.forget(&guest) {
+                        Ok(guest) => self.ask_loop(&mut write, Ask::Forget(guest.to_string())).await,
+                        Err(answer) => lines::write(&mut write, &answer).await,
+                    }
+                }
+                Ask::Token(guest) => lines::write(&mut write, &self.token(&guest)).await,
+                Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
+                Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
+                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) => self.ask_loop(&mut write, ask).await,
+            }
+        };
+        // Whoever hangs up waits no longer.
+        let mut nothing = [0];
+        tokio::select! {
+            outcome = answering => outcome,
+            _ = read.read(&mut nothing) => Ok(()),
+        }
+    }
+
+    async fn ask_loop(&self, write: &mut OwnedWriteHalf, ask: Ask) -> io::Result<()> {
+        // An editor's last word counts, even if it was written a moment ago.
+        self.manifest.look();
+        let (answers, mut queue) = mpsc::channel(ANSWERS);
+        if self.requests.send(Request { ask, answers }).await.is_err() {
+            return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
+        }
+        while let Some(answer) = queue.recv().await {
+            lines::write(write, &answer).await?;
+        }
+        Ok(())
+    }
+
+    fn token(&self, text: &str) -> Answer {
+        let guest = match self.guest(text) {
+            Ok(guest) => guest,
+            Err(answer) => return answer,
+        };
+        if self.advertise.is_empty() {
+            return Answer::Refused(
+                "the controller does not know which address guests reach it by: write `advertise = [\"ADDRESS:7443\"]` \
+                 into controller.toml and restart it"
+                    .into(),
+            );
+        }
+        let token = match self.identities.create_token(guest, self.advertise.clone()) {
+            Ok(token) => token,
+            Err(error) => return Answer::Refused(chain(&error)),
+        };
+        let text = format!("A join token for guest {guest} was made; it is good once, for ten minutes");
+        self.events.record(Event::new(self.clock.now(), Kind::Token, text).guest(guest));
+        match token.to_text() {
+            Ok(text) => Answer::Token(text.to_string()),
+            Err(error) => Answer::Failed(chain(&error)),
+        }
+    }
+
+    fn guests(&self) -> Answer {
+        match self.identities.guests() {
+            Ok(guests) => {
+                Answer::Guests(guests.into_iter().map(|(guest, record)| self.identity(guest, record)).collect())
+            }
+            Err(error) => Answer::Failed(chain(&error)),
+        }
+    }
+
+    fn identity(&self, guest: Guest, record: GuestRecord) -> IdentityStatus {
+        let name = match guest {
+            Guest::Host => None,
+            Guest::Vmid(vmid) => self.inventory.name(vmid).map(ToOwned::to_owned),
+        };
+        IdentityStatus {
+            guest,
+            name,
+            generation: record.generation,
+            joined_at: record.joined_at,
+            issued_at: record.issued_at,
+            hostname: record.facts.hostname,
+            locked: record.locked,
+        }
+    }
+
+    fn unlock(&self, text: &str) -> Answer {
+        let guest = match self.guest(text) {
+            Ok(guest) => guest,
+            Err(answer) => return answer,
+        };
+        match self.identities.unlock(guest) {
+            Ok(true) => {
+                let text = format!("Guest {guest} was unlocked; a fresh join token lets it in");
+                self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest));
+                Answer::End
+            }
+            Ok(false) => {
+                Answer::NoSuchName(format!("guest {guest} has no identity; `pinion guest list` shows those that have"))
+            }
+            Err(error) => Answer::Failed(chain(&error)),
+        }
+    }
+
+    fn forget(&self, text: &str) -> Result<Guest, Answer> {
+        let guest = self.guest(text)?;
+        match self.identities.guest(guest) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                return Err(Answer::NoSuchName(format!(
+                    "guest {guest} has no identity; `pinion guest list` shows those that have"
+                )));
+            }
+            // A record that cannot be read is one more reason to forget it.
+            Err(error) => {
+                warn!(%guest, error = chain(&error), "The record of a guest that is to be forgotten is broken")
+            }
+        }
+        self.identities.forget(guest).map_err(|error| Answer::Failed(chain(&error)))?;
+        let text = format!("Guest {guest} was forgotten: its identity is refused from now on");
+        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest));
+        Ok(guest)
+    }
+
+    fn guest(&self, text: &str) -> Result<Guest, Answer> {
+        if let Ok(guest) = text.parse::<Guest>() {
+            return Ok(guest);
+        }
+        if let Ok(number) = text.parse::<u32>() {
+            return Err(Answer::Refused(match Vmid::try_from(number) {
+                Ok(_) => format!("`{text}` is not written as a VMID"),
+                Err(error) => error.to_string(),
+            }));
+        }
+        let name =
+            text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
+        self.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
+    }
+
+    async fn issuers(&self) -> Answer {
+        let mut reports = Vec::new();
+        for name in self.issuers.names() {
+            let started = Instant::now();
+            let outcome = self.issuers.check(name).await;
+            let took = started.elapsed();
+            let (check, trouble) = match outcome {
+                Ok(check) => (Some(check), None),
+                Err(error) => {
+                    let trouble = Trouble {
+                        halt: error.halt(),
+                        attempt: format!("check issuer {name}"),
+                        cause: error.to_string(),
+                        // The usual remedy for an issuer that is away is this very check.
+                        remedy: if error.halt() == Halt::Blocked { error.remedy() } else { String::new() },
+                        retry_at: None,
+                    };
+                    (None, Some(trouble))
+                }
+            };
+            reports.push(IssuerReport { name: name.to_string(), check, trouble, took });
+        }
+        Answer::Issuers(reports)
+    }
+
+    async fn tell_events(&self, write: &mut OwnedWriteHalf, follow: bool, last: usize) -> io::Result<()> {
+        let mut live = self.events.follow();
+        for event in self.events.recent(last)? {
+            lines::write(write, &Answer::Event(event)).await?;
+        }
+        if !follow {
+            return lines::write(write, &Answer::End).await;
+        }
+        loop {
+            match live.recv().await {
+                Ok(event) => lines::write(write, &Answer::Event(event.as_ref().clone())).await?,
+                Err(RecvError::Lagged(missed)) => {
+                    let text = format!("{missed} events went by too fast to be followed; `pinion events` has them");
+                    let event = Event::new(self.clock.now(), Kind::Controller, text);
+                    lines::write(write, &Answer::Event(event)).await?;
+                }
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}

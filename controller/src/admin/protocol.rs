@@ -1,0 +1,248 @@
+//! What is said on the controller's socket: a question, then one or more answers, each a line of JSON.
+//!
+//! The documents are what `--json` prints; fields are added, never renamed or removed.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest},
+    names::SubjectNames,
+    stage::{Stage, Trouble},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{events::Event, issuer::IssuerCheck};
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// [`Answer::Status`].
+    Status(Selection),
+    /// [`Answer::Plan`].
+    Plan,
+    /// [`Answer::Progress`] at each change until everything is reached or the asker goes away; then [`Answer::Ensured`].
+    Ensure(Ensure),
+    /// [`Answer::Token`].
+    Token(String),
+    /// [`Answer::Guests`].
+    Guests,
+    /// [`Answer::End`] once a locked guest may join again.
+    Unlock(String),
+    /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
+    Forget(String),
+    /// [`Answer::Issuers`].
+    Issuers,
+    /// [`Answer::Event`]s: the last ones, then [`Answer::End`], or more as they happen.
+    Events {
+        /// Whether to go on.
+        follow: bool,
+        /// How many of the last ones.
+        last: usize,
+    },
+    /// [`Answer::End`] once the files of retired placements are asked to be removed.
+    Purge(Vec<String>),
+}
+
+/// Which placements are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Certificates (`docker`) or placements (`docker@1001`); none means all.
+    pub names: Vec<String>,
+    /// Only those in this guest: a VMID, a name, or `host`.
+    #[serde(default)]
+    pub guest: Option<String>,
+}
+
+/// What is to be so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ensure {
+    /// Which placements.
+    pub selection: Selection,
+    /// Whether each gets a new certificate in any case.
+    pub renew: bool,
+    /// How far they are to come.
+    pub until: Stage,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Ask::Status`].
+    Status(Status),
+    /// To [`Ask::Plan`].
+    Plan(PlanDocument),
+    /// How far the placements of an [`Ask::Ensure`] are.
+    Progress(Progress),
+    /// An [`Ask::Ensure`] has ended: everything is reached, or some are blocked.
+    Ensured(Progress),
+    /// To [`Ask::Token`]: the token's line.
+    Token(String),
+    /// To [`Ask::Guests`].
+    Guests(Vec<IdentityStatus>),
+    /// To [`Ask::Issuers`].
+    Issuers(Vec<IssuerReport>),
+    /// Something happened.
+    Event(Event),
+    /// Nothing more comes.
+    End,
+    /// Nothing has this name.
+    NoSuchName(String),
+    /// The question makes no sense, in words.
+    Refused(String),
+    /// Something failed inside, in words.
+    Failed(String),
+}
+
+/// Every placement and guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The controller's version.
+    pub version: String,
+    /// What the operator should know that belongs to no placement.
+    pub notes: Vec<String>,
+    /// The placements, in the manifest's order; retired ones last.
+    pub placements: Vec<PlacementStatus>,
+    /// The guests, by number.
+    pub guests: Vec<GuestStatus>,
+}
+
+/// One placement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementStatus {
+    /// `docker@1001`; the manifest's name for the guest, when nobody knows which that is.
+    pub placement: String,
+    /// The certificate.
+    pub certificate: CertificateName,
+    /// The guest, where it is known.
+    pub guest: Option<Guest>,
+    /// The guest's name, where it has one.
+    pub guest_name: Option<String>,
+    /// How far the installed content has come.
+    pub stage: Stage,
+    /// How far it can come: `reloaded` where there is nothing to look at.
+    pub goal: Stage,
+    /// The installed content's number.
+    pub generation: Option<u64>,
+    /// The generation that is on its way.
+    pub incoming: Option<u64>,
+    /// The installed leaf's serial number, as `openssl x509 -serial` prints it.
+    pub serial: Option<String>,
+    /// The installed leaf's names; those ordered, while nothing is installed.
+    pub names: Option<SubjectNames>,
+    /// First second of the installed leaf's validity.
+    pub not_before: Option<Timestamp>,
+    /// Last second of the installed leaf's validity.
+    pub not_after: Option<Timestamp>,
+    /// When the next renewal is due.
+    pub renew_at: Option<Timestamp>,
+    /// Who signed what is installed; who will, while nothing is.
+    pub issuer: String,
+    /// Whether it is no longer in the manifest and its files are still there.
+    pub retired: bool,
+    /// Files at places that the manifest named earlier.
+    pub left_behind: Vec<String>,
+    /// What holds it up.
+    pub trouble: Option<Trouble>,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestStatus {
+    /// Which.
+    pub guest: Guest,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Whether its agent is linked.
+    pub linked: bool,
+    /// Since when; none if it never was.
+    pub since: Option<Timestamp>,
+    /// The agent's version, as it last said.
+    pub agent_version: Option<String>,
+}
+
+/// A guest's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// Which guest.
+    pub guest: Guest,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// How many identities it has had.
+    pub generation: u64,
+    /// When it joined last.
+    pub joined_at: Timestamp,
+    /// When it was given the newest identity.
+    pub issued_at: Timestamp,
+    /// What it said its host name was when it joined.
+    pub hostname: String,
+    /// Why it is locked, if it is.
+    pub locked: Option<String>,
+}
+
+/// What would be done now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanDocument {
+    /// A step for each placement.
+    pub steps: Vec<PlanStep>,
+    /// When something changes by itself next.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// What would be done for a placement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// `docker@1001`.
+    pub placement: String,
+    /// keep, order, wait, block, purge or retired.
+    pub action: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// How far the placements of an ensure are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Every placement that is meant.
+    pub placements: Vec<ProgressLine>,
+}
+
+/// How far one placement is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressLine {
+    /// `docker@1001`.
+    pub placement: String,
+    /// How far the installed content has come.
+    pub stage: Stage,
+    /// The installed leaf's serial number.
+    pub serial: Option<String>,
+    /// Whether it is as was asked.
+    pub reached: bool,
+    /// What holds it up, while it is not.
+    pub trouble: Option<Trouble>,
+    /// What is going on, in a few words.
+    pub now: String,
+}
+
+impl ProgressLine {
+    /// Whether it needs a person before it can be reached.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.reached && self.trouble.as_ref().is_some_and(|t| t.halt == pinion_proto::stage::Halt::Blocked)
+    }
+}
+
+/// An issuer's check, good or bad.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerReport {
+    /// The issuer's name.
+    pub name: String,
+    /// What it says of itself.
+    pub check: Option<IssuerCheck>,
+    /// Why it cannot sign.
+    pub trouble: Option<Trouble>,
+    /// How long the check took.
+    pub took: Duration,
+}

@@ -1,0 +1,262 @@
+//! A small certificate authority: one root, made at first start and kept in the store, that signs leaves itself.
+//!
+//! Answers: what does a certificate of Pinion's own look like?
+//! Invariant: the subject's key comes from a request whose possession was proven, everything else from the caller;
+//! nothing is signed that outlives the root. The embedded issuer and the identity CA each have one of their own.
+
+use std::{fmt, time::Duration};
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pinion_proto::{
+    bundle::{CertificateError, CertificateRequest, Leaf, RootCertificate},
+    clock::Timestamp,
+    key::KeyAlgorithm,
+    names::SubjectName,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    SubjectPublicKeyInfo,
+};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use zeroize::Zeroizing;
+
+use crate::store::{Area, Store, StoreError};
+
+/// Ten years: a root outlives every host it is installed on, and is replaced by hand.
+const ROOT_LIFE: Duration = Duration::from_secs(3652 * 24 * 3600);
+
+/// Guests' clocks may be this far behind the controller's.
+const BACKDATE: Duration = Duration::from_secs(60);
+
+/// A root and its key.
+pub(crate) struct Authority {
+    root: RootCertificate,
+    expires: Timestamp,
+    issuer: Issuer<'static, RootKey>,
+}
+
+/// What a leaf says besides its key.
+#[derive(Debug)]
+pub(crate) struct Profile<'a> {
+    /// The subject's common name; left out when it is longer than X.520 allows (64 characters).
+    pub(crate) common_name: Option<&'a str>,
+    /// Its subjectAltName.
+    pub(crate) names: Vec<&'a SubjectName>,
+    /// For servers, clients or both.
+    pub(crate) usages: &'a [ExtendedKeyUsagePurpose],
+    /// How long it should be valid from now on.
+    pub(crate) duration: Duration,
+}
+
+impl Authority {
+    /// Reads the authority from the document `name` of the shared area, or makes it.
+    pub(crate) fn load_or_make(
+        store: &Store,
+        name: &'static str,
+        common_name: &str,
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        if let Some(document) = store.read::<Document>(Area::Shared, name)? {
+            return Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why });
+        }
+        let document = make(common_name, now)?;
+        store.write(Area::Shared, name, &document)?;
+        Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why })
+    }
+
+    fn load(document: &Document) -> Result<Self, String> {
+        let der = STANDARD.decode(&document.certificate).map_err(|e| format!("its certificate: {e}"))?;
+        let root = RootCertificate::parse(&der).map_err(|e| format!("its certificate: {e}"))?;
+        let key = Zeroizing::new(STANDARD.decode(document.key.0.as_bytes()).map_err(|e| format!("its key: {e}"))?);
+        let key = RootKey::from_pkcs8(&key).map_err(|e| format!("its key: {e}"))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|e| format!("its certificate: {e}"))?;
+        if parsed.public_key().subject_public_key.as_ref() != key.der_bytes() {
+            return Err("its key is not its certificate's".into());
+        }
+        let expires = parsed.validity().not_after.to_datetime().into();
+        let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), key).map_err(|e| e.to_string())?;
+        Ok(Self { root, expires, issuer })
+    }
+
+    pub(crate) fn root(&self) -> &RootCertificate {
+        &self.root
+    }
+
+    /// The root's last second.
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// Signs a leaf for the key of a PKCS #10 request, of which nothing else is taken.
+    pub(crate) fn sign(&self, csr: &[u8], profile: Profile<'_>, now: Timestamp) -> Result<Leaf, AuthorityError> {
+        let request = CertificateRequest::parse(csr)?;
+        let algorithm = request.key_algorithm.ok_or(AuthorityError::Key)?;
+        let (_, parsed) = X509CertificationRequest::from_der(csr).map_err(|_| AuthorityError::Key)?;
+        let key = SubjectPublicKeyInfo::from_der(parsed.certification_request_info.subject_pki.raw)
+            .map_err(|_| AuthorityError::Key)?;
+        if self.expires <= now {
+            return Err(AuthorityError::RootExpired(self.expires));
+        }
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(serial()?);
+        params.not_before = (now - BACKDATE).into();
+        params.not_after = (now + profile.duration).min(self.expires).into();
+        params.distinguished_name = DistinguishedName::new();
+        // RFC 5280 appendix A.1: ub-common-name is 64.
+        if let Some(name) = profile.common_name.filter(|name| name.chars().count() <= 64) {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        params.subject_alt_names = profile.names.into_iter().map(general_name).collect::<Result<_, _>>()?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if matches!(algorithm, KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096) {
+            // TLS 1.2's RSA key exchange, which some old clients of old services still use.
+            params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
+        params.extended_key_usages = profile.usages.to_vec();
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
+        Ok(Leaf::parse(leaf.der())?)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("root", &self.root).field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// The authority in the store: both base64, certificate DER, key PKCS #8.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    certificate: String,
+    key: SecretText,
+}
+
+/// Text that is wiped when dropped and not shown.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct SecretText(Zeroizing<String>);
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// ECDSA on P-256, held by the crypto library alone, which wipes it when it is dropped.
+struct RootKey(EcdsaKeyPair);
+
+impl RootKey {
+    fn from_pkcs8(der: &[u8]) -> Result<Self, String> {
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map(Self).map_err(|e| e.to_string())
+    }
+}
+
+impl PublicKeyData for RootKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for RootKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature = self.0.sign(&SystemRandom::new(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
+        Ok(signature.as_ref().to_vec())
+    }
+}
+
+fn make(common_name: &str, now: Timestamp) -> Result<Document, AuthorityError> {
+    let random = |_| AuthorityError::Random;
+    let document =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).map_err(random)?;
+    let key = RootKey::from_pkcs8(document.as_ref()).map_err(|_| AuthorityError::Random)?;
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(serial()?);
+    params.not_before = (now - BACKDATE).into();
+    params.not_after = (now + ROOT_LIFE).into();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    // No intermediates: what this root signs are leaves.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = params.self_signed(&key).map_err(AuthorityError::Sign)?;
+    let key = Zeroizing::new(STANDARD.encode(document.as_ref()));
+    Ok(Document { certificate: STANDARD.encode(root.der()), key: SecretText(key) })
+}
+
+/// A positive INTEGER of 20 octets with 158 random bits (RFC 5280 section 4.1.2.2 asks for a positive one of
+/// at most 20; the CA/Browser Forum for 64 random bits).
+fn serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0u8; 20];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn general_name(name: &SubjectName) -> Result<SanType, AuthorityError> {
+    let text = |text: &str| text.try_into().map_err(AuthorityError::Sign);
+    Ok(match name {
+        SubjectName::Dns(dns) => SanType::DnsName(text(dns)?),
+        SubjectName::Ip(address) => SanType::IpAddress(*address),
+        SubjectName::Uri(uri) => SanType::URI(text(uri)?),
+        SubjectName::Email(email) => SanType::Rfc822Name(text(email)?),
+    })
+}
+
+/// PKCS #8 of a fresh ECDSA P-256 key, and a request signed by it that asks for nothing.
+pub(crate) fn fresh_key() -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), AuthorityError> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| AuthorityError::Random)?;
+    let pkcs8 = pair.to_pkcs8v1().map_err(|_| AuthorityError::Random)?;
+    let csr = CertificateParams::default().serialize_request(&RootKey(pair)).map_err(AuthorityError::Sign)?;
+    Ok((Zeroizing::new(pkcs8.as_ref().to_vec()), csr.der().to_vec()))
+}
+
+/// Why an authority of Pinion's own did not sign.
+#[derive(Debug, Error)]
+pub enum AuthorityError {
+    /// Its document.
+    #[error("the authority's document fails")]
+    Store(#[from] StoreError),
+    /// Its document holds something else.
+    #[error(
+        "the stored authority `{name}` cannot be used: {why}; restore it from a backup, or move it away to make a new root"
+    )]
+    Unusable {
+        /// The document.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Ten years are over.
+    #[error("the authority's root expired at {0}; move its document away to make a new root")]
+    RootExpired(Timestamp),
+    /// The request.
+    #[error(transparent)]
+    Request(#[from] CertificateError),
+    /// A key that Pinion has no word for.
+    #[error("the request's key is of a kind that is not supported")]
+    Key,
+    /// The certificate could not be put together.
+    #[error("cannot sign the certificate")]
+    Sign(#[source] rcgen::Error),
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+#[cfg(test)]
+mod tests;

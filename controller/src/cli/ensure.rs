@@ -1,0 +1,155 @@
+//! `pinion ensure`: the one call of scripts on the host.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use pinion_proto::{exit::Exit, stage::Stage};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Conversation, Session, print_json, unexpected};
+use crate::admin::protocol::{Answer, Ask, Ensure, Progress, ProgressLine, Selection};
+
+/// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
+const MOST_BARS: usize = 30;
+
+/// Makes it so and waits.
+pub(super) async fn ensure(
+    session: &Session,
+    selection: Selection,
+    renew: bool,
+    until: Stage,
+    patience: Duration,
+) -> Exit {
+    let now = Instant::now();
+    let deadline = now.checked_add(patience).unwrap_or(now + Duration::from_secs(365 * 86400));
+    let ask = Ask::Ensure(Ensure { selection, renew, until });
+    let mut conversation = match Conversation::start(session, &ask).await {
+        Ok(conversation) => conversation,
+        Err(exit) => return exit,
+    };
+    let mut view = View::new(!session.json && stderr().is_terminal());
+    let mut last: Option<Progress> = None;
+    loop {
+        match timeout_at(deadline, conversation.next()).await {
+            Ok(Ok(Answer::Progress(progress))) => {
+                if !session.json {
+                    view.show(&progress);
+                }
+                last = Some(progress);
+            }
+            Ok(Ok(Answer::Ensured(progress))) => {
+                let blocked = progress.placements.iter().any(ProgressLine::is_blocked);
+                return finish(if blocked { Exit::Blocked } else { Exit::Reached }, view, Some(&progress), session);
+            }
+            Ok(Ok(other)) => {
+                view.close();
+                return unexpected(&other);
+            }
+            Ok(Err(exit)) => {
+                view.close();
+                return exit;
+            }
+            Err(_) => return finish(Exit::TimedOut, view, last.as_ref(), session),
+        }
+    }
+}
+
+fn finish(exit: Exit, view: View, progress: Option<&Progress>, session: &Session) -> Exit {
+    let mut view = view;
+    let lines = progress.map(|progress| progress.placements.as_slice()).unwrap_or_default();
+    if session.json {
+        print_json(&serde_json::json!({ "exit": exit.code(), "placements": lines }));
+    } else if let Some(progress) = progress {
+        view.show(progress);
+    }
+    view.close();
+    for line in lines.iter().filter(|line| !line.reached) {
+        eprintln!("{}: {}", line.placement, why(line));
+    }
+    let (reached, all) = (lines.iter().filter(|line| line.reached).count(), lines.len());
+    match exit {
+        Exit::Reached if all == 0 => eprintln!("nothing to do: the manifest has no such placements"),
+        Exit::Reached => eprintln!("{reached} of {all} reached"),
+        Exit::TimedOut => eprintln!("timed out with {reached} of {all} reached; the controller goes on trying"),
+        _ => eprintln!("{reached} of {all} reached; the rest needs a person"),
+    }
+    exit
+}
+
+fn why(line: &ProgressLine) -> String {
+    match &line.trouble {
+        Some(trouble) => format!("{}: {trouble}", line.stage),
+        None => format!("{}: {}", line.stage, line.now),
+    }
+}
+
+/// Progress on a terminal, or as plain lines.
+enum View {
+    Bars { all: MultiProgress, bars: BTreeMap<String, ProgressBar>, style: ProgressStyle },
+    Lines { told: BTreeMap<String, String> },
+}
+
+impl View {
+    fn new(terminal: bool) -> Self {
+        if !terminal {
+            return Self::Lines { told: BTreeMap::new() };
+        }
+        let style = ProgressStyle::with_template("{spinner} {prefix:<28} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        Self::Bars { all: MultiProgress::new(), bars: BTreeMap::new(), style }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Bars { all, bars, style } => {
+                for line in &progress.placements {
+                    let key = line.placement.clone();
+                    if !bars.contains_key(&key) {
+                        if bars.len() >= MOST_BARS {
+                            continue;
+                        }
+                        let bar =
+                            all.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(key.clone()));
+                        bar.enable_steady_tick(Duration::from_millis(120));
+                        bars.insert(key.clone(), bar);
+                    }
+                    if let Some(bar) = bars.get(&key).filter(|bar| !bar.is_finished()) {
+                        if line.reached {
+                            bar.finish_with_message(reached(line));
+                        } else {
+                            bar.set_message(why(line));
+                        }
+                    }
+                }
+            }
+            Self::Lines { told } => {
+                for line in &progress.placements {
+                    let text = if line.reached { reached(line) } else { why(line) };
+                    if told.get(&line.placement) != Some(&text) {
+                        eprintln!("{}: {text}", line.placement);
+                        told.insert(line.placement.clone(), text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Self::Bars { bars, .. } = self {
+            for bar in bars.values().filter(|bar| !bar.is_finished()) {
+                bar.abandon();
+            }
+        }
+    }
+}
+
+fn reached(line: &ProgressLine) -> String {
+    match &line.serial {
+        Some(serial) => format!("{} (serial {serial})", line.stage),
+        None => line.stage.to_string(),
+    }
+}

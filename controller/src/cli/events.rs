@@ -1,0 +1,29 @@
+//! `pinion events`.
+
+use pinion_proto::exit::Exit;
+
+use super::{Conversation, Session, print_json, unexpected};
+use crate::admin::protocol::{Answer, Ask};
+
+/// Prints what happened, and goes on if it should.
+pub(super) async fn events(session: &Session, follow: bool, last: usize) -> Exit {
+    let mut conversation = match Conversation::start(session, &Ask::Events { follow, last }).await {
+        Ok(conversation) => conversation,
+        Err(exit) => return exit,
+    };
+    loop {
+        match conversation.next().await {
+            Ok(Answer::Event(event)) if session.json => print_json(&event),
+            Ok(Answer::Event(event)) => {
+                let mut line = format!("{}  {:<10}  {}", event.at, event.kind.as_str(), event.text);
+                if let Some(serial) = &event.serial {
+                    line += &format!(" (serial {serial})");
+                }
+                println!("{line}");
+            }
+            Ok(Answer::End) => return Exit::Reached,
+            Ok(other) => return unexpected(&other),
+            Err(exit) => return exit,
+        }
+    }
+}

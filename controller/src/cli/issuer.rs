@@ -1,0 +1,68 @@
+//! `pinion issuer check`.
+
+use pinion_proto::exit::Exit;
+
+use super::{Session, ask, print_json, unexpected};
+use crate::admin::protocol::{Answer, Ask, IssuerReport};
+
+/// Prints what each issuer says of itself. One that needs a person makes it 4, one that is away 3.
+pub(super) async fn check(session: &Session) -> Exit {
+    match ask(session, &Ask::Issuers).await {
+        Ok(Answer::Issuers(reports)) => {
+            if session.json {
+                print_json(&reports);
+            } else {
+                for report in &reports {
+                    print!("{}", words(report));
+                }
+            }
+            verdict(&reports)
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
+fn verdict(reports: &[IssuerReport]) -> Exit {
+    use pinion_proto::stage::Halt;
+    let has = |halt| reports.iter().filter_map(|report| report.trouble.as_ref()).any(|trouble| trouble.halt == halt);
+    if has(Halt::Blocked) {
+        Exit::Blocked
+    } else if has(Halt::Waiting) {
+        Exit::TimedOut
+    } else {
+        Exit::Reached
+    }
+}
+
+fn words(report: &IssuerReport) -> String {
+    let mut out = format!("{}\n", report.name);
+    if let Some(trouble) = &report.trouble {
+        out += &format!("  {trouble}\n");
+    }
+    let Some(check) = &report.check else { return out };
+    let duration = |duration: std::time::Duration| {
+        humantime::format_duration(std::time::Duration::from_secs(duration.as_secs())).to_string()
+    };
+    out += &format!("  kind         {}\n", check.kind);
+    if let Some(address) = &check.address {
+        out += &format!("  reached at   {address} in {} ms\n", report.took.as_millis());
+    }
+    out += &format!("  root         {}\n", check.root);
+    if let Some(provisioner) = &check.provisioner {
+        out += &format!("  provisioner  {provisioner}\n");
+    }
+    let durations = &check.durations;
+    let (min, default, max) = (duration(durations.min), duration(durations.default), duration(durations.max));
+    out += &format!("  durations    at least {min}, usually {default}, at most {max}\n");
+    if let Some(seconds) = check.clock_difference {
+        out += &format!("  clock        {seconds:+} s from this host's\n");
+    }
+    if let Some(asked) = check.shortened {
+        out += &format!("  shortened    {} was asked for\n", duration(asked));
+    }
+    for warning in &check.warnings {
+        out += &format!("  warning      {warning}\n");
+    }
+    out
+}

@@ -1,0 +1,91 @@
+//! `pinion status`.
+
+use pinion_proto::exit::Exit;
+
+use super::{Session, ask, print_json, table::table, unexpected};
+use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
+
+/// Prints how everything is.
+pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
+    match ask(session, &Ask::Status(selection)).await {
+        Ok(Answer::Status(status)) => {
+            if session.json {
+                print_json(&status);
+            } else {
+                print!("{}", words(&status));
+            }
+            Exit::Reached
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
+fn words(status: &Status) -> String {
+    let rows: Vec<_> = status.placements.iter().map(row).collect();
+    let mut out = table(["PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
+    for placement in &status.placements {
+        if let Some(trouble) = &placement.trouble {
+            out += &format!("\n{}: {trouble}\n", placement.placement);
+        }
+        if !placement.left_behind.is_empty() {
+            let files = placement.left_behind.join(", ");
+            out += &format!("\n{}: files at earlier places stay until they are purged: {files}\n", placement.placement);
+        }
+    }
+    if !status.guests.is_empty() {
+        out.push('\n');
+        let rows: Vec<_> = status
+            .guests
+            .iter()
+            .map(|guest| {
+                let link = match (guest.linked, guest.since) {
+                    (true, Some(since)) => format!("linked since {since}"),
+                    (false, Some(since)) => format!("away since {since}"),
+                    (_, None) => "never seen: `pinion token create` and `pinion-agent join` bring it in".into(),
+                };
+                [
+                    guest.guest.to_string(),
+                    guest.name.clone().unwrap_or_default(),
+                    guest.agent_version.clone().unwrap_or_default(),
+                    link,
+                ]
+            })
+            .collect();
+        out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
+    }
+    for note in &status.notes {
+        out += &format!("\nnote: {note}\n");
+    }
+    out
+}
+
+fn row(placement: &PlacementStatus) -> [String; 6] {
+    let stage = if placement.retired {
+        "retired".to_owned()
+    } else {
+        match &placement.trouble {
+            Some(trouble) => format!("{} ({})", placement.stage, trouble.halt),
+            None if placement.goal < pinion_proto::stage::Stage::Served && placement.stage >= placement.goal => {
+                format!("{} (no TLS to look at)", placement.stage)
+            }
+            None => placement.stage.to_string(),
+        }
+    };
+    let names = placement.names.iter().flat_map(|names| names.iter()).map(|name| name.plain());
+    let mut names: Vec<_> = names.collect();
+    let more = names.len().saturating_sub(3);
+    names.truncate(3);
+    let mut names = names.join(", ");
+    if more > 0 {
+        names += &format!(" and {more} more");
+    }
+    [
+        placement.placement.clone(),
+        stage,
+        placement.not_after.map(|at| at.to_string()).unwrap_or_default(),
+        placement.renew_at.map(|at| at.to_string()).unwrap_or_default(),
+        placement.serial.clone().unwrap_or_default(),
+        names,
+    ]
+}

@@ -1,0 +1,151 @@
+//! Pinion's own CA: it signs identities for links, and nothing else.
+//!
+//! Invariant: a guest's identity carries one URI and clientAuth only, so it can never stand in for the controller;
+//! the URI comes from the controller's own knowledge of who asks, never from the request.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    bundle::RootCertificate,
+    clock::Timestamp,
+    id::{Guest, Member, SpiffeId, TrustDomain},
+    names::SubjectName,
+    tls::CONTROLLER_NAME,
+};
+use rcgen::ExtendedKeyUsagePurpose;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    authority::{Authority, AuthorityError, Profile, fresh_key},
+    store::{Area, Store, StoreError},
+};
+
+const ROOT_DOCUMENT: &str = "identity-ca";
+const DOMAIN_DOCUMENT: &str = "identity-domain";
+
+/// An agent that was away for a vacation comes back by itself; one that was away for longer joins anew.
+const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The CA of one trust domain.
+#[derive(Debug)]
+pub struct IdentityCa {
+    authority: Authority,
+    trust_domain: TrustDomain,
+}
+
+/// The controller's own identity, as [`pinion_proto::tls::IdentityCell`] takes it.
+pub struct ControllerIdentity {
+    /// Leaf first, without the root, each DER.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS #8, DER.
+    pub key: Zeroizing<Vec<u8>>,
+    /// The leaf's last second.
+    pub not_after: Timestamp,
+}
+
+impl std::fmt::Debug for ControllerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControllerIdentity").field("not_after", &self.not_after).finish_non_exhaustive()
+    }
+}
+
+/// A guest's identity as it was just signed.
+#[derive(Debug)]
+pub(super) struct GuestIdentity {
+    pub(super) chain: Vec<Vec<u8>>,
+    /// As [`pinion_proto::tls::Peer`] has it.
+    pub(super) serial: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Domain {
+    trust_domain: TrustDomain,
+}
+
+impl IdentityCa {
+    pub(super) fn load_or_make(
+        store: &Store,
+        wanted: Option<&TrustDomain>,
+        now: Timestamp,
+    ) -> Result<Self, IdentityError> {
+        let stored = store.read::<Domain>(Area::Shared, DOMAIN_DOCUMENT)?;
+        let trust_domain = match (stored, wanted) {
+            (Some(Domain { trust_domain: stored }), Some(wanted)) if stored != *wanted => {
+                return Err(IdentityError::Domain { stored, wanted: wanted.clone() });
+            }
+            (Some(Domain { trust_domain }), _) => trust_domain,
+            (None, wanted) => {
+                let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
+                store.write(Area::Shared, DOMAIN_DOCUMENT, &Domain { trust_domain: trust_domain.clone() })?;
+                trust_domain
+            }
+        };
+        let name = format!("Pinion identities of {trust_domain}");
+        let authority = Authority::load_or_make(store, ROOT_DOCUMENT, &name, now)?;
+        Ok(Self { authority, trust_domain })
+    }
+
+    pub(super) fn root(&self) -> &RootCertificate {
+        self.authority.root()
+    }
+
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    pub(super) fn issue_controller(&self, now: Timestamp) -> Result<ControllerIdentity, IdentityError> {
+        let (key, csr) = fresh_key()?;
+        let names = [SubjectName::Dns(CONTROLLER_NAME.into()), self.uri(Member::Controller)];
+        let usages = [ExtendedKeyUsagePurpose::ServerAuth];
+        let profile = Profile { common_name: None, names: names.iter().collect(), usages: &usages, duration: LIFE };
+        let leaf = self.authority.sign(&csr, profile, now)?;
+        Ok(ControllerIdentity { chain: vec![leaf.der().to_vec()], key, not_after: leaf.not_after() })
+    }
+
+    pub(super) fn issue_guest(&self, guest: Guest, csr: &[u8], now: Timestamp) -> Result<GuestIdentity, IdentityError> {
+        let names = [self.uri(Member::Guest(guest))];
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
+        let profile = Profile { common_name: None, names: names.iter().collect(), usages: &usages, duration: LIFE };
+        let leaf = self.authority.sign(csr, profile, now)?;
+        Ok(GuestIdentity { chain: vec![leaf.der().to_vec()], serial: leaf.serial().to_owned() })
+    }
+
+    fn uri(&self, member: Member) -> SubjectName {
+        SubjectName::Uri(SpiffeId { trust_domain: self.trust_domain.clone(), member }.to_string().into())
+    }
+}
+
+/// A domain of its own for each installation: an identity of one is a stranger to another.
+fn random_domain() -> Result<TrustDomain, IdentityError> {
+    let mut bytes = [0u8; 4];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    let text = format!("{:08x}.pinion", u32::from_be_bytes(bytes));
+    text.parse().map_err(IdentityError::Name)
+}
+
+/// Why the identity CA is not there or did not sign.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// The authority itself.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The trust domain's document.
+    #[error("the trust domain's document fails")]
+    Store(#[from] StoreError),
+    /// The trust domain cannot be changed under the agents.
+    #[error(
+        "the configuration says trust domain `{wanted}`, and the stored identities are of `{stored}`; \
+         set it back, or move the shared directory away and join every guest anew"
+    )]
+    Domain {
+        /// That of the identities.
+        stored: TrustDomain,
+        /// That of the configuration.
+        wanted: TrustDomain,
+    },
+    /// A made-up name that is none.
+    #[error(transparent)]
+    Name(pinion_proto::id::IdError),
+}

@@ -1,0 +1,242 @@
+//! Which identity of each guest is the newest.
+//!
+//! Answers: is the one who shows this certificate the guest, or what was made of it by cloning or rolling back?
+//! Invariant: at most two identities of a guest are good: the one last seen, and the one given since. As soon as the
+//! newer one is seen, the older one is stale; a stale one seen again means that there are two of the guest.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pinion_proto::{clock::Timestamp, id::Guest, message::IssuedIdentity, report::GuestFacts};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::JoinRefused;
+use crate::store::{Area, Store, StoreError};
+
+/// The directory of the guests' documents in the shared area.
+const DIRECTORY: &str = "guests";
+
+/// How many stale serial numbers are remembered: an identity lives 30 days and is renewed once or twice in them.
+const MOST_STALE: usize = 16;
+
+/// What is known of a guest's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestRecord {
+    /// How many identities the guest has been given, ever.
+    pub generation: u64,
+    /// The serial number of the identity that it showed last, or joined with.
+    pub current: String,
+    /// That of one given since and not seen yet.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// Those that were renewed away since it joined, newest first.
+    #[serde(default)]
+    pub stale: Vec<String>,
+    /// What it said of itself when it joined.
+    pub facts: GuestFacts,
+    /// When it joined last.
+    pub joined_at: Timestamp,
+    /// When it was given the newest identity.
+    pub issued_at: Timestamp,
+    /// Why all its identities are refused, if they are.
+    #[serde(default)]
+    pub locked: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Guests {
+    store: Arc<Store>,
+    /// Reading a record and writing it back must be one step.
+    writing: Mutex<()>,
+}
+
+impl Guests {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store, writing: Mutex::new(()) }
+    }
+
+    pub(super) fn read(&self, guest: Guest) -> Result<Option<GuestRecord>, StoreError> {
+        self.store.read(Area::Shared, &document(guest))
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<(Guest, GuestRecord)>, StoreError> {
+        let mut all = Vec::new();
+        for name in self.store.list(Area::Shared, DIRECTORY)? {
+            if let Ok(guest) = name.parse::<Guest>()
+                && let Some(record) = self.read(guest)?
+            {
+                all.push((guest, record));
+            }
+        }
+        all.sort_unstable_by_key(|(guest, _)| *guest);
+        Ok(all)
+    }
+
+    /// A guest joins: `issue` makes its identity of the generation it is given, with the serial number of its leaf.
+    pub(super) fn replace(
+        &self,
+        guest: Guest,
+        facts: &GuestFacts,
+        now: Timestamp,
+        issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
+    ) -> Result<IssuedIdentity, JoinRefused> {
+        let _writing = self.writing();
+        let before = self.read(guest)?;
+        let unlocked = |record: &GuestRecord| match &record.locked {
+            Some(why) => Err(Refused::Locked { guest, why: why.clone() }),
+            None => Ok(()),
+        };
+        before.as_ref().map_or(Ok(()), unlocked)?;
+        let generation = before.map_or(0, |record| record.generation).saturating_add(1);
+        let (serial, identity) = issue(generation)?;
+        let record = GuestRecord {
+            generation,
+            current: serial,
+            next: None,
+            // Identities of before this join are replaced on purpose: showing one is no sign of a second guest.
+            stale: Vec::new(),
+            facts: shortened(facts),
+            joined_at: now,
+            issued_at: now,
+            locked: None,
+        };
+        self.write(guest, &record)?;
+        Ok(identity)
+    }
+
+    pub(super) fn renew(
+        &self,
+        guest: Guest,
+        serial: &str,
+        now: Timestamp,
+        issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
+    ) -> Result<IssuedIdentity, JoinRefused> {
+        let _writing = self.writing();
+        let mut record = self.admitted(guest, serial)?;
+        record.generation = record.generation.saturating_add(1);
+        let (next, identity) = issue(record.generation)?;
+        // One that was given before and never seen is not good any more.
+        if let Some(unseen) = record.next.replace(next) {
+            record.remember_stale(unseen);
+        }
+        record.issued_at = now;
+        self.write(guest, &record)?;
+        Ok(identity)
+    }
+
+    pub(super) fn admit(&self, guest: Guest, serial: &str) -> Result<(), Refused> {
+        let _writing = self.writing();
+        self.admitted(guest, serial).map(drop)
+    }
+
+    /// The record of a guest whose identity is good; records that the newest one has been seen.
+    fn admitted(&self, guest: Guest, serial: &str) -> Result<GuestRecord, Refused> {
+        let mut record = self.read(guest)?.ok_or(Refused::Unknown { guest })?;
+        if let Some(why) = &record.locked {
+            return Err(Refused::Locked { guest, why: why.clone() });
+        }
+        if record.current == serial {
+            return Ok(record);
+        }
+        if record.next.as_deref() == Some(serial) {
+            record.next = None;
+            let before = std::mem::replace(&mut record.current, serial.to_owned());
+            record.remember_stale(before);
+            // A disk that refuses (a cluster without quorum) must not cut guests off: it is recorded next time.
+            if let Err(error) = self.write(guest, &record) {
+                tracing::warn!(%guest, %error, "Cannot record that a renewed identity was seen");
+            }
+            return Ok(record);
+        }
+        if !record.stale.iter().any(|stale| stale == serial) {
+            return Err(Refused::Replaced { guest });
+        }
+        let why =
+            "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
+        record.locked = Some(why.to_owned());
+        if let Err(error) = self.write(guest, &record) {
+            tracing::warn!(%guest, %error, "Cannot record that a guest is locked");
+        }
+        Err(Refused::Stale { guest })
+    }
+
+    pub(super) fn set_lock(&self, guest: Guest, why: Option<&str>) -> Result<bool, StoreError> {
+        let _writing = self.writing();
+        let Some(mut record) = self.read(guest)? else { return Ok(false) };
+        record.locked = why.map(str::to_owned);
+        self.write(guest, &record)?;
+        Ok(true)
+    }
+
+    pub(super) fn forget(&self, guest: Guest) -> Result<(), StoreError> {
+        let _writing = self.writing();
+        self.store.remove(Area::Shared, &document(guest))
+    }
+
+    fn write(&self, guest: Guest, record: &GuestRecord) -> Result<(), StoreError> {
+        self.store.write(Area::Shared, &document(guest), record)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GuestRecord {
+    fn remember_stale(&mut self, serial: String) {
+        self.stale.insert(0, serial);
+        self.stale.truncate(MOST_STALE);
+    }
+}
+
+fn document(guest: Guest) -> String {
+    format!("{DIRECTORY}/{guest}")
+}
+
+/// Facts are a guest's own words: kept short, so that no guest fills the shared directory.
+fn shortened(facts: &GuestFacts) -> GuestFacts {
+    let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(255).collect();
+    GuestFacts {
+        agent_version: short(&facts.agent_version),
+        hostname: short(&facts.hostname),
+        machine_id: short(&facts.machine_id),
+    }
+}
+
+/// Why an identity is not good.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// Never joined, or forgotten.
+    #[error("guest {guest} is not known here: make a token with `pinion token create --guest {guest}` and join again")]
+    Unknown {
+        /// Which.
+        guest: Guest,
+    },
+    /// From before its last join.
+    #[error("guest {guest} has joined anew since, and its earlier identities are refused")]
+    Replaced {
+        /// Which.
+        guest: Guest,
+    },
+    /// Renewed away, and shown again; the guest is now locked.
+    #[error(
+        "guest {guest} showed an identity that had been renewed: it was cloned, or rolled back to a snapshot, and is \
+         now locked; see to it that one of it runs, then `pinion guest unlock {guest}`, and join again with a fresh token"
+    )]
+    Stale {
+        /// Which.
+        guest: Guest,
+    },
+    /// Locked before.
+    #[error("guest {guest} is locked ({why}): `pinion guest unlock {guest}` and a fresh join token let it in again")]
+    Locked {
+        /// Which.
+        guest: Guest,
+        /// Since what.
+        why: String,
+    },
+    /// The disk.
+    #[error("cannot read what is known of the guest")]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,156 @@
+//! Join tokens on the controller's side: one live token a guest, kept as a hash until it is spent.
+//!
+//! Invariant: a token is removed from the disk before anything is given for it, so no crash makes it good twice.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    digest::{SHA256, digest},
+};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::Guest, message::JoinSecret};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::store::{Area, Store, StoreError};
+
+/// The directory of the tokens' documents in the shared area.
+const DIRECTORY: &str = "join-tokens";
+
+/// Time to carry a token into a guest and start its agent, and not much more.
+const LIFE: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+
+/// Every guest of a large host being enrolled at once; a script gone wild stops here.
+const MOST_LIVE: usize = 4096;
+
+/// A live token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Live {
+    /// SHA-256 of the secret.
+    hash: Fingerprint,
+    expires: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Tokens {
+    store: Arc<Store>,
+    /// Reading and removing a token must be one step.
+    spending: Mutex<()>,
+}
+
+impl Tokens {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store, spending: Mutex::new(()) }
+    }
+
+    /// Makes a token; an earlier one of the guest is good no more.
+    pub(super) fn create(&self, guest: Guest, now: Timestamp) -> Result<JoinSecret, TokenRefused> {
+        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.prune(now)?;
+        if live >= MOST_LIVE {
+            return Err(TokenRefused::TooMany);
+        }
+        let mut secret = Zeroizing::new([0u8; 32]);
+        aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| TokenRefused::Random)?;
+        let token = Live { hash: Fingerprint::of(secret.as_slice()), expires: now + LIFE };
+        self.store.write(Area::Shared, &document(guest), &token)?;
+        Ok(JoinSecret(secret))
+    }
+
+    /// Spends the guest's token: it is gone, whatever comes next. A wrong secret spends nothing, or anyone on the
+    /// network could keep a guest from joining.
+    pub(super) fn spend(&self, guest: Guest, secret: &JoinSecret, now: Timestamp) -> Result<(), TokenRefused> {
+        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(live) = self.store.read::<Live>(Area::Shared, &document(guest))? else {
+            return Err(TokenRefused::None { guest });
+        };
+        if live.expires <= now {
+            self.store.remove(Area::Shared, &document(guest))?;
+            return Err(TokenRefused::Expired { guest, at: live.expires });
+        }
+        let presented = Fingerprint::of(secret.0.as_slice());
+        if !same(live.hash, presented) {
+            return Err(TokenRefused::Wrong { guest });
+        }
+        self.store.remove(Area::Shared, &document(guest))?;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, guest: Guest) -> Result<(), StoreError> {
+        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.remove(Area::Shared, &document(guest))
+    }
+
+    /// Removes expired tokens, and says how many are live. A document that cannot be read counts as live, and
+    /// stays for someone to look at.
+    fn prune(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut live = 0;
+        for name in self.store.list(Area::Shared, DIRECTORY)? {
+            let name = format!("{DIRECTORY}/{name}");
+            match self.store.read::<Live>(Area::Shared, &name) {
+                Ok(Some(token)) if token.expires <= now => self.store.remove(Area::Shared, &name)?,
+                Ok(None) => {}
+                Ok(Some(_)) => live += 1,
+                Err(error) => {
+                    tracing::warn!(error = %error, "Cannot read a join token");
+                    live += 1;
+                }
+            }
+        }
+        Ok(live)
+    }
+}
+
+fn document(guest: Guest) -> String {
+    format!("{DIRECTORY}/{guest}")
+}
+
+/// Compares in constant time, by hashing once more what has no way to its bytes.
+fn same(one: Fingerprint, other: Fingerprint) -> bool {
+    let bytes = |print: Fingerprint| digest(&SHA256, print.to_string().as_bytes());
+    verify_slices_are_equal(bytes(one).as_ref(), bytes(other).as_ref()).is_ok()
+}
+
+/// Why a token was not made or not taken.
+#[derive(Debug, Error)]
+pub enum TokenRefused {
+    /// There is no live token: never made, spent, or replaced by a newer one.
+    #[error("guest {guest} has no live join token: it was never made, is spent, or a newer one took its place")]
+    None {
+        /// Who asked.
+        guest: Guest,
+    },
+    /// Too late.
+    #[error("the join token of guest {guest} expired at {at}")]
+    Expired {
+        /// Who asked.
+        guest: Guest,
+        /// When.
+        at: Timestamp,
+    },
+    /// Another secret: a token of another guest, or an altered one.
+    #[error("the join token shown for guest {guest} is not its live one")]
+    Wrong {
+        /// Who asked.
+        guest: Guest,
+    },
+    /// The guest is locked.
+    #[error("guest {guest} is locked ({why}): unlock it first with `pinion guest unlock {guest}`")]
+    Locked {
+        /// Which.
+        guest: Guest,
+        /// Since what.
+        why: String,
+    },
+    /// Too many live tokens.
+    #[error("{MOST_LIVE} join tokens are live already: wait ten minutes until they expire")]
+    TooMany,
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// The disk.
+    #[error("the join token's document fails")]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,67 @@
+//! What an issuer says of itself, for `pinion issuer check`.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    bundle::{CertificateRequest, Fingerprint, Leaf},
+    names::SubjectNames,
+    spec::PlainName,
+};
+use serde::{Deserialize, Serialize};
+
+/// What was found out about an issuer without signing anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerCheck {
+    /// Its name in the configuration.
+    pub name: PlainName,
+    /// `embedded` or `step-ca`.
+    pub kind: String,
+    /// Where it is; none for one inside the controller.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The SHA-256 of its root.
+    pub root: Fingerprint,
+    /// The provisioner that signs for Pinion.
+    #[serde(default)]
+    pub provisioner: Option<String>,
+    /// How long its certificates may be valid.
+    pub durations: Durations,
+    /// How many seconds its clock is ahead of this host's; negative when it is behind; none without a clock of its own.
+    #[serde(default)]
+    pub clock_difference: Option<i64>,
+    /// The longest duration that was asked for and had to be shortened, if any was since the controller started.
+    #[serde(default)]
+    pub shortened: Option<Duration>,
+    /// What works and deserves a look, each a sentence with what to do.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// How long an issuer's certificates may be valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durations {
+    /// A shorter request is raised to this.
+    pub min: Duration,
+    /// What it gives when it is not asked for any; Pinion always asks.
+    pub default: Duration,
+    /// A longer request is shortened to this.
+    pub max: Duration,
+}
+
+/// Whether a leaf is for the request's key and has exactly the ordered names; otherwise, what differs.
+pub(super) fn leaf_is_what_was_asked(
+    leaf: &Leaf,
+    asked: &CertificateRequest,
+    names: &SubjectNames,
+) -> Result<(), String> {
+    if leaf.key() != asked.key {
+        return Err("the certificate is not for the request's key".into());
+    }
+    let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    if leaf.names() != names {
+        let missing = list(names.missing_from(leaf.names()).map(ToString::to_string).collect());
+        let extra = list(leaf.names().missing_from(names).map(ToString::to_string).collect());
+        return Err(format!("the certificate has other names than were ordered (missing: {missing}; extra: {extra})"));
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The CA inside the controller: to try Pinion with, and for those who need no other.
+//!
+//! Invariant: its key is not the identities'; a service's certificate never opens a link.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use pinion_proto::{
+    bundle::{CertificateRequest, Chain},
+    clock::Clock,
+    spec::PlainName,
+};
+use rcgen::ExtendedKeyUsagePurpose;
+
+use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, Signed, SigningRequest, error::chain};
+use crate::{
+    authority::{Authority, AuthorityError, Profile},
+    store::Store,
+};
+
+/// The root's document in the shared area.
+const DOCUMENT: &str = "issuer-embedded";
+
+const COMMON_NAME: &str = "Pinion Embedded CA";
+
+/// When a root has less left than this, it is time to think of the next one.
+const ROOT_ENDS_SOON: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Nothing shorter could be installed before it expires.
+const SHORTEST: Duration = Duration::from_secs(60);
+
+/// The default of the manifest.
+const DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// An issuer that signs with a root of its own, made at first use.
+#[derive(Debug)]
+pub struct Embedded {
+    name: PlainName,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    authority: OnceLock<Authority>,
+    making: std::sync::Mutex<()>,
+}
+
+impl Embedded {
+    /// An embedded issuer; nothing is read or made before it is first used.
+    #[must_use]
+    pub fn new(name: PlainName, store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { name, store, clock, authority: OnceLock::new(), making: std::sync::Mutex::new(()) }
+    }
+
+    fn authority(&self) -> Result<&Authority, IssuerError> {
+        if let Some(authority) = self.authority.get() {
+            return Ok(authority);
+        }
+        // Two callers that come first together must not make two roots.
+        let _making = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(authority) = self.authority.get() {
+            return Ok(authority);
+        }
+        let authority = Authority::load_or_make(&self.store, DOCUMENT, COMMON_NAME, self.clock.now())
+            .map_err(|e| self.sorted(&e))?;
+        tracing::info!(issuer = %self.name, root = %authority.root().fingerprint(), "The embedded CA is ready");
+        Ok(self.authority.get_or_init(|| authority))
+    }
+
+    fn sign_now(&self, request: &SigningRequest) -> Result<Signed, IssuerError> {
+        let authority = self.authority()?;
+        let now = self.clock.now();
+        let duration = request.duration.max(SHORTEST);
+        let usages = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let common_name = request.common_name.plain();
+        let profile = Profile {
+            common_name: Some(&common_name),
+            names: request.names.iter().collect(),
+            usages: &usages,
+            duration,
+        };
+        let leaf = authority.sign(&request.csr, profile, now).map_err(|e| self.sorted(&e))?;
+        let malformed = |e: &dyn std::error::Error| IssuerError::Refused {
+            message: format!(
+                "issuer `{}`: the certificate for {} came out wrong: {}",
+                self.name,
+                request.placement,
+                chain(e)
+            ),
+        };
+        let chain = Chain::from_der(&[leaf.der().to_vec()]).map_err(|e| malformed(&e))?;
+        let asked = CertificateRequest::parse(&request.csr).map_err(|e| malformed(&e))?;
+        super::check::leaf_is_what_was_asked(&leaf, &asked, &request.names)
+            .map_err(|why| IssuerError::Refused { message: format!("issuer `{}`: {why}", self.name) })?;
+        let given = leaf.not_after().since(now);
+        Ok(Signed { chain, root: authority.root().clone(), shortened_to: (given < duration).then_some(given) })
+    }
+
+    fn check_now(&self) -> Result<IssuerCheck, IssuerError> {
+        let authority = self.authority()?;
+        let left = authority.expires().since(self.clock.now());
+        let mut warnings = Vec::new();
+        if left < ROOT_ENDS_SOON {
+            warnings.push(format!(
+                "the root expires at {}: plan a new one, whose guests must trust it before it signs",
+                authority.expires()
+            ));
+        }
+        Ok(IssuerCheck {
+            name: self.name.clone(),
+            kind: "embedded".into(),
+            address: None,
+            root: authority.root().fingerprint(),
+            provisioner: None,
+            durations: Durations { min: SHORTEST, default: DEFAULT.min(left), max: left },
+            clock_difference: None,
+            shortened: None,
+            warnings,
+        })
+    }
+
+    fn sorted(&self, error: &AuthorityError) -> IssuerError {
+        let message = format!("issuer `{}`: {}", self.name, chain(error));
+        match error {
+            AuthorityError::Store(crate::store::StoreError::Io { .. }) | AuthorityError::Random => {
+                IssuerError::Unavailable { message }
+            }
+            AuthorityError::Store(_) | AuthorityError::Unusable { .. } | AuthorityError::RootExpired(_) => {
+                IssuerError::misconfigured(message, "see to the file that is named; nothing replaces it by itself")
+            }
+            AuthorityError::Request(_) | AuthorityError::Key | AuthorityError::Sign(_) => {
+                IssuerError::Refused { message }
+            }
+        }
+    }
+}
+
+impl Issuer for Embedded {
+    fn sign<'a>(&'a self, request: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
+        // A signature takes a fraction of a millisecond: no thread of its own is worth it.
+        Box::pin(async move { self.sign_now(request) })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
+        Box::pin(async move { self.check_now() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

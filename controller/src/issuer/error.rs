@@ -1,0 +1,103 @@
+//! Why an issuer did not sign, sorted by who must act.
+//!
+//! Answers: does it go on by itself, and if not, what should a person do?
+//! Invariant: one exhaustive match turns an error into the trouble that operators read.
+
+use std::error::Error;
+
+use pinion_proto::{
+    clock::Timestamp,
+    stage::{Halt, Trouble},
+};
+use thiserror::Error as ThisError;
+
+/// Why an issuer did not sign. Each names the issuer or its address in its message.
+#[derive(Debug, Clone, ThisError)]
+pub enum IssuerError {
+    /// It cannot be reached, is overloaded or answers nonsense: it may come back by itself.
+    #[error("{message}")]
+    Unavailable {
+        /// What was tried, on what, and every cause.
+        message: String,
+    },
+    /// It answered, and will not sign this request: its policy, the names, the duration.
+    #[error("{message}")]
+    Refused {
+        /// The issuer's own words, shortened.
+        message: String,
+    },
+    /// It is not the issuer that the configuration describes, or the configuration lacks something.
+    #[error("{message}")]
+    Misconfigured {
+        /// What does not fit.
+        message: String,
+        /// What a person can do.
+        remedy: String,
+    },
+}
+
+impl IssuerError {
+    pub(crate) fn misconfigured(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Misconfigured { message: message.into(), remedy: remedy.into() }
+    }
+
+    /// Whether it goes on by itself.
+    #[must_use]
+    pub fn halt(&self) -> Halt {
+        match self {
+            Self::Unavailable { .. } => Halt::Waiting,
+            Self::Refused { .. } | Self::Misconfigured { .. } => Halt::Blocked,
+        }
+    }
+
+    /// What a person can do; empty when there is nothing to do but wait.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Unavailable { .. } => {
+                "it is tried again by itself; `pinion issuer check` looks at the issuer now".into()
+            }
+            Self::Refused { .. } => {
+                "change the certificate's names or duration in the manifest, or the issuer's policy; \
+                                     `pinion issuer check` shows what it allows"
+                    .into()
+            }
+            Self::Misconfigured { remedy, .. } => remedy.clone(),
+        }
+    }
+
+    /// The error as the trouble of a placement: what was attempted, and when it is tried again.
+    #[must_use]
+    pub fn trouble(&self, attempt: impl Into<String>, retry_at: Option<Timestamp>) -> Trouble {
+        Trouble { halt: self.halt(), attempt: attempt.into(), cause: self.to_string(), remedy: self.remedy(), retry_at }
+    }
+}
+
+/// An error and all its causes in one line; a cause that repeats what was just said is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_heals_by_itself_waits() {
+        let down = IssuerError::Unavailable { message: "connect to https://ca:9000: refused".into() };
+        assert_eq!(down.trouble("sign docker@101", None).halt, Halt::Waiting);
+        let wrong = IssuerError::misconfigured("the password is wrong", "write the right one");
+        let trouble = wrong.trouble("sign docker@101", Some(Timestamp::from_unix(0)));
+        assert_eq!((trouble.halt, trouble.remedy.as_str()), (Halt::Blocked, "write the right one"));
+    }
+}

@@ -1,0 +1,74 @@
+//! The difference between the CA's clock and this host's.
+//!
+//! Answers: what does the CA's clock show now?
+//! Invariant: the difference comes from the CA's `Date` header, and corrects times that the CA judges; what TLS
+//! verifies with moves by ten minutes at most, because the first header comes before the CA has proven itself.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pinion_proto::clock::{Clock, Timestamp};
+use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+/// A header has whole seconds and was written some time ago: smaller differences mean nothing.
+const NOISE: i64 = 2;
+
+/// As far as TLS follows the CA's clock (seconds).
+const MOST_FOR_TLS: i64 = 600;
+
+/// A clock, and how far the CA's is ahead of it.
+#[derive(Debug)]
+pub(super) struct Skew {
+    clock: Arc<dyn Clock>,
+    ahead: Mutex<Option<i64>>,
+}
+
+impl Skew {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, ahead: Mutex::new(None) })
+    }
+
+    /// This host's clock.
+    pub(super) fn here(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the CA's clock shows, as far as is known.
+    pub(super) fn at_ca(&self) -> Timestamp {
+        shift(self.here(), self.significant())
+    }
+
+    /// By how many seconds the CA's clock is ahead; none before its first answer.
+    pub(super) fn ahead(&self) -> Option<i64> {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, and zero where it is unknown or within the header's resolution.
+    pub(super) fn significant(&self) -> i64 {
+        self.ahead().filter(|ahead| ahead.abs() > NOISE).unwrap_or(0)
+    }
+
+    /// Learns from the `Date` header of an answer that has just come (RFC 9110 section 6.6.1); another form of
+    /// date teaches nothing.
+    pub(super) fn observe(&self, date: &str) {
+        // IMF-fixdate is RFC 5322's form with the zone GMT.
+        if let Ok(date) = OffsetDateTime::parse(date, &Rfc2822) {
+            let ahead = date.unix_timestamp().saturating_sub(self.here().unix());
+            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+        }
+    }
+}
+
+impl TimeProvider for Skew {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = shift(self.here(), self.significant().clamp(-MOST_FOR_TLS, MOST_FOR_TLS));
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).ok()?)))
+    }
+}
+
+fn shift(moment: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_unix(moment.unix().saturating_add(seconds))
+}

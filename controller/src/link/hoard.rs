@@ -1,0 +1,95 @@
+//! How much a guest may have the controller remember.
+//!
+//! Invariant: what a guest has reported on one link is never more than one hello could say, so a guest that invents
+//! placements for ever costs a bounded amount of memory and disk.
+
+use std::collections::HashMap;
+
+use pinion_proto::{
+    id::CertificateName,
+    message::ToController,
+    report::PlacementReport,
+    wire::{MOST_MESSAGE, MOST_PLACEMENTS},
+};
+
+/// What a guest has reported.
+#[derive(Debug, Default)]
+pub(super) struct Hoard {
+    weights: HashMap<CertificateName, usize>,
+    total: usize,
+}
+
+impl Hoard {
+    /// What a hello says; it has met the limits of a message.
+    pub(super) fn of(reports: &[PlacementReport]) -> Self {
+        let mut hoard = Self::default();
+        for report in reports {
+            hoard.put(report);
+        }
+        hoard
+    }
+
+    /// Counts a message in. The error is why it is too much.
+    pub(super) fn take(&mut self, message: &ToController) -> Result<(), String> {
+        match message {
+            ToController::Report(report) => self.put(report),
+            ToController::Purged(purged) => {
+                self.total -= self.weights.remove(&purged.certificate).unwrap_or(0);
+            }
+            ToController::Hello(_) | ToController::RenewIdentity(_) => {}
+        }
+        if self.weights.len() > MOST_PLACEMENTS {
+            return Err(format!("it reports more than {MOST_PLACEMENTS} placements"));
+        }
+        if self.total > 2 * MOST_MESSAGE {
+            return Err(format!("its reports are larger than {} bytes together", 2 * MOST_MESSAGE));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, report: &PlacementReport) {
+        let weight = report.weight();
+        self.total += weight;
+        self.total -= self.weights.insert(report.certificate.clone(), weight).unwrap_or(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::message::Purged;
+
+    use super::*;
+
+    fn report(name: &str) -> ToController {
+        ToController::Report(Box::new(PlacementReport::nothing(name.parse().expect("a name"))))
+    }
+
+    #[test]
+    fn a_guest_that_invents_placements_is_stopped_and_one_that_repeats_itself_is_not() {
+        let mut hoard = Hoard::default();
+        for _ in 0..3 * MOST_PLACEMENTS {
+            hoard.take(&report("same")).expect("one placement");
+        }
+        for n in 1..MOST_PLACEMENTS {
+            hoard.take(&report(&format!("c{n}"))).expect("as many as a guest may have");
+        }
+        hoard.take(&report("more")).expect_err("one too many");
+        hoard
+            .take(&ToController::Purged(Purged { certificate: "more".parse().expect("a name"), left: Vec::new() }))
+            .expect("one fewer");
+        hoard.take(&report("same")).expect("within the limit again");
+    }
+
+    #[test]
+    fn large_reports_are_counted_by_their_size() {
+        let mut hoard = Hoard::default();
+        let path = format!("/{}", ["x".repeat(250), "y".repeat(250)].join("/"));
+        let large = |n: usize| {
+            let mut report = PlacementReport::nothing(format!("c{n}").parse().expect("a name"));
+            report.left_behind = vec![path.parse().expect("a path"); 100];
+            ToController::Report(Box::new(report))
+        };
+        let refused = (0..MOST_PLACEMENTS).position(|n| hoard.take(&large(n)).is_err());
+        assert!(refused.is_some_and(|n| n > 100), "{refused:?}");
+    }
+}

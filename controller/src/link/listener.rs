@@ -1,0 +1,214 @@
+//! The one port: an accept loop of our own, so that strangers are cheap and identities can be swapped.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pinion_proto::{
+    id::{Guest, Member},
+    tls::{self, Peer},
+};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::{debug, warn};
+
+use super::service::{Contract, Services};
+
+/// A handshake takes milliseconds; a slow guest on a loaded host has this long.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Handshakes in flight. Past it the oldest goes: on a busy day that is the stranger who does nothing.
+const MOST_HANDSHAKES: usize = 256;
+
+/// Callers without an identity at any one time, and how long each may take: joining is one small call.
+const MOST_STRANGERS: usize = 64;
+const STRANGER_TIME: Duration = Duration::from_secs(15);
+
+/// A guest has one link, and for a moment two while it redials.
+const MOST_PER_GUEST: usize = 2;
+
+/// A dead peer is noticed within 20 s: a ping after 10 s of silence, and 10 s for its answer.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// What HTTP/2 may use per connection: small, because thousands of connections are idle most of the time. A guest
+/// has one link on its connection, and a stranger joins once on its own.
+const WINDOW: u32 = 64 * 1024;
+const MOST_STREAMS: u32 = 1;
+const MOST_HEADERS: u32 = 4 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// How long `accept` rests when the process is out of file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the future is dropped, and the connections with it.
+pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<Services>) {
+    let acceptor = TlsAcceptor::from(tls);
+    let crowd = Arc::new(Crowd::default());
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let (acceptor, services, crowd) = (acceptor.clone(), services.clone(), crowd.clone());
+                let place = crowd.clone();
+                place.shaking(connections.spawn(connection(stream, from, acceptor, services, crowd)));
+            }
+            Err(error) => {
+                warn!(%error, "Cannot accept a connection; is the limit on open files too low?");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// One connection, from its first byte to its last. What a handshake needs is freed before the long quiet
+/// life of a link begins.
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    acceptor: TlsAcceptor,
+    services: Arc<Services>,
+    crowd: Arc<Crowd>,
+) {
+    let Some((stream, caller)) = Box::pin(greet(stream, from, acceptor)).await else { return };
+    match caller {
+        Caller::Stranger => {
+            crowd.stranger();
+            let serving = Box::pin(http2(stream, services.for_stranger(from)));
+            if timeout(STRANGER_TIME, serving).await.is_err() {
+                debug!(%from, "A caller without an identity stayed too long");
+            }
+        }
+        Caller::Guest(guest, peer) => {
+            crowd.guest(guest);
+            let contract = services.for_peer(from, guest, peer);
+            drop(services);
+            Box::pin(http2(stream, contract)).await;
+        }
+    }
+}
+
+/// Who calls.
+enum Caller {
+    /// Someone without an identity.
+    Stranger,
+    /// An agent.
+    Guest(Guest, Peer),
+}
+
+/// Shakes hands; none when the caller fails to, or shows what it should not.
+async fn greet(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor) -> Option<(TlsStream<TcpStream>, Caller)> {
+    // Small messages, each awaited by the other side.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%from, %error, "Cannot turn off Nagle's algorithm");
+    }
+    let stream = match timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            debug!(%from, %error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            debug!(%from, "TLS handshake took too long");
+            return None;
+        }
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    if certificates.is_empty() {
+        return Some((stream, Caller::Stranger));
+    }
+    match tls::peer(certificates) {
+        Ok(peer) => match peer.id.member {
+            Member::Guest(guest) => Some((stream, Caller::Guest(guest, peer))),
+            Member::Controller => {
+                warn!(%from, "A caller shows the controller's own identity; refused");
+                None
+            }
+        },
+        Err(error) => {
+            warn!(%from, %error, "A caller's certificate is no identity; refused");
+            None
+        }
+    }
+}
+
+async fn http2(stream: TlsStream<TcpStream>, contract: Contract) {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEADERS)
+        // A link has one request in its life: there is nothing to compress against.
+        .header_table_size(0)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_ANSWER);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), contract).await {
+        debug!(%error, "Connection ended");
+    }
+}
+
+/// Who is connected, as far as it must be bounded.
+#[derive(Debug, Default)]
+struct Crowd {
+    handshakes: Mutex<VecDeque<AbortHandle>>,
+    strangers: Mutex<VecDeque<AbortHandle>>,
+    guests: Mutex<HashMap<Guest, VecDeque<AbortHandle>>>,
+}
+
+impl Crowd {
+    /// A new connection: until it says who it is, it stands in the first row.
+    fn shaking(&self, task: AbortHandle) {
+        keep_newest(&mut lock(&self.handshakes), task, MOST_HANDSHAKES);
+    }
+
+    /// The running connection showed no certificate.
+    fn stranger(&self) {
+        if let Some(task) = self.leave_first_row() {
+            keep_newest(&mut lock(&self.strangers), task, MOST_STRANGERS);
+        }
+    }
+
+    /// The running connection is a guest's.
+    fn guest(&self, guest: Guest) {
+        if let Some(task) = self.leave_first_row() {
+            let mut guests = lock(&self.guests);
+            guests.retain(|_, tasks| tasks.iter().any(|task| !task.is_finished()));
+            keep_newest(guests.entry(guest).or_default(), task, MOST_PER_GUEST);
+        }
+    }
+
+    fn leave_first_row(&self) -> Option<AbortHandle> {
+        let id = tokio::task::try_id()?;
+        let mut row = lock(&self.handshakes);
+        let at = row.iter().position(|task| task.id() == id)?;
+        row.remove(at)
+    }
+}
+
+/// Appends a task and ends the oldest ones past `most`.
+fn keep_newest(row: &mut VecDeque<AbortHandle>, task: AbortHandle, most: usize) {
+    row.retain(|task| !task.is_finished());
+    row.push_back(task);
+    while row.len() > most {
+        if let Some(oldest) = row.pop_front() {
+            oldest.abort();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,83 @@
+//! The controller's end of the links: agents dial in, states go both ways.
+//!
+//! Answers: who is there, what do they say, and how does something reach them?
+//! Invariant: what leaves this module is typed and comes from a guest whose identity was verified and is
+//! current; a stranger on the port costs a bounded amount of memory for a bounded time.
+
+mod hoard;
+pub mod listener;
+mod pace;
+pub mod service;
+
+use pinion_proto::{
+    id::Guest,
+    message::{Hello, ToAgent, ToController},
+};
+use tokio::sync::mpsc;
+
+/// What the links tell the reconcile loop.
+#[derive(Debug)]
+pub enum LinkInput {
+    /// A guest has come, perhaps once more: its earlier session is over.
+    Up {
+        /// Which guest.
+        guest: Guest,
+        /// Which of its sessions.
+        session: SessionId,
+        /// Everything that it holds.
+        hello: Hello,
+        /// The way to it. Dropping it ends the session.
+        outbound: Outbound,
+    },
+    /// A guest says something.
+    Message {
+        /// Which guest.
+        guest: Guest,
+        /// On which of its sessions.
+        session: SessionId,
+        /// What it says.
+        message: ToController,
+    },
+    /// A session is over.
+    Down {
+        /// Which guest.
+        guest: Guest,
+        /// Which of its sessions.
+        session: SessionId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Something a person should know: a refused join, link or renewal.
+    Refused {
+        /// Who it claimed to be, where that is known.
+        guest: Option<Guest>,
+        /// Whether it showed no identity.
+        stranger: bool,
+        /// What was refused and why.
+        what: String,
+    },
+    /// A guest has been locked: nobody may act as it.
+    Locked {
+        /// Which guest.
+        guest: Guest,
+    },
+    /// A guest has got an identity.
+    Joined {
+        /// Which guest.
+        guest: Guest,
+        /// The identity's number.
+        generation: u64,
+        /// By joining, or by renewing on the link.
+        renewed: bool,
+    },
+}
+
+/// One of a guest's sessions; they only ever grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// The way to a linked agent.
+pub type Outbound = mpsc::Sender<ToAgent>;
+
+/// How many messages wait for a slow agent; the loop sends states, so a full queue loses nothing for long.
+const OUTBOUND_QUEUE: usize = 16;

@@ -1,0 +1,300 @@
+//! The two services of the contract, as one connection sees them.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use pinion_proto::{
+    clock::{Clock, Timestamp},
+    id::Guest,
+    message::{ToAgent, ToController},
+    tls::Peer,
+    wire::{self, pb},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, debug, info_span, warn};
+
+use super::{
+    LinkInput, OUTBOUND_QUEUE, SessionId,
+    hoard::Hoard,
+    pace::{Pace, Paces},
+};
+use crate::identity::{Identities, JoinRefused, Refused};
+use crate::issuer::error::chain;
+
+/// A new link says hello at once.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// Whoever is refused an identity hears so after this long, whatever the reason and however it was found out.
+const REFUSAL_TIME: Duration = Duration::from_millis(200);
+
+/// How long a link goes on after its identity has expired, unless the agent has renewed it and links anew.
+const EXPIRY_GRACE: Duration = Duration::from_secs(10);
+
+/// What every connection needs.
+#[derive(Debug)]
+pub struct Services {
+    identities: Arc<Identities>,
+    clock: Arc<dyn Clock>,
+    inputs: mpsc::Sender<LinkInput>,
+    sessions: AtomicU64,
+    paces: Paces,
+}
+
+impl Services {
+    /// Services that tell `inputs` what happens.
+    #[must_use]
+    pub fn new(identities: Arc<Identities>, clock: Arc<dyn Clock>, inputs: mpsc::Sender<LinkInput>) -> Arc<Self> {
+        Arc::new(Self { identities, clock, inputs, sessions: AtomicU64::new(1), paces: Paces::default() })
+    }
+
+    /// The contract for a caller without an identity: join, and nothing else.
+    pub(super) fn for_stranger(self: &Arc<Self>, from: SocketAddr) -> Contract {
+        let join = JoinService { services: self.clone(), from };
+        Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MOST_JOIN))
+    }
+
+    /// The contract for a guest: its link, and nothing else.
+    pub(super) fn for_peer(self: &Arc<Self>, from: SocketAddr, guest: Guest, peer: Peer) -> Contract {
+        let link = LinkService { services: self.clone(), from, guest, peer: Arc::new(peer) };
+        Contract::Link(pb::link_server::LinkServer::new(link).max_decoding_message_size(wire::MOST_MESSAGE))
+    }
+
+    /// A guest that has shown its identity is refused something.
+    async fn refused(&self, guest: Guest, what: String) {
+        // The loop is gone only at shutdown, when nobody reads events any more.
+        self.inputs.send(LinkInput::Refused { guest: Some(guest), stranger: false, what }).await.ok();
+    }
+
+    /// A stranger is, who perhaps claims to be a guest.
+    async fn turned_away(&self, guest: Option<Guest>, what: String) {
+        self.inputs.send(LinkInput::Refused { guest, stranger: true, what }).await.ok();
+    }
+}
+
+/// What one connection may call.
+#[derive(Clone)]
+pub enum Contract {
+    /// Join alone.
+    Join(pb::join_server::JoinServer<JoinService>),
+    /// Link alone.
+    Link(pb::link_server::LinkServer<LinkService>),
+}
+
+impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Contract {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        use tonic::codegen::Service;
+        match self {
+            Self::Join(server) => server.clone().call(request),
+            Self::Link(server) => server.clone().call(request),
+        }
+    }
+}
+
+/// The Join service for one caller.
+#[derive(Clone)]
+pub struct JoinService {
+    services: Arc<Services>,
+    from: SocketAddr,
+}
+
+#[tonic::async_trait]
+impl pb::join_server::Join for JoinService {
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
+        let services = &self.services;
+        // Whatever is wrong, the caller hears the same words at the same time, so that it learns nothing from trying.
+        let told_at = Instant::now() + REFUSAL_TIME;
+        let refusal = async || {
+            tokio::time::sleep_until(told_at).await;
+            Status::permission_denied(JoinRefused::told())
+        };
+        let request = match wire::read_join_request(request.into_inner()) {
+            Ok(request) => request,
+            Err(error) => {
+                services.turned_away(None, format!("join from {}: {error}", self.from)).await;
+                return Err(refusal().await);
+            }
+        };
+        let (identities, now) = (services.identities.clone(), services.clock.now());
+        let guest = request.guest;
+        let outcome = tokio::task::spawn_blocking(move || identities.join(&request, now)).await;
+        match outcome {
+            Ok(Ok(identity)) => {
+                let generation = identity.generation;
+                services.inputs.send(LinkInput::Joined { guest, generation, renewed: false }).await.ok();
+                Ok(Response::new(wire::write_join_response(identity)))
+            }
+            Ok(Err(refused)) => {
+                services.turned_away(Some(guest), join_refusal(self.from, &refused)).await;
+                Err(refusal().await)
+            }
+            Err(error) => {
+                warn!(%error, "A join was cut short by a panic; this is a bug");
+                Err(refusal().await)
+            }
+        }
+    }
+}
+
+fn join_refusal(from: SocketAddr, refused: &JoinRefused) -> String {
+    format!("join from {from}: {}", chain(refused))
+}
+
+/// The Link service for one guest's connection.
+#[derive(Clone)]
+pub struct LinkService {
+    services: Arc<Services>,
+    from: SocketAddr,
+    guest: Guest,
+    peer: Arc<Peer>,
+}
+
+#[tonic::async_trait]
+impl pb::link_server::Link for LinkService {
+    type OpenStream = Pin<Box<dyn Stream<Item = Result<pb::ToAgent, Status>> + Send>>;
+
+    async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {
+        let (services, guest) = (&self.services, self.guest);
+        if !services.paces.link(guest, services.clock.now()) {
+            // Not told each time: that would be another way to keep everyone busy.
+            debug!(%guest, from = %self.from, "A guest links too often");
+            return Err(Status::resource_exhausted("this guest links too often: wait a little"));
+        }
+        let (identities, peer) = (services.identities.clone(), self.peer.clone());
+        let admitted = tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial)).await;
+        match admitted {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => {
+                if matches!(refused, Refused::Stale { .. } | Refused::Locked { .. }) {
+                    // There are two of this guest, and nobody knows which of them is linked.
+                    services.inputs.send(LinkInput::Locked { guest }).await.ok();
+                }
+                services.refused(guest, format!("link from {}: {}", self.from, chain(&refused))).await;
+                return Err(Status::permission_denied("this identity is not current: join again"));
+            }
+            Err(error) => {
+                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
+                return Err(Status::unavailable("the identity cannot be looked at now"));
+            }
+        }
+        let mut inbound = request.into_inner();
+        let hello = match timeout(HELLO_TIME, next(&mut inbound)).await {
+            Ok(Ok(Some(ToController::Hello(hello)))) => hello,
+            Ok(Ok(_)) => return Err(Status::invalid_argument("a link begins with hello")),
+            Ok(Err(why)) => {
+                services.refused(guest, format!("link from {}: {why}", self.from)).await;
+                return Err(Status::invalid_argument(why));
+            }
+            Err(_) => return Err(Status::deadline_exceeded("a link begins with hello")),
+        };
+        let hoard = Hoard::of(&hello.reports);
+        let session = SessionId(services.sessions.fetch_add(1, Ordering::Relaxed));
+        let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
+        let direct = outbound.downgrade();
+        let up = LinkInput::Up { guest, session, hello, outbound };
+        services.inputs.send(up).await.map_err(|_| Status::unavailable("the controller is shutting down"))?;
+        let reader = self.clone();
+        let span = info_span!("link", %guest, from = %self.from);
+        tokio::spawn(async move { reader.read(session, inbound, direct, hoard).await }.instrument(span));
+        let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(message)));
+        Ok(Response::new(Box::pin(outgoing)))
+    }
+}
+
+impl LinkService {
+    /// Passes on what the guest says, until it says no more.
+    async fn read(
+        self,
+        session: SessionId,
+        mut inbound: Streaming<pb::ToController>,
+        direct: mpsc::WeakSender<ToAgent>,
+        mut hoard: Hoard,
+    ) {
+        let (services, guest) = (&self.services, self.guest);
+        let mut pace = Pace::new();
+        let expired = expiry(&*services.clock, self.peer.not_after);
+        tokio::pin!(expired);
+        let why = loop {
+            let message = tokio::select! {
+                message = next(&mut inbound) => message,
+                () = &mut expired => break "its identity has expired".to_owned(),
+            };
+            match message {
+                Ok(Some(ToController::RenewIdentity(csr))) => self.renew(csr, &direct).await,
+                Ok(Some(message)) => {
+                    if let Err(why) = hoard.take(&message) {
+                        services.refused(guest, format!("what {guest} reports: {why}")).await;
+                        break why;
+                    }
+                    if services.inputs.send(LinkInput::Message { guest, session, message }).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break "the agent closed it".to_owned(),
+                Err(why) => break why,
+            }
+            pace.step().await;
+        };
+        debug!(%why, "Link ended");
+        services.inputs.send(LinkInput::Down { guest, session, why }).await.ok();
+    }
+
+    async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<ToAgent>) {
+        let (services, guest) = (&self.services, self.guest);
+        if !services.paces.renew(guest, services.clock.now()) {
+            return debug!(%guest, "A guest renews its identity too often; passed over");
+        }
+        let (identities, peer) = (services.identities.clone(), self.peer.clone());
+        match tokio::task::spawn_blocking(move || identities.renew(guest, &peer.serial, &csr)).await {
+            Ok(Ok(identity)) => {
+                let generation = identity.generation;
+                if let Some(direct) = direct.upgrade() {
+                    direct.send(ToAgent::Identity(identity)).await.ok();
+                }
+                services.inputs.send(LinkInput::Joined { guest, generation, renewed: true }).await.ok();
+            }
+            Ok(Err(refused)) => {
+                services.refused(guest, format!("identity renewal from {}: {}", self.from, chain(&refused))).await;
+            }
+            Err(error) => warn!(%error, "An identity renewal was cut short by a panic; this is a bug"),
+        }
+    }
+}
+
+async fn next(inbound: &mut Streaming<pb::ToController>) -> Result<Option<ToController>, String> {
+    match inbound.message().await {
+        Ok(Some(message)) => wire::read_to_controller(message).map(Some).map_err(|e| e.to_string()),
+        Ok(None) => Ok(None),
+        Err(status) => Err(format!("{}: {}", status.code(), status.message())),
+    }
+}
+
+/// Returns once an identity has been over for a moment: a link does not outlive it. The moment is for a clock that
+/// jumped, of both sides perhaps: an agent asks for its next identity as soon as it notices.
+async fn expiry(clock: &dyn Clock, not_after: Timestamp) {
+    loop {
+        while clock.now() <= not_after {
+            clock.sleep_until(not_after + Duration::from_secs(1)).await;
+        }
+        tokio::time::sleep(EXPIRY_GRACE).await;
+        if clock.now() > not_after {
+            return;
+        }
+    }
+}

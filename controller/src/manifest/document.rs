@@ -1,0 +1,146 @@
+//! Bytes to a JSON syntax tree that knows where everything stands.
+//!
+//! Invariant: what passes here is strict JSON (RFC 8259) in UTF-8, of bounded size and depth. Two parsers
+//! look at it: `serde_json` is the strict judge and words the syntax errors, `jsonc-parser` keeps the places.
+
+use jsonc_parser::{CollectOptions, ParseOptions, ast::Value};
+use serde::de::IgnoredAny;
+
+use super::errors::ManifestErrors;
+
+/// A manifest of 100,000 placements with every field is smaller (bytes).
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// The format itself is eight levels deep; the rest is room for mistakes that are worth an exact message.
+const MOST_DEPTH: usize = 32;
+
+/// Checks what can be checked without a parser, and gives the text.
+///
+/// # Errors
+/// Too large, empty, a byte order mark, not UTF-8, nested too deeply.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
+    if bytes.len() > MOST_BYTES {
+        let message = format!(
+            "the manifest has {} bytes, more than the {MOST_BYTES} that are read: put the right file there",
+            bytes.len()
+        );
+        return Err(ManifestErrors::whole(1, 1, message));
+    }
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Err(ManifestErrors::whole(1, 1, "the manifest is in UTF-16: save it as UTF-8"));
+    }
+    if bytes.starts_with(&[0xEF, 0xBB, 0xBF]) {
+        let message = "the manifest starts with a byte order mark: save it as UTF-8 without BOM";
+        return Err(ManifestErrors::whole(1, 1, message));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let (line, column) = place(&String::from_utf8_lossy(good), good.len());
+        ManifestErrors::whole(line, column, "a byte here is not UTF-8: save the manifest as UTF-8")
+    })?;
+    if text.trim_start().is_empty() {
+        return Err(ManifestErrors::whole(
+            1,
+            1,
+            "the manifest is empty: the smallest is {\"version\": 1, \"certificates\": []}",
+        ));
+    }
+    too_deep(text)?;
+    Ok(text)
+}
+
+/// The syntax tree of a text that [`text`] has passed.
+///
+/// # Errors
+/// Not strict JSON.
+pub(super) fn tree(text: &str) -> Result<Value<'_>, ManifestErrors> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| syntax(&error, text))?;
+    let options = ParseOptions {
+        allow_comments: false,
+        allow_loose_object_property_names: false,
+        allow_trailing_commas: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    match jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &options) {
+        Ok(jsonc_parser::ParseResult { value: Some(value), .. }) => Ok(value),
+        Ok(_) => Err(ManifestErrors::whole(1, 1, "the manifest is empty")),
+        Err(error) => Err(ManifestErrors::whole(
+            error.line_display(),
+            error.column_display(),
+            format!("not JSON: {}", error.kind().to_string().to_lowercase()),
+        )),
+    }
+}
+
+/// Line and column, both from 1, of a byte of the text.
+pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
+    let mut byte = byte.min(text.len());
+    while !text.is_char_boundary(byte) {
+        byte -= 1;
+    }
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn syntax(error: &serde_json::Error, text: &str) -> ManifestErrors {
+    let whole = error.to_string();
+    // serde_json appends the place, which stands at the front here.
+    let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(message, _)| message);
+    let at = if error.is_eof() { text.len() } else { byte_of(text, error.line(), error.column()) };
+    let (line, column) = place(text, at);
+    let closes_object = text.as_bytes().get(at) == Some(&b'}');
+    let message = if error.is_eof() {
+        format!(
+            "the manifest is cut off here ({message}): the file was not written to its end; save it again, or restore it from a backup"
+        )
+    } else if message.starts_with("trailing comma") || (closes_object && message.starts_with("key must")) {
+        "not JSON: remove the comma before this bracket".to_owned()
+    } else if message.starts_with("key must be a string") {
+        "not JSON: a field's name in double quotes is needed here (comments are not allowed)".to_owned()
+    } else {
+        format!("not JSON: {message}")
+    };
+    ManifestErrors::whole(line, column, message)
+}
+
+/// The offset of a line and column of serde_json's, which counts bytes, from 1.
+fn byte_of(text: &str, line: usize, column: usize) -> usize {
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    (before + column.saturating_sub(1)).min(text.len())
+}
+
+/// Parsers recurse; this does not.
+fn too_deep(text: &str) -> Result<(), ManifestErrors> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MOST_DEPTH {
+            let (line, column) = place(text, at);
+            let message = format!("brackets are nested more than {MOST_DEPTH} deep here: no manifest needs that");
+            return Err(ManifestErrors::whole(line, column, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Certificates and placements, from the file's values to checked types.
+
+use jiff::tz::TimeZone;
+use jsonc_parser::ast::Value;
+use pinion_proto::{
+    id::Vmid,
+    key::{KeyPolicy, Rotation},
+    names::{SubjectName, SubjectNames},
+    spec::PlainName,
+};
+
+use super::{
+    Certificate, Defaults, Gist, GuestRef, Placement, fields::Fields, length, node::Node, overrides, uniqueness::Seen,
+    window,
+};
+
+/// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
+const MOST_COMMON_NAME: usize = 64;
+
+/// What a certificate's or placement's reader needs besides its value.
+pub(super) struct Context<'c> {
+    pub(super) defaults: &'c Defaults,
+    pub(super) local: &'c TimeZone,
+    pub(super) seen: &'c Seen,
+}
+
+/// One element of `certificates`.
+pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
+    let fields = Fields::of(
+        node,
+        "a certificate: an object",
+        &["name", "common_name", "sans", "key", "duration", "renew_before", "issuer", "shared", "placements"],
+    )?;
+    let name = fields.required("name", |n| {
+        let name = n.parsed("a name in quotes")?;
+        context.seen.certificate(n, &name);
+        Some(name)
+    });
+    let common_name = fields.required("common_name", common_name);
+    let sans = fields.optional("sans", sans);
+    let key = fields.or("key", KeyPolicy::default(), key);
+    let duration = fields.or("duration", context.defaults.duration, length::duration);
+    let renew_before = fields.optional("renew_before", length::renew_before);
+    let issuer = fields.or("issuer", context.defaults.issuer.clone(), issuer);
+    let shared = fields.or("shared", false, |n| n.boolean());
+
+    if let (Some(duration), Some(Some(before))) = (duration, renew_before)
+        && before >= duration
+    {
+        fields.problem_with(
+            "renew_before",
+            format_args!(
+                "{} before the end is no later than the beginning, because the duration is {}: use less",
+                humantime::format_duration(before),
+                humantime::format_duration(duration)
+            ),
+        );
+    }
+    let names = match (&common_name, sans) {
+        (Some(common), Some(sans)) => names(common, sans.unwrap_or_default(), |e| fields.problem_with("sans", e)),
+        _ => None,
+    };
+    context.seen.next_certificate();
+    let gist = |names: Option<&SubjectNames>| Some(Gist::of(names?, key?.algorithm, issuer.as_ref()?));
+    let common = Common {
+        common_name: common_name.as_ref(),
+        names: names.as_ref(),
+        shared: shared == Some(true),
+        gist: gist(names.as_ref()),
+        gist_of: &gist,
+    };
+    let placements =
+        fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context, &common)));
+    Some(Certificate {
+        name: name?,
+        common_name: common_name?,
+        names: names?,
+        key: key?,
+        duration: duration?,
+        renew_before: renew_before?,
+        issuer: issuer?,
+        shared: shared?,
+        placements: placements?,
+    })
+}
+
+/// What a certificate's placements have in common; none is what could not be read.
+struct Common<'c> {
+    common_name: Option<&'c SubjectName>,
+    names: Option<&'c SubjectNames>,
+    shared: bool,
+    /// Of the certificate's names.
+    gist: Option<Gist>,
+    /// Of other names.
+    gist_of: &'c dyn Fn(Option<&SubjectNames>) -> Option<Gist>,
+}
+
+/// One element of `placements`.
+fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Option<Placement> {
+    let fields = Fields::of(
+        node,
+        "a placement: an object",
+        &["guest", "host", "sans", "recipe", "files", "validate", "reload", "probe", "window", "purge"],
+    )?;
+    let guest = guest(&fields);
+    if let Some(guest) = &guest {
+        context.seen.guest(&fields, guest);
+    }
+    let recipe = fields.optional("recipe", |n| n.parsed::<PlainName>("a recipe's name"));
+    let has_recipe = fields.has("recipe");
+    let files = fields.or("files", Default::default(), |n| overrides::files(n, !has_recipe));
+    if let (Some(guest), Some(files)) = (&guest, &files) {
+        context.seen.paths(&fields, guest, files);
+    }
+    if !has_recipe && files.as_ref().is_some_and(std::collections::BTreeMap::is_empty) {
+        fields.problem("a placement needs a \"recipe\", or \"files\" that say where the certificate goes");
+    }
+    let own = fields.optional("sans", sans);
+    if common.shared && fields.has("sans") {
+        fields.problem_with(
+            "sans",
+            "a shared certificate is the same everywhere: put all names into the certificate's own \"sans\"",
+        );
+    }
+    let validate = fields.optional("validate", overrides::validate);
+    let reload = fields.optional("reload", overrides::reload);
+    let probe = fields.optional("probe", overrides::probe);
+    let window = fields.optional("window", |n| window::read(n, context.local));
+    let purge = fields.or("purge", false, |n| n.boolean());
+    let (names, gist) = match own? {
+        Some(own) => {
+            let own = common.common_name.and_then(|common| names(common, own, |e| fields.problem_with("sans", e)));
+            let gist = (common.gist_of)(own.as_ref());
+            (own, gist)
+        }
+        None => (common.names.cloned(), common.gist),
+    };
+    Some(Placement {
+        guest: guest?,
+        names: names?,
+        recipe: recipe?,
+        files: files?,
+        validate: validate?,
+        reload: reload?,
+        probe: probe?,
+        window: window?,
+        purge: purge?,
+        gist: gist?,
+    })
+}
+
+fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
+    let by_guest = fields.optional("guest", |node| match node.value {
+        Value::NumberLit(number) => {
+            let vmid = number.value.parse::<u32>().ok().and_then(|number| Vmid::try_from(number).ok());
+            if vmid.is_none() {
+                node.problem(format_args!("{} is not a VMID: those are 100 to 999999999", number.value));
+            }
+            vmid.map(GuestRef::Vmid)
+        }
+        _ => node.parsed("a VMID or a guest's name in quotes").map(GuestRef::Name),
+    });
+    let by_host = fields.optional("host", |node| {
+        let host = node.boolean()?;
+        if !host {
+            node.problem("\"host\" is true or absent");
+        }
+        host.then_some(GuestRef::Host)
+    });
+    match (by_guest?, by_host?) {
+        (Some(guest), None) | (None, Some(guest)) => Some(guest),
+        (None, None) => {
+            fields.problem("where does it go? \"guest\" with a VMID or name, or \"host\": true, is missing");
+            None
+        }
+        (Some(_), Some(_)) => {
+            fields.problem_with("host", "a placement is in a guest or on the host: keep \"guest\" or \"host\"");
+            None
+        }
+    }
+}
+
+fn common_name(node: Node<'_>) -> Option<SubjectName> {
+    let name: SubjectName = node.parsed("a name in quotes")?;
+    let length = name.plain().chars().count();
+    if length > MOST_COMMON_NAME {
+        node.problem(format_args!(
+            "a common name has at most {MOST_COMMON_NAME} characters and this has {length}: \
+             put it into \"sans\" and choose a shorter one"
+        ));
+        return None;
+    }
+    Some(name)
+}
+
+fn sans(node: Node<'_>) -> Option<Vec<SubjectName>> {
+    node.each("a list of names", |n| n.parsed("a name in quotes"))
+}
+
+fn names(common: &SubjectName, mut sans: Vec<SubjectName>, fail: impl Fn(String)) -> Option<SubjectNames> {
+    sans.push(common.clone());
+    SubjectNames::try_from(sans).map_err(|error| fail(error.to_string())).ok()
+}
+
+fn key(node: Node<'_>) -> Option<KeyPolicy> {
+    let fields = Fields::of(node, "an object such as {\"algorithm\": \"ecdsa-p256\"}", &["algorithm", "rotation"])?;
+    let policy = KeyPolicy::default();
+    let algorithm = fields.or("algorithm", policy.algorithm, |n| n.parsed("a key algorithm such as \"ecdsa-p256\""));
+    let rotation = fields.or("rotation", policy.rotation, |n| match n.text("\"always\" or \"never\"")? {
+        "always" => Some(Rotation::Always),
+        "never" => Some(Rotation::Never),
+        other => {
+            let other = pinion_proto::id::shown(other);
+            n.problem(format_args!("`{other}` is not a rotation: use always or never"));
+            None
+        }
+    });
+    Some(KeyPolicy { algorithm: algorithm?, rotation: rotation? })
+}
+
+/// An issuer's name.
+pub(super) fn issuer(node: Node<'_>) -> Option<PlainName> {
+    node.parsed("an issuer's name such as \"step-ca\"")
+}

@@ -1,0 +1,44 @@
+//! Lengths of time as people write them: `30d`, `12h 30m`.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::node::Node;
+
+/// Nothing renews reliably that is valid for less: step-ca's own minimum, too.
+const LEAST_DURATION: Duration = Duration::from_secs(5 * 60);
+
+/// Longer is a slip of the pen; authorities themselves live ten years.
+const MOST_DURATION: Duration = Duration::from_secs(3_652 * 24 * 60 * 60);
+
+/// How long a certificate is valid.
+pub(super) fn duration(node: Node<'_>) -> Option<Duration> {
+    within(node, LEAST_DURATION, MOST_DURATION)
+}
+
+/// How long before its end a certificate is renewed.
+pub(super) fn renew_before(node: Node<'_>) -> Option<Duration> {
+    within(node, Duration::from_secs(60), MOST_DURATION)
+}
+
+fn within(node: Node<'_>, least: Duration, most: Duration) -> Option<Duration> {
+    let text = node.text("a duration in quotes such as \"30d\" or \"12h\"")?;
+    let Ok(duration) = humantime::parse_duration(text) else {
+        let text = pinion_proto::id::shown(text);
+        node.problem(format_args!("`{text}` is not a duration: write for example 30d, 12h or 90m"));
+        return None;
+    };
+    if duration < least {
+        node.problem(format_args!("{} is too short: at least {}", format_duration(duration), format_duration(least)));
+        None
+    } else if duration > most {
+        node.problem(format_args!("{text} is too long: at most 3652d, which is ten years"));
+        None
+    } else if duration.subsec_nanos() != 0 {
+        node.problem("certificates count whole seconds: leave out the fraction");
+        None
+    } else {
+        Some(duration)
+    }
+}

@@ -1,0 +1,318 @@
+//! The manifest's JSON Schema, from types in the shape that people write.
+//!
+//! Editors complete and check by it. It knows the structure and the forms of single values; what compares one
+//! place with another (names twice, paths twice) only [`super::Manifest::parse`] knows.
+//! The types here are never filled: the reader keeps places in the file, which serde cannot. A test holds
+//! reader and schema against each other.
+#![expect(dead_code, reason = "only the derived schemas of these types are used")]
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde_json::json;
+
+/// The JSON Schema (draft 2020-12) of manifest version 1.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<WrittenManifest>().to_value()
+}
+
+/// The certificates that Pinion keeps alive, and where they go.
+#[derive(JsonSchema)]
+#[schemars(rename = "PinionManifest", deny_unknown_fields, transform = needs(&["version", "certificates"]))]
+struct WrittenManifest {
+    /// The address of this schema, for editors.
+    #[schemars(rename = "$schema")]
+    schema: String,
+    /// The version of the format.
+    #[schemars(range(min = 1, max = 1))]
+    version: u32,
+    /// What certificates that say nothing of their own take.
+    defaults: WrittenDefaults,
+    /// Every certificate; each name once.
+    certificates: Vec<WrittenCertificate>,
+}
+
+/// What certificates that say nothing of their own take.
+#[derive(JsonSchema)]
+#[schemars(rename = "Defaults", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenDefaults {
+    /// Who signs; `embedded`, Pinion's own CA, if absent.
+    issuer: Name,
+    /// How long certificates should be valid; 30d if absent.
+    duration: Length,
+}
+
+/// One certificate, perhaps in several places.
+#[derive(JsonSchema)]
+#[schemars(rename = "Certificate", deny_unknown_fields, transform = needs(&["name", "common_name", "placements"]))]
+struct WrittenCertificate {
+    /// What people call it; as in `pinion status NAME`.
+    name: Name,
+    /// The subject's common name; always one of the names.
+    common_name: CommonName,
+    /// More names: DNS names, wildcards, IP addresses, URIs, e-mail addresses.
+    sans: Vec<SanText>,
+    /// How its keys are made.
+    key: WrittenKey,
+    /// How long it should be valid; a CA that allows less shortens it.
+    duration: Length,
+    /// How long before its end it is renewed; at two thirds of its life if absent. Less than `duration`.
+    renew_before: Length,
+    /// Who signs it.
+    issuer: Name,
+    /// One key in all places, which the controller makes and keeps. Otherwise each place makes its own.
+    shared: bool,
+    /// Where it goes; each guest once.
+    placements: Vec<WrittenPlacement>,
+}
+
+/// How keys are made.
+#[derive(JsonSchema)]
+#[schemars(rename = "Key", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenKey {
+    /// What kind of key; `ecdsa-p256` if absent.
+    algorithm: Algorithm,
+    /// When it is made anew: with each certificate (`always`, if absent), or only when the algorithm changes.
+    rotation: RotationWord,
+}
+
+/// A certificate in one place: `guest` or `host`, and a `recipe` or `files`.
+#[derive(JsonSchema)]
+#[schemars(rename = "Placement", deny_unknown_fields, transform = needs(&[]), transform = one_place_and_something_to_write)]
+struct WrittenPlacement {
+    /// A VMID, or a guest's name in Proxmox.
+    guest: WrittenGuest,
+    /// On the Proxmox host itself.
+    #[schemars(extend("const" = true))]
+    host: bool,
+    /// Instead of the certificate's.
+    sans: Vec<SanText>,
+    /// How this kind of service takes its certificate, for example `nginx`.
+    recipe: Name,
+    /// What is written where; over the recipe's.
+    files: WrittenFiles,
+    /// How new files are checked before the service is told; over the recipe's.
+    validate: WrittenValidate,
+    /// How the service is told; over the recipe's.
+    reload: WrittenReload,
+    /// How the agent looks at what is served; over the recipe's.
+    probe: WrittenProbe,
+    /// When something that is still valid may be replaced.
+    window: WrittenWindow,
+    /// Remove the files and hold nothing.
+    purge: bool,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Guest", untagged)]
+enum WrittenGuest {
+    Vmid(#[schemars(range(min = 100, max = 999_999_999))] u32),
+    Name(GuestNameText),
+}
+
+/// Files by what they contain, all PEM.
+#[derive(JsonSchema)]
+#[schemars(rename = "Files", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenFiles {
+    /// The leaf alone.
+    cert: WrittenFile,
+    /// The intermediates.
+    chain: WrittenFile,
+    /// Leaf and intermediates.
+    fullchain: WrittenFile,
+    /// The private key.
+    key: WrittenSecretFile,
+    /// The issuer's root.
+    ca: WrittenFile,
+    /// Leaf, intermediates and private key.
+    combined: WrittenSecretFile,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "File", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenFile {
+    /// An absolute path in the guest; absent only when the recipe has it.
+    path: PathText,
+    /// Octal permission bits; 0644 if neither this nor the recipe says otherwise.
+    mode: Mode,
+    /// A user's name or number.
+    owner: AccountText,
+    /// A group's name or number.
+    group: AccountText,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "SecretFile", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenSecretFile {
+    /// An absolute path in the guest; absent only when the recipe has it.
+    path: PathText,
+    /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
+    mode: SecretMode,
+    /// A user's name or number.
+    owner: AccountText,
+    /// A group's name or number.
+    group: AccountText,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Validate", rename_all = "lowercase")]
+enum WrittenValidate {
+    /// Not at all.
+    Nothing,
+    /// By a file in the guest's /etc/pinion/hooks.d.
+    Hook(Name),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Reload", rename_all = "lowercase")]
+enum WrittenReload {
+    /// Not at all.
+    Nothing,
+    /// Reload a unit.
+    Reload(UnitText),
+    /// Restart a unit.
+    Restart(UnitText),
+    /// By a file in the guest's /etc/pinion/hooks.d.
+    Hook(Name),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Probe", untagged)]
+enum WrittenProbe {
+    Nothing(Nothing),
+    Tls(WrittenTls),
+}
+
+/// A TLS handshake with the service.
+#[derive(JsonSchema)]
+#[schemars(rename = "TlsProbe", deny_unknown_fields, transform = needs(&["connect"]))]
+struct WrittenTls {
+    /// Address and port, as the guest sees the service.
+    connect: AddressText,
+    /// The name to ask for; the common name if absent.
+    server_name: ServerNameText,
+}
+
+/// When it may be disturbed: from `from` on its `days` to the next `to`.
+#[derive(JsonSchema)]
+#[schemars(rename = "Window", deny_unknown_fields, transform = needs(&[]), transform = both_ends_or_days)]
+struct WrittenWindow {
+    /// On which it opens; every day if absent.
+    #[schemars(length(min = 1))]
+    days: Vec<Day>,
+    /// When it opens, HH:MM.
+    from: TimeText,
+    /// When it closes, HH:MM or 24:00; on the next day if that is not after `from`.
+    to: EndText,
+    /// An IANA name, for example Europe/Berlin; the host's if absent.
+    time_zone: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+#[derive(JsonSchema)]
+enum Algorithm {
+    #[schemars(rename = "ecdsa-p256")]
+    EcdsaP256,
+    #[schemars(rename = "ecdsa-p384")]
+    EcdsaP384,
+    #[schemars(rename = "ed25519")]
+    Ed25519,
+    #[schemars(rename = "rsa-2048")]
+    Rsa2048,
+    #[schemars(rename = "rsa-3072")]
+    Rsa3072,
+    #[schemars(rename = "rsa-4096")]
+    Rsa4096,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum RotationWord {
+    Always,
+    Never,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Nothing {
+    Nothing,
+}
+
+/// Types that are text of one form.
+macro_rules! text {
+    ($($(#[doc = $doc:literal])* $name:ident($pattern:literal, $most:literal);)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(JsonSchema)]
+        #[schemars(inline)]
+        struct $name(#[schemars(regex(pattern = $pattern), length(max = $most))] String);
+    )*};
+}
+
+text! {
+    /// Letters, digits, `.`, `_`, `-`, starting with a letter or digit.
+    Name("^[A-Za-z0-9][A-Za-z0-9._-]*$", 63);
+    /// A name that a certificate carries as its common name.
+    CommonName("^[!-~]+$", 64);
+    /// A DNS name, wildcard, IP address, URI or e-mail address.
+    SanText("^[!-~]+$", 2048);
+    /// A duration such as 30d, 12h or 1h 30m.
+    Length("^\\s*([0-9]+\\s*[A-Za-z]+\\s*)+$", 64);
+    /// Letters, digits, `-`, `.`; not `host`, and not a number in quotes.
+    GuestNameText("^(?![0-9]+$)(?!host$)[A-Za-z0-9][A-Za-z0-9._-]*$", 253);
+    /// An absolute path without `.`, `..`, doubled or trailing slashes.
+    PathText("^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]{1,255})+$", 1024);
+    /// Octal permission bits.
+    Mode("^0?[0-7]{3}$", 4);
+    /// Octal permission bits, none for others.
+    SecretMode("^0?[0-7]{2}0$", 4);
+    /// A user or group by name or number.
+    AccountText("^[A-Za-z0-9_][A-Za-z0-9_.-]*$", 32);
+    /// A service unit with its suffix.
+    UnitText("^[A-Za-z0-9][A-Za-z0-9:_.@-]*\\.service$", 255);
+    /// An address and a port.
+    AddressText("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[1-9][0-9]{0,4}$", 64);
+    /// A host name.
+    ServerNameText("^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$", 253);
+    /// HH:MM.
+    TimeText("^([01][0-9]|2[0-3]):[0-5][0-9]$", 5);
+    /// HH:MM, or 24:00.
+    EndText("^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", 5);
+}
+
+/// Fields are required or absent, never `null`, which is what an `Option` would allow.
+fn needs(fields: &'static [&'static str]) -> impl FnMut(&mut Schema) {
+    move |schema| {
+        schema.remove("required");
+        if !fields.is_empty() {
+            schema.insert("required".to_owned(), json!(fields));
+        }
+    }
+}
+
+fn one_place_and_something_to_write(schema: &mut Schema) {
+    let has = |field: &str| json!({ "required": [field] });
+    schema.insert(
+        "allOf".to_owned(),
+        json!([
+            { "oneOf": [has("guest"), has("host")] },
+            { "anyOf": [has("recipe"), { "required": ["files"], "properties": { "files": {
+                "minProperties": 1, "additionalProperties": { "required": ["path"] } } } }] },
+        ]),
+    );
+}
+
+fn both_ends_or_days(schema: &mut Schema) {
+    schema.insert("dependentRequired".to_owned(), json!({ "from": ["to"], "to": ["from"] }));
+    schema.insert("minProperties".to_owned(), json!(1));
+    schema.insert("anyOf".to_owned(), json!([{ "required": ["from"] }, { "required": ["days"] }]));
+}

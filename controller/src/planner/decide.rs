@@ -1,0 +1,343 @@
+//! The decision for one placement.
+//!
+//! In this order: is a new generation needed at all; is one being installed already; can the guest be
+//! reached; is its window open; is a delivery on its way; may the issuer be asked again; and then whose turn
+//! it is, the guest's or the controller's.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::Guest,
+    report::{Held, Incoming, PlacementReport, Progress},
+    stage::{Halt, Trouble},
+};
+
+use super::{
+    decision::{Decision, Order, Step, Why},
+    renewal,
+};
+use crate::{
+    manifest::{Certificate, Placement},
+    reports::{Link, PlacementEntry, SharedKey},
+};
+
+/// How long a guest may take to say that a delivery has come. It is one message on an open stream; when it
+/// takes longer, something is wrong with the agent, and another certificate is ordered.
+pub(super) const DELIVERY_PATIENCE: Duration = Duration::from_secs(2 * 60);
+
+/// How long a delivery that the guest refused stays refused when it does not say when to try again. The
+/// backoff's longest: each try costs the issuer a certificate.
+pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// How long a guest may take over installing, at most: two thirds of step-ca's default life. After that the
+/// certificate that waits there may itself be at its end, and a person who then removes what blocked it
+/// should not find it expired.
+pub(super) const INSTALL_PATIENCE: Duration = Duration::from_secs(16 * 60 * 60);
+
+/// How long a second request in a row that does not fit the manifest is left alone. The first is a change of
+/// the manifest; more are an agent that cannot do better, and must not be asked again at once.
+pub(super) const MISFIT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A placement and everything known about it.
+pub(super) struct Subject<'s> {
+    pub(super) certificate: &'s Certificate,
+    pub(super) placement: &'s Placement,
+    pub(super) guest: Guest,
+    pub(super) link: Link,
+    pub(super) entry: Option<&'s PlacementEntry>,
+    pub(super) shared_key: Option<&'s SharedKey>,
+    /// The certificate is shared, and its placements hold different keys of their own.
+    pub(super) keys_differ: bool,
+}
+
+/// The decision, and what else the plan says about the placement.
+pub(super) struct Verdict {
+    pub(super) decision: Decision,
+    pub(super) renew_at: Option<Timestamp>,
+    pub(super) ordered: Option<u64>,
+    /// When to look again if nothing happens; the past means now.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// The decision for one placement.
+pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
+    if subject.placement.purge {
+        return purge(subject);
+    }
+    let held = subject.held();
+    let renew_at = held.map(|held| renewal::renew_at(subject.certificate, subject.guest, &held.leaf));
+    let verdict = |decision, ordered, wake_at| Verdict { decision, renew_at, ordered, wake_at };
+
+    let Some(why) = subject.why(held, renew_at, now) else {
+        return verdict(Decision::Keep, None, renew_at);
+    };
+    if let Some((generation, until)) = subject.installing(held)
+        && now < until
+    {
+        return verdict(Decision::Keep, Some(generation), Some(until));
+    }
+    // A request that is good stays with the guest whatever holds it up here, so that it makes no new key.
+    let usable = subject.usable(held);
+    if let Some(trouble) = subject.unreachable() {
+        return verdict(Decision::Wait(trouble), usable, None);
+    }
+    let window_missed = match subject.closed_window(held, &why, now) {
+        Closed::Until(opens) => {
+            return verdict(Decision::Wait(subject.outside_window(&why, opens)), usable, Some(opens));
+        }
+        Closed::TooLong(opens) => Some(opens),
+        Closed::No => None,
+    };
+    let mut lost = false;
+    if let Some(delivery) = subject.entry.and_then(PlacementEntry::delivery) {
+        let (decision, until) = match &delivery.refused {
+            None => (Decision::Keep, delivery.sent + DELIVERY_PATIENCE),
+            Some(trouble) => {
+                let until = trouble.retry_at.unwrap_or(delivery.sent + REFUSED_PATIENCE);
+                let until = until.max(delivery.sent + DELIVERY_PATIENCE);
+                (halted(trouble.clone(), until), until)
+            }
+        };
+        if now < until {
+            return verdict(decision, Some(delivery.generation), Some(until));
+        }
+        // The guest may have got it after all: the same generation must not come with another content.
+        lost = Some(delivery.generation) == usable;
+    }
+    if let Some(attempt) = subject.entry.and_then(PlacementEntry::attempt)
+        && now < attempt.not_before
+    {
+        return verdict(halted(attempt.trouble.clone(), attempt.not_before), usable, Some(attempt.not_before));
+    }
+    let expires = held.map(|held| held.leaf.not_after());
+    let order = |generation, step| {
+        let order = Order { generation, step, why, expires, window_missed };
+        verdict(Decision::Order(order), Some(generation), None)
+    };
+    if let Some(generation) = usable.filter(|_| !lost) {
+        return order(generation, Step::Sign);
+    }
+    if let Some(until) = subject.misfit_until()
+        && now < until
+    {
+        return verdict(Decision::Wait(subject.misfit(until)), None, Some(until));
+    }
+    match subject.report().map_or(0, |report| report.last_generation).checked_add(1) {
+        Some(generation) => order(generation, Step::Ask),
+        None => verdict(Decision::Block(subject.out_of_generations()), None, None),
+    }
+}
+
+/// A placement whose files are to be removed.
+fn purge(subject: &Subject<'_>) -> Verdict {
+    let verdict = |decision| Verdict { decision, renew_at: None, ordered: None, wake_at: None };
+    let nothing_there = subject
+        .report()
+        .is_none_or(|report| report.held.is_none() && report.incoming.is_none() && report.left_behind.is_empty());
+    match subject.unreachable() {
+        None if nothing_there => verdict(Decision::Keep),
+        None => verdict(Decision::Purge),
+        // Nobody knows what lies in a guest that has never been seen.
+        Some(_) if nothing_there && subject.link != Link::NeverSeen => verdict(Decision::Keep),
+        Some(trouble) => verdict(Decision::Wait(trouble)),
+    }
+}
+
+/// Whether the window stands in the way.
+enum Closed {
+    No,
+    Until(Timestamp),
+    TooLong(Timestamp),
+}
+
+impl Subject<'_> {
+    fn report(&self) -> Option<&PlacementReport> {
+        self.entry.and_then(PlacementEntry::report)
+    }
+
+    fn held(&self) -> Option<&Held> {
+        self.report()?.held.as_ref()
+    }
+
+    /// What is on its way, unless it is older than what is held.
+    fn incoming(&self, held: Option<&Held>) -> Option<&Incoming> {
+        let incoming = self.report()?.incoming.as_ref()?;
+        held.is_none_or(|held| incoming.generation > held.generation).then_some(incoming)
+    }
+
+    /// Why a new generation is needed, if it is.
+    fn why(&self, held: Option<&Held>, renew_at: Option<Timestamp>, now: Timestamp) -> Option<Why> {
+        let Some(held) = held else { return Some(Why::Missing) };
+        if self.entry.and_then(PlacementEntry::renew_above).is_some_and(|above| held.generation <= above) {
+            return Some(Why::Requested);
+        }
+        if self.entry.and_then(PlacementEntry::holds) != Some(self.placement.gist())
+            && let Some(changed) = self.changed(held)
+        {
+            return Some(changed);
+        }
+        if self.sharing_changed(held) {
+            return Some(Why::KeySharingChanged { shared: self.certificate.shared });
+        }
+        renew_at.filter(|at| *at <= now).map(|since| Why::Due { since })
+    }
+
+    /// What the manifest has otherwise than the certificate itself says.
+    fn changed(&self, held: &Held) -> Option<Why> {
+        let (wanted, certificate) = (&self.placement.names, self.certificate);
+        if held.leaf.names() != wanted {
+            return Some(Why::NamesChanged {
+                added: wanted.missing_from(held.leaf.names()).cloned().collect(),
+                removed: held.leaf.names().missing_from(wanted).cloned().collect(),
+            });
+        }
+        if held.leaf.key_algorithm() != Some(certificate.key.algorithm) {
+            let wanted = certificate.key.algorithm;
+            return Some(Why::KeyAlgorithmChanged { held: held.leaf.key_algorithm(), wanted });
+        }
+        if held.issuer != certificate.issuer {
+            return Some(Why::IssuerChanged { held: held.issuer.clone(), wanted: certificate.issuer.clone() });
+        }
+        None
+    }
+
+    fn sharing_changed(&self, held: &Held) -> bool {
+        use pinion_proto::key::Rotation;
+        let has_shared_key = self.shared_key.map(|key| key.fingerprint == held.leaf.key());
+        if self.certificate.shared {
+            self.keys_differ || has_shared_key == Some(false)
+        } else {
+            // A key that is never to change stays, even if it was shared once.
+            has_shared_key == Some(true) && self.certificate.key.rotation == Rotation::Always
+        }
+    }
+
+    /// The generation that the guest is installing, and until when it is left to it.
+    fn installing(&self, held: Option<&Held>) -> Option<(u64, Timestamp)> {
+        let incoming = self.incoming(held).filter(|incoming| incoming.progress == Progress::Delivered)?;
+        let entry = self.entry?;
+        // Asking for a renewal is also the way out of an installation that is stuck.
+        let troubled = self.report().is_some_and(|report| report.trouble.is_some());
+        if troubled && entry.renew_above().is_some_and(|above| incoming.generation <= above) {
+            return None;
+        }
+        let two_thirds = Duration::from_secs(self.certificate.duration.as_secs() / 3 * 2);
+        Some((incoming.generation, entry.incoming_since()? + two_thirds.min(INSTALL_PATIENCE)))
+    }
+
+    /// The generation whose request can be signed as the manifest is now.
+    fn usable(&self, held: Option<&Held>) -> Option<u64> {
+        let incoming = self.incoming(held)?;
+        let Progress::Requested(der) = &incoming.progress else { return None };
+        let fits = match (self.certificate.shared, self.entry?.request()) {
+            (true, None) => der.is_empty(),
+            (false, Some(Ok(request))) => {
+                request.names.as_ref() == Some(&self.placement.names)
+                    && request.key_algorithm == Some(self.certificate.key.algorithm)
+            }
+            _ => false,
+        };
+        fits.then_some(incoming.generation)
+    }
+
+    /// Until when a guest whose requests do not fit is left alone; none when it may be asked at once.
+    fn misfit_until(&self) -> Option<Timestamp> {
+        let entry = self.entry.filter(|entry| entry.undelivered() > 0)?;
+        Some(entry.incoming_since()? + MISFIT_PATIENCE)
+    }
+
+    fn closed_window(&self, held: Option<&Held>, why: &Why, now: Timestamp) -> Closed {
+        let (Some(window), Some(held)) = (&self.placement.window, held) else { return Closed::No };
+        // Who asks by hand means now; and what has expired cannot be disturbed.
+        if *why == Why::Requested || held.leaf.not_after() < now {
+            return Closed::No;
+        }
+        match window.next_open(now) {
+            Some(opens) if opens == now => Closed::No,
+            Some(opens) if opens <= renewal::window_deadline(&held.leaf) => Closed::Until(opens),
+            Some(opens) => Closed::TooLong(opens),
+            None => Closed::No,
+        }
+    }
+
+    fn outside_window(&self, why: &Why, opens: Timestamp) -> Trouble {
+        Trouble {
+            halt: Halt::Waiting,
+            attempt: self.renewing(),
+            cause: format!("{why}; what is held is still valid, and its window is closed"),
+            remedy: format!("`pinion ensure {} --renew` does not wait for the window", self.label()),
+            retry_at: Some(opens),
+        }
+    }
+
+    fn unreachable(&self) -> Option<Trouble> {
+        let waiting = |cause: String, remedy: String| Trouble {
+            halt: Halt::Waiting,
+            attempt: self.renewing(),
+            cause,
+            remedy,
+            retry_at: None,
+        };
+        match (self.link, self.guest) {
+            (Link::Linked { .. }, _) => None,
+            (Link::Away { since }, Guest::Host) => Some(waiting(
+                format!("the agent on the host is not linked since {since}"),
+                "Pinion goes on as soon as it is back; is pinion-agent running here?".to_owned(),
+            )),
+            (Link::Away { since }, Guest::Vmid(vmid)) => Some(waiting(
+                format!("the agent of guest {vmid} is not linked since {since}"),
+                "Pinion goes on as soon as it is back; is the guest running, and pinion-agent in it?".to_owned(),
+            )),
+            (Link::NeverSeen, Guest::Host) => Some(waiting(
+                "no agent on the host has linked yet".to_owned(),
+                "`pinion token create --guest host` and `pinion-agent join` bring it in; Pinion goes on as soon as it links".to_owned(),
+            )),
+            (Link::NeverSeen, Guest::Vmid(vmid)) => Some(waiting(
+                format!("no agent of guest {vmid} has linked yet"),
+                format!("`pinion token create --guest {vmid}` and `pinion-agent join` bring it in; Pinion goes on as soon as it links"),
+            )),
+        }
+    }
+
+    fn misfit(&self, until: Timestamp) -> Trouble {
+        let cause = match self.entry.and_then(PlacementEntry::request) {
+            Some(Err(error)) => format!("the guest's request is unreadable: {error}"),
+            _ => "the guest's request has not the names or the key that the manifest asks for".to_owned(),
+        };
+        Trouble {
+            halt: Halt::Waiting,
+            attempt: self.renewing(),
+            cause,
+            remedy: "Pinion asks again; if it stays so, look at the agent's log and version".to_owned(),
+            retry_at: Some(until),
+        }
+    }
+
+    fn out_of_generations(&self) -> Trouble {
+        Trouble {
+            halt: Halt::Blocked,
+            attempt: self.renewing(),
+            cause: "the guest says that it has used the last generation number there is".to_owned(),
+            remedy: "its ledger is damaged: purge the placement, then place it again".to_owned(),
+            retry_at: None,
+        }
+    }
+
+    fn renewing(&self) -> String {
+        format!("renew {}", self.label())
+    }
+
+    fn label(&self) -> String {
+        format!("{}@{}", self.certificate.name, self.guest)
+    }
+}
+
+/// A trouble as a decision, with the moment of the next try.
+fn halted(mut trouble: Trouble, retry_at: Timestamp) -> Decision {
+    trouble.retry_at = Some(retry_at);
+    match trouble.halt {
+        Halt::Waiting => Decision::Wait(trouble),
+        Halt::Blocked => Decision::Block(trouble),
+    }
+}

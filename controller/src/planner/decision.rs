@@ -1,0 +1,130 @@
+//! What can be decided for a placement, and the reasons for it in words.
+
+use std::fmt;
+
+use pinion_proto::{clock::Timestamp, key::KeyAlgorithm, names::SubjectName, spec::PlainName, stage::Trouble};
+use serde::Serialize;
+
+/// What is to be done for a placement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "decision")]
+pub enum Decision {
+    /// Nothing: it is as it should be, or the guest is about to make it so.
+    Keep,
+    /// A new generation is to be made.
+    Order(Order),
+    /// Something is to be done and cannot be now; it goes on by itself.
+    Wait(Trouble),
+    /// Something is to be done and needs a person; it is still retried.
+    Block(Trouble),
+    /// The files are to be removed.
+    Purge,
+}
+
+/// A new generation of a placement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Order {
+    /// Its number.
+    pub generation: u64,
+    /// What comes next for it.
+    pub step: Step,
+    /// Why it is needed.
+    pub why: Why,
+    /// When what is held expires; none when nothing is held, which is the most urgent.
+    pub expires: Option<Timestamp>,
+    /// The window's next opening, which would be too late, so it is not waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_missed: Option<Timestamp>,
+}
+
+/// Whose turn it is with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The guest's: it is to make key and request, and say so in a report.
+    Ask,
+    /// The controller's: the report has a request that was found good, or awaits a shared key.
+    Sign,
+}
+
+/// Why a new generation is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum Why {
+    /// Nothing is held.
+    Missing,
+    /// Somebody asked for it.
+    Requested,
+    /// The manifest has other names than the certificate.
+    NamesChanged {
+        /// In the manifest alone.
+        added: Vec<SubjectName>,
+        /// In the certificate alone.
+        removed: Vec<SubjectName>,
+    },
+    /// The manifest has another kind of key than the certificate.
+    KeyAlgorithmChanged {
+        /// The certificate's; none for one that the manifest has no word for.
+        held: Option<KeyAlgorithm>,
+        /// The manifest's.
+        wanted: KeyAlgorithm,
+    },
+    /// The manifest has another issuer than the certificate.
+    IssuerChanged {
+        /// The certificate's.
+        held: PlainName,
+        /// The manifest's.
+        wanted: PlainName,
+    },
+    /// The key is not the one that all placements share, or is shared and should not be any more.
+    KeySharingChanged {
+        /// Whether the manifest says `shared`.
+        shared: bool,
+    },
+    /// It is time.
+    Due {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("keep"),
+            Self::Order(order) => order.fmt(f),
+            Self::Wait(trouble) | Self::Block(trouble) => trouble.fmt(f),
+            Self::Purge => f.write_str("purge: the manifest says so"),
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "order generation {}: {}", self.generation, self.why)?;
+        if let Some(opens) = self.window_missed {
+            write!(f, "; its window opens only at {opens}, too late, and is not waited for")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("nothing is held"),
+            Self::Requested => f.write_str("a renewal was asked for"),
+            Self::NamesChanged { added, removed } => {
+                f.write_str("names changed:")?;
+                added.iter().try_for_each(|name| write!(f, " +{name}"))?;
+                removed.iter().try_for_each(|name| write!(f, " -{name}"))
+            }
+            Self::KeyAlgorithmChanged { held: Some(held), wanted } => write!(f, "key changed from {held} to {wanted}"),
+            Self::KeyAlgorithmChanged { held: None, wanted } => write!(f, "key changed to {wanted}"),
+            Self::IssuerChanged { held, wanted } => write!(f, "issuer changed from {held} to {wanted}"),
+            Self::KeySharingChanged { shared: true } => f.write_str("its key is not the one that is shared"),
+            Self::KeySharingChanged { shared: false } => f.write_str("its key is shared and should be its own"),
+            Self::Due { since } => write!(f, "due for renewal since {since}"),
+        }
+    }
+}

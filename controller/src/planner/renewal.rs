@@ -1,0 +1,87 @@
+//! When a certificate is renewed.
+//!
+//! At two thirds of its real life, which is the CA's decision and not the manifest's; less a jitter of up to
+//! a twentieth of the life, which is a function of the placement's name, so that two plans agree and those
+//! that were issued together are not renewed together. `renew_before` overrides both.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    bundle::Leaf,
+    clock::Timestamp,
+    id::{CertificateName, Guest},
+};
+
+use crate::manifest::Certificate;
+
+/// The longest that is kept free between a window's opening and the certificate's end.
+const MOST_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When what a placement holds is renewed.
+#[must_use]
+pub fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timestamp {
+    let life = Validity::of(held);
+    match certificate.renew_before {
+        Some(before) => life.end - life.scaled(before, certificate.duration),
+        None => life.begin + (life.two_thirds() - life.jitter(&certificate.name, guest)),
+    }
+}
+
+/// The last moment at which a window may open for what is held: some time must remain for failures.
+#[must_use]
+pub fn window_deadline(held: &Leaf) -> Timestamp {
+    let life = Validity::of(held);
+    life.end - Duration::from_secs(life.length().as_secs() / 10).min(MOST_MARGIN)
+}
+
+/// A number from 0 to `most`, both included, that is a function of the placement's name.
+#[must_use]
+pub fn spread(certificate: &CertificateName, guest: Guest, most: u64) -> u64 {
+    // FNV-1a, and the finaliser of SplitMix64 because the name's last bytes must reach every bit. It is written
+    // out here because it must not change with a release of a library or of Rust.
+    let guest = match guest {
+        Guest::Host => 0,
+        Guest::Vmid(vmid) => vmid.number(),
+    };
+    let bytes = certificate.as_str().bytes().chain(*b"@").chain(guest.to_le_bytes());
+    let mut hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^= hash >> 31;
+    most.checked_add(1).map_or(hash, |sides| hash % sides)
+}
+
+struct Validity {
+    begin: Timestamp,
+    end: Timestamp,
+}
+
+impl Validity {
+    fn of(leaf: &Leaf) -> Self {
+        Self { begin: leaf.not_before(), end: leaf.not_after() }
+    }
+
+    fn length(&self) -> Duration {
+        self.end.since(self.begin)
+    }
+
+    fn two_thirds(&self) -> Duration {
+        Duration::from_secs(self.length().as_secs() / 3 * 2)
+    }
+
+    fn jitter(&self, certificate: &CertificateName, guest: Guest) -> Duration {
+        Duration::from_secs(spread(certificate, guest, self.length().as_secs() / 20))
+    }
+
+    /// `before` as it was meant for a life of `duration`: as it is, or in proportion when the CA gave less, so
+    /// that "10 of 30 days" becomes "8 of 24 hours" and not a renewal at each look.
+    fn scaled(&self, before: Duration, duration: Duration) -> Duration {
+        let life = self.length();
+        if life >= duration || duration.is_zero() {
+            return before;
+        }
+        let seconds = u128::from(before.as_secs()) * u128::from(life.as_secs()) / u128::from(duration.as_secs());
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}

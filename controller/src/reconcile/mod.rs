@@ -1,0 +1,515 @@
+//! The only loop: observe, plan, act, record.
+//!
+//! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
+//! plan alone, so that losing any message or process costs time and nothing else.
+
+mod keep;
+mod session;
+mod shared;
+mod signing;
+mod view;
+mod voices;
+mod waiter;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use pinion_proto::{
+    clock::{Clock, Timestamp},
+    id::{Guest, PlacementId},
+    message::{Purged, ToController},
+    report::{GuestFacts, PlacementReport, Progress},
+    spec::PlainName,
+    stage::Stage,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::{debug, info_span};
+
+use crate::{
+    admin::{
+        Request,
+        protocol::{Answer, Ask},
+    },
+    events::{Event, Events, Kind},
+    inventory::Inventory,
+    issuer::Issuers,
+    link::LinkInput,
+    manifest::Manifest,
+    planner::{self, Decision, Plan, Step, backoff::Backoff},
+    reports::Reports,
+    store::Store,
+};
+use session::Sessions;
+use signing::{Outcome, Signing};
+use voices::Voices;
+use waiter::Waiter;
+
+/// What a guest says is written down this long after it was said, so that a busy minute is one write a guest.
+const WRITE_DELAY: Duration = Duration::from_secs(3);
+
+/// A queue to a slow agent that was full is tried again after this long.
+const RESEND_DELAY: Duration = Duration::from_millis(200);
+
+/// At most so many inputs are taken before the next plan: a flood must not put off acting for ever.
+const MOST_INPUTS: usize = 4096;
+
+/// What the loop works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where what happens is told.
+    pub events: Arc<Events>,
+    /// Where what is known is kept.
+    pub store: Arc<Store>,
+    /// Who signs.
+    pub issuers: Arc<Issuers>,
+    /// Which guests there are.
+    pub inventory: Inventory,
+    /// How long to wait after failures.
+    pub backoff: Backoff,
+}
+
+/// What wakes the loop.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The links.
+    pub links: mpsc::Receiver<LinkInput>,
+    /// The command line.
+    pub requests: mpsc::Receiver<Request>,
+    /// The manifest in force, and what is wrong with the one on disk.
+    pub manifest: watch::Receiver<InForce>,
+    /// Comes, or is dropped, when the controller stops.
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// The manifest in force.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// What is desired.
+    pub manifest: Arc<Manifest>,
+    /// Why the file on disk is not what is in force.
+    pub problem: Option<String>,
+}
+
+/// The loop's state: all of it can be lost, and comes back with the agents' reports.
+struct Reconciler {
+    parts: Parts,
+    manifest: InForce,
+    reports: Reports,
+    facts: HashMap<Guest, GuestFacts>,
+    sessions: Sessions,
+    signing: Signing,
+    waiters: Vec<Waiter>,
+    purging: BTreeSet<PlacementId>,
+    retired: BTreeSet<PlacementId>,
+    shortened: BTreeMap<PlainName, Duration>,
+    voices: Voices,
+    unwritten: BTreeSet<Guest>,
+    write_at: Option<Instant>,
+    /// The write that is under way, or was the last.
+    writing: Option<JoinHandle<()>>,
+}
+
+/// Runs until it is stopped, then writes down what is known.
+pub async fn run(parts: Parts, mut inputs: Inputs) {
+    let (signing, mut outcomes) = Signing::new();
+    let manifest = inputs.manifest.borrow_and_update().clone();
+    let reports = keep::restore(&parts.store, &parts.events, parts.clock.now());
+    let purging = reports.purges_asked().collect();
+    let clock = parts.clock.clone();
+    let mut reconciler = Reconciler {
+        parts,
+        manifest,
+        reports,
+        facts: HashMap::new(),
+        sessions: Sessions::default(),
+        signing,
+        waiters: Vec::new(),
+        purging,
+        retired: BTreeSet::new(),
+        shortened: BTreeMap::new(),
+        voices: Voices::default(),
+        unwritten: BTreeSet::new(),
+        write_at: None,
+        writing: None,
+    };
+    shared::restore(&mut reconciler);
+    loop {
+        let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
+        let resend_at = resend.then(|| Instant::now() + RESEND_DELAY);
+        tokio::select! {
+            _ = &mut inputs.stop => break,
+            Some(input) = inputs.links.recv() => reconciler.link(input),
+            Some(request) = inputs.requests.recv() => {
+                // Whoever asks has looked at the file first, and means the manifest that was found there.
+                reconciler.look_at_manifest(&mut inputs.manifest);
+                reconciler.request(request);
+            }
+            Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
+            Ok(()) = manifest_changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
+            () = until(&*clock, wake_at) => {}
+            () = at(resend_at) => {}
+            () = at(reconciler.waiters_wake_at()) => {}
+            () = at(reconciler.write_at) => reconciler.write(false).await,
+        }
+        // Whatever else is there already belongs to the same plan.
+        for _ in 0..MOST_INPUTS {
+            if let Ok(input) = inputs.links.try_recv() {
+                reconciler.link(input);
+            } else if let Ok(outcome) = outcomes.try_recv() {
+                reconciler.signed(outcome);
+            } else {
+                break;
+            }
+        }
+    }
+    reconciler.write(true).await;
+}
+
+/// Returns when there is another manifest, and leaves it to be taken.
+async fn manifest_changed(manifest: &mut watch::Receiver<InForce>) -> Result<(), watch::error::RecvError> {
+    manifest.changed().await?;
+    manifest.mark_changed();
+    Ok(())
+}
+
+async fn until(clock: &dyn Clock, moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => clock.sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Reconciler {
+    /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
+    fn pass(&mut self) -> (Option<Timestamp>, bool) {
+        let now = self.parts.clock.now();
+        let manifest = self.manifest.manifest.clone();
+        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        for (planned, order) in plan.orders() {
+            if order.step == Step::Sign
+                && let Some(id) = planned.id()
+            {
+                self.sign(&id, planned, order, now);
+            }
+        }
+        self.note_retired(&plan, now);
+        let mut resend = self.sessions.tell(&plan);
+        resend |= self.deliver(now);
+        resend |= self.purge(&plan);
+        self.answer_waiters(&plan);
+        (plan.wake_at, resend)
+    }
+
+    fn link(&mut self, input: LinkInput) {
+        let now = self.parts.clock.now();
+        match input {
+            LinkInput::Up { guest, session, hello, outbound } => {
+                let linked = Event::new(now, Kind::Linked, format!("Guest {guest} is linked")).guest(guest);
+                self.heard(Some(guest), linked);
+                for report in &hello.reports {
+                    self.tell_progress(guest, report, now);
+                }
+                self.reports.hello(guest, hello.reports, now);
+                self.facts.insert(guest, hello.facts);
+                self.sessions.open(guest, session, outbound);
+                self.settle(guest);
+                self.touch(guest);
+            }
+            LinkInput::Message { guest, session, message } => {
+                if !self.sessions.is_current(guest, session) {
+                    return debug!(%guest, "A message on a link that is over is passed over");
+                }
+                match message {
+                    ToController::Report(report) => {
+                        self.tell_progress(guest, &report, now);
+                        self.reports.report(guest, *report, now);
+                        self.settle(guest);
+                        self.touch(guest);
+                    }
+                    ToController::Purged(Purged { certificate, left }) => {
+                        let mut text = format!("The files of {certificate}@{guest} are removed");
+                        if !left.is_empty() {
+                            let left: Vec<_> = left.iter().map(ToString::to_string).collect();
+                            text += ", except those that are not as Pinion wrote them: ";
+                            text += &left.join(", ");
+                        }
+                        let purged = Event::new(now, Kind::Purged, text).guest(guest).certificate(&certificate);
+                        self.heard(Some(guest), purged);
+                        self.reports.purged(guest, &certificate);
+                        self.purging.remove(&PlacementId { certificate, guest });
+                        self.touch(guest);
+                    }
+                    ToController::Hello(_) | ToController::RenewIdentity(_) => {
+                        debug!(%guest, "A second hello on a link is passed over");
+                    }
+                }
+            }
+            LinkInput::Down { guest, session, why } => {
+                if self.sessions.close(guest, session) {
+                    let text = format!("Guest {guest} is no longer linked: {why}");
+                    self.heard(Some(guest), Event::new(now, Kind::Unlinked, text).guest(guest));
+                    self.reports.link_down(guest, now);
+                    self.touch(guest);
+                }
+            }
+            LinkInput::Refused { guest, stranger, what } => {
+                let event = Event::new(now, Kind::Refused, format!("Refused: {what}"));
+                // What a stranger claims to be does not make that guest's events fewer.
+                let who = guest.filter(|_| !stranger);
+                self.heard(who, guest.map_or(event.clone(), |guest| event.guest(guest)));
+            }
+            LinkInput::Locked { guest } => {
+                self.sessions.end(guest);
+                self.reports.link_down(guest, now);
+                self.touch(guest);
+            }
+            LinkInput::Joined { guest, generation, renewed } => {
+                let (kind, verb) = if renewed { (Kind::Renewed, "renewed its") } else { (Kind::Joined, "joined with") };
+                let text = format!("Guest {guest} {verb} identity number {generation}");
+                self.heard(Some(guest), Event::new(now, kind, text).guest(guest).generation(generation));
+                if !renewed {
+                    // Whoever is linked with an earlier identity is not this guest any more.
+                    self.sessions.end(guest);
+                    self.reports.link_down(guest, now);
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let Request { ask, answers } = request;
+        let now = self.parts.clock.now();
+        let answer = match ask {
+            Ask::Status(selection) => view::status(self, &selection, now),
+            Ask::Plan => view::plan(self, now),
+            Ask::Purge(names) => self.ask_purge(&names, now),
+            Ask::Ensure(ensure) => match self.start_ensure(ensure, answers.clone(), now) {
+                None => return,
+                Some(refusal) => refusal,
+            },
+            Ask::Forget(guest) => self.forget(&guest),
+            Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => {
+                Answer::Failed("this question is not for the loop; this is a bug".into())
+            }
+        };
+        // The asker may be gone.
+        answers.try_send(answer).ok();
+    }
+
+    /// Forgets what is known of a guest and ends its link; its identity is gone already.
+    fn forget(&mut self, guest: &str) -> Answer {
+        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
+        self.sessions.end(guest);
+        self.reports.forget(guest);
+        self.facts.remove(&guest);
+        keep::forget(&self.parts.store, guest);
+        Answer::End
+    }
+
+    /// Takes the manifest in force, if it is another one than before.
+    fn look_at_manifest(&mut self, manifest: &mut watch::Receiver<InForce>) {
+        // The sender is gone only at shutdown.
+        if manifest.has_changed().unwrap_or(false) {
+            let next = manifest.borrow_and_update().clone();
+            self.new_manifest(next);
+        }
+    }
+
+    fn new_manifest(&mut self, next: InForce) {
+        let now = self.parts.clock.now();
+        if let Some(problem) = &next.problem {
+            if self.manifest.problem.as_ref() != Some(problem) {
+                let text = format!("The manifest on disk is not taken, the one before stays in force: {problem}");
+                self.event(Event::new(now, Kind::Failed, text));
+            }
+        } else {
+            let placements = next.manifest.placement_count();
+            let text = format!(
+                "A manifest with {} certificates in {placements} places is in force",
+                next.manifest.certificates.len()
+            );
+            self.event(Event::new(now, Kind::Manifest, text));
+        }
+        if !Arc::ptr_eq(&self.manifest.manifest, &next.manifest) {
+            // What failed may have been mended by the change.
+            self.reports.forget_attempts();
+        }
+        self.manifest = next;
+    }
+
+    /// Says what a report brings that is new.
+    fn tell_progress(&mut self, guest: Guest, report: &PlacementReport, now: Timestamp) {
+        let id = PlacementId { certificate: report.certificate.clone(), guest };
+        let before = self.reports.placement(&id).and_then(|entry| entry.report());
+        let held = |report: &PlacementReport| report.held.as_ref().map(|held| held.generation);
+        let at = |report: &PlacementReport| (held(report), report.stage);
+        if let Some(now_held) = &report.held
+            && before.map(at) != Some(at(report))
+            && report.stage >= Stage::Installed
+        {
+            let text = format!("{id} is {}", report.stage);
+            let event = Event::new(now, Kind::Stage, text).guest(guest).certificate(&report.certificate);
+            let event = event.generation(now_held.generation).serial(now_held.leaf.serial());
+            self.heard(Some(guest), event);
+        }
+        if let Some(trouble) = &report.trouble {
+            let same = |old: &pinion_proto::stage::Trouble| {
+                (old.halt, &old.attempt, &old.cause) == (trouble.halt, &trouble.attempt, &trouble.cause)
+            };
+            let before = self.reports.placement(&id).and_then(|entry| entry.report());
+            if !before.and_then(|before| before.trouble.as_ref()).is_some_and(same) {
+                let text = format!("{id}: {trouble}");
+                let event = Event::new(now, Kind::Trouble, text).guest(guest).certificate(&report.certificate);
+                self.heard(Some(guest), event);
+            }
+        }
+        self.tell_misfit(&id, report, now);
+    }
+
+    /// A request with other names or another kind of key than were ordered is never signed; here it is told.
+    fn tell_misfit(&mut self, id: &PlacementId, report: &PlacementReport, now: Timestamp) {
+        let Some(incoming) = &report.incoming else { return };
+        let Progress::Requested(der) = &incoming.progress else { return };
+        if der.is_empty() || self.sessions.ordered(id) != Some(incoming.generation) {
+            return;
+        }
+        let known = self.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.incoming.as_ref());
+        if known == Some(incoming) {
+            return;
+        }
+        let Some((names, algorithm)) = self.manifest.manifest.certificate(&id.certificate).and_then(|certificate| {
+            let here = |placement: &&crate::manifest::Placement| {
+                self.parts.inventory.resolve(&placement.guest) == Ok(id.guest)
+            };
+            let placement = certificate.placements.iter().find(here)?;
+            Some((&placement.names, certificate.key.algorithm))
+        }) else {
+            return;
+        };
+        let why = match pinion_proto::bundle::CertificateRequest::parse(der) {
+            Ok(request) if request.names.as_ref() != Some(names) => {
+                "it asks for other names than the manifest gives this placement".to_owned()
+            }
+            Ok(request) if request.key_algorithm != Some(algorithm) => {
+                format!("its key is not {algorithm}, as the manifest asks for")
+            }
+            Ok(_) => return,
+            Err(error) => error.to_string(),
+        };
+        let text = format!("Refused: the certificate request of {id}: {why}");
+        let event = Event::new(now, Kind::Refused, text).guest(id.guest).certificate(&id.certificate);
+        self.heard(Some(id.guest), event.generation(incoming.generation));
+    }
+
+    /// Forgets deliveries that a guest's reports show to have arrived.
+    fn settle(&mut self, guest: Guest) {
+        let reports = &self.reports;
+        self.signing.forget_arrived(guest, |id, generation| {
+            reports.placement(id).and_then(|entry| entry.report()).is_some_and(|report| {
+                let past = report.held.as_ref().is_some_and(|held| held.generation >= generation);
+                let here = report.incoming.as_ref().is_some_and(|incoming| {
+                    incoming.generation > generation
+                        || (incoming.generation == generation && incoming.progress == Progress::Delivered)
+                });
+                past || here
+            })
+        });
+    }
+
+    fn note_retired(&mut self, plan: &Plan<'_>, now: Timestamp) {
+        let retired: BTreeSet<_> = plan.retired.iter().cloned().collect();
+        let fresh: Vec<_> = retired.difference(&self.retired).cloned().collect();
+        for id in fresh {
+            let text = format!("{id} is not in the manifest; its files stay until `pinion purge {id}`");
+            let event = Event::new(now, Kind::Retired, text).guest(id.guest).certificate(&id.certificate);
+            self.heard(Some(id.guest), event);
+        }
+        let over: Vec<_> = self.purging.difference(&retired).cloned().collect();
+        for id in over {
+            self.reports.forget_purge(&id);
+            self.purging.remove(&id);
+        }
+        self.retired = retired;
+    }
+
+    /// Takes names of retired placements whose files are to be removed.
+    fn ask_purge(&mut self, names: &[String], now: Timestamp) -> Answer {
+        let manifest = self.manifest.manifest.clone();
+        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        let mut chosen = Vec::new();
+        for name in names {
+            let matching: Vec<_> = plan
+                .retired
+                .iter()
+                .filter(|id| id.to_string() == *name || id.certificate.as_str() == name)
+                .cloned()
+                .collect();
+            if matching.is_empty() {
+                let wanted = plan.placements.iter().any(|p| p.label() == *name || p.certificate.name.as_str() == name);
+                return if wanted {
+                    Answer::Refused(format!(
+                        "{name} is in the manifest: take it out, or write `\"purge\": true` into its placement"
+                    ))
+                } else {
+                    Answer::NoSuchName(format!("no retired placement is called {name}; `pinion status` lists them"))
+                };
+            }
+            chosen.extend(matching);
+        }
+        for id in chosen {
+            let text = format!("The files of {id} are to be removed");
+            self.event(Event::new(now, Kind::Asked, text).guest(id.guest).certificate(&id.certificate));
+            self.reports.request_purge(&id);
+            self.touch_now(id.guest);
+            self.purging.insert(id);
+        }
+        Answer::End
+    }
+
+    fn purge(&mut self, plan: &Plan<'_>) -> bool {
+        let by_manifest = plan
+            .placements
+            .iter()
+            .filter(|planned| planned.decision == Decision::Purge)
+            .filter_map(planner::Planned::id);
+        // A placement that the manifest purges is told so in its spec.
+        let told: BTreeSet<_> = by_manifest.collect();
+        self.sessions.purge(self.purging.iter().filter(|id| !told.contains(id)))
+    }
+
+    fn touch(&mut self, guest: Guest) {
+        self.unwritten.insert(guest);
+        self.write_at.get_or_insert_with(|| Instant::now() + WRITE_DELAY);
+    }
+
+    /// As [`Self::touch`], for what a person has asked for and nobody would say again: it is written at once.
+    fn touch_now(&mut self, guest: Guest) {
+        self.unwritten.insert(guest);
+        self.write_at = Some(Instant::now());
+    }
+
+    fn event(&self, event: Event) {
+        self.parts.events.record(event);
+    }
+
+    fn signed(&mut self, outcome: Outcome) {
+        let now = self.parts.clock.now();
+        signing::take(self, outcome, now);
+    }
+}

@@ -1,0 +1,168 @@
+//! The linked guests, and what each was told last.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use pinion_proto::{
+    id::{CertificateName, Guest, PlacementId},
+    message::{Delivery, ToAgent},
+    spec::PlacementSpec,
+};
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::{
+    link::{Outbound, SessionId},
+    planner::{Plan, Planned},
+};
+
+/// Every linked guest.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    sessions: HashMap<Guest, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    outbound: Outbound,
+    /// What the last `Desired` said, as a hash; none before the first.
+    told: Option<u64>,
+    ordered: HashMap<CertificateName, u64>,
+    purged: HashSet<CertificateName>,
+}
+
+impl Sessions {
+    /// A guest has linked; its earlier session, if it is still there, ends.
+    pub(super) fn open(&mut self, guest: Guest, id: SessionId, outbound: Outbound) {
+        let session = Session { id, outbound, told: None, ordered: HashMap::new(), purged: HashSet::new() };
+        self.sessions.insert(guest, session);
+    }
+
+    /// A session is over. False when a newer one has taken its place.
+    pub(super) fn close(&mut self, guest: Guest, id: SessionId) -> bool {
+        let current = self.is_current(guest, id);
+        if current {
+            self.sessions.remove(&guest);
+        }
+        current
+    }
+
+    /// Ends a guest's session from here.
+    pub(super) fn end(&mut self, guest: Guest) {
+        self.sessions.remove(&guest);
+    }
+
+    /// Whether this is the guest's session now.
+    pub(super) fn is_current(&self, guest: Guest, id: SessionId) -> bool {
+        self.sessions.get(&guest).is_some_and(|session| session.id == id)
+    }
+
+    /// The generation that the guest was told to prepare.
+    pub(super) fn ordered(&self, id: &PlacementId) -> Option<u64> {
+        self.sessions.get(&id.guest)?.ordered.get(&id.certificate).copied()
+    }
+
+    /// Tells each linked guest what it should hold, if that is not what it was told last.
+    /// True when some queue was full, so that it has to be told later.
+    pub(super) fn tell(&mut self, plan: &Plan<'_>) -> bool {
+        let mut wanted: HashMap<Guest, (DefaultHasher, Vec<&Planned<'_>>)> =
+            self.sessions.keys().map(|guest| (*guest, Default::default())).collect();
+        for planned in &plan.placements {
+            if let Some(guest) = planned.guest
+                && let Some((hasher, list)) = wanted.get_mut(&guest)
+            {
+                fingerprint(planned, hasher);
+                list.push(planned);
+            }
+        }
+        let mut full = false;
+        for (guest, (hasher, list)) in wanted {
+            let Some(session) = self.sessions.get_mut(&guest) else { continue };
+            let fingerprint = hasher.finish();
+            if session.told == Some(fingerprint) {
+                continue;
+            }
+            let specs: Vec<PlacementSpec> = list.iter().map(|planned| planned.spec()).collect();
+            let ordered =
+                list.iter().filter_map(|planned| Some((planned.certificate.name.clone(), planned.ordered?))).collect();
+            if session.send(ToAgent::Desired(specs), &mut full) {
+                session.told = Some(fingerprint);
+                session.ordered = ordered;
+            }
+        }
+        full
+    }
+
+    /// Sends a certificate to its guest, if it is linked. False when the queue was full.
+    pub(super) fn deliver(&mut self, guest: Guest, delivery: &Delivery) -> Sent {
+        let Some(session) = self.sessions.get_mut(&guest) else { return Sent::NotLinked };
+        let mut full = false;
+        if session.send(ToAgent::Delivery(Box::new(delivery.clone())), &mut full) {
+            Sent::Queued
+        } else if full {
+            Sent::Full
+        } else {
+            Sent::NotLinked
+        }
+    }
+
+    /// Asks guests to try a placement again at once.
+    pub(super) fn retry(&mut self, id: &PlacementId) {
+        if let Some(session) = self.sessions.get_mut(&id.guest) {
+            // It is a nudge: who asked sees in time whether it helped.
+            session.send(ToAgent::Retry(id.certificate.clone()), &mut false);
+        }
+    }
+
+    /// Asks guests to remove files, once a session. True when some queue was full.
+    pub(super) fn purge<'a>(&mut self, ids: impl Iterator<Item = &'a PlacementId>) -> bool {
+        let mut full = false;
+        for id in ids {
+            let Some(session) = self.sessions.get_mut(&id.guest) else { continue };
+            if !session.purged.contains(&id.certificate)
+                && session.send(ToAgent::Purge(id.certificate.clone()), &mut full)
+            {
+                session.purged.insert(id.certificate.clone());
+            }
+        }
+        full
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It is in the queue.
+    Queued,
+    /// The queue is full.
+    Full,
+    /// Nobody is there.
+    NotLinked,
+}
+
+impl Session {
+    fn send(&mut self, message: ToAgent, full: &mut bool) -> bool {
+        match self.outbound.try_send(message) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                *full = true;
+                false
+            }
+            // The end of the session is on its way as an input.
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+/// What makes a spec another one. The manifest's part is shared by all plans made from one manifest, so its
+/// place in memory stands for it; a new manifest tells every guest once more, which is harmless.
+fn fingerprint(planned: &Planned<'_>, hasher: &mut DefaultHasher) {
+    std::ptr::from_ref(planned.placement).addr().hash(hasher);
+    planned.ordered.hash(hasher);
+    if let Some(trouble) = planned.trouble() {
+        (&trouble.attempt, &trouble.cause, &trouble.remedy, trouble.retry_at.map(|at| at.unix())).hash(hasher);
+        (trouble.halt == pinion_proto::stage::Halt::Blocked).hash(hasher);
+    }
+}

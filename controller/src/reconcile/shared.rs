@@ -1,0 +1,120 @@
+//! Keys that several placements share: made here, kept 0600, sent over the link alone.
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, PlacementId},
+    key::KeyAlgorithm,
+    private_key::PrivateKey,
+    stage::{Halt, Trouble},
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::Reconciler;
+use crate::{
+    events::{Event, Kind},
+    issuer::error::chain,
+    planner::{self, Order, Planned},
+    reports::SharedKey,
+    store::Area,
+};
+
+const DIRECTORY: &str = "shared-keys";
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    algorithm: KeyAlgorithm,
+    key: PrivateKey,
+}
+
+/// A request with a shared key.
+pub(super) struct Prepared {
+    /// PKCS #10, DER.
+    pub(super) csr: Vec<u8>,
+    /// PKCS #8, DER.
+    pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+/// Makes known which shared keys there are.
+pub(super) fn restore(reconciler: &mut Reconciler) {
+    let now = reconciler.parts.clock.now();
+    let store = reconciler.parts.store.clone();
+    let names = store.list(Area::Shared, DIRECTORY).unwrap_or_else(|error| {
+        let text = format!("The shared keys cannot be listed: {}", chain(&error));
+        reconciler.event(Event::new(now, Kind::Failed, text));
+        Vec::new()
+    });
+    for name in names {
+        let Ok(certificate) = name.parse::<CertificateName>() else { continue };
+        match read(reconciler, &certificate) {
+            Ok(Some((key, known))) => {
+                drop(key);
+                reconciler.reports.set_shared_key(certificate, known);
+            }
+            Ok(None) => {}
+            Err(why) => reconciler.event(Event::new(now, Kind::Failed, why).certificate(&certificate)),
+        }
+    }
+}
+
+/// The request for one more certificate with a shared key, made with a new key where it is time for one.
+/// None when that fails, which is noted as a failed attempt.
+pub(super) fn prepare(
+    reconciler: &mut Reconciler,
+    id: &PlacementId,
+    planned: &Planned<'_>,
+    order: &Order,
+    now: Timestamp,
+) -> Option<Prepared> {
+    match try_prepare(reconciler, id, planned) {
+        Ok(prepared) => Some(prepared),
+        Err(cause) => {
+            let trouble = Trouble {
+                halt: Halt::Blocked,
+                attempt: format!("make the shared key of {} for generation {}", id.certificate, order.generation),
+                cause,
+                remedy: "see that the controller's state directory can be written, and that its files are whole".into(),
+                retry_at: None,
+            };
+            let text = format!("{id}: {trouble}");
+            reconciler.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
+            let backoff = reconciler.parts.backoff;
+            reconciler.reports.attempt_failed(id, trouble, &backoff, now);
+            None
+        }
+    }
+}
+
+fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<'_>) -> Result<Prepared, String> {
+    let certificate = planned.certificate;
+    let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.as_ref());
+    let current = reconciler.reports.shared_key(&certificate.name);
+    let key = if planner::needs_new_shared_key(current, certificate.key, held) {
+        // RSA takes up to seconds: the other tasks go on meanwhile.
+        let key = tokio::task::block_in_place(|| PrivateKey::generate(certificate.key.algorithm))
+            .map_err(|error| chain(&error))?;
+        let known = SharedKey { fingerprint: key.public(), algorithm: certificate.key.algorithm };
+        let name = format!("{DIRECTORY}/{}", certificate.name);
+        reconciler
+            .parts
+            .store
+            .write(Area::Shared, &name, &Kept { algorithm: known.algorithm, key: key.clone() })
+            .map_err(|e| chain(&e))?;
+        reconciler.reports.set_shared_key(certificate.name.clone(), known);
+        key
+    } else {
+        let kept = read(reconciler, &certificate.name)?;
+        kept.ok_or_else(|| "the shared key's file is gone".to_owned())?.0
+    };
+    let csr = key.request(&certificate.common_name, &planned.placement.names).map_err(|error| chain(&error))?;
+    Ok(Prepared { csr, key: key.to_pkcs8() })
+}
+
+fn read(reconciler: &Reconciler, certificate: &CertificateName) -> Result<Option<(PrivateKey, SharedKey)>, String> {
+    let name = format!("{DIRECTORY}/{certificate}");
+    let kept = reconciler.parts.store.read::<Kept>(Area::Shared, &name).map_err(|error| chain(&error))?;
+    Ok(kept.map(|Kept { algorithm, key }| {
+        let known = SharedKey { fingerprint: key.public(), algorithm };
+        (key, known)
+    }))
+}

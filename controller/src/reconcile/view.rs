@@ -1,0 +1,281 @@
+//! What the loop knows, as the command line shows it.
+
+use std::collections::BTreeMap;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{Guest, PlacementId},
+    report::{PlacementReport, Progress},
+    stage::{Halt, Stage, Trouble},
+};
+
+use super::Reconciler;
+use crate::{
+    admin::protocol::{Answer, GuestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection, Status},
+    manifest::GuestRef,
+    planner::{self, Decision, Planned, Step},
+    reports::Link,
+};
+
+/// Which of the manifest's placements a selection means.
+pub(super) struct Chosen {
+    names: Vec<String>,
+    guest: Option<Guest>,
+}
+
+impl Chosen {
+    /// Resolves the guest of a selection.
+    pub(super) fn new(reconciler: &Reconciler, selection: &Selection) -> Result<Self, Answer> {
+        let guest = match &selection.guest {
+            None => None,
+            Some(text) => Some(guest(reconciler, text)?),
+        };
+        Ok(Self { names: selection.names.clone(), guest })
+    }
+
+    /// Whether a placement is meant.
+    pub(super) fn means(&self, label: &str, certificate: &str, guest: Option<Guest>) -> bool {
+        let named = self.names.is_empty() || self.names.iter().any(|name| name == label || name == certificate);
+        named && (self.guest.is_none() || self.guest == guest)
+    }
+
+    /// The first name that means none of `placements`.
+    pub(super) fn unknown<'a>(&self, placements: impl Iterator<Item = (String, &'a str)> + Clone) -> Option<&str> {
+        self.names
+            .iter()
+            .map(String::as_str)
+            .find(|name| !placements.clone().any(|(label, certificate)| label == *name || certificate == *name))
+    }
+}
+
+/// The guest that a word on the command line means.
+fn guest(reconciler: &Reconciler, text: &str) -> Result<Guest, Answer> {
+    if let Ok(guest) = text.parse::<Guest>() {
+        return Ok(guest);
+    }
+    let name = text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
+    reconciler.parts.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
+}
+
+/// Everything, for `pinion status`.
+pub(super) fn status(reconciler: &Reconciler, selection: &Selection, now: Timestamp) -> Answer {
+    let chosen = match Chosen::new(reconciler, selection) {
+        Ok(chosen) => chosen,
+        Err(answer) => return answer,
+    };
+    let manifest = &reconciler.manifest.manifest;
+    let plan = planner::plan(manifest, &reconciler.parts.inventory, &reconciler.reports, now);
+    let labels = plan
+        .placements
+        .iter()
+        .map(|planned| (planned.label(), planned.certificate.name.as_str()))
+        .chain(plan.retired.iter().map(|id| (id.to_string(), id.certificate.as_str())));
+    if let Some(unknown) = chosen.unknown(labels) {
+        return Answer::NoSuchName(format!("no certificate or placement is called {unknown}"));
+    }
+    let mut placements: Vec<_> = plan
+        .placements
+        .iter()
+        .filter(|planned| chosen.means(&planned.label(), planned.certificate.name.as_str(), planned.guest))
+        .map(|planned| placement(reconciler, planned))
+        .collect();
+    let retired =
+        plan.retired.iter().filter(|id| chosen.means(&id.to_string(), id.certificate.as_str(), Some(id.guest)));
+    placements.extend(retired.filter_map(|id| retired_placement(reconciler, id)));
+    let mut notes = Vec::new();
+    if let Some(problem) = &reconciler.manifest.problem {
+        notes.push(format!("the manifest on disk is not in force, the one before is: {problem}"));
+    }
+    for (issuer, most) in &reconciler.shortened {
+        notes.push(format!(
+            "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
+            humantime::format_duration(*most)
+        ));
+    }
+    Answer::Status(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        notes,
+        placements,
+        guests: guests(reconciler, &plan.placements),
+    })
+}
+
+fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {
+    let id = planned.id();
+    let report = id.as_ref().and_then(|id| report(reconciler, id));
+    let mut status = described(reconciler, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
+    status.names = status.names.or_else(|| Some(planned.placement.names.clone()));
+    status.renew_at = planned.renew_at;
+    if status.issuer.is_empty() {
+        status.issuer = planned.certificate.issuer.to_string();
+    }
+    status.trouble = trouble(planned, report).cloned();
+    status
+}
+
+fn retired_placement(reconciler: &Reconciler, id: &PlacementId) -> Option<PlacementStatus> {
+    let report = report(reconciler, id)?;
+    let mut status = described(reconciler, id.to_string(), Some(id), id.certificate.clone(), Some(report));
+    status.retired = true;
+    Some(status)
+}
+
+fn described(
+    reconciler: &Reconciler,
+    label: String,
+    id: Option<&PlacementId>,
+    certificate: pinion_proto::id::CertificateName,
+    report: Option<&PlacementReport>,
+) -> PlacementStatus {
+    let held = report.and_then(|report| report.held.as_ref());
+    let guest = id.map(|id| id.guest);
+    PlacementStatus {
+        placement: label,
+        certificate,
+        guest,
+        guest_name: guest.and_then(|guest| name(reconciler, guest)),
+        stage: report.map_or(Stage::Pending, |report| report.stage),
+        goal: report.map_or(Stage::Served, |report| report.goal),
+        generation: held.map(|held| held.generation),
+        incoming: report.and_then(|report| report.incoming.as_ref()).map(|incoming| incoming.generation),
+        serial: held.map(|held| held.leaf.serial().to_owned()),
+        names: held.map(|held| held.leaf.names().clone()),
+        not_before: held.map(|held| held.leaf.not_before()),
+        not_after: held.map(|held| held.leaf.not_after()),
+        renew_at: None,
+        issuer: held.map(|held| held.issuer.to_string()).unwrap_or_default(),
+        retired: false,
+        left_behind: report.iter().flat_map(|report| &report.left_behind).map(ToString::to_string).collect(),
+        trouble: report.and_then(|report| report.trouble.clone()),
+    }
+}
+
+fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatus> {
+    let mut links: BTreeMap<Guest, Link> =
+        placements.iter().filter_map(|planned| Some((planned.guest?, Link::NeverSeen))).collect();
+    links.extend(reconciler.reports.guests().map(|(guest, entry)| (guest, entry.link())));
+    links
+        .into_iter()
+        .map(|(guest, link)| GuestStatus {
+            guest,
+            name: name(reconciler, guest),
+            linked: matches!(link, Link::Linked { .. }),
+            since: match link {
+                Link::NeverSeen => None,
+                Link::Linked { since } | Link::Away { since } => Some(since),
+            },
+            agent_version: reconciler.facts.get(&guest).map(|facts| facts.agent_version.clone()),
+        })
+        .collect()
+}
+
+/// Everything that would be done now, for `pinion plan`.
+pub(super) fn plan(reconciler: &Reconciler, now: Timestamp) -> Answer {
+    let plan = planner::plan(&reconciler.manifest.manifest, &reconciler.parts.inventory, &reconciler.reports, now);
+    let mut steps: Vec<_> = plan
+        .placements
+        .iter()
+        .map(|planned| {
+            let (action, why) = match &planned.decision {
+                Decision::Keep if planned.ordered.is_some() => {
+                    ("keep", "a new generation is being installed".to_owned())
+                }
+                Decision::Keep => (
+                    "keep",
+                    match planned.renew_at {
+                        Some(at) => format!("it is as the manifest says; the next renewal is due at {at}"),
+                        None => "there is nothing to do".to_owned(),
+                    },
+                ),
+                Decision::Order(order) => ("order", order.to_string()),
+                Decision::Wait(trouble) => ("wait", trouble.to_string()),
+                Decision::Block(trouble) => ("block", trouble.to_string()),
+                Decision::Purge => ("purge", "the manifest says so".to_owned()),
+            };
+            PlanStep { placement: planned.label(), action: action.into(), why }
+        })
+        .collect();
+    steps.extend(plan.retired.iter().map(|id| PlanStep {
+        placement: id.to_string(),
+        action: "retired".into(),
+        why: format!("it is not in the manifest; its files stay until `pinion purge {id}`"),
+    }));
+    Answer::Plan(PlanDocument { steps, wake_at: plan.wake_at })
+}
+
+/// How far a placement is, for `pinion ensure`.
+pub(super) fn progress(
+    reconciler: &Reconciler,
+    planned: &Planned<'_>,
+    until: Stage,
+    above: Option<u64>,
+) -> ProgressLine {
+    let id = planned.id();
+    let report = id.as_ref().and_then(|id| report(reconciler, id));
+    let held = report.and_then(|report| report.held.as_ref());
+    let settled = planned.decision == Decision::Keep && planned.ordered.is_none();
+    let reached = if planned.placement.purge {
+        settled
+    } else {
+        let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
+        let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
+        (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
+    };
+    let trouble = if reached { None } else { trouble(planned, report).cloned() };
+    let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
+        _ if reached => "reached",
+        (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",
+        (Decision::Order(_), _) if id.as_ref().is_some_and(|id| reconciler.signing.is_under_way(id)) => "being signed",
+        (Decision::Order(_), _) if id.as_ref().is_some_and(|id| reconciler.signing.is_ready(id)) => "being delivered",
+        (Decision::Order(_), _) => "to be signed",
+        (Decision::Keep, Some(incoming)) if incoming.progress == Progress::Delivered => "being installed",
+        (Decision::Keep, Some(_)) => "being delivered",
+        (Decision::Keep, None) => "being looked at",
+        (Decision::Purge, _) => "being removed",
+        (Decision::Wait(_) | Decision::Block(_), _) => "held up",
+    };
+    ProgressLine {
+        placement: planned.label(),
+        stage: report.map_or(Stage::Pending, |report| report.stage),
+        serial: held.map(|held| held.leaf.serial().to_owned()),
+        reached,
+        trouble,
+        now: now.to_owned(),
+    }
+}
+
+/// Whether the guest has the certificate that it is asked to hold, and is still to install it.
+fn is_issued(planned: &Planned<'_>, report: Option<&PlacementReport>, above: Option<u64>) -> bool {
+    report.and_then(|report| report.incoming.as_ref()).is_some_and(|incoming| {
+        incoming.progress == Progress::Delivered
+            && planned.decision == Decision::Keep
+            && planned.ordered == Some(incoming.generation)
+            && above.is_none_or(|above| incoming.generation > above)
+    })
+}
+
+/// Whether the guest's report is about what the manifest asks for now, not about what it asked for before.
+fn accepted(planned: &Planned<'_>, report: &PlacementReport) -> bool {
+    report.revision == planned.revision()
+}
+
+/// What holds a placement up: the controller's side first, unless only the guest's needs a person.
+fn trouble<'a>(planned: &'a Planned<'_>, report: Option<&'a PlacementReport>) -> Option<&'a Trouble> {
+    let guests = report.and_then(|report| report.trouble.as_ref());
+    match (planned.trouble(), guests) {
+        (Some(here), Some(there)) if here.halt == Halt::Waiting && there.halt == Halt::Blocked => Some(there),
+        (Some(here), _) => Some(here),
+        (None, there) => there,
+    }
+}
+
+fn report<'a>(reconciler: &'a Reconciler, id: &PlacementId) -> Option<&'a PlacementReport> {
+    reconciler.reports.placement(id).and_then(|entry| entry.report())
+}
+
+fn name(reconciler: &Reconciler, guest: Guest) -> Option<String> {
+    match guest {
+        Guest::Host => None,
+        Guest::Vmid(vmid) => reconciler.parts.inventory.name(vmid).map(ToOwned::to_owned),
+    }
+}

@@ -1,0 +1,123 @@
+//! Those who wait: each `pinion ensure` in progress.
+
+use std::{collections::HashMap, time::Duration};
+
+use pinion_proto::clock::Timestamp;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Reconciler, view};
+use crate::{
+    admin::protocol::{Answer, Ensure, Progress},
+    events::{Event, Kind},
+    planner::{self, Plan},
+};
+
+/// After a placement was asked to try again, its old trouble is not believed for this long.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// One `pinion ensure` in progress.
+pub(super) struct Waiter {
+    ensure: Ensure,
+    chosen: view::Chosen,
+    /// By placement, the generation that must be exceeded.
+    above: HashMap<String, u64>,
+    answers: mpsc::Sender<Answer>,
+    believed_from: Instant,
+    told: Option<Progress>,
+}
+
+impl Waiter {
+    /// When its placements' troubles become believable; none once they are.
+    pub(super) fn believes_at(&self) -> Option<Instant> {
+        Some(self.believed_from).filter(|at| *at > Instant::now())
+    }
+}
+
+impl Reconciler {
+    /// Begins to make something so. Returns why not, if not.
+    pub(super) fn start_ensure(
+        &mut self,
+        ensure: Ensure,
+        answers: mpsc::Sender<Answer>,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        let chosen = match view::Chosen::new(self, &ensure.selection) {
+            Ok(chosen) => chosen,
+            Err(answer) => return Some(answer),
+        };
+        let manifest = self.manifest.manifest.clone();
+        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        let labels = plan.placements.iter().map(|p| (p.label(), p.certificate.name.as_str()));
+        if let Some(unknown) = chosen.unknown(labels) {
+            return Some(Answer::NoSuchName(format!(
+                "no certificate or placement of the manifest is called {unknown}"
+            )));
+        }
+        let mut above = HashMap::new();
+        for planned in &plan.placements {
+            let label = planned.label();
+            if !chosen.means(&label, planned.certificate.name.as_str(), planned.guest) {
+                continue;
+            }
+            let Some(id) = planned.id() else { continue };
+            if ensure.renew && !planned.placement.purge {
+                above.insert(label, self.reports.request_renewal(&id));
+                self.touch_now(id.guest);
+            }
+            self.reports.forget_attempt(&id);
+            let held_up =
+                self.reports.placement(&id).and_then(|entry| entry.report()).is_some_and(|r| r.trouble.is_some());
+            if held_up {
+                self.sessions.retry(&id);
+            }
+        }
+        if ensure.renew {
+            let text = format!("A renewal of {} placements is asked for", above.len());
+            self.event(Event::new(now, Kind::Asked, text));
+        }
+        let believed_from = Instant::now() + FRESH;
+        self.waiters.push(Waiter { ensure, chosen, above, answers, believed_from, told: None });
+        None
+    }
+
+    /// Tells those who wait what is new, and lets those go who have what they asked for.
+    pub(super) fn answer_waiters(&mut self, plan: &Plan<'_>) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain_mut(|waiter| !self.answer(waiter, plan));
+        self.waiters = waiters;
+    }
+
+    /// True when it is over for this one.
+    fn answer(&self, waiter: &mut Waiter, plan: &Plan<'_>) -> bool {
+        if waiter.answers.is_closed() {
+            return true;
+        }
+        let placements: Vec<_> = plan
+            .placements
+            .iter()
+            .filter_map(|planned| {
+                let label = planned.label();
+                let meant = waiter.chosen.means(&label, planned.certificate.name.as_str(), planned.guest);
+                meant.then(|| view::progress(self, planned, waiter.ensure.until, waiter.above.get(&label).copied()))
+            })
+            .collect();
+        let believed = waiter.believes_at().is_none();
+        let over = placements.iter().all(|line| line.reached || (believed && line.is_blocked()));
+        let progress = Progress { placements };
+        if over {
+            return waiter.answers.try_send(Answer::Ensured(progress)).is_ok();
+        }
+        // A queue that is full is told the newest state at the next change.
+        if waiter.told.as_ref() != Some(&progress)
+            && waiter.answers.try_send(Answer::Progress(progress.clone())).is_ok()
+        {
+            waiter.told = Some(progress);
+        }
+        false
+    }
+
+    /// When some waiter's placements have to be looked at anew although nothing has happened.
+    pub(super) fn waiters_wake_at(&self) -> Option<Instant> {
+        self.waiters.iter().filter_map(Waiter::believes_at).min()
+    }
+}

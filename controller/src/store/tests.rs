@@ -1,0 +1,135 @@
+//! What a user relies on: old or new, never something else, and words that help when a file is damaged.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+
+use tempfile::TempDir;
+
+use super::*;
+
+type Words = BTreeMap<String, u32>;
+
+fn open(directory: &TempDir) -> Result<Store, StoreError> {
+    Store::open(&directory.path().join("local"), &directory.path().join("shared"))
+}
+
+fn fixture() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory).expect("a store");
+    (directory, store)
+}
+
+fn words(number: u32) -> Words {
+    BTreeMap::from([("number".to_owned(), number)])
+}
+
+#[test]
+fn documents_read_back_are_listed_and_removed() {
+    let (_directory, store) = fixture();
+    for area in [Area::Local, Area::Shared] {
+        assert_eq!(store.read::<Words>(area, "guests/101").expect("read"), None);
+        store.write(area, "guests/101", &words(1)).expect("written");
+        store.write(area, "guests/101", &words(2)).expect("replaced");
+        store.write(area, "guests/host", &words(3)).expect("written");
+        store.write(area, "top", &words(4)).expect("written");
+        assert_eq!(store.read(area, "guests/101").expect("read"), Some(words(2)));
+        assert_eq!(store.list(area, "guests").expect("listed"), ["101", "host"]);
+        assert_eq!(store.list(area, "").expect("listed"), ["top"]);
+        assert_eq!(store.list(area, "none").expect("listed"), Vec::<String>::new());
+        store.remove(area, "guests/101").expect("removed");
+        store.remove(area, "guests/101").expect("removed twice");
+        assert_eq!(store.read::<Words>(area, "guests/101").expect("read"), None);
+    }
+}
+
+#[test]
+fn nobody_else_can_read_them() {
+    let (directory, store) = fixture();
+    store.write(Area::Shared, "guests/101", &words(1)).expect("written");
+    let mode = |path: &str| fs::metadata(directory.path().join(path)).expect(path).permissions().mode() & 0o777;
+    assert_eq!(mode("shared/guests/101.json"), 0o600);
+    for path in ["local", "shared", "shared/guests"] {
+        assert_eq!(mode(path), 0o700, "{path}");
+    }
+}
+
+#[test]
+fn a_name_leads_nowhere_else() {
+    let (_directory, store) = fixture();
+    for name in ["", "..", "../x", "/etc/x", "a//b", "a/", "a/../b", ".hidden", "a b", "a\0"] {
+        assert!(matches!(store.write(Area::Local, name, &words(1)), Err(StoreError::Name(_))), "{name:?}");
+        assert!(store.read::<Words>(Area::Local, name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn damaged_files_are_reported_with_place_and_remedy_and_stay() {
+    let (directory, store) = fixture();
+    let path = directory.path().join("local/x.json");
+    for (bytes, said) in [
+        (b"".as_slice(), "it is empty"),
+        (b" \n", "it is empty"),
+        (b"{\"version\":1,\"data\":{\"number\":", "it is cut off"),
+        (b"{\"version\":1,\n\"data\":{\"number\":\"x\"}}", "line 2 column"),
+        (b"{\"data\":{}}", "missing field `version`"),
+        (b"{\"version\":0,\"data\":{}}", "version is 0"),
+        (b"{\"version\":1,\n\"data\":{\"\xff\"}}", "line 2 column 10 is not UTF-8"),
+        (b"{\"version\":2,\"data\":[]}", "is of version 2"),
+        (b"[]", "line 1"),
+    ] {
+        fs::write(&path, bytes).expect("written");
+        let error = store.read::<Words>(Area::Local, "x").expect_err(said).to_string();
+        assert!(error.contains(said) && error.contains("x.json"), "{error}");
+        assert!(error.contains("restore") || error.contains("upgrade"), "{error}");
+        assert_eq!(fs::read(&path).expect("still there"), bytes);
+    }
+}
+
+#[test]
+fn an_enormous_file_is_neither_read_nor_written() {
+    let (directory, store) = fixture();
+    let file = File::create(directory.path().join("shared/x.json")).expect("a file");
+    file.set_len(1 << 40).expect("a sparse file");
+    let error = store.read::<Words>(Area::Shared, "x").expect_err("too large");
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+    let large = "x".repeat(MOST_SHARED);
+    assert!(matches!(store.write(Area::Shared, "y", &large), Err(StoreError::TooLarge { .. })));
+    store.write(Area::Local, "y", &large).expect("the local area takes more");
+}
+
+#[test]
+fn one_controller_at_a_time() {
+    let (directory, store) = fixture();
+    let error = open(&directory).expect_err("locked").to_string();
+    assert!(error.contains("another pinion controller") && error.contains("systemctl stop pinion"), "{error}");
+    drop(store);
+    open(&directory).expect("free again");
+}
+
+#[test]
+fn what_was_left_half_written_is_cleaned_and_what_others_write_is_not() {
+    let (directory, store) = fixture();
+    store.write(Area::Shared, "guests/101", &words(1)).expect("written");
+    let left = directory.path().join("shared/guests").join(store.temporaries.next());
+    let others = directory.path().join("shared/guests/.tmp.another-node.1.1");
+    for path in [&left, &others] {
+        fs::write(path, "{\"vers").expect("written");
+    }
+    assert_eq!(store.list(Area::Shared, "guests").expect("listed"), ["101"]);
+    drop(store);
+    let store = open(&directory).expect("a store");
+    assert!(!left.exists() && others.exists());
+    assert_eq!(store.read(Area::Shared, "guests/101").expect("read"), Some(words(1)));
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_old_document_and_no_other_file() {
+    let (directory, store) = fixture();
+    store.write(Area::Local, "x", &words(1)).expect("written");
+    // A directory in the way of the rename fails it, for root too.
+    fs::create_dir_all(directory.path().join("local/y.json/in-the-way")).expect("made");
+    let error = store.write(Area::Local, "y", &words(2)).expect_err("in the way");
+    assert!(matches!(error, StoreError::Io { doing: "replace", .. }), "{error}");
+    assert_eq!(store.read(Area::Local, "x").expect("read"), Some(words(1)));
+    let names = files(&directory.path().join("local")).expect("listed");
+    assert!(names.iter().all(|name| !name.starts_with(".tmp")), "{names:?}");
+}
