@@ -1,1 +1,203 @@
-//! Not written yet.
+//! What the agent remembers of each placement: one JSON document, `placements/<certificate>.json`, 0600.
+//!
+//! Answers: what was asked, what was ordered, what is installed, what was being exchanged when the power went?
+//! Invariants: a document is replaced whole or not at all; one that cannot be read is never overwritten, blocks its
+//! own placement alone, and nothing that is installed is disturbed for it.
+
+mod store;
+
+use std::{fmt, path::PathBuf};
+
+use pinion_proto::{
+    bundle::Fingerprint,
+    id::CertificateName,
+    key::KeyAlgorithm,
+    names::{SubjectName, SubjectNames},
+    private_key::PrivateKey,
+    report::{Held, Incoming, PlacementReport, Progress},
+    spec::{FileMode, GuestPath, Part, PlacementSpec},
+    stage::Stage,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::verify::Bundle;
+
+pub use store::{LedgerError, Ledgers};
+
+/// What is remembered of one placement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// What was asked for last, without the controller's side of it; none before anything was.
+    pub spec: Option<PlacementSpec>,
+    /// No longer asked for.
+    #[serde(default)]
+    pub retired: bool,
+    /// The highest generation ever used.
+    pub last_generation: u64,
+    /// What is asked of the controller and has not come.
+    #[serde(default)]
+    pub order: Option<Order>,
+    /// What has come and been verified, and is not in place.
+    #[serde(default)]
+    pub next: Option<Bundle>,
+    /// What is in place.
+    #[serde(default)]
+    pub held: Option<Installed>,
+    /// The exchange of files that is not known to have gone well yet.
+    #[serde(default)]
+    pub switch: Option<Switch>,
+    /// Files of earlier specs, elsewhere.
+    #[serde(default)]
+    pub left_behind: Vec<InstalledFile>,
+}
+
+/// A generation that was ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its number.
+    pub generation: u64,
+    /// The common name in the request.
+    pub common_name: SubjectName,
+    /// The names in the request.
+    pub names: SubjectNames,
+    /// The kind of key.
+    pub algorithm: KeyAlgorithm,
+    /// The key; none when it is shared.
+    pub key: Option<PrivateKey>,
+    /// The request, DER; empty when the key is shared.
+    pub request: Vec<u8>,
+}
+
+/// A bundle whose files are in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The content.
+    pub bundle: Bundle,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Where it is.
+    pub files: Vec<InstalledFile>,
+}
+
+/// A file that Pinion wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledFile {
+    /// What it contains.
+    pub part: Part,
+    /// Where, as the spec names it.
+    pub path: GuestPath,
+    /// The SHA-256 of its content: a file that says something else by now is not Pinion's to remove.
+    pub content: Fingerprint,
+}
+
+/// The journal of one exchange of files, and the way back from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Whether the files are still being exchanged, and which way.
+    pub phase: Phase,
+    /// What was there before, byte for byte.
+    pub saved: Vec<Saved>,
+    /// What was held before; none when Pinion had nothing there.
+    pub previous: Option<Box<Installed>>,
+    /// Whether the service answered with TLS before.
+    pub was_serving: bool,
+}
+
+/// How far an exchange of files is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The new set is being put in place; after a crash it is finished.
+    Forward,
+    /// The new set is in place, the old one kept until the new one is served.
+    Done,
+    /// The old set is being put back; after a crash that is finished.
+    Back,
+}
+
+/// What was at a path.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The real path, links resolved.
+    pub path: PathBuf,
+    /// The file; none when nothing was there.
+    pub file: Option<SavedFile>,
+}
+
+/// A file as it was.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedFile {
+    /// Its owner's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: FileMode,
+    /// Its bytes.
+    #[serde(with = "base64_bytes")]
+    pub content: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.file.as_ref().map(|file| file.mode);
+        f.debug_struct("Saved").field("path", &self.path).field("mode", &kept).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// The state without the trouble, which is not remembered.
+    #[must_use]
+    pub fn report(&self, name: &CertificateName) -> PlacementReport {
+        let held = self.held.as_ref().map(|held| Held {
+            generation: held.bundle.generation(),
+            leaf: held.bundle.chain().leaf().clone(),
+            issuer: held.bundle.issuer().clone(),
+        });
+        let requested = self.order.as_ref().map(|order| Incoming {
+            generation: order.generation,
+            progress: Progress::Requested(order.request.clone()),
+        });
+        let delivered = self.next.as_ref().and_then(|next| {
+            // The same generation on its way to other paths is not incoming any more.
+            let here = held.as_ref().is_some_and(|held| held.generation == next.generation());
+            (!here).then(|| Incoming { generation: next.generation(), progress: Progress::Delivered })
+        });
+        let stage = match (&self.held, &self.next) {
+            (Some(held), _) => held.stage,
+            (None, Some(_)) => Stage::Issued,
+            (None, None) => Stage::Pending,
+        };
+        PlacementReport {
+            last_generation: self.last_generation,
+            stage,
+            held,
+            incoming: requested.or(delivered),
+            retired: self.retired,
+            left_behind: self.left_behind.iter().map(|file| file.path.clone()).collect(),
+            ..PlacementReport::nothing(name.clone())
+        }
+    }
+
+    /// Whether nothing of the placement is in the guest.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.held.is_none() && self.switch.is_none() && self.left_behind.is_empty()
+    }
+}
+
+mod base64_bytes {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Zeroizing<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(bytes.as_slice())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        STANDARD.decode(text.as_bytes()).map(Zeroizing::new).map_err(de::Error::custom)
+    }
+}

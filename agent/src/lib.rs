@@ -7,7 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod install;
-pub mod keys;
 pub mod ledger;
 pub mod link;
 pub mod local;

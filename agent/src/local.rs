@@ -1,1 +1,183 @@
-//! Not written yet.
+//! The agent's socket in the guest: who asks there learns what is held and why something is not.
+//!
+//! Invariant: the socket answers; the only thing it changes is when the next try is.
+
+use std::{io, sync::Arc};
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest},
+    lines,
+    names::SubjectNames,
+    report::PlacementReport,
+    spec::PlacementSpec,
+    stage::{Stage, Trouble},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::BufReader,
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::{Notify, watch},
+};
+use tracing::{debug, warn};
+
+use crate::{apply::Placements, link::LinkStatus};
+
+/// The longest request (bytes): a few hundred names.
+const MOST_REQUEST: u64 = 64 * 1024;
+
+/// What a command line asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// One [`GuestStatus`].
+    Status,
+    /// A [`GuestStatus`] now and at each change. Placements named here are tried again at once if they
+    /// were put off.
+    Watch(Vec<CertificateName>),
+    /// The identity on disk is new: use it.
+    Joined,
+}
+
+/// Everything about this guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestStatus {
+    /// The agent's version.
+    pub version: String,
+    /// Who this is; none before joining.
+    pub guest: Option<Guest>,
+    /// The last second of the identity's validity.
+    pub identity_not_after: Option<Timestamp>,
+    /// How the link is.
+    pub link: LinkStatus,
+    /// Every placement, by name.
+    pub placements: Vec<PlacementStatus>,
+}
+
+/// One placement, for people and scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementStatus {
+    /// Which certificate.
+    pub certificate: CertificateName,
+    /// How far the installed content has come.
+    pub stage: Stage,
+    /// How far it can come.
+    pub goal: Stage,
+    /// The installed content's number.
+    pub generation: Option<u64>,
+    /// The installed leaf's serial number.
+    pub serial: Option<String>,
+    /// The installed leaf's names.
+    pub names: Option<SubjectNames>,
+    /// The last second of the installed leaf's validity.
+    pub not_after: Option<Timestamp>,
+    /// What holds it up.
+    pub trouble: Option<Trouble>,
+    /// No longer in the manifest.
+    pub retired: bool,
+}
+
+impl PlacementStatus {
+    /// A guest's report, with what holds the placement up on the controller's side.
+    fn new(report: &PlacementReport, spec: Option<&PlacementSpec>) -> Self {
+        let leaf = report.held.as_ref().map(|held| &held.leaf);
+        Self {
+            certificate: report.certificate.clone(),
+            stage: report.stage,
+            goal: report.goal,
+            generation: report.held.as_ref().map(|held| held.generation),
+            serial: leaf.map(|leaf| leaf.serial().to_owned()),
+            names: leaf.map(|leaf| leaf.names().clone()),
+            not_after: leaf.map(pinion_proto::bundle::Leaf::not_after),
+            trouble: report.trouble.clone().or_else(|| spec.and_then(|spec| spec.trouble.clone())),
+            retired: report.retired,
+        }
+    }
+}
+
+/// What the socket tells of.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// What is held.
+    pub placements: Placements,
+    /// How the link is.
+    pub link: watch::Receiver<LinkStatus>,
+    /// Who this is.
+    pub identity: watch::Receiver<Option<(Guest, Timestamp)>>,
+    /// Rung when [`Ask::Joined`] comes.
+    pub joined: Arc<Notify>,
+}
+
+impl Local {
+    /// Answers on `listener` until the future is dropped.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let local = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = local.answer(stream).await {
+                            debug!(%error, "A caller on the local socket went away");
+                        }
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "Cannot accept on the local socket");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(mut self, stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let ask = lines::read_limited::<Ask>(&mut BufReader::new(read), MOST_REQUEST).await?;
+        match ask {
+            None => Ok(()),
+            Some(Ask::Joined) => {
+                self.joined.notify_one();
+                lines::write(&mut write, &self.status()).await
+            }
+            Some(Ask::Status) => lines::write(&mut write, &self.status()).await,
+            Some(Ask::Watch(names)) => {
+                for name in &names {
+                    self.placements.retry(name);
+                }
+                self.watch(&mut write).await
+            }
+        }
+    }
+
+    async fn watch(&mut self, write: &mut OwnedWriteHalf) -> io::Result<()> {
+        let (mut reports, mut specs) = (self.placements.reports(), self.placements.specs());
+        loop {
+            reports.mark_unchanged();
+            specs.mark_unchanged();
+            self.link.mark_unchanged();
+            self.identity.mark_unchanged();
+            lines::write(write, &self.status()).await?;
+            let changed = tokio::select! {
+                changed = reports.changed() => changed,
+                changed = specs.changed() => changed,
+                changed = self.link.changed() => changed,
+                changed = self.identity.changed() => changed,
+            };
+            if changed.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn status(&self) -> GuestStatus {
+        let identity = *self.identity.borrow();
+        let (reports, specs) = (self.placements.reports(), self.placements.specs());
+        let (reports, specs) = (reports.borrow(), specs.borrow());
+        GuestStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            guest: identity.map(|(guest, _)| guest),
+            identity_not_after: identity.map(|(_, not_after)| not_after),
+            link: self.link.borrow().clone(),
+            placements: reports.iter().map(|(name, report)| PlacementStatus::new(report, specs.get(name))).collect(),
+        }
+    }
+}

@@ -1,1 +1,248 @@
-//! Not written yet.
+//! What a service really shows: one TLS handshake, compared with what should be shown.
+//!
+//! Invariant: nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
+//! a client certificate has shown its own by then, which is all that is asked.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pinion_proto::{bundle::Leaf, tls::provider};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::recipe::Look;
+
+/// How long a handshake may take: a service that needs longer is as good as down.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The certificate that was asked about, by a server that has its key.
+    Served,
+    /// Another certificate: its serial number, or why that cannot be read.
+    Other(String),
+    /// Nobody takes connections there.
+    NotListening(String),
+    /// Somebody does and does not speak TLS, or not to the end of a handshake.
+    NoTls(String),
+}
+
+impl Seen {
+    /// Whether a TLS service is there.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self, Self::Served | Self::Other(_))
+    }
+}
+
+/// Looks once, at most for `patience`, whether `leaf` is served.
+pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
+    match timeout(patience, handshake(at, leaf)).await {
+        Ok(seen) => seen,
+        Err(_) => Seen::NotListening(format!("{} does not answer within {} s", at.connect, patience.as_secs_f32())),
+    }
+}
+
+async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
+    let stream = match TcpStream::connect(at.connect).await {
+        Ok(stream) => stream,
+        Err(e) => return Seen::NotListening(format!("cannot connect to {}: {e}", at.connect)),
+    };
+    let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
+    let config = match client_config(&witness) {
+        Ok(config) => config,
+        Err(e) => return Seen::NoTls(format!("cannot prepare a handshake: {e}")),
+    };
+    let finished = TlsConnector::from(Arc::new(config)).connect(server_name(at), stream).await;
+    let shown = std::mem::take(&mut *witness.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    match (shown.leaf, finished) {
+        (Some(der), _) if der != leaf.der() => {
+            Seen::Other(Leaf::parse(&der).map_or_else(|e| format!("unreadable ({e})"), |other| other.serial().into()))
+        }
+        // The end of a handshake is not asked for: a server that wants a client certificate ends it early.
+        (Some(_), _) if shown.proved => Seen::Served,
+        (_, Err(e)) => Seen::NoTls(format!("no handshake with {}: {}", at.connect, causes(&e))),
+        (_, Ok(_)) => Seen::NoTls(format!("{} showed no certificate", at.connect)),
+    }
+}
+
+fn client_config(witness: &Arc<Witness>) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&witness.provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(witness) as Arc<dyn ServerCertVerifier>)
+        .with_no_client_auth();
+    // A resumed session shows no certificate.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+/// The name to ask for; an address makes rustls leave the extension out.
+fn server_name(at: &Look) -> ServerName<'static> {
+    let name = at.server_name.as_ref().and_then(|name| ServerName::try_from(name.to_string()).ok());
+    name.unwrap_or_else(|| ServerName::IpAddress(at.connect.ip().into()))
+}
+
+fn causes(error: &io::Error) -> String {
+    error.get_ref().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Takes every certificate, and notes it.
+#[derive(Debug)]
+struct Witness {
+    provider: Arc<CryptoProvider>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    leaf: Option<Vec<u8>>,
+    /// The server has signed the handshake with the certificate's key.
+    proved: bool,
+}
+
+impl Witness {
+    fn proved(
+        &self,
+        checked: Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).proved = checked.is_ok();
+        checked
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).leaf = Some(end_entity.to_vec());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.proved(verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.proved(verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{
+        ServerConfig, SupportedProtocolVersion,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+        version::{TLS12, TLS13},
+    };
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    struct Shown {
+        leaf: Leaf,
+        key: Vec<u8>,
+    }
+
+    fn certificate() -> Shown {
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(vec!["a.example".into()]).expect("names");
+        let certificate = parameters.self_signed(&key).expect("a certificate");
+        Shown { leaf: Leaf::parse(certificate.der()).expect("a leaf"), key: key.serialize_der() }
+    }
+
+    async fn listener() -> (TcpListener, Look) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let connect = listener.local_addr().expect("an address");
+        (listener, Look { connect, server_name: Some("a.example".into()), settle: PATIENCE })
+    }
+
+    async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> Look {
+        let (listener, look) = listener().await;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(shown.leaf.der())).expect("an anchor");
+        let clients: Arc<dyn ClientCertVerifier> = if wants_client {
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().expect("a verifier")
+        } else {
+            WebPkiClientVerifier::no_client_auth()
+        };
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .with_client_cert_verifier(clients)
+            .with_single_cert(
+                vec![CertificateDer::from(shown.leaf.der().to_vec())],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(shown.key.clone())),
+            )
+            .expect("a configuration");
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        look
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_seen_whatever_else_the_server_wants() {
+        let (shown, other) = (certificate(), certificate());
+        for version in [&TLS12, &TLS13] {
+            for wants_client in [false, true] {
+                let mut at = served(&shown, version, wants_client).await;
+                assert_eq!(look(&at, &shown.leaf, PATIENCE).await, Seen::Served, "{version:?} {wants_client}");
+                at.server_name = None;
+                let serial = shown.leaf.serial().to_owned();
+                assert_eq!(look(&at, &other.leaf, PATIENCE).await, Seen::Other(serial));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn absence_silence_and_other_protocols_are_told_apart() {
+        let wanted = certificate().leaf;
+        let (gone, at) = listener().await;
+        drop(gone);
+        assert!(matches!(look(&at, &wanted, PATIENCE).await, Seen::NotListening(_)));
+        let (_silent, at) = listener().await;
+        assert!(matches!(look(&at, &wanted, Duration::from_millis(50)).await, Seen::NotListening(_)));
+        let (plain, at) = listener().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = plain.accept().await {
+                drop(stream.write_all(b"220 mail.example ESMTP\r\n").await);
+            }
+        });
+        assert!(matches!(look(&at, &wanted, PATIENCE).await, Seen::NoTls(_)));
+    }
+}

@@ -1,1 +1,426 @@
-//! Not written yet.
+//! Checking new files in place and telling the service.
+//!
+//! Answers: does the service accept the files, and does it know of them?
+//! Invariants: programs and hooks get fixed arguments and never a shell; the allow-list was asked when the job was
+//! resolved; a hook that anyone but root or the agent's user could have written is not run.
+
+mod command;
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pinion_proto::{id::CertificateName, spec::Part, spec::Unit};
+use thiserror::Error;
+
+use crate::{
+    config::Config,
+    recipe::{Check, Tell},
+};
+use command::Outcome;
+
+/// Where programs are looked for, below the root.
+const PROGRAM_DIRECTORIES: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// `PATH` for what is run.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a hook is told in its environment, as `PINION_…`.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// `PINION_CERTIFICATE`.
+    pub certificate: CertificateName,
+    /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
+    pub generation: u64,
+    /// `PINION_FILE_KEY` and so on: where each part is, for this process.
+    pub files: Vec<(Part, PathBuf)>,
+}
+
+/// Checks files that are in place. A program that is not installed has nothing to say against them.
+///
+/// # Errors
+/// The check fails, or cannot be made.
+pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), ReloadError> {
+    match check {
+        Check::Nothing => Ok(()),
+        Check::Program(arguments) => {
+            let Some((program, rest)) = arguments.split_first() else { return Ok(()) };
+            match find_program(&config.root, program) {
+                Some(path) => {
+                    let rest: Vec<_> = rest.iter().map(OsString::from).collect();
+                    run(config, arguments.join(" "), &path, &rest, about).await
+                }
+                None => Ok(()),
+            }
+        }
+        Check::Hook(hook) => {
+            let path = trusted_hook(config, hook.as_str())?;
+            run(config, format!("hook {hook}"), &path, &[], about).await
+        }
+    }
+}
+
+/// Whether the check can be made at all, before any file is touched.
+///
+/// # Errors
+/// Its hook is not there or not to be trusted.
+pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
+    match check {
+        Check::Hook(hook) => trusted_hook(config, hook.as_str()).map(drop),
+        Check::Nothing | Check::Program(_) => Ok(()),
+    }
+}
+
+/// Tells the service that its files are new.
+///
+/// # Errors
+/// It is not there, or does not take them.
+pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), ReloadError> {
+    match tell {
+        Tell::Hook(hook) => {
+            let path = trusted_hook(config, hook.as_str())?;
+            run(config, format!("hook {hook}"), &path, &[], about).await
+        }
+        Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await,
+        Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await,
+    }
+}
+
+/// What `tell` does, for a message: `reload nginx.service`.
+#[must_use]
+pub fn attempt(tell: &Tell) -> String {
+    match tell {
+        Tell::Reload(unit) => format!("reload {unit}"),
+        Tell::Restart(unit) => format!("restart {unit}"),
+        Tell::Hook(hook) => format!("run the hook {hook}"),
+    }
+}
+
+/// Why a service was not told.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// Nobody to tell yet.
+    #[error("{what} {why}")]
+    NotThere {
+        /// The unit or hook.
+        what: String,
+        /// How it is not there.
+        why: String,
+    },
+    /// Not to be run.
+    #[error("the hook {path} is not run, because it {why}", path = path.display())]
+    Untrusted {
+        /// The hook.
+        path: PathBuf,
+        /// What makes it untrustworthy.
+        why: &'static str,
+    },
+    /// It said no.
+    #[error("`{what}` failed with {status}{output}")]
+    Failed {
+        /// What was run.
+        what: String,
+        /// Its exit status.
+        status: String,
+        /// What it wrote, shortened; begins with `: ` unless it is empty.
+        output: String,
+    },
+    /// It said nothing.
+    #[error("`{what}` was not done within {seconds} s and was ended{output}", seconds = after.as_secs_f32())]
+    TimedOut {
+        /// What was run.
+        what: String,
+        /// How long it was given.
+        after: Duration,
+        /// What it wrote, shortened; begins with `: ` unless it is empty.
+        output: String,
+    },
+    /// It could not be run.
+    #[error("cannot run `{what}`")]
+    Spawn {
+        /// What was to be run.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl ReloadError {
+    /// Whether there is just nobody to tell yet.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotThere { .. })
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
+            Self::Untrusted { path, .. } => {
+                format!("chown root {0} and chmod 0755 {0}, after reading it", path.display())
+            }
+            Self::Failed { what, .. } => format!("run `{what}` by hand and correct what it complains about"),
+            Self::TimedOut { what, .. } => {
+                format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
+            }
+            Self::Spawn { what, .. } => format!("check that `{what}` is an executable for this machine"),
+        }
+    }
+}
+
+async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> Result<(), ReloadError> {
+    // The test that sd_booted(3) makes.
+    if !config.root.join("run/systemd/system").is_dir() {
+        let path = trusted_hook(config, unit.as_str())?;
+        return run(config, format!("{unit} {verb}"), &path, &[verb.into()], about).await;
+    }
+    let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
+        what: "systemctl".into(),
+        why: "is not installed, though systemd runs".into(),
+    })?;
+    let call = |verb: &str| -> Vec<OsString> { vec!["--no-ask-password".into(), verb.into(), unit.as_str().into()] };
+    let state = command::run(&systemctl, &call("is-active"), &environment(config, about), config.hook_timeout).await;
+    let state = state.map_err(|source| ReloadError::Spawn { what: format!("systemctl is-active {unit}"), source })?;
+    let verb = match state.output.trim() {
+        "active" | "reloading" | "refreshing" => verb,
+        // A service that could not start may have missed just these files; one that is starting may not know them.
+        "failed" | "activating" => "restart",
+        "inactive" | "deactivating" | "maintenance" => {
+            return Err(ReloadError::NotThere { what: unit.to_string(), why: "is not running".into() });
+        }
+        other => {
+            let why = format!("is not known to systemd ({})", pinion_proto::id::shown(other));
+            return Err(ReloadError::NotThere { what: unit.to_string(), why });
+        }
+    };
+    run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await
+}
+
+async fn run(
+    config: &Config,
+    what: String,
+    program: &Path,
+    arguments: &[OsString],
+    about: &About,
+) -> Result<(), ReloadError> {
+    match command::run(program, arguments, &environment(config, about), config.hook_timeout).await {
+        Err(source) => Err(ReloadError::Spawn { what, source }),
+        Ok(command::Ended { outcome: Outcome::Succeeded, .. }) => Ok(()),
+        Ok(command::Ended { outcome: Outcome::Failed(status), output }) => {
+            Err(ReloadError::Failed { what, status, output: appended(&output) })
+        }
+        Ok(command::Ended { outcome: Outcome::TimedOut, output }) => {
+            Err(ReloadError::TimedOut { what, after: config.hook_timeout, output: appended(&output) })
+        }
+    }
+}
+
+fn appended(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { String::new() } else { format!(": {output}") }
+}
+
+fn environment(config: &Config, about: &About) -> Vec<(String, OsString)> {
+    let mut environment: Vec<(String, OsString)> = vec![
+        ("PATH".into(), PATH.into()),
+        // Messages that end up in a report should be in the language of the rest of it.
+        ("LC_ALL".into(), "C.UTF-8".into()),
+        ("PINION_CERTIFICATE".into(), about.certificate.as_str().into()),
+        ("PINION_GENERATION".into(), about.generation.to_string().into()),
+        ("PINION_ROOT".into(), config.root.clone().into()),
+    ];
+    for (part, path) in &about.files {
+        environment.push((format!("PINION_FILE_{}", part.as_str().to_ascii_uppercase()), path.clone().into()));
+    }
+    environment
+}
+
+fn trusted_hook(config: &Config, name: &str) -> Result<PathBuf, ReloadError> {
+    let path = config.hooks.join(name);
+    let untrusted = |why| ReloadError::Untrusted { path: path.clone(), why };
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(_) => {
+            return Err(ReloadError::NotThere {
+                what: path.display().to_string(),
+                why: "is not there or may not be looked at".into(),
+            });
+        }
+    };
+    if !metadata.is_file() {
+        return Err(untrusted("is not a regular file"));
+    }
+    if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(untrusted("belongs to another user than root or the agent's"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(untrusted("may be written by its group or by everybody"));
+    }
+    if metadata.mode() & 0o111 == 0 {
+        return Err(untrusted("is not executable"));
+    }
+    Ok(path)
+}
+
+fn find_program(root: &Path, program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        let path = root.join(program.trim_start_matches('/'));
+        return path.is_file().then_some(path);
+    }
+    PROGRAM_DIRECTORIES.iter().map(|directory| root.join(directory).join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    struct Guest {
+        _kept: tempfile::TempDir,
+        config: Config,
+    }
+
+    fn guest() -> Guest {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let config = Config::shipped(kept.path().canonicalize().expect("a real path"));
+        std::fs::create_dir_all(&config.hooks).expect("directory");
+        Guest { _kept: kept, config }
+    }
+
+    fn script(path: &Path, body: &str) {
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("directory");
+        std::fs::write(path, format!("#!/bin/sh\n{body}\n")).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+
+    fn about() -> About {
+        About {
+            certificate: "docker".parse().expect("a name"),
+            generation: 7,
+            files: vec![(Part::Key, "/x/key.pem".into())],
+        }
+    }
+
+    fn hook(name: &str) -> Tell {
+        Tell::Hook(name.parse().expect("a name"))
+    }
+
+    #[tokio::test]
+    async fn hooks_get_what_they_need_and_nothing_else() {
+        let guest = guest();
+        let out = guest.config.root.join("out");
+        script(&guest.config.hooks.join("h"), &format!("echo \"$# $@\" > {0}; env | sort >> {0}", out.display()));
+        tell(&guest.config, &hook("h"), &about()).await.expect("it runs");
+        let seen = std::fs::read_to_string(&out).expect("it wrote");
+        for part in ["0 \n", "PINION_CERTIFICATE=docker\n", "PINION_GENERATION=7\n", "PINION_FILE_KEY=/x/key.pem\n"] {
+            assert!(seen.contains(part), "{part:?} in {seen}");
+        }
+        assert!(!seen.contains("CARGO") && !seen.contains("HOME="), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn a_unit_without_systemd_is_its_hook_with_the_verb() {
+        let guest = guest();
+        let out = guest.config.root.join("out");
+        let unit = Tell::Restart("docker.service".parse().expect("a unit"));
+        assert!(tell(&guest.config, &unit, &about()).await.expect_err("no hook").is_absence());
+        script(&guest.config.hooks.join("docker.service"), &format!("echo \"$@\" > {}", out.display()));
+        tell(&guest.config, &unit, &about()).await.expect("it runs");
+        assert_eq!(std::fs::read_to_string(&out).expect("it wrote"), "restart\n");
+    }
+
+    #[tokio::test]
+    async fn systemd_is_asked_whether_the_unit_runs_first() {
+        let guest = guest();
+        let at = |path: &str| guest.config.root.join(path);
+        std::fs::create_dir_all(at("run/systemd/system")).expect("directory");
+        script(
+            &at("usr/bin/systemctl"),
+            &format!(
+                "if [ \"$2\" = is-active ]; then cat {}; exit 3; fi; echo \"$@\" >> {}",
+                at("state").display(),
+                at("calls").display()
+            ),
+        );
+        let unit = Tell::Reload("nginx.service".parse().expect("a unit"));
+        for (state, called) in [("active", Some("reload")), ("failed", Some("restart")), ("inactive", None), ("", None)]
+        {
+            std::fs::write(at("state"), state).expect("written");
+            std::fs::write(at("calls"), "").expect("written");
+            let told = tell(&guest.config, &unit, &about()).await;
+            let calls = std::fs::read_to_string(at("calls")).expect("read");
+            match called {
+                Some(verb) => assert_eq!(calls, format!("--no-ask-password {verb} nginx.service\n")),
+                None => assert!(told.expect_err(state).is_absence() && calls.is_empty()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_show_what_was_said_and_hanging_hooks_end() {
+        let mut guest = guest();
+        script(&guest.config.hooks.join("bad"), "echo out; echo err >&2; exit 7");
+        let error = tell(&guest.config, &hook("bad"), &about()).await.expect_err("it fails").to_string();
+        assert!(error.contains('7') && error.contains("out") && error.contains("err"), "{error}");
+        script(&guest.config.hooks.join("long"), "yes | head -c 1000000; exit 1");
+        let error = tell(&guest.config, &hook("long"), &about()).await.expect_err("it fails").to_string();
+        assert!(error.len() < 20_000 && error.contains("left out"), "{}", error.len());
+        guest.config.hook_timeout = Duration::from_millis(200);
+        let pid = guest.config.root.join("pid");
+        script(&guest.config.hooks.join("hang"), &format!("sleep 60 & echo $! > {}; wait", pid.display()));
+        let error = tell(&guest.config, &hook("hang"), &about()).await.expect_err("it hangs");
+        assert!(matches!(error, ReloadError::TimedOut { .. }), "{error}");
+        // The whole group is ended, not the shell alone.
+        let child: u32 = std::fs::read_to_string(&pid).expect("it wrote").trim().parse().expect("a number");
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let alive = || {
+            let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            !state.is_empty() && !state.contains(") Z ")
+        };
+        while alive() {
+            assert!(std::time::Instant::now() < deadline, "the hook's child still runs");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hook_may_leave_a_daemon_behind() {
+        let guest = guest();
+        script(&guest.config.hooks.join("daemon"), "sleep 30 & exit 0");
+        let started = std::time::Instant::now();
+        tell(&guest.config, &hook("daemon"), &about()).await.expect("it succeeds");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn hooks_that_others_could_have_written_are_not_run() {
+        let guest = guest();
+        let path = guest.config.hooks.join("h");
+        script(&path, "exit 0");
+        for mode in [0o777, 0o775, 0o757, 0o644] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mode");
+            let error = tell(&guest.config, &hook("h"), &about()).await.expect_err("refused");
+            assert!(matches!(error, ReloadError::Untrusted { .. }), "{mode:o}: {error}");
+        }
+        std::os::unix::fs::symlink("/bin/true", guest.config.hooks.join("link")).expect("link");
+        let error = tell(&guest.config, &hook("link"), &about()).await.expect_err("refused");
+        assert!(matches!(error, ReloadError::Untrusted { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_check_by_a_missing_program_passes_and_by_a_missing_hook_waits() {
+        let guest = guest();
+        let program = Check::Program(vec!["nginx".into(), "-t".into()]);
+        check(&guest.config, &program, &about()).await.expect("nothing to say against it");
+        script(&guest.config.root.join("usr/sbin/nginx"), "test \"$1\" = -t && echo bad pair && exit 1");
+        assert!(check(&guest.config, &program, &about()).await.expect_err("refused").to_string().contains("bad pair"));
+        let hook = Check::Hook("none".parse().expect("a name"));
+        assert!(can_check(&guest.config, &hook).expect_err("missing").is_absence());
+    }
+}

@@ -1,1 +1,151 @@
-//! Not written yet.
+//! The daemon: joins its parts, runs until it is told to stop, drains.
+
+use std::{io, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use pinion_proto::{
+    clock::{Clock, Timestamp},
+    lines,
+};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    apply::{self, Placements},
+    config::Config,
+    identity::Identity,
+    install::files::RealFiles,
+    link::{Link, LinkStatus, chain},
+    local::Local,
+};
+
+/// How long the last step of a switch may take at shutdown.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// A running agent, for the daemon and for tests that keep one in their own process.
+#[derive(Debug)]
+pub struct Agent {
+    /// What is held.
+    pub placements: Placements,
+    /// How the link is.
+    pub link: watch::Receiver<LinkStatus>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Agent {
+    /// Starts everything: resumes what is held, answers on the local socket, and keeps the link up,
+    /// as soon as there is an identity.
+    ///
+    /// # Errors
+    /// The state directory or the socket cannot be used.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let listener = lines::bind(&config.socket, 0o600)
+            .with_context(|| format!("cannot listen on {}", config.socket.display()))?;
+        let config = Arc::new(config);
+        let context =
+            apply::Context { config: config.as_ref().clone(), clock: clock.clone(), files: Arc::new(RealFiles) };
+        let placements = Placements::start(Arc::new(context)).await?;
+        let (status, link) = watch::channel(LinkStatus {
+            linked: false,
+            since: clock.now(),
+            controller: None,
+            error: None,
+            informed: false,
+        });
+        let (who, identity) = watch::channel(None);
+        let joined = Arc::new(Notify::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        let local = Local { placements: placements.clone(), link: link.clone(), identity, joined: joined.clone() };
+        tasks.spawn(local.serve(listener));
+        tasks.spawn(keep_link(config, clock, placements.clone(), status, who, joined));
+        Ok(Self { placements, link, tasks })
+    }
+
+    /// Ends the link, finishes the switch of files that is under way, and returns.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        if tokio::time::timeout(DRAIN_TIME, self.placements.shutdown()).await.is_err() {
+            warn!("Work was still under way after {} s; the next start finishes it", DRAIN_TIME.as_secs());
+        }
+    }
+}
+
+/// Links with the identity on disk, anew each time that a new one is put there.
+async fn keep_link(
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    placements: Placements,
+    status: watch::Sender<LinkStatus>,
+    who: watch::Sender<Option<(pinion_proto::id::Guest, Timestamp)>>,
+    joined: Arc<Notify>,
+) {
+    loop {
+        let identity = Identity::load(&config);
+        let why = match identity {
+            Ok(Some(identity)) => {
+                who.send_replace(Some((identity.guest, identity.not_after)));
+                let link = Link {
+                    config: config.clone(),
+                    clock: clock.clone(),
+                    placements: placements.clone(),
+                    status: status.clone(),
+                };
+                tokio::select! {
+                    ended = link.keep(identity) => ended.err().map(|error| chain(&error)),
+                    () = joined.notified() => continue,
+                }
+            }
+            Ok(None) => {
+                let text = "this guest has not joined: pipe a token of `pinion token create` into `pinion-agent join`";
+                info!("{text}");
+                Some(text.to_owned())
+            }
+            Err(error) => Some(chain(&error)),
+        };
+        if let Some(why) = why {
+            error!(%why, "No link until the guest joins");
+            status.send_modify(|status| status.error = Some(why));
+        }
+        joined.notified().await;
+    }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let agent = Agent::start(config, clock).await?;
+    notify(&[NotifyState::Ready]);
+    info!(version = env!("CARGO_PKG_VERSION"), "Agent is up");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = watchdog() => {}
+    }
+    notify(&[NotifyState::Stopping]);
+    info!("Stopping");
+    agent.stop().await;
+    Ok(())
+}
+
+/// Tells systemd that the runtime still turns, twice in each of its intervals; never returns.
+async fn watchdog() {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    loop {
+        notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(interval / 2).await;
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(error = &error as &dyn std::error::Error, kind = ?io::Error::kind(&error), "Cannot tell systemd how it goes");
+    }
+}

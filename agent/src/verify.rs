@@ -1,1 +1,333 @@
-//! Not written yet.
+//! A delivery against what was ordered, before anything of the old is touched.
+//!
+//! Answers: is this the certificate that was asked for, does it end at its root, and may it be used now?
+//! Invariant: a [`Bundle`] holds a key and the certificate for that very key.
+
+use std::{fmt, time::Duration};
+
+use pinion_proto::{
+    bundle::{CertificateError, Chain, RootCertificate, certificates_to_pem},
+    clock::Timestamp,
+    key::KeyAlgorithm,
+    message::Delivery,
+    names::SubjectNames,
+    private_key::{KeyError, PrivateKey},
+    spec::{Part, PlainName},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Clocks of host and guest differ by less than this when they are kept; a guest that was just restored or has
+/// no time service may lag. A certificate this far in the future is taken, further is a mistake.
+pub const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Key, certificate, intermediates and root of one generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    generation: u64,
+    key: PrivateKey,
+    chain: Chain,
+    root: RootCertificate,
+    issuer: PlainName,
+}
+
+/// What was ordered.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The order's number.
+    pub generation: u64,
+    /// Exactly the names of the certificate.
+    pub names: &'a SubjectNames,
+    /// The kind of its key.
+    pub algorithm: KeyAlgorithm,
+    /// The key that the request was made with; none when the key is shared and comes with the delivery.
+    pub key: Option<&'a PrivateKey>,
+}
+
+/// Checks a delivery at the moment `now`.
+///
+/// # Errors
+/// The first thing that is not as ordered.
+pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Result<Bundle, Refusal> {
+    let Delivery { generation, chain, root, issuer, shared_key, .. } = delivery;
+    if generation != expected.generation {
+        return Err(Refusal::Generation { ordered: expected.generation, delivered: generation });
+    }
+    let key = match (expected.key, shared_key) {
+        (Some(key), None) => key.clone(),
+        (None, Some(der)) => PrivateKey::from_pkcs8(der)?,
+        (Some(_), Some(_)) => return Err(Refusal::UnwantedKey),
+        (None, None) => return Err(Refusal::NoKey),
+    };
+    let leaf = chain.leaf();
+    if leaf.key() != key.public() {
+        return Err(Refusal::OtherKey { serial: leaf.serial().into() });
+    }
+    if leaf.names() != expected.names {
+        return Err(Refusal::Names {
+            missing: list(expected.names.missing_from(leaf.names())),
+            extra: list(leaf.names().missing_from(expected.names)),
+        });
+    }
+    if leaf.key_algorithm() != Some(expected.algorithm) {
+        return Err(Refusal::Algorithm { ordered: expected.algorithm, delivered: leaf.key_algorithm() });
+    }
+    if leaf.not_after() < now {
+        return Err(Refusal::Expired { until: leaf.not_after(), now });
+    }
+    if leaf.not_before() > now + SKEW {
+        return Err(Refusal::NotYet { from: leaf.not_before(), now });
+    }
+    // With a clock that lags a little the chain is judged at the moment the leaf begins to be valid.
+    chain.verify(&root, now.max(leaf.not_before()))?;
+    Ok(Bundle { generation, key, chain, root, issuer })
+}
+
+impl Bundle {
+    /// The number of this content.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The private key.
+    #[must_use]
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    /// Leaf and intermediates.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Who signed it.
+    #[must_use]
+    pub fn issuer(&self) -> &PlainName {
+        &self.issuer
+    }
+
+    /// What the file of this part contains, PEM.
+    #[must_use]
+    pub fn content(&self, part: Part) -> Zeroizing<Vec<u8>> {
+        let fullchain = || certificates_to_pem(self.chain.certificates());
+        let text = match part {
+            Part::Cert => certificates_to_pem([self.chain.leaf().der()]),
+            Part::Chain => certificates_to_pem(self.chain.intermediates()),
+            Part::Fullchain => fullchain(),
+            Part::Ca => certificates_to_pem([self.root.der()]),
+            Part::Key => return Zeroizing::new(self.key.to_pem().as_bytes().to_vec()),
+            Part::Combined => {
+                // Certificates first: HAProxy and lighttpd read either order, and a reader of the leaf stops early.
+                let (certificates, key) = (fullchain(), self.key.to_pem());
+                let mut both = Zeroizing::new(Vec::with_capacity(certificates.len() + key.len()));
+                both.extend_from_slice(certificates.as_bytes());
+                both.extend_from_slice(key.as_bytes());
+                return both;
+            }
+        };
+        Zeroizing::new(text.into_bytes())
+    }
+}
+
+/// A bundle as the ledger keeps it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    generation: u64,
+    issuer: PlainName,
+    key: PrivateKey,
+    chain: String,
+    root: String,
+}
+
+impl Serialize for Bundle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written {
+            generation: self.generation,
+            issuer: self.issuer.clone(),
+            key: self.key.clone(),
+            chain: certificates_to_pem(self.chain.certificates()),
+            root: certificates_to_pem([self.root.der()]),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bundle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { generation, issuer, key, chain, root } = Written::deserialize(deserializer)?;
+        let chain = Chain::from_pem(&chain).map_err(de::Error::custom)?;
+        let root = RootCertificate::from_pem(&root).map_err(de::Error::custom)?;
+        if chain.leaf().key() != key.public() {
+            return Err(de::Error::custom("the key is not the certificate's"));
+        }
+        Ok(Self { generation, key, chain, root, issuer })
+    }
+}
+
+/// Why a delivery was not taken.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// For another order.
+    #[error("generation {ordered} was ordered and {delivered} was delivered")]
+    Generation {
+        /// What was ordered.
+        ordered: u64,
+        /// What came.
+        delivered: u64,
+    },
+    /// A key came where the guest has its own.
+    #[error("a private key was delivered for a placement that makes its own")]
+    UnwantedKey,
+    /// A shared key is missing.
+    #[error("the placement's key is shared, and none was delivered")]
+    NoKey,
+    /// The shared key is malformed.
+    #[error("the delivered private key cannot be used")]
+    Key(#[from] KeyError),
+    /// Certificate and key do not belong together.
+    #[error("the certificate with serial {serial} is for another key than the one that was made for it")]
+    OtherKey {
+        /// The certificate's serial number.
+        serial: String,
+    },
+    /// Not the names that were ordered.
+    #[error("the certificate's names are not those ordered: missing {missing}; not asked for {extra}")]
+    Names {
+        /// Ordered and not there.
+        missing: String,
+        /// There and not ordered.
+        extra: String,
+    },
+    /// Not the kind of key that was ordered.
+    #[error(
+        "the certificate's key is {}, and {ordered} was ordered",
+        delivered.map_or("of an unknown kind", KeyAlgorithm::as_str)
+    )]
+    Algorithm {
+        /// What was ordered.
+        ordered: KeyAlgorithm,
+        /// What came.
+        delivered: Option<KeyAlgorithm>,
+    },
+    /// Over already.
+    #[error("the certificate expired at {until}, and it is {now} here")]
+    Expired {
+        /// Its last valid second.
+        until: Timestamp,
+        /// The guest's clock.
+        now: Timestamp,
+    },
+    /// Not begun.
+    #[error("the certificate is valid from {from} only, and it is {now} here")]
+    NotYet {
+        /// Its first valid second.
+        from: Timestamp,
+        /// The guest's clock.
+        now: Timestamp,
+    },
+    /// The chain does not hold.
+    #[error("the certificate's chain does not end at the delivered root")]
+    Chain(#[from] CertificateError),
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a (impl fmt::Display + 'a)>) -> String {
+    let names: Vec<_> = names.map(ToString::to_string).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::names::SubjectName;
+    use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    struct Delivered {
+        key: PrivateKey,
+        names: SubjectNames,
+        delivery: Delivery,
+    }
+
+    fn names(texts: &[&str]) -> SubjectNames {
+        let names: Vec<SubjectName> = texts.iter().map(|text| text.parse().expect(text)).collect();
+        names.try_into().expect("names")
+    }
+
+    /// A delivery whose leaf is valid from and until so many seconds from now.
+    fn delivered(from: i64, until: i64) -> Delivered {
+        let at = |seconds: i64| time::OffsetDateTime::from(Timestamp::from_unix(NOW + seconds));
+        let authority = KeyPair::generate().expect("a key");
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (parameters.not_before, parameters.not_after) = (at(-86_400), at(86_400));
+        let root = parameters.self_signed(&authority).expect("a root");
+        let root = RootCertificate::parse(root.der()).expect("a root");
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        let names = names(&["a.example", "10.0.0.1"]);
+        let request = key.request(&"a.example".parse().expect("a name"), &names).expect("a request");
+        let mut request = CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
+        (request.params.not_before, request.params.not_after) = (at(from), at(until));
+        let leaf = request.signed_by(&Issuer::new(parameters, authority)).expect("a certificate");
+        let delivery = Delivery {
+            certificate: "a".parse().expect("a name"),
+            generation: 5,
+            chain: Chain::from_der(&[leaf.der().to_vec()]).expect("a chain"),
+            root,
+            issuer: "embedded".parse().expect("a name"),
+            shared_key: None,
+        };
+        Delivered { key, names, delivery }
+    }
+
+    fn expected(it: &Delivered) -> Expected<'_> {
+        Expected { generation: 5, names: &it.names, algorithm: KeyAlgorithm::EcdsaP256, key: Some(&it.key) }
+    }
+
+    fn check(it: &Delivered, expected: Expected<'_>) -> Result<Bundle, Refusal> {
+        verify(it.delivery.clone(), expected, Timestamp::from_unix(NOW))
+    }
+
+    #[test]
+    fn what_was_ordered_is_taken_also_by_a_clock_that_lags_a_little() {
+        for from in [-60, 0, 200] {
+            let it = delivered(from, 3600);
+            let bundle = check(&it, expected(&it)).expect("as ordered");
+            let (cert, key) = (bundle.content(Part::Cert), bundle.content(Part::Key));
+            assert_eq!(bundle.content(Part::Combined).as_slice(), [cert.as_slice(), key.as_slice()].concat());
+            assert!(bundle.content(Part::Chain).is_empty(), "the root signed it itself");
+            let json = serde_json::to_string(&bundle).expect("written");
+            assert_eq!(serde_json::from_str::<Bundle>(&json).expect("read"), bundle);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_not_as_ordered() {
+        let it = delivered(-60, 3600);
+        let other = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        let (fewer, more) = (names(&["a.example"]), names(&["a.example", "10.0.0.1", "b.example"]));
+        let ok = expected(&it);
+        for (expected, why) in [
+            (Expected { generation: 6, ..ok }, "generation 6"),
+            (Expected { key: Some(&other), ..ok }, "another key"),
+            (Expected { names: &fewer, ..ok }, "not asked for ip:10.0.0.1"),
+            (Expected { names: &more, ..ok }, "missing dns:b.example"),
+            (Expected { algorithm: KeyAlgorithm::Ed25519, ..ok }, "ed25519 was ordered"),
+            (Expected { key: None, ..ok }, "none was delivered"),
+        ] {
+            let refusal = check(&it, expected).expect_err(why).to_string();
+            assert!(refusal.contains(why), "{refusal}");
+        }
+        for (from, until, why) in [(-3600, -1, "expired"), (3600, 7200, "valid from")] {
+            let it = delivered(from, until);
+            assert!(check(&it, expected(&it)).expect_err(why).to_string().contains(why));
+        }
+        let (mut it, stranger) = (delivered(-60, 3600), delivered(-60, 3600));
+        it.delivery.root = stranger.delivery.root;
+        assert!(matches!(check(&it, expected(&it)), Err(Refusal::Chain(_))));
+    }
+}

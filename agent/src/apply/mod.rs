@@ -1,1 +1,235 @@
-//! Not written yet.
+//! Holding placements: the sole order of key → request → verify → install → validate → reload → probe → roll back.
+//!
+//! Answers: what is asked of this guest, how far is it, and what holds it up?
+//! Invariants: one task a placement, so that a slow service holds up no other; everything is a level, so a lost
+//! message costs time and never correctness; what is written down in the ledger is enough to go on after a crash.
+
+mod backoff;
+mod hold;
+mod mailbox;
+mod order;
+mod placement;
+mod shared;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pinion_proto::{
+    clock::{Clock, SystemClock},
+    id::CertificateName,
+    message::Delivery,
+    report::PlacementReport,
+    spec::{GuestPath, PlacementSpec},
+};
+use thiserror::Error;
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+
+use crate::{
+    config::Config,
+    install::files::{Files, RealFiles},
+    ledger::{Ledger, LedgerError, Ledgers},
+};
+use mailbox::{Desired, Mailbox};
+use placement::End;
+use shared::Shared;
+
+/// The reports of every placement that the guest knows of, the retired ones too.
+pub type Reports = Arc<BTreeMap<CertificateName, PlacementReport>>;
+
+/// What was asked for last, by certificate.
+pub type Specs = Arc<BTreeMap<CertificateName, PlacementSpec>>;
+
+/// What the work depends on.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The guest's word.
+    pub config: Config,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The file system.
+    pub files: Arc<dyn Files>,
+}
+
+impl Context {
+    /// The machine's clock and file system.
+    #[must_use]
+    pub fn real(config: Config) -> Self {
+        Self { config, clock: Arc::new(SystemClock), files: Arc::new(RealFiles) }
+    }
+}
+
+/// Every placement of this guest; clones are handles to the same.
+#[derive(Clone)]
+pub struct Placements {
+    shared: Arc<Shared>,
+    tasks: Arc<Mutex<BTreeMap<CertificateName, Entry>>>,
+    runtime: Handle,
+}
+
+struct Entry {
+    mailbox: Arc<Mailbox>,
+    task: JoinHandle<()>,
+}
+
+impl Placements {
+    /// Reads what earlier runs wrote down and goes on with every placement, with or without a controller.
+    ///
+    /// Must be called within a tokio runtime; the placements' tasks run there.
+    ///
+    /// # Errors
+    /// The state directory cannot be used, or another agent is using it. A placement whose own record is broken is
+    /// no error: its report says so and the others go on.
+    pub async fn start(context: Arc<Context>) -> Result<Self, StartError> {
+        let opening = Arc::clone(&context);
+        let opened = tokio::task::spawn_blocking(move || {
+            let ledgers = Ledgers::open(&opening.config.state, Arc::clone(&opening.files))?;
+            let known = ledgers.read_all()?;
+            Ok::<_, LedgerError>((ledgers, known))
+        });
+        let (ledgers, known) = opened.await.map_err(|_| StartError::Interrupted)??;
+        let this =
+            Self { shared: Arc::new(Shared::new(context, ledgers)), tasks: Arc::default(), runtime: Handle::current() };
+        for (name, ledger) in &known {
+            this.shared.remember(name, ledger);
+        }
+        let mut tasks = this.lock();
+        for (name, ledger) in known {
+            let entry = this.spawn(name.clone(), ledger);
+            tasks.insert(name, entry);
+        }
+        drop(tasks);
+        Ok(this)
+    }
+
+    /// Everything that the guest should hold; replaces what was said before. A placement that is no longer in it is
+    /// retired: its files stay until it is purged.
+    pub fn desire(&self, specs: Vec<PlacementSpec>) {
+        let specs: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.certificate.clone(), spec)).collect();
+        self.shared.specs.send_replace(Arc::new(specs.clone()));
+        let mut tasks = self.lock();
+        let wanted: BTreeSet<_> = specs.keys().cloned().collect();
+        for (name, spec) in specs {
+            let entry = tasks.entry(name.clone()).or_insert_with(|| self.spawn(name, Ok(Ledger::default())));
+            entry.mailbox.post(|letters| letters.desired = Some(Desired::Wanted(Box::new(spec))));
+        }
+        for (_, entry) in tasks.iter().filter(|(name, _)| !wanted.contains(name)) {
+            entry.mailbox.post(|letters| letters.desired = Some(Desired::Absent));
+        }
+    }
+
+    /// An issued certificate; ignored unless it is for the generation that this guest has asked for.
+    pub fn deliver(&self, delivery: Delivery) {
+        match self.lock().get(&delivery.certificate) {
+            Some(entry) => entry.mailbox.post(|letters| letters.delivery = Some(delivery)),
+            None => tracing::warn!(
+                certificate = %delivery.certificate,
+                generation = delivery.generation,
+                "Ignored a delivery for a placement that is not known here"
+            ),
+        }
+    }
+
+    /// Removes the files and the record of a retired placement; refused, with a log line, while it is desired.
+    pub fn purge(&self, certificate: &CertificateName) {
+        if self.shared.specs.borrow().get(certificate).is_some_and(|spec| !spec.purge) {
+            tracing::warn!(%certificate, "Refused to purge a placement that is desired");
+            return;
+        }
+        match self.lock().get(certificate) {
+            Some(entry) => entry.mailbox.post(|letters| letters.purge = true),
+            None => tracing::debug!(%certificate, "Nothing to purge"),
+        }
+    }
+
+    /// If the next try is put off because the last one failed, it is made now: somebody waits for it.
+    pub fn retry(&self, certificate: &CertificateName) {
+        if let Some(entry) = self.lock().get(certificate) {
+            entry.mailbox.post(|letters| letters.retry = true);
+        }
+    }
+
+    /// The files that the purge of a placement left, because somebody changed them; told once.
+    #[must_use]
+    pub fn left_by_purge(&self, certificate: &CertificateName) -> Vec<GuestPath> {
+        self.shared.take_left(certificate)
+    }
+
+    /// The state of every placement, always the newest; a purged placement is no longer in it.
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<Reports> {
+        self.shared.reports.subscribe()
+    }
+
+    /// What was asked for last, with what holds it up on the controller's side; empty until a controller spoke.
+    #[must_use]
+    pub fn specs(&self) -> watch::Receiver<Specs> {
+        self.shared.specs.subscribe()
+    }
+
+    /// Stops: a file switch in progress is finished, everything else is left for the next start.
+    pub async fn shutdown(&self) {
+        self.shared.stop();
+        let tasks = std::mem::take(&mut *self.lock());
+        for (certificate, entry) in tasks {
+            if let Err(e) = entry.task.await {
+                tracing::error!(%certificate, error = %e, "The placement's task failed");
+            }
+        }
+        self.shared.ledgers.release();
+    }
+
+    fn spawn(&self, name: CertificateName, ledger: Result<Ledger, LedgerError>) -> Entry {
+        let mailbox = Arc::new(Mailbox::default());
+        let (this, post) = (self.clone(), Arc::clone(&mailbox));
+        let task = self.runtime.spawn(async move {
+            let mut ledger = ledger;
+            loop {
+                match placement::run(&this.shared, &name, ledger, &post).await {
+                    End::Stopped => return,
+                    End::Gone if this.forget(&name, &post) => return,
+                    End::Gone => ledger = Ok(Ledger::default()),
+                }
+            }
+        });
+        Entry { mailbox, task }
+    }
+
+    /// Drops a placement of which nothing is left; false when it is wanted anew meanwhile.
+    fn forget(&self, name: &CertificateName, mailbox: &Mailbox) -> bool {
+        let mut tasks = self.lock();
+        if mailbox.wants() {
+            return false;
+        }
+        tasks.remove(name);
+        self.shared.unpublish(name);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<CertificateName, Entry>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Placements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.lock().keys()).finish()
+    }
+}
+
+/// Why holding placements cannot begin.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory")]
+    Ledger(#[from] LedgerError),
+    /// The runtime is shutting down.
+    #[error("the agent was stopped while it was starting")]
+    Interrupted,
+}

@@ -1,1 +1,153 @@
-//! Not written yet.
+//! A placement's files: where they may be, which must be written, and the exchange of the old set for the new.
+//!
+//! Invariants: a [`plan::Plan`] leaves nothing to choose; only [`execute`] changes files, through [`files::Files`].
+
+pub mod accounts;
+pub mod execute;
+pub mod files;
+pub mod place;
+pub mod plan;
+
+use std::{io, path::PathBuf};
+
+use pinion_proto::spec::{Account, FileMode};
+use thiserror::Error;
+
+use crate::{
+    config::Config,
+    recipe::{Job, JobFile},
+    verify::Bundle,
+};
+use accounts::Accounts;
+use files::Files;
+use place::{Place, PlaceError};
+use plan::Wanted;
+
+/// Certificates and keys are small; whatever is larger at a target is not kept for a roll back (bytes).
+pub const MOST_FILE: u64 = 1024 * 1024;
+
+/// What the job wants in the guest's file system, with real paths and numbers.
+///
+/// # Errors
+/// A path may not be used or an account is not known; nothing was touched.
+pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) -> Result<Vec<Wanted>, InstallError> {
+    let accounts = Accounts::read(&config.root)?;
+    let one = |file: &JobFile| {
+        let Place { target, missing } = place::find(files, config, &file.path)?;
+        Ok(Wanted {
+            part: file.part,
+            path: file.path.clone(),
+            target,
+            missing,
+            content: bundle.content(file.part),
+            uid: accounts.user(&file.owner)?,
+            gid: accounts.group(&file.group)?,
+            mode: file.mode,
+        })
+    };
+    job.files.iter().map(one).collect()
+}
+
+/// Why files are not in place.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// The path may not be used.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// A user or group is not there.
+    #[error("the guest has no {kind} `{account}`")]
+    Account {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Which.
+        account: Account,
+    },
+    /// The account database cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Accounts {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is in place cannot be read, so it could not be put back.
+    #[error("cannot read {path}, which is in the way of the new file", path = path.display())]
+    Present {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file cannot be given away.
+    #[error("cannot give {path} to user {uid} and group {gid}", path = path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user's number.
+        uid: u32,
+        /// The group's number.
+        gid: u32,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file's permissions cannot be set.
+    #[error("cannot set the mode of {path} to {mode}", path = path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits.
+        mode: FileMode,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Any other operation on a file.
+    #[error("cannot {operation} {path}", path = path.display())]
+    Operation {
+        /// What was tried: `write`, `rename to`.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl InstallError {
+    /// Whether it may go by itself: a full disk does, a refusing file system or allow-list does not.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // The service's package brings its user.
+            Self::Account { .. } | Self::Accounts { .. } => true,
+            Self::Place(error) => matches!(error, PlaceError::Look { .. }),
+            Self::Present { .. } | Self::Owner { .. } | Self::Mode { .. } => false,
+            Self::Operation { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+            }
+        }
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Place(error) => error.remedy(),
+            Self::Account { kind, .. } => {
+                format!("install the service that brings the {kind}, or name another in the manifest")
+            }
+            Self::Accounts { path, .. } => format!("make {} readable", path.display()),
+            Self::Present { path, .. } => format!("move {} away", path.display()),
+            Self::Owner { .. } => {
+                "run the agent as root, or name the agent's own user and group as the file's owner in the manifest"
+                    .into()
+            }
+            Self::Mode { .. } => "put the file on a file system that keeps permissions".into(),
+            Self::Operation { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on the disk".into(),
+                io::ErrorKind::ReadOnlyFilesystem => "make the file system writable".into(),
+                io::ErrorKind::PermissionDenied => "let the agent's user write there".into(),
+                _ => "look at the guest's kernel log for trouble with the disk".into(),
+            },
+        }
+    }
+}

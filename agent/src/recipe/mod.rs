@@ -1,1 +1,395 @@
-//! Not written yet.
+//! How one kind of service takes its certificate: recipe and overrides become a job without anything left open.
+//!
+//! Answers: which files, how checked, whom to tell, where to look?
+//! Invariants: [`resolve`] is pure; a [`Job`] names nothing that the guest's allow-list refuses.
+
+mod file;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use pinion_proto::{
+    id::CertificateName,
+    names::SubjectName,
+    spec::{
+        Account, FileMode, FileSpec, GuestPath, Part, PlacementSpec, PlainName, Probe, Reload, SpecError, Unit,
+        Validate,
+    },
+};
+use thiserror::Error;
+
+pub use file::{Recipe, RecipeError, find};
+
+use crate::config::{Allow, Hooks};
+
+/// How long a service that was just told may take until it is judged, unless its recipe says otherwise.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// One placement, fully decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Which certificate.
+    pub certificate: CertificateName,
+    /// Its files, in the order of [`Part`]; at least one.
+    pub files: Vec<JobFile>,
+    /// How the files are checked in place.
+    pub validate: Check,
+    /// How the service is told: first the mildest way. Empty when there is nobody to tell.
+    pub rungs: Vec<Tell>,
+    /// Where to look; none when there is nothing to see.
+    pub look: Option<Look>,
+}
+
+/// One file of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFile {
+    /// What it contains.
+    pub part: Part,
+    /// Where it is.
+    pub path: GuestPath,
+    /// Its permission bits.
+    pub mode: FileMode,
+    /// Its owner.
+    pub owner: Account,
+    /// Its group.
+    pub group: Account,
+}
+
+/// How new files are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// Not at all.
+    Nothing,
+    /// By a program of the service's and its arguments; skipped where the program is not installed.
+    Program(Vec<String>),
+    /// By a hook.
+    Hook(PlainName),
+}
+
+/// One way to tell a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tell {
+    /// A unit is to read its files anew.
+    Reload(Unit),
+    /// A unit is to start anew.
+    Restart(Unit),
+    /// A hook knows how.
+    Hook(PlainName),
+}
+
+/// Where a service shows its certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Its address.
+    pub connect: SocketAddr,
+    /// The name to ask for; none for a service that is known by its address.
+    pub server_name: Option<Box<str>>,
+    /// How long it may take to come back after it was told.
+    pub settle: Duration,
+}
+
+/// Decides everything about a placement.
+///
+/// # Errors
+/// Something is missing or the guest's allow-list refuses it; the error says which and what to do.
+pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Job, JobError> {
+    let files = files(spec, recipe, allow)?;
+    let validate = match &spec.validate {
+        Some(Validate::Nothing) => Check::Nothing,
+        Some(Validate::Hook(hook)) => Check::Hook(allowed_hook(hook, allow)?),
+        None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
+    };
+    let rungs = match (&spec.reload, recipe) {
+        (Some(reload), _) => tell(reload).into_iter().collect(),
+        (None, Some(recipe)) => {
+            let first = recipe.reload.as_ref().and_then(tell);
+            let further = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first)));
+            let further: Vec<_> = further.collect();
+            first.into_iter().chain(further).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    for rung in &rungs {
+        match rung {
+            Tell::Reload(unit) | Tell::Restart(unit) if !allow.units.contains(unit) => {
+                return Err(JobError::Unit(unit.clone()));
+            }
+            Tell::Hook(hook) => drop(allowed_hook(hook, allow)?),
+            _ => {}
+        }
+    }
+    let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
+    let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
+    let look = |connect, name: Option<&SubjectName>| Look {
+        connect,
+        server_name: server_name(name.unwrap_or(&spec.common_name)),
+        settle,
+    };
+    let look = match (&spec.probe, seen) {
+        (Some(Probe::Nothing), _) | (None, None) => None,
+        (Some(Probe::Tls { connect, server_name }), _) => Some(look(*connect, server_name.as_ref())),
+        (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref())),
+    };
+    Ok(Job { certificate: spec.certificate.clone(), files, validate, rungs, look })
+}
+
+/// Why a placement cannot be done as it is asked for.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// No recipe, no files.
+    #[error("neither the recipe nor the placement names a file")]
+    NoFiles,
+    /// A file without a place.
+    #[error("the file part `{0}` has no path")]
+    NoPath(Part),
+    /// Two parts in one place.
+    #[error("the file parts `{first}` and `{second}` have the same path {path}")]
+    SamePath {
+        /// One part.
+        first: Part,
+        /// The other part.
+        second: Part,
+        /// Where both would be.
+        path: GuestPath,
+    },
+    /// A recipe's path does not come out as one.
+    #[error("the path of the file part `{part}` cannot be used")]
+    Path {
+        /// Which part.
+        part: Part,
+        /// Why not.
+        source: SpecError,
+    },
+    /// Outside the allowed directories.
+    #[error("the guest does not allow files at {0}")]
+    Directory(GuestPath),
+    /// Not an allowed unit.
+    #[error("the guest does not allow telling {0}")]
+    Unit(Unit),
+    /// Not an allowed hook.
+    #[error("the guest does not allow the hook `{0}`")]
+    Hook(PlainName),
+}
+
+impl JobError {
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let allow = |list: &str, entry: &str| {
+            format!(
+                "add \"{entry}\" to `{list}` under [allow] in the guest's /etc/pinion/agent.toml and restart the agent"
+            )
+        };
+        match self {
+            Self::NoFiles | Self::NoPath(_) | Self::SamePath { .. } => {
+                "correct the placement's recipe or files in the manifest".into()
+            }
+            Self::Path { .. } => "give the file a path in the manifest".into(),
+            Self::Directory(path) => {
+                let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
+                allow("directories", if directory.is_empty() { path.as_str() } else { directory })
+            }
+            Self::Unit(unit) => allow("units", unit.as_str()),
+            Self::Hook(hook) => allow("hooks", hook.as_str()),
+        }
+    }
+}
+
+/// Whether a path is in or below an allowed directory, by its name alone.
+#[must_use]
+pub fn is_allowed(path: &str, directories: &[GuestPath]) -> bool {
+    directories.iter().any(|allowed| path.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Vec<JobFile>, JobError> {
+    let nothing = FileSpec::default();
+    let mut files: Vec<JobFile> = Vec::new();
+    let mut places: BTreeMap<GuestPath, Part> = BTreeMap::new();
+    for part in Part::ALL {
+        let template = recipe.and_then(|recipe| recipe.files.get(&part));
+        let given = match (spec.files.get(&part), template) {
+            (None, None) => continue,
+            (given, _) => given.unwrap_or(&nothing),
+        };
+        let path = match (&given.path, template) {
+            (Some(path), _) => path.clone(),
+            (None, Some(template)) => {
+                let path = template.path.replace("{common_name}", &file_name(&spec.common_name));
+                path.parse().map_err(|source| JobError::Path { part, source })?
+            }
+            (None, None) => return Err(JobError::NoPath(part)),
+        };
+        if !is_allowed(path.as_str(), &allow.directories) {
+            return Err(JobError::Directory(path));
+        }
+        if let Some(first) = places.insert(path.clone(), part) {
+            return Err(JobError::SamePath { first, second: part, path });
+        }
+        let mode = given.mode.or(template.and_then(|template| template.mode));
+        let owner = given.owner.as_ref().or(template.and_then(|template| template.owner.as_ref()));
+        let group = given.group.as_ref().or(template.and_then(|template| template.group.as_ref()));
+        files.push(JobFile {
+            part,
+            path,
+            mode: mode.unwrap_or_else(|| default_mode(part)),
+            owner: owner.cloned().unwrap_or_else(root),
+            group: group.cloned().unwrap_or_else(root),
+        });
+    }
+    if files.is_empty() { Err(JobError::NoFiles) } else { Ok(files) }
+}
+
+fn default_mode(part: Part) -> FileMode {
+    let bits = if part.is_secret() { 0o600 } else { 0o644 };
+    FileMode::from_bits(bits).expect("both are plain permission bits")
+}
+
+fn root() -> Account {
+    "root".parse().expect("the constant is an account")
+}
+
+/// A name as part of a file name: `*.example` becomes `_wildcard.example`.
+fn file_name(name: &SubjectName) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
+    name.plain().replace('*', "_wildcard").chars().map(|c| if legal(c) { c } else { '_' }).collect()
+}
+
+/// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
+fn server_name(name: &SubjectName) -> Option<Box<str>> {
+    match name {
+        SubjectName::Dns(name) => Some(name.replace('*', "pinion-probe").into()),
+        SubjectName::Ip(_) | SubjectName::Uri(_) | SubjectName::Email(_) => None,
+    }
+}
+
+fn tell(reload: &Reload) -> Option<Tell> {
+    match reload {
+        Reload::Nothing => None,
+        Reload::Reload(unit) => Some(Tell::Reload(unit.clone())),
+        Reload::Restart(unit) => Some(Tell::Restart(unit.clone())),
+        Reload::Hook(hook) => Some(Tell::Hook(hook.clone())),
+    }
+}
+
+fn allowed_hook(hook: &PlainName, allow: &Allow) -> Result<PlainName, JobError> {
+    match &allow.hooks {
+        Hooks::Any => Ok(hook.clone()),
+        hooks if hooks.allows(hook) => Ok(hook.clone()),
+        _ => Err(JobError::Hook(hook.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use pinion_proto::{key::KeyPolicy, names::SubjectNames};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn spec(recipe: Option<&str>) -> PlacementSpec {
+        let name: SubjectName = "*.internal.example".parse().expect("a name");
+        PlacementSpec {
+            certificate: "gateway".parse().expect("a name"),
+            common_name: name.clone(),
+            names: SubjectNames::try_from(vec![name]).expect("names"),
+            key: KeyPolicy::default(),
+            shared: false,
+            recipe: recipe.map(|recipe| recipe.parse().expect("a name")),
+            files: BTreeMap::new(),
+            validate: None,
+            reload: None,
+            probe: None,
+            purge: false,
+            ordered: None,
+            trouble: None,
+        }
+    }
+
+    fn job(spec: &PlacementSpec) -> Result<Job, JobError> {
+        let config = Config::shipped(PathBuf::from("/nowhere"));
+        let recipe = spec.recipe.as_ref().map(|name| find(name, &config.recipes).expect("a shipped recipe"));
+        resolve(spec, recipe.as_ref(), &config.allow)
+    }
+
+    #[test]
+    fn the_shipped_recipes_are_within_the_shipped_allow_list() {
+        let nginx = job(&spec(Some("nginx"))).expect("nginx");
+        let paths: Vec<_> = nginx.files.iter().map(|file| (file.path.as_str(), file.mode.bits())).collect();
+        let (crt, key) =
+            ("/etc/nginx/ssl/_wildcard.internal.example.crt", "/etc/nginx/ssl/_wildcard.internal.example.key");
+        assert_eq!(paths, [(crt, 0o644), (key, 0o640)]);
+        assert_eq!(nginx.files.first().expect("a file").group.as_str(), "www-data");
+        assert_eq!(nginx.validate, Check::Program(vec!["nginx".into(), "-t".into()]));
+        let unit: Unit = "nginx.service".parse().expect("a unit");
+        assert_eq!(nginx.rungs, [Tell::Reload(unit.clone()), Tell::Restart(unit)]);
+        let look = nginx.look.expect("a place to look");
+        assert_eq!(look.server_name.as_deref(), Some("pinion-probe.internal.example"));
+
+        let docker = job(&spec(Some("docker"))).expect("docker");
+        assert_eq!(docker.rungs, [Tell::Restart("docker.service".parse().expect("a unit"))]);
+        assert_eq!(docker.files.len(), 3);
+        assert!(docker.look.expect("a place to look").settle > Duration::from_secs(20));
+
+        let files = job(&spec(Some("files"))).expect("files");
+        assert!(files.rungs.is_empty() && files.look.is_none());
+    }
+
+    #[test]
+    fn the_placement_overrides_its_recipe_field_by_field() {
+        let mut spec = spec(Some("nginx"));
+        let path = Some("/etc/ssl/own.key".parse().expect("a path"));
+        spec.files.insert(Part::Key, FileSpec { path, ..FileSpec::default() });
+        spec.reload = Some(Reload::Nothing);
+        spec.validate = Some(Validate::Nothing);
+        spec.probe = Some(Probe::Tls { connect: "127.0.0.1:8443".parse().expect("an address"), server_name: None });
+        let job = job(&spec).expect("a job");
+        let key = job.files.iter().find(|file| file.part == Part::Key).expect("a key");
+        assert_eq!((key.path.as_str(), key.mode.bits(), key.group.as_str()), ("/etc/ssl/own.key", 0o640, "www-data"));
+        assert_eq!((job.validate, job.rungs.len()), (Check::Nothing, 0));
+        assert_eq!(job.look.expect("a place to look").connect.port(), 8443);
+    }
+
+    #[test]
+    fn what_the_guest_does_not_allow_is_refused_with_a_remedy() {
+        let at = |path: &str| {
+            let mut spec = spec(None);
+            let path = Some(path.parse().expect(path));
+            spec.files.insert(Part::Cert, FileSpec { path, ..FileSpec::default() });
+            spec
+        };
+        assert!(job(&at("/etc/ssl/deep/er/x")).is_ok());
+        for bad in ["/etc/sslx/a", "/etc/ssl", "/etc/passwd", "/root/.ssh/authorized_keys"] {
+            let error = job(&at(bad)).expect_err(bad);
+            assert!(matches!(error, JobError::Directory(_)) && error.remedy().contains("agent.toml"), "{bad}");
+        }
+        let mut other_unit = at("/etc/ssl/a");
+        other_unit.reload = Some(Reload::Restart("ssh.service".parse().expect("a unit")));
+        assert!(matches!(job(&other_unit), Err(JobError::Unit(_))));
+        assert!(matches!(job(&spec(None)), Err(JobError::NoFiles)));
+        let mut no_path = spec(None);
+        no_path.files.insert(Part::Key, FileSpec::default());
+        assert!(matches!(job(&no_path), Err(JobError::NoPath(Part::Key))));
+        let mut same = at("/etc/ssl/a");
+        same.files.insert(Part::Key, same.files.get(&Part::Cert).expect("there").clone());
+        assert!(matches!(job(&same), Err(JobError::SamePath { .. })));
+        let mut hook = at("/etc/ssl/a");
+        hook.reload = Some(Reload::Hook("swarm".parse().expect("a name")));
+        let mut allow = Config::shipped(PathBuf::from("/nowhere")).allow;
+        assert!(resolve(&hook, None, &allow).is_ok());
+        allow.hooks = Hooks::Named(vec!["other".parse().expect("a name")]);
+        assert!(matches!(resolve(&hook, None, &allow), Err(JobError::Hook(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn only_paths_below_an_allowed_directory_are_allowed(text in "(/(etc|ssl|ssl2|nginx|\\.\\.|\\.|a|)){1,6}") {
+            if let Ok(path) = text.parse::<GuestPath>() {
+                let allowed: Vec<GuestPath> = vec!["/etc/ssl".parse().expect("a path")];
+                let model = std::path::Path::new(&text).starts_with("/etc/ssl") && text != "/etc/ssl";
+                proptest::prop_assert_eq!(is_allowed(path.as_str(), &allowed), model);
+                proptest::prop_assert!(!text.split('/').any(|part| part == ".." || part == "."));
+            }
+        }
+    }
+}

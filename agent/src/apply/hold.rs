@@ -1,0 +1,204 @@
+//! Every failure in the words of a report: what was tried, why it failed, who must act.
+
+use std::{error::Error, time::Duration};
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::CertificateName,
+    private_key::KeyError,
+    spec::GuestPath,
+    stage::{Halt, Trouble},
+};
+
+use super::switch::SwitchError;
+use crate::{
+    install::InstallError,
+    ledger::LedgerError,
+    recipe::{JobError, RecipeError},
+    reload::ReloadError,
+    verify::Refusal,
+};
+
+/// So often a failure that may pass is called waiting; from then on somebody should look. Scripts that wait for a
+/// placement give up on a blocked one, and must not over one hiccup.
+const PATIENT_TRIES: u32 = 3;
+
+/// What a try did to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cost {
+    Free,
+    Disturbing,
+}
+
+/// A failure, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) halt: Halt,
+    pub(super) cost: Cost,
+    attempt: String,
+    cause: String,
+    remedy: String,
+}
+
+impl Hold {
+    fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
+        Self { halt, cost: Cost::Free, attempt: attempt.into(), cause, remedy }
+    }
+
+    pub(super) fn disturbing(mut self) -> Self {
+        self.cost = Cost::Disturbing;
+        self
+    }
+
+    /// Adds what was done about it.
+    pub(super) fn and(mut self, what: &str) -> Self {
+        self.cause.push_str("; ");
+        self.cause.push_str(what);
+        self
+    }
+
+    pub(super) fn trouble(&self, retry_at: Option<Timestamp>) -> Trouble {
+        Trouble {
+            halt: self.halt,
+            attempt: self.attempt.clone(),
+            cause: self.cause.clone(),
+            remedy: self.remedy.clone(),
+            retry_at,
+        }
+    }
+
+    pub(super) fn recipe(error: &RecipeError) -> Self {
+        Self::new(Halt::Blocked, "read the recipe", causes(error), error.remedy())
+    }
+
+    pub(super) fn job(error: &JobError) -> Self {
+        Self::new(Halt::Blocked, "decide what to do", causes(error), error.remedy())
+    }
+
+    pub(super) fn claimed(path: &GuestPath, owner: &CertificateName) -> Self {
+        Self::new(
+            Halt::Blocked,
+            format!("install {path}"),
+            format!("the certificate `{owner}` has its file there"),
+            "give one of the two another path in the manifest".into(),
+        )
+    }
+
+    pub(super) fn ledger(error: &LedgerError) -> Self {
+        let halt = match error {
+            LedgerError::Broken { .. } | LedgerError::Version { .. } | LedgerError::Read { .. } => Halt::Blocked,
+            LedgerError::Write { .. } | LedgerError::Directory { .. } | LedgerError::Busy { .. } => Halt::Waiting,
+        };
+        let attempt = match error {
+            LedgerError::Write { .. } => "write down the placement's state",
+            _ => "read the placement's state",
+        };
+        Self::new(halt, attempt, causes(error), error.remedy())
+    }
+
+    pub(super) fn key(error: &KeyError) -> Self {
+        Self::new(
+            Halt::Blocked,
+            "make the key and the certificate request",
+            causes(error),
+            "choose another key algorithm or other names in the manifest".into(),
+        )
+    }
+
+    pub(super) fn refusal(error: &Refusal) -> Self {
+        let remedy = match error {
+            Refusal::Expired { .. } | Refusal::NotYet { .. } => "compare the clocks of guest, host and CA",
+            Refusal::Chain(_) => "run `pinion issuer check` on the host",
+            _ => "run `pinion ensure --renew` on the host, and look at the issuer's templates if it happens again",
+        };
+        Self::new(Halt::Blocked, "verify the delivered certificate", causes(error), remedy.into())
+    }
+
+    pub(super) fn switch(error: &SwitchError, failures: u32) -> Self {
+        match error {
+            SwitchError::Ledger(error) => Self::ledger(error),
+            SwitchError::Install(error) => Self::install(error, failures),
+        }
+    }
+
+    fn install(error: &InstallError, failures: u32) -> Self {
+        let halt = if error.may_pass() && (failures < PATIENT_TRIES || is_absence(error)) {
+            Halt::Waiting
+        } else {
+            Halt::Blocked
+        };
+        Self::new(halt, "install the files", causes(error), error.remedy())
+    }
+
+    /// A check that failed; `undone` when the old files are back.
+    pub(super) fn validate(error: &ReloadError, undone: bool, failures: u32) -> Self {
+        let passing = error.is_absence() || (!undone && failures < PATIENT_TRIES);
+        let halt = if passing { Halt::Waiting } else { Halt::Blocked };
+        Self::new(halt, "validate the new files", causes(error), error.remedy())
+    }
+
+    pub(super) fn reload(attempt: String, error: &ReloadError, failures: u32) -> Self {
+        let passing = match error {
+            ReloadError::NotThere { .. } => true,
+            ReloadError::Untrusted { .. } => false,
+            _ => failures < PATIENT_TRIES,
+        };
+        let halt = if passing { Halt::Waiting } else { Halt::Blocked };
+        Self::new(halt, attempt, causes(error), error.remedy())
+    }
+
+    /// The service shows something else after it was told.
+    pub(super) fn other(connect: &str, serial: &str, wanted: &str) -> Self {
+        Self::new(
+            Halt::Waiting,
+            format!("look at what {connect} serves"),
+            format!("it serves the certificate with serial {serial}, and {wanted} is installed"),
+            "check that the service's configuration names the installed files and that nothing else answers there"
+                .into(),
+        )
+    }
+
+    /// The service is not there; it was not before either.
+    pub(super) fn absent(connect: &str, cause: &str) -> Self {
+        Self::new(
+            Halt::Waiting,
+            format!("look at what {connect} serves"),
+            cause.into(),
+            "start the service; Pinion goes on by itself then".into(),
+        )
+    }
+
+    /// The service was there before the new files and is not with them.
+    pub(super) fn broke(connect: &str, cause: &str) -> Self {
+        Self::new(
+            Halt::Blocked,
+            format!("look at what {connect} serves"),
+            format!("the service answered before it was given the new files and does not with them: {cause}"),
+            "read the service's log of that moment".into(),
+        )
+        .disturbing()
+    }
+}
+
+/// Something that is brought by somebody else's installation, whenever that is.
+fn is_absence(error: &InstallError) -> bool {
+    matches!(error, InstallError::Account { .. })
+}
+
+/// The whole chain of causes.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// When a delay from now is over.
+pub(super) fn at(now: Timestamp, delay: Duration) -> Timestamp {
+    // Rounded up, so that nobody looks a moment too early.
+    now + delay + Duration::from_millis(999)
+}

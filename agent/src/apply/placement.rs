@@ -1,0 +1,431 @@
+//! One placement's task: takes up what is asked, tries, waits.
+//!
+//! Invariants: it ends only when the agent stops or nothing of the placement is left; while it waits it can be woken
+//! by new letters, and what changed is in the ledger on disk.
+
+use std::{sync::Arc, time::Duration};
+
+use pinion_proto::{
+    id::CertificateName,
+    message::Delivery,
+    report::PlacementReport,
+    spec::PlacementSpec,
+    stage::{Stage, Trouble},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    backoff::Backoff,
+    hold::{self, Hold},
+    mailbox::{Desired, Mailbox},
+    shared::Shared,
+    switch::Desk,
+};
+use crate::{
+    ledger::{Ledger, LedgerError},
+    verify::{Expected, verify},
+};
+
+/// Why the task ended.
+pub(super) enum End {
+    /// The agent stops.
+    Stopped,
+    /// Nothing of the placement is left.
+    Gone,
+}
+
+/// The agent stops: a reason to leave everything for the next start.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+/// Why a try did not come to its end.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    Stopped,
+    Held(Box<Hold>),
+}
+
+impl From<Stopped> for Interrupt {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<Hold> for Interrupt {
+    fn from(hold: Hold) -> Self {
+        Self::Held(Box::new(hold))
+    }
+}
+
+/// A placement at work.
+pub(super) struct Placement<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) name: &'a CertificateName,
+    pub(super) ledger: Ledger,
+    /// The ledger in memory says more than the one on disk.
+    pub(super) unsaved: bool,
+    /// Leftovers of an earlier run have been looked for.
+    pub(super) swept: bool,
+    pub(super) backoff: Backoff,
+    /// How often the service was told and showed something else.
+    pub(super) tells: u32,
+    mailbox: &'a Mailbox,
+    trouble: Option<Trouble>,
+    /// How far it can come, as the job says.
+    pub(super) goal: Stage,
+    /// The spec that what is in place was last held against.
+    pub(super) revision: u64,
+    /// Of a delivery; stays until a better one comes.
+    refusal: Option<Trouble>,
+    /// A certificate has just come and been verified.
+    arrived: bool,
+    /// Its files and its ledger are to go.
+    purging: bool,
+    due: Instant,
+    check_due: Instant,
+}
+
+/// What comes after a round.
+enum Next {
+    Wait(Option<Instant>),
+    Gone,
+}
+
+/// Runs a placement to its end.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    name: &CertificateName,
+    ledger: Result<Ledger, LedgerError>,
+    mailbox: &Mailbox,
+) -> End {
+    let ledger = match ledger {
+        Ok(ledger) => ledger,
+        Err(error) => match readable(shared, name, error, mailbox).await {
+            Ok(ledger) => ledger,
+            Err(Stopped) => return End::Stopped,
+        },
+    };
+    let now = Instant::now();
+    let mut placement = Placement {
+        shared,
+        name,
+        ledger,
+        unsaved: false,
+        swept: false,
+        backoff: Backoff::default(),
+        tells: 0,
+        mailbox,
+        trouble: None,
+        goal: Stage::Served,
+        revision: 0,
+        refusal: None,
+        arrived: false,
+        purging: false,
+        due: now,
+        check_due: now,
+    };
+    loop {
+        let next = placement.round().await;
+        placement.save_rest().await;
+        match next {
+            Ok(Next::Gone) => return End::Gone,
+            Ok(Next::Wait(until)) => {
+                let timer = async {
+                    match until {
+                        Some(until) => sleep_until(until).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = mailbox.rang() => {}
+                    () = timer => {}
+                    () = shared.stopped() => return End::Stopped,
+                }
+            }
+            Err(Stopped) => return End::Stopped,
+        }
+    }
+}
+
+/// Waits until a broken ledger was repaired or removed. Nothing is written, and nothing in place is touched.
+async fn readable(
+    shared: &Arc<Shared>,
+    name: &CertificateName,
+    mut error: LedgerError,
+    mailbox: &Mailbox,
+) -> Result<Ledger, Stopped> {
+    let mut backoff = Backoff::default();
+    loop {
+        let hold = Hold::ledger(&error);
+        let delay = backoff.fail(name, &shared.context.config.retry, hold.halt, hold.cost);
+        let retry_at = hold::at(shared.context.clock.now(), delay);
+        tracing::error!(certificate = %name, error = hold::causes(&error), "Cannot read what is remembered of a placement");
+        shared.publish(PlacementReport {
+            trouble: Some(hold.trouble(Some(retry_at))),
+            ..PlacementReport::nothing(name.clone())
+        });
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = mailbox.rang() => {}
+            () = shared.stopped() => return Err(Stopped),
+        }
+        let (reading, reader) = (name.clone(), Arc::clone(shared));
+        let read = tokio::task::spawn_blocking(move || reader.ledgers.read(&reading)).await;
+        match read.map_err(|_| Stopped)? {
+            Ok(ledger) => return Ok(ledger),
+            Err(again) => error = again,
+        }
+    }
+}
+
+impl Placement<'_> {
+    async fn round(&mut self) -> Result<Next, Stopped> {
+        self.take_letters();
+        if std::mem::take(&mut self.arrived) {
+            // Written down before anybody hears of it: the controller then forgets its copy.
+            self.save_rest().await;
+            self.publish();
+        }
+        let now = Instant::now();
+        if self.purging || self.ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
+            if now >= self.due && self.purge().await? {
+                return Ok(Next::Gone);
+            }
+            self.publish();
+            return Ok(Next::Wait(Some(self.due)));
+        }
+        if self.ledger.retired || self.ledger.spec.is_none() {
+            return self.rest().await;
+        }
+        if now >= self.due {
+            match self.advance().await {
+                Ok(()) => {
+                    self.trouble = None;
+                    self.backoff.reset();
+                    self.due = Instant::now() + self.check_every();
+                }
+                Err(Interrupt::Stopped) => return Err(Stopped),
+                Err(Interrupt::Held(hold)) => self.hold_up(&hold),
+            }
+            self.check_due = Instant::now() + self.check_every();
+        } else if now >= self.check_due {
+            // While a new certificate is held up, the old one is still looked after.
+            match self.look_after().await {
+                Ok(true) => {
+                    self.trouble = None;
+                    self.backoff.reset();
+                    self.due = now + self.check_every();
+                }
+                Err(Interrupt::Stopped) => return Err(Stopped),
+                // What holds it up is said already.
+                Ok(false) | Err(Interrupt::Held(_)) => {}
+            }
+            self.check_due = Instant::now() + self.check_every();
+        }
+        self.publish();
+        Ok(Next::Wait(Some(self.due.min(self.check_due))))
+    }
+
+    fn hold_up(&mut self, hold: &Hold) {
+        let delay = self.backoff.fail(self.name, &self.shared.context.config.retry, hold.halt, hold.cost);
+        self.due = Instant::now() + delay;
+        let trouble = hold.trouble(Some(hold::at(self.shared.context.clock.now(), delay)));
+        let said_before = self.trouble.as_ref().is_some_and(|old| old.cause == trouble.cause);
+        if said_before {
+            tracing::debug!(certificate = %self.name, %trouble, "Still held up");
+        } else {
+            tracing::warn!(certificate = %self.name, %trouble, "Held up");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// A placement that is not asked for: what is there stays as it is.
+    async fn rest(&mut self) -> Result<Next, Stopped> {
+        if self.ledger.retired && self.ledger.is_bare() && self.purge().await? {
+            return Ok(Next::Gone);
+        }
+        match self.settle_files().await {
+            Ok(()) => self.trouble = None,
+            Err(Interrupt::Stopped) => return Err(Stopped),
+            Err(Interrupt::Held(hold)) => self.hold_up(&hold),
+        }
+        // Another certificate may take its paths over.
+        self.shared.keep_claims(self.name, &[]);
+        self.publish();
+        Ok(Next::Wait(self.trouble.as_ref().map(|_| self.due)))
+    }
+
+    /// Takes up what was asked.
+    fn take_letters(&mut self) {
+        let letters = self.mailbox.empty();
+        if letters.retry && self.trouble.is_some() {
+            self.due = Instant::now();
+        }
+        match letters.desired {
+            Some(Desired::Wanted(spec)) => {
+                self.purging = false;
+                self.want(*spec);
+            }
+            Some(Desired::Absent) => self.retire(),
+            None => {}
+        }
+        if letters.purge {
+            if self.ledger.retired || self.ledger.spec.is_none() {
+                self.purging = true;
+                self.due = Instant::now();
+            } else if !self.ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
+                tracing::warn!(certificate = %self.name, "Refused to purge a placement that is desired");
+            }
+        }
+        if let Some(delivery) = letters.delivery {
+            self.take(delivery);
+        }
+    }
+
+    fn want(&mut self, mut spec: PlacementSpec) {
+        // What the controller does meanwhile is its own to remember.
+        spec.trouble = None;
+        if self.ledger.spec.as_ref() == Some(&spec) && !self.ledger.retired {
+            return;
+        }
+        self.ledger.spec = Some(spec);
+        self.ledger.retired = false;
+        self.unsaved = true;
+        self.start_afresh();
+    }
+
+    fn retire(&mut self) {
+        if self.ledger.retired {
+            return;
+        }
+        tracing::info!(certificate = %self.name, "Retired; its files stay until they are purged");
+        self.ledger.retired = true;
+        self.ledger.order = None;
+        self.ledger.next = None;
+        self.refusal = None;
+        self.unsaved = true;
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let generation = delivery.generation;
+        let Some(order) = self.ledger.order.as_ref().filter(|order| order.generation == generation) else {
+            tracing::info!(certificate = %self.name, generation, "Ignored a delivery for a generation that is not awaited");
+            return;
+        };
+        let expected =
+            Expected { generation, names: &order.names, algorithm: order.algorithm, key: order.key.as_ref() };
+        match verify(delivery, expected, self.shared.context.clock.now()) {
+            Ok(bundle) => {
+                tracing::info!(certificate = %self.name, generation, serial = bundle.chain().leaf().serial(), "Verified");
+                self.ledger.next = Some(bundle);
+                self.ledger.order = None;
+                self.refusal = None;
+                self.unsaved = true;
+                self.arrived = true;
+                self.start_afresh();
+            }
+            Err(error) => {
+                tracing::error!(certificate = %self.name, generation, error = hold::causes(&error), "Refused a delivery");
+                self.refusal = Some(Hold::refusal(&error).trouble(None));
+            }
+        }
+    }
+
+    async fn purge(&mut self) -> Result<bool, Stopped> {
+        let done = self.blocking(|desk, ledger| desk.purge(ledger)).await?;
+        match done {
+            Ok(left) => {
+                self.unsaved = false;
+                self.shared.leave(self.name, left);
+                tracing::info!(certificate = %self.name, "Purged");
+                Ok(true)
+            }
+            Err(error) => {
+                self.hold_up(&Hold::switch(&error, self.backoff.failures()));
+                Ok(false)
+            }
+        }
+    }
+
+    fn start_afresh(&mut self) {
+        self.backoff.reset();
+        self.tells = 0;
+        self.due = Instant::now();
+    }
+
+    /// Writes down what is only in memory; a failure shows at the next change, and costs a restart some work.
+    async fn save_rest(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        match self.blocking(|desk, ledger| desk.save(ledger)).await {
+            Ok(Ok(())) => self.unsaved = false,
+            Ok(Err(error)) => {
+                tracing::error!(certificate = %self.name, error = hold::causes(&error), "Cannot write down a placement's state");
+            }
+            Err(Stopped) => {}
+        }
+    }
+
+    /// Publishes the state as it is.
+    pub(super) fn publish(&self) {
+        let mut report = self.ledger.report(self.name);
+        (report.goal, report.revision) = (self.goal, self.revision);
+        report.trouble = self.trouble.clone().or_else(|| self.refusal.clone());
+        self.shared.publish(report);
+    }
+
+    /// Sets the stage of what is held, in memory.
+    pub(super) fn set_stage(&mut self, stage: Stage) {
+        if let Some(held) = &mut self.ledger.held
+            && held.stage != stage
+        {
+            let generation = held.bundle.generation();
+            tracing::info!(certificate = %self.name, generation, serial = held.bundle.chain().leaf().serial(), %stage, "Stage");
+            held.stage = stage;
+            self.unsaved = true;
+        }
+    }
+
+    /// A new order makes the refusal of the one before pointless.
+    pub(super) fn forget_refusal(&mut self) {
+        self.refusal = None;
+    }
+
+    /// Does something with the ledger on a thread where waiting for the disk holds nobody up. It is not cut short
+    /// when the agent stops.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Desk, &mut Ledger) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let desk = Desk { shared: Arc::clone(self.shared), name: self.name.clone() };
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let done = tokio::task::spawn_blocking(move || {
+            let out = work(&desk, &mut ledger);
+            (ledger, out)
+        });
+        match done.await {
+            Ok((ledger, out)) => {
+                self.ledger = ledger;
+                Ok(out)
+            }
+            Err(_) => {
+                // The ledger is gone with the runtime; the empty one in its place must not be written down.
+                self.unsaved = false;
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// Waits for something that may be cut short when the agent stops.
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            out = work => Ok(out),
+            () = self.shared.stopped() => Err(Stopped),
+        }
+    }
+
+    fn check_every(&self) -> Duration {
+        self.shared.context.config.check_every
+    }
+}

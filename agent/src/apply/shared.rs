@@ -1,0 +1,125 @@
+//! What the placements' tasks share: the context, what is published, whose turn it is at a service, who owns a path.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pinion_proto::{id::CertificateName, report::PlacementReport, spec::GuestPath};
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
+
+use super::{Context, Reports, Specs};
+use crate::ledger::{Ledger, LedgerError, Ledgers};
+
+pub(super) struct Shared {
+    pub(super) context: Arc<Context>,
+    pub(super) ledgers: Ledgers,
+    pub(super) reports: watch::Sender<Reports>,
+    pub(super) specs: watch::Sender<Specs>,
+    /// Making an RSA key takes a core for seconds; more than this at once would starve the guest's own work.
+    pub(super) rsa_makers: Semaphore,
+    stopping: watch::Sender<bool>,
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    claims: Mutex<BTreeMap<GuestPath, CertificateName>>,
+    /// What purges could not remove and nobody was told yet.
+    left: Mutex<BTreeMap<CertificateName, Vec<GuestPath>>>,
+}
+
+impl Shared {
+    pub(super) fn new(context: Arc<Context>, ledgers: Ledgers) -> Self {
+        Self {
+            context,
+            ledgers,
+            reports: watch::Sender::default(),
+            specs: watch::Sender::default(),
+            rsa_makers: Semaphore::new(1),
+            stopping: watch::Sender::new(false),
+            turns: Mutex::default(),
+            claims: Mutex::default(),
+            left: Mutex::default(),
+        }
+    }
+
+    /// Publishes what an earlier run wrote down, and keeps its paths for it.
+    pub(super) fn remember(&self, name: &CertificateName, ledger: &Result<Ledger, LedgerError>) {
+        if let Ok(ledger) = ledger {
+            let mut claims = lock(&self.claims);
+            for file in ledger.held.iter().filter(|_| !ledger.retired).flat_map(|held| &held.files) {
+                claims.entry(file.path.clone()).or_insert_with(|| name.clone());
+            }
+            drop(claims);
+            self.publish(ledger.report(name));
+        }
+    }
+
+    /// Replaces a placement's report; waking nobody when it says the same.
+    pub(super) fn publish(&self, report: PlacementReport) {
+        self.reports.send_if_modified(|reports| {
+            if reports.get(&report.certificate) == Some(&report) {
+                return false;
+            }
+            Arc::make_mut(reports).insert(report.certificate.clone(), report);
+            true
+        });
+    }
+
+    /// Takes a placement of which nothing is left out of the reports and out of the way of others.
+    pub(super) fn unpublish(&self, name: &CertificateName) {
+        self.keep_claims(name, &[]);
+        self.reports.send_if_modified(|reports| Arc::make_mut(reports).remove(name).is_some());
+    }
+
+    /// Notes which files a purge has left.
+    pub(super) fn leave(&self, name: &CertificateName, left: Vec<GuestPath>) {
+        lock(&self.left).insert(name.clone(), left);
+    }
+
+    /// Which files the last purge has left, once.
+    pub(super) fn take_left(&self, name: &CertificateName) -> Vec<GuestPath> {
+        lock(&self.left).remove(name).unwrap_or_default()
+    }
+
+    /// Asks every task to end.
+    pub(super) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns once the tasks are to end.
+    pub(super) async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        drop(stopping.wait_for(|stopping| *stopping).await);
+    }
+
+    /// Waits for this placement's turn at a service: two at once could validate each other's half-done switch.
+    pub(super) async fn turn(&self, service: &str) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(lock(&self.turns).entry(service.to_owned()).or_default());
+        turn.lock_owned().await
+    }
+
+    /// Claims paths for a placement; the first that another one has, and whose it is.
+    pub(super) fn claim<'a>(
+        &self,
+        name: &CertificateName,
+        paths: impl Iterator<Item = &'a GuestPath> + Clone,
+    ) -> Result<(), (GuestPath, CertificateName)> {
+        let mut claims = lock(&self.claims);
+        for path in paths.clone() {
+            match claims.get(path) {
+                Some(owner) if owner != name => return Err((path.clone(), owner.clone())),
+                _ => {}
+            }
+        }
+        claims.extend(paths.map(|path| (path.clone(), name.clone())));
+        Ok(())
+    }
+
+    /// Gives up every claim of a placement's except these.
+    pub(super) fn keep_claims(&self, name: &CertificateName, paths: &[&GuestPath]) {
+        lock(&self.claims).retain(|path, owner| owner != name || paths.contains(&path));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

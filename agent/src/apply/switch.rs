@@ -1,0 +1,261 @@
+//! The exchange of a placement's files together with its ledger: all that blocks, and nothing that waits for a service.
+//!
+//! Invariant: before the first target changes, the ledger on disk says what is being put in place and what was there;
+//! so whatever is interrupted is finished, or undone, by whoever reads the ledger next.
+
+use std::{path::PathBuf, sync::Arc};
+
+use pinion_proto::{bundle::Fingerprint, id::CertificateName, spec::GuestPath, stage::Stage};
+use thiserror::Error;
+
+use super::shared::Shared;
+use crate::{
+    install::{
+        self, InstallError, MOST_FILE,
+        execute::{clean, prepare, present},
+        files::Files,
+        place,
+        plan::{Plan, Wanted},
+    },
+    ledger::{Installed, InstalledFile, Ledger, LedgerError, Phase, Switch},
+    recipe::Job,
+    verify::Bundle,
+};
+
+/// Where one placement's files and ledger are changed.
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: CertificateName,
+}
+
+/// Why files or ledger were not changed.
+#[derive(Debug, Error)]
+pub(super) enum SwitchError {
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Desk {
+    /// Puts a bundle in place, keeping what was there. On failure all is as it was.
+    pub(super) fn forward(
+        &self,
+        ledger: &mut Ledger,
+        job: &Job,
+        bundle: Bundle,
+        was_serving: bool,
+    ) -> Result<(), SwitchError> {
+        let (wanted, now) = self.compare(job, &bundle)?;
+        let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
+        let plan = Plan::forward(wanted, &now);
+        let prepared = prepare(self.files(), &plan)?;
+        let before = ledger.clone();
+        let former = ledger.held.take();
+        for file in former.iter().flat_map(|held| &held.files) {
+            if !ledger.left_behind.iter().any(|left| left.path == file.path) {
+                ledger.left_behind.push(file.clone());
+            }
+        }
+        ledger.left_behind.retain(|left| !files.iter().any(|file| file.path == left.path));
+        ledger.switch = Some(match ledger.switch.take() {
+            // What was kept before was served once; what was installed since never was.
+            Some(mut switch) => {
+                let known: Vec<_> = switch.saved.iter().map(|saved| saved.path.clone()).collect();
+                switch.saved.extend(now.into_iter().filter(|saved| !known.contains(&saved.path)));
+                Switch { phase: Phase::Forward, was_serving: switch.was_serving || was_serving, ..switch }
+            }
+            None => Switch { phase: Phase::Forward, saved: now, previous: former.map(Box::new), was_serving },
+        });
+        ledger.held = Some(Installed { bundle, stage: Stage::Installed, files });
+        ledger.next = None;
+        if let Err(e) = self.save(ledger) {
+            prepared.discard();
+            *ledger = before;
+            return Err(e.into());
+        }
+        if let Err(e) = prepared.switch() {
+            prepared.discard();
+            if let Err(error) = self.back(ledger, false) {
+                tracing::error!(certificate = %self.name, %error, "Could not put the old files back yet");
+            }
+            return Err(e.into());
+        }
+        // Not written down at once: the next change is, and until then finishing it again is harmless.
+        self.done(ledger);
+        Ok(())
+    }
+
+    /// Puts back what was there. `told`: the service may have read the new files.
+    pub(super) fn back(&self, ledger: &mut Ledger, told: bool) -> Result<(), SwitchError> {
+        let Some(switch) = &mut ledger.switch else { return Ok(()) };
+        if switch.phase != Phase::Back {
+            switch.phase = Phase::Back;
+            self.save(ledger)?;
+        }
+        let Some(switch) = &ledger.switch else { return Ok(()) };
+        let now = present(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()))?;
+        let plan = Plan::back(&switch.saved, &now);
+        clean(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()));
+        let prepared = prepare(self.files(), &plan)?;
+        if let Err(e) = prepared.switch() {
+            prepared.discard();
+            return Err(e.into());
+        }
+        let failed = ledger.held.take();
+        ledger.held = ledger.switch.take().and_then(|switch| switch.previous).map(|held| *held);
+        if let Some(held) = &mut ledger.held {
+            if told {
+                held.stage = held.stage.min(Stage::Installed);
+            }
+            ledger.left_behind.retain(|left| !held.files.iter().any(|file| file.path == left.path));
+        }
+        if ledger.next.is_none() {
+            ledger.next = failed.map(|held| held.bundle);
+        }
+        Ok(self.save(ledger)?)
+    }
+
+    /// Finishes what a crash interrupted; true when the service may have to be told.
+    pub(super) fn resume(&self, ledger: &mut Ledger, job: Option<&Job>) -> Result<(), SwitchError> {
+        let Some(switch) = &ledger.switch else { return Ok(()) };
+        match switch.phase {
+            Phase::Done => Ok(()),
+            Phase::Back => self.back(ledger, true),
+            Phase::Forward => match (job, &ledger.held) {
+                (Some(job), Some(held)) if same_paths(job, held) => {
+                    self.put_right(ledger, job)?;
+                    self.done(ledger);
+                    Ok(self.save(ledger)?)
+                }
+                _ => self.back(ledger, true),
+            },
+        }
+    }
+
+    /// Whether a file in place is not as the job wants it.
+    pub(super) fn differs(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
+        let Some(held) = &ledger.held else { return Ok(false) };
+        let (wanted, now) = self.compare(job, &held.bundle)?;
+        Ok(!Plan::forward(wanted, &now).is_empty())
+    }
+
+    /// Puts files right that somebody else changed.
+    pub(super) fn repair(&self, ledger: &mut Ledger, job: &Job) -> Result<(), SwitchError> {
+        if self.put_right(ledger, job)?
+            && let Some(held) = &mut ledger.held
+        {
+            held.stage = Stage::Installed;
+            self.save(ledger)?;
+        }
+        Ok(())
+    }
+
+    /// Removes every file that Pinion wrote and nobody changed since, then the ledger; the files that are left.
+    pub(super) fn purge(&self, ledger: &mut Ledger) -> Result<Vec<GuestPath>, SwitchError> {
+        let mut left = Vec::new();
+        let previous = ledger.switch.iter().filter_map(|switch| switch.previous.as_deref());
+        let files = ledger.held.iter().chain(previous).flat_map(|held| &held.files).chain(&ledger.left_behind);
+        for file in files {
+            match self.remove(file) {
+                Ok(true) => tracing::info!(certificate = %self.name, path = %file.path, "Removed"),
+                Ok(false) => {
+                    tracing::warn!(certificate = %self.name, path = %file.path, "Left a file that is not as Pinion wrote it");
+                    left.push(file.path.clone());
+                }
+                Err(InstallError::Place(error)) => {
+                    tracing::warn!(certificate = %self.name, path = %file.path, %error, "Left a file that may not be touched");
+                    left.push(file.path.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.shared.ledgers.remove(&self.name)?;
+        *ledger = Ledger::default();
+        // The exchange that was under way may name a file twice.
+        left.sort_unstable();
+        left.dedup();
+        Ok(left)
+    }
+
+    /// Removes the temporary files of an exchange that never came to its journal.
+    pub(super) fn sweep(&self, ledger: &Ledger, job: &Job) {
+        let paths = job.files.iter().map(|file| &file.path).chain(known_paths(ledger));
+        let config = &self.shared.context.config;
+        let targets: Vec<PathBuf> = paths
+            .filter_map(|path| place::find(self.files(), config, path).ok())
+            .filter(|place| place.missing.is_empty())
+            .map(|place| place.target)
+            .collect();
+        clean(self.files(), targets.iter().map(PathBuf::as_path));
+    }
+
+    pub(super) fn save(&self, ledger: &Ledger) -> Result<(), LedgerError> {
+        self.shared.ledgers.write(&self.name, ledger)
+    }
+
+    /// Writes what differs from the held bundle; true when something did.
+    fn put_right(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
+        let Some(held) = &ledger.held else { return Ok(false) };
+        let (wanted, now) = self.compare(job, &held.bundle)?;
+        let plan = Plan::forward(wanted, &now);
+        if plan.is_empty() {
+            return Ok(false);
+        }
+        let prepared = prepare(self.files(), &plan)?;
+        if let Err(e) = prepared.switch() {
+            prepared.discard();
+            return Err(e.into());
+        }
+        Ok(true)
+    }
+
+    fn compare(&self, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Vec<crate::ledger::Saved>), InstallError> {
+        let wanted = install::wanted(self.files(), &self.shared.context.config, job, bundle)?;
+        let now = present(self.files(), wanted.iter().map(|file| file.target.as_path()))?;
+        Ok((wanted, now))
+    }
+
+    fn remove(&self, file: &InstalledFile) -> Result<bool, InstallError> {
+        let place = place::find(self.files(), &self.shared.context.config, &file.path)?;
+        let failed = |operation| {
+            let path = place.target.clone();
+            move |source| InstallError::Operation { operation, path, source }
+        };
+        if !place.missing.is_empty() || self.files().look(&place.target).map_err(failed("look at"))?.is_none() {
+            return Ok(true);
+        }
+        let content = self.files().read(&place.target, MOST_FILE).map_err(failed("read"))?;
+        if Fingerprint::of(&content) != file.content {
+            return Ok(false);
+        }
+        self.files().remove(&place.target).map_err(failed("remove"))?;
+        if let Some(directory) = place.target.parent() {
+            self.files().sync_directory(directory).map_err(failed("sync the directory of"))?;
+        }
+        Ok(true)
+    }
+
+    fn done(&self, ledger: &mut Ledger) {
+        if let Some(switch) = &mut ledger.switch {
+            switch.phase = Phase::Done;
+        }
+    }
+
+    fn files(&self) -> &dyn Files {
+        &*self.shared.context.files
+    }
+}
+
+/// Whether a bundle is where the job wants it, by its paths.
+pub(super) fn same_paths(job: &Job, held: &Installed) -> bool {
+    job.files.len() == held.files.len()
+        && job.files.iter().all(|file| held.files.iter().any(|there| there.path == file.path))
+}
+
+/// Every path that the ledger knows of.
+pub(super) fn known_paths(ledger: &Ledger) -> impl Iterator<Item = &GuestPath> {
+    let previous = ledger.switch.iter().filter_map(|switch| switch.previous.as_deref());
+    let held = ledger.held.iter().chain(previous).flat_map(|held| &held.files);
+    held.chain(&ledger.left_behind).map(|file| &file.path)
+}

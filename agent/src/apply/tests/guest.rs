@@ -1,0 +1,347 @@
+//! A guest in a directory, with a service that speaks TLS, and a controller's side with a CA of its own.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use pinion_proto::{
+    bundle::{Chain, Leaf, RootCertificate},
+    clock::{Clock, SystemClock, Timestamp},
+    id::CertificateName,
+    key::KeyPolicy,
+    message::Delivery,
+    names::{SubjectName, SubjectNames},
+    report::{PlacementReport, Progress},
+    spec::PlacementSpec,
+    stage::Stage,
+    tls::provider,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::{
+    apply::{Context, Placements, Reports},
+    config::{Config, Retry},
+    install::files::{Files, RealFiles},
+};
+
+/// Longer than anything here takes, on a machine that is busy with other things.
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Signs what is asked for.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    issued: AtomicU64,
+    pub(super) root: RootCertificate,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(DnType::CommonName, "Test root");
+        parameters.not_before = offset(-3600);
+        parameters.not_after = offset(90 * 86_400);
+        let certificate = parameters.self_signed(&key).expect("a root");
+        let root = RootCertificate::parse(certificate.der()).expect("a root");
+        Self { issuer: Issuer::new(parameters, key), issued: AtomicU64::new(0x1000), root }
+    }
+
+    /// A certificate for a request, valid from and for so many seconds from now.
+    pub(super) fn sign(&self, request: &[u8], from: i64, until: i64) -> Chain {
+        let request = CertificateSigningRequestDer::from(request.to_vec());
+        let mut request = CertificateSigningRequestParams::from_der(&request).expect("a request");
+        request.params.not_before = offset(from);
+        request.params.not_after = offset(until);
+        // rcgen's own choice is a function of the key, and a renewal with the same key has another serial number.
+        request.params.serial_number = Some(self.issued.fetch_add(1, Ordering::SeqCst).into());
+        let certificate = request.signed_by(&self.issuer).expect("a certificate");
+        Chain::from_der(&[certificate.der().to_vec()]).expect("a chain")
+    }
+
+    pub(super) fn delivery(&self, name: &CertificateName, generation: u64, request: &[u8]) -> Delivery {
+        Delivery {
+            certificate: name.clone(),
+            generation,
+            chain: self.sign(request, -60, 86_400),
+            root: self.root.clone(),
+            issuer: "embedded".parse().expect("a name"),
+            shared_key: None,
+        }
+    }
+}
+
+pub(super) fn offset(seconds: i64) -> time::OffsetDateTime {
+    Timestamp::from_unix(SystemClock.now().unix() + seconds).into()
+}
+
+/// A guest's root directory and what runs in it.
+pub(super) struct Guest {
+    _kept: tempfile::TempDir,
+    pub(super) config: Config,
+    pub(super) files: Arc<dyn Files>,
+    pub(super) authority: Authority,
+}
+
+impl Guest {
+    pub(super) fn new() -> Self {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let mut config = Config::shipped(kept.path().canonicalize().expect("a real path"));
+        config.retry = Retry {
+            initial: Duration::from_millis(10),
+            max: Duration::from_millis(100),
+            blocked: Duration::from_millis(150),
+        };
+        config.check_every = Duration::from_millis(300);
+        for directory in [&config.hooks, &config.recipes, &config.root.join("etc/ssl")] {
+            std::fs::create_dir_all(directory).expect("directory is made");
+        }
+        Self { _kept: kept, config, files: Arc::new(RealFiles), authority: Authority::new() }
+    }
+
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.config.root.join(path.trim_start_matches('/'))
+    }
+
+    pub(super) async fn start(&self) -> Placements {
+        let context =
+            Context { config: self.config.clone(), clock: Arc::new(SystemClock), files: Arc::clone(&self.files) };
+        Placements::start(Arc::new(context)).await.expect("the agent starts")
+    }
+
+    /// Installs a service: its unit's hook, which logs its verbs, and a recipe of the same name.
+    pub(super) async fn service(&self, name: &str) -> Service {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let directory = self.at(&format!("srv/{name}"));
+        std::fs::create_dir_all(&directory).expect("directory is made");
+        let mut service = Service { address, directory, name: name.into(), running: None, shown: None };
+        service.hook(&self.config.hooks, "");
+        self.recipe(name, address, "");
+        service.listen(listener);
+        service
+    }
+
+    pub(super) fn recipe(&self, name: &str, connect: SocketAddr, more: &str) {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let text = format!(
+            "{more}\nreload = {{ reload = \"nginx.service\" }}\nescalate = [\"restart\"]\n\
+             [files.fullchain]\npath = \"/etc/ssl/{{common_name}}.crt\"\nowner = \"{uid}\"\ngroup = \"{gid}\"\n\
+             [files.key]\npath = \"/etc/ssl/{{common_name}}.key\"\nowner = \"{uid}\"\ngroup = \"{gid}\"\n\
+             [probe]\nconnect = \"{connect}\"\nsettle = \"400ms\"\n"
+        );
+        let text = text.replace("nginx.service", &format!("{name}.service"));
+        std::fs::write(self.config.recipes.join(format!("{name}.toml")), text).expect("recipe is written");
+    }
+
+    pub(super) fn allow_units(&mut self, names: &[&str]) {
+        self.config.allow.units = names.iter().map(|name| format!("{name}.service").parse().expect("a unit")).collect();
+    }
+
+    pub(super) fn content(&self, path: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.at(path)).ok()
+    }
+
+    /// The serial of the leaf in a file.
+    pub(super) fn serial(&self, path: &str) -> Option<String> {
+        let text = String::from_utf8(self.content(path)?).ok()?;
+        Some(Chain::from_pem(&text).ok()?.leaf().serial().to_owned())
+    }
+}
+
+/// A TLS server that has read its files when its hook was last run.
+pub(super) struct Service {
+    pub(super) address: SocketAddr,
+    pub(super) directory: PathBuf,
+    name: String,
+    running: Option<JoinHandle<()>>,
+    shown: Option<()>,
+}
+
+impl Service {
+    /// Writes the hook; `before` runs first and may end it.
+    pub(super) fn hook(&mut self, hooks: &Path, before: &str) {
+        let body = format!(
+            "#!/bin/sh\nset -e\ncd {}\necho \"$1\" >> calls\n{before}\n\
+             cp \"$PINION_FILE_KEY\" new.key && cp \"$PINION_FILE_FULLCHAIN\" new.crt && mv new.key key && mv new.crt crt\n",
+            self.directory.display()
+        );
+        let path = hooks.join(format!("{}.service", self.name));
+        let new = path.with_extension("new");
+        std::fs::write(&new, body).expect("hook is written");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("hook is executable");
+        std::fs::rename(&new, &path).expect("hook is in place");
+        self.shown = Some(());
+    }
+
+    pub(super) fn calls(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.directory.join("calls")).unwrap_or_default();
+        text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+        }
+    }
+
+    /// Comes back on its port.
+    pub(super) async fn restart(&mut self) {
+        self.stop();
+        let listener = timeout(DEADLINE, async {
+            loop {
+                match TcpListener::bind(self.address).await {
+                    Ok(listener) => return listener,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        });
+        let listener = listener.await.expect("the port is free again");
+        self.listen(listener);
+    }
+
+    /// Shows some self-signed certificate, as a service does before it is managed.
+    pub(super) fn show_own(&self) {
+        let made = rcgen::generate_simple_self_signed(vec!["own.example".into()]).expect("a certificate");
+        std::fs::write(self.directory.join("crt"), made.cert.pem()).expect("written");
+        std::fs::write(self.directory.join("key"), made.signing_key.serialize_pem()).expect("written");
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let directory = self.directory.clone();
+        self.running = Some(tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                // Without files a service of this kind would not have started: the caller is sent away.
+                let Some(acceptor) = acceptor(&directory) else { continue };
+                tokio::spawn(async move {
+                    if let Ok(mut stream) = acceptor.accept(stream).await {
+                        drop(stream.read(&mut [0; 1]).await);
+                    }
+                });
+            }
+        }));
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn acceptor(directory: &Path) -> Option<tokio_rustls::TlsAcceptor> {
+    let chain = std::fs::read_to_string(directory.join("crt")).ok()?;
+    let chain = pinion_proto::bundle::certificates_from_pem(&chain).ok()?;
+    let key = PrivatePkcs8KeyDer::from_pem_file(directory.join("key")).ok()?;
+    let config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_no_client_auth()
+        .with_single_cert(chain.into_iter().map(Into::into).collect(), PrivateKeyDer::Pkcs8(key))
+        .ok()?;
+    Some(Arc::new(config).into())
+}
+
+pub(super) fn name(text: &str) -> CertificateName {
+    text.parse().expect("a certificate name")
+}
+
+/// A placement of a certificate under the recipe of the same name.
+pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
+    let common_name: SubjectName = format!("{certificate}.example").parse().expect("a name");
+    let names = vec![common_name.clone(), "127.0.0.1".parse().expect("a name")];
+    PlacementSpec {
+        certificate: name(certificate),
+        common_name,
+        names: SubjectNames::try_from(names).expect("names"),
+        key: KeyPolicy::default(),
+        shared: false,
+        recipe: Some(recipe.parse().expect("a name")),
+        files: BTreeMap::new(),
+        validate: None,
+        reload: None,
+        probe: None,
+        purge: false,
+        ordered: None,
+        trouble: None,
+    }
+}
+
+pub(super) fn ordered(spec: &PlacementSpec, generation: u64) -> PlacementSpec {
+    PlacementSpec { ordered: Some(generation), ..spec.clone() }
+}
+
+/// Waits until the reports are as they should be.
+pub(super) async fn until(placements: &Placements, what: &str, mut is: impl FnMut(&Reports) -> bool) -> Reports {
+    let mut reports = placements.reports();
+    let waited = timeout(DEADLINE, async { reports.wait_for(|reports| is(reports)).await.map(|seen| seen.clone()) });
+    match waited.await {
+        Ok(Ok(seen)) => seen,
+        _ => panic!("never {what}: {:#?}", placements.reports().borrow().values().collect::<Vec<_>>()),
+    }
+}
+
+/// Waits until one report is as it should be.
+pub(super) async fn report(
+    placements: &Placements,
+    certificate: &str,
+    what: &str,
+    mut is: impl FnMut(&PlacementReport) -> bool,
+) -> PlacementReport {
+    let name = name(certificate);
+    let reports = until(placements, what, |reports| reports.get(&name).is_some_and(&mut is)).await;
+    reports.get(&name).expect("just seen").clone()
+}
+
+/// The request of an ordered generation.
+pub(super) async fn request(placements: &Placements, certificate: &str, generation: u64) -> Vec<u8> {
+    let seen = report(placements, certificate, "requested", |report| {
+        report.incoming.as_ref().is_some_and(|incoming| {
+            incoming.generation == generation && matches!(incoming.progress, Progress::Requested(_))
+        })
+    });
+    match seen.await.incoming.expect("just seen").progress {
+        Progress::Requested(request) => request,
+        Progress::Delivered => unreachable!("just seen"),
+    }
+}
+
+/// Orders a generation of one placement, and delivers it; its leaf.
+pub(super) async fn issue(guest: &Guest, placements: &Placements, spec: &PlacementSpec, generation: u64) -> Leaf {
+    placements.desire(vec![ordered(spec, generation)]);
+    deliver(guest, placements, spec.certificate.as_str(), generation).await
+}
+
+pub(super) async fn deliver(guest: &Guest, placements: &Placements, certificate: &str, generation: u64) -> Leaf {
+    let request = request(placements, certificate, generation).await;
+    let delivery = guest.authority.delivery(&name(certificate), generation, &request);
+    let leaf = delivery.chain.leaf().clone();
+    placements.deliver(delivery);
+    leaf
+}
+
+/// Waits until a generation is at a stage, and nothing holds it up.
+pub(super) async fn at_stage(
+    placements: &Placements,
+    certificate: &str,
+    generation: u64,
+    stage: Stage,
+) -> PlacementReport {
+    report(placements, certificate, "at the stage", |report| {
+        report.stage == stage
+            && report.trouble.is_none()
+            && report.held.as_ref().is_some_and(|held| held.generation == generation)
+    })
+    .await
+}

@@ -1,0 +1,6 @@
+//! Placements from order to served, with a real service, real hooks and a CA, in one process.
+
+mod crash;
+mod guest;
+mod service;
+mod whole;

@@ -1,0 +1,405 @@
+//! One try to bring a placement to its goal: order, install, validate, reload, probe, roll back.
+//!
+//! Invariants: only what is not as it should be is touched, so a try with nothing to do changes nothing; the old
+//! files are kept until the new ones are served, and come back when the service refuses the new ones.
+
+use std::{sync::Arc, time::Duration};
+
+use pinion_proto::stage::Stage;
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, sleep},
+};
+
+use super::{
+    hold::Hold,
+    placement::{Interrupt, Placement},
+    switch::{known_paths, same_paths},
+};
+use crate::{
+    install::place,
+    ledger::{InstalledFile, Phase},
+    probe::{self, Seen},
+    recipe::{self, Job, Look, Tell},
+    reload::{self, About, ReloadError},
+};
+
+/// How long it is looked whether a service is there at all, before it is given new files.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Polling for the new leaf begins so densely, because nginx has it within milliseconds, and thins out.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// So often one way of telling a service is tried before the recipe's next one.
+const TELLS_A_RUNG: u32 = 3;
+
+/// A placement's turn at its service; nobody else's where there is no service.
+type Turn = Option<OwnedMutexGuard<()>>;
+
+impl Placement<'_> {
+    /// One try, from wherever the placement is.
+    pub(super) async fn advance(&mut self) -> Result<(), Interrupt> {
+        let job = match self.decide().await {
+            Ok(job) => job,
+            Err(Interrupt::Held(hold)) => {
+                // What a crash left half done is undone also when nobody knows any more how to finish it.
+                self.resume(None).await?;
+                return Err(Interrupt::Held(hold));
+            }
+            Err(stopped) => return Err(stopped),
+        };
+        self.resume(Some(&job)).await?;
+        self.order().await?;
+        let moved = self.ledger.held.as_ref().is_some_and(|held| !same_paths(&job, held));
+        if moved && self.ledger.next.is_none() {
+            self.ledger.next = self.ledger.held.as_ref().map(|held| held.bundle.clone());
+        } else if let (Some(next), Some(held)) = (&self.ledger.next, &self.ledger.held)
+            && !moved
+            && next.generation() == held.bundle.generation()
+        {
+            // It was to go elsewhere, and is not any more.
+            self.ledger.next = None;
+            self.unsaved = true;
+        }
+        let outcome = if self.ledger.next.is_some() { self.install(&job).await } else { self.maintain(&job).await };
+        self.accept(&job);
+        outcome
+    }
+
+    /// Notes that what is in place is where the newest spec wants it.
+    fn accept(&mut self, job: &Job) {
+        if self.ledger.next.is_none()
+            && let (Some(spec), Some(held)) = (&self.ledger.spec, &self.ledger.held)
+            && same_paths(job, held)
+        {
+            self.revision = spec.revision();
+        }
+    }
+
+    /// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
+    pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
+        let job = self.decide().await?;
+        let Some(held) = self.ledger.held.as_ref().filter(|held| same_paths(&job, held)) else { return Ok(false) };
+        if self.ledger.next.is_some() {
+            self.maintain(&job).await?;
+            return Ok(false);
+        }
+        // What is held up is tried when it is due; but a service that came by itself is seen sooner.
+        let Some(look) = &job.look else { return Ok(false) };
+        let leaf = held.bundle.chain().leaf();
+        let served = self.unless_stopped(probe::look(look, leaf, probe::PATIENCE)).await? == Seen::Served;
+        if served {
+            self.reach(Stage::Served).await?;
+        }
+        Ok(served)
+    }
+
+    /// Finishes what a crash interrupted although nothing is asked for any more.
+    pub(super) async fn settle_files(&mut self) -> Result<(), Interrupt> {
+        match self.decide().await {
+            Ok(job) => self.resume(Some(&job)).await,
+            Err(Interrupt::Held(_)) => Ok(()),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    async fn decide(&mut self) -> Result<Job, Interrupt> {
+        let config = &self.shared.context.config;
+        let Some(spec) = &self.ledger.spec else { return Err(Interrupt::Stopped) };
+        let recipe = match &spec.recipe {
+            Some(name) => Some(recipe::find(name, &config.recipes).map_err(|e| Hold::recipe(&e))?),
+            None => None,
+        };
+        let job = recipe::resolve(spec, recipe.as_ref(), &config.allow).map_err(|e| Hold::job(&e))?;
+        self.goal = if job.look.is_some() { Stage::Served } else { Stage::Reloaded };
+        let claim = self.shared.claim(self.name, job.files.iter().map(|file| &file.path));
+        claim.map_err(|(path, owner)| Hold::claimed(&path, &owner))?;
+        Ok(job)
+    }
+
+    /// Finishes or undoes what an earlier run was interrupted at, and removes its leftovers.
+    async fn resume(&mut self, job: Option<&Job>) -> Result<(), Interrupt> {
+        let sweep = !self.swept;
+        let unfinished = self.ledger.switch.as_ref().is_some_and(|switch| switch.phase != Phase::Done);
+        if !sweep && !unfinished {
+            return Ok(());
+        }
+        let known = job.is_some();
+        let job = job.cloned();
+        let done = self.blocking(move |desk, ledger| {
+            if sweep && let Some(job) = &job {
+                desk.sweep(ledger, job);
+            }
+            desk.resume(ledger, job.as_ref())
+        });
+        done.await?.map_err(|e| Hold::switch(&e, self.backoff.failures()))?;
+        self.swept |= known;
+        Ok(())
+    }
+
+    /// Puts the next bundle in place and brings the service to it.
+    async fn install(&mut self, job: &Job) -> Result<(), Interrupt> {
+        let Some(bundle) = self.ledger.next.clone() else { return Ok(()) };
+        let config = &self.shared.context.config;
+        let failures = self.backoff.failures();
+        reload::can_check(config, &job.validate).map_err(|e| Hold::validate(&e, true, failures))?;
+        let turn = self.turn(job).await?;
+        let was_serving = match &job.look {
+            Some(look) => self.unless_stopped(probe::look(look, bundle.chain().leaf(), GLANCE)).await?.is_serving(),
+            None => false,
+        };
+        let moving = job.clone();
+        let done = self.blocking(move |desk, ledger| desk.forward(ledger, &moving, bundle, was_serving)).await?;
+        done.map_err(|e| Hold::switch(&e, failures))?;
+        self.unsaved = true;
+        self.accept(job);
+        let paths: Vec<_> = known_paths(&self.ledger).collect();
+        self.shared.keep_claims(self.name, &paths);
+        self.publish();
+        self.tell(job, turn).await
+    }
+
+    /// Puts right what somebody changed, and looks whether the service still shows what is in place.
+    async fn maintain(&mut self, job: &Job) -> Result<(), Interrupt> {
+        if self.ledger.held.is_none() {
+            return Ok(());
+        }
+        self.repair(job).await?;
+        let Some(held) = &self.ledger.held else { return Ok(()) };
+        let stage = held.stage;
+        let Some(look) = &job.look else {
+            if stage < Stage::Reloaded {
+                let turn = self.turn(job).await?;
+                return self.tell(job, turn).await;
+            }
+            return self.reach(Stage::Reloaded).await;
+        };
+        let leaf = held.bundle.chain().leaf().clone();
+        let mut seen = self.unless_stopped(probe::look(look, &leaf, probe::PATIENCE)).await?;
+        if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
+            // After a reload nginx's old workers take connections beside the new ones for a moment: a single
+            // look may meet one of them, and is no reason to tell the service once more.
+            seen = self.settle(look, &leaf).await?;
+        }
+        match seen {
+            Seen::Served => return self.reach(Stage::Served).await,
+            Seen::Other(serial) => {
+                if stage > Stage::Installed {
+                    tracing::warn!(certificate = %self.name, serial, "The service shows another certificate than is installed");
+                    self.set_stage(Stage::Installed);
+                    self.publish();
+                }
+            }
+            Seen::NotListening(cause) | Seen::NoTls(cause) => {
+                if stage > Stage::Installed {
+                    self.set_stage(Stage::Reloaded);
+                    self.publish();
+                    if self.was_serving() && self.can_go_back() {
+                        return self.watch(job).await;
+                    }
+                    return Err(Hold::absent(&look.connect.to_string(), &cause).into());
+                }
+            }
+        }
+        let turn = self.turn(job).await?;
+        self.tell(job, turn).await
+    }
+
+    async fn repair(&mut self, job: &Job) -> Result<(), Interrupt> {
+        let failures = self.backoff.failures();
+        let comparing = job.clone();
+        let differs = self.blocking(move |desk, ledger| desk.differs(ledger, &comparing)).await?;
+        if !differs.map_err(|e| Hold::switch(&e, failures))? {
+            return Ok(());
+        }
+        let _turn = self.turn(job).await?;
+        tracing::warn!(certificate = %self.name, "Files are not as they should be; putting them right");
+        let repairing = job.clone();
+        let repaired = self.blocking(move |desk, ledger| desk.repair(ledger, &repairing)).await?;
+        repaired.map_err(|e| Hold::switch(&e, failures))?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Validates what is in place and tells the service.
+    async fn tell(&mut self, job: &Job, turn: Turn) -> Result<(), Interrupt> {
+        let config = &self.shared.context.config;
+        let failures = self.backoff.failures();
+        let about = self.about();
+        if let Err(e) = self.unless_stopped(reload::check(config, &job.validate, &about)).await? {
+            let can_go_back = self.can_go_back();
+            let hold = Hold::validate(&e, can_go_back, failures);
+            if !can_go_back {
+                return Err(hold.into());
+            }
+            // The service was not told, so it is not told again either.
+            return Err(self.go_back(hold, false).await?.into());
+        }
+        if let Some(rung) = self.rung(job) {
+            tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {}", reload::attempt(rung));
+            if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
+                return self.not_told(job, rung, &e).await;
+            }
+        }
+        drop(turn);
+        self.set_stage(Stage::Reloaded);
+        self.publish();
+        match &job.look {
+            Some(_) => self.watch(job).await,
+            None => self.reach(Stage::Reloaded).await,
+        }
+    }
+
+    async fn not_told(&mut self, job: &Job, rung: &Tell, error: &ReloadError) -> Result<(), Interrupt> {
+        let hold = Hold::reload(reload::attempt(rung), error, self.backoff.failures());
+        if error.is_absence() {
+            // Some services read their files by themselves, and some are run by something that is not a unit.
+            if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {
+                let leaf = held.bundle.chain().leaf();
+                if self.unless_stopped(probe::look(look, leaf, GLANCE)).await? == Seen::Served {
+                    return self.reach(Stage::Served).await;
+                }
+            }
+            return Err(hold.into());
+        }
+        let hold = hold.disturbing();
+        if !self.can_go_back() {
+            return Err(hold.into());
+        }
+        let hold = self.go_back(hold, true).await?;
+        Err(self.tell_old(job, hold).await?.into())
+    }
+
+    /// Watches a service that was told until it shows the leaf, or its time is up.
+    async fn watch(&mut self, job: &Job) -> Result<(), Interrupt> {
+        let (Some(look), Some(held)) = (&job.look, &self.ledger.held) else { return Ok(()) };
+        let leaf = held.bundle.chain().leaf().clone();
+        let connect = look.connect.to_string();
+        match self.settle(look, &leaf).await? {
+            Seen::Served => self.reach(Stage::Served).await,
+            Seen::Other(serial) => {
+                let restarts = matches!(self.rung(job), Some(Tell::Restart(_)));
+                self.tells = self.tells.saturating_add(1);
+                let hold = Hold::other(&connect, &serial, leaf.serial());
+                Err(if restarts { hold.disturbing() } else { hold }.into())
+            }
+            Seen::NotListening(cause) | Seen::NoTls(cause) => {
+                if !(self.was_serving() && self.can_go_back()) {
+                    return Err(Hold::absent(&connect, &cause).into());
+                }
+                let _turn = self.turn(job).await?;
+                let hold = self.go_back(Hold::broke(&connect, &cause), true).await?;
+                Err(self.tell_old(job, hold).await?.into())
+            }
+        }
+    }
+
+    async fn settle(&self, look: &Look, leaf: &pinion_proto::bundle::Leaf) -> Result<Seen, Interrupt> {
+        let deadline = Instant::now() + look.settle;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let seen = self.unless_stopped(probe::look(look, leaf, probe::PATIENCE.min(look.settle))).await?;
+            if seen == Seen::Served || Instant::now() >= deadline {
+                return Ok(seen);
+            }
+            self.unless_stopped(sleep(pause.min(deadline.saturating_duration_since(Instant::now())))).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Puts the old files back; the failure, with that added.
+    async fn go_back(&mut self, hold: Hold, told: bool) -> Result<Hold, Interrupt> {
+        let back = self.blocking(move |desk, ledger| desk.back(ledger, told)).await?;
+        let paths: Vec<_> = known_paths(&self.ledger).collect();
+        self.shared.keep_claims(self.name, &paths);
+        self.publish();
+        match back {
+            Ok(()) => {
+                self.unsaved = false;
+                tracing::warn!(certificate = %self.name, "Rolled back to the old files");
+                Ok(hold.and("the old files are back in place"))
+            }
+            Err(e) => {
+                let worse = Hold::switch(&e, self.backoff.failures());
+                tracing::error!(certificate = %self.name, error = super::hold::causes(&e), "Could not put the old files back");
+                Err(Interrupt::Held(Box::new(
+                    worse.and("this was while putting the old files back, which is tried again first"),
+                )))
+            }
+        }
+    }
+
+    /// Tells the service of the old files again, and looks whether it serves them.
+    async fn tell_old(&mut self, job: &Job, hold: Hold) -> Result<Hold, Interrupt> {
+        let Some(rung) = job.rungs.first() else { return Ok(hold) };
+        let about = self.about();
+        let config = &self.shared.context.config;
+        if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
+            tracing::error!(certificate = %self.name, error = super::hold::causes(&e), "The service does not take the old files either");
+            return Ok(hold.and(&format!("the service does not take them either: {}", super::hold::causes(&e))));
+        }
+        self.set_stage(Stage::Reloaded);
+        if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {
+            let leaf = held.bundle.chain().leaf().clone();
+            if self.settle(look, &leaf).await? == Seen::Served {
+                self.set_stage(Stage::Served);
+            }
+        }
+        self.publish();
+        Ok(hold)
+    }
+
+    /// The goal, or as much of it as there is to see: the way back is no longer needed.
+    async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
+        self.tells = 0;
+        self.set_stage(stage);
+        if self.ledger.switch.take().is_some() {
+            self.unsaved = true;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// The way is chosen by how often the service was told in vain; the last one stays.
+    fn rung<'a>(&self, job: &'a Job) -> Option<&'a Tell> {
+        let rung = usize::try_from(self.tells / TELLS_A_RUNG).unwrap_or(usize::MAX);
+        job.rungs.get(rung).or(job.rungs.last())
+    }
+
+    fn can_go_back(&self) -> bool {
+        // Where nothing was before, taking the new files away helps no service; and two placements of one service
+        // whose configuration names the files of both would wait for each other for ever.
+        self.ledger
+            .switch
+            .as_ref()
+            .is_some_and(|switch| switch.previous.is_some() || switch.saved.iter().any(|saved| saved.file.is_some()))
+    }
+
+    fn was_serving(&self) -> bool {
+        self.ledger.switch.as_ref().is_some_and(|switch| switch.was_serving)
+    }
+
+    fn about(&self) -> About {
+        let context = &self.shared.context;
+        let real = |file: &InstalledFile| {
+            let place = place::find(&*context.files, &context.config, &file.path);
+            (file.part, place.map_or_else(|_| context.config.under_root(&file.path), |place| place.target))
+        };
+        About {
+            certificate: self.name.clone(),
+            generation: self.ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
+            files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
+        }
+    }
+
+    async fn turn(&self, job: &Job) -> Result<Turn, Interrupt> {
+        let service = match job.rungs.first() {
+            None => return Ok(None),
+            Some(Tell::Reload(unit) | Tell::Restart(unit)) => unit.as_str(),
+            Some(Tell::Hook(hook)) => hook.as_str(),
+        };
+        let shared = Arc::clone(self.shared);
+        Ok(Some(self.unless_stopped(shared.turn(service)).await?))
+    }
+}

@@ -1,0 +1,89 @@
+//! `pinion-agent join`.
+
+use std::{io::Read, path::Path, sync::Arc};
+
+use pinion_proto::{clock::SystemClock, exit::Exit, token::JoinToken};
+use zeroize::Zeroizing;
+
+use super::{ask, print_json};
+use crate::{
+    config::Config,
+    link::{
+        chain,
+        join::{self, JoinError},
+    },
+    local::Ask,
+};
+
+/// A token is one line; whatever is longer is not one (bytes).
+const MOST_TOKEN: u64 = 16 * 1024;
+
+/// Turns a token into this guest's identity, and tells a running daemon.
+pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Exit {
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(why) => {
+            eprintln!("pinion-agent: {why}");
+            return Exit::Usage;
+        }
+    };
+    let token = match JoinToken::parse(text.trim()) {
+        Ok(token) => token,
+        Err(error) => {
+            eprintln!(
+                "pinion-agent: this is not a join token: {}; make one with `pinion token create --guest VMID` on the host",
+                chain(&error)
+            );
+            return Exit::Usage;
+        }
+    };
+    let identity = match join::join(&token, config, Arc::new(SystemClock)).await {
+        Ok(identity) => identity,
+        Err(error) => {
+            eprintln!("pinion-agent: {}", chain(&error));
+            return match error {
+                JoinError::Refused => Exit::Blocked,
+                JoinError::Dial(_) => Exit::Unreachable,
+                JoinError::Tls(_) | JoinError::Call(_) | JoinError::Identity(_) => Exit::Internal,
+            };
+        }
+    };
+    if let Err(error) = identity.save(config) {
+        eprintln!(
+            "pinion-agent: joined, and the identity cannot be stored: {}; mend that and join again with a fresh token",
+            chain(&error)
+        );
+        return Exit::Internal;
+    }
+    // A daemon that is not running yet reads the identity when it starts.
+    if config.socket.exists() && ask(config, &Ask::Joined).await.is_err() {
+        eprintln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
+    }
+    if json {
+        print_json(&serde_json::json!({
+            "guest": identity.guest, "identity_generation": identity.generation, "not_after": identity.not_after,
+        }));
+    } else {
+        eprintln!(
+            "joined as guest {}; the identity is valid until {} and renews itself",
+            identity.guest, identity.not_after
+        );
+    }
+    Exit::Reached
+}
+
+fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
+    let mut text = Zeroizing::new(String::new());
+    let outcome = match file {
+        Some(path) => std::fs::File::open(path).and_then(|file| file.take(MOST_TOKEN).read_to_string(&mut text)),
+        None => std::io::stdin().lock().take(MOST_TOKEN).read_to_string(&mut text),
+    };
+    match outcome {
+        Ok(0) => Err("no token came: pipe the line of `pinion token create` into this command".into()),
+        Ok(_) => Ok(text),
+        Err(error) => Err(match file {
+            Some(path) => format!("cannot read the token from {}: {error}", path.display()),
+            None => format!("cannot read the token from stdin: {error}"),
+        }),
+    }
+}

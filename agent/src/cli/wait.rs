@@ -1,0 +1,255 @@
+//! `pinion-agent await`: the one call of scripts that need a certificate.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    exit::Exit,
+    id::IdError,
+    stage::{Halt, Stage},
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Name, answer, ask, print_json};
+use crate::{
+    config::Config,
+    local::{Ask, GuestStatus, PlacementStatus},
+};
+
+/// After it was asked to try again, a placement's old trouble is not believed for this long.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// The names of a command line.
+///
+/// # Errors
+/// The first that is none.
+pub fn names(texts: &[String]) -> Result<Vec<Name>, IdError> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// Waits until every name has come to `until`, or something else is certain.
+pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience: Duration, json: bool) -> Exit {
+    let started = Instant::now();
+    let deadline = started.checked_add(patience).unwrap_or(started + Duration::from_secs(365 * 86400));
+    let certificates: Vec<_> = names.iter().map(|name| name.certificate.clone()).collect();
+    let mut stream = match ask(config, &Ask::Watch(certificates)).await {
+        Ok(stream) => stream,
+        Err(exit) => return exit,
+    };
+    let mut last: Option<GuestStatus> = None;
+    let mut told = String::new();
+    loop {
+        let fresh = started.elapsed() >= FRESH;
+        let verdict = last.as_ref().map_or(Verdict::Wait(String::new()), |status| decide(status, names, until));
+        match verdict {
+            Verdict::Done => return finish(Exit::Reached, "", last.as_ref(), names, json),
+            Verdict::Blocked(why) if fresh => return finish(Exit::Blocked, &why, last.as_ref(), names, json),
+            Verdict::Elsewhere(why) => return finish(Exit::NoSuchName, &why, last.as_ref(), names, json),
+            Verdict::Blocked(why) | Verdict::Wait(why) => {
+                if why != told {
+                    eprintln!("waiting: {why}");
+                    told = why;
+                }
+            }
+        }
+        // A blocked placement is looked at once more when its old trouble has become believable.
+        let next = if fresh { deadline } else { deadline.min(started + FRESH) };
+        match timeout_at(next, answer(&mut stream)).await {
+            Ok(Ok(Some(status))) => last = Some(status),
+            Ok(Ok(None) | Err(_)) => {
+                // The daemon went away, for an update perhaps: it is given what is left of the time.
+                eprintln!("waiting: the agent's daemon is restarting");
+                loop {
+                    if Instant::now() >= deadline {
+                        return Exit::Unreachable;
+                    }
+                    sleep(Duration::from_millis(200)).await;
+                    if config.socket.exists() {
+                        let certificates = names.iter().map(|name| name.certificate.clone()).collect();
+                        if let Ok(again) = ask(config, &Ask::Watch(certificates)).await {
+                            stream = again;
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(_) if Instant::now() >= deadline => {
+                let (exit, why) = at_the_deadline(last.as_ref(), names, until);
+                return finish(exit, &why, last.as_ref(), names, json);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a status means for those who wait.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Every name has come to the stage.
+    Done,
+    /// Not yet; why not.
+    Wait(String),
+    /// One needs a person.
+    Blocked(String),
+    /// One is a placement of another guest.
+    Elsewhere(String),
+}
+
+fn decide(status: &GuestStatus, names: &[Name], until: Stage) -> Verdict {
+    let mut waits = Vec::new();
+    let mut blocks = Vec::new();
+    for name in names {
+        if let (Some(asked), Some(here)) = (name.guest, status.guest)
+            && asked != here
+        {
+            return Verdict::Elsewhere(format!("{}@{asked} is not in this guest, which is {here}", name.certificate));
+        }
+        match placement(status, name) {
+            Some(found) if found.stage >= until.min(found.goal.max(Stage::Installed)) && is_there(found, until) => {}
+            Some(found) => match &found.trouble {
+                Some(trouble) if trouble.halt == Halt::Blocked => {
+                    blocks.push(format!("{}: {trouble}", name.certificate));
+                }
+                Some(trouble) => waits.push(format!("{}: {}: {trouble}", name.certificate, found.stage)),
+                None => waits.push(format!("{}: {}", name.certificate, found.stage)),
+            },
+            None if !status.link.linked => {
+                let why = status.link.error.as_deref().unwrap_or("dialling");
+                waits.push(format!("{}: not here yet, and no link to the controller: {why}", name.certificate));
+            }
+            None => waits.push(format!("{}: the manifest does not place it in this guest yet", name.certificate)),
+        }
+    }
+    if !blocks.is_empty() {
+        Verdict::Blocked(blocks.join("; "))
+    } else if waits.is_empty() {
+        Verdict::Done
+    } else {
+        Verdict::Wait(waits.join("; "))
+    }
+}
+
+/// Whether there is something to be at a stage: what is issued only is not installed yet.
+fn is_there(found: &PlacementStatus, until: Stage) -> bool {
+    found.serial.is_some() || until <= Stage::Issued
+}
+
+/// At the end of the time: a name that the controller has not placed here is no name.
+fn at_the_deadline(status: Option<&GuestStatus>, names: &[Name], until: Stage) -> (Exit, String) {
+    let Some(status) = status else { return (Exit::Unreachable, "the daemon did not answer".into()) };
+    if let Some(unknown) = names.iter().find(|name| status.link.informed && placement(status, name).is_none()) {
+        let why = format!("the manifest has no certificate `{}` for this guest", unknown.certificate);
+        return (Exit::NoSuchName, why);
+    }
+    match decide(status, names, until) {
+        Verdict::Done => (Exit::Reached, String::new()),
+        Verdict::Blocked(why) => (Exit::Blocked, why),
+        Verdict::Wait(why) => (Exit::TimedOut, why),
+        Verdict::Elsewhere(why) => (Exit::NoSuchName, why),
+    }
+}
+
+fn placement<'a>(status: &'a GuestStatus, name: &Name) -> Option<&'a PlacementStatus> {
+    status.placements.iter().find(|placement| placement.certificate == name.certificate && !placement.retired)
+}
+
+fn finish(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name], json: bool) -> Exit {
+    if json {
+        let placements: Vec<_> =
+            status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
+        print_json(&serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements }));
+    }
+    match exit {
+        Exit::Reached => {
+            for name in names {
+                if let Some(found) = status.and_then(|status| placement(status, name)) {
+                    let serial = found.serial.as_deref().unwrap_or("?");
+                    eprintln!("{}: {} (serial {serial})", name.certificate, found.stage);
+                }
+            }
+        }
+        Exit::TimedOut => eprintln!("timed out, the agent goes on trying: {why}"),
+        Exit::Blocked => eprintln!("blocked, needs a person: {why}"),
+        _ => eprintln!("pinion-agent: {why}"),
+    }
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::{clock::Timestamp, stage::Trouble};
+
+    use super::*;
+    use crate::link::LinkStatus;
+
+    fn status(placements: Vec<PlacementStatus>) -> GuestStatus {
+        GuestStatus {
+            version: "0".into(),
+            guest: Some("1001".parse().expect("a guest")),
+            identity_not_after: None,
+            link: LinkStatus {
+                linked: true,
+                since: Timestamp::from_unix(0),
+                controller: None,
+                error: None,
+                informed: true,
+            },
+            placements,
+        }
+    }
+
+    fn at(stage: Stage, halt: Option<Halt>) -> PlacementStatus {
+        PlacementStatus {
+            certificate: "docker".parse().expect("a name"),
+            stage,
+            goal: Stage::Served,
+            generation: Some(1),
+            serial: (stage >= Stage::Installed).then(|| "01".into()),
+            names: None,
+            not_after: None,
+            trouble: halt.map(|halt| Trouble {
+                halt,
+                attempt: "try".into(),
+                cause: "cause".into(),
+                remedy: String::new(),
+                retry_at: None,
+            }),
+            retired: false,
+        }
+    }
+
+    fn asked(text: &str) -> Vec<Name> {
+        vec![text.parse().expect("a name")]
+    }
+
+    #[test]
+    fn verdicts_follow_stage_and_trouble() {
+        let docker = asked("docker");
+        let decided = |stage, halt, until| decide(&status(vec![at(stage, halt)]), &docker, until);
+        assert_eq!(decided(Stage::Installed, None, Stage::Installed), Verdict::Done);
+        assert_eq!(decided(Stage::Issued, Some(Halt::Waiting), Stage::Issued), Verdict::Done);
+        assert!(matches!(decided(Stage::Installed, None, Stage::Served), Verdict::Wait(_)));
+        assert!(matches!(decided(Stage::Pending, Some(Halt::Blocked), Stage::Installed), Verdict::Blocked(_)));
+        assert!(matches!(decided(Stage::Pending, Some(Halt::Waiting), Stage::Installed), Verdict::Wait(_)));
+        // What is there is there, whatever its renewal is up against.
+        assert_eq!(decided(Stage::Served, Some(Halt::Blocked), Stage::Served), Verdict::Done);
+        assert!(matches!(decide(&status(vec![]), &asked("docker@1002"), Stage::Issued), Verdict::Elsewhere(_)));
+    }
+
+    #[test]
+    fn an_end_without_probe_is_an_end() {
+        let mut done = at(Stage::Reloaded, None);
+        done.goal = Stage::Reloaded;
+        assert_eq!(decide(&status(vec![done]), &asked("docker"), Stage::Served), Verdict::Done);
+    }
+
+    #[test]
+    fn the_deadline_tells_unknown_names_from_late_ones() {
+        let exit = |status: &GuestStatus, name: &str| at_the_deadline(Some(status), &asked(name), Stage::Served).0;
+        assert_eq!(exit(&status(vec![]), "docker"), Exit::NoSuchName);
+        assert_eq!(exit(&status(vec![at(Stage::Pending, None)]), "docker"), Exit::TimedOut);
+        assert_eq!(exit(&status(vec![at(Stage::Pending, Some(Halt::Blocked))]), "docker"), Exit::Blocked);
+        let mut uninformed = status(vec![]);
+        uninformed.link.informed = false;
+        assert_eq!(exit(&uninformed, "docker"), Exit::TimedOut);
+    }
+}

@@ -1,0 +1,363 @@
+//! The file system as the agent uses it: the seam where tests put faults.
+//!
+//! Invariant: no operation of [`RealFiles`] follows a symbolic link anywhere in its path, so what was checked
+//! by name cannot be exchanged for something elsewhere between the check and the use. Callers resolve links
+//! themselves, see [`super::place`].
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
+    io::Errno,
+};
+use zeroize::Zeroizing;
+
+/// Blocking operations on files and directories; every path is absolute and free of symbolic links.
+pub trait Files: fmt::Debug + Send + Sync {
+    /// What is at `path`, itself; none when nothing is.
+    ///
+    /// # Errors
+    /// A parent is missing, is no directory or may not be searched.
+    fn look(&self, path: &Path) -> io::Result<Option<Found>>;
+
+    /// Where the symbolic link at `path` points.
+    ///
+    /// # Errors
+    /// There is none, or it may not be read.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// The content of the regular file at `path`.
+    ///
+    /// # Errors
+    /// There is none, it is larger than `most` bytes, or it may not be read.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>>;
+
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// It is not there or may not be read.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Makes a directory with exactly these permission bits; its parent is there.
+    ///
+    /// # Errors
+    /// Something is there already, or the parent may not be written.
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
+
+    /// Makes an empty file that only its owner can open (0600), where nothing was before.
+    ///
+    /// # Errors
+    /// Something is there already, or the parent may not be written.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
+
+    /// Puts `from` in the place of `to` in one step.
+    ///
+    /// # Errors
+    /// As rename(2).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the file or link at `path`, itself.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory's entries survive a power cut.
+    ///
+    /// # Errors
+    /// As fsync(2).
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file that was just made and is still open: its name may be exchanged under it, itself not.
+pub trait NewFile: Send {
+    /// Appends.
+    ///
+    /// # Errors
+    /// As write(2).
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives the file to a user and group, by number; nothing is done when it has them already.
+    ///
+    /// # Errors
+    /// As fchown(2); EPERM for an ordinary user.
+    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()>;
+
+    /// Sets the permission bits.
+    ///
+    /// # Errors
+    /// As fchmod(2).
+    fn set_mode(&mut self, mode: u32) -> io::Result<()>;
+
+    /// Makes the content survive a power cut.
+    ///
+    /// # Errors
+    /// As fsync(2).
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: Kind,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits, at most 0o7777.
+    pub mode: u32,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What something in the file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A device, pipe or socket.
+    Other,
+}
+
+/// Writes `bytes` to `path` so that a crash leaves the old content or the new, wholly; permission bits `mode`.
+///
+/// # Errors
+/// Any operation fails; the old content is still there unless only the last one, syncing the directory, failed.
+pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
+    let mut temporary_name = OsString::from(".");
+    temporary_name.push(name);
+    temporary_name.push(".pinion-new");
+    let temporary = directory.join(temporary_name);
+    if files.look(&temporary)?.is_some() {
+        files.remove(&temporary)?;
+    }
+    let written = files.create(&temporary).and_then(|mut file| {
+        file.write(bytes)?;
+        file.set_mode(mode)?;
+        file.sync()
+    });
+    if let Err(e) = written.and_then(|()| files.rename(&temporary, path)) {
+        // The error that matters is the first; a leftover is removed by the next try.
+        drop(files.remove(&temporary));
+        return Err(e);
+    }
+    files.sync_directory(directory)
+}
+
+/// The kernel's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFiles;
+
+impl Files for RealFiles {
+    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        let (directory, name) = parent(path)?;
+        match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(found(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let (directory, name) = parent(path)?;
+        let target = rustix::fs::readlinkat(&directory, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        let (directory, name) = parent(path)?;
+        // NONBLOCK: opening a pipe must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+        let stat = found(&rustix::fs::fstat(&fd)?);
+        if stat.kind != Kind::File {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
+        if stat.size > most {
+            return Err(too_large());
+        }
+        // Sized once, because growing would leave copies of a key behind in freed memory.
+        let size = usize::try_from(stat.size).map_err(|_| too_large())?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
+        File::from(fd).take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        let fd = open_directory(directory, OFlags::RDONLY)?;
+        let mut names = Vec::new();
+        for entry in Dir::new(fd)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let (parent, name) = parent(path)?;
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
+        // mkdir(2) is subject to the process's umask.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(mode))?)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
+        let (directory, name) = parent(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Box::new(RealNewFile(fd.into())))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let ((from_directory, from), (to_directory, to)) = (parent(from)?, parent(to)?);
+        Ok(rustix::fs::renameat(&from_directory, from, &to_directory, to)?)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (directory, name) = parent(path)?;
+        Ok(rustix::fs::unlinkat(&directory, name, AtFlags::empty())?)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::fsync(open_directory(path, OFlags::RDONLY)?)?)
+    }
+}
+
+struct RealNewFile(File);
+
+impl NewFile for RealNewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
+        let now = rustix::fs::fstat(&self.0)?;
+        if (now.st_uid, now.st_gid) == (uid, gid) {
+            return Ok(());
+        }
+        Ok(rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+    }
+
+    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+/// Opens the parent of `path` without following a link, and says the name in it.
+fn parent(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
+    Ok((open_directory(directory, OFlags::PATH)?, name))
+}
+
+fn open_directory(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open("/", OFlags::PATH | flags, Mode::empty())?;
+    // Step by step, because openat2(2) and its RESOLVE_NO_SYMLINKS are missing before Linux 5.6.
+    let mut components = path.components().peekable();
+    while let Some(component) = components.next() {
+        let name = match component {
+            Component::RootDir => continue,
+            Component::Normal(name) => name,
+            _ => return Err(not_a_file()),
+        };
+        let access = if components.peek().is_some() { OFlags::PATH } else { access };
+        at = rustix::fs::openat(&at, name, access | flags, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+fn found(stat: &Stat) -> Found {
+    Found {
+        kind: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Other,
+        },
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: stat.st_mode & 0o7777,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not an absolute path of a file")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, PathBuf) {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let path = kept.path().canonicalize().expect("a real path");
+        (kept, path)
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode() {
+        let (_kept, directory) = directory();
+        let path = directory.join("a");
+        for content in ["one", "two"] {
+            replace(&RealFiles, &path, content.as_bytes(), 0o600).expect("replaced");
+            assert_eq!(RealFiles.read(&path, 10).expect("read").as_slice(), content.as_bytes());
+        }
+        let found = RealFiles.look(&path).expect("looked").expect("there");
+        assert_eq!((found.kind, found.mode, found.size), (Kind::File, 0o600, 3));
+        assert_eq!(RealFiles.list(&directory).expect("listed"), ["a"]);
+    }
+
+    #[test]
+    fn links_are_not_followed_anywhere() {
+        let (_kept, directory) = directory();
+        std::fs::create_dir(directory.join("real")).expect("directory");
+        std::fs::write(directory.join("real/file"), "x").expect("file");
+        symlink(directory.join("real"), directory.join("link")).expect("link");
+        symlink(directory.join("real/file"), directory.join("file")).expect("link");
+        assert!(RealFiles.read(&directory.join("link/file"), 10).is_err());
+        assert!(RealFiles.read(&directory.join("file"), 10).is_err());
+        assert!(RealFiles.create(&directory.join("link/new")).is_err());
+        assert!(RealFiles.create(&directory.join("file")).is_err());
+        assert!(RealFiles.look(&directory.join("link/file")).is_err());
+        assert_eq!(RealFiles.read_link(&directory.join("link")).expect("a link"), directory.join("real"));
+    }
+
+    #[test]
+    fn limits_and_kinds_are_kept() {
+        let (_kept, directory) = directory();
+        std::fs::write(directory.join("long"), "0123456789").expect("file");
+        assert_eq!(
+            RealFiles.read(&directory.join("long"), 9).expect_err("too long").kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        assert!(RealFiles.read(&directory, 9).is_err());
+        assert_eq!(RealFiles.look(&directory.join("none")).expect("looked"), None);
+        RealFiles.make_directory(&directory.join("made"), 0o755).expect("made");
+        let mode = std::fs::metadata(directory.join("made")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
+}

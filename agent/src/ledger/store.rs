@@ -1,0 +1,310 @@
+//! The directory of ledgers: one JSON document a placement, replaced whole, held by one agent at a time.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pinion_proto::id::CertificateName;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::Ledger;
+use crate::install::files::{Files, replace};
+
+/// The version of the document that this agent writes and reads.
+const VERSION: u32 = 1;
+
+/// A bundle of 500 names with a long chain, three times over, and the files that were there before (bytes).
+const MOST_LEDGER: u64 = 8 * 1024 * 1024;
+
+/// The document around a ledger.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    placement: &'a Ledger,
+}
+
+/// Read first, so that a newer document is called newer and not malformed.
+#[derive(Deserialize)]
+struct DocumentVersion {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct OwnedDocument {
+    placement: Ledger,
+}
+
+/// An agent that has just stopped may leave its lock to a hook that it is starting, until the hook's program runs.
+const LOCK_TIME: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The directory of ledgers; held by one agent at a time.
+#[derive(Debug)]
+pub struct Ledgers {
+    directory: PathBuf,
+    files: Arc<dyn Files>,
+    lock: Mutex<Option<OwnedFd>>,
+}
+
+impl Ledgers {
+    /// Opens the ledgers below `state`, making the directories where they are missing.
+    ///
+    /// # Errors
+    /// The directory cannot be made or read, or another agent holds it.
+    pub fn open(state: &Path, files: Arc<dyn Files>) -> Result<Self, LedgerError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LedgerError::Directory { path, source }
+        };
+        std::fs::create_dir_all(state).map_err(failed(state))?;
+        // Links are resolved here, once: later operations follow none.
+        let state = state.canonicalize().map_err(failed(state))?;
+        let lock = lock(&state)?;
+        let directory = state.join("placements");
+        if files.look(&directory).map_err(failed(&directory))?.is_none() {
+            files.make_directory(&directory, 0o700).map_err(failed(&directory))?;
+        }
+        Ok(Self { directory, files, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Lets another agent have the directory.
+    pub fn release(&self) {
+        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Unlocked by name: a process that was forked this moment and has not started its program yet has a copy of
+        // the descriptor, and closing ours alone would leave the lock to it.
+        if let Some(Err(error)) = held.map(|fd| rustix::fs::flock(fd, FlockOperation::Unlock)) {
+            tracing::debug!(%error, "Could not unlock the state directory");
+        }
+    }
+
+    /// Every placement that is remembered, each with its ledger or why it cannot be read.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn read_all(&self) -> Result<BTreeMap<CertificateName, Result<Ledger, LedgerError>>, LedgerError> {
+        let failed = |source| LedgerError::Directory { path: self.directory.clone(), source };
+        let mut all = BTreeMap::new();
+        for file in self.files.list(&self.directory).map_err(failed)? {
+            let name = file.to_str().and_then(|file| file.strip_suffix(".json")).and_then(|stem| stem.parse().ok());
+            if let Some(name) = name {
+                let ledger = self.read(&name);
+                all.insert(name, ledger);
+            }
+        }
+        Ok(all)
+    }
+
+    /// One placement's ledger; an empty one when nothing is remembered.
+    ///
+    /// # Errors
+    /// The document is broken, newer than this agent, or cannot be read.
+    pub fn read(&self, name: &CertificateName) -> Result<Ledger, LedgerError> {
+        let path = self.path(name);
+        let failed = |source| LedgerError::Read { path: path.clone(), source };
+        if self.files.look(&path).map_err(failed)?.is_none() {
+            return Ok(Ledger::default());
+        }
+        let broken = |why: String| LedgerError::Broken { path: path.clone(), why };
+        let bytes = self.files.read(&path, MOST_LEDGER).map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => broken(source.to_string()),
+            _ => failed(source),
+        })?;
+        if bytes.is_empty() {
+            return Err(broken("the file is empty".into()));
+        }
+        let DocumentVersion { version } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        if version != VERSION {
+            return Err(LedgerError::Version { path: path.clone(), version });
+        }
+        let OwnedDocument { placement } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        Ok(placement)
+    }
+
+    /// Remembers a placement.
+    ///
+    /// # Errors
+    /// The document cannot be written; what was remembered before still is.
+    pub fn write(&self, name: &CertificateName, ledger: &Ledger) -> Result<(), LedgerError> {
+        let path = self.path(name);
+        let failed = |source| LedgerError::Write { path: path.clone(), source };
+        // Sized generously at once: growing would leave copies of the keys behind in freed memory.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
+        serde_json::to_writer(&mut *bytes, &Document { version: VERSION, placement: ledger })
+            .map_err(|e| failed(e.into()))?;
+        replace(&*self.files, &path, &bytes, 0o600).map_err(failed)
+    }
+
+    /// Forgets a placement.
+    ///
+    /// # Errors
+    /// The document cannot be removed.
+    pub fn remove(&self, name: &CertificateName) -> Result<(), LedgerError> {
+        let path = self.path(name);
+        let failed = |source| LedgerError::Write { path: path.clone(), source };
+        if self.files.look(&path).map_err(failed)?.is_some() {
+            self.files.remove(&path).map_err(failed)?;
+            self.files.sync_directory(&self.directory).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &CertificateName) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+}
+
+/// Why something is not remembered.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The directory cannot be used.
+    #[error("cannot use the directory {path}: it must be writable by the agent alone", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Someone else uses it.
+    #[error("another pinion-agent is using {path}: stop that one first", path = path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A document cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A document says nothing intelligible.
+    #[error("{path} is damaged: {why}", path = path.display())]
+    Broken {
+        /// Which.
+        path: PathBuf,
+        /// The parser's reason.
+        why: String,
+    },
+    /// A document of another version.
+    #[error("{path} has version {version}, and this agent knows {VERSION}", path = path.display())]
+    Version {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// A document cannot be written.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl LedgerError {
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Directory { .. } => "make the directory writable for the agent".into(),
+            Self::Busy { .. } => "stop the other agent".into(),
+            Self::Read { .. } => "make the file readable for the agent".into(),
+            Self::Broken { path, .. } => format!(
+                "restore {0} from a backup, or remove it: the certificate is then ordered anew, and the files in \
+                 place stay until it has come",
+                path.display()
+            ),
+            Self::Version { .. } => "install the agent that wrote it, or a newer one".into(),
+            Self::Write { .. } => "free space on the disk, or make the directory writable for the agent".into(),
+        }
+    }
+}
+
+fn lock(state: &Path) -> Result<OwnedFd, LedgerError> {
+    let path = state.join("lock");
+    let failed = |e: rustix::io::Errno| LedgerError::Directory { path: path.clone(), source: e.into() };
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_TIME;
+    loop {
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(fd),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LedgerError::Busy { path: state.into() }),
+            Err(e) => return Err(failed(e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use pinion_proto::{key::KeyAlgorithm, names::SubjectName};
+
+    use pinion_proto::private_key::PrivateKey;
+
+    use super::*;
+    use crate::{
+        install::files::RealFiles,
+        ledger::{Order, Phase, Saved, SavedFile, Switch},
+    };
+
+    #[test]
+    fn what_is_written_is_read_back_and_kept_from_others() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let ledgers = Ledgers::open(&kept.path().join("state"), Arc::new(RealFiles)).expect("opened");
+        let name: CertificateName = "docker".parse().expect("a name");
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        let pem = key.to_pem();
+        let common_name: SubjectName = "a.example".parse().expect("a name");
+        let ledger = Ledger {
+            last_generation: 4,
+            order: Some(Order {
+                generation: 4,
+                names: vec![common_name.clone()].try_into().expect("names"),
+                common_name,
+                algorithm: KeyAlgorithm::EcdsaP256,
+                key: Some(key),
+                request: vec![1, 2, 3],
+            }),
+            switch: Some(Switch {
+                phase: Phase::Forward,
+                saved: vec![Saved {
+                    path: "/etc/ssl/key".into(),
+                    file: Some(SavedFile {
+                        uid: 0,
+                        gid: 0,
+                        mode: "0600".parse().expect("a mode"),
+                        content: Zeroizing::new(b"secret bytes".to_vec()),
+                    }),
+                }],
+                previous: None,
+                was_serving: true,
+            }),
+            ..Ledger::default()
+        };
+        ledgers.write(&name, &ledger).expect("written");
+        assert_eq!(ledgers.read(&name).expect("read"), ledger);
+        assert_eq!(ledgers.read_all().expect("read").len(), 1);
+        let path = kept.path().join("state/placements/docker.json");
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().expect("a parent"))), (0o600, 0o700));
+        let shown = format!("{ledger:?}");
+        let secret = pem.lines().nth(1).expect("a line of the key");
+        assert!(!shown.contains(secret) && !shown.contains("secret bytes") && !shown.contains("115, 101"), "{shown}");
+        ledgers.remove(&name).expect("removed");
+        assert_eq!(ledgers.read(&name).expect("nothing"), Ledger::default());
+    }
+}

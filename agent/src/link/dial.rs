@@ -1,0 +1,126 @@
+//! Dialling the controller: TCP, TLS 1.3 against the pinned root, HTTP/2.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pinion_proto::tls;
+use rustls::ClientConfig;
+use thiserror::Error;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+/// One controller gets this long to answer before the next address is tried.
+const DIAL_TIME: Duration = Duration::from_secs(10);
+
+/// A dead peer is noticed within 20 s: a ping after 10 s, and 10 s for its answer.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// Small buffers: the agent lives in every guest and says little.
+const WINDOW: u32 = 64 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// A connection that gRPC clients can be made on; the connection ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Connection(SendRequest<tonic::body::Body>);
+
+/// Connects to the first of `addresses` that answers as the controller.
+///
+/// # Errors
+/// None did; the last failure is told.
+pub async fn dial(addresses: &[SocketAddr], config: Arc<ClientConfig>) -> Result<(Connection, SocketAddr), DialError> {
+    let mut last = DialError::NoAddress;
+    for address in addresses {
+        match timeout(DIAL_TIME, dial_one(*address, config.clone())).await {
+            Ok(Ok(connection)) => return Ok((connection, *address)),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = DialError::Timeout { address: *address },
+        }
+    }
+    Err(last)
+}
+
+async fn dial_one(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Connection, DialError> {
+    let tcp = TcpStream::connect(address).await.map_err(|source| DialError::Connect { address, source })?;
+    tcp.set_nodelay(true).map_err(|source| DialError::Connect { address, source })?;
+    let tls = TlsConnector::from(config)
+        .connect(tls::controller_name(), tcp)
+        .await
+        .map_err(|source| DialError::Tls { address, source })?;
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_ANSWER)
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(tls))
+        .await
+        .map_err(|source| DialError::Http { address, source })?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "Connection to the controller ended");
+        }
+    });
+    Ok(Connection(sender))
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for Connection {
+    type Response = http::Response<hyper::body::Incoming>;
+    type Error = hyper::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+/// The origin that requests name; routing and trust are the connection's.
+#[must_use]
+pub fn origin() -> http::Uri {
+    http::Uri::from_static("https://controller.pinion.internal")
+}
+
+/// Why the controller was not reached.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// The identity names no controller.
+    #[error("no controller address is known: join again with a fresh token")]
+    NoAddress,
+    /// TCP fails.
+    #[error("cannot connect to the controller at {address}")]
+    Connect {
+        /// Its address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// TLS fails.
+    #[error("no TLS with the controller at {address}")]
+    Tls {
+        /// Its address.
+        address: SocketAddr,
+        /// The reason: an identity that is expired or refused, or another root.
+        source: std::io::Error,
+    },
+    /// HTTP/2 fails.
+    #[error("no HTTP/2 with the controller at {address}")]
+    Http {
+        /// Its address.
+        address: SocketAddr,
+        /// hyper's reason.
+        source: hyper::Error,
+    },
+    /// It does not answer.
+    #[error("the controller at {address} does not answer within {} s", DIAL_TIME.as_secs())]
+    Timeout {
+        /// Its address.
+        address: SocketAddr,
+    },
+}

@@ -1,0 +1,333 @@
+//! The agent's end of the link: dials, says what is held, hears what should be.
+//!
+//! Invariant: after every connect the whole state goes out first, so nothing that was lost in between matters.
+
+pub mod dial;
+pub mod join;
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use pinion_proto::{
+    clock::{Clock, Timestamp},
+    id::{CertificateName, Guest},
+    message::{Hello, Purged, ToAgent, ToController},
+    report::PlacementReport,
+    spec::GuestPath,
+    tls::{self, IdentityCell},
+    wire::{self, pb},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tracing::{info, warn};
+
+use crate::{
+    apply::Placements,
+    config::Config,
+    identity::{self, Identity, IdentityRequest},
+};
+
+/// The backoff between two dials: 1 s doubling to 1 min.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A link that lasted this long was a good one: the next dial starts the backoff anew. Short, so that a controller
+/// which is restarted some times in a row has its guests back within seconds each time; one that falls over as soon
+/// as they link is still dialled ever more rarely.
+const GOOD_LINK: Duration = Duration::from_secs(5);
+
+/// A controller that shook hands and then says nothing for so long is dialled anew.
+const OPEN_TIME: Duration = Duration::from_secs(30);
+
+/// When the renewal of the identity was asked for and no answer came, it is asked for again after this long.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How the link is, for those who ask in the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Whether the controller is there.
+    pub linked: bool,
+    /// Since when that is so.
+    pub since: Timestamp,
+    /// The controller's address, while linked.
+    pub controller: Option<SocketAddr>,
+    /// Why there is no link.
+    pub error: Option<String>,
+    /// Whether the controller has said what this guest should hold, since the agent started.
+    pub informed: bool,
+}
+
+/// What the link works with.
+pub struct Link {
+    /// The agent's config: where the identity is kept.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is held, and who is told what should be.
+    pub placements: Placements,
+    /// Where [`LinkStatus`] is published.
+    pub status: watch::Sender<LinkStatus>,
+}
+
+/// Why a session ended.
+enum End {
+    /// The identity was renewed: dial again with the new one, at once.
+    Renewed(Box<Identity>),
+    /// Anything else.
+    Lost(String),
+}
+
+impl Link {
+    /// Keeps the link up until the future is dropped.
+    ///
+    /// # Errors
+    /// The identity cannot be used at all.
+    pub async fn keep(self, mut identity: Identity) -> Result<(), tls::TlsError> {
+        let mut failures = 0;
+        loop {
+            let started = Instant::now();
+            let why = match self.session(&identity).await? {
+                End::Renewed(next) => {
+                    identity = *next;
+                    failures = 0;
+                    continue;
+                }
+                End::Lost(why) => why,
+            };
+            failures = if started.elapsed() >= GOOD_LINK { 1 } else { failures + 1 };
+            let pause = pause(identity.guest, failures);
+            warn!(%why, ?pause, "No link to the controller; what is installed stays as it is, dialling again");
+            self.lost(why);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn lost(&self, why: String) {
+        let now = self.clock.now();
+        self.status.send_modify(|status| {
+            if status.linked {
+                status.since = now;
+            }
+            status.linked = false;
+            status.controller = None;
+            status.error = Some(why);
+        });
+    }
+
+    async fn session(&self, identity: &Identity) -> Result<End, tls::TlsError> {
+        let cell: IdentityCell = identity.cell()?;
+        let config = Arc::new(tls::client_config(Some(cell), &identity.root, self.clock.clone())?);
+        let (connection, address) = match dial::dial(&identity.controllers, config).await {
+            Ok(dialled) => dialled,
+            Err(error) => return Ok(End::Lost(self.dial_failure(identity, &error))),
+        };
+        let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin())
+            .max_decoding_message_size(wire::MOST_MESSAGE);
+        let (outbound, queue) = mpsc::channel::<ToController>(4);
+        let mut reports = self.placements.reports();
+        let mut said = (*reports.borrow_and_update()).as_ref().clone();
+        let hello = Hello {
+            facts: identity::facts(&self.config),
+            identity_generation: identity.generation,
+            reports: said.values().cloned().collect(),
+        };
+        if outbound.send(ToController::Hello(hello)).await.is_err() {
+            return Ok(End::Lost("the stream closed before hello".into()));
+        }
+        let outgoing = ReceiverStream::new(queue).map(wire::write_to_controller);
+        let mut inbound = match timeout(OPEN_TIME, client.open(outgoing)).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return Ok(End::Lost(refusal(&status))),
+            Err(_) => return Ok(End::Lost(format!("the controller at {address} does not answer"))),
+        };
+        info!(controller = %address, "Linked");
+        let now = self.clock.now();
+        self.status.send_modify(|status| {
+            *status = LinkStatus {
+                linked: true,
+                since: now,
+                controller: Some(address),
+                error: None,
+                informed: status.informed,
+            };
+        });
+        let mut renewal: Option<IdentityRequest> = None;
+        let mut renew_at = identity.renew_at();
+        loop {
+            tokio::select! {
+                message = inbound.message() => {
+                    let message = match message {
+                        Ok(Some(message)) => message,
+                        Ok(None) => return Ok(End::Lost("the controller closed the link".into())),
+                        Err(status) => return Ok(End::Lost(refusal(&status))),
+                    };
+                    match wire::read_to_agent(message) {
+                        Ok(ToAgent::Identity(issued)) => match self.renewed(identity, issued, renewal.take()) {
+                            Ok(next) => return Ok(End::Renewed(Box::new(next))),
+                            Err(error) => warn!(%error, "The renewed identity is refused; the one in use stays"),
+                        },
+                        Ok(message) => self.hear(message),
+                        // A message from a newer controller, perhaps: told, and the link goes on.
+                        Err(error) => warn!(%error, "The controller sent something that is not understood"),
+                    }
+                }
+                changed = reports.changed() => {
+                    if changed.is_err() {
+                        return Ok(End::Lost("the agent is shutting down".into()));
+                    }
+                    let current = reports.borrow_and_update().clone();
+                    for message in differences(&said, &current, |name| self.placements.left_by_purge(name)) {
+                        if outbound.send(message).await.is_err() {
+                            return Ok(End::Lost("the controller stopped reading".into()));
+                        }
+                    }
+                    said = current.as_ref().clone();
+                }
+                () = self.clock.sleep_until(renew_at) => {
+                    let now = self.clock.now();
+                    if now >= renew_at {
+                        renew_at = now + RENEWAL_PATIENCE;
+                        match IdentityRequest::make() {
+                            Ok(request) => {
+                                let message = ToController::RenewIdentity(request.csr.clone());
+                                renewal = Some(request);
+                                if outbound.send(message).await.is_err() {
+                                    return Ok(End::Lost("the controller stopped reading".into()));
+                                }
+                            }
+                            Err(error) => warn!(%error, "Cannot make a key for the next identity; trying again later"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&self, message: ToAgent) {
+        match message {
+            ToAgent::Desired(specs) => {
+                self.placements.desire(specs);
+                self.status.send_if_modified(|status| !std::mem::replace(&mut status.informed, true));
+            }
+            ToAgent::Delivery(delivery) => self.placements.deliver(*delivery),
+            ToAgent::Purge(certificate) => self.placements.purge(&certificate),
+            ToAgent::Retry(certificate) => self.placements.retry(&certificate),
+            ToAgent::Identity(_) => {}
+        }
+    }
+
+    fn renewed(
+        &self,
+        identity: &Identity,
+        issued: pinion_proto::message::IssuedIdentity,
+        request: Option<IdentityRequest>,
+    ) -> Result<Identity, identity::IdentityError> {
+        let request = request.ok_or_else(|| identity::IdentityError::NotOurs("nobody asked for it".into()))?;
+        let next =
+            Identity::accept(issued, request, identity.guest, identity.root.clone(), identity.controllers.clone())?
+                .checked(self.clock.now())?;
+        next.save(&self.config)?;
+        info!(generation = next.generation, not_after = %next.not_after, "Identity renewed");
+        Ok(next)
+    }
+
+    fn dial_failure(&self, identity: &Identity, error: &dial::DialError) -> String {
+        let mut text = chain(error);
+        if self.clock.now() > identity.not_after {
+            text.push_str(&format!(
+                "; this guest's identity expired at {}: join again with a fresh token",
+                identity.not_after
+            ));
+        }
+        text
+    }
+}
+
+/// An error and all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn refusal(status: &tonic::Status) -> String {
+    match status.code() {
+        tonic::Code::PermissionDenied => format!("the controller refuses the link: {}", status.message()),
+        _ => format!("the link broke: {}", status.message()),
+    }
+}
+
+fn differences(
+    said: &BTreeMap<CertificateName, PlacementReport>,
+    current: &BTreeMap<CertificateName, PlacementReport>,
+    left: impl Fn(&CertificateName) -> Vec<GuestPath>,
+) -> Vec<ToController> {
+    let gone = said.keys().filter(|name| !current.contains_key(*name));
+    let gone = gone.map(|name| ToController::Purged(Purged { certificate: name.clone(), left: left(name) }));
+    let changed = current
+        .iter()
+        .filter(|(name, report)| said.get(*name) != Some(*report))
+        .map(|(_, report)| ToController::Report(Box::new(report.clone())));
+    gone.chain(changed).collect()
+}
+
+/// The pause after the n-th failure in a row. Guests differ by up to a half, so that a controller that
+/// comes back is not dialled by all of them at once; the same guest always waits the same.
+fn pause(guest: Guest, failures: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6));
+    let longest = doubled.min(LONGEST_PAUSE);
+    let mut hasher = DefaultHasher::new();
+    (guest, failures).hash(&mut hasher);
+    let share = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    longest / 2 + longest * share / 2000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute_and_differ_between_guests() {
+        let guest = |n: u32| Guest::Vmid(n.try_into().expect("a VMID"));
+        for failures in 1..40 {
+            let pause = pause(guest(101), failures);
+            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{failures}: {pause:?}");
+        }
+        assert!(pause(guest(101), 20) >= LONGEST_PAUSE / 2);
+        assert_eq!(pause(guest(101), 3), pause(guest(101), 3));
+        assert_ne!(pause(guest(101), 9), pause(guest(102), 9));
+    }
+
+    #[test]
+    fn only_what_changed_is_said() {
+        let report = |name: &str| PlacementReport::nothing(name.parse().expect("a name"));
+        let map =
+            |names: &[&str]| names.iter().map(|n| (n.parse().expect("a name"), report(n))).collect::<BTreeMap<_, _>>();
+        let (said, mut current) = (map(&["a", "b", "c"]), map(&["b", "c"]));
+        current.get_mut(&"c".parse().expect("a name")).expect("c").last_generation = 7;
+        let changed = vec!["/etc/ssl/a.key".parse().expect("a path")];
+        let messages = differences(&said, &current, |_| changed.clone());
+        assert_eq!(messages.len(), 2);
+        assert!(
+            matches!(&messages[0], ToController::Purged(gone) if gone.certificate.as_str() == "a" && gone.left == changed)
+        );
+        assert!(matches!(&messages[1], ToController::Report(report) if report.last_generation == 7));
+    }
+}

@@ -1,0 +1,209 @@
+//! Recipes as they are written: shipped ones inside the binary, the operator's in `/etc/pinion/recipes.d/NAME.toml`.
+//!
+//! An operator's recipe comes before a shipped one of the same name.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use pinion_proto::{
+    names::SubjectName,
+    spec::{Account, FileMode, Part, PlainName, Reload},
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::Tell;
+use crate::config::{Period, position};
+
+/// The recipes in the binary.
+const SHIPPED: [(&str, &str); 3] = [
+    ("nginx", include_str!("../../recipes/nginx.toml")),
+    ("docker", include_str!("../../recipes/docker.toml")),
+    ("files", include_str!("../../recipes/files.toml")),
+];
+
+/// A recipe is a page of text (bytes).
+const MOST_RECIPE: u64 = 64 * 1024;
+
+/// How one kind of service takes its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where each part goes; `{common_name}` in a path stands for the certificate's.
+    #[serde(default)]
+    pub(super) files: BTreeMap<Part, FileTemplate>,
+    /// Program and arguments that check the files in place.
+    #[serde(default, deserialize_with = "arguments")]
+    pub(super) validate: Option<Vec<String>>,
+    /// How the service is told.
+    #[serde(default)]
+    pub(super) reload: Option<Reload>,
+    /// What comes after, when telling it so does not help.
+    #[serde(default)]
+    pub(super) escalate: Vec<Rung>,
+    /// Where it shows its certificate.
+    #[serde(default)]
+    pub(super) probe: Option<ProbeTemplate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileTemplate {
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) mode: Option<FileMode>,
+    #[serde(default)]
+    pub(super) owner: Option<Account>,
+    #[serde(default)]
+    pub(super) group: Option<Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProbeTemplate {
+    pub(super) connect: SocketAddr,
+    #[serde(default)]
+    pub(super) server_name: Option<SubjectName>,
+    #[serde(default)]
+    pub(super) settle: Option<Period>,
+}
+
+/// A stronger way to tell the same unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Rung {
+    Restart,
+}
+
+impl Rung {
+    /// This rung above the first one; none when that is as strong already.
+    pub(super) fn above(self, first: &Tell) -> Option<Tell> {
+        match (self, first) {
+            (Self::Restart, Tell::Reload(unit)) => Some(Tell::Restart(unit.clone())),
+            (Self::Restart, Tell::Restart(_) | Tell::Hook(_)) => None,
+        }
+    }
+}
+
+/// The recipe `name`: the operator's from `directory`, or the shipped one.
+///
+/// # Errors
+/// There is none of that name, or the operator's cannot be read or understood.
+pub fn find(name: &PlainName, directory: &Path) -> Result<Recipe, RecipeError> {
+    let path = directory.join(format!("{name}.toml"));
+    let failed = |source| RecipeError::Read { path: path.clone(), source };
+    match File::open(&path) {
+        Ok(file) => {
+            let mut text = String::new();
+            let read = file.take(MOST_RECIPE + 1).read_to_string(&mut text).map_err(failed)?;
+            if read as u64 > MOST_RECIPE {
+                return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a recipe")));
+            }
+            parse(&text, path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == name.as_str());
+            let (_, text) = shipped.ok_or_else(|| RecipeError::Unknown { name: name.clone(), path: path.clone() })?;
+            parse(text, path)
+        }
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// Why there is no recipe.
+#[derive(Debug, Error)]
+pub enum RecipeError {
+    /// Neither shipped nor the operator's.
+    #[error("there is no recipe `{name}`: {path} does not exist, and no recipe of that name is shipped", path = path.display())]
+    Unknown {
+        /// Its name.
+        name: PlainName,
+        /// Where an operator's would be.
+        path: PathBuf,
+    },
+    /// Cannot be read.
+    #[error("cannot read the recipe {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Cannot be understood.
+    #[error("{path}:{line}:{column}: {why}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        why: String,
+    },
+}
+
+impl RecipeError {
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Unknown { path, .. } => {
+                format!("name a shipped recipe (nginx, docker, files) in the manifest, or write {}", path.display())
+            }
+            Self::Read { path, .. } => format!("make {} a text file that the agent may read", path.display()),
+            Self::Content { path, line, .. } => format!("correct line {line} of {}", path.display()),
+        }
+    }
+}
+
+fn parse(text: &str, path: PathBuf) -> Result<Recipe, RecipeError> {
+    toml::from_str(text).map_err(|e| {
+        let (line, column) = position(text, e.span().map_or(0, |span| span.start));
+        RecipeError::Content { path, line, column, why: e.message().replace('\n', ", ") }
+    })
+}
+
+fn arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let arguments = Vec::<String>::deserialize(deserializer)?;
+    let program = arguments.first().map(String::as_str).unwrap_or_default();
+    if program.is_empty() || arguments.iter().any(|argument| argument.contains('\0')) {
+        return Err(serde::de::Error::custom(
+            "`validate` is a program and its arguments, for example [\"nginx\", \"-t\"]",
+        ));
+    }
+    Ok(Some(arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_recipe_comes_first_and_its_faults_are_placed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let nginx: PlainName = "nginx".parse().expect("a name");
+        assert!(find(&nginx, directory.path()).expect("the shipped one").validate.is_some());
+        let path = directory.path().join("nginx.toml");
+        std::fs::write(&path, "[files.key]\npath = \"/etc/ssl/k\"\n").expect("written");
+        assert_eq!(find(&nginx, directory.path()).expect("the operator's").files.len(), 1);
+        for (text, place) in [
+            ("validate = []", ":1:12:"),
+            ("[files.key]\npath = 3", ":2:8:"),
+            ("[files.kye]\npath = \"/x\"", ":1:"),
+            ("escalate = [\"reboot\"]", ":1:13:"),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let error = find(&nginx, directory.path()).expect_err(text);
+            assert!(error.to_string().contains(place), "{error}");
+            assert!(error.remedy().contains("nginx.toml"));
+        }
+        let unknown = find(&"traefik".parse().expect("a name"), directory.path()).expect_err("none");
+        assert!(matches!(unknown, RecipeError::Unknown { .. }));
+    }
+}

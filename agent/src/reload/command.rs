@@ -1,0 +1,153 @@
+//! Running one program to its end, or to the end of one's patience.
+//!
+//! Invariants: the program gets nothing of the agent's environment and no input; it runs in a process group of its
+//! own, which is ended as a whole when time is up; of its output a bounded part is kept.
+
+use std::{collections::VecDeque, ffi::OsString, io, path::Path, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// Of the output's begin and end so much is kept each: the first complaint and the last (bytes).
+const KEPT: usize = 4 * 1024;
+
+/// How long output is still read after the program has ended: a daemon it left behind may hold the pipe for ever.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// A script that is being written cannot be run at that moment (ETXTBSY); it is tried again for so long.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// Standard output and error, shortened.
+    pub(super) output: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Succeeded,
+    /// With this status, in words.
+    Failed(String),
+    TimedOut,
+}
+
+/// Runs `program`, at most for `patience`.
+pub(super) async fn run(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(String, OsString)],
+    patience: Duration,
+) -> io::Result<Ended> {
+    let mut child = spawn(program, arguments, environment).await?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut said, mut complained) = (Kept::default(), Kept::default());
+    let outcome = {
+        let read = async {
+            tokio::join!(keep(out.as_mut(), &mut said), keep(err.as_mut(), &mut complained));
+        };
+        tokio::pin!(read);
+        let mut drained = false;
+        let waited = timeout(patience, async {
+            loop {
+                tokio::select! {
+                    status = child.wait() => return status,
+                    () = &mut read, if !drained => drained = true,
+                }
+            }
+        })
+        .await;
+        let outcome = match waited {
+            Ok(status) => {
+                let status = status?;
+                if status.success() { Outcome::Succeeded } else { Outcome::Failed(status.to_string()) }
+            }
+            Err(_) => {
+                if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::KILL)) {
+                    // It may have ended this very moment; waiting below reaps it either way.
+                    tracing::debug!(%error, "Could not end a program's process group");
+                    child.start_kill()?;
+                }
+                child.wait().await?;
+                Outcome::TimedOut
+            }
+        };
+        if !drained {
+            drop(timeout(DRAIN, &mut read).await);
+        }
+        outcome
+    };
+    let (said, complained) = (said.text(), complained.text());
+    let gap = if said.is_empty() || complained.is_empty() || said.ends_with('\n') { "" } else { "\n" };
+    Ok(Ended { outcome, output: format!("{said}{gap}{complained}") })
+}
+
+async fn spawn(program: &Path, arguments: &[OsString], environment: &[(String, OsString)]) -> io::Result<Child> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        match command.spawn() {
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            spawned => return spawned,
+        }
+    }
+}
+
+async fn keep(stream: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Kept) {
+    let Some(stream) = stream else { return };
+    let mut buffer = [0; 1024];
+    // A failing pipe is as good as a closed one: the exit status decides.
+    while let Ok(read) = stream.read(&mut buffer).await {
+        match buffer.get(..read) {
+            None | Some([]) => return,
+            Some(bytes) => kept.push(bytes),
+        }
+    }
+}
+
+/// The begin and end of a stream.
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<u8>,
+    last: VecDeque<u8>,
+    left_out: usize,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8]) {
+        let (head, tail) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
+        self.first.extend_from_slice(head);
+        self.last.extend(tail);
+        let excess = self.last.len().saturating_sub(KEPT);
+        self.last.drain(..excess);
+        self.left_out += excess;
+    }
+
+    fn text(mut self) -> String {
+        let mut bytes = self.first;
+        if self.left_out > 0 {
+            bytes.extend_from_slice(format!("\n… {} bytes left out …\n", self.left_out).as_bytes());
+        }
+        bytes.extend_from_slice(self.last.make_contiguous());
+        // Control characters in a report would reach somebody's terminal.
+        String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control() || *c == '\n' || *c == '\t').collect()
+    }
+}
