@@ -1,0 +1,75 @@
+//! The planner over a hundred thousand placements.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use pinion_controller::{
+    inventory::Inventory,
+    manifest::Manifest,
+    planner::{Decision, plan},
+    reports::Reports,
+};
+use pinion_proto::{
+    bundle::Leaf,
+    clock::Timestamp,
+    id::Guest,
+    report::{Held, PlacementReport},
+    stage::Stage,
+};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+
+use crate::table::{Bound, Row};
+
+const CERTIFICATES: u32 = 100;
+const GUESTS: u32 = 1000;
+const RUNS: usize = 20;
+
+/// The median time of a plan in which everything is as it should be: what the loop does all day.
+pub(crate) fn measure() -> Result<Row> {
+    let text = json!({ "version": 1, "certificates": (0..CERTIFICATES).map(|certificate| json!({
+        "name": format!("c{certificate}"), "common_name": format!("c{certificate}.internal.example"),
+        "placements": (0..GUESTS).map(|guest| json!({
+            "guest": 1000 + guest, "files": {
+                "cert": { "path": format!("/etc/ssl/{certificate}.crt") },
+                "key": { "path": format!("/etc/ssl/{certificate}.key") } } })).collect::<Vec<_>>(),
+    })).collect::<Vec<_>>() });
+    let manifest = Manifest::parse(&serde_json::to_vec(&text).context("write JSON")?).context("parse the manifest")?;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let mut reports = Reports::default();
+    let key = KeyPair::generate().context("make a key")?;
+    for certificate in &manifest.certificates {
+        let names = vec![certificate.common_name.plain()];
+        let mut params = CertificateParams::new(names).context("name a certificate")?;
+        (params.not_before, params.not_after) =
+            (now.into(), (now + std::time::Duration::from_secs(30 * 86_400)).into());
+        let signed = params.self_signed(&key).context("sign a certificate")?;
+        let held = Held {
+            generation: 1,
+            leaf: Leaf::parse(signed.der()).context("read a certificate")?,
+            issuer: certificate.issuer.clone(),
+        };
+        for guest in 0..GUESTS {
+            let guest = Guest::Vmid((1000 + guest).try_into().context("a VMID")?);
+            reports.link_up(guest, now);
+            let report = PlacementReport {
+                last_generation: 1,
+                stage: Stage::Served,
+                held: Some(held.clone()),
+                ..PlacementReport::nothing(certificate.name.clone())
+            };
+            reports.report(guest, report, now);
+        }
+    }
+    let inventory = Inventory::default();
+    let mut times = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        let plan = plan(&manifest, &inventory, &reports, now);
+        times.push(started.elapsed());
+        anyhow::ensure!(plan.placements.iter().all(|planned| planned.decision == Decision::Keep), "all is well");
+    }
+    times.sort_unstable();
+    let median = times.get(RUNS / 2).context("a median")?.as_secs_f64() * 1000.0;
+    Ok(Row::new("planner_100k_ms", "planner, 100,000 placements", median, Bound::AtMostMs(100.0)))
+}

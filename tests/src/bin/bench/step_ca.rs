@@ -1,0 +1,119 @@
+//! What of a step-ca's speed is left when its certificates go all the way into guests.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use pinion_controller::{
+    issuer::{IssuerConfig, Issuers, SigningRequest},
+    store::Store,
+};
+use pinion_proto::{clock::SystemClock, key::KeyAlgorithm, private_key::PrivateKey, spec::PlainName, stage::Stage};
+use pinion_tests::{
+    ca::StepCa,
+    host::{Host, HostOptions, StepCaIssuer},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    agents::{self, Agents},
+    ask, fleet,
+    table::{Bound, Row},
+};
+
+const AGENTS: u32 = 400;
+const ROUND: usize = 50;
+
+/// The bare load and the whole way take turns, so that a busy moment of the machine hits both.
+const ROUNDS: usize = 5;
+
+/// Certificates a second through the whole of Pinion, as a share of what the same CA signs bare.
+pub(crate) fn measure() -> Result<Row> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start a runtime")?;
+    let ca = StepCa::start()?;
+    let fingerprint = ca.fingerprint()?.to_string();
+    let issuer = StepCaIssuer {
+        url: ca.url(),
+        fingerprint: fingerprint.clone(),
+        provisioner: "admin".into(),
+        password_file: ca.password_file(),
+    };
+    let text = format!(
+        "type = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{fingerprint}\"\nprovisioner = \"admin\"\npassword_file = \"{}\"\n",
+        ca.url(),
+        ca.password_file().display()
+    );
+    let host = Host::start(&HostOptions::step_ca(issuer, &agents::certificates(AGENTS, "step-ca")))?;
+    let directory = tempfile::Builder::new().prefix("pinion-agents-").tempdir().context("make the agents' roots")?;
+    let mut fleet = Agents::spawn(directory.path())?;
+    let all: Vec<u32> = agents::guests(AGENTS).collect();
+    for round in all.chunks(ROUND) {
+        fleet.start(&runtime.block_on(agents::tokens(host.root(), round.iter().copied()))?)?;
+    }
+    fleet::wait_linked(&runtime, host.root(), all.len())?;
+    runtime.block_on(ask::ensure(host.root(), false, Stage::Installed))?;
+
+    let bare = Bare::prepare(&text)?;
+    runtime.block_on(bare.run())?;
+    let (mut alone, mut whole) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..ROUNDS {
+        alone += runtime.block_on(bare.run())?;
+        whole += runtime.block_on(ask::ensure(host.root(), true, Stage::Installed))?;
+    }
+    drop(fleet);
+    let count = f64::from(AGENTS) * f64::from(u32::try_from(ROUNDS)?);
+    let rate = |time: Duration| count / time.as_secs_f64();
+    eprintln!("step-ca: {:.0} certificates/s bare, {:.0} installed", rate(alone), rate(whole));
+    let what = "with step-ca: share of what it can sign alone";
+    Ok(Row::new("step_ca_share", what, rate(whole) / rate(alone), Bound::AtLeastShare(0.9)))
+}
+
+/// As many callers of `/1.0/sign` as Pinion uses, with requests made beforehand.
+struct Bare {
+    issuers: Arc<Issuers>,
+    name: PlainName,
+    requests: Vec<SigningRequest>,
+    _store: tempfile::TempDir,
+}
+
+impl Bare {
+    fn prepare(config: &str) -> Result<Self> {
+        let directory = tempfile::tempdir().context("make a directory")?;
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared"))?;
+        let name: PlainName = "step-ca".parse()?;
+        let config: IssuerConfig = toml::from_str(config).context("configure the issuer")?;
+        let issuers = Issuers::from_config(
+            &BTreeMap::from([(name.clone(), config)]),
+            &Arc::new(store),
+            Arc::new(SystemClock),
+            directory.path(),
+        );
+        let requests = agents::guests(AGENTS)
+            .map(|guest| {
+                let common_name: pinion_proto::names::SubjectName = format!("c{guest}.internal.example").parse()?;
+                let names = vec![common_name.clone(), "10.0.0.1".parse()?].try_into()?;
+                let csr = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?.request(&common_name, &names)?;
+                let placement = format!("c{guest}@{guest}").parse()?;
+                let duration = Duration::from_secs(30 * 86_400);
+                Ok(SigningRequest { placement, csr, common_name, names, duration })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { issuers: Arc::new(issuers), name, requests, _store: directory })
+    }
+
+    async fn run(&self) -> Result<Duration> {
+        let started = Instant::now();
+        let mut calls = JoinSet::new();
+        for request in &self.requests {
+            let (issuers, name, request) = (self.issuers.clone(), self.name.clone(), request.clone());
+            calls.spawn(async move { issuers.sign(&name, request, None).await.map(drop) });
+        }
+        while let Some(call) = calls.join_next().await {
+            call.context("call step-ca")??;
+        }
+        Ok(started.elapsed())
+    }
+}

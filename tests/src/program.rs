@@ -1,0 +1,78 @@
+//! Where the programs are that the harness starts.
+//!
+//! Pinion's own lie beside the running executable, because cargo puts them there; others on PATH,
+//! or in the directories that `PINION_TOOLS` names (`cargo xtask test` sets it).
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A program of this workspace: `pinion`, `pinion-agent`, `tls-server`. `PINION_CONTROLLER` and
+/// `PINION_AGENT` name other builds of the first two.
+///
+/// # Errors
+/// It is not built.
+pub fn own(name: &str) -> Result<PathBuf> {
+    let other = match name {
+        "pinion" => env::var_os("PINION_CONTROLLER"),
+        "pinion-agent" => env::var_os("PINION_AGENT"),
+        _ => None,
+    };
+    if let Some(path) = other {
+        return Ok(path.into());
+    }
+    let here = env::current_exe().context("find the running executable")?;
+    let mut directory = here.parent().unwrap_or(Path::new("/"));
+    // A test lies in target/debug/deps, a program one above.
+    if directory.ends_with("deps") {
+        directory = directory.parent().unwrap_or(directory);
+    }
+    let path = directory.join(name);
+    if !path.is_file() {
+        bail!(
+            "{} is not built: run `cargo xtask test`, or `cargo build --workspace` before `cargo test`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// `pinion-agent` with everything linked in, as guests get it.
+///
+/// # Errors
+/// It is not built.
+pub fn static_agent() -> Result<PathBuf> {
+    let built = env::var_os("PINION_STATIC_AGENT").map(PathBuf::from);
+    let path = match built {
+        Some(path) => path,
+        None => own("pinion-agent")?.with_file_name("../x86_64-unknown-linux-gnu/debug/pinion-agent"),
+    };
+    if !path.is_file() {
+        bail!(
+            "{} is not built: run `cargo xtask test`, or `RUSTFLAGS='-C target-feature=+crt-static' cargo build \
+             -p pinion-agent --target x86_64-unknown-linux-gnu` before `cargo test`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// A program of the system or of `PINION_TOOLS`: `nginx`, `dockerd`, `openssl`, `step-ca`.
+///
+/// # Errors
+/// It is nowhere.
+pub fn found(name: &str) -> Result<PathBuf> {
+    let tools = env::var_os("PINION_TOOLS").unwrap_or_default();
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&tools)
+        .chain(env::split_paths(&path))
+        // Debian keeps daemons where an ordinary user's PATH does not look.
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin"), PathBuf::from("/sbin")])
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+        .with_context(|| format!("{name} is not installed: `cargo xtask test` installs it, or put it on PATH"))
+}

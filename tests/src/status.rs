@@ -1,0 +1,97 @@
+//! What `pinion status --json` says, as far as tests look at it.
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::Guest,
+    stage::{Stage, Trouble},
+};
+use serde::Deserialize;
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Status {
+    /// Every placement of the manifest.
+    pub placements: Vec<PlacementStatus>,
+    /// Every guest that the controller knows.
+    #[serde(default)]
+    pub guests: Vec<GuestStatus>,
+    /// What the operator should know that belongs to no placement.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Status {
+    /// The placement called `name`, such as `docker@1001`.
+    #[must_use]
+    pub fn placement(&self, name: &str) -> Option<&PlacementStatus> {
+        self.placements.iter().find(|placement| placement.placement == name)
+    }
+
+    /// The guest called `guest`, such as `1001`.
+    #[must_use]
+    pub fn guest(&self, guest: &str) -> Option<&GuestStatus> {
+        self.guests.iter().find(|known| known.guest.to_string() == guest)
+    }
+
+    /// Whether the guest `guest`, such as `1001`, has a link.
+    #[must_use]
+    pub fn is_linked(&self, guest: &str) -> bool {
+        self.guest(guest).is_some_and(|known| known.linked)
+    }
+}
+
+/// One placement.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct PlacementStatus {
+    /// Its name.
+    pub placement: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// How far it can come.
+    #[serde(default)]
+    pub goal: Option<Stage>,
+    /// Whether it is no longer in the manifest.
+    #[serde(default)]
+    pub retired: bool,
+    /// Files of earlier manifests that stay until they are purged.
+    #[serde(default)]
+    pub left_behind: Vec<String>,
+    /// The leaf's serial number, upper-case hexadecimal; none while nothing is installed.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// The leaf's last second.
+    #[serde(default)]
+    pub not_after: Option<Timestamp>,
+    /// When it is renewed.
+    #[serde(default)]
+    pub renew_at: Option<Timestamp>,
+    /// The generation that is installed.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// Its names.
+    #[serde(default, deserialize_with = "null_is_none")]
+    pub names: Vec<String>,
+    /// Who signs.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// What holds it up.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct GuestStatus {
+    /// Which one.
+    pub guest: Guest,
+    /// Whether its agent has a link now.
+    pub linked: bool,
+    /// Since when it is as it is.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+}
+
+/// A retired placement of which nothing is installed has `null` for its names.
+fn null_is_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
