@@ -1,6 +1,81 @@
 //! The project's own commands.
+//!
+//! Invariant: depends on none of the project's crates, so that code generation and the test command
+//! work, and say what is wrong, while those do not compile.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod binaries;
+mod children;
 mod codegen;
-fn main() -> anyhow::Result<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ is in the root");
-    codegen::run(root, false)
+mod demo;
+mod dist;
+mod test;
+mod tools;
+
+/// Pinion's own commands: how it is tested, shown, measured and built.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check everything: format, lints, docs, generated code, unit and end-to-end tests.
+    ///
+    /// Installs what the tests need and the machine lacks (nginx, dockerd, openssl with apt-get, as
+    /// root or with sudo; step-ca and step with Go, into target/tools), says so as it goes, and ends
+    /// with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
+    Test {
+        /// Fail when something is missing instead of installing it.
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Show it: a controller, two guests, their services; issue, install, serve, renew, restart.
+    ///
+    /// Needs nothing but Rust and a C compiler. Everything runs as you, in a temporary directory, on
+    /// loopback ports, and is gone afterwards. Uses nginx for one guest when the machine has it.
+    Demo,
+    /// Measure it against its budgets, with release builds.
+    Bench {
+        /// Handed to the measuring program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Generate proto/src/gen from the .proto files; needs no protoc.
+    Codegen {
+        /// Only compare, and fail when they differ.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build both release binaries into target/dist, and print where they are and how big.
+    Dist,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask/ is in the project's root")?;
+    match &arguments.verb {
+        Verb::Test { no_install } => test::run(root, !no_install),
+        Verb::Demo => demo::run(root),
+        Verb::Bench { arguments } => bench::run(root, arguments),
+        Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
+        Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),
+    }
 }

@@ -1,0 +1,57 @@
+//! The two programs as they are shipped.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use crate::children::{Children, cargo};
+
+/// Builds the controller; its path.
+pub(crate) fn controller(root: &Path, children: &Children) -> Result<PathBuf> {
+    children.run_well(cargo(root).args([
+        "build",
+        "--locked",
+        "--release",
+        "-p",
+        "pinion-controller",
+        "--bin",
+        "pinion",
+    ]))?;
+    Ok(target(root).join("release/pinion"))
+}
+
+/// Builds the agent, static and small; its path.
+pub(crate) fn agent(root: &Path, children: &Children) -> Result<PathBuf> {
+    // With a directory of its own, because other flags would throw away everyone else's builds.
+    let directory = target(root).join("agent-static");
+    let mut command = cargo(root);
+    command.args(["build", "--locked", "--profile", "agent", "-p", "pinion-agent", "--bin", "pinion-agent"]);
+    // A named target keeps the flags away from build scripts, which cannot all be static.
+    command.args(["--target", TARGET]).arg("--target-dir").arg(&directory);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    children.run_well(&mut command)?;
+    Ok(directory.join(TARGET).join("agent/pinion-agent"))
+}
+
+/// Builds the agent static and in a hurry, for tests of where it runs; its path.
+///
+/// Not as it is shipped: fat link-time optimisation takes minutes, and changes nothing about what it needs around it.
+pub(crate) fn test_agent(root: &Path, children: &Children) -> Result<PathBuf> {
+    let mut command = cargo(root);
+    command.args(["build", "--locked", "-p", "pinion-agent", "--bin", "pinion-agent", "--target", TARGET]);
+    // Nothing else is built for a named target, so this throws away nobody's builds.
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    children.run_well(&mut command)?;
+    Ok(target(root).join(TARGET).join("debug/pinion-agent"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
+}
+
+/// The C library is linked in, so the program runs in guests with another one, or none.
+const TARGET: &str = "x86_64-unknown-linux-gnu";

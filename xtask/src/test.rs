@@ -1,0 +1,152 @@
+//! `cargo xtask test`: every check there is, in one count.
+//!
+//! Invariant: the last line is `N passed, N failed`, the exit code is 0 only when none failed, and
+//! nothing is skipped in silence: a check that could not run, and a test that is ignored, has failed.
+
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    binaries,
+    children::{Children, cargo, shown},
+    codegen, tools,
+};
+
+/// Runs the checks; an error ends the count early and counts as one failure.
+pub(crate) fn run(root: &Path, may_install: bool) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    if let Err(error) = checks(root, may_install, &mut tally) {
+        eprintln!("error: {error:#}");
+        tally.failed += 1;
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
+    let children = Children::watched()?;
+    say("what the tests need");
+    let tools = tools::ensure(root, &children, may_install)?;
+
+    let mut check = |name: &str, command: &mut Command| -> Result<bool> {
+        say(&format!("{name}: {}", shown(command)));
+        let passed = children.run(command)?.success();
+        tally.count(name, passed);
+        Ok(passed)
+    };
+    check("format", cargo(root).args(["fmt", "--all", "--check"]))?;
+    check("lints", cargo(root).args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut docs = cargo(root);
+    docs.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--locked", "--no-deps", "--workspace"]);
+    check("docs", &mut docs)?;
+    // The harness starts the programs, and cargo builds no other package's for a test.
+    let built = check("build", cargo(root).args(["build", "--locked", "--workspace", "--bins"]))?;
+
+    say("generated code: cargo xtask codegen --check");
+    let generated = codegen::run(root, true);
+    if let Err(error) = &generated {
+        eprintln!("{error:#}");
+    }
+    tally.count("generated code", generated.is_ok());
+
+    if built {
+        tests(root, &children, &tools, tally)
+    } else {
+        // Tests against yesterday's programs would prove nothing.
+        tally.count("tests", false);
+        Ok(())
+    }
+}
+
+/// All unit, integration and end-to-end tests, and the examples in the docs.
+fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> Result<()> {
+    // Whatever a killed test leaves is in here and goes with it. The name is short because paths of
+    // Unix sockets are at most 107 bytes (unix(7)).
+    let scratch = tempfile::Builder::new().prefix("pinion-").tempdir().context("make a directory for the tests")?;
+    say("the agent for guests that have nothing");
+    let agent = binaries::test_agent(root, children).context("build the static agent")?;
+    let mut command = cargo(root);
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.env("PINION_STATIC_AGENT", agent);
+    command.env("PINION_TOOLS", tools).env("TMPDIR", scratch.path());
+    say(&format!("tests: {}", shown(&command)));
+    let mut sum = Tally::default();
+    let status = children.run_reading(&mut command, |line| sum.add_result_line(line))?;
+    if !status.success() && sum.failed == 0 {
+        println!("tests: they did not compile, or ended without a result");
+        sum.failed = 1;
+    }
+    tally.passed += sum.passed;
+    tally.failed += sum.failed;
+    scratch.close().context("remove the tests' directory: did a test leave a mount behind?")
+}
+
+/// What passed and what failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, name: &str, passed: bool) {
+        println!("{name}: {}", if passed { "passed" } else { "FAILED" });
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`.
+    fn add_result_line(&mut self, line: &str) {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+            return;
+        };
+        for part in counts.split(';') {
+            let Some((number, word)) = part.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match word {
+                "passed" => self.passed += number,
+                // A test that is not run proves nothing.
+                "failed" | "ignored" => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn say(what: &str) {
+    let seconds = START.with(Instant::elapsed).as_secs();
+    println!("\n=== {:02}:{:02} {what}", seconds / 60, seconds % 60);
+}
+
+thread_local! {
+    /// When the command started, for people who wonder what takes so long.
+    static START: Instant = Instant::now();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_and_ignored_tests_count_as_failed() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "test test result: 9 passed ... ok",
+        ] {
+            tally.add_result_line(line);
+        }
+        assert_eq!(tally, Tally { passed: 13, failed: 3 });
+    }
+}
