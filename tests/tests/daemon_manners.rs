@@ -1,0 +1,141 @@
+//! The daemons' manners towards their service manager: they say when they are ready, alive and stopping, reload
+//! on SIGHUP, and end at once on SIGTERM.
+
+use std::{
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use pinion_tests::{
+    guest::{Guest, GuestOptions},
+    host::{Host, HostOptions},
+    process::Process,
+    tls_server::TlsServer,
+    wait::{self, PATIENCE},
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// The socket at which a service manager hears its services (sd_notify(3)).
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn in_directory(directory: &Path) -> Self {
+        let path = directory.join("notify.sock");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_nonblocking(true).expect("a socket that can be looked at");
+        Self { socket, path, heard: Vec::new() }
+    }
+
+    /// Tells a command whom to notify, and to say that it lives twice in each 200 ms.
+    fn adopt(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "200000").env_remove("WATCHDOG_PID");
+    }
+
+    /// Waits until it has been told `word` so many times.
+    fn hear(&mut self, word: &str, times: usize) {
+        let heard = wait::until(&format!("{times} times {word}"), PATIENCE, || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = self.socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                self.heard.extend(text.lines().map(str::to_owned));
+            }
+            let count = self.heard.iter().filter(|line| *line == word).count();
+            if count >= times { Ok(()) } else { Err(format!("{:?}", self.heard)) }
+        });
+        heard.expect("a service tells its manager");
+    }
+}
+
+/// A daemon's whole life as its manager sees it.
+fn lives(mut command: Command, manager: &mut Manager, log: &Path) {
+    manager.adopt(&mut command);
+    let mut daemon = Process::spawn("a daemon", &mut command, log).expect("it starts");
+    manager.hear("READY=1", 1);
+    manager.hear("WATCHDOG=1", 3);
+    assert!(!manager.heard.iter().any(|line| line == "STOPPING=1"), "{:?}", manager.heard);
+    daemon.signal(Signal::TERM).expect("it is there");
+    manager.hear("STOPPING=1", 1);
+    assert_eq!(daemon.wait_end(PATIENCE).expect("it ends").code(), Some(0), "{}", daemon.log_tail());
+    assert_eq!(manager.heard.first().map(String::as_str), Some("READY=1"));
+}
+
+#[test]
+fn the_controller_tells_its_manager_when_it_is_ready_alive_and_stopping() {
+    let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
+    let mut manager = Manager::in_directory(host.root());
+    lives(host.command(&["serve"]).expect("pinion is built"), &mut manager, &host.root().join("var/log/x.log"));
+}
+
+#[test]
+fn the_agent_tells_its_manager_when_it_is_ready_alive_and_stopping() {
+    let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
+    let mut manager = Manager::in_directory(guest.root());
+    lives(guest.command(&["run"]).expect("pinion-agent is built"), &mut manager, &guest.path("/var/log/x.log"));
+}
+
+fn files(name: &str) -> Value {
+    json!({ "name": name, "common_name": format!("{name}.internal.example"),
+            "placements": [{ "guest": 1001, "recipe": "files" }] })
+}
+
+#[test]
+fn sighup_makes_the_controller_look_at_the_manifest() {
+    let mut host = Host::start(&HostOptions::default()).expect("a host");
+    let events = host.root().join("var/log/follow.log");
+    let mut command = host.command(&["events", "--follow"]).expect("pinion is built");
+    let follow = Process::spawn("pinion events", &mut command, &events).expect("it starts");
+    let tells = |words: &str| {
+        let told = wait::until(words, PATIENCE, || match follow.log() {
+            log if log.contains(words) => Ok(()),
+            log => Err(log),
+        });
+        told.expect("the event comes");
+    };
+    tells("Controller");
+    host.write_manifest(&json!({ "version": 1, "certificates": [files("web"), files("mail")] })).expect("written");
+    host.controller().expect("it runs").signal(Signal::HUP).expect("it is there");
+    tells("A manifest with 2 certificates in 2 places is in force");
+    let controller = host.controller().expect("it runs");
+    assert!(controller.is_running() && controller.log().contains("Looking at the manifest"), "{}", controller.log());
+}
+
+#[test]
+fn both_daemons_end_quickly_on_sigterm_whatever_they_are_at() {
+    let mut host = Host::start(&HostOptions::default()).expect("a host");
+    let mut guest = Guest::join(&host, 1001).expect("a guest");
+    let server = TlsServer::install(&guest, "/etc/ssl/web.crt", "/etc/ssl/web.key").expect("tls-server is built");
+    // A service that never comes: the agent looks for it, and both are asked about it.
+    let mut placement = server.placement(&guest, "reload");
+    placement["reload"] = json!("nothing");
+    let web = json!({ "name": "web", "common_name": "web.internal.example", "placements": [placement] });
+    host.write_manifest(&json!({ "version": 1, "certificates": [web, files("mail")] })).expect("written");
+    host.ensure(&[], "installed").expect("installed");
+    let log = host.root().join("var/log/ask.log");
+    let mut asked = host.command(&["ensure", "--timeout", "60s"]).expect("pinion is built");
+    let mut asked = Process::spawn("pinion ensure", &mut asked, &log).expect("it starts");
+    let mut waiting = guest.command(&["await", "web", "--until", "served", "--timeout", "2s"]).expect("built");
+    let mut waiting = Process::spawn("await", &mut waiting, &guest.path("/var/log/await.log")).expect("it starts");
+    for process in [&asked, &waiting] {
+        let says = wait::until("a waiting command to say so", PATIENCE, || {
+            if process.log().contains("web") { Ok(()) } else { Err(process.log()) }
+        });
+        says.expect("it waits");
+    }
+
+    for daemon in [guest.agent().expect("it runs"), host.controller().expect("it runs")] {
+        let told = Instant::now();
+        daemon.signal(Signal::TERM).expect("it is there");
+        assert_eq!(daemon.wait_end(PATIENCE).expect("it ends").code(), Some(0), "{}", daemon.log_tail());
+        assert!(told.elapsed() < Duration::from_secs(3), "{:?}: {}", told.elapsed(), daemon.log_tail());
+    }
+    // Whoever waited is told, and not left hanging.
+    assert_eq!(asked.wait_end(PATIENCE).expect("it ends").code(), Some(5));
+    assert_eq!(waiting.wait_end(PATIENCE).expect("it ends").code(), Some(5));
+}
