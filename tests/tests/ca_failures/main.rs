@@ -1,0 +1,11 @@
+//! What a CA can do to Pinion, through the real programs: be away, be slow, lie, refuse, be another one.
+//!
+//! Each ends in the state that `pinion status` should show, heals by itself when the cause is gone, without a restart,
+//! and leaves alone what is installed and served.
+
+mod away;
+mod load;
+mod proxy;
+mod refusing;
+mod site;
+mod told;

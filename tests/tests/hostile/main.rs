@@ -1,0 +1,11 @@
+//! Everyone who means ill, at the real port and at a real agent: strangers, broken guests, a broken controller.
+//!
+//! Each is refused, learns nothing, is told to the operator, and harms nobody else.
+
+mod bytes;
+mod fake;
+mod guests;
+mod identities;
+mod lies;
+mod rogue;
+mod tokens;

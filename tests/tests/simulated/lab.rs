@@ -1,0 +1,138 @@
+//! A controller and an agent in this process, by one clock, with the embedded CA.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use pinion_agent::{link::join, run::Agent};
+use pinion_controller::{
+    admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status},
+    config::Config,
+    events::{Event, Kind},
+    serve::Controller,
+};
+use pinion_proto::{
+    bundle::Fingerprint,
+    clock::{Clock, Timestamp},
+    lines,
+    token::JoinToken,
+};
+use pinion_tests::{
+    clock::ManualClock,
+    guest::{Guest, GuestOptions},
+    host::{Host, HostOptions},
+    wait::{PATIENCE, until_async},
+};
+use serde_json::{Value, json};
+use tokio::{io::BufReader, net::UnixStream};
+
+pub(crate) const START: Timestamp = Timestamp::from_unix(1_900_000_000);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The whole; the directories go last.
+pub(crate) struct Lab {
+    pub(crate) clock: Arc<ManualClock>,
+    controller: Controller,
+    agent: Agent,
+    socket: PathBuf,
+    guest: Guest,
+    host: Host,
+}
+
+/// A certificate of this life, in files.
+pub(crate) fn certificate(name: &str, duration: &str, rotation: &str) -> Value {
+    let file = |kind: &str| json!({ "path": format!("/etc/ssl/{name}.{kind}") });
+    json!({ "name": name, "common_name": format!("{name}.example"), "duration": duration,
+            "key": { "rotation": rotation },
+            "placements": [{ "guest": 1001, "files": { "cert": file("crt"), "key": file("key") } }] })
+}
+
+impl Lab {
+    /// Everything installed for the first time, at [`START`].
+    pub(crate) async fn start(certificates: &[Value]) -> Self {
+        let host = Host::prepare(&HostOptions::embedded(&json!(certificates))).expect("a host's files");
+        let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's files");
+        let clock = Arc::new(ManualClock::at(START));
+        let config = Config::load(host.root()).expect("its configuration");
+        let socket = config.socket.clone();
+        let controller = Controller::start(config, clock.clone()).await.expect("a controller");
+        let token = JoinToken::parse(&host.token("1001").expect("a token")).expect("a token");
+        let config = pinion_agent::config::Config::load(guest.root()).expect("its configuration");
+        let identity = join::join(&token, &config, clock.clone()).await.expect("joined");
+        identity.save(&config).expect("stored");
+        let agent = Agent::start(config, clock.clone()).await.expect("an agent");
+        let lab = Self { clock, controller, agent, socket, guest, host };
+        lab.settled("the first certificates").await;
+        lab
+    }
+
+    pub(crate) async fn stop(self) {
+        self.agent.stop().await;
+        self.controller.stop().await;
+    }
+
+    async fn ask(&self, ask: &Ask) -> Vec<Answer> {
+        let (read, mut write) = UnixStream::connect(&self.socket).await.expect("it answers").into_split();
+        lines::write(&mut write, ask).await.expect("asked");
+        let mut read = BufReader::new(read);
+        let mut answers = Vec::new();
+        while let Some(answer) = lines::read(&mut read).await.expect("an answer") {
+            answers.push(answer);
+        }
+        answers
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        // The second answer comes after whatever the first found due was planned.
+        self.ask(&Ask::Status(Selection::default())).await;
+        match self.ask(&Ask::Status(Selection::default())).await.pop() {
+            Some(Answer::Status(status)) => status,
+            other => panic!("no status: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn events(&self, kind: Kind) -> Vec<Event> {
+        let answers = self.ask(&Ask::Events { follow: false, last: 1_000_000 }).await;
+        let events = answers.into_iter().filter_map(|answer| match answer {
+            Answer::Event(event) => Some(event),
+            _ => None,
+        });
+        events.filter(|event| event.kind == kind).collect()
+    }
+
+    /// Waits until nothing is under way, and nothing is due.
+    pub(crate) async fn settled(&self, what: &str) -> Status {
+        until_async(what, PATIENCE, async || {
+            let status = self.status().await;
+            let now = self.clock.now();
+            let rests = |placement: &PlacementStatus| {
+                let due = placement.renew_at.is_none_or(|at| at <= now);
+                placement.stage >= placement.goal && placement.incoming.is_none() && placement.trouble.is_none() && !due
+            };
+            let linked = status.guests.iter().all(|guest| guest.linked) && !status.guests.is_empty();
+            if linked && status.placements.iter().all(rests) { Ok(status) } else { Err(format!("{now} {status:?}")) }
+        })
+        .await
+        .expect("it comes to rest")
+    }
+
+    /// Another guest can join now: the port is there, and its identity is good by this clock.
+    pub(crate) async fn join_another(&self, guest: &str) {
+        let token = JoinToken::parse(&self.host.token(guest).expect("a token")).expect("a token");
+        let config = pinion_agent::config::Config::load(self.guest.root()).expect("its configuration");
+        until_async("another guest to join", PATIENCE, async || join::join(&token, &config, self.clock.clone()).await)
+            .await
+            .expect("it joins");
+    }
+
+    /// The key that the guest holds for a certificate.
+    pub(crate) fn key(&self, certificate: &str) -> Fingerprint {
+        let reports = self.agent.placements.reports().borrow().clone();
+        reports[&certificate.parse().expect("a name")].held.as_ref().expect("installed").leaf.key()
+    }
+
+    /// How many identities the guest has had.
+    pub(crate) fn identities(&self) -> u64 {
+        let config = pinion_agent::config::Config::load(self.guest.root()).expect("its configuration");
+        pinion_agent::identity::Identity::load(&config).expect("readable").expect("joined").generation
+    }
+}

@@ -1,0 +1,5 @@
+//! A month in some seconds: the controller and an agent by a clock whose hands the test moves.
+
+mod jumps;
+mod lab;
+mod month;
