@@ -1,13 +1,13 @@
 //! The daemon: joins its parts, runs until it is told to stop, drains.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use pinion_proto::{
+    causes::chain,
     clock::{Clock, Timestamp},
-    lines,
+    daemon, lines,
 };
-use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     identity::Identity,
     install::files::RealFiles,
-    link::{Link, LinkStatus, chain},
+    link::{Link, LinkStatus},
     local::Local,
 };
 
@@ -122,30 +122,15 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let agent = Agent::start(config, clock).await?;
-    notify(&[NotifyState::Ready]);
+    daemon::ready();
     info!(version = env!("CARGO_PKG_VERSION"), "Agent is up");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = watchdog() => {}
+        () = daemon::watchdog() => {}
     }
-    notify(&[NotifyState::Stopping]);
+    daemon::stopping();
     info!("Stopping");
     agent.stop().await;
     Ok(())
-}
-
-/// Tells systemd that the runtime still turns, twice in each of its intervals; never returns.
-async fn watchdog() {
-    let Some(interval) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    loop {
-        notify(&[NotifyState::Watchdog]);
-        tokio::time::sleep(interval / 2).await;
-    }
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(error = &error as &dyn std::error::Error, kind = ?io::Error::kind(&error), "Cannot tell systemd how it goes");
-    }
 }

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use pinion_proto::{
+    causes::chain,
     clock::Clock,
-    lines,
+    daemon, lines,
     tls::{self, IdentityCell},
 };
-use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -24,7 +24,7 @@ use crate::{
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities},
     inventory::Inventory,
-    issuer::{Issuers, error::chain},
+    issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
     reconcile::{self, Inputs, Parts},
@@ -185,7 +185,7 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let controller = Controller::start(config, clock).await?;
-    notify(&[NotifyState::Ready]);
+    daemon::ready();
     let reload = async {
         loop {
             hangup.recv().await;
@@ -196,25 +196,10 @@ pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = watchdog() => {}
+        () = daemon::watchdog() => {}
         () = reload => {}
     }
-    notify(&[NotifyState::Stopping]);
+    daemon::stopping();
     controller.stop().await;
     Ok(())
-}
-
-/// Tells systemd that the runtime still turns, twice in each of its intervals; never returns.
-async fn watchdog() {
-    let Some(interval) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    loop {
-        notify(&[NotifyState::Watchdog]);
-        tokio::time::sleep(interval / 2).await;
-    }
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "Cannot tell systemd how it goes");
-    }
 }

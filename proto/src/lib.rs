@@ -19,3 +19,5 @@ pub mod tls;
 pub mod wire;
 pub mod lines;
 pub mod exit;
+pub mod causes;
+pub mod daemon;

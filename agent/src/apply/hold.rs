@@ -1,8 +1,9 @@
 //! Every failure in the words of a report: what was tried, why it failed, who must act.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use pinion_proto::{
+    causes::chain,
     clock::Timestamp,
     id::CertificateName,
     private_key::KeyError,
@@ -68,11 +69,11 @@ impl Hold {
     }
 
     pub(super) fn recipe(error: &RecipeError) -> Self {
-        Self::new(Halt::Blocked, "read the recipe", causes(error), error.remedy())
+        Self::new(Halt::Blocked, "read the recipe", chain(error), error.remedy())
     }
 
     pub(super) fn job(error: &JobError) -> Self {
-        Self::new(Halt::Blocked, "decide what to do", causes(error), error.remedy())
+        Self::new(Halt::Blocked, "decide what to do", chain(error), error.remedy())
     }
 
     pub(super) fn claimed(path: &GuestPath, owner: &CertificateName) -> Self {
@@ -93,14 +94,14 @@ impl Hold {
             LedgerError::Write { .. } => "write down the placement's state",
             _ => "read the placement's state",
         };
-        Self::new(halt, attempt, causes(error), error.remedy())
+        Self::new(halt, attempt, chain(error), error.remedy())
     }
 
     pub(super) fn key(error: &KeyError) -> Self {
         Self::new(
             Halt::Blocked,
             "make the key and the certificate request",
-            causes(error),
+            chain(error),
             "choose another key algorithm or other names in the manifest".into(),
         )
     }
@@ -111,7 +112,7 @@ impl Hold {
             Refusal::Chain(_) => "run `pinion issuer check` on the host",
             _ => "run `pinion ensure --renew` on the host, and look at the issuer's templates if it happens again",
         };
-        Self::new(Halt::Blocked, "verify the delivered certificate", causes(error), remedy.into())
+        Self::new(Halt::Blocked, "verify the delivered certificate", chain(error), remedy.into())
     }
 
     pub(super) fn switch(error: &SwitchError, failures: u32) -> Self {
@@ -127,14 +128,14 @@ impl Hold {
         } else {
             Halt::Blocked
         };
-        Self::new(halt, "install the files", causes(error), error.remedy())
+        Self::new(halt, "install the files", chain(error), error.remedy())
     }
 
     /// A check that failed; `undone` when the old files are back.
     pub(super) fn validate(error: &ReloadError, undone: bool, failures: u32) -> Self {
         let passing = error.is_absence() || (!undone && failures < PATIENT_TRIES);
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
-        Self::new(halt, "validate the new files", causes(error), error.remedy())
+        Self::new(halt, "validate the new files", chain(error), error.remedy())
     }
 
     pub(super) fn reload(attempt: String, error: &ReloadError, failures: u32) -> Self {
@@ -144,7 +145,7 @@ impl Hold {
             _ => failures < PATIENT_TRIES,
         };
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
-        Self::new(halt, attempt, causes(error), error.remedy())
+        Self::new(halt, attempt, chain(error), error.remedy())
     }
 
     /// The service shows something else after it was told.
@@ -183,18 +184,6 @@ impl Hold {
 /// Something that is brought by somebody else's installation, whenever that is.
 fn is_absence(error: &InstallError) -> bool {
     matches!(error, InstallError::Account { .. })
-}
-
-/// The whole chain of causes.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// When a delay from now is over.

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{
+    causes::chain,
     id::CertificateName,
     message::Delivery,
     report::PlacementReport,
@@ -159,7 +160,7 @@ async fn readable(
         let hold = Hold::ledger(&error);
         let delay = backoff.fail(name, &shared.context.config.retry, hold.halt, hold.cost);
         let retry_at = hold::at(shared.context.clock.now(), delay);
-        tracing::error!(certificate = %name, error = hold::causes(&error), "Cannot read what is remembered of a placement");
+        tracing::error!(certificate = %name, error = chain(&error), "Cannot read what is remembered of a placement");
         shared.publish(PlacementReport {
             trouble: Some(hold.trouble(Some(retry_at))),
             ..PlacementReport::nothing(name.clone())
@@ -325,7 +326,7 @@ impl Placement<'_> {
                 self.start_afresh();
             }
             Err(error) => {
-                tracing::error!(certificate = %self.name, generation, error = hold::causes(&error), "Refused a delivery");
+                tracing::error!(certificate = %self.name, generation, error = chain(&error), "Refused a delivery");
                 self.refusal = Some(Hold::refusal(&error).trouble(None));
             }
         }
@@ -361,7 +362,7 @@ impl Placement<'_> {
         match self.blocking(|desk, ledger| desk.save(ledger)).await {
             Ok(Ok(())) => self.unsaved = false,
             Ok(Err(error)) => {
-                tracing::error!(certificate = %self.name, error = hold::causes(&error), "Cannot write down a placement's state");
+                tracing::error!(certificate = %self.name, error = chain(&error), "Cannot write down a placement's state");
             }
             Err(Stopped) => {}
         }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::stage::Stage;
+use pinion_proto::{causes::chain, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, sleep},
@@ -322,7 +322,7 @@ impl Placement<'_> {
             }
             Err(e) => {
                 let worse = Hold::switch(&e, self.backoff.failures());
-                tracing::error!(certificate = %self.name, error = super::hold::causes(&e), "Could not put the old files back");
+                tracing::error!(certificate = %self.name, error = chain(&e), "Could not put the old files back");
                 Err(Interrupt::Held(Box::new(
                     worse.and("this was while putting the old files back, which is tried again first"),
                 )))
@@ -336,8 +336,8 @@ impl Placement<'_> {
         let about = self.about();
         let config = &self.shared.context.config;
         if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
-            tracing::error!(certificate = %self.name, error = super::hold::causes(&e), "The service does not take the old files either");
-            return Ok(hold.and(&format!("the service does not take them either: {}", super::hold::causes(&e))));
+            tracing::error!(certificate = %self.name, error = chain(&e), "The service does not take the old files either");
+            return Ok(hold.and(&format!("the service does not take them either: {}", chain(&e))));
         }
         self.set_stage(Stage::Reloaded);
         if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {

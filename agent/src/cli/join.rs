@@ -2,16 +2,13 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use pinion_proto::{clock::SystemClock, exit::Exit, token::JoinToken};
+use pinion_proto::{causes::chain, clock::SystemClock, exit::Exit, token::JoinToken};
 use zeroize::Zeroizing;
 
 use super::{ask, print_json};
 use crate::{
     config::Config,
-    link::{
-        chain,
-        join::{self, JoinError},
-    },
+    link::join::{self, JoinError},
     local::Ask,
 };
 

@@ -7,24 +7,16 @@ mod status;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
 
+use crate::{
+    config::Config,
+    local::{Ask, GuestStatus},
+    run,
+};
 use clap::{Parser, Subcommand};
-use pinion_proto::{clock::SystemClock, exit::Exit, id::PlacementId, lines, stage::Stage};
+use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, id::PlacementId, lines, stage::Stage};
 use tokio::{
     io::BufReader,
     net::{UnixStream, unix::OwnedReadHalf},
-};
-
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
-
-use crate::{
-    config::Config,
-    link::chain,
-    local::{Ask, GuestStatus},
-    run,
 };
 
 /// Keeps the TLS certificates of this guest alive: makes the keys, installs what the controller
@@ -111,7 +103,7 @@ async fn dispatch(args: Args) -> Exit {
     };
     match args.verb {
         Verb::Run => {
-            trace();
+            daemon::log();
             match run::run(config, Arc::new(SystemClock)).await {
                 Ok(()) => Exit::Reached,
                 Err(error) => {
@@ -130,14 +122,6 @@ async fn dispatch(args: Args) -> Exit {
         },
         Verb::Status => status::status(&config, args.json).await,
     }
-}
-
-/// Logs to stderr, which journald reads; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
-fn trace() {
-    let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(log).with(filter).init();
 }
 
 /// Sends a question to the daemon.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use pinion_proto::{
+    causes::chain,
     clock::{Clock, Timestamp},
     id::{CertificateName, Guest},
     message::{Hello, Purged, ToAgent, ToController},
@@ -250,21 +251,6 @@ impl Link {
         }
         text
     }
-}
-
-/// An error and all its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn refusal(status: &tonic::Status) -> String {

@@ -8,6 +8,7 @@ pub mod protocol;
 use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use pinion_proto::{
+    causes::chain,
     clock::Clock,
     id::{Guest, Vmid},
     lines,
@@ -24,7 +25,7 @@ use crate::{
     events::{Event, Events, Kind},
     identity::{GuestRecord, Identities},
     inventory::Inventory,
-    issuer::{Issuers, error::chain},
+    issuer::Issuers,
     manifest::{GuestRef, file::ManifestFile},
 };
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};

@@ -2,15 +2,12 @@
 
 use std::path::Path;
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{causes::chain, exit::Exit};
 
 use super::print_json;
-use crate::{
-    issuer::error::chain,
-    manifest::{
-        self,
-        file::{self, FileError},
-    },
+use crate::manifest::{
+    self,
+    file::{self, FileError},
 };
 
 /// Says everything that is wrong with a manifest.

@@ -16,7 +16,7 @@ mod token;
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use pinion_proto::{exit::Exit, lines, stage::Stage};
+use pinion_proto::{causes::chain, exit::Exit, lines, stage::Stage};
 use tokio::{
     io::BufReader,
     net::{
@@ -28,7 +28,6 @@ use tokio::{
 use crate::{
     admin::protocol::{Answer, Ask, Selection},
     config::Config,
-    issuer::error::chain,
 };
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.

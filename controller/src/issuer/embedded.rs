@@ -9,12 +9,13 @@ use std::{
 
 use pinion_proto::{
     bundle::{CertificateRequest, Chain},
+    causes::chain,
     clock::Clock,
     spec::PlainName,
 };
 use rcgen::ExtendedKeyUsagePurpose;
 
-use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, Signed, SigningRequest, error::chain};
+use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, Signed, SigningRequest};
 use crate::{
     authority::{Authority, AuthorityError, Profile},
     store::Store,

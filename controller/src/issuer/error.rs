@@ -3,8 +3,6 @@
 //! Answers: does it go on by itself, and if not, what should a person do?
 //! Invariant: one exhaustive match turns an error into the trouble that operators read.
 
-use std::error::Error;
-
 use pinion_proto::{
     clock::Timestamp,
     stage::{Halt, Trouble},
@@ -71,21 +69,6 @@ impl IssuerError {
     pub fn trouble(&self, attempt: impl Into<String>, retry_at: Option<Timestamp>) -> Trouble {
         Trouble { halt: self.halt(), attempt: attempt.into(), cause: self.to_string(), remedy: self.remedy(), retry_at }
     }
-}
-
-/// An error and all its causes in one line; a cause that repeats what was just said is left out.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

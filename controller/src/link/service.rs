@@ -12,6 +12,7 @@ use std::{
 };
 
 use pinion_proto::{
+    causes::chain,
     clock::{Clock, Timestamp},
     id::Guest,
     message::{ToAgent, ToController},
@@ -32,7 +33,6 @@ use super::{
     pace::{Pace, Paces},
 };
 use crate::identity::{Identities, JoinRefused, Refused};
-use crate::issuer::error::chain;
 
 /// A new link says hello at once.
 const HELLO_TIME: Duration = Duration::from_secs(10);

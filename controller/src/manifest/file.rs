@@ -105,7 +105,7 @@ impl ManifestFile {
                 });
             }
             Err(error) => {
-                let problem = crate::issuer::error::chain(&error);
+                let problem = pinion_proto::causes::chain(&error);
                 self.in_force.send_if_modified(|in_force| {
                     let changed = in_force.problem.as_ref() != Some(&problem);
                     in_force.problem = Some(problem);

@@ -1,11 +1,10 @@
 //! What is known of the guests, over a restart: a convenience, since the agents say it all again.
 
-use pinion_proto::{clock::Timestamp, id::Guest};
+use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
 use super::Reconciler;
 use crate::{
     events::{Event, Events, Kind},
-    issuer::error::chain,
     reports::{GuestRecord, Reports},
     store::{Area, Store},
 };

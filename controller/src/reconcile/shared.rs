@@ -1,6 +1,7 @@
 //! Keys that several placements share: made here, kept 0600, sent over the link alone.
 
 use pinion_proto::{
+    causes::chain,
     clock::Timestamp,
     id::{CertificateName, PlacementId},
     key::KeyAlgorithm,
@@ -13,7 +14,6 @@ use zeroize::Zeroizing;
 use super::Reconciler;
 use crate::{
     events::{Event, Kind},
-    issuer::error::chain,
     planner::{self, Order, Planned},
     reports::SharedKey,
     store::Area,

@@ -64,7 +64,7 @@ impl Rogue {
             tls::client_config(Some(self.identity.cell().expect("a pair")), &self.identity.root, self.clock.clone());
         let tls = Arc::new(tls.expect("a configuration"));
         let dialled = dial::dial(&self.identity.controllers, tls).await;
-        let (connection, _) = dialled.map_err(|error| pinion_agent::link::chain(&error))?;
+        let (connection, _) = dialled.map_err(|error| pinion_proto::causes::chain(&error))?;
         let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin());
         let (said, queue) = mpsc::channel(64);
         let hello =

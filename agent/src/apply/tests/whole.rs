@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use pinion_proto::{
     bundle::CertificateRequest,
+    causes::chain,
     key::{KeyAlgorithm, KeyPolicy, Rotation},
     report::Progress,
     spec::{FileSpec, Part, PlacementSpec},
@@ -350,7 +351,7 @@ async fn two_agents_do_not_share_a_state_directory() {
     let placements = guest.start().await;
     let context = std::sync::Arc::new(crate::apply::Context::real(guest.config.clone()));
     let error = crate::apply::Placements::start(std::sync::Arc::clone(&context)).await.expect_err("in use");
-    assert!(crate::apply::hold::causes(&error).contains("another pinion-agent"));
+    assert!(chain(&error).contains("another pinion-agent"));
     placements.shutdown().await;
     crate::apply::Placements::start(context).await.expect("free again").shutdown().await;
 }

@@ -5,7 +5,7 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
-use pinion_proto::{bundle::RootCertificate, tls::provider};
+use pinion_proto::{bundle::RootCertificate, causes::chain, tls::provider};
 use reqwest::{Client, Method, StatusCode, redirect, retry};
 use rustls::{
     ClientConfig, RootCertStore, SignatureScheme,
@@ -19,7 +19,6 @@ use rustls::{
 use thiserror::Error as ThisError;
 
 use super::skew::Skew;
-use crate::issuer::error::chain;
 
 /// A page of a hundred provisioners with their templates, or a chain with 500 names, twice over (bytes).
 const MOST_BODY: usize = 4 * 1024 * 1024;
