@@ -12,6 +12,8 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::{GuestName, GuestRef};
 
 /// The guests of this host.
@@ -19,6 +21,16 @@ use crate::manifest::{GuestName, GuestRef};
 pub struct Inventory {
     guests: BTreeMap<Vmid, GuestInfo>,
     by_name: HashMap<GuestName, Vec<Vmid>>,
+}
+
+/// What a guest is to Proxmox: which of its tools reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuestKind {
+    /// A container: `pct`.
+    Lxc,
+    /// A virtual machine: `qm`, and the QEMU guest agent in it.
+    Qemu,
 }
 
 /// What is known of a guest.
