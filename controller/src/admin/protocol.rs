@@ -205,7 +205,7 @@ pub struct PlanStep {
 /// How far the placements of an ensure are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Every placement that is meant.
+    /// Of progress, every placement that is meant at first, and then those whose line has changed; every one at the end.
     pub placements: Vec<ProgressLine>,
 }
 

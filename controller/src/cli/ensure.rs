@@ -32,18 +32,18 @@ pub(super) async fn ensure(
         Err(exit) => return exit,
     };
     let mut view = View::new(!session.json && stderr().is_terminal());
-    let mut last: Option<Progress> = None;
+    let mut known: BTreeMap<String, ProgressLine> = BTreeMap::new();
     loop {
         match timeout_at(deadline, conversation.next()).await {
             Ok(Ok(Answer::Progress(progress))) => {
                 if !session.json {
                     view.show(&progress);
                 }
-                last = Some(progress);
+                known.extend(progress.placements.into_iter().map(|line| (line.placement.clone(), line)));
             }
             Ok(Ok(Answer::Ensured(progress))) => {
                 let blocked = progress.placements.iter().any(ProgressLine::is_blocked);
-                return finish(if blocked { Exit::Blocked } else { Exit::Reached }, view, Some(&progress), session);
+                return finish(if blocked { Exit::Blocked } else { Exit::Reached }, view, &progress, session);
             }
             Ok(Ok(other)) => {
                 view.close();
@@ -53,17 +53,19 @@ pub(super) async fn ensure(
                 view.close();
                 return exit;
             }
-            Err(_) => return finish(Exit::TimedOut, view, last.as_ref(), session),
+            Err(_) => {
+                let placements = known.into_values().collect();
+                return finish(Exit::TimedOut, view, &Progress { placements }, session);
+            }
         }
     }
 }
 
-fn finish(exit: Exit, view: View, progress: Option<&Progress>, session: &Session) -> Exit {
-    let mut view = view;
-    let lines = progress.map(|progress| progress.placements.as_slice()).unwrap_or_default();
+fn finish(exit: Exit, mut view: View, progress: &Progress, session: &Session) -> Exit {
+    let lines = &progress.placements;
     if session.json {
         print_json(&serde_json::json!({ "exit": exit.code(), "placements": lines }));
-    } else if let Some(progress) = progress {
+    } else {
         view.show(progress);
     }
     view.close();

@@ -57,6 +57,10 @@ const WRITE_DELAY: Duration = Duration::from_secs(3);
 /// A queue to a slow agent that was full is tried again after this long.
 const RESEND_DELAY: Duration = Duration::from_millis(200);
 
+/// A pass is followed by so many times its own length of listening: in a storm of reports of a large fleet, one plan
+/// answers many of them, and planning takes a quarter of a core at most.
+const LISTENING: u32 = 3;
+
 /// At most so many inputs are taken before the next plan: a flood must not put off acting for ever.
 const MOST_INPUTS: usize = 4096;
 
@@ -143,7 +147,10 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
     };
     shared::restore(&mut reconciler);
     loop {
+        let began = Instant::now();
         let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
+        let listening = began.elapsed() * LISTENING;
+        let listen_until = Instant::now() + listening;
         let resend_at = resend.then(|| Instant::now() + RESEND_DELAY);
         tokio::select! {
             _ = &mut inputs.stop => break,
@@ -160,7 +167,11 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             () = at(reconciler.waiters_wake_at()) => {}
             () = at(reconciler.write_at) => reconciler.write(false).await,
         }
-        // Whatever else is there already belongs to the same plan.
+        // The timer counts in milliseconds: what is shorter is over already.
+        if listening >= Duration::from_millis(1) {
+            tokio::time::sleep_until(listen_until).await;
+        }
+        // Whatever else is there by now belongs to the same plan.
         for _ in 0..MOST_INPUTS {
             if let Ok(input) = inputs.links.try_recv() {
                 reconciler.link(input);

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Reconciler, view};
 use crate::{
-    admin::protocol::{Answer, Ensure, Progress},
+    admin::protocol::{Answer, Ensure, Progress, ProgressLine},
     events::{Event, Kind},
     planner::{self, Plan},
 };
@@ -23,7 +23,8 @@ pub(super) struct Waiter {
     above: HashMap<String, u64>,
     answers: mpsc::Sender<Answer>,
     believed_from: Instant,
-    told: Option<Progress>,
+    /// What the asker knows, by placement.
+    told: HashMap<String, ProgressLine>,
 }
 
 impl Waiter {
@@ -76,7 +77,7 @@ impl Reconciler {
             self.event(Event::new(now, Kind::Asked, text));
         }
         let believed_from = Instant::now() + FRESH;
-        self.waiters.push(Waiter { ensure, chosen, above, answers, believed_from, told: None });
+        self.waiters.push(Waiter { ensure, chosen, above, answers, believed_from, told: HashMap::new() });
         None
     }
 
@@ -103,15 +104,16 @@ impl Reconciler {
             .collect();
         let believed = waiter.believes_at().is_none();
         let over = placements.iter().all(|line| line.reached || (believed && line.is_blocked()));
-        let progress = Progress { placements };
         if over {
-            return waiter.answers.try_send(Answer::Ensured(progress)).is_ok();
+            return waiter.answers.try_send(Answer::Ensured(Progress { placements })).is_ok();
         }
+        let changed: Vec<_> =
+            placements.into_iter().filter(|line| waiter.told.get(&line.placement) != Some(line)).collect();
         // A queue that is full is told the newest state at the next change.
-        if waiter.told.as_ref() != Some(&progress)
-            && waiter.answers.try_send(Answer::Progress(progress.clone())).is_ok()
+        if !changed.is_empty()
+            && waiter.answers.try_send(Answer::Progress(Progress { placements: changed.clone() })).is_ok()
         {
-            waiter.told = Some(progress);
+            waiter.told.extend(changed.into_iter().map(|line| (line.placement.clone(), line)));
         }
         false
     }
