@@ -125,6 +125,12 @@ impl StepCa {
         }
     }
 
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     /// Stops it; its data stay.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -90,6 +90,11 @@ impl Agents {
         Ok(Self { child, input, output })
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts agents with these tokens; returns when they run.
     pub(crate) fn start(&mut self, tokens: &[String]) -> Result<()> {
         let input = self.input.as_mut().context("the agents' process is being stopped")?;
