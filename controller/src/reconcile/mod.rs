@@ -10,6 +10,7 @@ mod signing;
 mod view;
 mod voices;
 mod waiter;
+mod writable;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -113,6 +114,8 @@ struct Reconciler {
     retired: BTreeSet<PlacementId>,
     shortened: BTreeMap<PlainName, Duration>,
     voices: Voices,
+    /// Why shared state cannot be written, if so.
+    unwritable: Option<String>,
     unwritten: BTreeSet<Guest>,
     write_at: Option<Instant>,
     /// The write that is under way, or was the last.
@@ -140,6 +143,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         retired: BTreeSet::new(),
         shortened: BTreeMap::new(),
         voices: Voices::default(),
+        unwritable: None,
         unwritten: BTreeSet::new(),
         write_at: None,
         writing: None,
@@ -161,6 +165,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
+            () = writable::changed(reconciler.parts.store.clone(), reconciler.unwritable.is_none()) => {}
             () = until(&*clock, wake_at) => {}
             () = at(resend_at) => {}
             () = at(reconciler.waiters_wake_at()) => {}
@@ -205,10 +210,12 @@ impl Reconciler {
     /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
+        self.look_at_shared();
         let manifest = self.manifest.manifest.clone();
         let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
+                && self.unwritable.is_none()
                 && let Some(id) = planned.id()
             {
                 self.sign(&id, planned, order, now);

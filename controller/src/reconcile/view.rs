@@ -92,6 +92,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, now: Timest
     if let Some(problem) = reconciler.inventory.problem() {
         notes.push(format!("Proxmox's guests are not known as they are now: {problem}"));
     }
+    notes.extend(reconciler.unwritable_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
@@ -115,7 +116,7 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
-    status.trouble = trouble(planned, report).cloned();
+    status.trouble = trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
     status
 }
 
@@ -228,7 +229,8 @@ pub(super) fn progress(
         let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
     };
-    let trouble = if reached { None } else { trouble(planned, report).cloned() };
+    let trouble = || trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    let trouble = if reached { None } else { trouble() };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
         _ if reached => "reached",
         (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",
