@@ -2,6 +2,8 @@
 //!
 //! Answers: where is everything, who signs, on which port? The manifest says what should exist.
 
+mod proxmox;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -18,7 +20,10 @@ use pinion_proto::{
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use proxmox::{Enroll, Proxmox};
+
 use crate::{issuer::IssuerConfig, planner::backoff::Backoff};
+use proxmox::WrittenProxmox;
 
 /// The port of every example and firewall rule.
 const PORT: u16 = 7443;
@@ -51,6 +56,8 @@ pub struct Config {
     pub retry: Backoff,
     /// Names for guests that Proxmox does not tell.
     pub guests: BTreeMap<String, Vmid>,
+    /// Proxmox, on a host of its.
+    pub proxmox: Option<Proxmox>,
 }
 
 impl Config {
@@ -88,6 +95,7 @@ impl Config {
                 max: retry.max.unwrap_or(standard.max),
             },
             guests: written.guests,
+            proxmox: Proxmox::settled(root, written.proxmox),
         })
     }
 }
@@ -104,6 +112,7 @@ struct Written {
     retry: Option<WrittenRetry>,
     #[serde(default)]
     guests: BTreeMap<String, Vmid>,
+    proxmox: Option<WrittenProxmox>,
 }
 
 #[derive(Debug, Default, Deserialize)]

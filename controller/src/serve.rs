@@ -12,7 +12,7 @@ use pinion_proto::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -23,7 +23,10 @@ use crate::{
     config::Config,
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities},
-    inventory::Inventory,
+    inventory::{
+        Inventory,
+        proxmox::{self, Observer, States},
+    },
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
@@ -51,6 +54,7 @@ pub struct Controller {
     events: Arc<Events>,
     clock: Arc<dyn Clock>,
     manifest: Arc<ManifestFile>,
+    states: watch::Sender<Option<Arc<States>>>,
     tasks: JoinSet<()>,
     reconcile: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -67,7 +71,9 @@ impl Controller {
         let manifest = Arc::new(ManifestFile::open(&config.manifest)?);
         let identities = Arc::new(Identities::open(&store, clock.clone(), config.trust_domain.as_ref())?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
-        let inventory = Inventory::from_names(config.guests.clone());
+        let states = watch::Sender::new(None);
+        let mut tasks = JoinSet::new();
+        let inventory = inventory(&config, &*clock, &states, &mut tasks);
 
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
@@ -92,10 +98,9 @@ impl Controller {
             clock: clock.clone(),
             advertise,
         };
-        let parts =
-            Parts { clock: clock.clone(), events: events.clone(), store, issuers, inventory, backoff: config.retry };
+        let parts = Parts { clock: clock.clone(), events: events.clone(), store, issuers, backoff: config.retry };
         let (stop, stopped) = oneshot::channel();
-        let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), stop: stopped };
+        let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), inventory, stop: stopped };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);
 
         let text = format!(
@@ -105,19 +110,24 @@ impl Controller {
             identities.root().fingerprint()
         );
         events.record(Event::new(clock.now(), Kind::Controller, text));
-        let mut tasks = JoinSet::new();
         let reconcile = tokio::spawn(reconcile::run(parts, inputs));
         let watched = manifest.clone();
         tasks.spawn(async move { watched.watch().await });
         tasks.spawn(keep_identity(identities, cell, own, clock.clone()));
         tasks.spawn(Arc::new(admin).serve(socket));
         tasks.spawn(listener::serve(listener, tls, services));
-        Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
+        Ok(Self { address, events, clock, manifest, states, tasks, reconcile, stop })
     }
 
     /// Looks at the manifest's file now.
     pub fn reload(&self) {
         self.manifest.look();
+    }
+
+    /// Where whoever asks Proxmox's tools says which guests run.
+    #[must_use]
+    pub fn states(&self) -> watch::Sender<Option<Arc<States>>> {
+        self.states.clone()
     }
 
     /// Ends the links, writes down what is known, and returns.
@@ -135,6 +145,24 @@ impl Controller {
             }
         }
     }
+}
+
+/// Which guests there are, now and at each change: as Proxmox says, where it is, and as the configuration says.
+fn inventory(
+    config: &Config,
+    clock: &dyn Clock,
+    states: &watch::Sender<Option<Arc<States>>>,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Arc<Inventory>> {
+    let Some(proxmox) = &config.proxmox else {
+        return watch::channel(Arc::new(Inventory::from_names(config.guests.clone()))).1;
+    };
+    let mut observer = Observer::new(&proxmox.directory, &proxmox.node, config.guests.clone());
+    // The first plan is made from what is there, not from nothing.
+    observer.look(clock.now().unix());
+    let (sender, receiver) = watch::channel(Arc::new(observer.inventory(None)));
+    tasks.spawn(proxmox::watch(observer, states.subscribe(), sender));
+    receiver
 }
 
 /// What agents are told to dial; the port that was really bound, when the configuration left it open.

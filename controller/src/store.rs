@@ -5,14 +5,22 @@
 //! is reported and left as it is, never replaced in silence. Only what pmxcfs, Proxmox's replicated
 //! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
 
+mod files;
+#[cfg(test)]
+pub(crate) mod pmxcfs;
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
+pub use files::{Files, RealFiles};
 use pinion_proto::id::is_plain_name;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -50,7 +58,10 @@ pub enum Area {
 pub struct Store {
     local: PathBuf,
     shared: PathBuf,
+    files: Arc<dyn Files>,
     temporaries: Temporaries,
+    /// Whether a write of shared state was refused and none has succeeded since.
+    refused: AtomicBool,
     /// Holds the flock until the store is dropped.
     _lock: File,
 }
@@ -62,15 +73,51 @@ impl Store {
     /// # Errors
     /// Another controller has them open, or a directory cannot be made, read or locked.
     pub fn open(local: &Path, shared: &Path) -> Result<Self, StoreError> {
+        Self::open_on(local, shared, Arc::new(RealFiles))
+    }
+
+    /// As [`Self::open`], on these files; the lock is always the kernel's.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(local: &Path, shared: &Path, files: Arc<dyn Files>) -> Result<Self, StoreError> {
         for directory in [local, shared] {
-            make_directory(directory)?;
+            make_directory(&*files, directory)?;
         }
         let lock = lock(&local.join(LOCK))?;
         let temporaries = Temporaries::of_this_host();
-        for directory in [local, shared] {
-            temporaries.clean(directory)?;
+        temporaries.clean(&*files, local)?;
+        // Shared state that cannot be written now can be read.
+        match temporaries.clean(&*files, shared) {
+            Err(StoreError::Io { path, source, .. }) if is_refusal(&source) => {
+                tracing::warn!(path = %path.display(), %source, "A file that was left half written stays");
+            }
+            outcome => outcome?,
         }
-        Ok(Self { local: local.into(), shared: shared.into(), temporaries, _lock: lock })
+        let (local, shared, refused) = (local.into(), shared.into(), AtomicBool::new(false));
+        Ok(Self { local, shared, files, temporaries, refused, _lock: lock })
+    }
+
+    /// Why shared state cannot be written now, if so. That shows without a write, unless one was refused before: then
+    /// one is tried.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`].
+    pub fn shared_writable(&self) -> Result<(), StoreError> {
+        let tried = self.files.look_writable(&self.shared).and_then(|()| {
+            if !self.refused.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let trial = self.shared.join(self.temporaries.next());
+            self.files.create(&trial, b"").and_then(|()| self.files.remove(&trial))
+        });
+        match tried {
+            Ok(()) => {
+                self.refused.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(source) => Err(StoreError::ReadOnly { path: self.shared.clone(), source }),
+        }
     }
 
     /// Reads a document; none when there is no such file.
@@ -79,7 +126,7 @@ impl Store {
     /// The file cannot be read, or is not a document of this version; it stays as it is.
     pub fn read<T: DeserializeOwned>(&self, area: Area, name: &str) -> Result<Option<T>, StoreError> {
         let path = self.path(area, name)?;
-        let bytes = match read_limited(&path, area.most()) {
+        let bytes = match self.files.read(&path, area.most()) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Err(StoreError::TooLarge { path, most: area.most() }),
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -102,21 +149,20 @@ impl Store {
             return Err(StoreError::TooLarge { path, most: area.most() });
         }
         let directory = path.parent().unwrap_or(&self.local);
-        make_directory(directory)?;
+        self.noting(area, make_directory(&*self.files, directory))?;
         let temporary = directory.join(self.temporaries.next());
-        let written = write_temporary(&temporary, &bytes).and_then(|()| {
-            fs::rename(&temporary, &path).map_err(|source| StoreError::Io {
-                doing: "replace",
-                path: path.clone(),
-                source,
-            })
-        });
+        let fail = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { doing, path, source }
+        };
+        let written = self.files.create(&temporary, &bytes).map_err(fail("write", &temporary));
+        let written = written.and_then(|()| self.files.rename(&temporary, &path).map_err(fail("replace", &path)));
         if written.is_err() {
             // The write's own failure is what counts; what stays here is cleaned at the next start.
-            fs::remove_file(&temporary).ok();
+            self.files.remove(&temporary).ok();
         }
-        written?;
-        sync_directory(directory)
+        self.noting(area, written)?;
+        self.files.sync_directory(directory).map_err(fail("sync directory", directory))
     }
 
     /// Removes a document; it is well if there is none.
@@ -125,10 +171,14 @@ impl Store {
     /// The disk refuses.
     pub fn remove(&self, area: Area, name: &str) -> Result<(), StoreError> {
         let path = self.path(area, name)?;
-        match fs::remove_file(&path) {
-            Ok(()) => sync_directory(path.parent().unwrap_or(&self.local)),
+        match self.files.remove(&path) {
+            Ok(()) => {
+                let directory = path.parent().unwrap_or(&self.local);
+                let fail = |source| StoreError::Io { doing: "sync directory", path: directory.into(), source };
+                self.files.sync_directory(directory).map_err(fail)
+            }
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(StoreError::Io { doing: "remove", path, source }),
+            Err(source) => self.noting(area, Err(StoreError::Io { doing: "remove", path, source })),
         }
     }
 
@@ -141,7 +191,7 @@ impl Store {
         let top = self.directory(area);
         let path = if directory.is_empty() { top.to_path_buf() } else { top.join(checked(directory)?) };
         let mut names = Vec::new();
-        for file in files(&path)? {
+        for (file, _) in entries(&*self.files, &path)? {
             if let Some(name) = file.strip_suffix(SUFFIX)
                 && is_plain_name(name)
             {
@@ -150,6 +200,17 @@ impl Store {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Keeps in mind when shared state cannot be written, and says so in those words.
+    fn noting(&self, area: Area, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+        match outcome {
+            Err(StoreError::Io { source, .. }) if area == Area::Shared && is_refusal(&source) => {
+                self.refused.store(true, Ordering::Relaxed);
+                Err(StoreError::ReadOnly { path: self.shared.clone(), source })
+            }
+            other => other,
+        }
     }
 
     fn directory(&self, area: Area) -> &Path {
@@ -216,30 +277,15 @@ fn checked(name: &str) -> Result<&str, StoreError> {
     if name.split('/').all(is_plain_name) { Ok(name) } else { Err(StoreError::Name(pinion_proto::id::shown(name))) }
 }
 
-/// None when there is more than `most`.
-fn read_limited(path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let file = File::open(path)?;
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(limit).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= most).then_some(bytes))
-}
-
-fn write_temporary(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let fail = |source| StoreError::Io { doing: "write", path: path.into(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.sync_all().map_err(fail)
-}
-
-fn make_directory(path: &Path) -> Result<(), StoreError> {
+fn make_directory(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
     let fail = |source| StoreError::Io { doing: "make directory", path: path.into(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+    files.make_directory(path).map_err(fail)
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let fail = |source| StoreError::Io { doing: "sync directory", path: path.into(), source };
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(fail)
+/// What pmxcfs says without quorum, and other file systems when they are read-only.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {
@@ -253,21 +299,13 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// The names of the files in a directory; none when it is missing.
-fn files(path: &Path) -> Result<Vec<String>, StoreError> {
-    let fail = |source| StoreError::Io { doing: "list", path: path.into(), source };
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(fail(source)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        if let Ok(name) = entry.map_err(fail)?.file_name().into_string() {
-            names.push(name);
-        }
+/// What is in a directory; nothing when it is missing.
+fn entries(files: &dyn Files, path: &Path) -> Result<Vec<(String, bool)>, StoreError> {
+    match files.list(path) {
+        Ok(entries) => Ok(entries),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(StoreError::Io { doing: "list", path: path.into(), source }),
     }
-    Ok(names)
 }
 
 /// How files under way are called: with this host's name, because in a shared directory
@@ -292,15 +330,14 @@ impl Temporaries {
     }
 
     /// Removes this host's from a directory and the directories in it.
-    fn clean(&self, directory: &Path) -> Result<(), StoreError> {
-        for name in files(directory)? {
+    fn clean(&self, files: &dyn Files, directory: &Path) -> Result<(), StoreError> {
+        for (name, is_directory) in entries(files, directory)? {
             let path = directory.join(&name);
             if name.starts_with(&self.prefix) {
                 tracing::info!(path = %path.display(), "Removing a file that was left half written");
-                let fail = |source| StoreError::Io { doing: "remove", path: path.clone(), source };
-                fs::remove_file(&path).map_err(fail)?;
-            } else if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-                self.clean(&path)?;
+                files.remove(&path).map_err(|source| StoreError::Io { doing: "remove", path, source })?;
+            } else if is_directory {
+                self.clean(files, &path)?;
             }
         }
         Ok(())
@@ -316,6 +353,14 @@ pub enum StoreError {
         /// The operation.
         doing: &'static str,
         /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Shared state cannot be written: the nodes that share it have no quorum, for one.
+    #[error("the shared state at {} cannot be written (no quorum?)", path.display())]
+    ReadOnly {
+        /// The shared directory.
         path: PathBuf,
         /// Why.
         source: io::Error,

@@ -89,6 +89,27 @@ pub struct GuestStatus {
     /// Since when it is as it is.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// Its name, where it has one.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `lxc` or `qemu`, where Proxmox tells.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The node that it is on, when that is another one.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Whether it runs, where somebody has said.
+    #[serde(default)]
+    pub running: Option<bool>,
+    /// What Proxmox is doing with it.
+    #[serde(default)]
+    pub lock: Option<String>,
+    /// Whether guests are made from it.
+    #[serde(default)]
+    pub template: bool,
+    /// Whether the cluster has no such guest.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 /// A retired placement of which nothing is installed has `null` for its names.

@@ -3,9 +3,10 @@
 //! Invariant: the socket is for whoever may be root's or pinion's hand on the host (mode 0660); what it says
 //! holds no secret but the join token that was asked for.
 
+pub mod presence;
 pub mod protocol;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use pinion_proto::{
     causes::chain,
@@ -17,7 +18,7 @@ use pinion_proto::{
 use tokio::{
     io::{AsyncReadExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::{broadcast::error::RecvError, mpsc},
+    sync::{broadcast::error::RecvError, mpsc, watch},
 };
 use tracing::{debug, warn};
 
@@ -28,6 +29,7 @@ use crate::{
     issuer::Issuers,
     manifest::{GuestRef, file::ManifestFile},
 };
+use presence::Presence;
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
 
 /// The longest question (bytes): thousands of names.
@@ -58,8 +60,8 @@ pub struct Admin {
     pub issuers: Arc<Issuers>,
     /// Events.
     pub events: Arc<Events>,
-    /// Guests' names.
-    pub inventory: Inventory,
+    /// Which guests there are.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
@@ -163,25 +165,16 @@ impl Admin {
     fn guests(&self) -> Answer {
         match self.identities.guests() {
             Ok(guests) => {
-                Answer::Guests(guests.into_iter().map(|(guest, record)| self.identity(guest, record)).collect())
+                let inventory = self.inventory.borrow().clone();
+                let manifest = self.manifest.in_force().borrow().manifest.clone();
+                let placements = manifest.certificates.iter().flat_map(|certificate| &certificate.placements);
+                let named = placements.filter_map(|placement| inventory.resolve(&placement.guest).ok());
+                let mut records: BTreeMap<_, _> = named.map(|guest| (guest, None)).collect();
+                records.extend(guests.into_iter().map(|(guest, record)| (guest, Some(record))));
+                let guests = records.into_iter().map(|(guest, record)| identity(&inventory, guest, record));
+                Answer::Guests(guests.collect())
             }
             Err(error) => Answer::Failed(chain(&error)),
-        }
-    }
-
-    fn identity(&self, guest: Guest, record: GuestRecord) -> IdentityStatus {
-        let name = match guest {
-            Guest::Host => None,
-            Guest::Vmid(vmid) => self.inventory.name(vmid).map(ToOwned::to_owned),
-        };
-        IdentityStatus {
-            guest,
-            name,
-            generation: record.generation,
-            joined_at: record.joined_at,
-            issued_at: record.issued_at,
-            hostname: record.facts.hostname,
-            locked: record.locked,
         }
     }
 
@@ -235,7 +228,8 @@ impl Admin {
         }
         let name =
             text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
-        self.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
+        let inventory = self.inventory.borrow().clone();
+        inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
     }
 
     async fn issuers(&self) -> Answer {
@@ -282,5 +276,35 @@ impl Admin {
                 Err(RecvError::Closed) => return Ok(()),
             }
         }
+    }
+}
+
+fn identity(inventory: &Inventory, guest: Guest, record: Option<GuestRecord>) -> IdentityStatus {
+    let name = match guest {
+        Guest::Host => None,
+        Guest::Vmid(vmid) => inventory.name(vmid).map(ToOwned::to_owned),
+    };
+    let presence = Presence::of(inventory, guest);
+    match record {
+        None => IdentityStatus {
+            guest,
+            name,
+            presence,
+            generation: 0,
+            joined_at: None,
+            issued_at: None,
+            hostname: String::new(),
+            locked: None,
+        },
+        Some(record) => IdentityStatus {
+            guest,
+            name,
+            presence,
+            generation: record.generation,
+            joined_at: Some(record.joined_at),
+            issued_at: Some(record.issued_at),
+            hostname: record.facts.hostname,
+            locked: record.locked,
+        },
     }
 }

@@ -12,6 +12,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::presence::Presence;
 use crate::{events::Event, issuer::IssuerCheck};
 
 /// A question.
@@ -161,21 +162,27 @@ pub struct GuestStatus {
     pub since: Option<Timestamp>,
     /// The agent's version, as it last said.
     pub agent_version: Option<String>,
+    /// What Proxmox says of it.
+    #[serde(flatten)]
+    pub presence: Presence,
 }
 
-/// A guest's identity.
+/// A guest that has an identity, or that the manifest names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityStatus {
     /// Which guest.
     pub guest: Guest,
     /// Its name, where it has one.
     pub name: Option<String>,
-    /// How many identities it has had.
+    /// What Proxmox says of it.
+    #[serde(flatten)]
+    pub presence: Presence,
+    /// How many identities it has had; 0 when it has none.
     pub generation: u64,
-    /// When it joined last.
-    pub joined_at: Timestamp,
-    /// When it was given the newest identity.
-    pub issued_at: Timestamp,
+    /// When it joined last; none when it has no identity.
+    pub joined_at: Option<Timestamp>,
+    /// When it was given the newest identity; none when it has none.
+    pub issued_at: Option<Timestamp>,
     /// What it said its host name was when it joined.
     pub hostname: String,
     /// Why it is locked, if it is.

@@ -1,11 +1,11 @@
 //! `pinion guest list`, `unlock` and `forget`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{clock::Timestamp, exit::Exit};
 
 use super::{Session, ask, print_json, table::table, unexpected};
 use crate::admin::protocol::{Answer, Ask, IdentityStatus};
 
-/// Prints every guest that has an identity.
+/// Prints every guest that the manifest names or that has an identity.
 pub(super) async fn list(session: &Session) -> Exit {
     match ask(session, &Ask::Guests).await {
         Ok(Answer::Guests(guests)) => {
@@ -13,7 +13,8 @@ pub(super) async fn list(session: &Session) -> Exit {
                 print_json(&guests);
             } else {
                 let rows: Vec<_> = guests.into_iter().map(row).collect();
-                print!("{}", table(["GUEST", "NAME", "HOSTNAME", "JOINED", "IDENTITY", "RENEWED", "LOCKED"], &rows));
+                let head = ["GUEST", "NAME", "KIND", "STATE", "HOSTNAME", "JOINED", "IDENTITY", "RENEWED", "LOCKED"];
+                print!("{}", table(head, &rows));
             }
             Exit::Reached
         }
@@ -50,14 +51,18 @@ fn tell(session: &Session, answer: Result<Answer, Exit>, done: &str) -> Exit {
     }
 }
 
-fn row(guest: IdentityStatus) -> [String; 7] {
+fn row(guest: IdentityStatus) -> [String; 9] {
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let identity = if guest.generation == 0 { "none".to_owned() } else { format!("number {}", guest.generation) };
     [
         guest.guest.to_string(),
         guest.name.unwrap_or_default(),
+        guest.presence.kind.map(|kind| kind.to_string()).unwrap_or_default(),
+        guest.presence.words(),
         guest.hostname,
-        guest.joined_at.to_string(),
-        format!("number {}", guest.generation),
-        guest.issued_at.to_string(),
+        moment(guest.joined_at),
+        identity,
+        moment(guest.issued_at),
         guest.locked.unwrap_or_default(),
     ]
 }

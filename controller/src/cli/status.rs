@@ -3,7 +3,10 @@
 use pinion_proto::exit::Exit;
 
 use super::{Session, ask, print_json, table::table, unexpected};
-use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
+use crate::admin::{
+    presence::Presence,
+    protocol::{Answer, Ask, GuestStatus, PlacementStatus, Selection, Status},
+};
 
 /// Prints how everything is.
 pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
@@ -35,24 +38,35 @@ fn words(status: &Status) -> String {
     }
     if !status.guests.is_empty() {
         out.push('\n');
-        let rows: Vec<_> = status
-            .guests
-            .iter()
-            .map(|guest| {
-                let link = match (guest.linked, guest.since) {
-                    (true, Some(since)) => format!("linked since {since}"),
-                    (false, Some(since)) => format!("away since {since}"),
-                    (_, None) => "never seen: `pinion token create` and `pinion-agent join` bring it in".into(),
-                };
-                [
-                    guest.guest.to_string(),
-                    guest.name.clone().unwrap_or_default(),
-                    guest.agent_version.clone().unwrap_or_default(),
-                    link,
-                ]
-            })
-            .collect();
-        out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
+        let link = |guest: &GuestStatus| match (guest.linked, guest.since) {
+            (true, Some(since)) => format!("linked since {since}"),
+            (false, Some(since)) => format!("away since {since}"),
+            (_, None) => "never seen: `pinion token create` and `pinion-agent join` bring it in".into(),
+        };
+        let common = |guest: &GuestStatus| {
+            (
+                guest.guest.to_string(),
+                guest.name.clone().unwrap_or_default(),
+                guest.agent_version.clone().unwrap_or_default(),
+            )
+        };
+        // Without Proxmox there is nothing to say of kinds and states.
+        if status.guests.iter().any(|guest| guest.presence != Presence::default()) {
+            let row = |guest: &GuestStatus| {
+                let (number, name, agent) = common(guest);
+                let kind = guest.presence.kind.map(|kind| kind.to_string()).unwrap_or_default();
+                [number, name, kind, guest.presence.words(), agent, link(guest)]
+            };
+            let rows: Vec<_> = status.guests.iter().map(row).collect();
+            out += &table(["GUEST", "NAME", "KIND", "STATE", "AGENT", "LINK"], &rows);
+        } else {
+            let row = |guest: &GuestStatus| {
+                let (number, name, agent) = common(guest);
+                [number, name, agent, link(guest)]
+            };
+            let rows: Vec<_> = status.guests.iter().map(row).collect();
+            out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
+        }
     }
     for note in &status.notes {
         out += &format!("\nnote: {note}\n");

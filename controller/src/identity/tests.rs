@@ -254,3 +254,34 @@ fn the_trust_domain_stays_what_it_was() {
     let error = open(&directory, clock, Some(&"x.pinion".parse().expect("a domain"))).expect_err("another");
     assert!(error.to_string().contains("x.pinion"), "{error}");
 }
+
+/// Identities on files that are as pmxcfs.
+fn on_pmxcfs() -> (Fixture, Arc<crate::store::pmxcfs::Pmxcfs>) {
+    let directory = TempDir::new().expect("a directory");
+    let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000)));
+    let files = Arc::new(crate::store::pmxcfs::Pmxcfs::default());
+    let paths = (directory.path().join("local"), directory.path().join("shared"));
+    let store = Store::open_on(&paths.0, &paths.1, files.clone()).expect("a store");
+    let identities = Identities::open(&Arc::new(store), clock.clone(), None).expect("identities");
+    (Fixture { directory, clock, identities }, files)
+}
+
+#[test]
+fn without_quorum_no_token_is_made_no_identity_given_and_nobody_cut_off() {
+    let (fixture, files) = on_pmxcfs();
+    let joined = fixture.joined("101");
+    let token = fixture.token("102");
+    let refusal = crate::store::pmxcfs::Refusal { errno: rustix::io::Errno::ACCESS, shows: false };
+    files.refuse(Some(refusal));
+    let error = fixture.identities.create_token(name("101"), Vec::new()).expect_err("no token");
+    let text = pinion_proto::causes::chain(&error);
+    assert!(text.contains("cannot be written (no quorum?)"), "{text}");
+    fixture.join("102", &token.secret).expect_err("no identity");
+    fixture.identities.renew(name("101"), &joined, &csr()).expect_err("no renewal");
+    fixture.admit("101", &joined).expect("its link stays");
+    assert_eq!(fixture.identities.guest(name("102")).expect("read"), None);
+    files.refuse(None);
+    fixture.join("102", &token.secret).expect("the token is still good");
+    let renewed = fixture.renewed("101", &joined);
+    fixture.admit("101", &renewed).expect("admitted");
+}

@@ -1,63 +1,82 @@
-//! Which guests exist, and which one the manifest means.
+//! Which guests exist, what Proxmox says of each, and which one the manifest means.
 //!
-//! Invariant: a name stands for at most one guest; two guests of one name have to be told apart by number.
+//! Invariant: a name stands for at most one guest; two guests of one name have to be told apart by number. What
+//! Proxmox says goes before what the configuration says.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    str::FromStr,
-};
+mod guest;
+pub mod proxmox;
+
+use std::collections::{BTreeMap, HashMap};
 
 use pinion_proto::{
     id::{Guest, Vmid},
     stage::{Halt, Trouble},
 };
 
-use serde::{Deserialize, Serialize};
+pub use guest::{GuestInfo, GuestKind, HwAddr, Node};
 
 use crate::manifest::{GuestName, GuestRef};
 
-/// The guests of this host.
+/// The guests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     guests: BTreeMap<Vmid, GuestInfo>,
     by_name: HashMap<GuestName, Vec<Vmid>>,
-}
-
-/// What a guest is to Proxmox: which of its tools reach it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GuestKind {
-    /// A container: `pct`.
-    Lxc,
-    /// A virtual machine: `qm`, and the QEMU guest agent in it.
-    Qemu,
-}
-
-/// What is known of a guest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GuestInfo {
-    /// Its name in Proxmox, as it is written there.
-    pub name: Option<String>,
+    complete: bool,
+    problem: Option<String>,
 }
 
 impl Inventory {
-    /// The guests with what is known of each.
+    /// Guests of which something is known, among perhaps others.
     #[must_use]
     pub fn new(guests: BTreeMap<Vmid, GuestInfo>) -> Self {
         let mut by_name: HashMap<GuestName, Vec<Vmid>> = HashMap::new();
         for (vmid, info) in &guests {
             // A name that no manifest can write needs no way back from it.
-            if let Some(name) = info.name.as_deref().and_then(|name| GuestName::from_str(name).ok()) {
+            if let Some(name) = info.name.as_deref().and_then(|name| name.parse().ok()) {
                 by_name.entry(name).or_default().push(*vmid);
             }
         }
-        Self { guests, by_name }
+        Self { guests, by_name, complete: false, problem: None }
+    }
+
+    /// All guests of the cluster, as Proxmox tells them, and names that lead to a guest where Proxmox has no guest of
+    /// that name.
+    #[must_use]
+    pub fn complete(guests: BTreeMap<Vmid, GuestInfo>, names: &BTreeMap<String, Vmid>) -> Self {
+        let mut inventory = Self::new(guests);
+        inventory.complete = true;
+        let names = names.iter().filter_map(|(name, vmid)| Some((name.parse::<GuestName>().ok()?, *vmid)));
+        for (name, vmid) in names {
+            inventory.by_name.entry(name).or_insert_with(|| vec![vmid]);
+        }
+        inventory
     }
 
     /// Guests of which the names are known.
     #[must_use]
     pub fn from_names(names: BTreeMap<String, Vmid>) -> Self {
-        Self::new(names.into_iter().map(|(name, vmid)| (vmid, GuestInfo { name: Some(name) })).collect())
+        let named = |(name, vmid)| (vmid, GuestInfo { name: Some(name), ..GuestInfo::default() });
+        Self::new(names.into_iter().map(named).collect())
+    }
+
+    /// The inventory with what stands in the way of knowing it as it is now.
+    #[must_use]
+    pub fn with_problem(mut self, problem: Option<String>) -> Self {
+        self.problem = problem;
+        self
+    }
+
+    /// Why this is not what Proxmox would say now: what, where, why, what to do.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Whether a guest that is not in here does not exist.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Every guest, by number.
@@ -65,10 +84,24 @@ impl Inventory {
         self.guests.iter().map(|(vmid, info)| (*vmid, info))
     }
 
+    /// What is known of a guest.
+    #[must_use]
+    pub fn guest(&self, vmid: Vmid) -> Option<&GuestInfo> {
+        self.guests.get(&vmid)
+    }
+
     /// A guest's name, for people.
     #[must_use]
     pub fn name(&self, vmid: Vmid) -> Option<&str> {
         self.guests.get(&vmid)?.name.as_deref()
+    }
+
+    /// Whether nothing may be said to a guest now, even if its agent is linked: another node's controller sees to
+    /// it, or a backup of it is being made.
+    #[must_use]
+    pub fn hands_off(&self, guest: Guest) -> bool {
+        let Guest::Vmid(vmid) = guest else { return false };
+        self.guests.get(&vmid).is_some_and(|info| !info.is_here() || info.is_backed_up())
     }
 
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
@@ -124,37 +157,4 @@ fn list(vmids: &[Vmid]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn vmid(number: u32) -> Vmid {
-        Vmid::try_from(number).expect("a VMID")
-    }
-
-    fn named(text: &str) -> GuestRef {
-        GuestRef::Name(text.parse().expect("a guest's name"))
-    }
-
-    #[test]
-    fn names_are_found_whatever_their_case() {
-        let inventory = Inventory::from_names([("Gateway".to_owned(), vmid(101))].into());
-        assert_eq!(inventory.resolve(&named("gateWAY")), Ok(Guest::Vmid(vmid(101))));
-        assert_eq!(inventory.resolve(&GuestRef::Host), Ok(Guest::Host));
-    }
-
-    #[test]
-    fn a_number_is_taken_as_it_is() {
-        assert_eq!(Inventory::default().resolve(&GuestRef::Vmid(vmid(4711))), Ok(Guest::Vmid(vmid(4711))));
-    }
-
-    #[test]
-    fn a_name_must_lead_to_one_guest() {
-        let twin = |number| (vmid(number), GuestInfo { name: Some("web".to_owned()) });
-        let inventory = Inventory::new([twin(200), twin(201)].into());
-        let error = inventory.resolve(&named("web")).expect_err("two guests have it");
-        assert_eq!(error.to_string(), "2 guests are named web: 200, 201");
-        let error = inventory.resolve(&named("wbe")).expect_err("none has it");
-        assert_eq!(error.to_string(), "no guest named wbe is known to this host");
-        assert_eq!(error.trouble().halt, Halt::Blocked);
-    }
-}
+mod tests;

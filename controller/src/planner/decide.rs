@@ -15,9 +15,11 @@ use pinion_proto::{
 
 use super::{
     decision::{Decision, Order, Step, Why},
+    presence::{Absence, absence},
     renewal,
 };
 use crate::{
+    inventory::Inventory,
     manifest::{Certificate, Placement},
     reports::{Link, PlacementEntry, SharedKey},
 };
@@ -44,6 +46,7 @@ pub(super) struct Subject<'s> {
     pub(super) certificate: &'s Certificate,
     pub(super) placement: &'s Placement,
     pub(super) guest: Guest,
+    pub(super) inventory: &'s Inventory,
     pub(super) link: Link,
     pub(super) entry: Option<&'s PlacementEntry>,
     pub(super) shared_key: Option<&'s SharedKey>,
@@ -79,8 +82,9 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     }
     // A request that is good stays with the guest whatever holds it up here, so that it makes no new key.
     let usable = subject.usable(held);
-    if let Some(trouble) = subject.unreachable() {
-        return verdict(Decision::Wait(trouble), usable, None);
+    if let Some(unreachable) = subject.unreachable() {
+        let Unreachable { decision, lets_go } = unreachable;
+        return verdict(decision, usable.filter(|_| !lets_go), None);
     }
     let window_missed = match subject.closed_window(held, &why, now) {
         Closed::Until(opens) => {
@@ -138,10 +142,19 @@ fn purge(subject: &Subject<'_>) -> Verdict {
     match subject.unreachable() {
         None if nothing_there => verdict(Decision::Keep),
         None => verdict(Decision::Purge),
-        // Nobody knows what lies in a guest that has never been seen.
-        Some(_) if nothing_there && subject.link != Link::NeverSeen => verdict(Decision::Keep),
-        Some(trouble) => verdict(Decision::Wait(trouble)),
+        // Nobody knows what lies in a guest that has never been seen; but in one that does not exist lies nothing.
+        Some(_) if nothing_there && (subject.link != Link::NeverSeen || subject.is_no_guest()) => {
+            verdict(Decision::Keep)
+        }
+        Some(unreachable) => verdict(unreachable.decision),
     }
+}
+
+/// Why the guest takes nothing now.
+struct Unreachable {
+    decision: Decision,
+    /// Whether it is not to be told to keep anything ready either.
+    lets_go: bool,
 }
 
 /// Whether the window stands in the way.
@@ -271,7 +284,26 @@ impl Subject<'_> {
         }
     }
 
-    fn unreachable(&self) -> Option<Trouble> {
+    fn is_no_guest(&self) -> bool {
+        absence(self.inventory, self.guest, self.link) == Some(Absence::NoSuchGuest)
+    }
+
+    fn unreachable(&self) -> Option<Unreachable> {
+        if let Guest::Vmid(vmid) = self.guest
+            && let Some(absence) = absence(self.inventory, self.guest, self.link)
+        {
+            let trouble = absence.trouble(self.renewing(), vmid);
+            let decision = match trouble.halt {
+                Halt::Waiting => Decision::Wait(trouble),
+                Halt::Blocked => Decision::Block(trouble),
+            };
+            return Some(Unreachable { decision, lets_go: absence.lets_go() });
+        }
+        let trouble = self.unlinked()?;
+        Some(Unreachable { decision: Decision::Wait(trouble), lets_go: false })
+    }
+
+    fn unlinked(&self) -> Option<Trouble> {
         let waiting = |cause: String, remedy: String| Trouble {
             halt: Halt::Waiting,
             attempt: self.renewing(),

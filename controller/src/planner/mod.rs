@@ -7,6 +7,7 @@
 pub mod backoff;
 mod decide;
 mod decision;
+mod presence;
 pub mod renewal;
 mod shared;
 mod spec;
@@ -158,7 +159,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             };
             asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
             let shared_key = reports.shared_key(&certificate.name);
-            let subject = Subject { certificate, placement, guest, link, entry, shared_key, keys_differ };
+            let subject = Subject { certificate, placement, guest, inventory, link, entry, shared_key, keys_differ };
             let Verdict { decision, renew_at, ordered, wake_at: wake } = decide(&subject, now);
             // A moment that has come already is no reason to wake: what it brings is in this plan.
             if let Some(wake) = wake.filter(|wake| *wake > now) {

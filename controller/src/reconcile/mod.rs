@@ -10,6 +10,7 @@ mod signing;
 mod view;
 mod voices;
 mod waiter;
+mod writable;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -75,8 +76,6 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Who signs.
     pub issuers: Arc<Issuers>,
-    /// Which guests there are.
-    pub inventory: Inventory,
     /// How long to wait after failures.
     pub backoff: Backoff,
 }
@@ -90,6 +89,8 @@ pub struct Inputs {
     pub requests: mpsc::Receiver<Request>,
     /// The manifest in force, and what is wrong with the one on disk.
     pub manifest: watch::Receiver<InForce>,
+    /// Which guests there are.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Comes, or is dropped, when the controller stops.
     pub stop: oneshot::Receiver<()>,
 }
@@ -107,6 +108,7 @@ pub struct InForce {
 struct Reconciler {
     parts: Parts,
     manifest: InForce,
+    inventory: Arc<Inventory>,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
     sessions: Sessions,
@@ -116,6 +118,8 @@ struct Reconciler {
     retired: BTreeSet<PlacementId>,
     shortened: BTreeMap<PlainName, Duration>,
     voices: Voices,
+    /// Why shared state cannot be written, if so.
+    unwritable: Option<String>,
     unwritten: BTreeSet<Guest>,
     write_at: Option<Instant>,
     /// The write that is under way, or was the last.
@@ -126,12 +130,14 @@ struct Reconciler {
 pub async fn run(parts: Parts, mut inputs: Inputs) {
     let (signing, mut outcomes) = Signing::new();
     let manifest = inputs.manifest.borrow_and_update().clone();
+    let inventory = inputs.inventory.borrow_and_update().clone();
     let reports = keep::restore(&parts.store, &parts.events, parts.clock.now());
     let purging = reports.purges_asked().collect();
     let clock = parts.clock.clone();
     let mut reconciler = Reconciler {
         parts,
         manifest,
+        inventory: Arc::default(),
         reports,
         facts: HashMap::new(),
         sessions: Sessions::default(),
@@ -141,11 +147,13 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         retired: BTreeSet::new(),
         shortened: BTreeMap::new(),
         voices: Voices::default(),
+        unwritable: None,
         unwritten: BTreeSet::new(),
         write_at: None,
         writing: None,
     };
     shared::restore(&mut reconciler);
+    reconciler.new_inventory(inventory);
     loop {
         let began = Instant::now();
         let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
@@ -158,10 +166,13 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             Some(request) = inputs.requests.recv() => {
                 // Whoever asks has looked at the file first, and means the manifest that was found there.
                 reconciler.look_at_manifest(&mut inputs.manifest);
+                reconciler.look_at_inventory(&mut inputs.inventory);
                 reconciler.request(request);
             }
             Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
-            Ok(()) = manifest_changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
+            Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
+            Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
+            () = writable::changed(reconciler.parts.store.clone(), reconciler.unwritable.is_none()) => {}
             () = until(&*clock, wake_at) => {}
             () = at(resend_at) => {}
             () = at(reconciler.waiters_wake_at()) => {}
@@ -185,10 +196,10 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
     reconciler.write(true).await;
 }
 
-/// Returns when there is another manifest, and leaves it to be taken.
-async fn manifest_changed(manifest: &mut watch::Receiver<InForce>) -> Result<(), watch::error::RecvError> {
-    manifest.changed().await?;
-    manifest.mark_changed();
+/// Returns when there is another value, and leaves it to be taken.
+async fn changed<T>(watched: &mut watch::Receiver<T>) -> Result<(), watch::error::RecvError> {
+    watched.changed().await?;
+    watched.mark_changed();
     Ok(())
 }
 
@@ -210,17 +221,19 @@ impl Reconciler {
     /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
+        self.look_at_shared();
         let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
+                && self.unwritable.is_none()
                 && let Some(id) = planned.id()
             {
                 self.sign(&id, planned, order, now);
             }
         }
         self.note_retired(&plan, now);
-        let mut resend = self.sessions.tell(&plan);
+        let mut resend = self.sessions.tell(&plan, &self.inventory);
         resend |= self.deliver(now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
@@ -342,6 +355,33 @@ impl Reconciler {
         }
     }
 
+    /// Takes the inventory as it is now, if it is another one than before.
+    fn look_at_inventory(&mut self, inventory: &mut watch::Receiver<Arc<Inventory>>) {
+        // The sender is gone where nothing but the configuration tells of guests.
+        if inventory.has_changed().unwrap_or(false) {
+            let next = inventory.borrow_and_update().clone();
+            self.new_inventory(next);
+        }
+    }
+
+    fn new_inventory(&mut self, next: Arc<Inventory>) {
+        let now = self.parts.clock.now();
+        match (self.inventory.problem(), next.problem()) {
+            (before, Some(problem)) if before != Some(problem) => {
+                self.event(Event::new(
+                    now,
+                    Kind::Failed,
+                    format!("Proxmox's guests are not known as they are now: {problem}"),
+                ));
+            }
+            (Some(_), None) => {
+                self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
+            }
+            _ => {}
+        }
+        self.inventory = next;
+    }
+
     fn new_manifest(&mut self, next: InForce) {
         let now = self.parts.clock.now();
         if let Some(problem) = &next.problem {
@@ -405,9 +445,8 @@ impl Reconciler {
             return;
         }
         let Some((names, algorithm)) = self.manifest.manifest.certificate(&id.certificate).and_then(|certificate| {
-            let here = |placement: &&crate::manifest::Placement| {
-                self.parts.inventory.resolve(&placement.guest) == Ok(id.guest)
-            };
+            let here =
+                |placement: &&crate::manifest::Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
             let placement = certificate.placements.iter().find(here)?;
             Some((&placement.names, certificate.key.algorithm))
         }) else {
@@ -462,7 +501,7 @@ impl Reconciler {
     /// Takes names of retired placements whose files are to be removed.
     fn ask_purge(&mut self, names: &[String], now: Timestamp) -> Answer {
         let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         let mut chosen = Vec::new();
         for name in names {
             let matching: Vec<_> = plan
@@ -501,7 +540,8 @@ impl Reconciler {
             .filter_map(planner::Planned::id);
         // A placement that the manifest purges is told so in its spec.
         let told: BTreeSet<_> = by_manifest.collect();
-        self.sessions.purge(self.purging.iter().filter(|id| !told.contains(id)))
+        let asked = self.purging.iter().filter(|id| !told.contains(id) && !self.inventory.hands_off(id.guest));
+        self.sessions.purge(asked)
     }
 
     fn touch(&mut self, guest: Guest) {

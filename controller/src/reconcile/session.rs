@@ -13,6 +13,7 @@ use pinion_proto::{
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::{
+    inventory::Inventory,
     link::{Outbound, SessionId},
     planner::{Plan, Planned},
 };
@@ -65,10 +66,12 @@ impl Sessions {
     }
 
     /// Tells each linked guest what it should hold, if that is not what it was told last.
-    /// True when some queue was full, so that it has to be told later.
-    pub(super) fn tell(&mut self, plan: &Plan<'_>) -> bool {
+    /// Guests that are to be left alone are told when that is over. True when some queue was full, so that it has to
+    /// be told later.
+    pub(super) fn tell(&mut self, plan: &Plan<'_>, inventory: &Inventory) -> bool {
+        let guests = self.sessions.keys().filter(|guest| !inventory.hands_off(**guest));
         let mut wanted: HashMap<Guest, (DefaultHasher, Vec<&Planned<'_>>)> =
-            self.sessions.keys().map(|guest| (*guest, Default::default())).collect();
+            guests.map(|guest| (*guest, Default::default())).collect();
         for planned in &plan.placements {
             if let Some(guest) = planned.guest
                 && let Some((hasher, list)) = wanted.get_mut(&guest)

@@ -164,7 +164,7 @@ impl Reconciler {
                 .placement(id)
                 .and_then(|entry| entry.delivery())
                 .is_some_and(|note| note.generation == delivery.generation);
-            if on_its_way {
+            if on_its_way || self.inventory.hands_off(id.guest) {
                 continue;
             }
             match self.sessions.deliver(id.guest, delivery) {

@@ -11,7 +11,10 @@ use pinion_proto::{
 
 use super::Reconciler;
 use crate::{
-    admin::protocol::{Answer, GuestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection, Status},
+    admin::{
+        presence::Presence,
+        protocol::{Answer, GuestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection, Status},
+    },
     manifest::GuestRef,
     planner::{self, Decision, Planned, Step},
     reports::Link,
@@ -54,7 +57,7 @@ fn guest(reconciler: &Reconciler, text: &str) -> Result<Guest, Answer> {
         return Ok(guest);
     }
     let name = text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
-    reconciler.parts.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
+    reconciler.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
 }
 
 /// Everything, for `pinion status`.
@@ -64,7 +67,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, now: Timest
         Err(answer) => return answer,
     };
     let manifest = &reconciler.manifest.manifest;
-    let plan = planner::plan(manifest, &reconciler.parts.inventory, &reconciler.reports, now);
+    let plan = planner::plan(manifest, &reconciler.inventory, &reconciler.reports, now);
     let labels = plan
         .placements
         .iter()
@@ -86,6 +89,10 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, now: Timest
     if let Some(problem) = &reconciler.manifest.problem {
         notes.push(format!("the manifest on disk is not in force, the one before is: {problem}"));
     }
+    if let Some(problem) = reconciler.inventory.problem() {
+        notes.push(format!("Proxmox's guests are not known as they are now: {problem}"));
+    }
+    notes.extend(reconciler.unwritable_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
@@ -109,7 +116,7 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
-    status.trouble = trouble(planned, report).cloned();
+    status.trouble = trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
     status
 }
 
@@ -164,6 +171,7 @@ fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatu
                 Link::NeverSeen => None,
                 Link::Linked { since } | Link::Away { since } => Some(since),
             },
+            presence: Presence::of(&reconciler.inventory, guest),
             agent_version: reconciler.facts.get(&guest).map(|facts| facts.agent_version.clone()),
         })
         .collect()
@@ -171,7 +179,7 @@ fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatu
 
 /// Everything that would be done now, for `pinion plan`.
 pub(super) fn plan(reconciler: &Reconciler, now: Timestamp) -> Answer {
-    let plan = planner::plan(&reconciler.manifest.manifest, &reconciler.parts.inventory, &reconciler.reports, now);
+    let plan = planner::plan(&reconciler.manifest.manifest, &reconciler.inventory, &reconciler.reports, now);
     let mut steps: Vec<_> = plan
         .placements
         .iter()
@@ -221,7 +229,8 @@ pub(super) fn progress(
         let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
     };
-    let trouble = if reached { None } else { trouble(planned, report).cloned() };
+    let trouble = || trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    let trouble = if reached { None } else { trouble() };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
         _ if reached => "reached",
         (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",
@@ -276,6 +285,6 @@ fn report<'a>(reconciler: &'a Reconciler, id: &PlacementId) -> Option<&'a Placem
 fn name(reconciler: &Reconciler, guest: Guest) -> Option<String> {
     match guest {
         Guest::Host => None,
-        Guest::Vmid(vmid) => reconciler.parts.inventory.name(vmid).map(ToOwned::to_owned),
+        Guest::Vmid(vmid) => reconciler.inventory.name(vmid).map(ToOwned::to_owned),
     }
 }

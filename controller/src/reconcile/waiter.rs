@@ -47,7 +47,7 @@ impl Reconciler {
             Err(answer) => return Some(answer),
         };
         let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.parts.inventory, &self.reports, now);
+        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         let labels = plan.placements.iter().map(|p| (p.label(), p.certificate.name.as_str()));
         if let Some(unknown) = chosen.unknown(labels) {
             return Some(Answer::NoSuchName(format!(
@@ -68,7 +68,7 @@ impl Reconciler {
             self.reports.forget_attempt(&id);
             let held_up =
                 self.reports.placement(&id).and_then(|entry| entry.report()).is_some_and(|r| r.trouble.is_some());
-            if held_up {
+            if held_up && !self.inventory.hands_off(id.guest) {
                 self.sessions.retry(&id);
             }
         }

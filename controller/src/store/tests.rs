@@ -1,10 +1,13 @@
 //! What a user relies on: old or new, never something else, and words that help when a file is damaged.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    pmxcfs::{Pmxcfs, Refusal},
+    *,
+};
 
 type Words = BTreeMap<String, u32>;
 
@@ -130,6 +133,72 @@ fn a_write_that_fails_leaves_the_old_document_and_no_other_file() {
     let error = store.write(Area::Local, "y", &words(2)).expect_err("in the way");
     assert!(matches!(error, StoreError::Io { doing: "replace", .. }), "{error}");
     assert_eq!(store.read(Area::Local, "x").expect("read"), Some(words(1)));
-    let names = files(&directory.path().join("local")).expect("listed");
-    assert!(names.iter().all(|name| !name.starts_with(".tmp")), "{names:?}");
+    let names = entries(&RealFiles, &directory.path().join("local")).expect("listed");
+    assert!(names.iter().all(|(name, _)| !name.starts_with(".tmp")), "{names:?}");
+}
+
+/// The three ways in which pmxcfs refuses, whether or not that shows without writing.
+fn refusals() -> impl Iterator<Item = Refusal> {
+    use rustix::io::Errno;
+    let shown = [Errno::ACCESS, Errno::ROFS, Errno::BUSY].into_iter().flat_map(|errno| [(errno, true), (errno, false)]);
+    shown.map(|(errno, shows)| Refusal { errno, shows })
+}
+
+fn pmxcfs() -> (TempDir, Arc<Pmxcfs>, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = Arc::new(Pmxcfs::default());
+    let paths = (directory.path().join("local"), directory.path().join("shared"));
+    let store = Store::open_on(&paths.0, &paths.1, files.clone()).expect("a store");
+    (directory, files, store)
+}
+
+#[test]
+fn without_quorum_documents_are_read_and_writes_say_why_until_it_is_back() {
+    for refusal in refusals() {
+        let (_directory, files, store) = pmxcfs();
+        store.write(Area::Shared, "guests/101", &words(1)).expect("written");
+        store.shared_writable().expect("writable");
+        files.refuse(Some(refusal));
+        for outcome in [
+            store.write(Area::Shared, "guests/101", &words(2)),
+            store.write(Area::Shared, "new/x", &words(2)),
+            store.remove(Area::Shared, "guests/101"),
+            store.shared_writable(),
+        ] {
+            let error = outcome.expect_err("refused");
+            assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
+            assert!(error.to_string().contains("shared cannot be written (no quorum?)"), "{error}");
+        }
+        assert_eq!(store.read(Area::Shared, "guests/101").expect("read"), Some(words(1)));
+        files.refuse(None);
+        store.shared_writable().expect("writable again");
+        store.write(Area::Shared, "guests/101", &words(2)).expect("written");
+        assert_eq!(store.list(Area::Shared, "").expect("listed"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_controller_starts_without_quorum() {
+    let (directory, files, store) = pmxcfs();
+    store.write(Area::Shared, "guests/101", &words(1)).expect("written");
+    let left = directory.path().join("shared/guests").join(store.temporaries.next());
+    fs::write(&left, "{").expect("written");
+    drop(store);
+    for refusal in refusals() {
+        files.refuse(Some(refusal));
+        let paths = (directory.path().join("local"), directory.path().join("shared"));
+        // What is local is on another file system, which is not refused here either: nothing is written at start.
+        let store = Store::open_on(&paths.0, &paths.1, files.clone()).expect("a store");
+        assert_eq!(store.read(Area::Shared, "guests/101").expect("read"), Some(words(1)));
+    }
+}
+
+#[test]
+fn a_directory_that_nobody_may_write_is_told_to_root_too() {
+    let (directory, store) = fixture();
+    let shared = directory.path().join("shared");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o555)).expect("set");
+    assert!(matches!(store.shared_writable(), Err(StoreError::ReadOnly { .. })));
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o700)).expect("set");
+    store.shared_writable().expect("writable again");
 }

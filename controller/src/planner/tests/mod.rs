@@ -2,6 +2,7 @@
 
 mod decisions;
 mod many;
+mod presence;
 mod renewals;
 mod rounds;
 

@@ -1,0 +1,43 @@
+//! Files that others write, read with limits.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// What tells that a file has changed, as far as its file system says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: u64,
+    changed: (i64, i64),
+    size: u64,
+}
+
+impl Stamp {
+    /// Of the regular file at `path`.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        if !found.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok(Self { file: found.ino(), changed: (found.mtime(), found.mtime_nsec()), size: found.len() })
+    }
+
+    /// Whether the file was changed within the last seconds before `now` (Unix seconds), so that it may change again
+    /// without its times showing it.
+    pub(super) fn is_fresh(&self, now: i64) -> bool {
+        now.saturating_sub(self.changed.0) <= 2
+    }
+}
+
+/// The bytes of a file, no more than `most`.
+pub(super) fn limited(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,86 @@
+//! A file system that is to the store what pmxcfs is, for tests.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use zeroize::Zeroizing;
+
+use super::files::{Files, RealFiles};
+
+/// Files end at 1 MiB, and all of it can be made read-only as without quorum.
+#[derive(Debug, Default)]
+pub(crate) struct Pmxcfs {
+    refuses: Mutex<Option<Refusal>>,
+}
+
+/// How writes are refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    /// EACCES, EROFS or EBUSY.
+    pub(crate) errno: rustix::io::Errno,
+    /// Whether that shows without writing.
+    pub(crate) shows: bool,
+}
+
+impl Pmxcfs {
+    /// Refuses every write from now on, or none.
+    pub(crate) fn refuse(&self, how: Option<Refusal>) {
+        *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) = how;
+    }
+
+    fn write(&self) -> io::Result<()> {
+        match *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(refusal) => Err(refusal.errno.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Files for Pmxcfs {
+    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        RealFiles.read(path, most)
+    }
+
+    fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write()?;
+        if bytes.len() > 1024 * 1024 {
+            return Err(rustix::io::Errno::FBIG.into());
+        }
+        RealFiles.create(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.write()?;
+        RealFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        // What is not there is told before what may not be done.
+        std::fs::metadata(path)?;
+        self.write()?;
+        RealFiles.remove(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, bool)>> {
+        RealFiles.list(directory)
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        if !path.exists() {
+            self.write()?;
+        }
+        RealFiles.make_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        RealFiles.sync_directory(path)
+    }
+
+    fn look_writable(&self, directory: &Path) -> io::Result<()> {
+        let shows = self.refuses.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|refusal| refusal.shows);
+        if shows { self.write() } else { RealFiles.look_writable(directory) }
+    }
+}

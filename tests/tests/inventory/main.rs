@@ -1,0 +1,5 @@
+//! The guests as Proxmox's files tell them, in a directory that stands for `/etc/pve`.
+
+mod pve;
+mod quorum;
+mod told;

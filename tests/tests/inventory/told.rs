@@ -1,0 +1,145 @@
+//! Each thing that Proxmox says of a guest is told, and what is broken harms no other.
+
+use std::{fs, sync::Arc};
+
+use pinion_controller::{config::Config, events::Kind, inventory::proxmox::States, serve::Controller};
+use pinion_proto::{clock::SystemClock, id::Vmid, stage::Halt};
+use pinion_tests::{guest::Guest, host::Host, journal, status::Status};
+use serde_json::Value;
+
+use crate::pve::{NODE, Pve, host, wait_status};
+
+/// Whether a placement is held up for a cause with these words.
+fn held_up(status: &Status, placement: &str, halt: Halt, cause: &str) -> bool {
+    let trouble = status.placement(placement).and_then(|placement| placement.trouble.as_ref());
+    trouble.is_some_and(|trouble| trouble.halt == halt && trouble.cause.contains(cause) && !trouble.remedy.is_empty())
+}
+
+/// Waits until guest 101's placement is held up so.
+fn wait_held_up(host: &Host, halt: Halt, cause: &str) -> Status {
+    wait_status(host, cause, |status| held_up(status, "web@101", halt, cause))
+}
+
+#[test]
+fn what_becomes_of_a_guest_is_told() {
+    let mut host = host(&[("web", 101), ("docker", 1001), ("none", 4711)]);
+    let mut pve = Pve::for_host(&host);
+    host.start_again().expect("the controller starts");
+    let status = host.status().expect("it answers");
+    let gateway = status.guest("101").expect("a guest");
+    assert_eq!((gateway.name.as_deref(), gateway.kind.as_deref()), (Some("gateway"), Some("lxc")));
+    assert_eq!((gateway.node.as_deref(), gateway.running, gateway.missing), (None, None, false));
+    assert_eq!(status.guest("1001").and_then(|guest| guest.kind.as_deref()), Some("qemu"));
+    assert!(held_up(&status, "web@101", Halt::Waiting, "no agent of guest 101 has linked yet"), "{status:?}");
+    assert!(held_up(&status, "none@4711", Halt::Blocked, "no guest 4711 on this cluster"), "{status:?}");
+    assert!(status.guest("4711").is_some_and(|guest| guest.missing));
+
+    pve.write(101, NODE, "lxc", "hostname: renamed\n[snap]\nhostname: old\nlock: backup\n");
+    let renamed =
+        |status: &Status| status.guest("101").and_then(|guest| guest.name.clone()).as_deref() == Some("renamed");
+    wait_status(&host, "the new name", renamed);
+    pve.write(101, NODE, "lxc", "hostname: renamed\nlock: snapshot\n");
+    let status = wait_held_up(&host, Halt::Waiting, "locked: snapshot");
+    assert_eq!(status.guest("101").and_then(|guest| guest.lock.as_deref()), Some("snapshot"));
+    pve.write(101, "pve2", "lxc", "hostname: renamed\n");
+    let status = wait_held_up(&host, Halt::Waiting, "on node pve2");
+    assert_eq!(status.guest("101").and_then(|guest| guest.node.as_deref()), Some("pve2"));
+    pve.write(101, NODE, "lxc", "hostname: renamed\ntemplate: 1\n");
+    assert!(wait_held_up(&host, Halt::Blocked, "is a template").guest("101").is_some_and(|guest| guest.template));
+    pve.write(101, NODE, "lxc", "hostname: renamed\n");
+    wait_held_up(&host, Halt::Waiting, "has linked yet");
+    pve.destroy(101);
+    wait_held_up(&host, Halt::Blocked, "no guest 101 on this cluster");
+
+    let listed = host.pinion(&["guest", "list", "--json"]).expect("it runs").succeeded().expect("it answers");
+    let listed: Vec<Value> = serde_json::from_str(&listed.stdout).expect("JSON");
+    let numbers: Vec<_> = listed.iter().map(|guest| guest["guest"].as_str().unwrap_or_default()).collect();
+    assert_eq!(numbers, ["101", "1001", "4711"]);
+    assert_eq!((&listed[1]["name"], &listed[1]["kind"]), (&"docker".into(), &"qemu".into()));
+    let words = host.pinion(&["guest", "list"]).expect("it runs").stdout;
+    assert!(words.contains("no such guest") && words.contains("docker"), "{words}");
+}
+
+#[test]
+fn a_guest_that_is_stopped_is_told_as_soon_as_somebody_says_so() {
+    let host = host(&[("web", 101)]);
+    let pve = Pve::for_host(&host);
+    let config = Config::load(host.root()).expect("its configuration");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let controller = runtime.block_on(Controller::start(config, Arc::new(SystemClock))).expect("a controller");
+    let say = |running| {
+        let vmid = Vmid::try_from(101).expect("a VMID");
+        controller.states().send_replace(Some(Arc::new(States::new([(vmid, running)].into()))));
+    };
+    say(false);
+    let status = wait_held_up(&host, Halt::Waiting, "guest 101 is stopped");
+    assert_eq!(status.guest("101").and_then(|guest| guest.running), Some(false));
+    say(true);
+    let status = wait_held_up(&host, Halt::Waiting, "has linked yet");
+    assert_eq!(status.guest("101").and_then(|guest| guest.running), Some(true));
+    runtime.block_on(controller.stop());
+    drop(pve);
+}
+
+#[test]
+fn what_is_broken_is_told_and_harms_no_other() {
+    let mut host = host(&[("web", 101), ("docker", 1001)]);
+    let mut pve = Pve::for_host(&host);
+    host.start_again().expect("the controller starts");
+    fs::write(pve.conf(101), "").expect("broken");
+    let noted = |words: &'static str| move |status: &Status| status.notes.iter().any(|note| note.contains(words));
+    let status = wait_status(&host, "the broken file", noted("101.conf says nothing of a guest"));
+    assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("gateway"), "as it was known");
+    pve.write(1001, NODE, "qemu-server", "name: other\n");
+    let other = |status: &Status| status.guest("1001").and_then(|guest| guest.name.clone()).as_deref() == Some("other");
+    wait_status(&host, "another guest's new name", other);
+    pve.write(101, NODE, "lxc", "hostname: mended\n");
+    wait_status(&host, "no note", |status| status.notes.is_empty());
+
+    fs::remove_file(pve.list()).expect("removed");
+    let status = wait_status(&host, "the missing list", noted("cannot read"));
+    assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("mended"));
+    let told = journal::wait_event(&host, Kind::Failed, &[".vmlist", "pve-cluster"]).expect("an event");
+    assert!(told.text.contains("The guests stay as they were known"), "{}", told.text);
+    pve.write_list();
+    wait_status(&host, "no note", |status| status.notes.is_empty());
+}
+
+#[test]
+fn without_proxmox_where_it_is_asked_for_the_rest_goes_on() {
+    let mut host = host(&[("web", 1001)]);
+    let pve = Pve::for_host(&host);
+    fs::remove_file(pve.list()).expect("removed");
+    host.start_again().expect("the controller starts");
+    let guest = Guest::join(&host, 1001).expect("a guest joins");
+    host.ensure(&["web"], "installed").expect("installed");
+    let status = host.status().expect("it answers");
+    assert!(status.notes.iter().any(|note| note.contains(".vmlist") && note.contains("controller.toml")), "{status:?}");
+    drop(guest);
+}
+
+#[test]
+fn nothing_is_pushed_while_a_backup_is_made() {
+    let mut host = host(&[("web", 1001)]);
+    let mut pve = Pve::for_host(&host);
+    host.start_again().expect("the controller starts");
+    let guest = Guest::join(&host, 1001).expect("a guest joins");
+    host.ensure(&["web"], "installed").expect("installed");
+    let before = guest.read("/etc/ssl/web.crt").expect("a certificate");
+    for (text, node) in [("name: docker\nlock: backup\n", NODE), ("name: docker\n", "pve2")] {
+        pve.write(1001, node, "qemu-server", text);
+        wait_status(&host, "the change", |status| {
+            status.guest("1001").is_some_and(|guest| guest.lock.is_some() || guest.node.is_some())
+        });
+        let asked =
+            host.pinion(&["ensure", "web", "--renew", "--until", "installed", "--timeout", "2s"]).expect("it runs");
+        assert_eq!(asked.code(), 3, "{asked}");
+        assert!(host.status().expect("it answers").is_linked("1001"));
+        assert_eq!(guest.read("/etc/ssl/web.crt").expect("a certificate"), before);
+        let alarms = journal::events(&host).expect("events");
+        assert!(alarms.iter().all(|event| !matches!(event.kind, Kind::Trouble | Kind::Failed)), "{alarms:?}");
+    }
+    pve.write(1001, NODE, "qemu-server", "name: docker\n");
+    host.ensure(&["web"], "installed").expect("it goes on by itself");
+    assert_ne!(guest.read("/etc/ssl/web.crt").expect("a certificate"), before);
+}
