@@ -23,6 +23,9 @@ use crate::{issuer::IssuerConfig, planner::backoff::Backoff};
 /// The port of every example and firewall rule.
 const PORT: u16 = 7443;
 
+/// The user that the package makes.
+const USER: &str = "pinion";
+
 /// A configuration is a screenful; whatever is larger is not one (bytes).
 const MOST: u64 = 1024 * 1024;
 
@@ -51,6 +54,19 @@ pub struct Config {
     pub retry: Backoff,
     /// Names for guests that Proxmox does not tell.
     pub guests: BTreeMap<String, Vmid>,
+    /// The root process.
+    pub channel: ChannelConfig,
+}
+
+/// The root process, and who may ask it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Where it answers.
+    pub socket: PathBuf,
+    /// The user that `pinion serve` runs as, by name or number.
+    pub user: String,
+    /// Where pct, qm and pvesh are, instead of the usual places.
+    pub tools: Option<PathBuf>,
 }
 
 impl Config {
@@ -88,6 +104,11 @@ impl Config {
                 max: retry.max.unwrap_or(standard.max),
             },
             guests: written.guests,
+            channel: ChannelConfig {
+                socket: root.join("run/pinion/channel.sock"),
+                user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
+                tools: written.channel.tools,
+            },
         })
     }
 }
@@ -104,6 +125,15 @@ struct Written {
     retry: Option<WrittenRetry>,
     #[serde(default)]
     guests: BTreeMap<String, Vmid>,
+    #[serde(default)]
+    channel: WrittenChannel,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenChannel {
+    user: Option<String>,
+    tools: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
