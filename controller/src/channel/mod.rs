@@ -9,6 +9,7 @@
 //! may be brought in.
 
 pub mod protocol;
+mod failure;
 pub mod client;
 pub mod server;
 mod turns;
