@@ -28,6 +28,9 @@ use proxmox::WrittenProxmox;
 /// The port of every example and firewall rule.
 const PORT: u16 = 7443;
 
+/// The user that the package makes.
+const USER: &str = "pinion";
+
 /// A configuration is a screenful; whatever is larger is not one (bytes).
 const MOST: u64 = 1024 * 1024;
 
@@ -58,6 +61,19 @@ pub struct Config {
     pub guests: BTreeMap<String, Vmid>,
     /// Proxmox, on a host of its.
     pub proxmox: Option<Proxmox>,
+    /// The root process.
+    pub channel: ChannelConfig,
+}
+
+/// The root process, and who may ask it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Where it answers.
+    pub socket: PathBuf,
+    /// The user that `pinion serve` runs as, by name or number.
+    pub user: String,
+    /// Where pct, qm and pvesh are, instead of the usual places.
+    pub tools: Option<PathBuf>,
 }
 
 impl Config {
@@ -96,6 +112,11 @@ impl Config {
             },
             guests: written.guests,
             proxmox: Proxmox::settled(root, written.proxmox),
+            channel: ChannelConfig {
+                socket: root.join("run/pinion/channel.sock"),
+                user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
+                tools: written.channel.tools,
+            },
         })
     }
 }
@@ -113,6 +134,15 @@ struct Written {
     #[serde(default)]
     guests: BTreeMap<String, Vmid>,
     proxmox: Option<WrittenProxmox>,
+    #[serde(default)]
+    channel: WrittenChannel,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenChannel {
+    user: Option<String>,
+    tools: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@
 pub mod admin;
 mod allowance;
 mod authority;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod events;

@@ -74,6 +74,18 @@ fn the_controller_tells_its_manager_when_it_is_ready_alive_and_stopping() {
 }
 
 #[test]
+fn the_root_process_tells_its_manager_when_it_is_ready_alive_and_stopping() {
+    let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
+    std::fs::write(
+        host.root().join("etc/passwd"),
+        format!("pinion:x:{}:0::/:/bin/false\n", rustix::process::geteuid().as_raw()),
+    )
+    .expect("written");
+    let mut manager = Manager::in_directory(host.root());
+    lives(host.command(&["channel"]).expect("pinion is built"), &mut manager, &host.root().join("var/log/x.log"));
+}
+
+#[test]
 fn the_agent_tells_its_manager_when_it_is_ready_alive_and_stopping() {
     let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
     let mut manager = Manager::in_directory(guest.root());

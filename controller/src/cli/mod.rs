@@ -1,6 +1,7 @@
 //! The command line of `pinion`: a file a verb.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
+mod channel;
 mod ensure;
 mod events;
 mod guest;
@@ -54,6 +55,10 @@ struct Args {
 enum Verb {
     /// Run the daemon: plan, issue, push, look, for ever.
     Serve,
+    /// Run the root helper: what `pinion serve`, which is not root, may have done through pct and qm, for ever.
+    ///
+    /// It looks into guests, brings the packaged agent and a join token in, and does nothing else.
+    Channel,
     /// Show what would be done now, and why; touches nothing.
     Plan,
     /// Show every placement: stage, names, expiry, serial, next renewal, and what is wrong.
@@ -177,7 +182,7 @@ struct Session {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let serving = matches!(args.verb, Verb::Serve);
+    let serving = matches!(args.verb, Verb::Serve | Verb::Channel);
     let mut builder = if serving {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -214,6 +219,7 @@ async fn dispatch(args: Args) -> Exit {
     let session = Session { config, json: args.json };
     match args.verb {
         Verb::Serve => serve::serve(session.config).await,
+        Verb::Channel => channel::channel(session.config).await,
         Verb::Plan => plan::plan(&session).await,
         Verb::Status { names, guest } => status::status(&session, Selection { names, guest }).await,
         Verb::Ensure { names, guest, renew, until, timeout } => {

@@ -1,0 +1,141 @@
+//! How the controller asks the root process: a connection for each call.
+//!
+//! Invariant: a call ends, with an answer or as a [`Failure`], within its patience and a minute.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pinion_proto::lines;
+use tokio::{io::BufReader, net::UnixStream, time::timeout};
+
+use super::protocol::{Answer, Call, Cause, Failure, Looked, MOST_ANSWER, Secret, Target};
+
+/// How long a call may wait for its turn, on top of its own patience.
+const QUEUE_TIME: Duration = Duration::from_secs(60);
+
+/// Asks `pinion channel`.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Will ask on this socket.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// What `pvesh get /cluster/resources --type vm --output-format json` prints.
+    ///
+    /// # Errors
+    /// The root process or the tool does not answer.
+    pub async fn states(&self) -> Result<String, Failure> {
+        match self.call(&Call::States).await? {
+            Answer::States(json) => Ok(json),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What this guest is and which agent it has.
+    ///
+    /// # Errors
+    /// The guest cannot be reached, or answers nonsense.
+    pub async fn look(&self, guest: Target) -> Result<Looked, Failure> {
+        match self.call(&Call::Look { guest }).await? {
+            Answer::Looked(looked) => Ok(looked),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Brings the packaged agent in and starts it. Safe to repeat; when it breaks off, the agent that was there works on.
+    ///
+    /// # Errors
+    /// A step did not go through.
+    pub async fn install(&self, guest: Target) -> Result<(), Failure> {
+        self.done(&Call::Install { guest }).await
+    }
+
+    /// Puts the agent back that the last install replaced, and starts it. Safe to repeat.
+    ///
+    /// # Errors
+    /// None was kept, or a step did not go through.
+    pub async fn restore(&self, guest: Target) -> Result<(), Failure> {
+        self.done(&Call::Restore { guest }).await
+    }
+
+    /// Lets the agent join with a token of that same guest.
+    ///
+    /// # Errors
+    /// The agent did not get its identity. The token may be spent: make another for the next try.
+    pub async fn join(&self, guest: Target, token: Secret) -> Result<(), Failure> {
+        self.done(&Call::Join { guest, token }).await
+    }
+
+    async fn done(&self, call: &Call) -> Result<(), Failure> {
+        match self.call(call).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One call and its answer; a failed one is an error.
+    ///
+    /// # Errors
+    /// The root process cannot be reached, does not answer in time, or says that it failed.
+    pub async fn call(&self, call: &Call) -> Result<Answer, Failure> {
+        let longest = call.patience() + QUEUE_TIME;
+        match timeout(longest, self.exchange(call)).await {
+            Ok(Ok(Some(Answer::Failed(failure)))) => Err(failure),
+            Ok(Ok(Some(answer))) => Ok(answer),
+            Ok(Ok(None)) => Err(Failure::new(
+                Cause::ToolMissing,
+                format!("the root helper stopped while it was asked to {}", call.verb()),
+            )),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => {
+                let text = format!("the root helper did not {} within {} s", call.verb(), longest.as_secs());
+                Err(Failure::new(Cause::TimedOut, text))
+            }
+        }
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Option<Answer>, Failure> {
+        let (read, mut write) = match UnixStream::connect(&self.socket).await {
+            Ok(stream) => stream.into_split(),
+            Err(error) => return Err(self.away(&error)),
+        };
+        // A helper that refuses this caller closes without reading; its answer is there all the same.
+        let sent = lines::write(&mut write, call).await;
+        let answer = lines::read_limited(&mut BufReader::new(read), MOST_ANSWER).await;
+        match (answer, sent) {
+            (Ok(Some(answer)), _) => Ok(Some(answer)),
+            (Ok(None), Ok(())) => Ok(None),
+            (Ok(None), Err(error)) => Err(self.away(&error)),
+            (Err(error), _) if error.kind() == io::ErrorKind::InvalidData => {
+                let text = format!("the root helper's answer is not understood: {error}; is it of another version?");
+                Err(Failure::new(Cause::Unexpected, text))
+            }
+            (Err(error), _) => Err(self.away(&error)),
+        }
+    }
+
+    fn away(&self, error: &io::Error) -> Failure {
+        let socket = self.socket.display();
+        let text = format!("the root helper cannot be reached at {socket}: {error}; is `pinion-channel.service` up?");
+        Failure::new(Cause::ToolMissing, text)
+    }
+}
+
+fn unexpected(answer: &Answer) -> Failure {
+    let what = match answer {
+        Answer::States(_) => "states",
+        Answer::Looked(_) => "looked",
+        Answer::Done => "done",
+        Answer::Failed(_) => "failed",
+    };
+    Failure::new(Cause::Unexpected, format!("the root helper answered `{what}` to something else; this is a bug"))
+}

@@ -1,0 +1,97 @@
+//! What a guest is, and which agent it has.
+//!
+//! Invariant: nothing is changed by looking.
+
+use pinion_proto::id::is_plain_name;
+use serde::Deserialize;
+
+use super::{
+    protocol::{Architecture, Cause, Failure, FoundAgent, Init, Looked},
+    reach::{Output, Reach, SHORT, line, must},
+};
+
+/// The agent's program in a guest.
+pub(super) const AGENT: &str = "/usr/bin/pinion-agent";
+
+/// There as long as systemd runs (sd_booted(3)).
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// What OpenRC's scripts are run by.
+const OPENRC: &str = "/sbin/openrc-run";
+
+/// The agent's identity, where its configuration does not put it elsewhere.
+const IDENTITY: &str = "/var/lib/pinion-agent/identity.json";
+
+/// What there is in a guest.
+pub(super) async fn look(reach: &impl Reach) -> Result<Looked, Failure> {
+    let architecture = architecture(reach).await?;
+    let found = there(reach, &[SYSTEMD, OPENRC, AGENT, IDENTITY]).await?;
+    let agent = if found.contains(&AGENT) { Some(agent(reach, found.contains(&IDENTITY)).await?) } else { None };
+    Ok(Looked { architecture, init: init(&found), agent })
+}
+
+/// The guest's processor, as its kernel names it.
+pub(super) async fn architecture(reach: &impl Reach) -> Result<Architecture, Failure> {
+    let output = must(reach, "ask for the processor", &["uname", "-m"], b"", SHORT).await?;
+    Ok(match output.stdout.trim() {
+        "x86_64" => Architecture::Amd64,
+        "aarch64" => Architecture::Arm64,
+        other if is_plain_name(other) => Architecture::Other(other.to_owned()),
+        other => {
+            let text = format!("`uname -m` in {} names no processor: `{}`", reach.guest(), line(other));
+            return Err(Failure::new(Cause::Unexpected, text));
+        }
+    })
+}
+
+/// Who starts the guest's services.
+pub(super) async fn ask_init(reach: &impl Reach) -> Result<Init, Failure> {
+    Ok(init(&there(reach, &[SYSTEMD, OPENRC]).await?))
+}
+
+fn init(found: &[&str]) -> Init {
+    if found.contains(&SYSTEMD) {
+        Init::Systemd
+    } else if found.contains(&OPENRC) {
+        Init::OpenRc
+    } else {
+        Init::Other
+    }
+}
+
+/// Which of these paths there are. `ls` fails when one is not, and lists the others all the same.
+pub(super) async fn there<'p>(reach: &impl Reach, paths: &[&'p str]) -> Result<Vec<&'p str>, Failure> {
+    let output = reach.run(&[&["ls", "-d"], paths].concat(), b"", SHORT).await?;
+    let listed = |path: &&&str| output.stdout.lines().any(|line| line == **path);
+    let found: Vec<&str> = paths.iter().filter(listed).copied().collect();
+    // Both GNU's and busybox's complain about each that is missing; a silent failure is another.
+    if !output.succeeded() && output.stderr.is_empty() && found.is_empty() {
+        let text = format!("cannot list files in {}: exit code {}", reach.guest(), output.code);
+        return Err(Failure::new(Cause::Unexpected, text));
+    }
+    Ok(found)
+}
+
+/// What `pinion-agent status --json` prints, as far as it matters here.
+#[derive(Deserialize)]
+struct Status {
+    version: String,
+    guest: Option<serde_json::Value>,
+}
+
+async fn agent(reach: &impl Reach, has_identity: bool) -> Result<FoundAgent, Failure> {
+    let status = reach.run(&[AGENT, "status", "--json"], b"", SHORT).await?;
+    if status.succeeded()
+        && let Ok(Status { version, guest }) = serde_json::from_str(&status.stdout)
+    {
+        return Ok(FoundAgent { version: line(&version), joined: guest.is_some(), running: true });
+    }
+    let version = reach.run(&[AGENT, "--version"], b"", SHORT).await?;
+    Ok(FoundAgent { version: version_of(&version), joined: has_identity, running: false })
+}
+
+/// The last word of `pinion-agent 0.1.0`; nothing from a program that is broken.
+fn version_of(output: &Output) -> String {
+    let words = output.stdout.trim().strip_prefix("pinion-agent ").filter(|_| output.succeeded());
+    line(words.unwrap_or_default())
+}

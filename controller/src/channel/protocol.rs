@@ -1,0 +1,259 @@
+//! What is said on the root process's socket: one call, one answer, each a line of JSON.
+//!
+//! Invariant: a call holds nothing that could become a path, an option or a command: a VMID is a checked number, a
+//! token is checked to be one for that VMID before anything is done with it.
+
+use std::{fmt, time::Duration};
+
+use pinion_proto::id::Vmid;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+pub use super::failure::{Cause, Failure};
+use crate::inventory::GuestKind;
+
+/// The longest call (bytes): a join token, which is at most 16 KiB, and its verb.
+pub const MOST_CALL: u64 = 32 * 1024;
+
+/// The longest answer (bytes): a line about each of 10,000 guests.
+pub const MOST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// What the controller may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Call {
+    /// Which guests there are and whether they run: [`Answer::States`].
+    States,
+    /// What this guest is and which agent it has: [`Answer::Looked`].
+    Look {
+        /// The guest.
+        guest: Target,
+    },
+    /// Bring the packaged agent in and start it: [`Answer::Done`].
+    Install {
+        /// The guest.
+        guest: Target,
+    },
+    /// Put the agent back that the last install replaced, and start it: [`Answer::Done`].
+    Restore {
+        /// The guest.
+        guest: Target,
+    },
+    /// Let the agent join with this token: [`Answer::Done`] once it has its identity.
+    Join {
+        /// The guest.
+        guest: Target,
+        /// A join token of that same guest.
+        token: Secret,
+    },
+}
+
+impl Call {
+    /// The verb, for logs.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::States => "states",
+            Self::Look { .. } => "look",
+            Self::Install { .. } => "install",
+            Self::Restore { .. } => "restore",
+            Self::Join { .. } => "join",
+        }
+    }
+
+    /// Which guest it is about.
+    #[must_use]
+    pub fn guest(&self) -> Option<Target> {
+        match self {
+            Self::States => None,
+            Self::Look { guest } | Self::Install { guest } | Self::Restore { guest } | Self::Join { guest, .. } => {
+                Some(*guest)
+            }
+        }
+    }
+
+    /// How long it may take once it is this call's turn. One step in a guest takes a second or two; a busy host's ten.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::States => 30,
+            Self::Look { .. } => 60,
+            // The agent's own dialling of every address is in it.
+            Self::Join { .. } => 90,
+            Self::Restore { .. } => 120,
+            // Six megabytes in pieces, each through the guest agent's serial line.
+            Self::Install { .. } => 300,
+        })
+    }
+}
+
+/// A guest, and by which tool it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its number.
+    pub vmid: Vmid,
+    /// Container or virtual machine.
+    pub kind: GuestKind,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            GuestKind::Lxc => write!(f, "container {}", self.vmid),
+            GuestKind::Qemu => write!(f, "VM {}", self.vmid),
+        }
+    }
+}
+
+/// Text that is overwritten when it is dropped, and shown nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Keeps `text`.
+    #[must_use]
+    pub fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// What `pvesh get /cluster/resources --type vm --output-format json` printed: JSON, at most [`MOST_ANSWER`].
+    States(String),
+    /// To [`Call::Look`].
+    Looked(Looked),
+    /// It is so.
+    Done,
+    /// It is not.
+    Failed(Failure),
+}
+
+/// What a guest is, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// Which binary it runs.
+    pub architecture: Architecture,
+    /// Who starts its services.
+    pub init: Init,
+    /// The agent in it, when there is one.
+    pub agent: Option<FoundAgent>,
+}
+
+/// The agent in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundAgent {
+    /// The running daemon's version; the program's, when none runs; empty when the program does not say.
+    pub version: String,
+    /// Whether it holds an identity: expired and refused ones included.
+    pub joined: bool,
+    /// Whether its daemon answers.
+    pub running: bool,
+}
+
+/// A processor, by the name that packages have for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// `x86_64`.
+    Amd64,
+    /// `aarch64`.
+    Arm64,
+    /// Another, as `uname -m` names it.
+    Other(String),
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+/// Who starts a guest's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// OpenRC, as on Alpine.
+    OpenRc,
+    /// Something else.
+    Other,
+}
+
+impl Init {
+    /// What a person should know of an agent that was brought into such a guest.
+    #[must_use]
+    pub fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Systemd | Self::OpenRc => None,
+            Self::Other => Some(
+                "neither systemd nor OpenRC starts services in this guest: the agent was started by \
+                 /etc/pinion/start-agent, and the guest's own start-up has to call that at each boot",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> serde_json::Result<Call> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn calls_read_back_as_they_were_written() {
+        let guest = Target { vmid: Vmid::try_from(101).expect("a VMID"), kind: GuestKind::Lxc };
+        let token = Secret::new(Zeroizing::new("hunter2".to_owned()));
+        for call in [Call::States, Call::Look { guest }, Call::Join { guest, token }] {
+            let text = serde_json::to_string(&call).expect("JSON");
+            assert_eq!(target(&text).expect("a call"), call, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_call_is_none() {
+        for bad in [
+            r#"{"look":{"guest":{"vmid":99,"kind":"lxc"}}}"#,
+            r#"{"look":{"guest":{"vmid":-101,"kind":"lxc"}}}"#,
+            r#"{"look":{"guest":{"vmid":"101; reboot","kind":"lxc"}}}"#,
+            r#"{"look":{"guest":{"vmid":101,"kind":"docker"}}}"#,
+            r#"{"look":{"guest":{"vmid":101,"kind":"lxc","path":"/etc/shadow"}}}"#,
+            r#"{"look":{"guest":{"vmid":101,"kind":"lxc"},"command":"id"}}"#,
+            r#"{"run":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
+            r#"{"join":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
+            r#"["states"]"#,
+        ] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let guest = Target { vmid: Vmid::try_from(101).expect("a VMID"), kind: GuestKind::Lxc };
+        let call = Call::Join { guest, token: Secret::new(Zeroizing::new("hunter2".to_owned())) };
+        assert!(!format!("{call:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,223 @@
+//! `pinion channel`: the root process that answers on the socket.
+//!
+//! Invariants: only root and one user are answered, whatever the socket's file says; a call is one bounded line; each is
+//! logged with who asked, and no secret is.
+
+use std::{
+    fs, io,
+    os::unix::fs::chown,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use pinion_proto::{daemon, lines};
+use rustix::process::geteuid;
+use tokio::{
+    io::{AsyncReadExt, BufReader},
+    net::{UnixListener, UnixStream},
+    select,
+    signal::unix::{SignalKind, signal},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::{
+    package::Package,
+    protocol::{Answer, Call, Cause, Failure, MOST_CALL},
+    tool::Tools,
+    turns::Turns,
+    verbs::Verbs,
+};
+use crate::config::Config;
+
+/// Callers at once, the waiting ones included; a controller that enrols 200 guests has fewer.
+const MOST_CALLERS: usize = 64;
+
+/// How long a caller may take to say what it wants.
+const READ_TIME: Duration = Duration::from_secs(10);
+
+/// How long calls under way may go on once the process is told to stop: most steps end by then. What is cut off is safe
+/// to repeat.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Answers on the socket.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) verbs: Verbs,
+    turns: Turns,
+    callers: Arc<Semaphore>,
+    /// Who may call, besides root.
+    user: u32,
+}
+
+impl Server {
+    /// What the configuration says, for calls of `user`.
+    pub(super) fn new(config: &Config, user: u32) -> Self {
+        Self {
+            verbs: Verbs {
+                tools: Tools { directory: config.channel.tools.clone() },
+                package: Package::below(&config.root),
+                root: config.root.clone(),
+                patience: None,
+            },
+            turns: Turns::new(),
+            callers: Arc::new(Semaphore::new(MOST_CALLERS)),
+            user,
+        }
+    }
+
+    /// Answers until the future is dropped; `calls` goes on with those that are under way.
+    pub(super) async fn serve(self: Arc<Self>, listener: &UnixListener, calls: &mut JoinSet<()>) {
+        loop {
+            select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let server = self.clone();
+                        // Without a place the caller is told so; it does not wait.
+                        let place = self.callers.clone().try_acquire_owned().ok();
+                        calls.spawn(async move { server.receive(stream, place).await });
+                    }
+                    Err(error) => {
+                        warn!(%error, "Cannot accept on the channel's socket");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(ended) = calls.join_next() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "A call ended badly");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, stream: UnixStream, place: Option<OwnedSemaphorePermit>) {
+        let uid = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => return warn!(%error, "A caller cannot be told who it is"),
+        };
+        let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read);
+        let asked = async {
+            if uid != 0 && uid != self.user {
+                let text = format!("user {uid} may not use the channel: only root and the user of `pinion serve` may");
+                return Err(Failure::new(Cause::Refused, text));
+            }
+            if place.is_none() {
+                let text = format!("the root helper has {MOST_CALLERS} callers already");
+                return Err(Failure::new(Cause::Busy, text));
+            }
+            match timeout(READ_TIME, lines::read_limited::<Call>(&mut read, MOST_CALL)).await {
+                Ok(Ok(call)) => Ok(call),
+                // The parser's words could repeat a part of the call: they are not told.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    let text = "the call is not understood: are `pinion serve` and `pinion channel` of one version?";
+                    Err(Failure::new(Cause::Refused, text))
+                }
+                Ok(Err(error)) => Err(Failure::new(Cause::Refused, format!("the call broke off: {error}"))),
+                Err(_) => Err(Failure::new(Cause::Refused, "the call did not come in time")),
+            }
+        };
+        let answer = match asked.await {
+            Ok(Some(call)) => {
+                let mut nothing = [0];
+                let turn = select! {
+                    turn = self.turns.take(call.guest().map(|guest| guest.vmid)) => turn,
+                    // Whoever hangs up before its turn has come wants nothing any more. What has begun is finished.
+                    _ = read.read(&mut nothing) => return,
+                };
+                let answer = Box::pin(self.act(uid, &call)).await;
+                drop(turn);
+                answer
+            }
+            Ok(None) => return,
+            Err(failure) => {
+                warn!(uid, why = %failure, "Call refused");
+                Answer::Failed(failure)
+            }
+        };
+        if let Err(error) = lines::write(&mut write, &answer).await {
+            info!(uid, %error, "A caller did not wait for its answer");
+        }
+    }
+
+    async fn act(&self, uid: u32, call: &Call) -> Answer {
+        let started = Instant::now();
+        let answer = self.verbs.answer(call).await;
+        let took = started.elapsed().as_millis();
+        let guest = call.guest().map(tracing::field::display);
+        match &answer {
+            Answer::Failed(failure) => {
+                warn!(uid, verb = call.verb(), guest, took, cause = ?failure.cause, why = %failure, "Call failed");
+            }
+            _ => info!(uid, verb = call.verb(), guest, took, "Call done"),
+        }
+        answer
+    }
+}
+
+/// Runs the root process until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The user or the socket's place is not there.
+pub async fn run(config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let user = user(&config.root, &config.channel.user)?;
+    let listener = listen(&config.channel.socket, user)?;
+    let server = Arc::new(Server::new(&config, user));
+    info!(socket = %config.channel.socket.display(), user, "Channel is up");
+    daemon::ready();
+    let mut calls = JoinSet::new();
+    select! {
+        () = server.serve(&listener, &mut calls) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = daemon::watchdog() => {}
+    }
+    daemon::stopping();
+    drop(listener);
+    drop(fs::remove_file(&config.channel.socket));
+    let drained = timeout(DRAIN_TIME, async { while calls.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        warn!(calls = calls.len(), "Calls were still under way and are broken off; each is safe to repeat");
+        // Their tools end with them.
+        calls.shutdown().await;
+    }
+    Ok(())
+}
+
+/// Binds the socket, which `user` alone may open.
+fn listen(path: &Path, user: u32) -> Result<UnixListener> {
+    let listener = lines::bind(path, 0o600).with_context(|| format!("cannot listen on {}", path.display()))?;
+    if user != geteuid().as_raw() {
+        let owned = chown(path, Some(user), None);
+        owned.with_context(|| format!("cannot give {} to user {user}; is this process root?", path.display()))?;
+    }
+    Ok(listener)
+}
+
+/// The number of the user that `pinion serve` runs as, by `/etc/passwd` (passwd(5)) or as it is written.
+fn user(root: &Path, name: &str) -> Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let path = root.join("etc/passwd");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let line = text.lines().find(|line| line.split(':').next() == Some(name));
+    match line.and_then(|line| line.split(':').nth(2)?.parse().ok()) {
+        Some(number) => Ok(number),
+        None => bail!(
+            "there is no user {name} in {}: run `systemd-sysusers`, or write `[channel] user = \"…\"` into controller.toml",
+            path.display()
+        ),
+    }
+}

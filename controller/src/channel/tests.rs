@@ -1,0 +1,7 @@
+//! The channel as a whole: client, socket, server and verbs, on a hypervisor of shell scripts.
+
+mod hypervisor;
+pub(crate) mod package;
+mod callers;
+mod verbs;
+mod hostile;

@@ -1,0 +1,175 @@
+//! What each verb does to a guest, through both tools alike.
+
+use std::fs;
+
+use super::{
+    hypervisor::{Hypervisor, token},
+    package::{elf, package_in},
+};
+use crate::{
+    channel::protocol::{Architecture, Cause, FoundAgent, Init, Target},
+    inventory::GuestKind::{Lxc, Qemu},
+};
+
+const AGENT: &str = "usr/bin/pinion-agent";
+
+fn agent(hypervisor: &Hypervisor, guest: Target) -> Vec<u8> {
+    fs::read(hypervisor.path(guest, AGENT)).expect("an agent")
+}
+
+#[tokio::test]
+async fn from_nothing_to_joined() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind, machine, expected, elf_number) in
+        [(101, Lxc, "x86_64\n", Architecture::Amd64, 62), (1001, Qemu, "aarch64\n", Architecture::Arm64, 183)]
+    {
+        let guest = hypervisor.add(number, kind, machine);
+        let client = &hypervisor.client;
+        let looked = client.look(guest).await.expect("it is reached");
+        assert_eq!((looked.architecture, looked.init, looked.agent), (expected, Init::Systemd, None));
+
+        client.install(guest).await.expect("installed");
+        assert_eq!(agent(&hypervisor, guest), elf(elf_number, "1.0"));
+        assert_eq!(hypervisor.read(guest, "etc/systemd/system/pinion-agent.service"), "# pinion-agent.service 1.0\n");
+        assert_eq!(hypervisor.read(guest, "etc/pinion/agent.toml"), "# agent.toml 1.0\n");
+        assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent"]);
+        let found = client.look(guest).await.expect("it is reached").agent;
+        let version = "1.0".to_owned();
+        assert_eq!(found, Some(FoundAgent { version: version.clone(), joined: false, running: true }));
+
+        let token = token(number);
+        client.join(guest, token.clone()).await.expect("joined");
+        assert_eq!(hypervisor.read(guest, "token"), token.reveal());
+        let found = client.look(guest).await.expect("it is reached").agent;
+        assert_eq!(found, Some(FoundAgent { version, joined: true, running: true }));
+    }
+}
+
+#[tokio::test]
+async fn a_newer_agent_replaces_an_older_one_which_can_be_put_back() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        package_in(hypervisor.root(), "1.0");
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let client = &hypervisor.client;
+        client.restore(guest).await.expect_err("there is none");
+        client.install(guest).await.expect("installed");
+        hypervisor.write(guest, "etc/pinion/agent.toml", "# the guest's own word\n");
+        // More than one piece.
+        let newer = "2".repeat(2 * 1024 * 1024);
+        package_in(hypervisor.root(), &newer);
+        for _ in 0..2 {
+            client.install(guest).await.expect("installed, however often");
+            assert_eq!(agent(&hypervisor, guest), elf(62, &newer));
+            assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent", "pinion-agent.previous"]);
+            assert_eq!(hypervisor.read(guest, "running"), hypervisor.read(guest, AGENT));
+        }
+        assert_eq!(hypervisor.read(guest, "etc/pinion/agent.toml"), "# the guest's own word\n");
+        for _ in 0..2 {
+            client.restore(guest).await.expect("put back, however often");
+            assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
+            assert_eq!(hypervisor.read(guest, "running"), hypervisor.read(guest, AGENT));
+        }
+        // And once more the newer one: the older is kept still.
+        client.install(guest).await.expect("installed");
+        client.restore(guest).await.expect("put back");
+        assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
+    }
+}
+
+#[tokio::test]
+async fn an_install_that_breaks_off_leaves_the_old_agent_and_can_be_repeated() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let client = &hypervisor.client;
+        package_in(hypervisor.root(), "1.0");
+        client.install(guest).await.expect("installed");
+        package_in(hypervisor.root(), "2.0");
+        for step in ["rm", "cp", "mv", "dd", "chmod"] {
+            if kind == Lxc && matches!(step, "dd" | "chmod") {
+                continue;
+            }
+            hypervisor.write(guest, "breaks", step);
+            let failure = client.install(guest).await.expect_err(step);
+            assert!(
+                failure.cause == Cause::Refused && failure.text.contains("Input/output error"),
+                "{step}: {failure}"
+            );
+            let running = hypervisor.read(guest, "running");
+            assert!(running.ends_with("1.0") && hypervisor.read(guest, AGENT).ends_with("1.0"), "{step}");
+        }
+        client.install(guest).await.expect("repeated");
+        assert_eq!(agent(&hypervisor, guest), elf(62, "2.0"));
+        assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent", "pinion-agent.previous"]);
+        assert!(hypervisor.read(guest, "usr/bin/pinion-agent.previous").ends_with("1.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_costs_nothing() {
+    let hypervisor = Hypervisor::new();
+    let guest = hypervisor.add(101, Lxc, "x86_64\n");
+    hypervisor.client.install(guest).await.expect("installed");
+    package_in(hypervisor.root(), "2.0");
+    hypervisor.write(guest, "full", "");
+    let failure = hypervisor.client.install(guest).await.expect_err("the disk is full");
+    assert!(failure.cause == Cause::NoSpace && failure.text.contains("its disk is full"), "{failure}");
+    assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
+    assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent"]);
+}
+
+#[tokio::test]
+async fn guests_without_systemd_get_what_starts_services_there() {
+    let hypervisor = Hypervisor::new();
+    let guest = hypervisor.add(101, Lxc, "x86_64\n");
+    fs::remove_dir(hypervisor.path(guest, "run/systemd/system")).expect("removed");
+    hypervisor.client.install(guest).await.expect("installed");
+    assert_eq!(hypervisor.client.look(guest).await.expect("it is reached").init, Init::Other);
+    assert_eq!(hypervisor.read(guest, "services"), "/etc/pinion/start-agent\n");
+    assert_eq!(hypervisor.read(guest, "etc/pinion/start-agent"), "# start-agent 1.0\n");
+
+    let alpine = hypervisor.add(102, Lxc, "x86_64\n");
+    fs::remove_dir(hypervisor.path(alpine, "run/systemd/system")).expect("removed");
+    hypervisor.write(alpine, "sbin/openrc-run", "");
+    hypervisor.client.install(alpine).await.expect("installed");
+    assert_eq!(hypervisor.client.look(alpine).await.expect("it is reached").init, Init::OpenRc);
+    let services = "rc-update add pinion-agent default\nrc-service pinion-agent restart\n";
+    assert_eq!(hypervisor.read(alpine, "services"), services);
+    assert_eq!(hypervisor.read(alpine, "etc/init.d/pinion-agent"), "# pinion-agent.openrc 1.0\n");
+}
+
+#[tokio::test]
+async fn a_processor_without_an_agent_is_told_before_anything_is_brought_in() {
+    let hypervisor = Hypervisor::new();
+    let guest = hypervisor.add(1001, Qemu, "riscv64\n");
+    let failure = hypervisor.client.install(guest).await.expect_err("nothing is packaged");
+    assert!(failure.cause == Cause::Unpackaged && failure.text.contains("`riscv64`"), "{failure}");
+    let arm = hypervisor.add(1002, Qemu, "aarch64\n");
+    let path = hypervisor.root().join("usr/lib/pinion/agent/arm64/pinion-agent");
+    fs::write(path, elf(62, "1.0")).expect("written");
+    let failure = hypervisor.client.install(arm).await.expect_err("it is the other's");
+    assert!(failure.cause == Cause::Unpackaged && failure.text.contains("wrong architecture"), "{failure}");
+    assert!(hypervisor.names(arm, "usr/bin").is_empty() && !hypervisor.path(arm, "etc/pinion").exists());
+}
+
+#[tokio::test]
+async fn a_join_says_why_it_failed_and_never_what_it_was_given() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let failure = hypervisor.client.join(guest, token(number)).await.expect_err("there is no agent");
+        assert!(failure.text.contains("install it first"), "{failure}");
+        hypervisor.client.install(guest).await.expect("installed");
+        for (code, cause) in [("4", Cause::Refused), ("5", Cause::NoWayBack), ("1", Cause::Refused)] {
+            hypervisor.write(guest, "refuses", code);
+            let token = token(number);
+            let failure = hypervisor.client.join(guest, token.clone()).await.expect_err("it refuses");
+            assert!(failure.cause == cause && failure.text.contains("I do not like"), "{failure}");
+            let text = token.reveal();
+            for at in (0..text.len() - 24).step_by(8) {
+                assert!(!failure.text.contains(&text[at..at + 24]), "{failure}");
+            }
+        }
+    }
+}

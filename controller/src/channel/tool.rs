@@ -1,0 +1,292 @@
+//! Running `pct`, `qm` and `pvesh`: by their arguments, without a shell, and never for ever.
+//!
+//! Invariants: a tool gets a fresh environment and nothing of ours; what it prints is bounded; when its time is up, or
+//! nobody waits for it any more, it ends together with everything it started.
+
+use std::{ffi::OsStr, io, path::PathBuf, process::ExitStatus, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    descendants::Family,
+    protocol::{Cause, Failure},
+};
+
+/// One of Proxmox's command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tool {
+    Pct,
+    Qm,
+    Pvesh,
+}
+
+impl Tool {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pct => "pct",
+            Self::Qm => "qm",
+            Self::Pvesh => "pvesh",
+        }
+    }
+}
+
+/// Where the tools are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tools {
+    /// Instead of the usual directories.
+    pub(super) directory: Option<PathBuf>,
+}
+
+/// The bounds of one run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) patience: Duration,
+    /// Of standard output (bytes).
+    pub(super) most: usize,
+}
+
+/// What a tool did.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// Its exit code.
+    pub(super) code: i32,
+    pub(super) stdout: Vec<u8>,
+    /// The beginning of what it complained.
+    pub(super) stderr: Vec<u8>,
+}
+
+impl Tools {
+    /// Runs a tool to its end.
+    ///
+    /// # Errors
+    /// It is not there, takes longer than its patience, or prints more than it may. Its exit code is no error.
+    pub(super) async fn run(
+        &self,
+        tool: Tool,
+        arguments: &[impl AsRef<OsStr>],
+        stdin: &[u8],
+        bounds: Bounds,
+    ) -> Result<Ran, Failure> {
+        let mut child = self.spawn(tool, arguments).await?;
+        // Ends the tool and all it started when this function is left before the tool's own end.
+        let mut family = child.id().map(Family::new);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        // Boxed: the steps of a verb hold this future at each of their many awaits.
+        let talk = Box::pin(talk(&mut child, stdin, bounds.most, &mut stdout, &mut stderr));
+        let ended = timeout(bounds.patience, talk).await;
+        let failure = match ended {
+            Ok(Ok(status)) => {
+                family.iter_mut().for_each(Family::let_go);
+                match status.code() {
+                    Some(code) => return Ok(Ran { code, stdout, stderr }),
+                    // Not the guest's command, whose end by a signal is told by an exit code.
+                    None => Failure::new(Cause::Unexpected, format!("`{}` was ended: {status}", tool.name())),
+                }
+            }
+            Ok(Err(Broken::TooMuch)) => {
+                let text = format!("`{}` printed more than {} bytes and was ended", tool.name(), bounds.most);
+                Failure::new(Cause::Unexpected, text)
+            }
+            Ok(Err(Broken::Io(error))) => {
+                Failure::new(Cause::Unexpected, format!("cannot wait for `{}`: {error}", tool.name()))
+            }
+            Err(_) => {
+                let text = format!("`{}` did not end within {:?} and was ended", tool.name(), bounds.patience);
+                Failure::new(Cause::TimedOut, text)
+            }
+        };
+        if let Some(family) = &mut family {
+            family.end();
+        }
+        // Reaped here; one that the kernel holds up is left to the runtime.
+        drop(timeout(DRAIN, child.wait()).await);
+        Err(failure)
+    }
+
+    async fn spawn(&self, tool: Tool, arguments: &[impl AsRef<OsStr>]) -> Result<Child, Failure> {
+        let program = self.find(tool)?;
+        let deadline = Instant::now() + BUSY;
+        loop {
+            let mut command = Command::new(&program);
+            command
+                .args(arguments)
+                .env_clear()
+                .env("PATH", PATH)
+                .env("LC_ALL", "C")
+                .current_dir("/")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .process_group(0)
+                .kill_on_drop(true);
+            match command.spawn() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => {
+                    let text = format!("cannot start {}: {error}", program.display());
+                    return Err(Failure::new(Cause::ToolMissing, text));
+                }
+                Ok(child) => return Ok(child),
+            }
+        }
+    }
+
+    fn find(&self, tool: Tool) -> Result<PathBuf, Failure> {
+        let directories = match &self.directory {
+            Some(directory) => vec![directory.clone()],
+            None => USUAL.iter().map(PathBuf::from).collect(),
+        };
+        let found = directories.iter().map(|directory| directory.join(tool.name())).find(|path| path.is_file());
+        found.ok_or_else(|| {
+            let places = directories.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ");
+            let text = format!("there is no `{}` in {places}: is this a Proxmox host?", tool.name());
+            Failure::new(Cause::ToolMissing, text)
+        })
+    }
+}
+
+/// Where Proxmox has its tools.
+const USUAL: [&str; 2] = ["/usr/sbin", "/usr/bin"];
+
+/// What the tools find their own helpers by; they set it anew themselves.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Of what a tool complains so much is kept (bytes): its first words say which failure it is.
+const MOST_COMPLAINT: usize = 16 * 1024;
+
+/// How long output is still read after the tool has ended: what it left behind may hold the pipe for ever.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// A program that is being written cannot be run at that moment (ETXTBSY); it is tried again for so long.
+const BUSY: Duration = Duration::from_secs(2);
+
+enum Broken {
+    TooMuch,
+    Io(io::Error),
+}
+
+/// Writes and reads until the tool has ended.
+async fn talk(
+    child: &mut Child,
+    stdin: &[u8],
+    most: usize,
+    stdout: &mut Vec<u8>,
+    stderr: &mut Vec<u8>,
+) -> Result<ExitStatus, Broken> {
+    let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        if let Some(mut input) = input {
+            // A tool that does not read to the end says why by its exit code. Dropping is the end of the input.
+            drop(input.write_all(stdin).await);
+        }
+        Ok(())
+    };
+    let heard = async { if read(out, stdout, most).await { Ok(()) } else { Err(Broken::TooMuch) } };
+    let complaints = async {
+        read_first(err, stderr, MOST_COMPLAINT).await;
+        Ok(())
+    };
+    let exchange = async { tokio::try_join!(feed, heard, complaints).map(drop) };
+    tokio::pin!(exchange);
+    let status = tokio::select! {
+        status = child.wait() => status.map_err(Broken::Io)?,
+        exchanged = &mut exchange => {
+            exchanged?;
+            return child.wait().await.map_err(Broken::Io);
+        }
+    };
+    if let Ok(exchanged) = timeout(DRAIN, exchange).await {
+        exchanged?;
+    }
+    Ok(status)
+}
+
+/// Reads to the end; false as soon as there is more than `most`.
+async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: usize) -> bool {
+    let Some(mut stream) = stream else { return true };
+    let mut buffer = vec![0; 8192];
+    // A failing pipe is as good as a closed one: the exit code decides.
+    while let Ok(read) = stream.read(&mut buffer).await {
+        match buffer.get(..read) {
+            None | Some([]) => break,
+            Some(bytes) if kept.len() + bytes.len() > most => return false,
+            Some(bytes) => kept.extend_from_slice(bytes),
+        }
+    }
+    true
+}
+
+/// Reads to the end and keeps the first `most` bytes.
+async fn read_first(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: usize) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 8192];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        let room = most.saturating_sub(kept.len());
+        kept.extend(buffer.iter().take(read.min(room)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// `pvesh`, which is this script.
+    fn tools(script: &str) -> (tempfile::TempDir, Tools) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pvesh");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("executable");
+        let tools = Tools { directory: Some(directory.path().to_owned()) };
+        (directory, tools)
+    }
+
+    async fn run(script: &str, stdin: &[u8], patience: Duration) -> Result<Ran, Failure> {
+        let (_directory, tools) = tools(script);
+        tools.run(Tool::Pvesh, &["a b", "$(id)"], stdin, Bounds { patience, most: 100_000 }).await
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn arguments_are_passed_as_they_are_and_the_environment_is_fresh() {
+        let ran = run("printf '[%s]' \"$@\"; env | sort | grep -v -e ^PWD= -e ^_=; exit 3", b"", LONG)
+            .await
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert_eq!(said, format!("[a b][$(id)]LC_ALL=C\nPATH={PATH}\n"));
+        assert_eq!(ran.code, 3);
+    }
+
+    #[tokio::test]
+    async fn input_and_output_larger_than_pipes_do_not_block_each_other() {
+        let input = vec![b'x'; 90_000];
+        let ran = run("cat; head -c 300000 /dev/zero >&2", &input, LONG).await.expect("it runs");
+        assert_eq!((ran.stdout.len(), ran.stderr.len(), ran.code), (input.len(), MOST_COMPLAINT, 0));
+        // One that reads nothing of a megabyte.
+        let ran = run("exit 0", &vec![0; 1024 * 1024], LONG).await.expect("it runs");
+        assert_eq!(ran.code, 0);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_or_says_too_much_is_ended() {
+        let failure = run("sleep 1000", b"", Duration::from_millis(200)).await.expect_err("it hangs");
+        assert_eq!(failure.cause, Cause::TimedOut);
+        let failure = run("cat /dev/zero", b"", LONG).await.expect_err("it does not end");
+        assert!(failure.cause == Cause::Unexpected && failure.text.contains("more than 100000 bytes"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn what_a_tool_leaves_behind_does_not_hold_it_up() {
+        let ran = run("sleep 1000 & echo $!", b"", LONG).await.expect("it has ended");
+        let pid = String::from_utf8_lossy(&ran.stdout).trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+        // This test started it.
+        rustix::process::kill_process(pid.expect("a process id"), rustix::process::Signal::KILL).expect("it runs");
+    }
+}
