@@ -11,7 +11,6 @@ use pinion_proto::{
     clock::Timestamp,
     id::{Guest, Member},
     message::IssuedIdentity,
-    report::GuestFacts,
     tls::{self, IdentityCell, TlsError},
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -217,20 +216,6 @@ impl IdentityRequest {
 impl fmt::Debug for IdentityRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IdentityRequest({})", self.public)
-    }
-}
-
-/// What this guest says of itself.
-#[must_use]
-pub fn facts(config: &Config) -> GuestFacts {
-    let first_line = |path: &str| {
-        let text = std::fs::read_to_string(config.root.join(path)).unwrap_or_default();
-        text.lines().next().unwrap_or_default().trim().to_owned()
-    };
-    GuestFacts {
-        agent_version: env!("CARGO_PKG_VERSION").into(),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        machine_id: first_line("etc/machine-id"),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod cli;
 pub mod config;
+pub mod facts;
 pub mod identity;
 pub mod install;
 pub mod ledger;

@@ -5,6 +5,7 @@
 //! module that touches the generated code, and neither program's logic stands here.
 
 pub mod id;
+pub mod hwaddr;
 pub mod names;
 pub mod key;
 pub mod private_key;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundle::Leaf,
+    hwaddr::HwAddr,
     id::CertificateName,
     spec::{GuestPath, PlainName},
     stage::{Stage, Trouble},
@@ -108,7 +109,8 @@ pub enum Progress {
     Delivered,
 }
 
-/// What a guest says of itself, for the operator to read; nothing is decided by it.
+/// What a guest says of itself: for the operator to read, and to tell a guest from what was made of it by cloning.
+/// Nothing is allowed because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GuestFacts {
     /// The agent's version.
@@ -117,4 +119,10 @@ pub struct GuestFacts {
     pub hostname: String,
     /// The guest's machine-id, empty where it has none.
     pub machine_id: String,
+    /// Another one after each start of the guest; empty where it cannot be told.
+    #[serde(default)]
+    pub boot_id: String,
+    /// Its network cards' addresses.
+    #[serde(default)]
+    pub hwaddrs: Vec<HwAddr>,
 }

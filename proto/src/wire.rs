@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     bundle::{Chain, Leaf, MOST_DER, RootCertificate},
     clock::Timestamp,
+    hwaddr::HwAddr,
     id::shown,
     key::{KeyPolicy, Rotation},
     message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
@@ -38,6 +39,9 @@ pub const MOST_PLACEMENTS: usize = 1000;
 
 /// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
 const MOST_LEFT_BEHIND: usize = 100;
+
+/// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
+pub const MOST_HWADDRS: usize = 64;
 
 /// How messages become bytes: as prost does it, with buffers that start small. There are two buffers a
 /// stream, streams are idle most of the time, and the controller has one for each guest.
@@ -219,11 +223,19 @@ fn read_facts(facts: Option<pb::GuestFacts>) -> GuestFacts {
         agent_version: shown(&facts.agent_version),
         hostname: shown(&facts.hostname),
         machine_id: shown(&facts.machine_id),
+        boot_id: shown(&facts.boot_id),
+        hwaddrs: facts.hwaddrs.iter().take(MOST_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
     }
 }
 
 fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
-    pb::GuestFacts { agent_version: facts.agent_version, hostname: facts.hostname, machine_id: facts.machine_id }
+    pb::GuestFacts {
+        agent_version: facts.agent_version,
+        hostname: facts.hostname,
+        machine_id: facts.machine_id,
+        boot_id: facts.boot_id,
+        hwaddrs: facts.hwaddrs.iter().take(MOST_HWADDRS).map(ToString::to_string).collect(),
+    }
 }
 
 fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError> {

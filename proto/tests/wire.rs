@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pinion_proto::{
     clock::Timestamp,
+    hwaddr::HwAddr,
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
     message::{Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
@@ -143,8 +144,15 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
 }
 
 fn to_controller() -> impl Strategy<Value = ToController> {
-    let facts = (text("[ -!#-&(-\\[\\]-~]{0,80}"), text("[a-z0-9.-]{0,60}"), text("[0-9a-f]{32}"))
-        .prop_map(|(agent_version, hostname, machine_id)| GuestFacts { agent_version, hostname, machine_id });
+    let facts = (text("[ -!#-&(-\\[\\]-~]{0,80}"), text("[a-z0-9.-]{0,60}"), text("[0-9a-f]{32}")).prop_map(
+        |(agent_version, hostname, machine_id)| GuestFacts {
+            agent_version,
+            hostname,
+            boot_id: format!("{machine_id}/1"),
+            hwaddrs: HwAddr::parse("bc:24:11:00:00:01").into_iter().collect(),
+            machine_id,
+        },
+    );
     let hello = (facts, any::<u64>(), vec(report(), 0..4)).prop_map(|(facts, identity_generation, reports)| Hello {
         facts,
         identity_generation,

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::dial::{self, DialError};
 use crate::{
     config::Config,
-    identity::{self, Identity, IdentityError, IdentityRequest},
+    facts,
+    identity::{Identity, IdentityError, IdentityRequest},
 };
 
 /// The controller writes two small files and signs once.
@@ -33,7 +34,7 @@ pub async fn join(token: &JoinToken, config: &Config, clock: Arc<dyn Clock>) -> 
         guest: token.guest,
         secret: token.secret.clone(),
         csr: request.csr.clone(),
-        facts: identity::facts(config),
+        facts: facts::facts(config),
     });
     let mut client =
         pb::join_client::JoinClient::with_origin(connection, dial::origin()).max_decoding_message_size(wire::MOST_JOIN);

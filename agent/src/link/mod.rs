@@ -34,6 +34,7 @@ use tracing::{info, warn};
 use crate::{
     apply::Placements,
     config::Config,
+    facts,
     identity::{self, Identity, IdentityRequest},
 };
 
@@ -137,7 +138,7 @@ impl Link {
         let mut reports = self.placements.reports();
         let mut said = (*reports.borrow_and_update()).as_ref().clone();
         let hello = Hello {
-            facts: identity::facts(&self.config),
+            facts: facts::facts(&self.config),
             identity_generation: identity.generation,
             reports: said.values().cloned().collect(),
         };

@@ -6,11 +6,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pinion_proto::{clock::Timestamp, id::Guest, message::IssuedIdentity, report::GuestFacts};
+use pinion_proto::{
+    clock::Timestamp,
+    id::{Guest, Vmid},
+    message::IssuedIdentity,
+    report::GuestFacts,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::JoinRefused;
+use super::{
+    JoinRefused,
+    machine::{Caller, Starts, Twins, Whose},
+};
 use crate::store::{Area, Store, StoreError};
 
 /// The directory of the guests' documents in the shared area.
@@ -47,13 +55,13 @@ pub struct GuestRecord {
 #[derive(Debug)]
 pub(super) struct Guests {
     store: Arc<Store>,
-    /// Reading a record and writing it back must be one step.
-    writing: Mutex<()>,
+    /// Reading a record and writing it back must be one step; with it, who was seen.
+    writing: Mutex<Starts>,
 }
 
 impl Guests {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, writing: Mutex::new(()) }
+        Self { store, writing: Mutex::default() }
     }
 
     pub(super) fn read(&self, guest: Guest) -> Result<Option<GuestRecord>, StoreError> {
@@ -81,7 +89,7 @@ impl Guests {
         now: Timestamp,
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
-        let _writing = self.writing();
+        let mut starts = self.writing();
         let before = self.read(guest)?;
         let unlocked = |record: &GuestRecord| match &record.locked {
             Some(why) => Err(Refused::Locked { guest, why: why.clone() }),
@@ -102,6 +110,7 @@ impl Guests {
             locked: None,
         };
         self.write(guest, &record)?;
+        starts.forget(guest);
         Ok(identity)
     }
 
@@ -113,7 +122,7 @@ impl Guests {
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
         let _writing = self.writing();
-        let mut record = self.admitted(guest, serial)?;
+        let mut record = self.admitted(guest, serial, Whose::Nobodys)?;
         record.generation = record.generation.saturating_add(1);
         let (next, identity) = issue(record.generation)?;
         // One that was given before and never seen is not good any more.
@@ -125,14 +134,23 @@ impl Guests {
         Ok(identity)
     }
 
-    pub(super) fn admit(&self, guest: Guest, serial: &str) -> Result<(), Refused> {
-        let _writing = self.writing();
-        self.admitted(guest, serial).map(drop)
+    pub(super) fn admit(&self, guest: Guest, serial: &str, whose: Whose, caller: Caller<'_>) -> Result<(), Refused> {
+        let mut starts = self.writing();
+        let mut record = self.admitted(guest, serial, whose)?;
+        let Err(Twins { one, other }) = starts.note(guest, caller) else { return Ok(()) };
+        record.locked = Some(format!("two machines show its identity in turns: {one}, and {other}"));
+        if let Err(error) = self.write(guest, &record) {
+            tracing::warn!(%guest, %error, "Cannot record that a guest is locked");
+        }
+        Err(Refused::Twins { guest, one, other })
     }
 
     /// The record of a guest whose identity is good; records that the newest one has been seen.
-    fn admitted(&self, guest: Guest, serial: &str) -> Result<GuestRecord, Refused> {
+    fn admitted(&self, guest: Guest, serial: &str, whose: Whose) -> Result<GuestRecord, Refused> {
         let mut record = self.read(guest)?.ok_or(Refused::Unknown { guest })?;
+        if let Whose::Anothers(really) = whose {
+            return Err(Refused::Copy { guest, really });
+        }
         if let Some(why) = &record.locked {
             return Err(Refused::Locked { guest, why: why.clone() });
         }
@@ -152,6 +170,9 @@ impl Guests {
         if !record.stale.iter().any(|stale| stale == serial) {
             return Err(Refused::Replaced { guest });
         }
+        if whose == Whose::Its {
+            return Err(Refused::RolledBack { guest });
+        }
         let why =
             "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
         record.locked = Some(why.to_owned());
@@ -162,7 +183,8 @@ impl Guests {
     }
 
     pub(super) fn set_lock(&self, guest: Guest, why: Option<&str>) -> Result<bool, StoreError> {
-        let _writing = self.writing();
+        let mut starts = self.writing();
+        starts.forget(guest);
         let Some(mut record) = self.read(guest)? else { return Ok(false) };
         record.locked = why.map(str::to_owned);
         self.write(guest, &record)?;
@@ -178,7 +200,7 @@ impl Guests {
         self.store.write(Area::Shared, &document(guest), record)
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
+    fn writing(&self) -> MutexGuard<'_, Starts> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -201,6 +223,8 @@ fn shortened(facts: &GuestFacts) -> GuestFacts {
         agent_version: short(&facts.agent_version),
         hostname: short(&facts.hostname),
         machine_id: short(&facts.machine_id),
+        boot_id: short(&facts.boot_id),
+        hwaddrs: facts.hwaddrs.clone(),
     }
 }
 
@@ -227,6 +251,35 @@ pub enum Refused {
     Stale {
         /// Which.
         guest: Guest,
+    },
+    /// Renewed away, and shown again by the guest itself.
+    #[error(
+        "guest {guest} showed an identity that had been renewed: it was rolled back to a snapshot, and has to join again"
+    )]
+    RolledBack {
+        /// Which.
+        guest: Guest,
+    },
+    /// Shown by what was made of the guest.
+    #[error("guest {really} showed the identity of guest {guest}: it is a copy of it, and has to join as itself")]
+    Copy {
+        /// Whose identity it is.
+        guest: Guest,
+        /// Who showed it.
+        really: Vmid,
+    },
+    /// Shown by two machines in turns; the guest is now locked.
+    #[error(
+        "two machines show the identity of guest {guest} in turns, and it is now locked: {one}, and {other}; see to it \
+         that one of them runs, then `pinion guest enroll {guest}`"
+    )]
+    Twins {
+        /// Whose identity it is.
+        guest: Guest,
+        /// The one that came back.
+        one: String,
+        /// The one that had taken its place.
+        other: String,
     },
     /// Locked before.
     #[error("guest {guest} is locked ({why}): `pinion guest unlock {guest}` and a fresh join token let it in again")]

@@ -6,6 +6,7 @@
 
 mod ca;
 mod guests;
+mod machine;
 mod token;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -22,6 +23,7 @@ use thiserror::Error;
 pub use self::{
     ca::{ControllerIdentity, IdentityCa, IdentityError},
     guests::{GuestRecord, Refused},
+    machine::{Caller, Machines, NoMachines, Whose},
     token::TokenRefused,
 };
 use self::{guests::Guests, token::Tokens};
@@ -33,12 +35,14 @@ pub struct Identities {
     ca: IdentityCa,
     tokens: Tokens,
     guests: Guests,
+    machines: Arc<dyn Machines>,
     clock: Arc<dyn Clock>,
 }
 
 impl Identities {
     /// Reads the identities from the shared area, or makes the root at first start, in the trust domain given,
     /// or in one of its own (`<8 random hexadecimal digits>.pinion`). Later starts keep the stored domain.
+    /// `machines` tells a guest from its copies.
     ///
     /// # Errors
     /// A document cannot be read or written, or the stored trust domain is not the one that is asked for.
@@ -46,9 +50,10 @@ impl Identities {
         store: &Arc<Store>,
         clock: Arc<dyn Clock>,
         trust_domain: Option<&TrustDomain>,
+        machines: Arc<dyn Machines>,
     ) -> Result<Self, IdentityError> {
         let ca = IdentityCa::load_or_make(store, trust_domain, clock.now())?;
-        Ok(Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), clock })
+        Ok(Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), machines, clock })
     }
 
     /// The root by which agents know the controller.
@@ -111,12 +116,15 @@ impl Identities {
     }
 
     /// Whether a link of this guest, with the identity of this serial number ([`pinion_proto::tls::Peer`]), may be.
-    /// Showing an identity that was renewed away means that the guest was cloned or rolled back: it is locked.
+    ///
+    /// Showing an identity that was renewed away means that the guest was cloned or rolled back. Where its network
+    /// cards tell which, a clone is sent away and the original undisturbed, and a guest that was rolled back has to
+    /// join again; otherwise the guest is locked. It is locked too when two machines show one identity in turns.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, guest: Guest, serial: &str) -> Result<(), Refused> {
-        self.guests.admit(guest, serial)
+    pub fn admit(&self, guest: Guest, serial: &str, caller: Caller<'_>) -> Result<(), Refused> {
+        self.guests.admit(guest, serial, self.machines.whose(guest, &caller.facts.hwaddrs), caller)
     }
 
     /// What is known of a guest's identity; none when it never joined, or was forgotten.

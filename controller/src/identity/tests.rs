@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::{future::Future, pin::Pin, time::Duration};
 
-use pinion_proto::{message::JoinSecret, report::GuestFacts, tls};
+use pinion_proto::{hwaddr::HwAddr, message::JoinSecret, report::GuestFacts, tls};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -65,7 +65,9 @@ impl Fixture {
     }
 
     fn admit(&self, guest: &str, shown: &str) -> Result<(), Refused> {
-        self.identities.admit(name(guest), shown)
+        let facts = GuestFacts::default();
+        let caller = Caller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
+        self.identities.admit(name(guest), shown, caller)
     }
 
     fn later(&self, by: Duration) {
@@ -75,7 +77,7 @@ impl Fixture {
 
 fn open(directory: &TempDir, clock: Arc<Hands>, domain: Option<&TrustDomain>) -> Result<Identities, IdentityError> {
     let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
-    Identities::open(&Arc::new(store), clock, domain)
+    Identities::open(&Arc::new(store), clock, domain, Arc::new(NoMachines))
 }
 
 fn name(guest: &str) -> Guest {
@@ -262,7 +264,7 @@ fn on_pmxcfs() -> (Fixture, Arc<crate::store::pmxcfs::Pmxcfs>) {
     let files = Arc::new(crate::store::pmxcfs::Pmxcfs::default());
     let paths = (directory.path().join("local"), directory.path().join("shared"));
     let store = Store::open_on(&paths.0, &paths.1, files.clone()).expect("a store");
-    let identities = Identities::open(&Arc::new(store), clock.clone(), None).expect("identities");
+    let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(NoMachines)).expect("identities");
     (Fixture { directory, clock, identities }, files)
 }
 
@@ -284,4 +286,116 @@ fn without_quorum_no_token_is_made_no_identity_given_and_nobody_cut_off() {
     fixture.join("102", &token.secret).expect("the token is still good");
     let renewed = fixture.renewed("101", &joined);
     fixture.admit("101", &renewed).expect("admitted");
+}
+
+/// The hypervisor gave each guest the network card with its number.
+#[derive(Debug)]
+struct Cards;
+
+impl Machines for Cards {
+    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
+        let of = |guest: Guest| card(&guest.to_string());
+        if hwaddrs.contains(&of(claimed)) {
+            return Whose::Its;
+        }
+        match ["101", "102"].map(name).into_iter().find(|guest| hwaddrs.contains(&of(*guest))) {
+            Some(Guest::Vmid(vmid)) => Whose::Anothers(vmid),
+            _ => Whose::Nobodys,
+        }
+    }
+}
+
+fn card(guest: &str) -> HwAddr {
+    HwAddr::parse(&format!("bc:24:11:00:0{}:{}", &guest[..1], &guest[1..])).expect("an address")
+}
+
+fn machine(cards: &[&str], boot: &str) -> GuestFacts {
+    GuestFacts {
+        hostname: "gateway".into(),
+        boot_id: boot.into(),
+        hwaddrs: cards.iter().map(|guest| card(guest)).collect(),
+        ..GuestFacts::default()
+    }
+}
+
+impl Fixture {
+    fn with_cards() -> Self {
+        let Self { directory, clock, identities } = Self::new();
+        drop(identities);
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
+        let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(Cards)).expect("identities");
+        Self { directory, clock, identities }
+    }
+
+    fn links(&self, guest: &str, shown: &str, facts: &GuestFacts) -> Result<(), Refused> {
+        let caller = Caller { facts, from: "10.0.0.101:40000".parse().expect("an address") };
+        self.identities.admit(name(guest), shown, caller)
+    }
+
+    fn lock(&self, guest: &str) -> Option<String> {
+        self.identities.guest(name(guest)).expect("readable").expect("known").locked
+    }
+}
+
+#[test]
+fn a_copy_never_speaks_as_the_original_and_leaves_it_undisturbed() {
+    let fixture = Fixture::with_cards();
+    let shown = fixture.joined("101");
+    fixture.links("101", &shown, &machine(&["101"], "a/1")).expect("the original");
+    let refused = fixture.links("101", &shown, &machine(&["102"], "b/1")).expect_err("its copy");
+    assert!(matches!(refused, Refused::Copy { really, .. } if really.number() == 102), "{refused}");
+    assert_eq!(fixture.lock("101"), None);
+    fixture.links("101", &shown, &machine(&["101"], "a/1")).expect("the original goes on");
+
+    // A copy of long ago shows what was renewed since: that says nothing of the original either.
+    let next = fixture.renewed("101", &shown);
+    fixture.links("101", &next, &machine(&["101"], "a/1")).expect("renewed");
+    fixture.links("101", &shown, &machine(&["102"], "b/2")).expect_err("its copy");
+    assert_eq!(fixture.lock("101"), None);
+}
+
+#[test]
+fn a_guest_that_was_rolled_back_has_to_join_again_and_is_not_locked() {
+    let fixture = Fixture::with_cards();
+    let before = fixture.joined("101");
+    let after = fixture.renewed("101", &before);
+    fixture.links("101", &after, &machine(&["101"], "a/1")).expect("renewed");
+    let refused = fixture.links("101", &before, &machine(&["101"], "a/2")).expect_err("rolled back");
+    assert!(matches!(refused, Refused::RolledBack { .. }), "{refused}");
+    assert_eq!(fixture.lock("101"), None);
+    let again = fixture.joined("101");
+    fixture.links("101", &again, &machine(&["101"], "a/2")).expect("joined anew");
+}
+
+#[test]
+fn where_nobody_knows_the_cards_a_stale_identity_locks_the_guest() {
+    let fixture = Fixture::with_cards();
+    let before = fixture.joined("101");
+    let after = fixture.renewed("101", &before);
+    fixture.links("101", &after, &machine(&[], "a/1")).expect("renewed");
+    let refused = fixture.links("101", &before, &machine(&[], "b/1")).expect_err("stale");
+    assert!(matches!(refused, Refused::Stale { .. }), "{refused}");
+    assert!(fixture.lock("101").is_some());
+}
+
+#[test]
+fn two_live_holders_of_one_identity_lock_that_guest_alone_and_are_named() {
+    let fixture = Fixture::with_cards();
+    let (shown, other) = (fixture.joined("101"), fixture.joined("102"));
+    let (one, two) = (machine(&["101"], "a/1"), machine(&["101"], "b/1"));
+    fixture.links("101", &shown, &one).expect("the first");
+    // A guest that was started anew: nothing tells it from a second one yet.
+    fixture.links("101", &shown, &two).expect("the second");
+    fixture.links("101", &shown, &two).expect("it dials again");
+    let refused = fixture.links("101", &shown, &one).expect_err("the first is not over");
+    assert!(matches!(refused, Refused::Twins { .. }), "{refused}");
+    assert!(refused.to_string().matches("gateway at 10.0.0.101").count() == 2, "{refused}");
+    assert!(fixture.lock("101").is_some());
+    fixture.links("101", &shown, &two).expect_err("locked");
+    fixture.links("102", &other, &machine(&["102"], "c/1")).expect("others are not");
+
+    fixture.identities.unlock(name("101")).expect("unlocked");
+    let again = fixture.joined("101");
+    fixture.links("101", &again, &one).expect("the one that joined");
+    fixture.links("101", &shown, &two).expect_err("the other is out");
 }

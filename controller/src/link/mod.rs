@@ -10,10 +10,12 @@ mod pace;
 pub mod service;
 
 use pinion_proto::{
-    id::Guest,
+    id::{Guest, Vmid},
     message::{Hello, ToAgent, ToController},
 };
 use tokio::sync::mpsc;
+
+use crate::identity::Refused;
 
 /// What the links tell the reconcile loop.
 #[derive(Debug)]
@@ -56,10 +58,12 @@ pub enum LinkInput {
         /// What was refused and why.
         what: String,
     },
-    /// A guest has been locked: nobody may act as it.
-    Locked {
-        /// Which guest.
+    /// Someone showed a guest's identity and was not let in.
+    TurnedAway {
+        /// Whose identity it was.
         guest: Guest,
+        /// What that says of the guest.
+        refused: Turned,
     },
     /// A guest has got an identity.
     Joined {
@@ -70,6 +74,30 @@ pub enum LinkInput {
         /// By joining, or by renewing on the link.
         renewed: bool,
     },
+}
+
+/// What a refused link says of the guest whose identity was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// There may be two of it, and nobody knows which of them is linked: the guest is locked.
+    Locked,
+    /// It runs, and has no identity that is good.
+    Outcast,
+    /// Nothing: another guest is a copy of it.
+    Copy(Vmid),
+    /// Nothing.
+    Nothing,
+}
+
+impl Turned {
+    fn by(refused: &Refused) -> Self {
+        match refused {
+            Refused::Stale { .. } | Refused::Twins { .. } | Refused::Locked { .. } => Self::Locked,
+            Refused::RolledBack { .. } | Refused::Replaced { .. } | Refused::Unknown { .. } => Self::Outcast,
+            Refused::Copy { really, .. } => Self::Copy(*really),
+            Refused::Store(_) => Self::Nothing,
+        }
+    }
 }
 
 /// One of a guest's sessions; they only ever grow.

@@ -28,11 +28,11 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::{
-    LinkInput, OUTBOUND_QUEUE, SessionId,
+    LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
     hoard::Hoard,
     pace::{Pace, Paces},
 };
-use crate::identity::{Identities, JoinRefused, Refused};
+use crate::identity::{Caller, Identities, JoinRefused};
 
 /// A new link says hello at once.
 const HELLO_TIME: Duration = Duration::from_secs(10);
@@ -176,23 +176,6 @@ impl pb::link_server::Link for LinkService {
             debug!(%guest, from = %self.from, "A guest links too often");
             return Err(Status::resource_exhausted("this guest links too often: wait a little"));
         }
-        let (identities, peer) = (services.identities.clone(), self.peer.clone());
-        let admitted = tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial)).await;
-        match admitted {
-            Ok(Ok(())) => {}
-            Ok(Err(refused)) => {
-                if matches!(refused, Refused::Stale { .. } | Refused::Locked { .. }) {
-                    // There are two of this guest, and nobody knows which of them is linked.
-                    services.inputs.send(LinkInput::Locked { guest }).await.ok();
-                }
-                services.refused(guest, format!("link from {}: {}", self.from, chain(&refused))).await;
-                return Err(Status::permission_denied("this identity is not current: join again"));
-            }
-            Err(error) => {
-                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
-                return Err(Status::unavailable("the identity cannot be looked at now"));
-            }
-        }
         let mut inbound = request.into_inner();
         let hello = match timeout(HELLO_TIME, next(&mut inbound)).await {
             Ok(Ok(Some(ToController::Hello(hello)))) => hello,
@@ -203,6 +186,22 @@ impl pb::link_server::Link for LinkService {
             }
             Err(_) => return Err(Status::deadline_exceeded("a link begins with hello")),
         };
+        let (identities, peer, from, facts) =
+            (services.identities.clone(), self.peer.clone(), self.from, hello.facts.clone());
+        let admitted =
+            tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial, Caller { facts: &facts, from }));
+        match admitted.await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => {
+                services.inputs.send(LinkInput::TurnedAway { guest, refused: Turned::by(&refused) }).await.ok();
+                services.refused(guest, format!("link from {}: {}", self.from, chain(&refused))).await;
+                return Err(Status::permission_denied("this identity is not current: join again"));
+            }
+            Err(error) => {
+                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
+                return Err(Status::unavailable("the identity cannot be looked at now"));
+            }
+        }
         let hoard = Hoard::of(&hello.reports);
         let session = SessionId(services.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);

@@ -32,6 +32,12 @@ pub struct GuestFacts {
     /// The first line of /etc/machine-id, empty where there is none.
     #[prost(string, tag = "3")]
     pub machine_id: ::prost::alloc::string::String,
+    /// Another one after each start of the guest, empty where it cannot be told.
+    #[prost(string, tag = "4")]
+    pub boot_id: ::prost::alloc::string::String,
+    /// Its network cards' addresses, as "BC:24:11:00:00:01"; at most 64.
+    #[prost(string, repeated, tag = "5")]
+    pub hwaddrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod join_client {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pinion_controller::{identity::Identities, store::Store};
+use pinion_controller::{
+    identity::{Identities, NoMachines},
+    store::Store,
+};
 use pinion_proto::{
     clock::SystemClock,
     message::{Delivery, ToAgent, ToController},
@@ -40,7 +43,8 @@ impl FakeController {
     pub(crate) async fn start() -> Self {
         let state = tempfile::tempdir().expect("a directory");
         let store = Store::open(&state.path().join("local"), &state.path().join("shared")).expect("a store");
-        let identities = Identities::open(&Arc::new(store), Arc::new(SystemClock), None).expect("identities");
+        let identities =
+            Identities::open(&Arc::new(store), Arc::new(SystemClock), None, Arc::new(NoMachines)).expect("identities");
         let own = identities.issue_controller().expect("its identity");
         let cell = IdentityCell::new(&own.chain, &own.key).expect("a pair");
         let tls = tls::server_config(cell, identities.root(), Arc::new(SystemClock)).expect("a configuration");

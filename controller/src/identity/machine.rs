@@ -1,0 +1,104 @@
+//! Which machine it is that shows an identity.
+//!
+//! Answers: is the caller the guest that it says it is, or something that was copied from it? Invariant: what a caller
+//! says of itself can only take from it; an identity is good by its serial number alone or not at all.
+
+use std::{collections::HashMap, fmt, net::SocketAddr};
+
+use pinion_proto::{
+    hwaddr::HwAddr,
+    id::{Guest, Vmid},
+    report::GuestFacts,
+};
+
+/// Tells guests apart by the network cards that the hypervisor gave each.
+pub trait Machines: fmt::Debug + Send + Sync {
+    /// Whose cards these are, of a caller that shows `claimed`'s identity.
+    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose;
+}
+
+/// Whose a caller's network cards are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The guest's whose identity it shows.
+    Its,
+    /// Another guest's.
+    Anothers(Vmid),
+    /// Nobody can tell.
+    Nobodys,
+}
+
+/// Where the hypervisor tells nothing.
+#[derive(Debug)]
+pub struct NoMachines;
+
+impl Machines for NoMachines {
+    fn whose(&self, _: Guest, _: &[HwAddr]) -> Whose {
+        Whose::Nobodys
+    }
+}
+
+/// Who shows an identity, as far as it says.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'c> {
+    /// What it says of itself.
+    pub facts: &'c GuestFacts,
+    /// Where it calls from.
+    pub from: SocketAddr,
+}
+
+impl fmt::Display for Caller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.facts.hostname, self.from.ip())?;
+        match self.facts.hwaddrs.first() {
+            Some(card) => write!(f, " with network card {card}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The last two starts of each guest, by which two live holders of one identity show: a start that was followed by
+/// another one is over, and does not come again.
+#[derive(Debug, Default)]
+pub(super) struct Starts(HashMap<Guest, (Start, Option<Start>)>);
+
+#[derive(Debug, Clone)]
+struct Start {
+    boot_id: String,
+    caller: String,
+}
+
+/// Two machines that hold one identity, in words.
+#[derive(Debug)]
+pub(super) struct Twins {
+    pub(super) one: String,
+    pub(super) other: String,
+}
+
+impl Starts {
+    /// Notes who calls. Twins, when the caller's start is one that was over.
+    pub(super) fn note(&mut self, guest: Guest, caller: Caller<'_>) -> Result<(), Twins> {
+        if caller.facts.boot_id.is_empty() {
+            return Ok(());
+        }
+        let start = Start { boot_id: caller.facts.boot_id.clone(), caller: caller.to_string() };
+        match self.0.get_mut(&guest) {
+            None => {
+                self.0.insert(guest, (start, None));
+            }
+            Some((current, _)) if current.boot_id == start.boot_id => {}
+            Some((current, previous)) => {
+                if previous.as_ref().is_some_and(|previous| previous.boot_id == start.boot_id) {
+                    return Err(Twins { one: start.caller, other: current.caller.clone() });
+                }
+                *previous = Some(std::mem::replace(current, start));
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest has a new identity: whoever held the one before is out.
+    pub(super) fn forget(&mut self, guest: Guest) {
+        self.0.remove(&guest);
+    }
+}
