@@ -100,6 +100,8 @@ pub enum Kind {
     Joined,
     /// An identity was renewed.
     Renewed,
+    /// An agent was brought into a guest.
+    Enrolled,
     /// A guest is linked.
     Linked,
     /// A guest's link is gone.
@@ -132,6 +134,7 @@ impl Kind {
             Self::Token => "token",
             Self::Joined => "joined",
             Self::Renewed => "renewed",
+            Self::Enrolled => "enrolled",
             Self::Linked => "linked",
             Self::Unlinked => "unlinked",
             Self::Refused => "refused",

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod events;
 pub mod identity;
+pub mod enroll;
 pub mod inventory;
 pub mod issuer;
 pub mod link;

@@ -32,6 +32,7 @@ pub struct Reports {
 #[derive(Debug, Clone, Default)]
 pub struct GuestEntry {
     link: Link,
+    enrolment: Option<Trouble>,
     placements: HashMap<CertificateName, PlacementEntry>,
     /// How many of the placements have a report.
     reported: usize,
@@ -139,6 +140,12 @@ impl GuestEntry {
     #[must_use]
     pub fn link(&self) -> Link {
         self.link
+    }
+
+    /// What keeps the hypervisor from bringing an agent into it.
+    #[must_use]
+    pub fn enrolment(&self) -> Option<&Trouble> {
+        self.enrolment.as_ref()
     }
 
     /// What is known of one of its placements.
@@ -295,6 +302,21 @@ impl Reports {
     #[must_use]
     pub fn placement(&self, id: &PlacementId) -> Option<&PlacementEntry> {
         self.guest(id.guest)?.placement(&id.certificate)
+    }
+
+    /// What keeps the hypervisor from bringing an agent into a guest.
+    #[must_use]
+    pub fn enrolment(&self, guest: Guest) -> Option<&Trouble> {
+        self.guest(guest)?.enrolment()
+    }
+
+    /// What keeps the hypervisor from bringing an agent into a guest is this now; none when nothing does.
+    pub fn set_enrolment(&mut self, guest: Guest, trouble: Option<Trouble>) {
+        if trouble.is_some() {
+            self.guests.entry(guest).or_default().enrolment = trouble;
+        } else if let Some(entry) = self.guests.get_mut(&guest) {
+            entry.enrolment = None;
+        }
     }
 
     /// A guest's agent has linked; linked already, it keeps its `since`.
@@ -491,7 +513,7 @@ impl Reports {
             entry.incoming_since = kept.incoming_since;
             (kept.certificate, entry)
         });
-        let mut entry = GuestEntry { link, placements: placements.collect(), reported: 0 };
+        let mut entry = GuestEntry { link, enrolment: None, placements: placements.collect(), reported: 0 };
         entry.count_reported();
         self.guests.insert(record.guest, entry);
     }

@@ -20,7 +20,9 @@ use tracing::{info, warn};
 
 use crate::{
     admin::Admin,
+    channel,
     config::Config,
+    enroll,
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities},
     inventory::{
@@ -42,6 +44,10 @@ const REQUEST_QUEUE: usize = 64;
 
 /// How long the last writes may take at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Asking Proxmox for the states of all guests takes about half a second of a core.
+const STATES_OFTEN: Duration = Duration::from_secs(5);
+const STATES_SELDOM: Duration = Duration::from_secs(60);
 
 /// When issuing the controller's own identity fails, it is tried again after this long.
 const IDENTITY_RETRY: Duration = Duration::from_secs(60);
@@ -69,11 +75,12 @@ impl Controller {
         let store = Arc::new(Store::open(&config.local, &config.shared)?);
         let events = Arc::new(Events::open(&config.local).context("cannot open the file of events")?);
         let manifest = Arc::new(ManifestFile::open(&config.manifest)?);
-        let identities = Arc::new(Identities::open(&store, clock.clone(), config.trust_domain.as_ref())?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
         let states = watch::Sender::new(None);
         let mut tasks = JoinSet::new();
         let inventory = inventory(&config, &*clock, &states, &mut tasks);
+        let machines = Arc::new(inventory.clone());
+        let identities = Arc::new(Identities::open(&store, clock.clone(), config.trust_domain.as_ref(), machines)?);
 
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
@@ -98,7 +105,18 @@ impl Controller {
             clock: clock.clone(),
             advertise,
         };
-        let parts = Parts { clock: clock.clone(), events: events.clone(), store, issuers, backoff: config.retry };
+        let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
+            channel: channel::client::Client::new(&config.channel.socket),
+            identities: identities.clone(),
+            advertise: admin.advertise.clone(),
+            proxmox,
+            missing: watch::Sender::new(true),
+        });
+        if let Some(tools) = &enrolling {
+            tasks.spawn(ask_states(tools.channel.clone(), states.clone(), tools.missing.subscribe()));
+        }
+        let parts =
+            Parts { clock: clock.clone(), events: events.clone(), store, issuers, backoff: config.retry, enrolling };
         let (stop, stopped) = oneshot::channel();
         let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), inventory, stop: stopped };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);
@@ -163,6 +181,37 @@ fn inventory(
     let (sender, receiver) = watch::channel(Arc::new(observer.inventory(None)));
     tasks.spawn(proxmox::watch(observer, states.subscribe(), sender));
     receiver
+}
+
+/// Asks Proxmox which guests run: often while one that is wanted is missing, seldom otherwise.
+async fn ask_states(
+    channel: channel::client::Client,
+    states: watch::Sender<Option<Arc<States>>>,
+    mut missing: watch::Receiver<bool>,
+) {
+    let mut told = None;
+    loop {
+        let asked = match channel.states().await {
+            Ok(json) => States::parse(json.as_bytes()).map_err(|error| chain(&error)),
+            Err(failure) => Err(failure.text),
+        };
+        match asked {
+            Ok(known) => {
+                told = None;
+                states.send_replace(Some(Arc::new(known)));
+            }
+            Err(why) => {
+                if told.as_ref() != Some(&why) {
+                    warn!(%why, "Cannot ask Proxmox which guests run");
+                }
+                told = Some(why);
+                states.send_replace(None);
+            }
+        }
+        let every = if *missing.borrow_and_update() { STATES_OFTEN } else { STATES_SELDOM };
+        // Whoever wants to know now says so; the sender is gone only at shutdown.
+        timeout(every, missing.changed()).await.ok();
+    }
 }
 
 /// What agents are told to dial; the port that was really bound, when the configuration left it open.

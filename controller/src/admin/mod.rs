@@ -111,6 +111,14 @@ impl Admin {
                         Err(answer) => lines::write(&mut write, &answer).await,
                     }
                 }
+                Ask::Enroll(guest) => match self.guest(&guest) {
+                    Ok(guest) => self.ask_loop(&mut write, Ask::Enroll(guest.to_string())).await,
+                    Err(answer) => lines::write(&mut write, &answer).await,
+                },
+                Ask::Wake(guest) => match self.guest(&guest) {
+                    Ok(guest) => self.ask_loop(&mut write, Ask::Wake(guest.to_string())).await,
+                    Err(answer) => lines::write(&mut write, &answer).await,
+                },
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,

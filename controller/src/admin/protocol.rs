@@ -29,6 +29,11 @@ pub enum Ask {
     Token(String),
     /// [`Answer::Guests`].
     Guests,
+    /// [`Answer::Step`]s, then [`Answer::Enrolled`] or [`Answer::NotEnrolled`]: an agent and an identity, brought in
+    /// through the hypervisor.
+    Enroll(String),
+    /// [`Answer::End`]: a guest has been started or changed, and is looked at now.
+    Wake(String),
     /// [`Answer::End`] once a locked guest may join again.
     Unlock(String),
     /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
@@ -83,6 +88,12 @@ pub enum Answer {
     Token(String),
     /// To [`Ask::Guests`].
     Guests(Vec<IdentityStatus>),
+    /// How far an [`Ask::Enroll`] is, in words.
+    Step(String),
+    /// An [`Ask::Enroll`] has ended, in words: the guest is linked.
+    Enrolled(String),
+    /// An [`Ask::Enroll`] needs a person.
+    NotEnrolled(Trouble),
     /// To [`Ask::Issuers`].
     Issuers(Vec<IssuerReport>),
     /// Something happened.

@@ -1,8 +1,11 @@
-//! `pinion guest list`, `unlock` and `forget`.
+//! `pinion guest list`, `enroll`, `wake`, `unlock` and `forget`.
+
+use std::time::Duration;
 
 use pinion_proto::{clock::Timestamp, exit::Exit};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Session, ask, print_json, table::table, unexpected};
+use super::{Conversation, Session, ask, print_json, table::table, unexpected};
 use crate::admin::protocol::{Answer, Ask, IdentityStatus};
 
 /// Prints every guest that the manifest names or that has an identity.
@@ -21,6 +24,45 @@ pub(super) async fn list(session: &Session) -> Exit {
         Ok(other) => unexpected(&other),
         Err(exit) => exit,
     }
+}
+
+/// Brings an agent and an identity into a guest, and waits until it is linked.
+pub(super) async fn enroll(session: &Session, guest: String, patience: Duration) -> Exit {
+    let deadline = Instant::now() + patience;
+    let mut conversation = match Conversation::start(session, &Ask::Enroll(guest.clone())).await {
+        Ok(conversation) => conversation,
+        Err(exit) => return exit,
+    };
+    let end = |exit: Exit, words: &str| {
+        if session.json {
+            print_json(&serde_json::json!({ "exit": exit.code(), "guest": guest, "told": words }));
+        } else {
+            eprintln!("{words}");
+        }
+        exit
+    };
+    loop {
+        match timeout_at(deadline, conversation.next()).await {
+            Ok(Ok(Answer::Step(step))) => {
+                if !session.json {
+                    eprintln!("guest {guest}: {step}");
+                }
+            }
+            Ok(Ok(Answer::Enrolled(words))) => return end(Exit::Reached, &words),
+            Ok(Ok(Answer::NotEnrolled(trouble))) => return end(Exit::Blocked, &trouble.to_string()),
+            Ok(Ok(other)) => return unexpected(&other),
+            Ok(Err(exit)) => return exit,
+            Err(_) => {
+                return end(Exit::TimedOut, &format!("timed out; the controller goes on enrolling guest {guest}"));
+            }
+        }
+    }
+}
+
+/// Has a guest looked at now.
+pub(super) async fn wake(session: &Session, guest: String) -> Exit {
+    let done = format!("guest {guest} is looked at");
+    tell(session, ask(session, &Ask::Wake(guest)).await, &done)
 }
 
 /// Lets a locked guest join again.

@@ -116,6 +116,24 @@ enum Verb {
 enum GuestVerb {
     /// Show every guest that has an identity, since when, and whether it is locked.
     List,
+    /// Bring an agent and an identity into a guest through the hypervisor, step by step, until it is linked.
+    ///
+    /// Every step is safe to repeat. Guests that the manifest names are enrolled by themselves, unless
+    /// `[proxmox] enroll` in controller.toml says otherwise.
+    Enroll {
+        /// The guest: a VMID or a name.
+        #[arg(value_name = "G")]
+        guest: String,
+        /// How long to wait; the controller goes on afterwards.
+        #[arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
+        timeout: Duration,
+    },
+    /// Look at a guest now, because it was started or changed; for hookscripts. Returns at once.
+    Wake {
+        /// The guest: a VMID or a name.
+        #[arg(value_name = "G")]
+        guest: String,
+    },
     /// Let a locked guest join again: it showed an identity that had been renewed, as a clone or a
     /// restored snapshot does. See to it first that only one of it runs.
     Unlock {
@@ -228,6 +246,8 @@ async fn dispatch(args: Args) -> Exit {
         }
         Verb::Purge { names } => purge::purge(&session, names).await,
         Verb::Guest(GuestVerb::List) => guest::list(&session).await,
+        Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
+        Verb::Guest(GuestVerb::Wake { guest }) => guest::wake(&session, guest).await,
         Verb::Guest(GuestVerb::Unlock { guest }) => guest::unlock(&session, guest).await,
         Verb::Guest(GuestVerb::Forget { guest }) => guest::forget(&session, guest).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use pinion_proto::hwaddr::HwAddr;
 use serde::{Deserialize, Serialize};
 
 /// What a guest is to Proxmox: which of its tools reach it.
@@ -100,30 +101,5 @@ impl GuestInfo {
     #[must_use]
     pub fn is_backed_up(&self) -> bool {
         self.lock.as_deref() == Some("backup")
-    }
-}
-
-/// A network card's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HwAddr([u8; 6]);
-
-impl HwAddr {
-    /// Reads six pairs of hexadecimal digits, in any case, joined by `:`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 6];
-        let mut pairs = text.split(':');
-        for byte in &mut bytes {
-            let pair = pairs.next().filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        pairs.next().is_none().then_some(Self(bytes))
-    }
-}
-
-impl fmt::Display for HwAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{g:02X}")
     }
 }

@@ -6,16 +6,24 @@
 mod guest;
 pub mod proxmox;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use pinion_proto::{
+    hwaddr::HwAddr,
     id::{Guest, Vmid},
     stage::{Halt, Trouble},
 };
+use tokio::sync::watch;
 
-pub use guest::{GuestInfo, GuestKind, HwAddr, Node};
+pub use guest::{GuestInfo, GuestKind, Node};
 
-use crate::manifest::{GuestName, GuestRef};
+use crate::{
+    identity::{Machines, Whose},
+    manifest::{GuestName, GuestRef},
+};
 
 /// The guests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,6 +112,17 @@ impl Inventory {
         self.guests.get(&vmid).is_some_and(|info| !info.is_here() || info.is_backed_up())
     }
 
+    /// Whose network cards these are, of a caller that shows `claimed`'s identity: its own if only one is.
+    #[must_use]
+    pub fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
+        let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
+        let has = |info: &GuestInfo| info.hwaddrs.iter().any(|own| hwaddrs.contains(own));
+        if self.guests.get(&vmid).is_some_and(has) {
+            return Whose::Its;
+        }
+        self.guests.iter().find(|(_, info)| has(info)).map_or(Whose::Nobodys, |(other, _)| Whose::Anothers(*other))
+    }
+
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
     ///
     /// # Errors
@@ -118,6 +137,13 @@ impl Inventory {
                 Some(several) => Err(UnresolvedGuest::Ambiguous(name.clone(), several.to_vec())),
             },
         }
+    }
+}
+
+/// The inventory as it is at each moment.
+impl Machines for watch::Receiver<Arc<Inventory>> {
+    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
+        self.borrow().whose(claimed, hwaddrs)
     }
 }
 

@@ -23,13 +23,19 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The delay after so many failures in a row: `initial`, doubled with each further one up to `max`.
+    #[must_use]
+    pub fn after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.initial.saturating_mul(1 << doublings).min(self.max)
+    }
+
     /// The delay after so many failures in a row: `initial`, doubled with each further one up to `max`, less up
     /// to a fifth, which is a function of the placement's name, so that those which failed together do not
     /// come again together.
     #[must_use]
     pub fn delay(&self, failures: u32, id: &PlacementId) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        let whole = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let whole = self.after(failures);
         let fifth = u64::try_from(whole.as_millis() / 5).unwrap_or(u64::MAX);
         whole - Duration::from_millis(spread(&id.certificate, id.guest, fifth))
     }

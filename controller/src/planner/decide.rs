@@ -48,6 +48,8 @@ pub(super) struct Subject<'s> {
     pub(super) guest: Guest,
     pub(super) inventory: &'s Inventory,
     pub(super) link: Link,
+    /// What keeps the hypervisor from bringing an agent into the guest.
+    pub(super) enrolment: Option<&'s Trouble>,
     pub(super) entry: Option<&'s PlacementEntry>,
     pub(super) shared_key: Option<&'s SharedKey>,
     /// The certificate is shared, and its placements hold different keys of their own.
@@ -300,7 +302,15 @@ impl Subject<'_> {
             return Some(Unreachable { decision, lets_go: absence.lets_go() });
         }
         let trouble = self.unlinked()?;
-        Some(Unreachable { decision: Decision::Wait(trouble), lets_go: false })
+        let trouble = match self.enrolment {
+            Some(enrolment) => Trouble { attempt: self.renewing(), ..enrolment.clone() },
+            None => trouble,
+        };
+        let decision = match trouble.halt {
+            Halt::Waiting => Decision::Wait(trouble),
+            Halt::Blocked => Decision::Block(trouble),
+        };
+        Some(Unreachable { decision, lets_go: false })
     }
 
     fn unlinked(&self) -> Option<Trouble> {

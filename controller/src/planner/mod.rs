@@ -153,13 +153,14 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
                 placements.push(unplaced(certificate, placement, Some(guest), twice_trouble(certificate, guest)));
                 continue;
             }
-            let (link, entry) = match reports.guest(guest) {
-                Some(known) => (known.link(), known.placement(&certificate.name)),
+            let (link, enrolment, entry) = match reports.guest(guest) {
+                Some(known) => (known.link(), known.enrolment(), known.placement(&certificate.name)),
                 None => Default::default(),
             };
             asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
             let shared_key = reports.shared_key(&certificate.name);
-            let subject = Subject { certificate, placement, guest, inventory, link, entry, shared_key, keys_differ };
+            let subject =
+                Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ };
             let Verdict { decision, renew_at, ordered, wake_at: wake } = decide(&subject, now);
             // A moment that has come already is no reason to wake: what it brings is in this plan.
             if let Some(wake) = wake.filter(|wake| *wake > now) {

@@ -3,6 +3,7 @@
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
 //! plan alone, so that losing any message or process costs time and nothing else.
 
+mod enrolling;
 mod keep;
 mod session;
 mod shared;
@@ -38,6 +39,7 @@ use crate::{
         Request,
         protocol::{Answer, Ask},
     },
+    enroll::{self, Enrolments},
     events::{Event, Events, Kind},
     inventory::Inventory,
     issuer::Issuers,
@@ -78,6 +80,8 @@ pub struct Parts {
     pub issuers: Arc<Issuers>,
     /// How long to wait after failures.
     pub backoff: Backoff,
+    /// How guests are enrolled, on a hypervisor.
+    pub enrolling: Option<enroll::Tools>,
 }
 
 /// What wakes the loop.
@@ -118,6 +122,8 @@ struct Reconciler {
     retired: BTreeSet<PlacementId>,
     shortened: BTreeMap<PlainName, Duration>,
     voices: Voices,
+    /// None where there is no hypervisor.
+    enrolments: Option<Enrolments>,
     /// Why shared state cannot be written, if so.
     unwritable: Option<String>,
     unwritten: BTreeSet<Guest>,
@@ -129,6 +135,7 @@ struct Reconciler {
 /// Runs until it is stopped, then writes down what is known.
 pub async fn run(parts: Parts, mut inputs: Inputs) {
     let (signing, mut outcomes) = Signing::new();
+    let (enrolments, mut enrolling) = parts.enrolling.clone().map(Enrolments::new).unzip();
     let manifest = inputs.manifest.borrow_and_update().clone();
     let inventory = inputs.inventory.borrow_and_update().clone();
     let reports = keep::restore(&parts.store, &parts.events, parts.clock.now());
@@ -147,6 +154,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         retired: BTreeSet::new(),
         shortened: BTreeMap::new(),
         voices: Voices::default(),
+        enrolments,
         unwritable: None,
         unwritten: BTreeSet::new(),
         write_at: None,
@@ -170,6 +178,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
                 reconciler.request(request);
             }
             Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
+            Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
             () = writable::changed(reconciler.parts.store.clone(), reconciler.unwritable.is_none()) => {}
@@ -194,6 +203,13 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         }
     }
     reconciler.write(true).await;
+}
+
+async fn next<T>(queue: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    match queue {
+        Some(queue) => queue.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns when there is another value, and leaves it to be taken.
@@ -232,12 +248,13 @@ impl Reconciler {
                 self.sign(&id, planned, order, now);
             }
         }
+        let enrol_at = self.enrol(&plan, now);
         self.note_retired(&plan, now);
         let mut resend = self.sessions.tell(&plan, &self.inventory);
         resend |= self.deliver(now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
-        (plan.wake_at, resend)
+        (plan.wake_at.into_iter().chain(enrol_at).min(), resend)
     }
 
     fn link(&mut self, input: LinkInput) {
@@ -298,11 +315,7 @@ impl Reconciler {
                 let who = guest.filter(|_| !stranger);
                 self.heard(who, guest.map_or(event.clone(), |guest| event.guest(guest)));
             }
-            LinkInput::Locked { guest } => {
-                self.sessions.end(guest);
-                self.reports.link_down(guest, now);
-                self.touch(guest);
-            }
+            LinkInput::TurnedAway { guest, refused } => self.turned_away(guest, refused, now),
             LinkInput::Joined { guest, generation, renewed } => {
                 let (kind, verb) = if renewed { (Kind::Renewed, "renewed its") } else { (Kind::Joined, "joined with") };
                 let text = format!("Guest {guest} {verb} identity number {generation}");
@@ -328,6 +341,11 @@ impl Reconciler {
                 Some(refusal) => refusal,
             },
             Ask::Forget(guest) => self.forget(&guest),
+            Ask::Wake(guest) => self.wake(&guest),
+            Ask::Enroll(guest) => match self.start_enrolment(&guest, answers.clone(), now) {
+                None => return,
+                Some(answer) => answer,
+            },
             Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => {
                 Answer::Failed("this question is not for the loop; this is a bug".into())
             }

@@ -10,7 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::{GuestKind, HwAddr};
+use pinion_proto::hwaddr::HwAddr;
+
+use crate::inventory::GuestKind;
 
 /// Longer values are none that is looked for here (bytes): names have 255, a line of a network card some 300.
 const MOST_VALUE: usize = 4096;

@@ -1,0 +1,449 @@
+//! Guests that enrol themselves: who needs an agent or an identity, and how far bringing it in has come.
+//!
+//! Answers: for each guest of this node that is wanted, what is done about it now, and what keeps it from being done?
+//! Invariant: level-triggered. Whether a guest needs anything is seen from its link alone; each try begins with a look
+//! into the guest and does what is missing there, so that a try which was cut off at any step is simply made again.
+//! At most [`AT_ONCE`] guests are worked on at a time, each by one task.
+
+mod steps;
+mod version;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::Vmid,
+    stage::{Halt, Trouble},
+};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+pub use steps::Step;
+pub(crate) use version::is_older;
+
+use crate::{
+    admin::protocol::Answer,
+    channel::{
+        client::Client,
+        protocol::{Failure, Target},
+    },
+    config::{Enroll, Proxmox},
+    identity::Identities,
+    inventory::{GuestInfo, Inventory},
+    planner::backoff::Backoff,
+    reports::Link,
+};
+
+/// Guests that are worked on at once: each is a few processes on the host, which runs guests and not only Pinion.
+const AT_ONCE: usize = 8;
+
+/// An agent that has its identity dials within a second; a busy guest's within ten.
+const LINK_TIME: Duration = Duration::from_secs(60);
+
+/// A guest whose agent should only have to dial again is left alone for so long: longer than an agent's longest pause
+/// between two dials.
+const REDIAL_TIME: Duration = Duration::from_secs(90);
+
+/// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// Failures back off from seconds, because most of them are guests that still boot.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(10 * 60) };
+
+/// What enrolling needs.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The root process.
+    pub channel: Client,
+    /// Who gives identities.
+    pub identities: Arc<Identities>,
+    /// Where agents dial.
+    pub advertise: Vec<SocketAddr>,
+    /// Which guests, and which of them by themselves.
+    pub proxmox: Proxmox,
+    /// Told whether a wanted guest is missing, which makes its state worth asking for often.
+    pub missing: watch::Sender<bool>,
+}
+
+/// How far every guest is that has something to be done.
+#[derive(Debug)]
+pub(crate) struct Enrolments {
+    tools: Tools,
+    places: Arc<Semaphore>,
+    guests: HashMap<Vmid, State>,
+    happened: mpsc::UnboundedSender<Happened>,
+    /// The guest whose agent is being replaced by a newer one; one at a time.
+    upgrading: Option<Vmid>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Since when it has been there and not linked.
+    missing_since: Timestamp,
+    /// What it holds is known to be refused: it needs another identity.
+    outcast: bool,
+    failures: u32,
+    not_before: Option<Timestamp>,
+    /// Those who asked for it and wait.
+    asked: Vec<mpsc::Sender<Answer>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Resting,
+    Working,
+    /// Everything is done; its agent has to link.
+    Linking {
+        until: Timestamp,
+    },
+    /// A newer agent was brought in, and has to link.
+    Upgrading {
+        until: Timestamp,
+    },
+}
+
+/// What a task has to say.
+#[derive(Debug)]
+pub(crate) struct Happened {
+    guest: Vmid,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Step(Step),
+    Ended(Result<(), Failure>),
+}
+
+/// What the loop is to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// Tell it as an event.
+    Tell { guest: Vmid, text: String, bad: bool },
+    /// What keeps a guest from being enrolled; none when nothing does.
+    Trouble { guest: Vmid, trouble: Option<Trouble> },
+}
+
+/// A guest as enrolling sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'s> {
+    pub(crate) link: Link,
+    /// The version of the agent, while it is linked.
+    pub(crate) version: Option<&'s str>,
+}
+
+impl Enrolments {
+    pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedReceiver<Happened>) {
+        let (happened, receiver) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        (Self { tools, places, guests: HashMap::new(), happened, upgrading: None }, receiver)
+    }
+
+    /// Someone showed this guest's identity, or this guest another one's, and was refused.
+    pub(crate) fn outcast(&mut self, guest: Vmid, now: Timestamp) {
+        let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
+        if !std::mem::replace(&mut state.outcast, true) {
+            state.not_before = None;
+        }
+    }
+
+    /// A person, or a hookscript, says that it is worth looking at this guest now.
+    pub(crate) fn wake(&mut self, guest: Vmid) {
+        if let Some(state) = self.guests.get_mut(&guest) {
+            state.not_before = None;
+        }
+        // Whoever asks Proxmox for the guests' states is woken, whatever they are.
+        self.tools.missing.send_modify(|_| {});
+    }
+
+    /// A person asks for it, and waits for what becomes of it.
+    ///
+    /// # Errors
+    /// Why that makes no sense.
+    pub(crate) fn ask(
+        &mut self,
+        guest: Vmid,
+        inventory: &Inventory,
+        seen: Seen<'_>,
+        answers: mpsc::Sender<Answer>,
+        now: Timestamp,
+    ) -> Result<(), Answer> {
+        let Some(info) = inventory.guest(guest) else {
+            return Err(Answer::NoSuchName(format!("no guest {guest} on this cluster")));
+        };
+        if info.template {
+            return Err(Answer::Refused(format!(
+                "guest {guest} is a template: enrol the guests that are made from it"
+            )));
+        }
+        let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
+        if matches!(seen.link, Link::Linked { .. }) && !state.outcast && state.phase == Phase::Resting {
+            return Err(Answer::Enrolled(format!("guest {guest} is linked already")));
+        }
+        state.not_before = None;
+        state.missing_since = Timestamp::from_unix(0);
+        state.asked.push(answers);
+        Ok(())
+    }
+
+    /// Whether Pinion brings agents into this guest by itself.
+    fn wants(&self, info: &GuestInfo, named: bool) -> bool {
+        match self.tools.proxmox.enroll {
+            Enroll::Manifest => named,
+            Enroll::Tagged => named && info.has_tag(&self.tools.proxmox.tag),
+            Enroll::Never => false,
+        }
+    }
+
+    /// Starts what is to be started. `named` are the guests that the manifest names, `seen` tells of each guest.
+    /// Returns when to look again.
+    pub(crate) fn pass<'s>(
+        &mut self,
+        inventory: &Inventory,
+        named: &BTreeSet<Vmid>,
+        seen: impl Fn(Vmid) -> Seen<'s>,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Option<Timestamp> {
+        let mut wake_at: Option<Timestamp> = None;
+        let mut wake = |at: Timestamp| wake_at = Some(wake_at.map_or(at, |before| before.min(at)));
+        let mut missing = false;
+        for (vmid, info) in inventory.guests() {
+            let asked = self.guests.get(&vmid).is_some_and(|state| !state.asked.is_empty());
+            let wanted = asked || self.wants(info, named.contains(&vmid));
+            let there = info.is_here() && !info.template && info.lock.is_none() && info.kind.is_some();
+            if !wanted || !there || (info.running == Some(false) && !asked) {
+                missing |= wanted && there;
+                self.rest(vmid, notes);
+                continue;
+            }
+            let seen = seen(vmid);
+            if let Link::Linked { .. } = seen.link {
+                if let Some(at) = self.linked(vmid, info, seen.version, now, notes) {
+                    wake(at);
+                }
+                continue;
+            }
+            missing = true;
+            if let Some(at) = self.unlinked(vmid, info, now, notes) {
+                wake(at);
+            }
+        }
+        self.tools.missing.send_if_modified(|before| std::mem::replace(before, missing) != missing);
+        wake_at
+    }
+
+    /// A guest that is not wanted, or not there: what a task of it still does ends by itself.
+    fn rest(&mut self, vmid: Vmid, notes: &mut Vec<Note>) {
+        if self.guests.get(&vmid).is_some_and(|state| state.phase != Phase::Working && state.asked.is_empty()) {
+            self.guests.remove(&vmid);
+            notes.push(Note::Trouble { guest: vmid, trouble: None });
+        }
+    }
+
+    fn linked(
+        &mut self,
+        vmid: Vmid,
+        info: &GuestInfo,
+        version: Option<&str>,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Option<Timestamp> {
+        let old = version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")));
+        if let Some(state) = self.guests.get_mut(&vmid) {
+            match state.phase {
+                Phase::Working => return None,
+                Phase::Upgrading { until } if old && now < until => return Some(until),
+                Phase::Upgrading { .. } if old => {
+                    state.phase = Phase::Working;
+                    notes.push(Note::Tell {
+                        guest: vmid,
+                        text: format!(
+                            "The newer agent of guest {vmid} did not link within a minute: the one before is put back"
+                        ),
+                        bad: true,
+                    });
+                    self.start(vmid, info, Job::Restore);
+                    return None;
+                }
+                _ => {}
+            }
+            if !old {
+                for asked in state.asked.drain(..) {
+                    asked.try_send(Answer::Enrolled(format!("guest {vmid} is enrolled and linked"))).ok();
+                }
+                self.guests.remove(&vmid);
+                if self.upgrading == Some(vmid) {
+                    self.upgrading = None;
+                }
+                notes.push(Note::Trouble { guest: vmid, trouble: None });
+                return None;
+            }
+        }
+        if !old || self.upgrading.is_some_and(|other| other != vmid) {
+            return None;
+        }
+        let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
+        if let Some(at) = state.not_before.filter(|at| *at > now) {
+            return Some(at);
+        }
+        self.upgrading = Some(vmid);
+        self.start(vmid, info, Job::Upgrade);
+        None
+    }
+
+    fn unlinked(&mut self, vmid: Vmid, info: &GuestInfo, now: Timestamp, notes: &mut Vec<Note>) -> Option<Timestamp> {
+        let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
+        match state.phase {
+            Phase::Working => return None,
+            Phase::Linking { until } | Phase::Upgrading { until } if now < until => return Some(until),
+            Phase::Linking { .. } => {
+                state.phase = Phase::Resting;
+                let trouble = Trouble {
+                    halt: Halt::Waiting,
+                    attempt: format!("enrol guest {vmid}"),
+                    cause: "its agent has an identity and does not link within a minute".into(),
+                    remedy: "let the guest reach TCP port 7443 of an address in `advertise` of controller.toml: its \
+                             route and both firewalls"
+                        .into(),
+                    retry_at: None,
+                };
+                self.failed(vmid, trouble, now, notes);
+            }
+            Phase::Upgrading { .. } => {
+                state.phase = Phase::Working;
+                let text =
+                    format!("The newer agent of guest {vmid} did not link within a minute: the one before is put back");
+                notes.push(Note::Tell { guest: vmid, text, bad: true });
+                self.start(vmid, info, Job::Restore);
+                return None;
+            }
+            Phase::Resting => {}
+        }
+        let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
+        let settled = state.missing_since + if state.outcast { Duration::ZERO } else { SETTLE_TIME };
+        let due = state.not_before.map_or(settled, |at| at.max(settled));
+        if now < due {
+            return Some(due);
+        }
+        let patient = !state.outcast && now < state.missing_since + REDIAL_TIME;
+        self.start(vmid, info, Job::Enrol { patient });
+        None
+    }
+
+    fn start(&mut self, vmid: Vmid, info: &GuestInfo, job: Job) {
+        let Some(kind) = info.kind else { return };
+        if let Some(state) = self.guests.get_mut(&vmid) {
+            state.phase = Phase::Working;
+        }
+        let (tools, places, happened) = (self.tools.clone(), self.places.clone(), self.happened.clone());
+        let target = Target { vmid, kind };
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let Ok(_place) = places.acquire().await else { return };
+            let tell = |step| {
+                // The loop is gone only at shutdown.
+                happened.send(Happened { guest: vmid, what: What::Step(step) }).ok();
+            };
+            let ended = match job {
+                Job::Enrol { patient } => steps::enrol(&tools, target, patient, tell).await,
+                Job::Upgrade => steps::upgrade(&tools, target, tell).await,
+                Job::Restore => steps::restore(&tools, target, tell).await,
+            };
+            happened.send(Happened { guest: vmid, what: What::Ended(ended) }).ok();
+        });
+    }
+
+    /// Takes what a task has to say.
+    pub(crate) fn take(&mut self, happened: Happened, now: Timestamp, notes: &mut Vec<Note>) {
+        let Happened { guest, what } = happened;
+        let Some(state) = self.guests.get_mut(&guest) else { return };
+        match what {
+            What::Step(step) => {
+                state.tell(&step.to_string());
+                if step.is_told() {
+                    notes.push(Note::Tell { guest, text: format!("Guest {guest}: {step}"), bad: false });
+                }
+            }
+            What::Ended(Ok(())) => {
+                let until = now + LINK_TIME;
+                if self.upgrading == Some(guest) {
+                    state.phase = Phase::Upgrading { until };
+                } else {
+                    state.phase = Phase::Linking { until };
+                    state.outcast = false;
+                }
+            }
+            What::Ended(Err(failure)) => {
+                state.phase = Phase::Resting;
+                if self.upgrading == Some(guest) {
+                    self.upgrading = None;
+                }
+                let trouble = Trouble {
+                    halt: failure.cause.halt(),
+                    attempt: format!("enrol guest {guest}"),
+                    cause: failure.text,
+                    remedy: failure.cause.remedy().into(),
+                    retry_at: None,
+                };
+                self.failed(guest, trouble, now, notes);
+            }
+        }
+    }
+
+    fn failed(&mut self, guest: Vmid, mut trouble: Trouble, now: Timestamp, notes: &mut Vec<Note>) {
+        let Some(state) = self.guests.get_mut(&guest) else { return };
+        state.failures = state.failures.saturating_add(1);
+        let at = now + BACKOFF.after(state.failures);
+        state.not_before = Some(at);
+        trouble.retry_at = Some(at);
+        if trouble.halt == Halt::Blocked {
+            for asked in state.asked.drain(..) {
+                asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
+            }
+        } else {
+            state.tell(&trouble.to_string());
+        }
+        state.asked.retain(|asked| !asked.is_closed());
+        notes.push(Note::Trouble { guest, trouble: Some(trouble) });
+    }
+}
+
+/// What a task does.
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    /// Whatever is missing. Patient: an agent that runs and has an identity is given time to dial.
+    Enrol {
+        patient: bool,
+    },
+    Upgrade,
+    Restore,
+}
+
+impl State {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Resting,
+            missing_since: now,
+            outcast: false,
+            failures: 0,
+            not_before: None,
+            asked: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, text: &str) {
+        for asked in &self.asked {
+            // Whoever does not listen misses a step, not the end.
+            asked.try_send(Answer::Step(text.to_owned())).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

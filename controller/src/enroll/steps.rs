@@ -1,0 +1,129 @@
+//! One try at one guest: look, bring the agent in, let it join.
+//!
+//! Invariant: every step is safe to repeat, and none is done that the look shows to be done already.
+
+use std::fmt;
+
+use pinion_proto::{causes::chain, id::Guest};
+
+use super::{Tools, is_older};
+use crate::{
+    channel::protocol::{Cause, Failure, Looked, Secret, Target},
+    identity::TokenRefused,
+};
+
+/// How far a try has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The guest answers.
+    Reached(String),
+    /// The agent is being brought in.
+    Installing,
+    /// It is there and runs.
+    Installed(Option<&'static str>),
+    /// It is being given a token.
+    Joining,
+    /// It has its identity.
+    Joined,
+    /// Everything was there already: its agent only has to dial.
+    Dialling,
+    /// The agent of before is back.
+    Restored,
+}
+
+impl Step {
+    /// Whether it is worth an event: what changed something in the guest.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self, Self::Installed(_) | Self::Restored)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reached(what) => write!(f, "it answers: {what}"),
+            Self::Installing => write!(f, "bringing the agent in"),
+            Self::Installed(None) => write!(f, "agent {} is installed and runs", env!("CARGO_PKG_VERSION")),
+            Self::Installed(Some(note)) => write!(f, "agent {} is installed; {note}", env!("CARGO_PKG_VERSION")),
+            Self::Joining => write!(f, "joining"),
+            Self::Joined => write!(f, "it has joined; waiting for its link"),
+            Self::Dialling => write!(f, "its agent runs and has an identity; waiting for its link"),
+            Self::Restored => write!(f, "the agent of before is back"),
+        }
+    }
+}
+
+/// Does what is missing in a guest whose agent is not linked.
+pub(super) async fn enrol(tools: &Tools, target: Target, patient: bool, tell: impl Fn(Step)) -> Result<(), Failure> {
+    let looked = tools.channel.look(target).await?;
+    tell(Step::Reached(words(&looked)));
+    let agent = looked.agent.as_ref();
+    if !agent.is_some_and(|agent| agent.running && !is_older(&agent.version, env!("CARGO_PKG_VERSION"))) {
+        tell(Step::Installing);
+        tools.channel.install(target).await?;
+        tell(Step::Installed(looked.init.note()));
+    }
+    let guest = Guest::Vmid(target.vmid);
+    let known =
+        blocking(tools, move |tools| Ok(tools.identities.guest(guest)?.is_some_and(|record| record.locked.is_none())));
+    if agent.is_some_and(|agent| agent.joined && (patient || !agent.running)) && known.await? {
+        tell(Step::Dialling);
+        return Ok(());
+    }
+    tell(Step::Joining);
+    let token = blocking(tools, move |tools| {
+        // What comes out of the hypervisor's channel is the guest itself: that is what a lock waits for.
+        tools.identities.unlock(guest)?;
+        tools.identities.create_token(guest, tools.advertise.clone())
+    });
+    let text = token.await?.to_text().map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))?;
+    tools.channel.join(target, Secret::new(text)).await?;
+    tell(Step::Joined);
+    Ok(())
+}
+
+/// Brings the newer agent into a guest that is linked.
+pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(Step)) -> Result<(), Failure> {
+    tell(Step::Installing);
+    tools.channel.install(target).await?;
+    tell(Step::Installed(None));
+    Ok(())
+}
+
+/// Puts the agent of before back.
+pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(Step)) -> Result<(), Failure> {
+    tools.channel.restore(target).await?;
+    tell(Step::Restored);
+    Err(Failure::new(
+        Cause::Refused,
+        format!(
+            "agent {} did not link from guest {}, and the one before is back",
+            env!("CARGO_PKG_VERSION"),
+            target.vmid
+        ),
+    ))
+}
+
+/// Runs what waits for the disk.
+async fn blocking<T: Send + 'static>(
+    tools: &Tools,
+    work: impl FnOnce(&Tools) -> Result<T, TokenRefused> + Send + 'static,
+) -> Result<T, Failure> {
+    let tools = tools.clone();
+    match tokio::task::spawn_blocking(move || work(&tools)).await {
+        Ok(outcome) => outcome.map_err(|error| Failure::new(Cause::Unexpected, chain(&error))),
+        Err(error) => Err(Failure::new(Cause::Unexpected, format!("making a token broke off: {error}; this is a bug"))),
+    }
+}
+
+fn words(looked: &Looked) -> String {
+    let agent = match &looked.agent {
+        None => "no agent".to_owned(),
+        Some(agent) => {
+            let joined = if agent.joined { "has an identity" } else { "has not joined" };
+            let running = if agent.running { "runs" } else { "does not run" };
+            format!("agent {} {running} and {joined}", agent.version)
+        }
+    };
+    format!("{}, {agent}", looked.architecture)
+}

@@ -1,0 +1,130 @@
+//! The loop's part in enrolling guests: what enrolling sees, and what becomes of what it says.
+
+use std::collections::BTreeSet;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{Guest, Vmid},
+};
+use tokio::sync::mpsc;
+
+use super::Reconciler;
+use crate::{
+    admin::protocol::Answer,
+    enroll::{Happened, Note, Seen},
+    events::{Event, Kind},
+    link::Turned,
+    planner::Plan,
+};
+
+impl Reconciler {
+    /// Starts what the inventory and the links ask for. Returns when to look again.
+    pub(super) fn enrol(&mut self, plan: &Plan<'_>, now: Timestamp) -> Option<Timestamp> {
+        let enrolments = self.enrolments.as_mut()?;
+        let named: BTreeSet<Vmid> = plan.placements.iter().filter_map(|planned| vmid(planned.guest?)).collect();
+        let (reports, facts) = (&self.reports, &self.facts);
+        let seen = |vmid| seen(reports, facts, vmid);
+        let mut notes = Vec::new();
+        let wake_at = enrolments.pass(&self.inventory, &named, seen, now, &mut notes);
+        self.note(notes, now);
+        wake_at
+    }
+
+    /// Takes what a task of enrolling says.
+    pub(super) fn enrolling(&mut self, happened: Happened) {
+        let now = self.parts.clock.now();
+        let mut notes = Vec::new();
+        if let Some(enrolments) = &mut self.enrolments {
+            enrolments.take(happened, now, &mut notes);
+        }
+        self.note(notes, now);
+    }
+
+    /// Someone showed a guest's identity and was not let in.
+    pub(super) fn turned_away(&mut self, guest: Guest, refused: Turned, now: Timestamp) {
+        if refused == Turned::Locked {
+            self.sessions.end(guest);
+            self.reports.link_down(guest, now);
+            self.touch(guest);
+        }
+        let outcast = match refused {
+            Turned::Locked | Turned::Outcast => vmid(guest),
+            Turned::Copy(copy) => Some(copy),
+            Turned::Nothing => None,
+        };
+        if let (Some(vmid), Some(enrolments)) = (outcast, &mut self.enrolments) {
+            enrolments.outcast(vmid, now);
+        }
+    }
+
+    /// Begins to enrol a guest for a person. Returns what to answer at once, if anything.
+    pub(super) fn start_enrolment(
+        &mut self,
+        guest: &str,
+        answers: mpsc::Sender<Answer>,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        let Some(enrolments) = &mut self.enrolments else { return Some(without_proxmox(guest)) };
+        let Some(vmid) = guest.parse().ok().and_then(vmid) else {
+            return Some(Answer::Refused(format!(
+                "{guest} is reached without a hypervisor: `pinion token create --guest {guest} | pinion-agent join`"
+            )));
+        };
+        let seen = seen(&self.reports, &self.facts, vmid);
+        enrolments.ask(vmid, &self.inventory, seen, answers, now).err()
+    }
+
+    /// A guest may have changed: it is looked at now.
+    pub(super) fn wake(&mut self, guest: &str) -> Answer {
+        match (&mut self.enrolments, guest.parse().ok().and_then(vmid)) {
+            (Some(enrolments), Some(vmid)) => {
+                enrolments.wake(vmid);
+                Answer::End
+            }
+            _ => without_proxmox(guest),
+        }
+    }
+
+    fn note(&mut self, notes: Vec<Note>, now: Timestamp) {
+        for note in notes {
+            match note {
+                Note::Tell { guest, text, bad } => {
+                    let kind = if bad { Kind::Failed } else { Kind::Enrolled };
+                    self.event(Event::new(now, kind, text).guest(Guest::Vmid(guest)));
+                }
+                Note::Trouble { guest, trouble } => {
+                    let guest = Guest::Vmid(guest);
+                    if let Some(trouble) = &trouble
+                        && self.reports.enrolment(guest).map(|before| &before.cause) != Some(&trouble.cause)
+                    {
+                        self.event(Event::new(now, Kind::Trouble, trouble.to_string()).guest(guest));
+                    }
+                    self.reports.set_enrolment(guest, trouble);
+                }
+            }
+        }
+    }
+}
+
+fn vmid(guest: Guest) -> Option<Vmid> {
+    match guest {
+        Guest::Vmid(vmid) => Some(vmid),
+        Guest::Host => None,
+    }
+}
+
+fn seen<'s>(
+    reports: &crate::reports::Reports,
+    facts: &'s std::collections::HashMap<Guest, pinion_proto::report::GuestFacts>,
+    vmid: Vmid,
+) -> Seen<'s> {
+    let guest = Guest::Vmid(vmid);
+    Seen { link: reports.link(guest), version: facts.get(&guest).map(|facts| facts.agent_version.as_str()) }
+}
+
+fn without_proxmox(guest: &str) -> Answer {
+    Answer::Refused(format!(
+        "this host's guests are not known: there is no Proxmox here, or `[proxmox]` in controller.toml does not lead to \
+         it; join by hand instead, with `pinion token create --guest {guest}` here and `pinion-agent join` in the guest"
+    ))
+}
