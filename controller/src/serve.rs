@@ -98,7 +98,14 @@ impl Controller {
             clock: clock.clone(),
             advertise,
         };
-        let parts = Parts { clock: clock.clone(), events: events.clone(), store, issuers, backoff: config.retry };
+        let parts = Parts {
+            clock: clock.clone(),
+            events: events.clone(),
+            store,
+            identities: identities.clone(),
+            issuers,
+            backoff: config.retry,
+        };
         let (stop, stopped) = oneshot::channel();
         let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), inventory, stop: stopped };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);

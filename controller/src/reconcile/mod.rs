@@ -3,6 +3,7 @@
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
 //! plan alone, so that losing any message or process costs time and nothing else.
 
+mod destroyed;
 mod keep;
 mod session;
 mod shared;
@@ -39,6 +40,7 @@ use crate::{
         protocol::{Answer, Ask},
     },
     events::{Event, Events, Kind},
+    identity::Identities,
     inventory::Inventory,
     issuer::Issuers,
     link::LinkInput,
@@ -47,6 +49,7 @@ use crate::{
     reports::Reports,
     store::Store,
 };
+use destroyed::Departures;
 use session::Sessions;
 use signing::{Outcome, Signing};
 use voices::Voices;
@@ -70,6 +73,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// Where what is known is kept.
     pub store: Arc<Store>,
+    /// Which guests have an identity.
+    pub identities: Arc<Identities>,
     /// Who signs.
     pub issuers: Arc<Issuers>,
     /// How long to wait after failures.
@@ -105,6 +110,7 @@ struct Reconciler {
     parts: Parts,
     manifest: InForce,
     inventory: Arc<Inventory>,
+    departures: Departures,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
     sessions: Sessions,
@@ -134,6 +140,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         parts,
         manifest,
         inventory: Arc::default(),
+        departures: Departures::default(),
         reports,
         facts: HashMap::new(),
         sessions: Sessions::default(),
@@ -149,6 +156,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         writing: None,
     };
     shared::restore(&mut reconciler);
+    reconciler.restore_departures();
     reconciler.new_inventory(inventory);
     loop {
         let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
@@ -211,6 +219,7 @@ impl Reconciler {
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
         self.look_at_shared();
+        self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         for (planned, order) in plan.orders() {
@@ -226,7 +235,8 @@ impl Reconciler {
         resend |= self.deliver(now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
-        (plan.wake_at, resend)
+        let leaving = self.departures.wake_at().filter(|at| *at > now);
+        (plan.wake_at.into_iter().chain(leaving).min(), resend)
     }
 
     fn link(&mut self, input: LinkInput) {
@@ -317,6 +327,7 @@ impl Reconciler {
                 Some(refusal) => refusal,
             },
             Ask::Forget(guest) => self.forget(&guest),
+            Ask::Acknowledge(guest) => self.acknowledge_end(&guest),
             Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => {
                 Answer::Failed("this question is not for the loop; this is a bug".into())
             }
@@ -328,10 +339,21 @@ impl Reconciler {
     /// Forgets what is known of a guest and ends its link; its identity is gone already.
     fn forget(&mut self, guest: &str) -> Answer {
         let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
-        self.sessions.end(guest);
-        self.reports.forget(guest);
-        self.facts.remove(&guest);
-        keep::forget(&self.parts.store, guest);
+        self.acknowledge(guest);
+        self.forget_all(guest);
+        Answer::End
+    }
+
+    /// Forgets what is known of a guest that was destroyed.
+    fn acknowledge_end(&mut self, guest: &str) -> Answer {
+        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
+        if !self.acknowledge(guest) {
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            return Answer::NoSuchName(text);
+        }
+        self.forget_all(guest);
+        let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
+        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest));
         Answer::End
     }
 
@@ -369,6 +391,7 @@ impl Reconciler {
             _ => {}
         }
         self.inventory = next;
+        self.note_listed(now);
     }
 
     fn new_manifest(&mut self, next: InForce) {

@@ -9,7 +9,7 @@ use pinion_proto::{
     stage::{Halt, Stage, Trouble},
 };
 
-use super::Reconciler;
+use super::{Reconciler, destroyed};
 use crate::{
     admin::{
         presence::Presence,
@@ -117,13 +117,24 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
         status.issuer = planned.certificate.issuer.to_string();
     }
     status.trouble = trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    told_destroyed(reconciler, id.as_ref(), &mut status);
     status
+}
+
+/// What a destroyed guest held is told as retired, whatever the manifest says.
+fn told_destroyed(reconciler: &Reconciler, id: Option<&PlacementId>, status: &mut PlacementStatus) {
+    if let Some(id) = id.filter(|id| reconciler.departures.has(id.guest)) {
+        status.retired = true;
+        status.renew_at = None;
+        status.trouble = Some(destroyed::trouble(&status.placement, id.guest));
+    }
 }
 
 fn retired_placement(reconciler: &Reconciler, id: &PlacementId) -> Option<PlacementStatus> {
     let report = report(reconciler, id)?;
     let mut status = described(reconciler, id.to_string(), Some(id), id.certificate.clone(), Some(report));
     status.retired = true;
+    told_destroyed(reconciler, Some(id), &mut status);
     Some(status)
 }
 
