@@ -233,14 +233,21 @@ pub(super) fn progress(
     let report = id.as_ref().and_then(|id| report(reconciler, id));
     let held = report.and_then(|report| report.held.as_ref());
     let settled = planned.decision == Decision::Keep && planned.ordered.is_none();
-    let reached = if planned.placement.purge {
+    let gone = id.as_ref().filter(|id| reconciler.departures.has(id.guest));
+    let reached = if gone.is_some() {
+        // What it said last is of a guest that is no more.
+        false
+    } else if planned.placement.purge {
         settled
     } else {
         let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
         let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
     };
-    let trouble = || trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    let trouble = || match gone {
+        Some(id) => Some(destroyed::trouble(&planned.label(), id.guest)),
+        None => trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned)),
+    };
     let trouble = if reached { None } else { trouble() };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
         _ if reached => "reached",
