@@ -284,27 +284,15 @@ fn identity(inventory: &Inventory, guest: Guest, record: Option<GuestRecord>) ->
         Guest::Host => None,
         Guest::Vmid(vmid) => inventory.name(vmid).map(ToOwned::to_owned),
     };
-    let presence = Presence::of(inventory, guest);
-    match record {
-        None => IdentityStatus {
-            guest,
-            name,
-            presence,
-            generation: 0,
-            joined_at: None,
-            issued_at: None,
-            hostname: String::new(),
-            locked: None,
-        },
-        Some(record) => IdentityStatus {
-            guest,
-            name,
-            presence,
-            generation: record.generation,
-            joined_at: Some(record.joined_at),
-            issued_at: Some(record.issued_at),
-            hostname: record.facts.hostname,
-            locked: record.locked,
-        },
+    let record = record.as_ref();
+    IdentityStatus {
+        guest,
+        name,
+        presence: Presence::of(inventory, guest),
+        generation: record.map_or(0, |record| record.generation),
+        joined_at: record.map(|record| record.joined_at),
+        issued_at: record.map(|record| record.issued_at),
+        hostname: record.map(|record| record.facts.hostname.clone()).unwrap_or_default(),
+        locked: record.and_then(|record| record.locked.clone()),
     }
 }

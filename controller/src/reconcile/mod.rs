@@ -4,6 +4,7 @@
 //! plan alone, so that losing any message or process costs time and nothing else.
 
 mod destroyed;
+mod guests;
 mod keep;
 mod session;
 mod shared;
@@ -364,34 +365,6 @@ impl Reconciler {
             let next = manifest.borrow_and_update().clone();
             self.new_manifest(next);
         }
-    }
-
-    /// Takes the inventory as it is now, if it is another one than before.
-    fn look_at_inventory(&mut self, inventory: &mut watch::Receiver<Arc<Inventory>>) {
-        // The sender is gone where nothing but the configuration tells of guests.
-        if inventory.has_changed().unwrap_or(false) {
-            let next = inventory.borrow_and_update().clone();
-            self.new_inventory(next);
-        }
-    }
-
-    fn new_inventory(&mut self, next: Arc<Inventory>) {
-        let now = self.parts.clock.now();
-        match (self.inventory.problem(), next.problem()) {
-            (before, Some(problem)) if before != Some(problem) => {
-                self.event(Event::new(
-                    now,
-                    Kind::Failed,
-                    format!("Proxmox's guests are not known as they are now: {problem}"),
-                ));
-            }
-            (Some(_), None) => {
-                self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
-            }
-            _ => {}
-        }
-        self.inventory = next;
-        self.note_listed(now);
     }
 
     fn new_manifest(&mut self, next: InForce) {
