@@ -120,6 +120,8 @@ pub enum Kind {
     Retired,
     /// A placement's files were removed.
     Purged,
+    /// A guest was destroyed, or made anew.
+    Destroyed,
     /// A person asked for something.
     Asked,
 }
@@ -144,6 +146,7 @@ impl Kind {
             Self::Trouble => "trouble",
             Self::Retired => "retired",
             Self::Purged => "purged",
+            Self::Destroyed => "destroyed",
             Self::Asked => "asked",
         }
     }

@@ -115,8 +115,15 @@ impl Controller {
         if let Some(tools) = &enrolling {
             tasks.spawn(ask_states(tools.channel.clone(), states.clone(), tools.missing.subscribe()));
         }
-        let parts =
-            Parts { clock: clock.clone(), events: events.clone(), store, issuers, backoff: config.retry, enrolling };
+        let parts = Parts {
+            clock: clock.clone(),
+            events: events.clone(),
+            store,
+            identities: identities.clone(),
+            issuers,
+            backoff: config.retry,
+            enrolling,
+        };
         let (stop, stopped) = oneshot::channel();
         let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), inventory, stop: stopped };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);

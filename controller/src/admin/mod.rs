@@ -107,7 +107,8 @@ impl Admin {
                 Ask::Forget(guest) => {
                     // The loop forgets what it knows too, and ends the guest's link.
                     match self.forget(&guest) {
-                        Ok(guest) => self.ask_loop(&mut write, Ask::Forget(guest.to_string())).await,
+                        Ok((guest, true)) => self.ask_loop(&mut write, Ask::Forget(guest.to_string())).await,
+                        Ok((guest, false)) => self.ask_loop(&mut write, Ask::Acknowledge(guest.to_string())).await,
                         Err(answer) => lines::write(&mut write, &answer).await,
                     }
                 }
@@ -122,7 +123,9 @@ impl Admin {
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
-                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) => self.ask_loop(&mut write, ask).await,
+                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) | Ask::Acknowledge(_) => {
+                    self.ask_loop(&mut write, ask).await
+                }
             }
         };
         // Whoever hangs up waits no longer.
@@ -204,15 +207,12 @@ impl Admin {
         }
     }
 
-    fn forget(&self, text: &str) -> Result<Guest, Answer> {
+    /// The guest, and whether it had an identity.
+    fn forget(&self, text: &str) -> Result<(Guest, bool), Answer> {
         let guest = self.guest(text)?;
         match self.identities.guest(guest) {
             Ok(Some(_)) => {}
-            Ok(None) => {
-                return Err(Answer::NoSuchName(format!(
-                    "guest {guest} has no identity; `pinion guest list` shows those that have"
-                )));
-            }
+            Ok(None) => return Ok((guest, false)),
             // A record that cannot be read is one more reason to forget it.
             Err(error) => {
                 warn!(%guest, error = chain(&error), "The record of a guest that is to be forgotten is broken")
@@ -221,7 +221,7 @@ impl Admin {
         self.identities.forget(guest).map_err(|error| Answer::Failed(chain(&error)))?;
         let text = format!("Guest {guest} was forgotten: its identity is refused from now on");
         self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest));
-        Ok(guest)
+        Ok((guest, true))
     }
 
     fn guest(&self, text: &str) -> Result<Guest, Answer> {
@@ -292,27 +292,15 @@ fn identity(inventory: &Inventory, guest: Guest, record: Option<GuestRecord>) ->
         Guest::Host => None,
         Guest::Vmid(vmid) => inventory.name(vmid).map(ToOwned::to_owned),
     };
-    let presence = Presence::of(inventory, guest);
-    match record {
-        None => IdentityStatus {
-            guest,
-            name,
-            presence,
-            generation: 0,
-            joined_at: None,
-            issued_at: None,
-            hostname: String::new(),
-            locked: None,
-        },
-        Some(record) => IdentityStatus {
-            guest,
-            name,
-            presence,
-            generation: record.generation,
-            joined_at: Some(record.joined_at),
-            issued_at: Some(record.issued_at),
-            hostname: record.facts.hostname,
-            locked: record.locked,
-        },
+    let record = record.as_ref();
+    IdentityStatus {
+        guest,
+        name,
+        presence: Presence::of(inventory, guest),
+        generation: record.map_or(0, |record| record.generation),
+        joined_at: record.map(|record| record.joined_at),
+        issued_at: record.map(|record| record.issued_at),
+        hostname: record.map(|record| record.facts.hostname.clone()).unwrap_or_default(),
+        locked: record.and_then(|record| record.locked.clone()),
     }
 }

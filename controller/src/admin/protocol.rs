@@ -38,6 +38,8 @@ pub enum Ask {
     Unlock(String),
     /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
     Forget(String),
+    /// [`Answer::End`] once the end of a guest that was destroyed is taken note of.
+    Acknowledge(String),
     /// [`Answer::Issuers`].
     Issuers,
     /// [`Answer::Event`]s: the last ones, then [`Answer::End`], or more as they happen.

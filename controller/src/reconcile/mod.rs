@@ -3,7 +3,9 @@
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
 //! plan alone, so that losing any message or process costs time and nothing else.
 
+mod destroyed;
 mod enrolling;
+mod guests;
 mod keep;
 mod session;
 mod shared;
@@ -41,6 +43,7 @@ use crate::{
     },
     enroll::{self, Enrolments},
     events::{Event, Events, Kind},
+    identity::Identities,
     inventory::Inventory,
     issuer::Issuers,
     link::LinkInput,
@@ -49,6 +52,7 @@ use crate::{
     reports::Reports,
     store::Store,
 };
+use destroyed::Departures;
 use session::Sessions;
 use signing::{Outcome, Signing};
 use voices::Voices;
@@ -76,6 +80,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// Where what is known is kept.
     pub store: Arc<Store>,
+    /// Which guests have an identity.
+    pub identities: Arc<Identities>,
     /// Who signs.
     pub issuers: Arc<Issuers>,
     /// How long to wait after failures.
@@ -113,6 +119,7 @@ struct Reconciler {
     parts: Parts,
     manifest: InForce,
     inventory: Arc<Inventory>,
+    departures: Departures,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
     sessions: Sessions,
@@ -145,6 +152,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         parts,
         manifest,
         inventory: Arc::default(),
+        departures: Departures::default(),
         reports,
         facts: HashMap::new(),
         sessions: Sessions::default(),
@@ -161,6 +169,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         writing: None,
     };
     shared::restore(&mut reconciler);
+    reconciler.restore_departures();
     reconciler.new_inventory(inventory);
     loop {
         let began = Instant::now();
@@ -238,6 +247,7 @@ impl Reconciler {
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
         self.look_at_shared();
+        self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         for (planned, order) in plan.orders() {
@@ -254,7 +264,8 @@ impl Reconciler {
         resend |= self.deliver(now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
-        (plan.wake_at.into_iter().chain(enrol_at).min(), resend)
+        let leaving = self.departures.wake_at().filter(|at| *at > now);
+        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).min(), resend)
     }
 
     fn link(&mut self, input: LinkInput) {
@@ -346,6 +357,7 @@ impl Reconciler {
                 None => return,
                 Some(answer) => answer,
             },
+            Ask::Acknowledge(guest) => self.acknowledge_end(&guest),
             Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => {
                 Answer::Failed("this question is not for the loop; this is a bug".into())
             }
@@ -357,10 +369,21 @@ impl Reconciler {
     /// Forgets what is known of a guest and ends its link; its identity is gone already.
     fn forget(&mut self, guest: &str) -> Answer {
         let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
-        self.sessions.end(guest);
-        self.reports.forget(guest);
-        self.facts.remove(&guest);
-        keep::forget(&self.parts.store, guest);
+        self.acknowledge(guest);
+        self.forget_all(guest);
+        Answer::End
+    }
+
+    /// Forgets what is known of a guest that was destroyed.
+    fn acknowledge_end(&mut self, guest: &str) -> Answer {
+        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
+        if !self.acknowledge(guest) {
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            return Answer::NoSuchName(text);
+        }
+        self.forget_all(guest);
+        let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
+        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest));
         Answer::End
     }
 
@@ -371,33 +394,6 @@ impl Reconciler {
             let next = manifest.borrow_and_update().clone();
             self.new_manifest(next);
         }
-    }
-
-    /// Takes the inventory as it is now, if it is another one than before.
-    fn look_at_inventory(&mut self, inventory: &mut watch::Receiver<Arc<Inventory>>) {
-        // The sender is gone where nothing but the configuration tells of guests.
-        if inventory.has_changed().unwrap_or(false) {
-            let next = inventory.borrow_and_update().clone();
-            self.new_inventory(next);
-        }
-    }
-
-    fn new_inventory(&mut self, next: Arc<Inventory>) {
-        let now = self.parts.clock.now();
-        match (self.inventory.problem(), next.problem()) {
-            (before, Some(problem)) if before != Some(problem) => {
-                self.event(Event::new(
-                    now,
-                    Kind::Failed,
-                    format!("Proxmox's guests are not known as they are now: {problem}"),
-                ));
-            }
-            (Some(_), None) => {
-                self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
-            }
-            _ => {}
-        }
-        self.inventory = next;
     }
 
     fn new_manifest(&mut self, next: InForce) {

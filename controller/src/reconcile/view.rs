@@ -9,7 +9,7 @@ use pinion_proto::{
     stage::{Halt, Stage, Trouble},
 };
 
-use super::Reconciler;
+use super::{Reconciler, destroyed};
 use crate::{
     admin::{
         presence::Presence,
@@ -117,13 +117,24 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
         status.issuer = planned.certificate.issuer.to_string();
     }
     status.trouble = trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    told_destroyed(reconciler, id.as_ref(), &mut status);
     status
+}
+
+/// What a destroyed guest held is told as retired, whatever the manifest says.
+fn told_destroyed(reconciler: &Reconciler, id: Option<&PlacementId>, status: &mut PlacementStatus) {
+    if let Some(id) = id.filter(|id| reconciler.departures.has(id.guest)) {
+        status.retired = true;
+        status.renew_at = None;
+        status.trouble = Some(destroyed::trouble(&status.placement, id.guest));
+    }
 }
 
 fn retired_placement(reconciler: &Reconciler, id: &PlacementId) -> Option<PlacementStatus> {
     let report = report(reconciler, id)?;
     let mut status = described(reconciler, id.to_string(), Some(id), id.certificate.clone(), Some(report));
     status.retired = true;
+    told_destroyed(reconciler, Some(id), &mut status);
     Some(status)
 }
 
@@ -222,14 +233,21 @@ pub(super) fn progress(
     let report = id.as_ref().and_then(|id| report(reconciler, id));
     let held = report.and_then(|report| report.held.as_ref());
     let settled = planned.decision == Decision::Keep && planned.ordered.is_none();
-    let reached = if planned.placement.purge {
+    let gone = id.as_ref().filter(|id| reconciler.departures.has(id.guest));
+    let reached = if gone.is_some() {
+        // What it said last is of a guest that is no more.
+        false
+    } else if planned.placement.purge {
         settled
     } else {
         let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
         let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
     };
-    let trouble = || trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    let trouble = || match gone {
+        Some(id) => Some(destroyed::trouble(&planned.label(), id.guest)),
+        None => trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned)),
+    };
     let trouble = if reached { None } else { trouble() };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
         _ if reached => "reached",

@@ -1,0 +1,42 @@
+//! Which guests there are, as the loop takes it in.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Reconciler;
+use crate::{
+    events::{Event, Kind},
+    inventory::Inventory,
+};
+
+impl Reconciler {
+    /// Takes the inventory as it is now, if it is another one than before.
+    pub(super) fn look_at_inventory(&mut self, inventory: &mut watch::Receiver<Arc<Inventory>>) {
+        // The sender is gone where nothing but the configuration tells of guests.
+        if inventory.has_changed().unwrap_or(false) {
+            let next = inventory.borrow_and_update().clone();
+            self.new_inventory(next);
+        }
+    }
+
+    /// Takes an inventory, and tells when Proxmox begins or ceases to be understood.
+    pub(super) fn new_inventory(&mut self, next: Arc<Inventory>) {
+        let now = self.parts.clock.now();
+        match (self.inventory.problem(), next.problem()) {
+            (before, Some(problem)) if before != Some(problem) => {
+                self.event(Event::new(
+                    now,
+                    Kind::Failed,
+                    format!("Proxmox's guests are not known as they are now: {problem}"),
+                ));
+            }
+            (Some(_), None) => {
+                self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
+            }
+            _ => {}
+        }
+        self.inventory = next;
+        self.note_listed(now);
+    }
+}
