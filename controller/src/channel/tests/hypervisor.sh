@@ -21,9 +21,17 @@ inside() {
 		done
 		return $code ;;
 	sha256sum)
-		[ -e "$guest$2" ] || { echo "sha256sum: $2: No such file or directory" >&2; return 1; }
-		echo "$(sha256sum <"$guest$2" | cut -d' ' -f1)  $2"
-		return ;;
+		shift
+		code=0
+		for path; do
+			if [ -e "$guest$path" ]; then
+				echo "$(sha256sum <"$guest$path" | cut -d' ' -f1)  $path"
+			else
+				echo "sha256sum: $path: No such file or directory" >&2
+				code=1
+			fi
+		done
+		return $code ;;
 	df)
 		echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
 		if [ -e "$guest/full" ]; then echo "/dev/sda 100 100 0 100% /"; else echo "/dev/sda 100 0 100000 1% /"; fi
