@@ -2,10 +2,11 @@
 //! ends. The tools are shell scripts, guests are directories; `pinion channel` is the real one.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
     os::unix::{
-        fs::{MetadataExt, PermissionsExt},
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
         net::UnixStream,
         process::CommandExt,
     },
@@ -27,7 +28,10 @@ use pinion_tests::{
     process::{self, Process},
     wait::{self, PATIENCE},
 };
-use rustix::process::{Signal, geteuid};
+use rustix::{
+    fs::OFlags,
+    process::{Signal, geteuid},
+};
 use zeroize::Zeroizing;
 
 /// A host with `pinion channel`.
@@ -104,7 +108,12 @@ impl Channel {
 
 /// Opening the pipe for writing is what the waiting agent waits for.
 fn let_go(guest: &Path) {
-    fs::write(guest.join("hold"), "go\n").expect("somebody waits");
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag");
+    // Without a reader it is refused, where a plain opening would wait for ever.
+    let opened = wait::until("the agent to wait", PATIENCE, || {
+        OpenOptions::new().write(true).custom_flags(flags).open(guest.join("hold"))
+    });
+    opened.and_then(|mut pipe| Ok(pipe.write_all(b"go\n")?)).expect("somebody waits");
 }
 
 fn token(guest: Target) -> Secret {

@@ -128,7 +128,7 @@ if [ "$1" = --pass-stdin ]; then
 	shift 2
 fi
 shift
-work=$(mktemp -d)
+work=$(mktemp -d "$here/work.XXXXXX")
 inside "$vmid" "$@" <"$given" >"$work/out" 2>"$work/err"
 code=$?
 printf '{\n   "err-data" : "%s",\n   "exitcode" : %s,\n   "exited" : 1,\n   "out-data" : "%s"\n}\n' \
