@@ -2,10 +2,11 @@
 //! ends. The tools are shell scripts, guests are directories; `pinion channel` is the real one.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
     os::unix::{
-        fs::{MetadataExt, PermissionsExt},
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
         net::UnixStream,
         process::CommandExt,
     },
@@ -27,7 +28,10 @@ use pinion_tests::{
     process::{self, Process},
     wait::{self, PATIENCE},
 };
-use rustix::process::{Signal, geteuid};
+use rustix::{
+    fs::OFlags,
+    process::{Signal, geteuid},
+};
 use zeroize::Zeroizing;
 
 /// A host with `pinion channel`.
@@ -91,7 +95,7 @@ impl Channel {
         let wanted = format!("{} ", guest.vmid);
         let called = wait::until("the agent to be called", PATIENCE, || {
             let calls = fs::read_to_string(&calls).unwrap_or_default();
-            if calls.lines().any(|line| line.contains(&wanted) && line.ends_with(" join")) {
+            if calls.lines().any(|line| line.contains(&wanted) && line.contains("/pinion-agent join")) {
                 Ok(())
             } else {
                 Err(calls)
@@ -104,7 +108,12 @@ impl Channel {
 
 /// Opening the pipe for writing is what the waiting agent waits for.
 fn let_go(guest: &Path) {
-    fs::write(guest.join("hold"), "go\n").expect("somebody waits");
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag");
+    // Without a reader it is refused, where a plain opening would wait for ever.
+    let opened = wait::until("the agent to wait", PATIENCE, || {
+        OpenOptions::new().write(true).custom_flags(flags).open(guest.join("hold"))
+    });
+    opened.and_then(|mut pipe| Ok(pipe.write_all(b"go\n")?)).expect("somebody waits");
 }
 
 fn token(guest: Target) -> Secret {
@@ -182,6 +191,36 @@ fn what_is_under_way_is_finished_before_it_ends() {
     let_go(&directory);
     joining.join().expect("no panic").expect("joined");
     assert_eq!(channel.process.wait_end(PATIENCE).expect("it ends").code(), Some(0), "{}", channel.process.log_tail());
+}
+
+#[test]
+fn a_guest_has_one_call_at_a_time_and_others_do_not_wait_for_it() {
+    let channel = Channel::start(geteuid().as_raw());
+    let (guest, directory) = channel.guest_that_waits(101, GuestKind::Lxc);
+    let (other, other_directory) = channel.guest_that_waits(102, GuestKind::Lxc);
+    for directory in [&directory, &other_directory] {
+        fs::write(directory.join("machine"), "x86_64\n").expect("written");
+    }
+    let joining = channel.join(guest, &token(guest));
+    let client = Client::new(&channel.socket());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (first, second) = runtime.block_on(async {
+        let waiting = async {
+            let looked = client.look(guest).await;
+            (looked, fs::read_to_string(channel.tools().join("calls")).expect("calls"))
+        };
+        let free = async {
+            let looked = client.look(other).await;
+            let calls = fs::read_to_string(channel.tools().join("calls")).expect("calls");
+            let_go(&directory);
+            (looked, calls)
+        };
+        tokio::join!(waiting, free)
+    });
+    second.0.expect("it does not wait");
+    assert_eq!(second.1.lines().filter(|line| line.starts_with("pct exec 101 ")).count(), 1, "{}", second.1);
+    assert!(first.0.expect("its turn comes").agent.expect("an agent").joined);
+    joining.join().expect("no panic").expect("joined");
 }
 
 /// A user without any rights.

@@ -3,13 +3,13 @@
 //! Invariants: a file is complete, checked by its SHA-256 and has its mode before it gets its name; until then what was
 //! there works on. Each step is safe to repeat, and all of them together.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, iter, time::Duration};
 
 use super::{
-    look::{AGENT, architecture, ask_init, there},
+    look::{AGENT, OPENRC, SYSTEMD, architecture, init, there},
     package::{Package, PackagedFile},
     protocol::{Cause, Failure, Init},
-    reach::{Output, Reach, SHORT, must},
+    reach::{NOT_FOUND, Reach, SHORT, must},
 };
 
 /// The agent that the last install replaced.
@@ -32,28 +32,45 @@ const RESTART_TIME: Duration = Duration::from_secs(90);
 /// Brings in what is packaged for this guest, and starts it.
 pub(super) async fn install(reach: &impl Reach, package: &Package) -> Result<(), Failure> {
     let binary = package.binary(&architecture(reach).await?)?;
-    let init = ask_init(reach).await?;
-    let (service, place_of_service) = match init {
-        Init::Systemd => (package.unit()?, UNIT),
-        Init::OpenRc => (package.open_rc()?, OPENRC_SCRIPT),
-        Init::Other => (package.start_script()?, START_SCRIPT),
-    };
-    must(reach, "make /etc/pinion", &["mkdir", "-p", CONFIGURATION_DIRECTORY], b"", SHORT).await?;
-    if there(reach, &[CONFIGURATION]).await?.is_empty() {
-        put(reach, &package.configuration()?, CONFIGURATION).await?;
+    let found = there(reach, &[SYSTEMD, OPENRC, CONFIGURATION, AGENT]).await?;
+    let init = init(&found);
+    let mut files = Vec::new();
+    if !found.contains(&CONFIGURATION) {
+        files.push(Place { file: package.configuration()?, to: CONFIGURATION });
     }
-    if !is_there(reach, &service, place_of_service).await? {
-        put(reach, &service, place_of_service).await?;
-    }
+    files.push(match init {
+        Init::Systemd => Place { file: package.unit()?, to: UNIT },
+        Init::OpenRc => Place { file: package.open_rc()?, to: OPENRC_SCRIPT },
+        Init::Other => Place { file: package.start_script()?, to: START_SCRIPT },
+    });
     // The program is the last: all that it needs is there when it gets its name.
-    if !is_there(reach, &binary, AGENT).await? {
-        bring(reach, &binary, AGENT).await?;
-        if !there(reach, &[AGENT]).await?.is_empty() {
+    files.push(Place { file: binary, to: AGENT });
+    let there = sums(reach, files.iter().map(|place| place.to)).await?;
+    files.retain(|place| there.get(place.to) != Some(&place.file.sha256));
+    if !files.is_empty() {
+        bring(reach, &files).await?;
+    }
+    for place in &files {
+        if place.to == AGENT && found.contains(&AGENT) {
             copy(reach, AGENT, PREVIOUS).await?;
         }
-        name(reach, AGENT).await?;
+        rename(reach, &place.pending(), place.to).await?;
     }
+    // Also when nothing was new: an interrupted try may not have come so far.
     start(reach, init).await
+}
+
+/// A file and its name in the guest.
+struct Place {
+    file: PackagedFile,
+    to: &'static str,
+}
+
+impl Place {
+    /// Its name until it is complete.
+    fn pending(&self) -> String {
+        format!("{}{PENDING}", self.to)
+    }
 }
 
 /// Puts the agent back that was there before the last install, and starts it.
@@ -64,7 +81,7 @@ pub(super) async fn restore(reach: &impl Reach) -> Result<(), Failure> {
     }
     // A copy, so that a second try finds it still.
     copy(reach, PREVIOUS, AGENT).await?;
-    let init = ask_init(reach).await?;
+    let init = init(&there(reach, &[SYSTEMD, OPENRC]).await?);
     start(reach, init).await
 }
 
@@ -92,50 +109,57 @@ async fn start(reach: &impl Reach, init: Init) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A whole file under its name.
-async fn put(reach: &impl Reach, file: &PackagedFile, to: &str) -> Result<(), Failure> {
-    bring(reach, file, to).await?;
-    name(reach, to).await
-}
-
-/// A whole file beside its name.
-async fn bring(reach: &impl Reach, file: &PackagedFile, to: &str) -> Result<(), Failure> {
-    let pending = format!("{to}{PENDING}");
+/// Whole files beside their names.
+async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
+    let pending: Vec<String> = files.iter().map(Place::pending).collect();
+    let remove = ["rm", "-f"].into_iter().chain(pending.iter().map(String::as_str)).collect::<Vec<_>>();
+    must(reach, "make /etc/pinion", &["mkdir", "-p", CONFIGURATION_DIRECTORY], b"", SHORT).await?;
     // What an interrupted try left may still be written to by it; a new file is not.
-    must(reach, &format!("remove {pending}"), &["rm", "-f", &pending], b"", SHORT).await?;
-    reach.push(file, &pending).await?;
-    if is_there(reach, file, &pending).await? {
-        return Ok(());
+    must(reach, "remove what an interrupted install left", &remove, b"", SHORT).await?;
+    for (place, pending) in files.iter().zip(&pending) {
+        reach.push(&place.file, pending).await?;
     }
-    let full = is_disk_full(reach, &pending).await;
+    let arrived = sums(reach, pending.iter().map(String::as_str)).await?;
+    let broken = files.iter().zip(&pending).find(|(place, pending)| arrived.get(*pending) != Some(&place.file.sha256));
+    let Some((Place { to, .. }, pending)) = broken else { return Ok(()) };
+    let full = is_disk_full(reach, pending).await;
     // What did arrive is of no use, and takes the room that the next try needs.
-    drop(reach.run(&["rm", "-f", &pending], b"", SHORT).await);
+    drop(reach.run(&remove, b"", SHORT).await);
     let (cause, why) = if full { (Cause::NoSpace, ": its disk is full") } else { (Cause::Unexpected, "") };
     let text = format!("{to} did not arrive whole in {}{why}; what was there is untouched", reach.guest());
     Err(Failure::new(cause, text))
-}
-
-/// Gives a whole file its name, in one step.
-async fn name(reach: &impl Reach, to: &str) -> Result<(), Failure> {
-    let pending = format!("{to}{PENDING}");
-    must(reach, &format!("put {to} in place"), &["mv", "-f", &pending, to], b"", SHORT).await.map(drop)
 }
 
 /// Copies a file within the guest so that the name has the old one or the whole new one.
 async fn copy(reach: &impl Reach, from: &str, to: &str) -> Result<(), Failure> {
     let pending = format!("{to}{COPYING}");
     must(reach, &format!("copy {from}"), &["cp", "-f", "-p", from, &pending], b"", SHORT).await?;
-    must(reach, &format!("put {to} in place"), &["mv", "-f", &pending, to], b"", SHORT).await.map(drop)
+    rename(reach, &pending, to).await
+}
+
+/// Gives a whole file its name, in one step.
+async fn rename(reach: &impl Reach, from: &str, to: &str) -> Result<(), Failure> {
+    must(reach, &format!("put {to} in place"), &["mv", "-f", from, to], b"", SHORT).await.map(drop)
 }
 
 /// Not [`PENDING`]: a copy is made while the new binary waits under that.
 const COPYING: &str = ".pinion-copy";
 
-/// Whether the guest has exactly these bytes there.
-async fn is_there(reach: &impl Reach, file: &PackagedFile, at: &str) -> Result<bool, Failure> {
-    let output: Output = reach.run(&["sha256sum", at], b"", SUM_TIME).await?;
-    // `…  /path`; a file that is missing has no line.
-    Ok(output.succeeded() && output.stdout.split_ascii_whitespace().next() == Some(file.sha256.as_str()))
+/// The SHA-256 of each of these files that there is.
+async fn sums<'p>(
+    reach: &impl Reach,
+    paths: impl Iterator<Item = &'p str>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let arguments: Vec<&str> = iter::once("sha256sum").chain(paths).collect();
+    let output = reach.run(&arguments, b"", SUM_TIME).await?;
+    if output.code == NOT_FOUND {
+        let text =
+            format!("there is no `sha256sum` in {}, by which files that are brought in are checked", reach.guest());
+        return Err(Failure::new(Cause::Refused, text));
+    }
+    // It fails when one is missing, and has a line for each of the others: the sum, two spaces, the path.
+    let line = |line: &str| line.split_once("  ").map(|(sum, path)| (path.to_owned(), sum.to_owned()));
+    Ok(output.stdout.lines().filter_map(line).collect())
 }
 
 /// Reading six megabytes on a busy disk.

@@ -14,10 +14,10 @@ use super::{
 pub(super) const AGENT: &str = "/usr/bin/pinion-agent";
 
 /// There as long as systemd runs (sd_booted(3)).
-const SYSTEMD: &str = "/run/systemd/system";
+pub(super) const SYSTEMD: &str = "/run/systemd/system";
 
 /// What OpenRC's scripts are run by.
-const OPENRC: &str = "/sbin/openrc-run";
+pub(super) const OPENRC: &str = "/sbin/openrc-run";
 
 /// The agent's identity, where its configuration does not put it elsewhere.
 const IDENTITY: &str = "/var/lib/pinion-agent/identity.json";
@@ -44,12 +44,8 @@ pub(super) async fn architecture(reach: &impl Reach) -> Result<Architecture, Fai
     })
 }
 
-/// Who starts the guest's services.
-pub(super) async fn ask_init(reach: &impl Reach) -> Result<Init, Failure> {
-    Ok(init(&there(reach, &[SYSTEMD, OPENRC]).await?))
-}
-
-fn init(found: &[&str]) -> Init {
+/// Who starts the guest's services, by which of [`SYSTEMD`] and [`OPENRC`] there are.
+pub(super) fn init(found: &[&str]) -> Init {
     if found.contains(&SYSTEMD) {
         Init::Systemd
     } else if found.contains(&OPENRC) {

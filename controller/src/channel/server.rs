@@ -42,7 +42,7 @@ const READ_TIME: Duration = Duration::from_secs(10);
 
 /// How long calls under way may go on once the process is told to stop: most steps end by then. What is cut off is safe
 /// to repeat.
-const DRAIN_TIME: Duration = Duration::from_secs(20);
+const DRAIN_TIME: Duration = Duration::from_secs(8);
 
 /// Answers on the socket.
 #[derive(Debug)]

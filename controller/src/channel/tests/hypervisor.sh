@@ -21,9 +21,17 @@ inside() {
 		done
 		return $code ;;
 	sha256sum)
-		[ -e "$guest$2" ] || { echo "sha256sum: $2: No such file or directory" >&2; return 1; }
-		echo "$(sha256sum <"$guest$2" | cut -d' ' -f1)  $2"
-		return ;;
+		shift
+		code=0
+		for path; do
+			if [ -e "$guest$path" ]; then
+				echo "$(sha256sum <"$guest$path" | cut -d' ' -f1)  $path"
+			else
+				echo "sha256sum: $path: No such file or directory" >&2
+				code=1
+			fi
+		done
+		return $code ;;
 	df)
 		echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
 		if [ -e "$guest/full" ]; then echo "/dev/sda 100 100 0 100% /"; else echo "/dev/sda 100 0 100000 1% /"; fi
@@ -120,7 +128,7 @@ if [ "$1" = --pass-stdin ]; then
 	shift 2
 fi
 shift
-work=$(mktemp -d)
+work=$(mktemp -d "$here/work.XXXXXX")
 inside "$vmid" "$@" <"$given" >"$work/out" 2>"$work/err"
 code=$?
 printf '{\n   "err-data" : "%s",\n   "exitcode" : %s,\n   "exited" : 1,\n   "out-data" : "%s"\n}\n' \
