@@ -1,0 +1,4 @@
+//! A hypervisor in a box: so far, what its guests' configurations say, and the tools that its host has.
+
+pub mod conf;
+pub mod tools;
