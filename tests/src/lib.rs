@@ -15,6 +15,7 @@ pub mod guest;
 pub mod host;
 pub mod interrupt;
 pub mod journal;
+pub mod lab;
 pub mod look;
 pub mod nginx;
 pub mod openssl;

@@ -15,6 +15,7 @@ mod children;
 mod codegen;
 mod demo;
 mod dist;
+mod lab;
 mod test;
 mod tools;
 
@@ -30,7 +31,7 @@ struct Arguments {
 enum Verb {
     /// Check everything: format, lints, docs, generated code, unit and end-to-end tests.
     ///
-    /// Installs what the tests need and the machine lacks (nginx, dockerd, openssl with apt-get, as
+    /// Installs what the tests need and the machine lacks (nginx, dockerd, openssl, lxc, debootstrap with apt-get, as
     /// root or with sudo; step-ca and step with Go, into target/tools), says so as it goes, and ends
     /// with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
     Test {
@@ -43,6 +44,14 @@ enum Verb {
     /// Needs nothing but Rust and a C compiler. Everything runs as you, in a temporary directory, on
     /// loopback ports, and is gone afterwards. Uses nginx for one guest when the machine has it.
     Demo,
+    /// A Proxmox-like host with guests, in namespaces of its own.
+    ///
+    /// Needs root, and installs lxc and debootstrap where they are missing. The first time it builds the
+    /// guests' file systems in target/lab, which takes minutes; from then on it is up in half a minute.
+    Lab {
+        #[command(subcommand)]
+        verb: LabVerb,
+    },
     /// Measure it against its budgets, with release builds.
     Bench {
         /// Handed to the measuring program.
@@ -57,6 +66,32 @@ enum Verb {
     },
     /// Build both release binaries into target/dist, and print where they are and how big.
     Dist,
+}
+
+#[derive(Debug, Subcommand)]
+enum LabVerb {
+    /// Start it in the background.
+    Up,
+    /// Have it until Ctrl-C.
+    Run,
+    /// A shell in a guest (101, 103, 1001, 1002) or on the lab's `host`.
+    Shell {
+        /// Its number, or `host`.
+        guest: String,
+    },
+    /// End it, and remove what a killed one has left.
+    Down,
+}
+
+impl LabVerb {
+    fn words(&self) -> Vec<&str> {
+        match self {
+            Self::Up => vec!["up"],
+            Self::Run => vec!["run"],
+            Self::Shell { guest } => vec!["shell", guest],
+            Self::Down => vec!["down"],
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -74,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Test { no_install } => test::run(root, !no_install),
         Verb::Demo => demo::run(root),
+        Verb::Lab { verb } => lab::run(root, &verb.words()),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),

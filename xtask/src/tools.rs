@@ -33,8 +33,17 @@ pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool) -> Res
 }
 
 /// A program, and the Debian package that has it.
-const DEBIAN: [(&str, &str); 4] =
-    [("nginx", "nginx-light"), ("dockerd", "docker.io"), ("openssl", "openssl"), ("pgrep", "procps")];
+const DEBIAN: [(&str, &str); 8] = [
+    ("nginx", "nginx-light"),
+    ("dockerd", "docker.io"),
+    ("openssl", "openssl"),
+    ("pgrep", "procps"),
+    // The lab: its containers, its guests' file systems, its network, its namespaces.
+    ("lxc-start", "lxc"),
+    ("debootstrap", "debootstrap"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+];
 
 fn debian(children: &Children, may_install: bool) -> Result<()> {
     let mut missing: Vec<(&str, &str)> = Vec::new();

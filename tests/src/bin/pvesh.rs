@@ -1,0 +1,7 @@
+//! The lab's `pvesh`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pinion_tests::lab::tools::pvesh::main()
+}

@@ -1,0 +1,186 @@
+//! The guests' root file systems before anything has happened in them, built once by debootstrap.
+//!
+//! Answers: where is the tree that this guest's overlay lies on? Invariant: a tree is complete or not there,
+//! and its directory's name says what it was made from, so that another recipe is another tree. Nobody
+//! writes into a finished tree.
+
+use std::{
+    fs::{self, File, Permissions},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::process;
+
+/// What an unprivileged container's root is on the host: Proxmox's own mapping.
+pub(super) const SHIFT: u32 = 100_000;
+
+/// The two kinds of trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// systemd, nginx and openssl; owned by the users of an unprivileged container.
+    Plain,
+    /// As that, with dockerd and the guest agent, for privileged ones.
+    Docker,
+}
+
+impl Tree {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Docker => "docker",
+        }
+    }
+
+    /// By how much its owners are shifted.
+    #[must_use]
+    pub fn shift(self) -> u32 {
+        match self {
+            Self::Plain => SHIFT,
+            Self::Docker => 0,
+        }
+    }
+
+    fn packages(self) -> String {
+        let more = match self {
+            Self::Plain => "nginx-light,nftables",
+            Self::Docker => "docker.io,qemu-guest-agent",
+        };
+        format!("systemd,systemd-sysv,dbus,iproute2,procps,openssl,ca-certificates,{more}")
+    }
+
+    /// The finished tree; builds it when it is not there, which takes a minute or two.
+    ///
+    /// # Errors
+    /// debootstrap fails, with the end of its log.
+    pub fn ensure(self) -> Result<PathBuf> {
+        let cache = directory().join("cache");
+        fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
+        let tree = cache.join(format!("{}-{:016x}", self.name(), self.recipe()));
+        // Someone else may be building it: then this waits.
+        let lock = File::create(cache.join("lock")).context("make the cache's lock")?;
+        flock(&lock, FlockOperation::LockExclusive).context("lock the cache")?;
+        if !tree.is_dir() {
+            self.build(&cache, &tree).with_context(|| format!("build the guests' tree {}", tree.display()))?;
+            self.remove_older(&cache, &tree)?;
+        }
+        Ok(tree)
+    }
+
+    fn recipe(self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (SUITE, self.packages(), MASKED, self.shift(), STEPS).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn build(self, cache: &Path, tree: &Path) -> Result<()> {
+        let (fresh, packages) = (cache.join("unfinished"), cache.join("packages"));
+        remove(&fresh)?;
+        fs::create_dir_all(&packages).with_context(|| format!("make {}", packages.display()))?;
+        let mut debootstrap = Command::new("debootstrap");
+        debootstrap.arg("--variant=minbase").arg(format!("--include={}", self.packages()));
+        debootstrap.arg(format!("--cache-dir={}", packages.display())).arg(SUITE).arg(&fresh);
+        // Where this machine gets its own packages from; debootstrap knows a place itself when there is none.
+        debootstrap.args(mirror());
+        process::run(&mut debootstrap, b"", Duration::from_secs(900))?.succeeded()?;
+        remove(&fresh.join("debootstrap"))?;
+        for archive in fs::read_dir(fresh.join("var/cache/apt/archives")).into_iter().flatten().flatten() {
+            if archive.path().extension().is_some_and(|extension| extension == "deb") {
+                fs::remove_file(archive.path()).context("remove a package's archive")?;
+            }
+        }
+        for unit in MASKED {
+            symlink("/dev/null", fresh.join("etc/systemd/system").join(unit))
+                .with_context(|| format!("mask {unit}"))?;
+        }
+        // Empty: every guest gets its own at its first boot (machine-id(5)).
+        fs::write(fresh.join("etc/machine-id"), "").context("empty the machine id")?;
+        if self.shift() > 0 {
+            shift(&fresh, self.shift())?;
+        }
+        fs::rename(&fresh, tree).with_context(|| format!("move {} to its name", fresh.display()))
+    }
+
+    /// Trees of this kind from other recipes: nobody will want them again.
+    fn remove_older(self, cache: &Path, tree: &Path) -> Result<()> {
+        for entry in fs::read_dir(cache).context("list the cache")?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&format!("{}-", self.name())) && entry.path() != tree {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything of the lab's is below this: `target/lab`.
+#[must_use]
+pub(super) fn directory() -> PathBuf {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+    project.join("target/lab")
+}
+
+/// What Proxmox VE 8 and its guests in the field are.
+const SUITE: &str = "bookworm";
+
+/// Changed when the steps of [`Tree::build`] change.
+const STEPS: u32 = 1;
+
+/// What costs time at boot and is nothing to a guest without disks of its own.
+const MASKED: &[&str] = &[
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "sys-kernel-debug.mount",
+    "systemd-logind.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+];
+
+/// The first place that apt gets the suite's main packages from.
+fn mirror() -> Option<String> {
+    let mut apt = Command::new("apt-get");
+    apt.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"]);
+    let told = process::run(&mut apt, b"", Duration::from_secs(30)).ok()?.succeeded().ok()?;
+    let fits = |line: &&str| line.ends_with(&format!(" {SUITE} main"));
+    told.stdout.lines().find(fits)?.split(' ').next().map(str::to_owned)
+}
+
+/// Moves the owners of everything by this much.
+fn shift(path: &Path, by: u32) -> Result<()> {
+    let found = fs::symlink_metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    lchown(path, Some(found.uid() + by), Some(found.gid() + by))
+        .with_context(|| format!("change the owner of {}", path.display()))?;
+    // Changing the owner takes these bits away (chown(2)).
+    if found.is_file() && found.mode() & 0o6000 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(found.mode()))
+            .with_context(|| format!("give {} its mode again", path.display()))?;
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path).with_context(|| format!("list {}", path.display()))? {
+            shift(&entry.with_context(|| format!("list {}", path.display()))?.path(), by)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory with everything in it, if it is there.
+pub(super) fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            bail!("remove {}: {error}", directory.display())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,269 @@
+//! What an operator does to guests, with what Proxmox's files then say.
+//!
+//! Invariant: as Proxmox has it. A clone gets new hardware addresses, a cloned or rolled back VM a new
+//! `vmgenid`; a container's rollback shows in nothing but `parent`. A guest's configuration is in the folder
+//! of the node that it is on.
+
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    Lab, base,
+    conf::Conf,
+    container::Container,
+    pve::{Kind, NODE, OTHER_NODE},
+    spec::{Spec, hwaddr},
+};
+
+impl Lab {
+    /// Starts a guest and waits until its services are up.
+    ///
+    /// # Errors
+    /// There is no such guest here, or it does not come up.
+    pub fn start(&self, vmid: u32) -> Result<()> {
+        ensure!(self.files.node(vmid) == Some(NODE), "guest {vmid} is not on {NODE}");
+        let guest = self.guest(vmid)?;
+        guest.start(&self.namespace)?;
+        guest.wait_up(&self.namespace)
+    }
+
+    /// Shuts a guest down.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not run.
+    pub fn stop(&self, vmid: u32) -> Result<()> {
+        self.guest(vmid)?.stop(&self.namespace)
+    }
+
+    /// Ends a guest as a power cut does.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not run.
+    pub fn kill(&self, vmid: u32) -> Result<()> {
+        self.guest(vmid)?.kill(&self.namespace)
+    }
+
+    /// Shuts a guest down and starts it again.
+    ///
+    /// # Errors
+    /// As [`Self::stop`] and [`Self::start`].
+    pub fn reboot(&self, vmid: u32) -> Result<()> {
+        self.stop(vmid)?;
+        self.start(vmid)
+    }
+
+    /// Whether a guest runs here.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn runs(&self, vmid: u32) -> Result<bool> {
+        self.guest(vmid)?.runs(&self.namespace)
+    }
+
+    /// Makes a snapshot of a guest, running or not.
+    ///
+    /// # Errors
+    /// There is no such guest, or it has a snapshot of that name.
+    pub fn snapshot(&self, vmid: u32, name: &str) -> Result<()> {
+        let guest = self.guest(vmid)?;
+        let mut conf = self.files.read(vmid)?;
+        ensure!(conf.snapshot(name).is_none(), "guest {vmid} has a snapshot {name}");
+        guest.save(&self.namespace, &guest.home(&self.namespace).join("snapshots").join(name))?;
+        let mut section = conf.current.clone();
+        section.set("snaptime", seconds().to_string());
+        conf.current.set("parent", name);
+        conf.snapshots.push((name.to_owned(), section));
+        self.files.write(vmid, &conf)
+    }
+
+    /// Takes a guest back to a snapshot, and leaves it stopped, as Proxmox does.
+    ///
+    /// # Errors
+    /// There is no such guest or snapshot.
+    pub fn rollback(&self, vmid: u32, name: &str) -> Result<()> {
+        let guest = self.guest(vmid)?;
+        let mut conf = self.files.read(vmid)?;
+        let section = conf.snapshot(name).with_context(|| format!("guest {vmid} has no snapshot {name}"))?;
+        let mut current = section.clone();
+        current.remove("snaptime");
+        current.set("parent", name);
+        if guest.spec.kind == Kind::Machine {
+            current.set("vmgenid", fresh_uuid()?);
+        }
+        if guest.runs(&self.namespace)? {
+            guest.kill(&self.namespace)?;
+        }
+        guest.restore(&self.namespace, &guest.home(&self.namespace).join("snapshots").join(name))?;
+        conf.current = current;
+        self.files.write(vmid, &conf)
+    }
+
+    /// Makes a full clone of a guest as it is now, stopped, with an address of its own.
+    ///
+    /// # Errors
+    /// There is no such guest, or the number is taken.
+    pub fn clone_guest(&mut self, vmid: u32, new: u32, name: &str, address: &str) -> Result<()> {
+        ensure!(!self.guests.contains_key(&new), "there is a guest {new}");
+        let guest = self.guest(vmid)?;
+        let mut spec = Spec { vmid: new, name: name.to_owned(), ..guest.spec.clone() };
+        for (index, net) in spec.nets.iter_mut().enumerate() {
+            net.hwaddr = hwaddr(new, index);
+        }
+        // One interface: a second one's address would be the original's.
+        spec.nets.truncate(1);
+        spec.nets.first_mut().context("a guest has an interface")?.address = address.to_owned();
+        let copied = self.namespace.live().join("clone");
+        guest.save(&self.namespace, &copied)?;
+        self.add(spec, Some(&copied))?;
+        base::remove(&copied)
+    }
+
+    /// Makes a guest a template, which is never started again.
+    ///
+    /// # Errors
+    /// There is no such guest, or it runs.
+    pub fn make_template(&self, vmid: u32) -> Result<()> {
+        ensure!(!self.runs(vmid)?, "guest {vmid} runs");
+        self.configure(vmid, "template", Some("1"))
+    }
+
+    /// Stops a guest and removes it with all it had.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn destroy(&mut self, vmid: u32) -> Result<()> {
+        let guest = self.guests.remove(&vmid).with_context(|| format!("the lab has no guest {vmid}"))?;
+        if guest.runs(&self.namespace)? {
+            guest.kill(&self.namespace)?;
+        }
+        self.files.remove(vmid)?;
+        guest.unmount(&self.namespace)?;
+        base::remove(&guest.home(&self.namespace))
+    }
+
+    /// Moves a guest to the other node, which exists in the files only: here it has stopped.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn migrate_away(&mut self, vmid: u32) -> Result<()> {
+        let runs = self.runs(vmid)?;
+        if runs {
+            self.stop(vmid)?;
+        }
+        let told = self.path("/run/pinion-lab/elsewhere").join(vmid.to_string());
+        fs::write(&told, if runs { "running" } else { "stopped" })
+            .with_context(|| format!("write {}", told.display()))?;
+        self.files.move_to(vmid, OTHER_NODE)
+    }
+
+    /// Moves it back, and starts it.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not come up.
+    pub fn migrate_back(&mut self, vmid: u32) -> Result<()> {
+        self.files.move_to(vmid, NODE)?;
+        self.start(vmid)
+    }
+
+    /// Sets or takes away a guest's lock: `backup`, `snapshot`, `migrate`.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn lock(&self, vmid: u32, lock: Option<&str>) -> Result<()> {
+        self.configure(vmid, "lock", lock)
+    }
+
+    /// Sets or takes away a value of a guest's configuration.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn configure(&self, vmid: u32, key: &str, value: Option<&str>) -> Result<()> {
+        let mut conf = self.files.read(vmid)?;
+        match value {
+            Some(value) => conf.current.set(key, value),
+            None => conf.current.remove(key),
+        }
+        self.files.write(vmid, &conf)
+    }
+
+    /// A guest's configuration.
+    ///
+    /// # Errors
+    /// There is no such guest.
+    pub fn conf(&self, vmid: u32) -> Result<Conf> {
+        self.files.read(vmid)
+    }
+
+    /// Makes a guest, stopped: from nothing, or from what another one's upper directory held.
+    pub(super) fn add(&mut self, spec: Spec, from: Option<&std::path::Path>) -> Result<()> {
+        let (vmid, kind, conf) = (spec.vmid, spec.kind, conf(&spec)?);
+        let container = Container::create(&self.namespace, spec, from).with_context(|| format!("make guest {vmid}"))?;
+        self.guests.insert(vmid, container);
+        self.files.add(vmid, kind, &conf)
+    }
+
+    /// Makes a guest, stopped and with nothing of its own.
+    ///
+    /// # Errors
+    /// The number is taken.
+    pub fn create(&mut self, spec: Spec) -> Result<()> {
+        ensure!(!self.guests.contains_key(&spec.vmid), "there is a guest {}", spec.vmid);
+        self.add(spec, None)
+    }
+}
+
+/// A guest's configuration as Proxmox writes it: sorted by key.
+fn conf(spec: &Spec) -> Result<Conf> {
+    let mut values = vec![("memory".to_owned(), "1024".to_owned()), ("tags".to_owned(), spec.tags.clone())];
+    values.push(("ostype".to_owned(), if spec.kind == Kind::Container { "debian" } else { "l26" }.to_owned()));
+    for (index, net) in spec.nets.iter().enumerate() {
+        let ip = if net.dhcp { "dhcp" } else { &net.address };
+        let value = match spec.kind {
+            Kind::Container => {
+                format!("name=eth{index},bridge={},firewall=1,hwaddr={},ip={ip},type=veth", net.bridge, net.hwaddr)
+            }
+            Kind::Machine => format!("virtio={},bridge={},firewall=1", net.hwaddr, net.bridge),
+        };
+        values.push((format!("net{index}"), value));
+    }
+    let vmid = spec.vmid;
+    let more = match spec.kind {
+        Kind::Container => vec![
+            ("arch", "amd64".to_owned()),
+            ("features", "nesting=1".to_owned()),
+            ("hostname", spec.name.clone()),
+            ("rootfs", format!("local:{vmid}/vm-{vmid}-disk-0.raw,size=8G")),
+            ("swap", "512".to_owned()),
+            ("unprivileged", "1".to_owned()),
+        ],
+        Kind::Machine => vec![
+            ("agent", "1".to_owned()),
+            ("boot", "order=scsi0".to_owned()),
+            ("name", spec.name.clone()),
+            ("scsi0", format!("local:{vmid}/vm-{vmid}-disk-0.qcow2,size=8G")),
+            ("smbios1", format!("uuid={}", fresh_uuid()?)),
+            ("vmgenid", fresh_uuid()?),
+        ],
+    };
+    values.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    values.sort();
+    let mut conf = Conf::default();
+    for (key, value) in values {
+        conf.current.set(&key, value);
+    }
+    Ok(conf)
+}
+
+/// Random, from the kernel.
+fn fresh_uuid() -> Result<String> {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("ask the kernel for a UUID")?;
+    Ok(uuid.trim().to_owned())
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,87 @@
+//! What a lab leaves behind, and how it goes: processes, control groups, files.
+//!
+//! Invariant: a process is the lab's when its mounts are: `/proc/PID/mountinfo` names an overlay whose upper
+//! directory is in the lab's. Nothing else is ever ended, whatever numbers were written down somewhere. The
+//! lab's namespaces and mounts end with its last process, so they need no removal.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use super::base;
+use crate::wait;
+
+/// The control groups of all guests are below this one.
+pub(super) const CGROUP: &str = "pinion-lab";
+
+/// Ends and removes everything of the lab in this directory; there may be nothing.
+///
+/// # Errors
+/// A process does not end, or something cannot be removed.
+pub fn clear(live: &Path) -> Result<()> {
+    wait::until("the lab's processes to end", GRACE, || {
+        let left = processes(live);
+        for pid in &left {
+            if kill_process(*pid, Signal::KILL).is_err() {
+                // It ended by itself in the meantime.
+            }
+        }
+        if left.is_empty() { Ok(()) } else { Err(format!("{} are left", left.len())) }
+    })?;
+    wait::until("the lab's control groups to be empty", GRACE, || {
+        cgroups().iter().try_for_each(|group| remove_cgroup(group))
+    })?;
+    base::remove(live)
+}
+
+/// A loaded machine takes seconds to end a dockerd.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The lab's processes, this one aside.
+#[must_use]
+pub fn processes(live: &Path) -> Vec<Pid> {
+    let mark = format!("upperdir={}/", live.display());
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    numbers
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| *pid != getpid())
+        .filter(|pid| {
+            let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", pid.as_raw_nonzero()));
+            mounts.is_ok_and(|mounts| mounts.contains(&mark))
+        })
+        .collect()
+}
+
+/// The lab's control groups, in each hierarchy.
+#[must_use]
+pub fn cgroups() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let hierarchies = mounts.lines().filter_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup").then(|| place.split(' ').nth(4).map(PathBuf::from))?
+    });
+    hierarchies.map(|hierarchy| hierarchy.join(CGROUP)).filter(|group| group.is_dir()).collect()
+}
+
+/// The innermost first: a group with others in it cannot be removed.
+fn remove_cgroup(group: &Path) -> Result<(), String> {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    match fs::remove_dir(group) {
+        Err(error) if group.exists() => Err(format!("{}: {error}", group.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until whoever holds the other end is gone.
+pub(super) fn wait_for_end(mut other: impl io::Read) -> Result<()> {
+    io::copy(&mut other, &mut io::sink()).context("wait for the end of the lab's owner").map(drop)
+}

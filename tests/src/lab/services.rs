@@ -1,0 +1,140 @@
+//! What runs in the lab's guests before Pinion comes: nginx, step-ca and dockerd, each as the field has it.
+//!
+//! Invariant: each starts without Pinion. nginx and dockerd hold a self-signed pair that nobody trusts, in
+//! the place where Pinion's certificate will be.
+
+use std::{fs, os::unix::fs::chown, time::Duration};
+
+use anyhow::{Context, Result};
+use rcgen::generate_simple_self_signed;
+use serde_json::{Value, json};
+
+use super::{container::Container, namespace::Namespace, spec::Role};
+use crate::{ca, program, wait};
+
+/// The name that the gateway's certificate has.
+pub const GATEWAY_NAME: &str = "nginx.internal.example";
+
+/// Where the authority answers.
+pub const AUTHORITY: &str = "https://10.0.0.103:9000";
+
+/// Writes the guest's files; it has not run yet.
+pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
+    match guest.spec.role {
+        Role::Gateway => gateway(namespace, guest),
+        Role::Authority => authority(namespace, guest),
+        Role::Docker => docker(namespace, guest),
+        Role::Empty => Ok(()),
+    }
+}
+
+/// Does what can only be done in the running guest, and waits for its service.
+pub(super) fn finish(namespace: &Namespace, guest: &Container) -> Result<()> {
+    match guest.spec.role {
+        Role::Authority => begin_authority(namespace, guest),
+        Role::Gateway | Role::Docker | Role::Empty => Ok(()),
+    }
+}
+
+fn gateway(namespace: &Namespace, guest: &Container) -> Result<()> {
+    let (certificate, key) = pair()?;
+    let (cert_path, key_path) =
+        (format!("/etc/nginx/ssl/{GATEWAY_NAME}.crt"), format!("/etc/nginx/ssl/{GATEWAY_NAME}.key"));
+    guest.write(namespace, &cert_path, 0o644, WWW_DATA, certificate.as_bytes())?;
+    guest.write(namespace, &key_path, 0o640, WWW_DATA, key.as_bytes())?;
+    let site = format!(
+        "server {{\n\
+         \tlisten 443 ssl;\n\
+         \tlisten 8443 ssl;\n\
+         \tserver_name {GATEWAY_NAME};\n\
+         \tssl_certificate {cert_path};\n\
+         \tssl_certificate_key {key_path};\n\
+         \tlocation / {{ return 200 \"the lab's gateway\\n\"; }}\n\
+         }}\n"
+    );
+    guest.write(namespace, "/etc/nginx/conf.d/gateway.conf", 0o644, 0, site.as_bytes())
+}
+
+/// Debian's group `www-data` (base-passwd).
+const WWW_DATA: u32 = 33;
+
+fn docker(namespace: &Namespace, guest: &Container) -> Result<()> {
+    let (certificate, key) = pair()?;
+    for (name, mode, text) in
+        [("cert.pem", 0o644, &certificate), ("key.pem", 0o600, &key), ("ca.pem", 0o644, &certificate)]
+    {
+        guest.write(namespace, &format!("/etc/docker/tls/{name}"), mode, 0, text.as_bytes())?;
+    }
+    let daemon = json!({
+        "hosts": ["unix:///run/docker.sock", "tcp://0.0.0.0:2376"],
+        "tlsverify": true,
+        "tlscacert": "/etc/docker/tls/ca.pem",
+        "tlscert": "/etc/docker/tls/cert.pem",
+        "tlskey": "/etc/docker/tls/key.pem",
+        "live-restore": true,
+    });
+    guest.write(namespace, "/etc/docker/daemon.json", 0o644, 0, format!("{daemon:#}\n").as_bytes())?;
+    // Debian's unit names a host of its own, which daemon.json may not do as well.
+    let hosts = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd\n";
+    guest.write(namespace, "/etc/systemd/system/docker.service.d/hosts.conf", 0o644, 0, hosts.as_bytes())?;
+    // Debian's unit waits for a virtio device; this is the same agent at the same place.
+    let unit = "[Unit]\nDescription=QEMU Guest Agent\n\n[Service]\n\
+                ExecStart=/usr/sbin/qemu-ga -m unix-listen -p /dev/virtio-ports/org.qemu.guest_agent.0\n\
+                Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
+    guest.enable(namespace, "qemu-guest-agent.service", unit)
+}
+
+fn authority(namespace: &Namespace, guest: &Container) -> Result<()> {
+    guest.write(namespace, "/etc/step-ca/password", 0o600, 0, ca::PASSWORD.as_bytes())?;
+    let unit = "[Unit]\nDescription=step-ca\nConditionPathExists=/etc/step-ca/config/ca.json\n\n[Service]\n\
+                Environment=STEPPATH=/etc/step-ca HOME=/etc/step-ca\n\
+                ExecStart=/usr/local/bin/step-ca /etc/step-ca/config/ca.json --password-file /etc/step-ca/password\n\
+                Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
+    guest.enable(namespace, "step-ca.service", unit)?;
+    let shift = Some(guest.spec.tree().shift());
+    for name in ["step", "step-ca"] {
+        let place = guest.root(namespace).join("usr/local/bin").join(name);
+        let from = program::found(name)?;
+        fs::copy(&from, &place)
+            .and_then(|_| chown(&place, shift, shift))
+            .with_context(|| format!("put {} into guest {}", from.display(), guest.spec.vmid))?;
+    }
+    Ok(())
+}
+
+/// Makes the authority in its guest, as its operator would, and waits until it is healthy.
+fn begin_authority(namespace: &Namespace, guest: &Container) -> Result<()> {
+    let steppath = ["env", "STEPPATH=/etc/step-ca", "HOME=/etc/step-ca"];
+    let init = [
+        "step",
+        "ca",
+        "init",
+        "--deployment-type=standalone",
+        "--name=Lab",
+        "--dns=10.0.0.103",
+        "--dns=ca.internal.example",
+        "--provisioner=admin",
+        "--address=:9000",
+        "--password-file=/etc/step-ca/password",
+        "--provisioner-password-file=/etc/step-ca/password",
+    ];
+    guest.exec(namespace, &[steppath.as_slice(), &init].concat())?.succeeded().context("make the authority")?;
+    let path = guest.root(namespace).join("etc/step-ca/config/ca.json");
+    let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut config: Value = serde_json::from_slice(&text).context("parse ca.json")?;
+    // Thirty days, which is what its users plan for; left alone it allows one.
+    config["authority"]["provisioners"][0]["claims"] = json!({ "maxTLSCertDuration": "720h" });
+    fs::write(&path, format!("{config:#}\n")).with_context(|| format!("write {}", path.display()))?;
+    guest.exec(namespace, &["systemctl", "start", "step-ca.service"])?.succeeded()?;
+    let health = ["step", "ca", "health", "--ca-url=https://10.0.0.103:9000", "--root=/etc/step-ca/certs/root_ca.crt"];
+    wait::until("step-ca to be healthy", Duration::from_secs(60), || {
+        let asked = guest.exec(namespace, &[steppath.as_slice(), &health].concat());
+        asked.and_then(|finished| finished.succeeded()).map(drop).map_err(|error| format!("{error:#}"))
+    })
+}
+
+/// A self-signed certificate and its key, PEM.
+fn pair() -> Result<(String, String)> {
+    let made = generate_simple_self_signed(["snakeoil.invalid".to_owned()]).context("make a self-signed pair")?;
+    Ok((made.cert.pem(), made.signing_key.serialize_pem()))
+}

@@ -1,0 +1,130 @@
+//! The guests of the lab: their numbers, names and addresses.
+
+use super::{base::Tree, pve::Kind};
+
+/// A guest, as it is made.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Its number.
+    pub vmid: u32,
+    /// How it is reached.
+    pub kind: Kind,
+    /// Its name, in Proxmox and inside.
+    pub name: String,
+    /// Its network interfaces: `eth0`, `eth1`.
+    pub nets: Vec<Net>,
+    /// Its tags in Proxmox: `a;b`.
+    pub tags: String,
+    /// What runs in it.
+    pub role: Role,
+}
+
+/// A network interface.
+#[derive(Debug, Clone)]
+pub struct Net {
+    /// The host's bridge.
+    pub bridge: &'static str,
+    /// `10.0.0.101/24`.
+    pub address: String,
+    /// `BC:24:11:00:01:01`: Proxmox's own prefix.
+    pub hwaddr: String,
+    /// What Proxmox is told of the address.
+    pub dhcp: bool,
+}
+
+/// What a guest is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// nginx on 443 and 8443.
+    Gateway,
+    /// step-ca on 9000.
+    Authority,
+    /// dockerd on 2376.
+    Docker,
+    /// Nothing of its own.
+    Empty,
+}
+
+impl Spec {
+    /// 101: the gateway, unprivileged, on both networks.
+    #[must_use]
+    pub fn gateway() -> Self {
+        let mut spec = Self::container(101, "gateway", Role::Gateway);
+        spec.nets.push(Net {
+            bridge: "vmbr100",
+            address: "172.16.100.101/24".into(),
+            hwaddr: hwaddr(101, 1),
+            dhcp: false,
+        });
+        spec
+    }
+
+    /// 103: the certificate authority, unprivileged.
+    #[must_use]
+    pub fn authority() -> Self {
+        Self::container(103, "step-ca", Role::Authority)
+    }
+
+    /// 1001: dockerd, reached as a VM; 10.0.0.111.
+    #[must_use]
+    pub fn first_docker() -> Self {
+        Self::machine(1001, "docker", "10.0.0.111/24")
+    }
+
+    /// 1002: dockerd, reached as a VM; 10.0.0.102.
+    #[must_use]
+    pub fn second_docker() -> Self {
+        Self::machine(1002, "docker-worker", "10.0.0.102/24")
+    }
+
+    /// All four.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        vec![Self::gateway(), Self::authority(), Self::first_docker(), Self::second_docker()]
+    }
+
+    /// An unprivileged container at `10.0.0.VMID`.
+    #[must_use]
+    pub fn container(vmid: u32, name: &str, role: Role) -> Self {
+        let net = Net { bridge: "vmbr0", address: format!("10.0.0.{vmid}/24"), hwaddr: hwaddr(vmid, 0), dhcp: true };
+        Self { vmid, kind: Kind::Container, name: name.into(), nets: vec![net], tags: "lab".into(), role }
+    }
+
+    /// A guest with dockerd that is reached as a VM.
+    #[must_use]
+    pub fn machine(vmid: u32, name: &str, address: &str) -> Self {
+        let net = Net { bridge: "vmbr0", address: address.into(), hwaddr: hwaddr(vmid, 0), dhcp: true };
+        Self {
+            vmid,
+            kind: Kind::Machine,
+            name: name.into(),
+            nets: vec![net],
+            tags: "docker;lab".into(),
+            role: Role::Docker,
+        }
+    }
+
+    /// What its root file system lies on.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        match self.kind {
+            Kind::Container => Tree::Plain,
+            Kind::Machine => Tree::Docker,
+        }
+    }
+
+    /// The host's end of an interface, named as Proxmox names it.
+    #[must_use]
+    pub fn host_end(&self, index: usize) -> String {
+        match self.kind {
+            Kind::Container => format!("veth{}i{index}", self.vmid),
+            Kind::Machine => format!("tap{}i{index}", self.vmid),
+        }
+    }
+}
+
+/// An address that says whose it is; Proxmox draws its own at random below the same prefix.
+#[must_use]
+pub fn hwaddr(vmid: u32, index: usize) -> String {
+    format!("BC:24:11:{:02X}:{:02X}:{index:02X}", (vmid >> 8) & 0xff, vmid & 0xff)
+}
