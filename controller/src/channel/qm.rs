@@ -164,3 +164,39 @@ fn bytes_again(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::GuestKind;
+
+    fn understand(printed: &str) -> Result<Output, Failure> {
+        let guest = Target { vmid: 1001.try_into().expect("a VMID"), kind: GuestKind::Qemu };
+        Qm { tools: &Tools::default(), guest, root: Path::new("/") }.understand(printed.as_bytes())
+    }
+
+    #[test]
+    fn a_reply_is_the_commands_own_word() {
+        let reply = r#"{"err-data":"no\n","exitcode":3,"exited":1,"out-data":"caf\u00c3\u00a9"}"#;
+        let expected = Output { code: 3, stdout: "café".to_owned(), stderr: "no\n".to_owned() };
+        assert_eq!(understand(reply), Ok(expected));
+        assert_eq!(understand(r#"{"exited":true,"signal":9}"#).expect("an end").code, 137);
+    }
+
+    #[test]
+    fn what_has_not_exited_has_not_succeeded() {
+        for (printed, cause) in [
+            (r#"{"pid":4711}"#, Cause::TimedOut),
+            (r#"{"pid":4711,"exited":0,"exitcode":0}"#, Cause::TimedOut),
+            (r#"{"exited":false}"#, Cause::TimedOut),
+            (r#"{"exited":1}"#, Cause::Unexpected),
+            (r#"{"exited":1,"exitcode":0,"out-data":"x","out-truncated":1}"#, Cause::Unexpected),
+            (r#"{"exited":1,"exitcode":"0"}"#, Cause::Unexpected),
+            ("", Cause::Unexpected),
+            ("[]", Cause::Unexpected),
+            ("timeout reached, returning pid", Cause::Unexpected),
+        ] {
+            assert_eq!(understand(printed).expect_err(printed).cause, cause, "{printed}");
+        }
+    }
+}
