@@ -290,6 +290,14 @@ impl Subject<'_> {
         absence(self.inventory, self.guest, self.link) == Some(Absence::NoSuchGuest)
     }
 
+    /// Why the guest cannot be reached.
+    pub(super) fn absent(&self) -> Option<Trouble> {
+        match self.unreachable()?.decision {
+            Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
+            _ => None,
+        }
+    }
+
     fn unreachable(&self) -> Option<Unreachable> {
         if let Guest::Vmid(vmid) = self.guest
             && let Some(absence) = absence(self.inventory, self.guest, self.link)

@@ -130,6 +130,18 @@ impl<'m> Plan<'m> {
     }
 }
 
+/// Why nobody can say how a placement is now, whether or not something is to be done for it: its guest is stopped,
+/// elsewhere, or not linked. In the words of what `attempt` is about.
+#[must_use]
+pub fn absent(planned: &Planned<'_>, inventory: &Inventory, reports: &Reports, attempt: String) -> Option<Trouble> {
+    let guest = planned.guest?;
+    let (link, enrolment) = reports.guest(guest).map(|known| (known.link(), known.enrolment())).unwrap_or_default();
+    let Planned { certificate, placement, .. } = planned;
+    let (entry, shared_key, keys_differ) = (None, None, false);
+    let subject = Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ };
+    subject.absent().map(|trouble| Trouble { attempt, ..trouble })
+}
+
 /// What is to be done now.
 #[must_use]
 pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports, now: Timestamp) -> Plan<'m> {

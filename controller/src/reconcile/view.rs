@@ -234,19 +234,23 @@ pub(super) fn progress(
     let held = report.and_then(|report| report.held.as_ref());
     let settled = planned.decision == Decision::Keep && planned.ordered.is_none();
     let gone = id.as_ref().filter(|id| reconciler.departures.has(id.guest));
+    // What was said last is not what is served now, when nobody is there to say it.
+    let linked = id.as_ref().is_some_and(|id| matches!(reconciler.reports.link(id.guest), Link::Linked { .. }));
     let reached = if gone.is_some() {
-        // What it said last is of a guest that is no more.
         false
     } else if planned.placement.purge {
         settled
     } else {
         let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
         let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
-        (settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above))
+        linked && ((settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above)))
     };
     let trouble = || match gone {
         Some(id) => Some(destroyed::trouble(&planned.label(), id.guest)),
-        None => trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned)),
+        None => trouble(planned, report)
+            .cloned()
+            .or_else(|| reconciler.unwritable_trouble(planned))
+            .or_else(|| absent(reconciler, planned)),
     };
     let trouble = if reached { None } else { trouble() };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
@@ -284,6 +288,12 @@ fn is_issued(planned: &Planned<'_>, report: Option<&PlacementReport>, above: Opt
 /// Whether the guest's report is about what the manifest asks for now, not about what it asked for before.
 fn accepted(planned: &Planned<'_>, report: &PlacementReport) -> bool {
     report.revision == planned.revision()
+}
+
+/// Why nobody can say that a placement is served.
+fn absent(reconciler: &Reconciler, planned: &Planned<'_>) -> Option<Trouble> {
+    let attempt = format!("see {} served", planned.label());
+    planner::absent(planned, &reconciler.inventory, &reconciler.reports, attempt)
 }
 
 /// What holds a placement up: the controller's side first, unless only the guest's needs a person.

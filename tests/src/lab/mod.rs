@@ -11,6 +11,7 @@
 mod base;
 pub mod conf;
 mod container;
+pub mod installation;
 pub mod life;
 pub mod namespace;
 pub mod network;
