@@ -1,4 +1,5 @@
 //! Pinion on a Proxmox host with real guests: from nothing to served, and a guest's whole life.
 #![allow(clippy::print_stdout, reason = "how long it took, and what the operator sees, are something to know")]
 
+mod life;
 mod nothing;

@@ -1,0 +1,197 @@
+//! An identity over a guest's life: stopped and started, rolled back, cloned, backed up, moved away, destroyed.
+//!
+//! One lab, and one story after the other: each begins where the one before has left the guests served.
+
+use std::time::{Duration, Instant};
+
+use pinion_proto::stage::Stage;
+use pinion_tests::{
+    lab::{
+        Lab, Spec,
+        installation::{Installation, LONG, pinion, status, wait_for},
+    },
+    wait,
+};
+use serde_json::{Value, json};
+
+/// A guest's agent is back, and its certificate served, within this: the promise after a rollback.
+const BACK: Duration = Duration::from_secs(60);
+
+fn manifest(more: &[Value]) -> Value {
+    let gateway = json!({ "name": "gateway", "common_name": "nginx.internal.example",
+                          "placements": [{ "guest": 101, "recipe": "nginx" }] });
+    let docker = json!({ "name": "docker", "common_name": "docker.internal.example", "sans": ["10.0.0.102"],
+                         "placements": [{ "guest": 1002, "recipe": "docker" }] });
+    let mut certificates = vec![gateway, docker];
+    certificates.extend_from_slice(more);
+    json!({ "version": 1, "defaults": { "issuer": "embedded", "duration": "24h" }, "certificates": certificates })
+}
+
+struct Story {
+    lab: Lab,
+    installation: Installation,
+}
+
+#[test]
+fn a_guest_is_itself_through_all_of_its_life() {
+    let lab = Lab::up(vec![Spec::gateway(), Spec::second_docker()]).expect("the lab comes up");
+    let mut installation = Installation::install(&lab, &manifest(&[]), "").expect("installed");
+    installation.start(&lab).expect("started");
+    let mut story = Story { lab, installation };
+    story.served("gateway@101", LONG);
+    story.served("docker@1002", LONG);
+
+    story.seen_from_the_network();
+    story.stopped_and_started();
+    story.rolled_back();
+    story.cloned();
+    story.backed_up();
+    story.moved_away_and_back();
+    story.destroyed();
+    println!("{}", story.pinion("events").stdout);
+}
+
+impl Story {
+    fn pinion(&self, line: &str) -> pinion_tests::process::Finished {
+        pinion(&self.lab, line).expect("it runs")
+    }
+
+    fn events(&self) -> String {
+        self.pinion("events --last 100000").stdout
+    }
+
+    /// Waits until a placement is served; its serial number.
+    fn served(&self, placement: &str, longest: Duration) -> String {
+        wait_for(&self.lab, &self.installation, &format!("{placement} to be served"), longest, |status| {
+            let placement = status.placement(placement)?;
+            let linked = status.is_linked(&placement.placement.rsplit('@').next()?.to_owned());
+            (placement.stage == Stage::Served && placement.trouble.is_none() && linked)
+                .then(|| placement.serial.clone())?
+        })
+        .expect("served")
+    }
+
+    /// The serial number that the gateway shows to the host.
+    fn shown(&self) -> Option<String> {
+        let shown = self.lab.run(&["openssl", "s_client", "-connect", "10.0.0.101:443"]).ok()?.stdout;
+        let mut x509 = self.lab.command("openssl");
+        x509.args(["x509", "-noout", "-serial"]);
+        let told = pinion_tests::process::run(&mut x509, shown.as_bytes(), BACK).ok()?.stdout;
+        Some(told.trim().strip_prefix("serial=")?.to_owned())
+    }
+
+    fn renew(&self, placement: &str) -> String {
+        self.pinion(&format!("ensure {placement} --renew --timeout 60s")).succeeded().expect("renewed");
+        self.served(placement, BACK)
+    }
+
+    fn seen_from_the_network(&self) {
+        let serial = self.served("gateway@101", BACK);
+        assert_eq!(self.shown().as_deref(), Some(serial.as_str()), "what openssl sees is what status says");
+    }
+
+    fn stopped_and_started(&self) {
+        self.lab.stop(1002).expect("stopped");
+        let finished = self.pinion("ensure --until served --timeout 8s");
+        assert_eq!(finished.code(), 3, "{finished}");
+        assert!(finished.stderr.contains("docker@1002") && finished.stderr.contains("1002 is stopped"), "{finished}");
+        let before = status(&self.lab).expect("a status").placement("docker@1002").expect("known").serial.clone();
+        self.lab.start(1002).expect("started");
+        self.pinion("ensure --until served --timeout 60s").succeeded().expect("it comes by itself");
+        assert_eq!(Some(self.served("docker@1002", BACK)), before, "and nothing was issued for it");
+    }
+
+    fn rolled_back(&self) {
+        self.lab.snapshot(101, "before").expect("a snapshot");
+        // The identity is renewed too: what the snapshot holds is stale in every way.
+        let renewals = [self.renew("gateway@101"), self.renew("gateway@101")];
+        assert_eq!(self.shown().as_ref(), renewals.last());
+        let began = Instant::now();
+        self.lab.rollback(101, "before").expect("rolled back");
+        self.lab.start(101).expect("started");
+        let serial = self.served("gateway@101", BACK);
+        assert!(!renewals.contains(&serial) || self.shown().as_deref() == Some(serial.as_str()));
+        println!("served again {:.1} s after the rollback", began.elapsed().as_secs_f64());
+        wait::until("the gateway to show it", BACK, || match self.shown() {
+            Some(shown) if shown == serial => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .expect("what is shown is what status says");
+    }
+
+    fn cloned(&mut self) {
+        let serial = self.served("gateway@101", BACK);
+        self.lab.clone_guest(101, 105, "gateway-copy", "10.0.0.105/24").expect("cloned");
+        self.lab.start(105).expect("started");
+        wait::until("the copy to be sent away", BACK, || {
+            let events = self.events();
+            if events.contains("guest 105 showed the identity of guest 101") { Ok(()) } else { Err(events) }
+        })
+        .expect("the copy is told apart");
+        assert_eq!(self.served("gateway@101", BACK), serial, "the original is undisturbed");
+        assert!(!self.events().contains("is now locked"));
+
+        // Named by the manifest, it joins as itself and gets a certificate of its own.
+        let copy = json!({ "name": "copy", "common_name": "copy.internal.example",
+                           "placements": [{ "guest": "gateway-copy", "files": {
+                               "fullchain": { "path": "/etc/ssl/copy/fullchain.pem" },
+                               "key": { "path": "/etc/ssl/copy/key.pem", "mode": "0600" } } }] });
+        self.installation.write_manifest(&self.lab, &manifest(&[copy])).expect("written");
+        wait_for(&self.lab, &self.installation, "the copy's own certificate", BACK, |status| {
+            status.placement("copy@105").filter(|copy| copy.stage == Stage::Reloaded).map(drop)
+        })
+        .expect("it joins as itself");
+        assert_eq!(self.served("gateway@101", BACK), serial);
+        self.installation.write_manifest(&self.lab, &manifest(&[])).expect("written");
+        self.lab.destroy(105).expect("destroyed");
+    }
+
+    fn backed_up(&self) {
+        let serial = self.served("docker@1002", BACK);
+        self.lab.lock(1002, Some("backup")).expect("locked");
+        wait_for(&self.lab, &self.installation, "the lock to be known", BACK, |status| {
+            status.guests.iter().find(|guest| guest.guest.to_string() == "1002")?.lock.as_ref().map(drop)
+        })
+        .expect("known");
+        let finished = self.pinion("ensure docker@1002 --renew --timeout 5s");
+        assert_eq!(finished.code(), 3, "{finished}");
+        assert!(finished.stderr.contains("backup"), "{finished}");
+        let now = status(&self.lab).expect("a status").placement("docker@1002").expect("known").serial.clone();
+        assert_eq!(now.as_ref(), Some(&serial), "nothing is pushed meanwhile");
+        self.lab.lock(1002, None).expect("unlocked");
+        wait_for(&self.lab, &self.installation, "the renewal after the backup", LONG, |status| {
+            status.placement("docker@1002")?.serial.clone().filter(|now| *now != serial)
+        })
+        .expect("it goes on by itself");
+        self.served("docker@1002", LONG);
+    }
+
+    fn moved_away_and_back(&mut self) {
+        let serial = self.served("docker@1002", BACK);
+        self.lab.migrate_away(1002).expect("moved");
+        wait_for(&self.lab, &self.installation, "the other node to be known", BACK, |status| {
+            status.guests.iter().find(|guest| guest.guest.to_string() == "1002")?.node.as_ref().map(drop)
+        })
+        .expect("known");
+        let placement = status(&self.lab).expect("a status").placement("docker@1002").expect("known").clone();
+        assert!(placement.trouble.is_none_or(|trouble| trouble.halt == pinion_proto::stage::Halt::Waiting));
+        self.lab.migrate_back(1002).expect("moved back");
+        assert_eq!(self.served("docker@1002", LONG), serial, "taken back as it was");
+    }
+
+    fn destroyed(&mut self) {
+        self.lab.destroy(1002).expect("destroyed");
+        wait_for(&self.lab, &self.installation, "the end of 1002 to be told", BACK, |status| {
+            let told = status.placement("docker@1002")?.trouble.as_ref()?.to_string();
+            told.contains("1002 was destroyed").then_some(())
+        })
+        .expect("told");
+        assert!(self.events().contains("1002 was destroyed"));
+        self.pinion("guest forget 1002").succeeded().expect("acknowledged");
+
+        // The same number again is a new guest, which gets everything anew.
+        self.lab.create(Spec::second_docker()).expect("made anew");
+        self.lab.start(1002).expect("started");
+        self.served("docker@1002", LONG);
+    }
+}
