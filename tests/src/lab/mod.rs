@@ -6,11 +6,13 @@
 //! what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
-//! operator does to guests is in [`life`], what happens to their network in [`network`].
+//! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
+//! [`controller`].
 
 mod base;
 pub mod conf;
 mod container;
+pub mod controller;
 pub mod life;
 pub mod namespace;
 pub mod network;
