@@ -5,9 +5,11 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,6 +20,12 @@ use pinion_tests::{
     wait::{self, PATIENCE},
 };
 use serde_json::Value;
+
+/// There is one lab on a machine, and one view of what is left of it: tests take turns.
+fn my_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs a command line of words on the lab's host.
 fn on(lab: &Lab, line: &str) -> Finished {
@@ -49,6 +57,7 @@ fn executed(lab: &Lab, line: &str) -> Value {
 
 #[test]
 fn the_lab_is_a_proxmox_host_with_its_guests() {
+    let _mine = my_turn();
     let began = Instant::now();
     let mut lab = Lab::up(Spec::all()).expect("the lab comes up");
     println!(
@@ -275,6 +284,31 @@ fn states_are_told(lab: &mut Lab) {
     lab.migrate_back(103).expect("back");
     assert_eq!(said(lab, "pct status 103"), "status: running\n");
 
+    lab.freeze(103).expect("frozen");
+    assert_eq!(said(lab, "pct status 103"), "status: running\n");
+    assert_eq!(on(lab, "timeout 2 pct exec 103 -- true").code(), 124, "nothing in it answers");
+    lab.thaw(103).expect("thawed");
+    assert_eq!(said(lab, "pct exec 103 -- echo awake"), "awake\n");
+
+    lab.set_quorate(false).expect("no quorum");
+    assert_ne!(on(lab, "touch /etc/pve/priv/new").code(), 0);
+    assert_eq!(on(lab, "cat /etc/pve/.vmlist").code(), 0);
+    lab.set_quorate(true).expect("quorum");
+    assert_eq!(on(lab, "touch /etc/pve/priv/new").code(), 0);
+
+    // Its words are a shell's so that the test need not build a program.
+    let script = lab.path("/var/lib/vz/snippets/tell");
+    fs::create_dir_all(script.parent().expect("a directory")).expect("made");
+    fs::write(&script, "#!/bin/sh\necho \"$@\" >>/run/told\n").expect("written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    lab.configure(103, "hookscript", Some("local:snippets/tell")).expect("configured");
+    lab.reboot(103).expect("rebooted");
+    let told = fs::read_to_string(lab.path("/run/told")).expect("called");
+    assert_eq!(told, "103 pre-stop\n103 post-stop\n103 pre-start\n103 post-start\n");
+
+    // Nobody but root and the web server's group reads Proxmox's files.
+    let conf = fs::metadata(lab.path("/etc/pve/lxc/101.conf")).expect("there, by its link too");
+    assert_eq!((conf.mode() & 0o777, conf.gid()), (0o640, 33));
     // The directory is for root alone where Proxmox's is.
     assert_eq!(fs::metadata(lab.path("/etc/pve/priv")).expect("there").mode() & 0o777, 0o700);
 }
@@ -292,6 +326,10 @@ fn networks_change(lab: &mut Lab) {
     reached(lab, "10.0.0.101").expect_err("nobody there");
     lab.heal("vmbr0").expect("healed");
     wait::until("the gateway", PATIENCE, || reached(lab, "10.0.0.101")).expect("there again");
+    lab.drop_by_default(101).expect("dropping");
+    reached(lab, "10.0.0.101").expect_err("not let in");
+    lab.accept_by_default(101).expect("accepting");
+    reached(lab, "10.0.0.101").expect("let in");
     lab.change_address(101, "10.0.0.150/24").expect("changed");
     wait::until("the gateway", PATIENCE, || reached(lab, "10.0.0.150")).expect("at its new address");
     reached(lab, "10.0.0.101").expect_err("not at its old one");
@@ -312,6 +350,7 @@ fn machines_get_a_new_generation(lab: &Lab) {
 
 #[test]
 fn guests_are_saved_taken_back_copied_and_destroyed() {
+    let _mine = my_turn();
     let mut lab = Lab::up(vec![Spec::container(201, "web", Role::Empty)]).expect("the lab comes up");
     lab.write(201, "/root/age", 0o600, b"old").expect("written");
     lab.snapshot(201, "before").expect("a snapshot");
@@ -352,23 +391,47 @@ fn guests_are_saved_taken_back_copied_and_destroyed() {
 
 #[test]
 fn a_lab_whose_owner_was_killed_is_cleared_up() {
-    let mut owner = Command::new(program::own("lab").expect("it is built"))
-        .arg("run")
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("started");
-    let up =
-        wait::until("its guests to run", Duration::from_secs(120), || match remains::processes(&lab::live()).len() {
-            few @ ..20 => Err(format!("{few} processes")),
-            _ => Ok(()),
-        });
+    let _mine = my_turn();
+    let mut owner = owner();
     owner.kill().and_then(|()| owner.wait()).expect("killed");
-    up.expect("guests ran");
     wait::until("the guard to clear up", Duration::from_secs(60), || {
         if lab::live().exists() { Err("the lab's directory is still there") } else { Ok(()) }
     })
     .expect("cleared up");
     nothing_is_left();
+}
+
+#[test]
+fn a_lab_whose_guard_was_killed_too_is_cleared_up_by_the_next() {
+    let _mine = my_turn();
+    let mut owner = owner();
+    let guard = children(owner.id()).into_iter().find(|(_, words)| words.contains("guard")).expect("a guard").0;
+    process::run(Command::new("kill").args(["-9", &guard]), b"", PATIENCE)
+        .and_then(Finished::succeeded)
+        .expect("killed");
+    owner.kill().and_then(|()| owner.wait()).expect("killed");
+    assert_ne!(remains::processes(&lab::live()), [], "nobody cleared up");
+    let lab = Lab::up(vec![Spec::container(201, "web", Role::Empty)]).expect("the next one comes up all the same");
+    assert_eq!(said(&lab, "pct list").lines().count(), 2, "and has nothing of the other");
+    drop(lab);
+    nothing_is_left();
+}
+
+/// A program that has a lab, with its guests running.
+fn owner() -> std::process::Child {
+    let program = program::own("lab").expect("it is built");
+    let mut owner = Command::new(program).arg("run").stdout(Stdio::piped()).spawn().expect("started");
+    let lines = BufReader::new(owner.stdout.take().expect("a pipe")).lines();
+    let up = lines.map_while(Result::ok).any(|line| line.starts_with("lab: up after"));
+    assert!(up, "it ended before it was up");
+    owner
+}
+
+/// The children of a process, with their command lines.
+fn children(of: u32) -> Vec<(String, String)> {
+    let told = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).expect("read");
+    let words = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    told.split_whitespace().map(|pid| (pid.to_owned(), words(pid))).collect()
 }
 
 /// No processes, control groups, mounts, interfaces or files.

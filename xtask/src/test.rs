@@ -71,6 +71,9 @@ fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> 
     let scratch = tempfile::Builder::new().prefix("pinion-").tempdir().context("make a directory for the tests")?;
     say("the agent for guests that have nothing");
     let agent = binaries::test_agent(root, children).context("build the static agent")?;
+    say("the file systems of the lab's guests");
+    let trees = children.run(Command::new(binaries::target(root).join("debug/lab")).arg("trees"))?;
+    tally.count("the lab's file systems", trees.success());
     let mut command = cargo(root);
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.env("PINION_STATIC_AGENT", agent);

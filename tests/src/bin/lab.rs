@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["trees"] => trees(),
         ["up"] => up(),
         ["keep"] => keep(),
         ["run"] => run(),
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
 
 const USAGE: &str = "say `up` to start it in the background, `run` to have it until Ctrl-C, `shell GUEST` for a shell in \
                      101, 103, 1001, 1002 or on its `host`, `down` to end it";
+
+/// Builds what the guests lie on, where it is missing.
+fn trees() -> Result<()> {
+    for spec in Spec::all() {
+        println!("lab: {}", spec.tree().ensure()?.display());
+    }
+    Ok(())
+}
 
 /// Starts one in a session of its own, which is there until [`down`].
 fn up() -> Result<()> {

@@ -50,10 +50,10 @@ impl Tree {
 
     fn packages(self) -> String {
         let more = match self {
-            Self::Plain => "nginx-light,nftables",
+            Self::Plain => "nginx-light",
             Self::Docker => "docker.io,qemu-guest-agent",
         };
-        format!("systemd,systemd-sysv,dbus,iproute2,procps,openssl,ca-certificates,{more}")
+        format!("systemd,systemd-sysv,dbus,iproute2,procps,openssl,ca-certificates,nftables,{more}")
     }
 
     /// The finished tree; builds it when it is not there, which takes a minute or two.

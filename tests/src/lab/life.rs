@@ -27,7 +27,9 @@ impl Lab {
     pub fn start(&self, vmid: u32) -> Result<()> {
         ensure!(self.files.node(vmid) == Some(NODE), "guest {vmid} is not on {NODE}");
         let guest = self.guest(vmid)?;
+        self.hook(vmid, "pre-start")?;
         guest.start(&self.namespace)?;
+        self.hook(vmid, "post-start")?;
         guest.wait_up(&self.namespace)
     }
 
@@ -36,7 +38,47 @@ impl Lab {
     /// # Errors
     /// There is no such guest, or it does not run.
     pub fn stop(&self, vmid: u32) -> Result<()> {
-        self.guest(vmid)?.stop(&self.namespace)
+        let guest = self.guest(vmid)?;
+        self.hook(vmid, "pre-stop")?;
+        guest.stop(&self.namespace)?;
+        self.hook(vmid, "post-stop")
+    }
+
+    /// Freezes a running container: it is `running`, and nothing in it answers, as in a backup of the mode
+    /// `suspend`.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not run.
+    pub fn freeze(&self, vmid: u32) -> Result<()> {
+        self.namespace.run(&["lxc-freeze", "-n", &self.guest(vmid)?.spec.vmid.to_string()]).map(drop)
+    }
+
+    /// Thaws it.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not run.
+    pub fn thaw(&self, vmid: u32) -> Result<()> {
+        self.namespace.run(&["lxc-unfreeze", "-n", &self.guest(vmid)?.spec.vmid.to_string()]).map(drop)
+    }
+
+    /// The cluster loses or finds its quorum: without it nothing on the host can write below `/etc/pve`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_quorate(&self, quorate: bool) -> Result<()> {
+        let options = if quorate { "remount,bind,rw" } else { "remount,bind,ro" };
+        self.namespace.run(&["mount", "-o", options, "/etc/pve"]).map(drop)
+    }
+
+    /// Calls the guest's hook script (`hookscript: local:snippets/NAME`), if it has one.
+    fn hook(&self, vmid: u32, phase: &str) -> Result<()> {
+        let conf = self.files.read(vmid)?;
+        let Some(name) = conf.current.get("hookscript").and_then(|volume| volume.strip_prefix("local:snippets/"))
+        else {
+            return Ok(());
+        };
+        let script = format!("/var/lib/vz/snippets/{name}");
+        self.namespace.run(&[&script, &vmid.to_string(), phase]).map(drop)
     }
 
     /// Ends a guest as a power cut does.

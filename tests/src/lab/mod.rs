@@ -6,7 +6,8 @@
 //! what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
-//! operator does to guests is in [`life`], what happens to their network in [`network`].
+//! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
+//! [`installation`].
 
 mod base;
 pub mod conf;

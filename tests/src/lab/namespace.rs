@@ -9,9 +9,8 @@
 //! does nothing; it ends with the guard.
 
 use std::{
-    env,
     fs::{self, File},
-    io,
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -48,8 +47,7 @@ impl Namespace {
         if !geteuid().is_root() {
             bail!("the lab needs root: it makes namespaces, mounts and containers");
         }
-        let lock = lock()?;
-        remains::clear(live).context("clear up after an earlier lab")?;
+        let lock = lock(live)?;
         fs::create_dir_all(live).with_context(|| format!("make {}", live.display()))?;
         let log = File::create(live.with_extension("log")).context("make the guard's log")?;
         let guard = Command::new(program::own("lab")?)
@@ -204,18 +202,32 @@ pub fn guard(live: &Path) -> Result<()> {
     waited.and_then(|()| remains::clear(live))
 }
 
-/// One lab on a machine: guests have the same names and control groups everywhere.
-fn lock() -> Result<File> {
-    let path = env::temp_dir().join("pinion-lab.lock");
-    let path = if Path::new("/run/lock").is_dir() { PathBuf::from("/run/lock/pinion-lab") } else { path };
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("open {}", path.display()))?;
+/// One lab on a machine: guests have the same names and control groups everywhere. The lock's file says
+/// whose it was last, so that what that one may have left is found from every checkout.
+fn lock(live: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(LOCK);
+    let mut file = file.with_context(|| format!("open {LOCK}"))?;
     // The one before may still be clearing up, or another test run may be busy with it for minutes.
     wait::until("the machine's other lab to end", Duration::from_secs(900), || {
         flock(&file, FlockOperation::NonBlockingLockExclusive)
     })?;
+    let mut last = String::new();
+    file.read_to_string(&mut last).with_context(|| format!("read {LOCK}"))?;
+    for left in [Path::new(&last), live] {
+        if left.is_absolute() {
+            remains::clear(left).with_context(|| format!("clear up after an earlier lab in {}", left.display()))?;
+        }
+    }
+    let mine = live.to_str().context("the lab's path is text")?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(mine.as_bytes()))
+        .with_context(|| format!("write {LOCK}"))?;
     Ok(file)
 }
+
+/// Where only root can write: what it says is removed.
+const LOCK: &str = "/run/pinion-lab.lock";
 
 /// The slowest is a clean stop of a guest with dockerd.
 const LONGEST: Duration = Duration::from_secs(120);

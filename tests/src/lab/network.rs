@@ -71,4 +71,24 @@ impl Lab {
         guest.spec.nets.first_mut().context("a guest has an interface")?.address = address.to_owned();
         guest.write_config(&self.namespace)
     }
+
+    /// Has a running container's firewall drop what it did not ask for, on every interface but its own.
+    ///
+    /// # Errors
+    /// There is no such guest, or it does not run.
+    pub fn drop_by_default(&self, vmid: u32) -> Result<()> {
+        let rules = "add table inet lab\n\
+                     add chain inet lab input { type filter hook input priority 0; policy drop; }\n\
+                     add rule inet lab input ct state established,related accept\n\
+                     add rule inet lab input iif lo accept\n";
+        self.exec(vmid, &["nft", rules])?.succeeded().map(drop)
+    }
+
+    /// Takes that away again.
+    ///
+    /// # Errors
+    /// As [`Self::drop_by_default`].
+    pub fn accept_by_default(&self, vmid: u32) -> Result<()> {
+        self.exec(vmid, &["nft", "delete", "table", "inet", "lab"])?.succeeded().map(drop)
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! Invariant: `.vmlist` and `.version` have the shape of pmxcfs's own (pve-cluster's `status.c`), and their
 //! numbers grow when a guest is made, moved or destroyed; as there, not when only a configuration changes.
+//! Files are for root and the group `www-data` alone, and `priv` for root (`pmxcfs.c`, `cfs_fuse_getattr`).
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -74,6 +75,11 @@ impl Files {
                 make(&root.join("nodes").join(node).join(folder), 0o755)?;
             }
         }
+        for link in ["lxc", "qemu-server"] {
+            symlink(Path::new("nodes").join(NODE).join(link), root.join(link))
+                .with_context(|| format!("link {link}"))?;
+        }
+        symlink(Path::new("nodes").join(NODE), root.join("local")).context("link local")?;
         for private in ["priv", "priv/lock", "priv/acme"] {
             make(&root.join(private), 0o700)?;
         }
@@ -176,8 +182,17 @@ const MEMBERS: &str = "{\n\"nodename\": \"pve1\",\n\"version\": 2,\n\"cluster\":
                        \"nodes\": 2, \"quorate\": 1 },\n\"nodelist\": {\n  \"pve1\": { \"id\": 1, \"online\": 1, \"ip\": \
                        \"10.0.0.13\"},\n  \"pve2\": { \"id\": 2, \"online\": 1, \"ip\": \"10.0.0.14\"}\n  }\n}\n";
 
+/// Debian's group `www-data` (base-passwd), which Proxmox's web server reads with.
+const WWW_DATA: u32 = 33;
+
+/// Only root can give it; the lab is root, and this module's own tests need not be.
+fn group() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(WWW_DATA)
+}
+
 fn make(directory: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(directory)
+        .and_then(|()| chown(directory, None, group()))
         .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(mode)))
         .with_context(|| format!("make {}", directory.display()))
 }
@@ -185,7 +200,11 @@ fn make(directory: &Path, mode: u32) -> Result<()> {
 /// In one step, as pmxcfs's own writers do.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("tmp");
-    fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, path)).with_context(|| format!("write {}", path.display()))
+    fs::write(&fresh, text)
+        .and_then(|()| chown(&fresh, None, group()))
+        .and_then(|()| fs::set_permissions(&fresh, fs::Permissions::from_mode(0o640)))
+        .and_then(|()| fs::rename(&fresh, path))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]

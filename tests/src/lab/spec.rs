@@ -83,7 +83,7 @@ impl Spec {
         vec![Self::gateway(), Self::authority(), Self::first_docker(), Self::second_docker()]
     }
 
-    /// An unprivileged container at `10.0.0.VMID`.
+    /// An unprivileged container at `10.0.0.VMID`; its number is below 255.
     #[must_use]
     pub fn container(vmid: u32, name: &str, role: Role) -> Self {
         let net = Net { bridge: "vmbr0", address: format!("10.0.0.{vmid}/24"), hwaddr: hwaddr(vmid, 0), dhcp: true };

@@ -56,11 +56,7 @@ static TOOL: Tool = Tool {
                 Parameter { name: "snapshot", kind: Kind::Text },
             ],
         },
-        Verb {
-            words: &["exec"],
-            arguments: &[VMID, Parameter { name: "extra-args", kind: Kind::Rest }],
-            options: &[Parameter { name: "keep-env", kind: Kind::Flag }],
-        },
+        Verb { words: &["exec"], arguments: &[VMID, Parameter { name: "extra-args", kind: Kind::Rest }], options: &[] },
         Verb { words: &["list"], arguments: &[], options: &[] },
         Verb {
             words: &["push"],
