@@ -2,4 +2,5 @@
 #![allow(clippy::print_stdout, reason = "how long it took, and what the operator sees, are something to know")]
 
 mod life;
+mod network;
 mod nothing;

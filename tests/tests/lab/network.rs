@@ -1,0 +1,52 @@
+//! The network under a link: another address, a cut bridge, a firewall; the link comes back by itself.
+
+use std::time::Duration;
+
+use pinion_proto::stage::Stage;
+use pinion_tests::lab::{
+    Lab, Spec,
+    installation::{Installation, LONG, pinion, wait_for},
+};
+use serde_json::json;
+
+/// A dead link is noticed within 30 s, and the longest pause between two dials is a minute.
+const BACK: Duration = Duration::from_secs(100);
+
+#[test]
+fn a_link_survives_what_networks_do() {
+    let mut lab = Lab::up(vec![Spec::gateway()]).expect("the lab comes up");
+    let manifest = json!({ "version": 1, "defaults": { "issuer": "embedded", "duration": "24h" }, "certificates": [
+        { "name": "gateway", "common_name": "nginx.internal.example", "placements": [{ "guest": 101, "recipe": "nginx" }] },
+    ] });
+    let mut installation = Installation::install(&lab, &manifest, "").expect("installed");
+    installation.start(&lab).expect("started");
+    served(&lab, &installation, LONG);
+
+    // A firewall in the guest that lets nothing in: the agent dials out.
+    lab.drop_by_default(101).expect("a firewall");
+    renewed(&lab, &installation);
+
+    lab.change_address(101, "10.0.0.150/24").expect("another address");
+    served(&lab, &installation, BACK);
+    renewed(&lab, &installation);
+
+    lab.cut("vmbr0").expect("cut");
+    wait_for(&lab, &installation, "the loss to be noticed", BACK, |status| (!status.is_linked("101")).then_some(()))
+        .expect("noticed");
+    lab.heal("vmbr0").expect("healed");
+    served(&lab, &installation, BACK);
+    renewed(&lab, &installation);
+}
+
+fn served(lab: &Lab, installation: &Installation, longest: Duration) {
+    wait_for(lab, installation, "the gateway to be linked and served", longest, |status| {
+        let placement = status.placement("gateway@101")?;
+        (placement.stage == Stage::Served && status.is_linked("101")).then_some(())
+    })
+    .expect("linked and served");
+}
+
+fn renewed(lab: &Lab, installation: &Installation) {
+    let finished = pinion(lab, "ensure gateway --renew --timeout 100s").expect("it runs");
+    finished.succeeded().unwrap_or_else(|error| panic!("{error:#}\n{}", installation.logged()));
+}
