@@ -16,6 +16,7 @@ use super::{
     conf::Conf,
     container::Container,
     pve::{Kind, NODE, OTHER_NODE},
+    services,
     spec::{Spec, hwaddr},
 };
 
@@ -248,13 +249,15 @@ impl Lab {
         self.files.add(vmid, kind, &conf)
     }
 
-    /// Makes a guest, stopped and with nothing of its own.
+    /// Makes a guest, stopped, with what its service needs and nothing of an earlier guest.
     ///
     /// # Errors
     /// The number is taken.
     pub fn create(&mut self, spec: Spec) -> Result<()> {
         ensure!(!self.guests.contains_key(&spec.vmid), "there is a guest {}", spec.vmid);
-        self.add(spec, None)
+        let vmid = spec.vmid;
+        self.add(spec, None)?;
+        services::prepare(&self.namespace, self.guest(vmid)?)
     }
 }
 
