@@ -385,6 +385,7 @@ fn guests_are_saved_taken_back_copied_and_destroyed() {
     lab.create(Spec::container(201, "web", Role::Empty)).expect("made anew");
     lab.start(201).expect("started");
     assert_ne!(on(&lab, "pct exec 201 -- test -e /root/age").code(), 0, "nothing of the old one is in it");
+    lab.freeze(202).expect("frozen");
     drop(lab);
     nothing_is_left();
 }

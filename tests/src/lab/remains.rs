@@ -1,8 +1,9 @@
 //! What a lab leaves behind, and how it goes: processes, control groups, files.
 //!
-//! Invariant: a process is the lab's when its mounts are: `/proc/PID/mountinfo` names an overlay whose upper
-//! directory is in the lab's. Nothing else is ever ended, whatever numbers were written down somewhere. The
-//! lab's namespaces and mounts end with its last process, so they need no removal.
+//! Invariant: a process is the lab's when its mounts are (`/proc/PID/mountinfo` names an overlay whose upper
+//! directory is in the lab's), or when it is in a control group of the lab's, where a container's monitor
+//! still is when it has given up its mounts. Nothing else is ever ended, whatever numbers were written down
+//! somewhere. The lab's namespaces and mounts end with its last process, so they need no removal.
 
 use std::{
     fs, io,
@@ -25,7 +26,12 @@ pub(super) const CGROUP: &str = "pinion-lab";
 /// A process does not end, or something cannot be removed.
 pub fn clear(live: &Path) -> Result<()> {
     wait::until("the lab's processes to end", GRACE, || {
-        let left = processes(live);
+        let mut left = processes(live);
+        for group in cgroups() {
+            // What is frozen does not even die.
+            thaw(&group);
+            members(&group, &mut left);
+        }
         for pid in &left {
             if kill_process(*pid, Signal::KILL).is_err() {
                 // It ended by itself in the meantime.
@@ -68,13 +74,32 @@ pub fn cgroups() -> Vec<PathBuf> {
     hierarchies.map(|hierarchy| hierarchy.join(CGROUP)).filter(|group| group.is_dir()).collect()
 }
 
-/// The innermost first: a group with others in it cannot be removed.
-fn remove_cgroup(group: &Path) -> Result<(), String> {
-    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroup(&entry.path())?;
+fn thaw(group: &Path) {
+    inner(group).iter().for_each(|group| thaw(group));
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let file = group.join(file);
+        if file.exists() && fs::write(file, word).is_err() {
+            // The group went in the meantime.
         }
     }
+}
+
+/// Adds the processes of a group and of those in it, this one aside.
+fn members(group: &Path, to: &mut Vec<Pid>) {
+    inner(group).iter().for_each(|group| members(group, to));
+    let numbers = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let pids = numbers.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?));
+    to.extend(pids.filter(|pid| *pid != getpid()));
+}
+
+fn inner(group: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
+/// The innermost first: a group with others in it cannot be removed.
+fn remove_cgroup(group: &Path) -> Result<(), String> {
+    inner(group).iter().try_for_each(|group| remove_cgroup(group))?;
     match fs::remove_dir(group) {
         Err(error) if group.exists() => Err(format!("{}: {error}", group.display())),
         _ => Ok(()),
