@@ -82,7 +82,7 @@ fn the_agent_is_baked_into_a_template() {
     let baked = bake(&script, root.path()).succeeded().expect("baked in");
     assert!(baked.stderr.contains("sealed"), "{baked}");
     for (name, to, mode) in [
-        ("pinion-agent", "usr/bin/pinion-agent", 0o755),
+        ("amd64/pinion-agent", "usr/bin/pinion-agent", 0o755),
         ("agent.toml", "etc/pinion/agent.toml", 0o644),
         ("pinion-agent.service", "etc/systemd/system/pinion-agent.service", 0o644),
     ] {
@@ -132,7 +132,10 @@ fn brought() -> (TempDir, PathBuf) {
     }
     // A stand-in that starts the real one: a debug build is a hundred megabytes.
     let agent = program::own("pinion-agent").expect("pinion-agent is built");
-    executable(&from.path().join("pinion-agent"), &format!("#!/bin/sh\nexec {} \"$@\"\n", agent.display()));
+    for processor in ["amd64", "arm64"] {
+        let stand_in = format!("#!/bin/sh\nexec {} \"$@\"\n", agent.display());
+        executable(&from.path().join(processor).join("pinion-agent"), &stand_in);
+    }
     let script = from.path().join("bake-agent");
     fs::copy(packaged("proxmox/bake-agent"), &script).expect("the script is copied");
     (from, script)
