@@ -180,6 +180,12 @@ impl Ledger {
         }
     }
 
+    /// Every file that Pinion wrote and may still be there; one that was being exchanged is named twice.
+    pub fn files(&self) -> impl Iterator<Item = &InstalledFile> {
+        let previous = self.switch.iter().filter_map(|switch| switch.previous.as_deref());
+        self.held.iter().chain(previous).flat_map(|held| &held.files).chain(&self.left_behind)
+    }
+
     /// Whether nothing of the placement is in the guest.
     #[must_use]
     pub fn is_bare(&self) -> bool {

@@ -15,4 +15,5 @@ pub mod probe;
 pub mod recipe;
 pub mod reload;
 pub mod run;
+pub mod seal;
 pub mod verify;

@@ -5,17 +5,18 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use pinion_proto::{bundle::Fingerprint, id::CertificateName, spec::GuestPath, stage::Stage};
+use pinion_proto::{id::CertificateName, spec::GuestPath, stage::Stage};
 use thiserror::Error;
 
 use super::shared::Shared;
 use crate::{
     install::{
-        self, InstallError, MOST_FILE,
+        self, InstallError,
         execute::{clean, prepare, present},
         files::Files,
         place,
         plan::{Plan, Wanted},
+        standing::{self, Standing},
     },
     ledger::{Installed, InstalledFile, Ledger, LedgerError, Phase, Switch},
     recipe::Job,
@@ -154,9 +155,7 @@ impl Desk {
     /// Removes every file that Pinion wrote and nobody changed since, then the ledger; the files that are left.
     pub(super) fn purge(&self, ledger: &mut Ledger) -> Result<Vec<GuestPath>, SwitchError> {
         let mut left = Vec::new();
-        let previous = ledger.switch.iter().filter_map(|switch| switch.previous.as_deref());
-        let files = ledger.held.iter().chain(previous).flat_map(|held| &held.files).chain(&ledger.left_behind);
-        for file in files {
+        for file in ledger.files() {
             match self.remove(file) {
                 Ok(true) => tracing::info!(certificate = %self.name, path = %file.path, "Removed"),
                 Ok(false) => {
@@ -180,7 +179,7 @@ impl Desk {
 
     /// Removes the temporary files of an exchange that never came to its journal.
     pub(super) fn sweep(&self, ledger: &Ledger, job: &Job) {
-        let paths = job.files.iter().map(|file| &file.path).chain(known_paths(ledger));
+        let paths = job.files.iter().map(|file| &file.path).chain(ledger.files().map(|file| &file.path));
         let config = &self.shared.context.config;
         let targets: Vec<PathBuf> = paths
             .filter_map(|path| place::find(self.files(), config, path).ok())
@@ -217,23 +216,11 @@ impl Desk {
     }
 
     fn remove(&self, file: &InstalledFile) -> Result<bool, InstallError> {
-        let place = place::find(self.files(), &self.shared.context.config, &file.path)?;
-        let failed = |operation| {
-            let path = place.target.clone();
-            move |source| InstallError::Operation { operation, path, source }
-        };
-        if !place.missing.is_empty() || self.files().look(&place.target).map_err(failed("look at"))?.is_none() {
-            return Ok(true);
+        match standing::look(self.files(), &self.shared.context.config, file)? {
+            Standing::Gone => Ok(true),
+            Standing::AsWritten(target) => standing::remove(self.files(), &target).map(|()| true),
+            Standing::Changed(_) => Ok(false),
         }
-        let content = self.files().read(&place.target, MOST_FILE).map_err(failed("read"))?;
-        if Fingerprint::of(&content) != file.content {
-            return Ok(false);
-        }
-        self.files().remove(&place.target).map_err(failed("remove"))?;
-        if let Some(directory) = place.target.parent() {
-            self.files().sync_directory(directory).map_err(failed("sync the directory of"))?;
-        }
-        Ok(true)
     }
 
     fn done(&self, ledger: &mut Ledger) {
@@ -251,11 +238,4 @@ impl Desk {
 pub(super) fn same_paths(job: &Job, held: &Installed) -> bool {
     job.files.len() == held.files.len()
         && job.files.iter().all(|file| held.files.iter().any(|there| there.path == file.path))
-}
-
-/// Every path that the ledger knows of.
-pub(super) fn known_paths(ledger: &Ledger) -> impl Iterator<Item = &GuestPath> {
-    let previous = ledger.switch.iter().filter_map(|switch| switch.previous.as_deref());
-    let held = ledger.held.iter().chain(previous).flat_map(|held| &held.files);
-    held.chain(&ledger.left_behind).map(|file| &file.path)
 }

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     hold::Hold,
     placement::{Interrupt, Placement},
-    switch::{known_paths, same_paths},
+    switch::same_paths,
 };
 use crate::{
     install::place,
@@ -154,7 +154,7 @@ impl Placement<'_> {
         done.map_err(|e| Hold::switch(&e, failures))?;
         self.unsaved = true;
         self.accept(job);
-        let paths: Vec<_> = known_paths(&self.ledger).collect();
+        let paths: Vec<_> = self.ledger.files().map(|file| &file.path).collect();
         self.shared.keep_claims(self.name, &paths);
         self.publish();
         self.tell(job, turn).await
@@ -311,7 +311,7 @@ impl Placement<'_> {
     /// Puts the old files back; the failure, with that added.
     async fn go_back(&mut self, hold: Hold, told: bool) -> Result<Hold, Interrupt> {
         let back = self.blocking(move |desk, ledger| desk.back(ledger, told)).await?;
-        let paths: Vec<_> = known_paths(&self.ledger).collect();
+        let paths: Vec<_> = self.ledger.files().map(|file| &file.path).collect();
         self.shared.keep_claims(self.name, &paths);
         self.publish();
         match back {

@@ -3,6 +3,7 @@
 
 pub mod wait;
 mod join;
+mod seal;
 mod status;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
@@ -66,6 +67,12 @@ enum Verb {
     },
     /// Show what this guest holds, how far each placement is, and what is wrong.
     Status,
+    /// Make this guest safe to be copied or turned into a template.
+    ///
+    /// Removes its identity, every key and certificate that Pinion placed here and nobody changed since, and what is
+    /// remembered of them. The agent, its unit and agent.toml stay; a copy waits for its own join. The daemon has to
+    /// be stopped before. Returns 4, and says why, when not all of it can be removed.
+    Seal,
 }
 
 /// Parses the command line, does what it says, and tells how it ended.
@@ -121,6 +128,8 @@ async fn dispatch(args: Args) -> Exit {
             }
         },
         Verb::Status => status::status(&config, args.json).await,
+        // Nothing else is to be done meanwhile, so it may block.
+        Verb::Seal => seal::seal(&config, args.json),
     }
 }
 

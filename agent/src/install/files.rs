@@ -136,11 +136,8 @@ pub enum Kind {
 /// # Errors
 /// Any operation fails; the old content is still there unless only the last one, syncing the directory, failed.
 pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
-    let mut temporary_name = OsString::from(".");
-    temporary_name.push(name);
-    temporary_name.push(".pinion-new");
-    let temporary = directory.join(temporary_name);
+    let Some(directory) = path.parent() else { return Err(not_a_file()) };
+    let temporary = replacement(path).ok_or_else(not_a_file)?;
     if files.look(&temporary)?.is_some() {
         files.remove(&temporary)?;
     }
@@ -155,6 +152,15 @@ pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8], mode: u32) -> io::R
         return Err(e);
     }
     files.sync_directory(directory)
+}
+
+/// Where [`replace`] writes first; a crash may leave it behind.
+#[must_use]
+pub fn replacement(path: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(".pinion-new");
+    Some(path.with_file_name(name))
 }
 
 /// The kernel's file system.

@@ -4,9 +4,12 @@
 
 pub mod accounts;
 pub mod execute;
+#[cfg(test)]
+pub(crate) mod failing;
 pub mod files;
 pub mod place;
 pub mod plan;
+pub mod standing;
 
 use std::{io, path::PathBuf};
 

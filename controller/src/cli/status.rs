@@ -41,6 +41,9 @@ fn words(status: &Status) -> String {
         let link = |guest: &GuestStatus| match (guest.linked, guest.since) {
             (true, Some(since)) => format!("linked since {since}"),
             (false, Some(since)) => format!("away since {since}"),
+            (_, None) if guest.presence.kind.is_some() => {
+                format!("never seen: `pinion guest enroll {}` brings it in", guest.guest)
+            }
             (_, None) => "never seen: `pinion token create` and `pinion-agent join` bring it in".into(),
         };
         let common = |guest: &GuestStatus| {

@@ -322,32 +322,42 @@ impl Subject<'_> {
     }
 
     fn unlinked(&self) -> Option<Trouble> {
-        let waiting = |cause: String, remedy: String| Trouble {
-            halt: Halt::Waiting,
-            attempt: self.renewing(),
-            cause,
-            remedy,
-            retry_at: None,
-        };
-        match (self.link, self.guest) {
-            (Link::Linked { .. }, _) => None,
-            (Link::Away { since }, Guest::Host) => Some(waiting(
+        let (cause, remedy) = match (self.link, self.guest) {
+            (Link::Linked { .. }, _) => return None,
+            (Link::Away { since }, Guest::Host) => (
                 format!("the agent on the host is not linked since {since}"),
                 "Pinion goes on as soon as it is back; is pinion-agent running here?".to_owned(),
-            )),
-            (Link::Away { since }, Guest::Vmid(vmid)) => Some(waiting(
+            ),
+            (Link::Away { since }, Guest::Vmid(vmid)) => (
                 format!("the agent of guest {vmid} is not linked since {since}"),
-                "Pinion goes on as soon as it is back; is the guest running, and pinion-agent in it?".to_owned(),
-            )),
-            (Link::NeverSeen, Guest::Host) => Some(waiting(
-                "no agent on the host has linked yet".to_owned(),
-                "`pinion token create --guest host` and `pinion-agent join` bring it in; Pinion goes on as soon as it links".to_owned(),
-            )),
-            (Link::NeverSeen, Guest::Vmid(vmid)) => Some(waiting(
-                format!("no agent of guest {vmid} has linked yet"),
-                format!("`pinion token create --guest {vmid}` and `pinion-agent join` bring it in; Pinion goes on as soon as it links"),
-            )),
-        }
+                if self.has_channel() {
+                    format!(
+                        "Pinion goes on as soon as it is back; `pinion guest enroll {vmid}` looks into the guest and mends its agent"
+                    )
+                } else {
+                    "Pinion goes on as soon as it is back; is the guest running, and pinion-agent in it?".to_owned()
+                },
+            ),
+            (Link::NeverSeen, guest) => {
+                let by_hand = format!("`pinion token create --guest {guest}` and `pinion-agent join` bring it in");
+                let (whose, how) = match guest {
+                    Guest::Host => ("on the host".to_owned(), by_hand),
+                    Guest::Vmid(vmid) if self.has_channel() => (
+                        format!("of guest {vmid}"),
+                        format!("`pinion guest enroll {vmid}` brings it in; by hand {by_hand}"),
+                    ),
+                    Guest::Vmid(vmid) => (format!("of guest {vmid}"), by_hand),
+                };
+                (format!("no agent {whose} has linked yet"), format!("{how}; Pinion goes on as soon as it links"))
+            }
+        };
+        Some(Trouble { halt: Halt::Waiting, attempt: self.renewing(), cause, remedy, retry_at: None })
+    }
+
+    /// Whether the hypervisor has a way into the guest.
+    fn has_channel(&self) -> bool {
+        let Guest::Vmid(vmid) = self.guest else { return false };
+        self.inventory.guest(vmid).is_some_and(|info| info.kind.is_some())
     }
 
     fn misfit(&self, until: Timestamp) -> Trouble {

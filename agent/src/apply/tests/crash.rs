@@ -1,105 +1,17 @@
 //! The power goes at every operation of an exchange of files: afterwards the set is the old one or the new one.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use pinion_proto::{spec::PlacementSpec, spec::Probe, stage::Stage};
-use zeroize::Zeroizing;
 
 use super::guest::{Guest, at_stage, deliver, ordered, report, request, spec};
-use crate::install::files::{Files, Found, NewFile, RealFiles};
-
-/// Does so many more changes, and then nothing any more: a write that is cut is half done.
-#[derive(Debug)]
-struct Failing(Arc<AtomicUsize>);
-
-impl Failing {
-    fn change(&self) -> io::Result<()> {
-        spend(&self.0)
-    }
-}
-
-fn spend(left: &AtomicUsize) -> io::Result<()> {
-    let spent = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-    spent.map(drop).map_err(|_| io::Error::other("the power is gone"))
-}
-
-struct FailingFile(Box<dyn NewFile>, Arc<AtomicUsize>);
-
-impl NewFile for FailingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(e) = spend(&self.1) {
-            self.0.write(&bytes[..bytes.len() / 2])?;
-            return Err(e);
-        }
-        self.0.write(bytes)
-    }
-
-    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
-        spend(&self.1)?;
-        self.0.set_owner(uid, gid)
-    }
-
-    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
-        spend(&self.1)?;
-        self.0.set_mode(mode)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        spend(&self.1)?;
-        self.0.sync()
-    }
-}
-
-impl Files for Failing {
-    fn look(&self, path: &Path) -> io::Result<Option<Found>> {
-        RealFiles.look(path)
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        RealFiles.read_link(path)
-    }
-
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-        RealFiles.read(path, most)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        RealFiles.list(directory)
-    }
-
-    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.change()?;
-        RealFiles.make_directory(path, mode)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        self.change()?;
-        Ok(Box::new(FailingFile(RealFiles.create(path)?, Arc::clone(&self.0))))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.remove(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.sync_directory(path)
-    }
-}
+use crate::install::{
+    failing::Failing,
+    files::{Files, RealFiles},
+};
 
 #[tokio::test]
 async fn a_set_is_wholly_old_or_wholly_new_after_a_crash_at_every_operation() {
@@ -124,7 +36,7 @@ async fn a_set_is_wholly_old_or_wholly_new_after_a_crash_at_every_operation() {
     loop {
         generation += 1;
         let left = Arc::new(AtomicUsize::new(usize::MAX));
-        guest.files = Arc::new(Failing(Arc::clone(&left)));
+        guest.files = Arc::new(Failing::after(&left));
         let placements = guest.start().await;
         placements.desire(vec![ordered(&web, generation)]);
         let asked = request(&placements, "web", generation).await;

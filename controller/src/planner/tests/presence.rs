@@ -80,7 +80,8 @@ fn a_guest_that_is_not_linked_says_why_with_a_remedy() {
         // One that runs, or of which nobody has said, is as it was without Proxmox.
         for running in [Some(true), None] {
             let info = GuestInfo { running, ..GuestInfo::default() };
-            assert_eq!(world().knowing(info).waits(&manifest), world().waits(&manifest));
+            let (known, unknown) = (world().knowing(info).waits(&manifest), world().waits(&manifest));
+            assert_eq!((known.halt, known.cause), (unknown.halt, unknown.cause));
         }
     }
 }
@@ -124,6 +125,19 @@ fn files_of_a_guest_that_does_not_exist_need_no_removal() {
     World::empty().knowing_none().keeps(&manifest);
     let waits = World::empty().knowing(stopped()).waits(&manifest);
     assert_eq!(waits.cause, "guest 101 is stopped");
+}
+
+#[test]
+fn a_guest_that_proxmox_reaches_is_enrolled_by_one_command() {
+    let running = || GuestInfo { running: Some(true), ..GuestInfo::default() };
+    let never = World::empty().knowing(running()).waits(&web("", ""));
+    assert_eq!(never.cause, "no agent of guest 101 has linked yet");
+    assert!(never.remedy.starts_with("`pinion guest enroll 101` brings it in"), "{}", never.remedy);
+    assert!(never.remedy.contains("pinion token create --guest 101"), "{}", never.remedy);
+    let away = World::empty().due_now().away().knowing(running()).waits(&web("", ""));
+    assert!(away.remedy.contains("`pinion guest enroll 101`"), "{}", away.remedy);
+    let unknown = World::empty().waits(&web("", ""));
+    assert!(!unknown.remedy.contains("enroll"), "{}", unknown.remedy);
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! Whether a file that Pinion wrote is still as it wrote it, and the removal of one that is.
+//!
+//! Invariant: a file that anybody changed since is never removed.
+
+use std::path::{Path, PathBuf};
+
+use pinion_proto::bundle::Fingerprint;
+use zeroize::Zeroizing;
+
+use super::{InstallError, MOST_FILE, files::Files, place};
+use crate::{config::Config, ledger::InstalledFile};
+
+/// What became of a file that Pinion wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is there.
+    Gone,
+    /// It is as it was written; where it really is.
+    AsWritten(PathBuf),
+    /// It says something else by now: this.
+    Changed(Zeroizing<Vec<u8>>),
+}
+
+/// Looks at a file that Pinion wrote once.
+///
+/// # Errors
+/// The guest does not allow its place any more, or it cannot be read.
+pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<Standing, InstallError> {
+    let place = place::find(files, config, &file.path)?;
+    let failed = |operation| {
+        let path = place.target.clone();
+        move |source| InstallError::Operation { operation, path, source }
+    };
+    if !place.missing.is_empty() || files.look(&place.target).map_err(failed("look at"))?.is_none() {
+        return Ok(Standing::Gone);
+    }
+    let content = files.read(&place.target, MOST_FILE).map_err(failed("read"))?;
+    if Fingerprint::of(&content) == file.content {
+        Ok(Standing::AsWritten(place.target))
+    } else {
+        Ok(Standing::Changed(content))
+    }
+}
+
+/// Removes a file that was just found as it was written.
+///
+/// # Errors
+/// It cannot be removed for good.
+pub fn remove(files: &dyn Files, target: &Path) -> Result<(), InstallError> {
+    let failed = |operation| move |source| InstallError::Operation { operation, path: target.to_owned(), source };
+    files.remove(target).map_err(failed("remove"))?;
+    match target.parent() {
+        Some(directory) => files.sync_directory(directory).map_err(failed("sync the directory of")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,242 @@
+//! What has to go, and what keeps it from going. Nothing is touched here.
+//!
+//! Invariant: a file that carries, or may carry, a key of Pinion's is either to be removed or an obstacle.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use pinion_proto::{causes::chain, id::CertificateName, spec::GuestPath};
+
+use crate::{
+    config::Config,
+    install::{
+        InstallError,
+        files::{Files, replacement},
+        place::{self, PlaceError},
+        plan::temporary,
+        standing::{self, Standing},
+    },
+    ledger::{InstalledFile, Ledger, LedgerError, Ledgers},
+    recipe,
+};
+
+/// What has to go, in this order.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The identity's files.
+    pub(super) identity: Vec<PathBuf>,
+    /// Each placement's files; its ledger goes after them.
+    pub(super) placements: Vec<(CertificateName, Vec<PathBuf>)>,
+    /// Ledgers that were being written when the power went.
+    pub(super) remains: Vec<PathBuf>,
+    /// Files that are not Pinion's any more.
+    pub(super) left: Vec<GuestPath>,
+    /// Why not all of it can go.
+    pub(super) obstacles: Vec<Obstacle>,
+}
+
+/// What is in the way.
+#[derive(Debug)]
+pub enum Obstacle {
+    /// What is remembered of a placement cannot be read, so nobody knows where its files are.
+    Ledger(LedgerError),
+    /// A file cannot be looked at, or the guest does not allow its place any more.
+    File(GuestPath, InstallError),
+    /// Somebody changed a file of Pinion's, and there is a private key in it.
+    Key(GuestPath),
+    /// Something in the agent's own directory is not the agent's.
+    Unknown(PathBuf),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ledger(LedgerError::Broken { path, .. }) => write!(
+                f,
+                "what is remembered of a placement cannot be understood, so nobody knows where its files are: remove \
+                 its certificate and key yourself, and then {}",
+                path.display()
+            ),
+            Self::Ledger(error) => write!(f, "{}: {}", chain(error), error.remedy()),
+            Self::File(_, error) => write!(f, "{}: {}", chain(error), error.remedy()),
+            Self::Key(path) => write!(
+                f,
+                "{path} was changed since Pinion wrote it, and has a private key in it: remove it, or move it out of \
+                 this guest, because every copy would have that key"
+            ),
+            Self::Unknown(path) => write!(
+                f,
+                "{} is not the agent's, in its own directory: remove it, or move it elsewhere",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// Looks at everything that Pinion has in this guest.
+pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &Ledgers) -> Result<Plan, LedgerError> {
+    let mut plan = Plan { identity: identity(files, state)?, remains: remains(files, state)?, ..Plan::default() };
+    let mut known = Vec::new();
+    for (name, ledger) in ledgers.read_all()? {
+        match ledger {
+            Ok(ledger) => known.push((name, ledger)),
+            Err(error) => plan.obstacles.push(Obstacle::Ledger(error)),
+        }
+    }
+    // One path may be in several ledgers: what one of them knows as it is, is Pinion's.
+    let mut fates: BTreeMap<&GuestPath, Fate> = BTreeMap::new();
+    for file in known.iter().flat_map(|(_, ledger)| ledger.files()) {
+        let fate = fate(files, config, file);
+        if matches!(fate, Fate::Goes(_)) || !fates.contains_key(&file.path) {
+            fates.insert(&file.path, fate);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (name, ledger) in &known {
+        let mut found = Vec::new();
+        // Of several ledgers the first has it removed.
+        for path in paths(config, ledger).into_iter().filter(|path| seen.insert(path.clone())) {
+            match leftover(files, config, &path) {
+                Ok(leftover) => found.extend(leftover),
+                Err(error) => plan.obstacles.push(Obstacle::File(path.clone(), error)),
+            }
+            match fates.remove(&path) {
+                Some(Fate::Goes(target)) => found.push(target),
+                Some(Fate::Stays) => plan.left.push(path),
+                Some(Fate::InTheWay(obstacle)) => plan.obstacles.push(obstacle),
+                Some(Fate::Gone) | None => {}
+            }
+        }
+        plan.placements.push((name.clone(), found));
+    }
+    plan.obstacles.extend(unknown(files, state)?);
+    Ok(plan)
+}
+
+/// The identity, and what a crash left of one.
+pub(super) fn identity(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let path = state.join(IDENTITY);
+    let mut found = Vec::new();
+    for path in [replacement(&path), Some(path)].into_iter().flatten() {
+        if files.look(&path).map_err(|source| LedgerError::Read { path: path.clone(), source })?.is_some() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// What becomes of a file that Pinion wrote.
+enum Fate {
+    Gone,
+    Goes(PathBuf),
+    Stays,
+    InTheWay(Obstacle),
+}
+
+fn fate(files: &dyn Files, config: &Config, file: &InstalledFile) -> Fate {
+    match standing::look(files, config, file) {
+        Ok(Standing::Gone) => Fate::Gone,
+        Ok(Standing::AsWritten(target)) => Fate::Goes(target),
+        Ok(Standing::Changed(content)) if has_key(&content) => Fate::InTheWay(Obstacle::Key(file.path.clone())),
+        Ok(Standing::Changed(_)) => Fate::Stays,
+        // Something else took the file's place.
+        Err(InstallError::Place(PlaceError::Link(_) | PlaceError::NotAFile(_))) => Fate::Stays,
+        Err(InstallError::Place(PlaceError::NotADirectory { .. } | PlaceError::Loop(_))) => Fate::Gone,
+        Err(InstallError::Place(PlaceError::Outside { real, .. })) if !is_there(config, &real, &file.path) => {
+            Fate::Gone
+        }
+        Err(error) => Fate::InTheWay(Obstacle::File(file.path.clone(), error)),
+    }
+}
+
+/// Whether PEM text in it says that it is a private key, of whatever kind.
+fn has_key(content: &[u8]) -> bool {
+    content.windows(KEY_LABEL.len()).any(|window| window == KEY_LABEL)
+}
+
+/// Whether there is anything of the file's name in the directory that its path really leads to.
+fn is_there(config: &Config, directory: &Path, path: &GuestPath) -> bool {
+    let directory = config.root.join(directory.strip_prefix("/").unwrap_or(directory));
+    let name = Path::new(path.as_str()).file_name().unwrap_or_default();
+    !matches!(directory.join(name).symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Every path at which a placement has a file, or was about to have one.
+fn paths(config: &Config, ledger: &Ledger) -> BTreeSet<GuestPath> {
+    let mut paths: BTreeSet<_> = ledger.files().map(|file| file.path.clone()).collect();
+    if let Some(spec) = &ledger.spec {
+        // A recipe that is not to be had any more had no files written either.
+        let recipe = spec.recipe.as_ref().and_then(|name| recipe::find(name, &config.recipes).ok());
+        if let Ok(job) = recipe::resolve(spec, recipe.as_ref(), &config.allow) {
+            paths.extend(job.files.into_iter().map(|file| file.path));
+        }
+    }
+    paths
+}
+
+/// What an interrupted exchange left beside a path.
+fn leftover(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Option<PathBuf>, InstallError> {
+    // Whatever is wrong with the path itself, nothing was written beside it.
+    let Ok(place) = place::find(files, config, path) else { return Ok(None) };
+    if !place.missing.is_empty() {
+        return Ok(None);
+    }
+    let beside = temporary(&place.target);
+    let found = files.look(&beside).map_err(|source| InstallError::Operation {
+        operation: "look at",
+        path: beside.clone(),
+        source,
+    })?;
+    Ok(found.map(|_| beside))
+}
+
+/// Ledgers that were being written when the power went.
+fn remains(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let directory = state.join(PLACEMENTS);
+    let names = names(files, &directory)?;
+    Ok(names.iter().filter(|name| is_remains(name)).map(|name| directory.join(name)).collect())
+}
+
+/// What is in the agent's directory and not the agent's.
+fn unknown(files: &dyn Files, state: &Path) -> Result<Vec<Obstacle>, LedgerError> {
+    let own = [IDENTITY, LOCK, PLACEMENTS].map(OsStr::new);
+    let unfinished = replacement(Path::new(IDENTITY));
+    let mut found = Vec::new();
+    for name in names(files, state)? {
+        if !own.contains(&name.as_os_str()) && unfinished.as_deref() != Some(Path::new(&name)) {
+            found.push(Obstacle::Unknown(state.join(name)));
+        }
+    }
+    let directory = state.join(PLACEMENTS);
+    for name in names(files, &directory)? {
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        let is_ledger = stem.is_some_and(|stem| stem.parse::<CertificateName>().is_ok());
+        if !is_ledger && !is_remains(&name) {
+            found.push(Obstacle::Unknown(directory.join(name)));
+        }
+    }
+    Ok(found)
+}
+
+fn names(files: &dyn Files, directory: &Path) -> Result<Vec<OsString>, LedgerError> {
+    let failed = |source| LedgerError::Directory { path: directory.to_owned(), source };
+    let mut names = files.list(directory).map_err(failed)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_remains(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".json.pinion-new"))
+}
+
+/// In the agent's own directory.
+const IDENTITY: &str = "identity.json";
+const LOCK: &str = "lock";
+const PLACEMENTS: &str = "placements";
+
+/// The end of every PEM label of a private key (RFC 7468 and the older ones).
+const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
