@@ -64,7 +64,7 @@ impl Story {
     fn served(&self, placement: &str, longest: Duration) -> String {
         wait_for(&self.lab, &self.installation, &format!("{placement} to be served"), longest, |status| {
             let placement = status.placement(placement)?;
-            let linked = status.is_linked(&placement.placement.rsplit('@').next()?.to_owned());
+            let linked = status.is_linked(placement.placement.rsplit('@').next()?);
             (placement.stage == Stage::Served && placement.trouble.is_none() && linked)
                 .then(|| placement.serial.clone())?
         })

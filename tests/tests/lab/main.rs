@@ -4,3 +4,4 @@
 mod life;
 mod network;
 mod nothing;
+mod template;
