@@ -3,7 +3,7 @@
 //! Answers: for each guest of this node that is wanted, what is done about it now, and what keeps it from being done?
 //! Invariant: level-triggered. Whether a guest needs anything is seen from its link alone; each try begins with a look
 //! into the guest and does what is missing there, so that a try which was cut off at any step is simply made again.
-//! At most [`AT_ONCE`] guests are worked on at a time, each by one task.
+//! At most `AT_ONCE` guests are worked on at a time, each by one task.
 
 mod steps;
 mod version;
