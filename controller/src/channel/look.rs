@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is changed by looking.
 
-use pinion_proto::id::is_plain_name;
+use pinion_proto::{clock::Timestamp, id::is_plain_name};
 use serde::Deserialize;
 
 use super::{
@@ -73,17 +73,18 @@ pub(super) async fn there<'p>(reach: &impl Reach, paths: &[&'p str]) -> Result<V
 struct Status {
     version: String,
     guest: Option<serde_json::Value>,
+    identity_not_after: Option<Timestamp>,
 }
 
 async fn agent(reach: &impl Reach, has_identity: bool) -> Result<FoundAgent, Failure> {
     let status = reach.run(&[AGENT, "status", "--json"], b"", SHORT).await?;
     if status.succeeded()
-        && let Ok(Status { version, guest }) = serde_json::from_str(&status.stdout)
+        && let Ok(Status { version, guest, identity_not_after: expires }) = serde_json::from_str(&status.stdout)
     {
-        return Ok(FoundAgent { version: line(&version), joined: guest.is_some(), running: true });
+        return Ok(FoundAgent { version: line(&version), joined: guest.is_some(), running: true, expires });
     }
     let version = reach.run(&[AGENT, "--version"], b"", SHORT).await?;
-    Ok(FoundAgent { version: version_of(&version), joined: has_identity, running: false })
+    Ok(FoundAgent { version: version_of(&version), joined: has_identity, running: false, expires: None })
 }
 
 /// The last word of `pinion-agent 0.1.0`; nothing from a program that is broken.

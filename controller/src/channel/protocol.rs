@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use pinion_proto::id::Vmid;
+use pinion_proto::{clock::Timestamp, id::Vmid};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -165,6 +165,9 @@ pub struct FoundAgent {
     pub joined: bool,
     /// Whether its daemon answers.
     pub running: bool,
+    /// The last second of its identity, where its daemon says so.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
 }
 
 /// A processor, by the name that packages have for it.

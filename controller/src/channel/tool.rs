@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     descendants::Family,
     protocol::{Cause, Failure},
+    reach::line,
 };
 
 /// One of Proxmox's command lines.
@@ -59,6 +60,12 @@ pub(super) struct Ran {
     pub(super) stderr: Vec<u8>,
 }
 
+/// The beginning of a tool's arguments, which says on what guest it was run: `exec 101 -- uname`.
+fn shown(arguments: &[impl AsRef<OsStr>]) -> String {
+    let words: Vec<_> = arguments.iter().take(6).map(|word| word.as_ref().to_string_lossy()).collect();
+    line(&words.join(" "))
+}
+
 impl Tools {
     /// Runs a tool to its end.
     ///
@@ -95,7 +102,12 @@ impl Tools {
                 Failure::new(Cause::Unexpected, format!("cannot wait for `{}`: {error}", tool.name()))
             }
             Err(_) => {
-                let text = format!("`{}` did not end within {:?} and was ended", tool.name(), bounds.patience);
+                let text = format!(
+                    "`{} {}` did not end within {:?} and was ended",
+                    tool.name(),
+                    shown(arguments),
+                    bounds.patience
+                );
                 Failure::new(Cause::TimedOut, text)
             }
         };

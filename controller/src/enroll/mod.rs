@@ -125,6 +125,8 @@ enum What {
 pub(crate) enum Note {
     /// Tell it as an event.
     Tell { guest: Vmid, text: String, bad: bool },
+    /// A guest is being enrolled: what its placements wait for.
+    UnderWay { guest: Vmid, trouble: Trouble },
     /// What keeps a guest from being enrolled; none when nothing does.
     Trouble { guest: Vmid, trouble: Option<Trouble> },
 }
@@ -268,7 +270,7 @@ impl Enrolments {
                         ),
                         bad: true,
                     });
-                    self.start(vmid, info, Job::Restore);
+                    self.start(vmid, info, Job::Restore, now);
                     return None;
                 }
                 _ => {}
@@ -293,7 +295,7 @@ impl Enrolments {
             return Some(at);
         }
         self.upgrading = Some(vmid);
-        self.start(vmid, info, Job::Upgrade);
+        self.start(vmid, info, Job::Upgrade, now);
         None
     }
 
@@ -320,7 +322,7 @@ impl Enrolments {
                 let text =
                     format!("The newer agent of guest {vmid} did not link within a minute: the one before is put back");
                 notes.push(Note::Tell { guest: vmid, text, bad: true });
-                self.start(vmid, info, Job::Restore);
+                self.start(vmid, info, Job::Restore, now);
                 return None;
             }
             Phase::Resting => {}
@@ -332,11 +334,21 @@ impl Enrolments {
             return Some(due);
         }
         let patient = !state.outcast && now < state.missing_since + REDIAL_TIME;
-        self.start(vmid, info, Job::Enrol { patient });
+        if state.failures == 0 {
+            let trouble = Trouble {
+                halt: Halt::Waiting,
+                attempt: format!("enrol guest {vmid}"),
+                cause: "its agent is not linked, and is being looked after through the hypervisor".into(),
+                remedy: "nothing: Pinion goes on as soon as it links".into(),
+                retry_at: None,
+            };
+            notes.push(Note::UnderWay { guest: vmid, trouble });
+        }
+        self.start(vmid, info, Job::Enrol { patient }, now);
         None
     }
 
-    fn start(&mut self, vmid: Vmid, info: &GuestInfo, job: Job) {
+    fn start(&mut self, vmid: Vmid, info: &GuestInfo, job: Job, now: Timestamp) {
         let Some(kind) = info.kind else { return };
         if let Some(state) = self.guests.get_mut(&vmid) {
             state.phase = Phase::Working;
@@ -351,7 +363,7 @@ impl Enrolments {
                 happened.send(Happened { guest: vmid, what: What::Step(step) }).ok();
             };
             let ended = match job {
-                Job::Enrol { patient } => steps::enrol(&tools, target, patient, tell).await,
+                Job::Enrol { patient } => steps::enrol(&tools, target, patient, now, tell).await,
                 Job::Upgrade => steps::upgrade(&tools, target, tell).await,
                 Job::Restore => steps::restore(&tools, target, tell).await,
             };

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use pinion_proto::{causes::chain, id::Guest};
+use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
 use super::{Tools, is_older};
 use crate::{
@@ -54,7 +54,13 @@ impl fmt::Display for Step {
 }
 
 /// Does what is missing in a guest whose agent is not linked.
-pub(super) async fn enrol(tools: &Tools, target: Target, patient: bool, tell: impl Fn(Step)) -> Result<(), Failure> {
+pub(super) async fn enrol(
+    tools: &Tools,
+    target: Target,
+    patient: bool,
+    now: Timestamp,
+    tell: impl Fn(Step),
+) -> Result<(), Failure> {
     let looked = tools.channel.look(target).await?;
     tell(Step::Reached(words(&looked)));
     let agent = looked.agent.as_ref();
@@ -66,7 +72,9 @@ pub(super) async fn enrol(tools: &Tools, target: Target, patient: bool, tell: im
     let guest = Guest::Vmid(target.vmid);
     let known =
         blocking(tools, move |tools| Ok(tools.identities.guest(guest)?.is_some_and(|record| record.locked.is_none())));
-    if agent.is_some_and(|agent| agent.joined && (patient || !agent.running)) && known.await? {
+    let has_identity = agent.is_some_and(|agent| agent.joined && agent.expires.is_none_or(|at| now < at));
+    let may_dial = patient || agent.is_some_and(|agent| !agent.running);
+    if has_identity && may_dial && known.await? {
         tell(Step::Dialling);
         return Ok(());
     }

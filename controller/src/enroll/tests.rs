@@ -159,8 +159,7 @@ fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> Repl
             agent: agents.get(&vmid).cloned(),
         }),
         Call::Install { .. } => {
-            let agent =
-                agents.entry(vmid).or_insert(FoundAgent { version: String::new(), joined: false, running: true });
+            let agent = agents.entry(vmid).or_insert(agent("", false, true));
             agent.version = env!("CARGO_PKG_VERSION").into();
             agent.running = true;
             Reply::Done
@@ -190,7 +189,7 @@ fn inventory(guests: impl IntoIterator<Item = (u32, GuestInfo)>) -> Inventory {
 }
 
 fn agent(version: &str, joined: bool, running: bool) -> FoundAgent {
-    FoundAgent { version: version.into(), joined, running }
+    FoundAgent { version: version.into(), joined, running, expires: None }
 }
 
 #[tokio::test]
@@ -307,6 +306,18 @@ async fn an_identity_that_is_refused_is_replaced_at_once() {
     let guests = inventory([(101, running())]);
     fixture.enrolments.outcast(vmid(101), fixture.now);
     fixture.pass(&guests, &[101]);
+    fixture.ended(1).await;
+    assert_eq!(fixture.calls(101), ["look", "join"]);
+}
+
+#[tokio::test]
+async fn an_identity_that_expired_while_the_guest_was_off_is_replaced_at_the_first_look() {
+    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
+    let expired = FoundAgent { expires: Some(fixture.now), ..agent(env!("CARGO_PKG_VERSION"), true, true) };
+    fixture.world.agents.lock().expect("agents").insert(vmid(101), expired);
+    let guests = inventory([(101, running())]);
+    fixture.pass(&guests, &[101]);
+    fixture.after(5, &guests, &[101]);
     fixture.ended(1).await;
     assert_eq!(fixture.calls(101), ["look", "join"]);
 }

@@ -92,6 +92,7 @@ impl Reconciler {
                     let kind = if bad { Kind::Failed } else { Kind::Enrolled };
                     self.event(Event::new(now, kind, text).guest(Guest::Vmid(guest)));
                 }
+                Note::UnderWay { guest, trouble } => self.reports.set_enrolment(Guest::Vmid(guest), Some(trouble)),
                 Note::Trouble { guest, trouble } => {
                     let guest = Guest::Vmid(guest);
                     if let Some(trouble) = &trouble

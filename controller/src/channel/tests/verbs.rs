@@ -35,13 +35,13 @@ async fn from_nothing_to_joined() {
         assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent"]);
         let found = client.look(guest).await.expect("it is reached").agent;
         let version = "1.0".to_owned();
-        assert_eq!(found, Some(FoundAgent { version: version.clone(), joined: false, running: true }));
+        assert_eq!(found, Some(FoundAgent { version: version.clone(), joined: false, running: true, expires: None }));
 
         let token = token(number);
         client.join(guest, token.clone()).await.expect("joined");
         assert_eq!(hypervisor.read(guest, "token"), token.reveal());
         let found = client.look(guest).await.expect("it is reached").agent;
-        assert_eq!(found, Some(FoundAgent { version, joined: true, running: true }));
+        assert_eq!(found, Some(FoundAgent { version, joined: true, running: true, expires: None }));
     }
 }
 
