@@ -414,6 +414,7 @@ impl Reconciler {
         if !Arc::ptr_eq(&self.manifest.manifest, &next.manifest) {
             // What failed may have been mended by the change.
             self.reports.forget_attempts();
+            self.sessions.tell_anew();
         }
         self.manifest = next;
     }

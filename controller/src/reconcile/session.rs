@@ -98,6 +98,13 @@ impl Sessions {
         full
     }
 
+    /// There is another manifest: every guest is told what it should hold once more, which is harmless.
+    pub(super) fn tell_anew(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.told = None;
+        }
+    }
+
     /// Sends a certificate to its guest, if it is linked. False when the queue was full.
     pub(super) fn deliver(&mut self, guest: Guest, delivery: &Delivery) -> Sent {
         let Some(session) = self.sessions.get_mut(&guest) else { return Sent::NotLinked };
@@ -159,8 +166,7 @@ impl Session {
     }
 }
 
-/// What makes a spec another one. The manifest's part is shared by all plans made from one manifest, so its
-/// place in memory stands for it; a new manifest tells every guest once more, which is harmless.
+/// What makes a spec another one, within one manifest: there a placement's place in memory stands for it.
 fn fingerprint(planned: &Planned<'_>, hasher: &mut DefaultHasher) {
     std::ptr::from_ref(planned.placement).addr().hash(hasher);
     planned.ordered.hash(hasher);
