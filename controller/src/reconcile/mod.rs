@@ -7,9 +7,11 @@ mod destroyed;
 mod enrolling;
 mod guests;
 mod keep;
+mod purging;
 mod session;
 mod shared;
 mod signing;
+mod telling;
 mod view;
 mod voices;
 mod waiter;
@@ -25,9 +27,8 @@ use pinion_proto::{
     clock::{Clock, Timestamp},
     id::{Guest, PlacementId},
     message::{Purged, ToController},
-    report::{GuestFacts, PlacementReport, Progress},
+    report::{GuestFacts, Progress},
     spec::PlainName,
-    stage::Stage,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,7 +49,7 @@ use crate::{
     issuer::Issuers,
     link::LinkInput,
     manifest::Manifest,
-    planner::{self, Decision, Plan, Step, backoff::Backoff},
+    planner::{self, Step, backoff::Backoff},
     reports::Reports,
     store::Store,
 };
@@ -419,69 +420,6 @@ impl Reconciler {
         self.manifest = next;
     }
 
-    /// Says what a report brings that is new.
-    fn tell_progress(&mut self, guest: Guest, report: &PlacementReport, now: Timestamp) {
-        let id = PlacementId { certificate: report.certificate.clone(), guest };
-        let before = self.reports.placement(&id).and_then(|entry| entry.report());
-        let held = |report: &PlacementReport| report.held.as_ref().map(|held| held.generation);
-        let at = |report: &PlacementReport| (held(report), report.stage);
-        if let Some(now_held) = &report.held
-            && before.map(at) != Some(at(report))
-            && report.stage >= Stage::Installed
-        {
-            let text = format!("{id} is {}", report.stage);
-            let event = Event::new(now, Kind::Stage, text).guest(guest).certificate(&report.certificate);
-            let event = event.generation(now_held.generation).serial(now_held.leaf.serial());
-            self.heard(Some(guest), event);
-        }
-        if let Some(trouble) = &report.trouble {
-            let same = |old: &pinion_proto::stage::Trouble| {
-                (old.halt, &old.attempt, &old.cause) == (trouble.halt, &trouble.attempt, &trouble.cause)
-            };
-            let before = self.reports.placement(&id).and_then(|entry| entry.report());
-            if !before.and_then(|before| before.trouble.as_ref()).is_some_and(same) {
-                let text = format!("{id}: {trouble}");
-                let event = Event::new(now, Kind::Trouble, text).guest(guest).certificate(&report.certificate);
-                self.heard(Some(guest), event);
-            }
-        }
-        self.tell_misfit(&id, report, now);
-    }
-
-    /// A request with other names or another kind of key than were ordered is never signed; here it is told.
-    fn tell_misfit(&mut self, id: &PlacementId, report: &PlacementReport, now: Timestamp) {
-        let Some(incoming) = &report.incoming else { return };
-        let Progress::Requested(der) = &incoming.progress else { return };
-        if der.is_empty() || self.sessions.ordered(id) != Some(incoming.generation) {
-            return;
-        }
-        let known = self.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.incoming.as_ref());
-        if known == Some(incoming) {
-            return;
-        }
-        let Some((names, algorithm)) = self.manifest.manifest.certificate(&id.certificate).and_then(|certificate| {
-            let here =
-                |placement: &&crate::manifest::Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
-            let placement = certificate.placements.iter().find(here)?;
-            Some((&placement.names, certificate.key.algorithm))
-        }) else {
-            return;
-        };
-        let why = match pinion_proto::bundle::CertificateRequest::parse(der) {
-            Ok(request) if request.names.as_ref() != Some(names) => {
-                "it asks for other names than the manifest gives this placement".to_owned()
-            }
-            Ok(request) if request.key_algorithm != Some(algorithm) => {
-                format!("its key is not {algorithm}, as the manifest asks for")
-            }
-            Ok(_) => return,
-            Err(error) => error.to_string(),
-        };
-        let text = format!("Refused: the certificate request of {id}: {why}");
-        let event = Event::new(now, Kind::Refused, text).guest(id.guest).certificate(&id.certificate);
-        self.heard(Some(id.guest), event.generation(incoming.generation));
-    }
-
     /// Forgets deliveries that a guest's reports show to have arrived.
     fn settle(&mut self, guest: Guest) {
         let reports = &self.reports;
@@ -495,68 +433,6 @@ impl Reconciler {
                 past || here
             })
         });
-    }
-
-    fn note_retired(&mut self, plan: &Plan<'_>, now: Timestamp) {
-        let retired: BTreeSet<_> = plan.retired.iter().cloned().collect();
-        let fresh: Vec<_> = retired.difference(&self.retired).cloned().collect();
-        for id in fresh {
-            let text = format!("{id} is not in the manifest; its files stay until `pinion purge {id}`");
-            let event = Event::new(now, Kind::Retired, text).guest(id.guest).certificate(&id.certificate);
-            self.heard(Some(id.guest), event);
-        }
-        let over: Vec<_> = self.purging.difference(&retired).cloned().collect();
-        for id in over {
-            self.reports.forget_purge(&id);
-            self.purging.remove(&id);
-        }
-        self.retired = retired;
-    }
-
-    /// Takes names of retired placements whose files are to be removed.
-    fn ask_purge(&mut self, names: &[String], now: Timestamp) -> Answer {
-        let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-        let mut chosen = Vec::new();
-        for name in names {
-            let matching: Vec<_> = plan
-                .retired
-                .iter()
-                .filter(|id| id.to_string() == *name || id.certificate.as_str() == name)
-                .cloned()
-                .collect();
-            if matching.is_empty() {
-                let wanted = plan.placements.iter().any(|p| p.label() == *name || p.certificate.name.as_str() == name);
-                return if wanted {
-                    Answer::Refused(format!(
-                        "{name} is in the manifest: take it out, or write `\"purge\": true` into its placement"
-                    ))
-                } else {
-                    Answer::NoSuchName(format!("no retired placement is called {name}; `pinion status` lists them"))
-                };
-            }
-            chosen.extend(matching);
-        }
-        for id in chosen {
-            let text = format!("The files of {id} are to be removed");
-            self.event(Event::new(now, Kind::Asked, text).guest(id.guest).certificate(&id.certificate));
-            self.reports.request_purge(&id);
-            self.touch_now(id.guest);
-            self.purging.insert(id);
-        }
-        Answer::End
-    }
-
-    fn purge(&mut self, plan: &Plan<'_>) -> bool {
-        let by_manifest = plan
-            .placements
-            .iter()
-            .filter(|planned| planned.decision == Decision::Purge)
-            .filter_map(planner::Planned::id);
-        // A placement that the manifest purges is told so in its spec.
-        let told: BTreeSet<_> = by_manifest.collect();
-        let asked = self.purging.iter().filter(|id| !told.contains(id) && !self.inventory.hands_off(id.guest));
-        self.sessions.purge(asked)
     }
 
     fn touch(&mut self, guest: Guest) {

@@ -1,0 +1,81 @@
+//! What a guest's reports bring that is new, told as events.
+//!
+//! Invariant: told by the difference to what was known, so that a report which is repeated says nothing twice.
+
+use pinion_proto::{
+    bundle::CertificateRequest,
+    clock::Timestamp,
+    id::{Guest, PlacementId},
+    report::{PlacementReport, Progress},
+    stage::{Stage, Trouble},
+};
+
+use super::Reconciler;
+use crate::{
+    events::{Event, Kind},
+    manifest::Placement,
+};
+
+impl Reconciler {
+    /// Says what a report brings that is new.
+    pub(super) fn tell_progress(&mut self, guest: Guest, report: &PlacementReport, now: Timestamp) {
+        let id = PlacementId { certificate: report.certificate.clone(), guest };
+        let before = self.reports.placement(&id).and_then(|entry| entry.report());
+        let held = |report: &PlacementReport| report.held.as_ref().map(|held| held.generation);
+        let at = |report: &PlacementReport| (held(report), report.stage);
+        if let Some(now_held) = &report.held
+            && before.map(at) != Some(at(report))
+            && report.stage >= Stage::Installed
+        {
+            let text = format!("{id} is {}", report.stage);
+            let event = Event::new(now, Kind::Stage, text).guest(guest).certificate(&report.certificate);
+            let event = event.generation(now_held.generation).serial(now_held.leaf.serial());
+            self.heard(Some(guest), event);
+        }
+        if let Some(trouble) = &report.trouble {
+            let same = |old: &Trouble| {
+                (old.halt, &old.attempt, &old.cause) == (trouble.halt, &trouble.attempt, &trouble.cause)
+            };
+            let before = self.reports.placement(&id).and_then(|entry| entry.report());
+            if !before.and_then(|before| before.trouble.as_ref()).is_some_and(same) {
+                let text = format!("{id}: {trouble}");
+                let event = Event::new(now, Kind::Trouble, text).guest(guest).certificate(&report.certificate);
+                self.heard(Some(guest), event);
+            }
+        }
+        self.tell_misfit(&id, report, now);
+    }
+
+    /// A request with other names or another kind of key than were ordered is never signed; here it is told.
+    fn tell_misfit(&mut self, id: &PlacementId, report: &PlacementReport, now: Timestamp) {
+        let Some(incoming) = &report.incoming else { return };
+        let Progress::Requested(der) = &incoming.progress else { return };
+        if der.is_empty() || self.sessions.ordered(id) != Some(incoming.generation) {
+            return;
+        }
+        let known = self.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.incoming.as_ref());
+        if known == Some(incoming) {
+            return;
+        }
+        let Some((names, algorithm)) = self.manifest.manifest.certificate(&id.certificate).and_then(|certificate| {
+            let here = |placement: &&Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
+            let placement = certificate.placements.iter().find(here)?;
+            Some((&placement.names, certificate.key.algorithm))
+        }) else {
+            return;
+        };
+        let why = match CertificateRequest::parse(der) {
+            Ok(request) if request.names.as_ref() != Some(names) => {
+                "it asks for other names than the manifest gives this placement".to_owned()
+            }
+            Ok(request) if request.key_algorithm != Some(algorithm) => {
+                format!("its key is not {algorithm}, as the manifest asks for")
+            }
+            Ok(_) => return,
+            Err(error) => error.to_string(),
+        };
+        let text = format!("Refused: the certificate request of {id}: {why}");
+        let event = Event::new(now, Kind::Refused, text).guest(id.guest).certificate(&id.certificate);
+        self.heard(Some(id.guest), event.generation(incoming.generation));
+    }
+}
