@@ -1,6 +1,9 @@
 //! Pinion on a Proxmox host with real guests: from nothing to served, and a guest's whole life.
 #![allow(clippy::print_stdout, reason = "how long it took, and what the operator sees, are something to know")]
 
+mod failing_channels;
+mod few;
 mod life;
 mod network;
 mod nothing;
+mod privileges;
