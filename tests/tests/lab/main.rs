@@ -1,7 +1,13 @@
 //! Pinion on a Proxmox host with real guests: from nothing to served, and a guest's whole life.
 #![allow(clippy::print_stdout, reason = "how long it took, and what the operator sees, are something to know")]
 
+mod bad_host;
+mod failing_channels;
+mod few;
+mod killed;
 mod life;
 mod network;
 mod nothing;
+mod privileges;
 mod template;
+mod token;

@@ -1,0 +1,127 @@
+//! Where the join token is while guests enrol: in pipes and in memory, and nowhere else.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use pinion_tests::lab::{
+    self, Lab, Spec,
+    installation::{Installation, pinion},
+};
+
+use crate::few::{container, numbered, wait_well};
+
+/// What every token's text starts with.
+const PREFIX: &[u8] = b"pinion-join-1.";
+
+/// So many letters of base64 after it make a token, or a part of one that says too much.
+const MUCH: usize = 24;
+
+/// Nothing that is searched is longer (bytes).
+const MOST: u64 = 32 * 1024 * 1024;
+
+/// Whether there is a token in these bytes; the prefix alone, as programs have it, is none.
+fn has_token(bytes: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    bytes.windows(PREFIX.len()).enumerate().any(|(at, window)| {
+        let after = at + PREFIX.len();
+        window == PREFIX && bytes.get(after..after + MUCH).is_some_and(|secret| secret.iter().all(letter))
+    })
+}
+
+/// Arguments and environments of every process of the machine, guests' included, that hold a token now.
+fn in_processes(found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir("/proc").expect("read").flatten() {
+        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        for file in ["cmdline", "environ"] {
+            // A process that has just ended has neither.
+            if fs::read(entry.path().join(file)).is_ok_and(|bytes| has_token(&bytes)) {
+                let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                found.insert(format!("{file} of `{}`", name.trim()));
+            }
+        }
+    }
+}
+
+/// Files below `directory` that hold a token; with `open_only`, those that others than their owner may read.
+fn in_files(directory: &Path, open_only: bool, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(metadata) = path.symlink_metadata() else { continue };
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            in_files(&path, open_only, found);
+        } else if kind.is_file() && !kind.is_socket() && metadata.len() <= MOST {
+            let open = metadata.mode() & 0o044 != 0;
+            if (open || !open_only) && fs::read(&path).is_ok_and(|bytes| has_token(&bytes)) {
+                found.insert(format!("{} (mode {:o})", path.display(), metadata.mode() & 0o7777));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_token_is_in_no_argument_environment_file_or_log() {
+    let lab = Lab::up(vec![container(104), Spec::first_docker()]).expect("the lab comes up");
+    let mut installation = Installation::install(&lab, &numbered(&[104, 1001]), "").expect("installed");
+    // Where a file would be for a moment: what hosts and guests have in memory or beside their identities.
+    let passing: Vec<PathBuf> = ["/run/pinion", "/var/lib/pinion", "/tmp"].map(|place| lab.path(place)).into();
+    let (ended, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut found = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut found = BTreeSet::new();
+            while !ended.load(Ordering::Relaxed) {
+                in_processes(&mut found);
+                if rounds.fetch_add(1, Ordering::Relaxed) % 8 == 0 {
+                    passing.iter().for_each(|place| in_files(place, true, &mut found));
+                }
+            }
+            found
+        });
+        let enrolled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            installation.start(&lab).expect("started");
+            wait_well(&lab, &installation, &[104, 1001]);
+        }));
+        ended.store(true, Ordering::Relaxed);
+        let found = watching.join().expect("it watches");
+        enrolled.expect("both enrol");
+        found
+    });
+    println!("looked {} times at every process while two guests enrolled", rounds.load(Ordering::Relaxed));
+
+    // Afterwards, everything that was written since the lab began: the host's changes and the guests'.
+    in_files(&lab::live(), false, &mut found);
+    for (whose, log) in [
+        ("Pinion's log", installation.logged()),
+        ("the events", pinion(&lab, "events").expect("it runs").stdout),
+        ("104's journal", lab.exec(104, &["journalctl", "--no-pager"]).expect("it runs").stdout),
+        ("1001's journal", lab.exec(1001, &["journalctl", "--no-pager"]).expect("it runs").stdout),
+    ] {
+        assert!(log.lines().count() > 1, "{whose} is empty");
+        if has_token(log.as_bytes()) {
+            found.insert(whose.to_owned());
+        }
+    }
+    assert!(found.is_empty(), "a token was seen in {found:?}");
+}
+
+#[test]
+fn a_token_is_found_where_it_is() {
+    let mut sleeping = std::process::Command::new("sleep")
+        .args(["600"])
+        .env("TOKEN", "pinion-join-1.eyJndWVzdCI6IjEwNCIsInNlY3JldCI6Il")
+        .spawn()
+        .expect("started");
+    let mut found = BTreeSet::new();
+    in_processes(&mut found);
+    sleeping.kill().and_then(|()| sleeping.wait()).expect("ended");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["environ of `sleep`"]);
+    assert!(!has_token(b"pinion-join-1.\0and other words of a program that knows tokens"));
+}
