@@ -30,7 +30,7 @@ fn each_failing_container_tells_why_and_recovers_and_the_others_go_on() {
     wait_held_up(&lab, &installation, 105, Halt::Waiting, &["guest 105 is on node pve2"]);
     wait_held_up(&lab, &installation, 106, Halt::Waiting, &["guest 106 locked: backup", "pct unlock 106"]);
     wait_held_up(&lab, &installation, 108, Halt::Blocked, &["container 108"]);
-    wait_held_up(&lab, &installation, 107, Halt::Waiting, &["`pct` did not end within"]);
+    wait_held_up(&lab, &installation, 107, Halt::Waiting, &["pct exec 107", "did not end within"]);
 
     lab.start(104).expect("started");
     lab.migrate_back(105).expect("migrated back");
