@@ -60,7 +60,6 @@ pub struct Controller {
     events: Arc<Events>,
     clock: Arc<dyn Clock>,
     manifest: Arc<ManifestFile>,
-    states: watch::Sender<Option<Arc<States>>>,
     tasks: JoinSet<()>,
     reconcile: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -113,7 +112,7 @@ impl Controller {
             missing: watch::Sender::new(true),
         });
         if let Some(tools) = &enrolling {
-            tasks.spawn(ask_states(tools.channel.clone(), states.clone(), tools.missing.subscribe()));
+            tasks.spawn(ask_states(tools.channel.clone(), states, tools.missing.subscribe()));
         }
         let parts = Parts {
             clock: clock.clone(),
@@ -141,18 +140,12 @@ impl Controller {
         tasks.spawn(keep_identity(identities, cell, own, clock.clone()));
         tasks.spawn(Arc::new(admin).serve(socket));
         tasks.spawn(listener::serve(listener, tls, services));
-        Ok(Self { address, events, clock, manifest, states, tasks, reconcile, stop })
+        Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
     }
 
     /// Looks at the manifest's file now.
     pub fn reload(&self) {
         self.manifest.look();
-    }
-
-    /// Where whoever asks Proxmox's tools says which guests run.
-    #[must_use]
-    pub fn states(&self) -> watch::Sender<Option<Arc<States>>> {
-        self.states.clone()
     }
 
     /// Ends the links, writes down what is known, and returns.

@@ -207,8 +207,8 @@ pub fn guard(live: &Path) -> Result<()> {
 fn lock(live: &Path) -> Result<File> {
     let file = File::options().create(true).truncate(false).read(true).write(true).open(LOCK);
     let mut file = file.with_context(|| format!("open {LOCK}"))?;
-    // The one before may still be clearing up, or another test run may be busy with it for minutes.
-    wait::until("the machine's other lab to end", Duration::from_secs(900), || {
+    // The one before may still be clearing up, and the tests of one program wait for each other here.
+    wait::until("the machine's other lab to end", Duration::from_secs(3600), || {
         flock(&file, FlockOperation::NonBlockingLockExclusive)
     })?;
     let mut last = String::new();

@@ -1,9 +1,9 @@
 //! Each thing that Proxmox says of a guest is told, and what is broken harms no other.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
-use pinion_controller::{config::Config, events::Kind, inventory::proxmox::States, serve::Controller};
-use pinion_proto::{clock::SystemClock, id::Vmid, stage::Halt};
+use pinion_controller::events::Kind;
+use pinion_proto::stage::Halt;
 use pinion_tests::{guest::Guest, host::Host, journal, status::Status};
 use serde_json::Value;
 
@@ -58,27 +58,6 @@ fn what_becomes_of_a_guest_is_told() {
     assert_eq!((&listed[1]["name"], &listed[1]["kind"]), (&"docker".into(), &"qemu".into()));
     let words = host.pinion(&["guest", "list"]).expect("it runs").stdout;
     assert!(words.contains("no such guest") && words.contains("docker"), "{words}");
-}
-
-#[test]
-fn a_guest_that_is_stopped_is_told_as_soon_as_somebody_says_so() {
-    let host = host(&[("web", 101)]);
-    let pve = Pve::for_host(&host);
-    let config = Config::load(host.root()).expect("its configuration");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let controller = runtime.block_on(Controller::start(config, Arc::new(SystemClock))).expect("a controller");
-    let say = |running| {
-        let vmid = Vmid::try_from(101).expect("a VMID");
-        controller.states().send_replace(Some(Arc::new(States::new([(vmid, running)].into()))));
-    };
-    say(false);
-    let status = wait_held_up(&host, Halt::Waiting, "guest 101 is stopped");
-    assert_eq!(status.guest("101").and_then(|guest| guest.running), Some(false));
-    say(true);
-    let status = wait_held_up(&host, Halt::Waiting, "has linked yet");
-    assert_eq!(status.guest("101").and_then(|guest| guest.running), Some(true));
-    runtime.block_on(controller.stop());
-    drop(pve);
 }
 
 #[test]
