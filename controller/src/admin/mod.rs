@@ -112,14 +112,8 @@ impl Admin {
                         Err(answer) => lines::write(&mut write, &answer).await,
                     }
                 }
-                Ask::Enroll(guest) => match self.guest(&guest) {
-                    Ok(guest) => self.ask_loop(&mut write, Ask::Enroll(guest.to_string())).await,
-                    Err(answer) => lines::write(&mut write, &answer).await,
-                },
-                Ask::Wake(guest) => match self.guest(&guest) {
-                    Ok(guest) => self.ask_loop(&mut write, Ask::Wake(guest.to_string())).await,
-                    Err(answer) => lines::write(&mut write, &answer).await,
-                },
+                Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll).await,
+                Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake).await,
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
@@ -133,6 +127,14 @@ impl Admin {
         tokio::select! {
             outcome = answering => outcome,
             _ = read.read(&mut nothing) => Ok(()),
+        }
+    }
+
+    /// Asks the loop about a guest, by its number whatever it was called.
+    async fn ask_about(&self, write: &mut OwnedWriteHalf, guest: &str, ask: fn(String) -> Ask) -> io::Result<()> {
+        match self.guest(guest) {
+            Ok(guest) => self.ask_loop(write, ask(guest.to_string())).await,
+            Err(answer) => lines::write(write, &answer).await,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::{
     admin::protocol::Answer,
     channel::{
         client::Client,
-        protocol::{Failure, Target},
+        protocol::{Cause, Failure, Target},
     },
     config::{Enroll, Proxmox},
     identity::Identities,
@@ -76,8 +76,6 @@ pub(crate) struct Enrolments {
     places: Arc<Semaphore>,
     guests: HashMap<Vmid, State>,
     happened: mpsc::UnboundedSender<Happened>,
-    /// The guest whose agent is being replaced by a newer one; one at a time.
-    upgrading: Option<Vmid>,
 }
 
 #[derive(Debug)]
@@ -96,7 +94,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Resting,
-    Working,
+    Working(Job),
     /// Everything is done; its agent has to link.
     Linking {
         until: Timestamp,
@@ -143,7 +141,7 @@ impl Enrolments {
     pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedReceiver<Happened>) {
         let (happened, receiver) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        (Self { tools, places, guests: HashMap::new(), happened, upgrading: None }, receiver)
+        (Self { tools, places, guests: HashMap::new(), happened }, receiver)
     }
 
     /// Someone showed this guest's identity, or this guest another one's, and was refused.
@@ -242,7 +240,11 @@ impl Enrolments {
 
     /// A guest that is not wanted, or not there: what a task of it still does ends by itself.
     fn rest(&mut self, vmid: Vmid, notes: &mut Vec<Note>) {
-        if self.guests.get(&vmid).is_some_and(|state| state.phase != Phase::Working && state.asked.is_empty()) {
+        if self
+            .guests
+            .get(&vmid)
+            .is_some_and(|state| !matches!(state.phase, Phase::Working(_)) && state.asked.is_empty())
+        {
             self.guests.remove(&vmid);
             notes.push(Note::Trouble { guest: vmid, trouble: None });
         }
@@ -259,20 +261,9 @@ impl Enrolments {
         let old = version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")));
         if let Some(state) = self.guests.get_mut(&vmid) {
             match state.phase {
-                Phase::Working => return None,
+                Phase::Working(_) => return None,
                 Phase::Upgrading { until } if old && now < until => return Some(until),
-                Phase::Upgrading { .. } if old => {
-                    state.phase = Phase::Working;
-                    notes.push(Note::Tell {
-                        guest: vmid,
-                        text: format!(
-                            "The newer agent of guest {vmid} did not link within a minute: the one before is put back"
-                        ),
-                        bad: true,
-                    });
-                    self.start(vmid, info, Job::Restore, now);
-                    return None;
-                }
+                Phase::Upgrading { .. } if old => return self.put_back(vmid, info, now, notes),
                 _ => {}
             }
             if !old {
@@ -280,21 +271,17 @@ impl Enrolments {
                     asked.try_send(Answer::Enrolled(format!("guest {vmid} is enrolled and linked"))).ok();
                 }
                 self.guests.remove(&vmid);
-                if self.upgrading == Some(vmid) {
-                    self.upgrading = None;
-                }
                 notes.push(Note::Trouble { guest: vmid, trouble: None });
                 return None;
             }
         }
-        if !old || self.upgrading.is_some_and(|other| other != vmid) {
+        if !old || self.guests.values().any(State::is_upgrading) {
             return None;
         }
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
         if let Some(at) = state.not_before.filter(|at| *at > now) {
             return Some(at);
         }
-        self.upgrading = Some(vmid);
         self.start(vmid, info, Job::Upgrade, now);
         None
     }
@@ -302,29 +289,14 @@ impl Enrolments {
     fn unlinked(&mut self, vmid: Vmid, info: &GuestInfo, now: Timestamp, notes: &mut Vec<Note>) -> Option<Timestamp> {
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
         match state.phase {
-            Phase::Working => return None,
+            Phase::Working(_) => return None,
             Phase::Linking { until } | Phase::Upgrading { until } if now < until => return Some(until),
             Phase::Linking { .. } => {
                 state.phase = Phase::Resting;
-                let trouble = Trouble {
-                    halt: Halt::Waiting,
-                    attempt: format!("enrol guest {vmid}"),
-                    cause: "its agent has an identity and does not link within a minute".into(),
-                    remedy: "let the guest reach TCP port 7443 of an address in `advertise` of controller.toml: its \
-                             route and both firewalls"
-                        .into(),
-                    retry_at: None,
-                };
-                self.failed(vmid, trouble, now, notes);
+                let text = "its agent has an identity and does not link within a minute";
+                self.failed(vmid, Failure::new(Cause::NoWayBack, text), now, notes);
             }
-            Phase::Upgrading { .. } => {
-                state.phase = Phase::Working;
-                let text =
-                    format!("The newer agent of guest {vmid} did not link within a minute: the one before is put back");
-                notes.push(Note::Tell { guest: vmid, text, bad: true });
-                self.start(vmid, info, Job::Restore, now);
-                return None;
-            }
+            Phase::Upgrading { .. } => return self.put_back(vmid, info, now, notes),
             Phase::Resting => {}
         }
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
@@ -348,10 +320,18 @@ impl Enrolments {
         None
     }
 
+    /// A newer agent did not link in its time.
+    fn put_back(&mut self, vmid: Vmid, info: &GuestInfo, now: Timestamp, notes: &mut Vec<Note>) -> Option<Timestamp> {
+        let text = format!("The newer agent of guest {vmid} did not link within a minute: the one before is put back");
+        notes.push(Note::Tell { guest: vmid, text, bad: true });
+        self.start(vmid, info, Job::Restore, now);
+        None
+    }
+
     fn start(&mut self, vmid: Vmid, info: &GuestInfo, job: Job, now: Timestamp) {
         let Some(kind) = info.kind else { return };
         if let Some(state) = self.guests.get_mut(&vmid) {
-            state.phase = Phase::Working;
+            state.phase = Phase::Working(job);
         }
         let (tools, places, happened) = (self.tools.clone(), self.places.clone(), self.happened.clone());
         let target = Target { vmid, kind };
@@ -384,7 +364,7 @@ impl Enrolments {
             }
             What::Ended(Ok(())) => {
                 let until = now + LINK_TIME;
-                if self.upgrading == Some(guest) {
+                if state.phase == Phase::Working(Job::Upgrade) {
                     state.phase = Phase::Upgrading { until };
                 } else {
                     state.phase = Phase::Linking { until };
@@ -393,27 +373,23 @@ impl Enrolments {
             }
             What::Ended(Err(failure)) => {
                 state.phase = Phase::Resting;
-                if self.upgrading == Some(guest) {
-                    self.upgrading = None;
-                }
-                let trouble = Trouble {
-                    halt: failure.cause.halt(),
-                    attempt: format!("enrol guest {guest}"),
-                    cause: failure.text,
-                    remedy: failure.cause.remedy().into(),
-                    retry_at: None,
-                };
-                self.failed(guest, trouble, now, notes);
+                self.failed(guest, failure, now, notes);
             }
         }
     }
 
-    fn failed(&mut self, guest: Vmid, mut trouble: Trouble, now: Timestamp, notes: &mut Vec<Note>) {
+    fn failed(&mut self, guest: Vmid, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) {
         let Some(state) = self.guests.get_mut(&guest) else { return };
         state.failures = state.failures.saturating_add(1);
         let at = now + BACKOFF.after(state.failures);
         state.not_before = Some(at);
-        trouble.retry_at = Some(at);
+        let trouble = Trouble {
+            halt: failure.cause.halt(),
+            attempt: format!("enrol guest {guest}"),
+            cause: failure.text,
+            remedy: failure.cause.remedy().into(),
+            retry_at: Some(at),
+        };
         if trouble.halt == Halt::Blocked {
             for asked in state.asked.drain(..) {
                 asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
@@ -427,7 +403,7 @@ impl Enrolments {
 }
 
 /// What a task does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Job {
     /// Whatever is missing. Patient: an agent that runs and has an identity is given time to dial.
     Enrol {
@@ -447,6 +423,11 @@ impl State {
             not_before: None,
             asked: Vec::new(),
         }
+    }
+
+    /// Whether its agent is being replaced by a newer one, or put back.
+    fn is_upgrading(&self) -> bool {
+        matches!(self.phase, Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. })
     }
 
     fn tell(&mut self, text: &str) {

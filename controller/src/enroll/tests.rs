@@ -357,6 +357,23 @@ async fn older_agents_are_replaced_one_at_a_time_and_put_back_when_the_new_one_d
 }
 
 #[tokio::test]
+async fn a_guest_that_is_stopped_in_mid_upgrade_holds_up_no_other_upgrade() {
+    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
+    for number in [101, 102] {
+        fixture.world.agents.lock().expect("agents").insert(vmid(number), agent("0.0.1", true, true));
+        fixture.linked.insert(vmid(number), "0.0.1".into());
+    }
+    fixture.pass(&inventory([(101, running()), (102, running())]), &[101, 102]);
+    fixture.ended(1).await;
+    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec!["install"], vec![]));
+    fixture.linked.remove(&vmid(101));
+    let guests = inventory([(101, GuestInfo { running: Some(false), ..running() }), (102, running())]);
+    fixture.after(1, &guests, &[101, 102]);
+    fixture.ended(1).await;
+    assert_eq!(fixture.calls(102), ["install"]);
+}
+
+#[tokio::test]
 async fn whoever_asks_hears_every_step_and_the_end() {
     let mut fixture = Fixture::new(Enroll::Never, World::default());
     let guests = inventory([(101, running())]);

@@ -138,10 +138,7 @@ impl Guests {
         let mut starts = self.writing();
         let mut record = self.admitted(guest, serial, whose)?;
         let Err(Twins { one, other }) = starts.note(guest, caller) else { return Ok(()) };
-        record.locked = Some(format!("two machines show its identity in turns: {one}, and {other}"));
-        if let Err(error) = self.write(guest, &record) {
-            tracing::warn!(%guest, %error, "Cannot record that a guest is locked");
-        }
+        self.lock(guest, &mut record, format!("two machines show its identity in turns: {one}, and {other}"));
         Err(Refused::Twins { guest, one, other })
     }
 
@@ -175,11 +172,16 @@ impl Guests {
         }
         let why =
             "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
-        record.locked = Some(why.to_owned());
-        if let Err(error) = self.write(guest, &record) {
+        self.lock(guest, &mut record, why.to_owned());
+        Err(Refused::Stale { guest })
+    }
+
+    /// Refuses all of a guest's identities, from now on if the disk takes it.
+    fn lock(&self, guest: Guest, record: &mut GuestRecord, why: String) {
+        record.locked = Some(why);
+        if let Err(error) = self.write(guest, record) {
             tracing::warn!(%guest, %error, "Cannot record that a guest is locked");
         }
-        Err(Refused::Stale { guest })
     }
 
     pub(super) fn set_lock(&self, guest: Guest, why: Option<&str>) -> Result<bool, StoreError> {

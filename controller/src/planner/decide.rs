@@ -85,8 +85,8 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     // A request that is good stays with the guest whatever holds it up here, so that it makes no new key.
     let usable = subject.usable(held);
     if let Some(unreachable) = subject.unreachable() {
-        let Unreachable { decision, lets_go } = unreachable;
-        return verdict(decision, usable.filter(|_| !lets_go), None);
+        let Unreachable { trouble, lets_go } = unreachable;
+        return verdict(held_up(trouble), usable.filter(|_| !lets_go), None);
     }
     let window_missed = match subject.closed_window(held, &why, now) {
         Closed::Until(opens) => {
@@ -148,13 +148,13 @@ fn purge(subject: &Subject<'_>) -> Verdict {
         Some(_) if nothing_there && (subject.link != Link::NeverSeen || subject.is_no_guest()) => {
             verdict(Decision::Keep)
         }
-        Some(unreachable) => verdict(unreachable.decision),
+        Some(unreachable) => verdict(held_up(unreachable.trouble)),
     }
 }
 
 /// Why the guest takes nothing now.
 struct Unreachable {
-    decision: Decision,
+    trouble: Trouble,
     /// Whether it is not to be told to keep anything ready either.
     lets_go: bool,
 }
@@ -292,33 +292,21 @@ impl Subject<'_> {
 
     /// Why the guest cannot be reached.
     pub(super) fn absent(&self) -> Option<Trouble> {
-        match self.unreachable()?.decision {
-            Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
-            _ => None,
-        }
+        self.unreachable().map(|unreachable| unreachable.trouble)
     }
 
     fn unreachable(&self) -> Option<Unreachable> {
         if let Guest::Vmid(vmid) = self.guest
             && let Some(absence) = absence(self.inventory, self.guest, self.link)
         {
-            let trouble = absence.trouble(self.renewing(), vmid);
-            let decision = match trouble.halt {
-                Halt::Waiting => Decision::Wait(trouble),
-                Halt::Blocked => Decision::Block(trouble),
-            };
-            return Some(Unreachable { decision, lets_go: absence.lets_go() });
+            return Some(Unreachable { trouble: absence.trouble(self.renewing(), vmid), lets_go: absence.lets_go() });
         }
-        let trouble = self.unlinked()?;
+        let unlinked = self.unlinked()?;
         let trouble = match self.enrolment {
-            Some(enrolment) => Trouble { attempt: self.renewing(), ..enrolment.clone() },
-            None => trouble,
+            Some(enrolment) => Trouble { attempt: unlinked.attempt, ..enrolment.clone() },
+            None => unlinked,
         };
-        let decision = match trouble.halt {
-            Halt::Waiting => Decision::Wait(trouble),
-            Halt::Blocked => Decision::Block(trouble),
-        };
-        Some(Unreachable { decision, lets_go: false })
+        Some(Unreachable { trouble, lets_go: false })
     }
 
     fn unlinked(&self) -> Option<Trouble> {
@@ -396,6 +384,11 @@ impl Subject<'_> {
 /// A trouble as a decision, with the moment of the next try.
 fn halted(mut trouble: Trouble, retry_at: Timestamp) -> Decision {
     trouble.retry_at = Some(retry_at);
+    held_up(trouble)
+}
+
+/// A trouble as a decision.
+fn held_up(trouble: Trouble) -> Decision {
     match trouble.halt {
         Halt::Waiting => Decision::Wait(trouble),
         Halt::Blocked => Decision::Block(trouble),
