@@ -5,9 +5,12 @@
 //! is reported and left as it is, never replaced in silence. Only what pmxcfs, Proxmox's replicated
 //! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
 
+mod document;
+mod error;
 mod files;
 #[cfg(test)]
 pub(crate) mod pmxcfs;
+mod temporaries;
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,19 +19,18 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
+use document::{Document, VERSION, parse};
+pub use error::StoreError;
 pub use files::{Files, RealFiles};
 use pinion_proto::id::is_plain_name;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use thiserror::Error;
+use serde::{Serialize, de::DeserializeOwned};
+use temporaries::Temporaries;
 use zeroize::Zeroizing;
-
-/// The form of documents that this program writes and reads.
-const VERSION: u32 = 1;
 
 /// The most that pmxcfs takes (bytes); more in a document means that it should be several.
 const MOST_SHARED: usize = 1024 * 1024;
@@ -140,6 +142,19 @@ impl Store {
     /// # Errors
     /// The document is too large for its area, or the disk refuses; the old one stays.
     pub fn write<T: Serialize>(&self, area: Area, name: &str, data: &T) -> Result<(), StoreError> {
+        self.put(area, name, data, Outlives::PowerCut)
+    }
+
+    /// As [`Self::write`] in the local area, without waiting for the disk: afterwards the document is there wholly
+    /// even if this process is killed. A power cut may leave the old one, none, or an empty file.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_unsynced<T: Serialize>(&self, name: &str, data: &T) -> Result<(), StoreError> {
+        self.put(Area::Local, name, data, Outlives::Process)
+    }
+
+    fn put<T: Serialize>(&self, area: Area, name: &str, data: &T, outlives: Outlives) -> Result<(), StoreError> {
         let path = self.path(area, name)?;
         let document = serde_json::to_vec(&Document { version: VERSION, data });
         let mut bytes =
@@ -151,18 +166,22 @@ impl Store {
         let directory = path.parent().unwrap_or(&self.local);
         self.noting(area, make_directory(&*self.files, directory))?;
         let temporary = directory.join(self.temporaries.next());
+        let create = match outlives {
+            Outlives::Process => self.files.create_unsynced(&temporary, &bytes),
+            Outlives::PowerCut => self.files.create(&temporary, &bytes),
+        };
         let fail = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Io { doing, path, source }
         };
-        let written = self.files.create(&temporary, &bytes).map_err(fail("write", &temporary));
+        let written = create.map_err(fail("write", &temporary));
         let written = written.and_then(|()| self.files.rename(&temporary, &path).map_err(fail("replace", &path)));
         if written.is_err() {
             // The write's own failure is what counts; what stays here is cleaned at the next start.
             self.files.remove(&temporary).ok();
         }
         self.noting(area, written)?;
-        self.files.sync_directory(directory).map_err(fail("sync directory", directory))
+        self.sync(directory, outlives)
     }
 
     /// Removes a document; it is well if there is none.
@@ -170,15 +189,31 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn remove(&self, area: Area, name: &str) -> Result<(), StoreError> {
+        self.take_away(area, name, Outlives::PowerCut)
+    }
+
+    /// As [`Self::remove`] in the local area, without waiting for the disk: after a power cut it may be there again.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn remove_unsynced(&self, name: &str) -> Result<(), StoreError> {
+        self.take_away(Area::Local, name, Outlives::Process)
+    }
+
+    fn take_away(&self, area: Area, name: &str, outlives: Outlives) -> Result<(), StoreError> {
         let path = self.path(area, name)?;
         match self.files.remove(&path) {
-            Ok(()) => {
-                let directory = path.parent().unwrap_or(&self.local);
-                let fail = |source| StoreError::Io { doing: "sync directory", path: directory.into(), source };
-                self.files.sync_directory(directory).map_err(fail)
-            }
+            Ok(()) => self.sync(path.parent().unwrap_or(&self.local), outlives),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => self.noting(area, Err(StoreError::Io { doing: "remove", path, source })),
+        }
+    }
+
+    fn sync(&self, directory: &Path, outlives: Outlives) -> Result<(), StoreError> {
+        let fail = |source| StoreError::Io { doing: "sync directory", path: directory.into(), source };
+        match outlives {
+            Outlives::Process => Ok(()),
+            Outlives::PowerCut => self.files.sync_directory(directory).map_err(fail),
         }
     }
 
@@ -225,6 +260,15 @@ impl Store {
     }
 }
 
+/// What a change of the disk outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlives {
+    /// The end of this process.
+    Process,
+    /// A power cut too; that takes as long as the disk does.
+    PowerCut,
+}
+
 impl Area {
     fn most(self) -> usize {
         match self {
@@ -232,45 +276,6 @@ impl Area {
             Self::Shared => MOST_SHARED,
         }
     }
-}
-
-/// A document as it stands in its file.
-#[derive(Serialize, Deserialize)]
-struct Document<T> {
-    version: u32,
-    data: T,
-}
-
-/// What every version of a document has, so that a newer one is known for what it is.
-#[derive(Deserialize)]
-struct AnyVersion {
-    version: u32,
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
-    let malformed = |why: String| StoreError::Malformed { path: path.into(), why };
-    if bytes.trim_ascii().is_empty() {
-        return Err(malformed("it is empty".into()));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
-        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len).saturating_add(1);
-        malformed(format!("what is at line {line} column {column} is not UTF-8"))
-    })?;
-    let describe = |e: serde_json::Error| {
-        let cut_off = if e.is_eof() { "it is cut off: " } else { "" };
-        malformed(format!("{cut_off}{e}"))
-    };
-    let AnyVersion { version } = serde_json::from_str(text).map_err(describe)?;
-    if version > VERSION {
-        return Err(StoreError::Newer { path: path.into(), version });
-    }
-    if version == 0 {
-        return Err(malformed("its version is 0".into()));
-    }
-    let document: Document<T> = serde_json::from_str(text).map_err(describe)?;
-    Ok(document.data)
 }
 
 fn checked(name: &str) -> Result<&str, StoreError> {
@@ -306,114 +311,6 @@ fn entries(files: &dyn Files, path: &Path) -> Result<Vec<(String, bool)>, StoreE
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(StoreError::Io { doing: "list", path: path.into(), source }),
     }
-}
-
-/// How files under way are called: with this host's name, because in a shared directory
-/// another host's may be under way right now.
-#[derive(Debug)]
-struct Temporaries {
-    prefix: String,
-    count: AtomicU64,
-}
-
-impl Temporaries {
-    fn of_this_host() -> Self {
-        let host = rustix::system::uname();
-        let host: String =
-            host.nodename().to_string_lossy().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        Self { prefix: format!(".tmp.{host}."), count: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> String {
-        let process = std::process::id();
-        format!("{}{process}.{}", self.prefix, self.count.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Removes this host's from a directory and the directories in it.
-    fn clean(&self, files: &dyn Files, directory: &Path) -> Result<(), StoreError> {
-        for (name, is_directory) in entries(files, directory)? {
-            let path = directory.join(&name);
-            if name.starts_with(&self.prefix) {
-                tracing::info!(path = %path.display(), "Removing a file that was left half written");
-                files.remove(&path).map_err(|source| StoreError::Io { doing: "remove", path, source })?;
-            } else if is_directory {
-                self.clean(files, &path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Why a document could not be read or written.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The operating system refuses.
-    #[error("cannot {doing} {}", path.display())]
-    Io {
-        /// The operation.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Shared state cannot be written: the nodes that share it have no quorum, for one.
-    #[error("the shared state at {} cannot be written (no quorum?)", path.display())]
-    ReadOnly {
-        /// The shared directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another process has the store open.
-    #[error(
-        "{} is locked: another pinion controller runs with these directories; \
-         stop it (systemctl stop pinion) or give this one directories of its own",
-        path.display()
-    )]
-    Locked {
-        /// The lock.
-        path: PathBuf,
-    },
-    /// The file holds something else than the document.
-    #[error("{} cannot be understood: {why}; restore it from a backup, or move it away to start without it", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        why: String,
-    },
-    /// The file was written by a newer program.
-    #[error(
-        "{} is of version {version}, and this program reads version {VERSION}; \
-         upgrade pinion, or restore the file of before the upgrade",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-    },
-    /// Larger than any document.
-    #[error("{} is larger than the {most} bytes a document may have; if it is not pinion's, move it away", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit in bytes.
-        most: usize,
-    },
-    /// The value has no form as JSON.
-    #[error("cannot put {} into JSON", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// Not a document's name.
-    #[error("`{0}` is not the name of a document")]
-    Name(String),
 }
 
 #[cfg(test)]

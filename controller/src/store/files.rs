@@ -29,6 +29,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Something is there already, or the directory cannot be written.
     fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// As [`Self::create`], without waiting for the disk: a power cut may leave the file empty.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Puts `from` in the place of `to` in one step.
     ///
     /// # Errors
@@ -80,9 +86,11 @@ impl Files for RealFiles {
     }
 
     fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+        new_file(path, bytes)?.sync_all()
+    }
+
+    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        new_file(path, bytes).map(drop)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -121,4 +129,10 @@ impl Files for RealFiles {
         }
         Ok(())
     }
+}
+
+fn new_file(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }

@@ -52,6 +52,11 @@ impl Files for Pmxcfs {
         RealFiles.create(path, bytes)
     }
 
+    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write()?;
+        RealFiles.create_unsynced(path, bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.write()?;
         RealFiles.rename(from, to)

@@ -100,6 +100,19 @@ fn an_enormous_file_is_neither_read_nor_written() {
 }
 
 #[test]
+fn what_need_not_outlive_a_power_cut_is_whole_all_the_same() {
+    let (directory, store) = fixture();
+    store.write_unsynced("undelivered/x", &words(1)).expect("written");
+    store.write_unsynced("undelivered/x", &words(2)).expect("replaced");
+    drop(store);
+    let store = open(&directory).expect("a store");
+    assert_eq!(store.read(Area::Local, "undelivered/x").expect("read"), Some(words(2)));
+    store.remove_unsynced("undelivered/x").expect("removed");
+    store.remove_unsynced("undelivered/x").expect("removed twice");
+    assert_eq!(store.list(Area::Local, "undelivered").expect("listed"), Vec::<String>::new());
+}
+
+#[test]
 fn one_controller_at_a_time() {
     let (directory, store) = fixture();
     let error = open(&directory).expect_err("locked").to_string();

@@ -1,0 +1,50 @@
+//! A document's form: its version, and what it is about.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::StoreError;
+
+/// The form of documents that this program writes and reads.
+pub(super) const VERSION: u32 = 1;
+
+/// A document as it stands in its file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Document<T> {
+    pub(super) version: u32,
+    pub(super) data: T,
+}
+
+/// What every version of a document has, so that a newer one is known for what it is.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+/// Reads a document of this version.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    let malformed = |why: String| StoreError::Malformed { path: path.into(), why };
+    if bytes.trim_ascii().is_empty() {
+        return Err(malformed("it is empty".into()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len).saturating_add(1);
+        malformed(format!("what is at line {line} column {column} is not UTF-8"))
+    })?;
+    let describe = |e: serde_json::Error| {
+        let cut_off = if e.is_eof() { "it is cut off: " } else { "" };
+        malformed(format!("{cut_off}{e}"))
+    };
+    let AnyVersion { version } = serde_json::from_str(text).map_err(describe)?;
+    if version > VERSION {
+        return Err(StoreError::Newer { path: path.into(), version });
+    }
+    if version == 0 {
+        return Err(malformed("its version is 0".into()));
+    }
+    let document: Document<T> = serde_json::from_str(text).map_err(describe)?;
+    Ok(document.data)
+}

@@ -1,0 +1,79 @@
+//! Why a document could not be read or written, in words that help at three in the morning.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use super::document::VERSION;
+
+/// Why a document could not be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The operating system refuses.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// The operation.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Shared state cannot be written: the nodes that share it have no quorum, for one.
+    #[error("the shared state at {} cannot be written (no quorum?)", path.display())]
+    ReadOnly {
+        /// The shared directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error(
+        "{} is locked: another pinion controller runs with these directories; \
+         stop it (systemctl stop pinion) or give this one directories of its own",
+        path.display()
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The file holds something else than the document.
+    #[error("{} cannot be understood: {why}; restore it from a backup, or move it away to start without it", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        why: String,
+    },
+    /// The file was written by a newer program.
+    #[error(
+        "{} is of version {version}, and this program reads version {VERSION}; \
+         upgrade pinion, or restore the file of before the upgrade",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// Larger than any document.
+    #[error("{} is larger than the {most} bytes a document may have; if it is not pinion's, move it away", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// The value has no form as JSON.
+    #[error("cannot put {} into JSON", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Not a document's name.
+    #[error("`{0}` is not the name of a document")]
+    Name(String),
+}
