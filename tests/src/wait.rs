@@ -22,23 +22,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The deadline passes, or the process is interrupted.
 pub fn until<T, S: Display>(what: &str, longest: Duration, mut look: impl FnMut() -> Result<T, S>) -> Result<T> {
-    let start = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut patience = Patience::new(what, longest);
     loop {
-        // Looking once more after the deadline is fair to a machine that slept through it.
-        let late = start.elapsed() >= longest;
+        let late = patience.is_over();
         let seen = match look() {
             Ok(value) => return Ok(value),
             Err(seen) => seen,
         };
-        if interrupt::requested() {
-            bail!("interrupted while waiting for {what}; last seen: {seen}");
-        }
-        if late {
-            bail!("waited {longest:?} for {what}; last seen: {seen}");
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        thread::sleep(patience.pause(late, &seen)?);
     }
 }
 
@@ -50,22 +41,47 @@ pub async fn until_async<T, S: Display, F>(what: &str, longest: Duration, mut lo
 where
     F: Future<Output = Result<T, S>>,
 {
-    let start = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut patience = Patience::new(what, longest);
     loop {
-        let late = start.elapsed() >= longest;
+        let late = patience.is_over();
         let seen = match look().await {
             Ok(value) => return Ok(value),
             Err(seen) => seen,
         };
+        tokio::time::sleep(patience.pause(late, &seen)?).await;
+    }
+}
+
+/// How long is waited, and how often looked.
+struct Patience<'w> {
+    what: &'w str,
+    longest: Duration,
+    start: Instant,
+    pause: Duration,
+}
+
+impl<'w> Patience<'w> {
+    fn new(what: &'w str, longest: Duration) -> Self {
+        Self { what, longest, start: Instant::now(), pause: FIRST_PAUSE }
+    }
+
+    /// Asked before each look: looking once more after the deadline is fair to a machine that slept through it.
+    fn is_over(&self) -> bool {
+        self.start.elapsed() >= self.longest
+    }
+
+    /// How long to pause before the next look.
+    fn pause(&mut self, late: bool, seen: &impl Display) -> Result<Duration> {
+        let Self { what, longest, .. } = self;
         if interrupt::requested() {
             bail!("interrupted while waiting for {what}; last seen: {seen}");
         }
         if late {
             bail!("waited {longest:?} for {what}; last seen: {seen}");
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Ok(pause)
     }
 }
 
