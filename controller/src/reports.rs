@@ -4,13 +4,13 @@
 //! Invariant: levels, not events. Each method replaces what was known, so that saying a thing twice, or
 //! saying only the newest, leads to the same state. What has to be parsed is parsed here, once, on entry.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+mod placement;
+mod record;
+
+use std::{collections::HashMap, time::Duration};
 
 use pinion_proto::{
-    bundle::{CertificateError, CertificateRequest, Fingerprint},
+    bundle::Fingerprint,
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
     key::KeyAlgorithm,
@@ -19,7 +19,10 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{manifest::Gist, planner::backoff::Backoff};
+pub use placement::{Attempt, DeliveryNote, PlacementEntry};
+pub use record::{GuestRecord, PlacementRecord};
+
+use crate::planner::backoff::Backoff;
 
 /// Everything known about the guests.
 #[derive(Debug, Clone, Default)]
@@ -57,42 +60,6 @@ pub enum Link {
     },
 }
 
-/// What is known of one placement.
-#[derive(Debug, Clone, Default)]
-pub struct PlacementEntry {
-    report: Option<PlacementReport>,
-    request: Option<Result<CertificateRequest, CertificateError>>,
-    incoming_since: Option<Timestamp>,
-    undelivered: u32,
-    attempt: Option<Attempt>,
-    renew_above: Option<u64>,
-    purge: bool,
-    delivery: Option<DeliveryNote>,
-    holds: Option<Gist>,
-}
-
-/// The last issuance that failed, when none has succeeded since.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// How many failed in a row.
-    pub failures: u32,
-    /// When the next may be made.
-    pub not_before: Timestamp,
-    /// Why the last one failed.
-    pub trouble: Trouble,
-}
-
-/// A certificate that was sent to a guest which has not said yet what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryNote {
-    /// Which generation.
-    pub generation: u64,
-    /// When it was sent.
-    pub sent: Timestamp,
-    /// What the guest had to say against it, if it did.
-    pub refused: Option<Trouble>,
-}
-
 /// The key that the controller made last for a shared certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SharedKey {
@@ -100,39 +67,6 @@ pub struct SharedKey {
     pub fingerprint: Fingerprint,
     /// What kind of key it is.
     pub algorithm: KeyAlgorithm,
-}
-
-/// What is worth keeping of a guest over a restart of the controller; a document of its own for each guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestRecord {
-    /// Which guest.
-    pub guest: Guest,
-    /// Since when it is away, as seen from a controller that has just started; none if it was never seen.
-    pub last_seen: Option<Timestamp>,
-    /// What it last said, and what was tried.
-    pub placements: Vec<PlacementRecord>,
-}
-
-/// What is worth keeping of a placement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlacementRecord {
-    /// Which certificate.
-    pub certificate: CertificateName,
-    /// What the guest last said.
-    #[serde(default)]
-    pub report: Option<PlacementReport>,
-    /// Since when the report's incoming generation is known.
-    #[serde(default)]
-    pub incoming_since: Option<Timestamp>,
-    /// What was tried.
-    #[serde(default)]
-    pub attempt: Option<Attempt>,
-    /// The generation that must be exceeded, when a renewal was asked for.
-    #[serde(default)]
-    pub renew_above: Option<u64>,
-    /// Whether somebody asked for the removal of its files, which has not been done yet.
-    #[serde(default)]
-    pub purge: bool,
 }
 
 impl GuestEntry {
@@ -168,116 +102,6 @@ impl GuestEntry {
     pub fn placements(&self) -> impl ExactSizeIterator<Item = (&CertificateName, &PlacementEntry)> {
         self.placements.iter()
     }
-}
-
-impl PlacementEntry {
-    /// What the guest last said.
-    #[must_use]
-    pub fn report(&self) -> Option<&PlacementReport> {
-        self.report.as_ref()
-    }
-
-    /// The gist of what is held, to compare with a placement's in one step.
-    #[must_use]
-    pub fn holds(&self) -> Option<Gist> {
-        self.holds
-    }
-
-    /// The report's request, parsed; none when it has none, or an empty one because the key is shared.
-    #[must_use]
-    pub fn request(&self) -> Option<&Result<CertificateRequest, CertificateError>> {
-        self.request.as_ref()
-    }
-
-    /// Since when the report's incoming generation has been where it is.
-    #[must_use]
-    pub fn incoming_since(&self) -> Option<Timestamp> {
-        self.incoming_since
-    }
-
-    /// How many incoming generations in a row were given up before one was delivered.
-    #[must_use]
-    pub fn undelivered(&self) -> u32 {
-        self.undelivered
-    }
-
-    /// The last issuance that failed.
-    #[must_use]
-    pub fn attempt(&self) -> Option<&Attempt> {
-        self.attempt.as_ref()
-    }
-
-    /// The generation that must be exceeded, when a renewal was asked for.
-    #[must_use]
-    pub fn renew_above(&self) -> Option<u64> {
-        self.renew_above
-    }
-
-    /// A certificate on its way.
-    #[must_use]
-    pub fn delivery(&self) -> Option<&DeliveryNote> {
-        self.delivery.as_ref()
-    }
-
-    /// Takes a report, which replaces the one before it.
-    fn take(&mut self, report: PlacementReport, now: Timestamp) {
-        let incoming = report.incoming.as_ref();
-        let before = self.report.as_ref().and_then(|report| report.incoming.as_ref());
-        if incoming.map(place) != before.map(place) {
-            self.incoming_since = incoming.map(|_| now);
-        }
-        let held = report.held.as_ref().map(|held| held.generation);
-        match (before, incoming) {
-            // It was given up for another before it was delivered.
-            (Some(old), Some(new)) if new.generation != old.generation && old.progress != Progress::Delivered => {
-                self.undelivered = self.undelivered.saturating_add(1);
-            }
-            (_, Some(new)) if new.progress == Progress::Delivered => self.undelivered = 0,
-            _ => {}
-        }
-        let unchanged = before.is_some() && before == incoming;
-        if !unchanged {
-            self.request = match incoming.map(|incoming| &incoming.progress) {
-                Some(Progress::Requested(der)) if !der.is_empty() => Some(CertificateRequest::parse(der)),
-                _ => None,
-            };
-        }
-        if let Some(note) = &mut self.delivery {
-            match incoming {
-                Some(incoming)
-                    if incoming.generation == note.generation && incoming.progress != Progress::Delivered =>
-                {
-                    // Perhaps written before the delivery arrived; with a trouble, the answer to it.
-                    note.refused.clone_from(&report.trouble);
-                }
-                _ => self.delivery = None,
-            }
-        }
-        if let Some(above) = self.renew_above
-            && held.is_some_and(|generation| generation > above)
-        {
-            self.renew_above = None;
-        }
-        let held_before = self.report.as_ref().and_then(|report| report.held.as_ref()).map(|held| held.generation);
-        if held > held_before {
-            self.undelivered = 0;
-        }
-        self.holds = report
-            .held
-            .as_ref()
-            .and_then(|held| Some(Gist::of(held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer)));
-        self.report = Some(report);
-    }
-
-    /// Whether nothing is left that is worth an entry.
-    fn is_empty(&self) -> bool {
-        self.report.is_none() && self.attempt.is_none() && self.renew_above.is_none() && self.delivery.is_none()
-    }
-}
-
-/// What makes an incoming generation another one, or further on.
-fn place(incoming: &pinion_proto::report::Incoming) -> (u64, bool) {
-    (incoming.generation, incoming.progress == Progress::Delivered)
 }
 
 impl Reports {
@@ -472,50 +296,6 @@ impl Reports {
     /// when the certificate is no longer shared: then whoever still holds it gets a key of its own.
     pub fn set_shared_key(&mut self, certificate: CertificateName, key: SharedKey) {
         self.shared_keys.insert(certificate, key);
-    }
-
-    /// What is worth keeping of a guest; `now` stands for its last sign of life while it is linked.
-    #[must_use]
-    pub fn record(&self, guest: Guest, now: Timestamp) -> Option<GuestRecord> {
-        let entry = self.guest(guest)?;
-        let last_seen = match entry.link {
-            Link::NeverSeen => None,
-            Link::Linked { .. } => Some(now),
-            Link::Away { since } => Some(since),
-        };
-        // Sorted, so that the same knowledge is the same document.
-        let placements: BTreeMap<_, _> = entry.placements().collect();
-        let placements = placements.into_iter().map(|(certificate, placement)| PlacementRecord {
-            certificate: certificate.clone(),
-            report: placement.report.clone(),
-            incoming_since: placement.incoming_since,
-            attempt: placement.attempt.clone(),
-            renew_above: placement.renew_above,
-            purge: placement.purge,
-        });
-        Some(GuestRecord { guest, last_seen, placements: placements.collect() })
-    }
-
-    /// Takes what was kept, before the guest has linked again.
-    pub fn restore(&mut self, record: GuestRecord) {
-        let link = record.last_seen.map_or(Link::NeverSeen, |since| Link::Away { since });
-        let placements = record.placements.into_iter().map(|kept| {
-            let mut entry = PlacementEntry {
-                attempt: kept.attempt,
-                renew_above: kept.renew_above,
-                purge: kept.purge,
-                ..PlacementEntry::default()
-            };
-            if let Some(report) = kept.report {
-                // Any moment does: the one that was kept replaces it.
-                entry.take(report, Timestamp::from_unix(0));
-            }
-            entry.incoming_since = kept.incoming_since;
-            (kept.certificate, entry)
-        });
-        let mut entry = GuestEntry { link, enrolment: None, placements: placements.collect(), reported: 0 };
-        entry.count_reported();
-        self.guests.insert(record.guest, entry);
     }
 
     fn entry(&mut self, id: &PlacementId) -> &mut PlacementEntry {

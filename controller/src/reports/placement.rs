@@ -1,0 +1,156 @@
+//! What is known of one placement: what its guest says, what was tried, what was asked for.
+
+use pinion_proto::{
+    bundle::{CertificateError, CertificateRequest},
+    clock::Timestamp,
+    report::{Incoming, PlacementReport, Progress},
+    stage::Trouble,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Gist;
+
+/// What is known of one placement.
+#[derive(Debug, Clone, Default)]
+pub struct PlacementEntry {
+    pub(super) report: Option<PlacementReport>,
+    pub(super) request: Option<Result<CertificateRequest, CertificateError>>,
+    pub(super) incoming_since: Option<Timestamp>,
+    pub(super) undelivered: u32,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) renew_above: Option<u64>,
+    pub(super) purge: bool,
+    pub(super) delivery: Option<DeliveryNote>,
+    pub(super) holds: Option<Gist>,
+}
+
+/// The last issuance that failed, when none has succeeded since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How many failed in a row.
+    pub failures: u32,
+    /// When the next may be made.
+    pub not_before: Timestamp,
+    /// Why the last one failed.
+    pub trouble: Trouble,
+}
+
+/// A certificate that was sent to a guest which has not said yet what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryNote {
+    /// Which generation.
+    pub generation: u64,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// What the guest had to say against it, if it did.
+    pub refused: Option<Trouble>,
+}
+
+impl PlacementEntry {
+    /// What the guest last said.
+    #[must_use]
+    pub fn report(&self) -> Option<&PlacementReport> {
+        self.report.as_ref()
+    }
+
+    /// The gist of what is held, to compare with a placement's in one step.
+    #[must_use]
+    pub fn holds(&self) -> Option<Gist> {
+        self.holds
+    }
+
+    /// The report's request, parsed; none when it has none, or an empty one because the key is shared.
+    #[must_use]
+    pub fn request(&self) -> Option<&Result<CertificateRequest, CertificateError>> {
+        self.request.as_ref()
+    }
+
+    /// Since when the report's incoming generation has been where it is.
+    #[must_use]
+    pub fn incoming_since(&self) -> Option<Timestamp> {
+        self.incoming_since
+    }
+
+    /// How many incoming generations in a row were given up before one was delivered.
+    #[must_use]
+    pub fn undelivered(&self) -> u32 {
+        self.undelivered
+    }
+
+    /// The last issuance that failed.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    /// The generation that must be exceeded, when a renewal was asked for.
+    #[must_use]
+    pub fn renew_above(&self) -> Option<u64> {
+        self.renew_above
+    }
+
+    /// A certificate on its way.
+    #[must_use]
+    pub fn delivery(&self) -> Option<&DeliveryNote> {
+        self.delivery.as_ref()
+    }
+
+    /// Takes a report, which replaces the one before it.
+    pub(super) fn take(&mut self, report: PlacementReport, now: Timestamp) {
+        let incoming = report.incoming.as_ref();
+        let before = self.report.as_ref().and_then(|report| report.incoming.as_ref());
+        if incoming.map(place) != before.map(place) {
+            self.incoming_since = incoming.map(|_| now);
+        }
+        let held = report.held.as_ref().map(|held| held.generation);
+        match (before, incoming) {
+            // It was given up for another before it was delivered.
+            (Some(old), Some(new)) if new.generation != old.generation && old.progress != Progress::Delivered => {
+                self.undelivered = self.undelivered.saturating_add(1);
+            }
+            (_, Some(new)) if new.progress == Progress::Delivered => self.undelivered = 0,
+            _ => {}
+        }
+        let unchanged = before.is_some() && before == incoming;
+        if !unchanged {
+            self.request = match incoming.map(|incoming| &incoming.progress) {
+                Some(Progress::Requested(der)) if !der.is_empty() => Some(CertificateRequest::parse(der)),
+                _ => None,
+            };
+        }
+        if let Some(note) = &mut self.delivery {
+            match incoming {
+                Some(incoming)
+                    if incoming.generation == note.generation && incoming.progress != Progress::Delivered =>
+                {
+                    // Perhaps written before the delivery arrived; with a trouble, the answer to it.
+                    note.refused.clone_from(&report.trouble);
+                }
+                _ => self.delivery = None,
+            }
+        }
+        if let Some(above) = self.renew_above
+            && held.is_some_and(|generation| generation > above)
+        {
+            self.renew_above = None;
+        }
+        let held_before = self.report.as_ref().and_then(|report| report.held.as_ref()).map(|held| held.generation);
+        if held > held_before {
+            self.undelivered = 0;
+        }
+        self.holds = report.held.as_ref().and_then(|held| {
+            Some(Gist::of(held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
+        });
+        self.report = Some(report);
+    }
+
+    /// Whether nothing is left that is worth an entry.
+    pub(super) fn is_empty(&self) -> bool {
+        self.report.is_none() && self.attempt.is_none() && self.renew_above.is_none() && self.delivery.is_none()
+    }
+}
+
+/// What makes an incoming generation another one, or further on.
+fn place(incoming: &Incoming) -> (u64, bool) {
+    (incoming.generation, incoming.progress == Progress::Delivered)
+}
