@@ -4,21 +4,25 @@
 //! Invariant: a [`Leaf`], [`Chain`], [`RootCertificate`] or [`CertificateRequest`] is well-formed DER without
 //! trailing bytes; a request's signature by its own key has been checked.
 
+mod fingerprint;
+mod request;
+
 use std::fmt;
 
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use x509_parser::{
-    certification_request::X509CertificationRequest,
     oid_registry::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
     },
-    prelude::{FromDer, ParsedExtension, X509Certificate},
+    prelude::{FromDer, X509Certificate},
     public_key::PublicKey,
     x509::SubjectPublicKeyInfo,
 };
+
+pub use fingerprint::Fingerprint;
+pub use request::CertificateRequest;
 
 use crate::{clock::Timestamp, key::KeyAlgorithm, names::SubjectNames};
 
@@ -256,95 +260,6 @@ impl fmt::Debug for RootCertificate {
         write!(f, "RootCertificate({})", self.fingerprint())
     }
 }
-
-/// A PKCS #10 request (RFC 2986) whose signature by its own key has been checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateRequest {
-    /// The names of its extensionRequest; none when it asks for none.
-    pub names: Option<SubjectNames>,
-    /// The SHA-256 of its subjectPublicKeyInfo.
-    pub key: Fingerprint,
-    /// What kind of key it is for.
-    pub key_algorithm: Option<KeyAlgorithm>,
-}
-
-impl CertificateRequest {
-    /// Parses DER and checks the proof of possession.
-    ///
-    /// # Errors
-    /// Malformed, or not signed by its own key.
-    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
-        if der.len() > MOST_DER {
-            return Err(CertificateError::TooLarge(der.len()));
-        }
-        let (rest, request) = X509CertificationRequest::from_der(der).map_err(malformed("certificate request"))?;
-        if !rest.is_empty() {
-            return Err(CertificateError::TrailingBytes(rest.len()));
-        }
-        request.verify_signature().map_err(|_| CertificateError::Possession)?;
-        let mut names = None;
-        for extension in request.requested_extensions().into_iter().flatten() {
-            if let ParsedExtension::SubjectAlternativeName(san) = extension {
-                names = Some(SubjectNames::from_general_names(&san.general_names)?);
-            }
-        }
-        let key = &request.certification_request_info.subject_pki;
-        Ok(Self { names, key: Fingerprint::of(key.raw), key_algorithm: key_algorithm(key) })
-    }
-}
-
-/// A SHA-256, shown as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// The SHA-256 of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-        Self(out)
-    }
-
-    /// Its first 64 bits as a number.
-    #[must_use]
-    pub fn short(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for Fingerprint {
-    type Err = CertificateError;
-
-    fn from_str(text: &str) -> Result<Self, CertificateError> {
-        let bad = || CertificateError::Fingerprint(crate::id::shown(text));
-        let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-        if digits.len() != 64 {
-            return Err(bad());
-        }
-        let mut out = [0; 32];
-        for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
-        }
-        Ok(Self(out))
-    }
-}
-
-crate::id::string_serde!(Fingerprint);
 
 /// What is wrong with a certificate, chain or request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,0 +1,135 @@
+//! What a guest is asked to hold, between the generated messages and the checked ones.
+
+use super::{WireError, missing, parse, pb, read_trouble, write_trouble, wrong};
+use crate::{
+    key::{KeyPolicy, Rotation},
+    names::SubjectName,
+    spec::{FileMode, FileSpec, PlacementSpec, Probe, Reload, Validate},
+};
+
+/// Reads a placement as it is ordered.
+pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireError> {
+    let names: Vec<SubjectName> = spec.names.iter().map(|n| parse("spec.names", n)).collect::<Result<_, _>>()?;
+    Ok(PlacementSpec {
+        certificate: parse("spec.certificate", &spec.certificate)?,
+        common_name: parse("spec.common_name", &spec.common_name)?,
+        names: names.try_into().map_err(|e| wrong("spec.names", e))?,
+        key: KeyPolicy {
+            algorithm: parse("spec.key_algorithm", &spec.key_algorithm)?,
+            rotation: if spec.rotate_key { Rotation::Always } else { Rotation::Never },
+        },
+        shared: spec.shared,
+        recipe: spec.recipe.map(|name| parse("spec.recipe", &name)).transpose()?,
+        files: spec
+            .files
+            .into_iter()
+            .map(|file| Ok((parse("file.part", &file.part)?, read_file(&file)?)))
+            .collect::<Result<_, WireError>>()?,
+        validate: spec.validate.map(read_validate).transpose()?,
+        reload: spec.reload.map(read_reload).transpose()?,
+        probe: spec.probe.map(read_probe).transpose()?,
+        purge: spec.purge,
+        ordered: (spec.ordered_generation != 0).then_some(spec.ordered_generation),
+        trouble: spec.trouble.map(read_trouble),
+    })
+}
+
+/// Writes a placement as it is ordered.
+pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
+    pb::PlacementSpec {
+        certificate: spec.certificate.to_string(),
+        common_name: spec.common_name.to_string(),
+        names: spec.names.iter().map(ToString::to_string).collect(),
+        key_algorithm: spec.key.algorithm.to_string(),
+        rotate_key: spec.key.rotation == Rotation::Always,
+        shared: spec.shared,
+        recipe: spec.recipe.map(|name| name.to_string()),
+        files: spec
+            .files
+            .into_iter()
+            .map(|(part, file)| pb::FileSpec {
+                part: part.to_string(),
+                path: file.path.map(|path| path.to_string()),
+                mode: file.mode.map(FileMode::bits),
+                owner: file.owner.map(|owner| owner.to_string()),
+                group: file.group.map(|group| group.to_string()),
+            })
+            .collect(),
+        validate: spec.validate.map(write_validate),
+        reload: spec.reload.map(write_reload),
+        probe: spec.probe.map(write_probe),
+        purge: spec.purge,
+        ordered_generation: spec.ordered.unwrap_or(0),
+        trouble: spec.trouble.map(write_trouble),
+    }
+}
+
+fn read_file(file: &pb::FileSpec) -> Result<FileSpec, WireError> {
+    Ok(FileSpec {
+        path: file.path.as_deref().map(|path| parse("file.path", path)).transpose()?,
+        mode: file.mode.map(FileMode::from_bits).transpose().map_err(|e| wrong("file.mode", e))?,
+        owner: file.owner.as_deref().map(|owner| parse("file.owner", owner)).transpose()?,
+        group: file.group.as_deref().map(|group| parse("file.group", group)).transpose()?,
+    })
+}
+
+fn read_validate(validate: pb::Validate) -> Result<Validate, WireError> {
+    use pb::validate::How;
+    match validate.how.ok_or_else(|| missing("validate.how"))? {
+        How::Nothing(_) => Ok(Validate::Nothing),
+        How::Hook(name) => Ok(Validate::Hook(parse("validate.hook", &name)?)),
+    }
+}
+
+fn write_validate(validate: Validate) -> pb::Validate {
+    use pb::validate::How;
+    let how = match validate {
+        Validate::Nothing => How::Nothing(true),
+        Validate::Hook(name) => How::Hook(name.to_string()),
+    };
+    pb::Validate { how: Some(how) }
+}
+
+fn read_reload(reload: pb::Reload) -> Result<Reload, WireError> {
+    use pb::reload::How;
+    match reload.how.ok_or_else(|| missing("reload.how"))? {
+        How::Nothing(_) => Ok(Reload::Nothing),
+        How::ReloadUnit(unit) => Ok(Reload::Reload(parse("reload.reload_unit", &unit)?)),
+        How::RestartUnit(unit) => Ok(Reload::Restart(parse("reload.restart_unit", &unit)?)),
+        How::Hook(name) => Ok(Reload::Hook(parse("reload.hook", &name)?)),
+    }
+}
+
+fn write_reload(reload: Reload) -> pb::Reload {
+    use pb::reload::How;
+    let how = match reload {
+        Reload::Nothing => How::Nothing(true),
+        Reload::Reload(unit) => How::ReloadUnit(unit.to_string()),
+        Reload::Restart(unit) => How::RestartUnit(unit.to_string()),
+        Reload::Hook(name) => How::Hook(name.to_string()),
+    };
+    pb::Reload { how: Some(how) }
+}
+
+fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
+    use pb::probe::How;
+    match probe.how.ok_or_else(|| missing("probe.how"))? {
+        How::Nothing(_) => Ok(Probe::Nothing),
+        How::Tls(tls) => Ok(Probe::Tls {
+            connect: parse("probe.connect", &tls.connect)?,
+            server_name: tls.server_name.map(|name| parse("probe.server_name", &name)).transpose()?,
+        }),
+    }
+}
+
+fn write_probe(probe: Probe) -> pb::Probe {
+    use pb::probe::How;
+    let how = match probe {
+        Probe::Nothing => How::Nothing(true),
+        Probe::Tls { connect, server_name } => How::Tls(pb::TlsProbe {
+            connect: connect.to_string(),
+            server_name: server_name.map(|name| name.to_string()),
+        }),
+    };
+    pb::Probe { how: Some(how) }
+}
