@@ -13,6 +13,7 @@ mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashSet;
 
