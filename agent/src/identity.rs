@@ -22,7 +22,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::Config,
-    install::files::{Files, RealFiles, replace},
+    install::{
+        files::{Files, RealFiles},
+        replace::replace,
+    },
 };
 
 /// The version of the document that this agent writes and reads.

@@ -110,7 +110,7 @@ pub struct Switch {
 pub enum Phase {
     /// The new set is being put in place; after a crash it is finished.
     Forward,
-    /// The new set is in place, the old one kept until the new one is served.
+    /// The new set is in place and on disk, the old one kept until the new one is served.
     Done,
     /// The old set is being put back; after a crash that is finished.
     Back,
@@ -146,6 +146,14 @@ impl fmt::Debug for Saved {
     }
 }
 
+impl Order {
+    /// The order as it is reported.
+    #[must_use]
+    pub fn incoming(&self) -> Incoming {
+        Incoming { generation: self.generation, progress: Progress::Requested(self.request.clone()) }
+    }
+}
+
 impl Ledger {
     /// The state without the trouble, which is not remembered.
     #[must_use]
@@ -156,10 +164,7 @@ impl Ledger {
             issuer: held.bundle.issuer().clone(),
             common_name: held.bundle.common_name().cloned(),
         });
-        let requested = self.order.as_ref().map(|order| Incoming {
-            generation: order.generation,
-            progress: Progress::Requested(order.request.clone()),
-        });
+        let requested = self.order.as_ref().map(Order::incoming);
         let delivered = self.next.as_ref().and_then(|next| {
             // The same generation on its way to other paths is not incoming any more.
             let here = held.as_ref().is_some_and(|held| held.generation == next.generation());

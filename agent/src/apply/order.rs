@@ -35,7 +35,7 @@ impl Placement<'_> {
             (self.ledger.order, self.ledger.last_generation) = before;
             return Err(Hold::ledger(&e).into());
         }
-        self.unsaved = false;
+        self.saved();
         self.forget_refusal();
         tracing::info!(certificate = %self.name, generation, "Made a certificate request");
         self.publish();

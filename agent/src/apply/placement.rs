@@ -13,7 +13,10 @@ use pinion_proto::{
     spec::PlacementSpec,
     stage::{Stage, Trouble},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     backoff::Backoff,
@@ -23,7 +26,8 @@ use super::{
     switch::Desk,
 };
 use crate::{
-    ledger::{Ledger, LedgerError},
+    install::{InstallError, execute::Exchanged},
+    ledger::{Ledger, LedgerError, Order, Phase},
     verify::{Expected, verify},
 };
 
@@ -78,8 +82,10 @@ pub(super) struct Placement<'a> {
     pub(super) revision: u64,
     /// Of a delivery; stays until a better one comes.
     refusal: Option<Trouble>,
-    /// A certificate has just come and been verified.
-    arrived: bool,
+    /// The order whose certificate has come and is not written down yet: until then it is what is asked for.
+    answered: Option<Order>,
+    /// The exchange of files on its way to the disk, while the service is told of them.
+    pub(super) syncing: Option<JoinHandle<Result<(), InstallError>>>,
     /// Its files and its ledger are to go.
     purging: bool,
     due: Instant,
@@ -120,7 +126,8 @@ pub(super) async fn run(
         goal: Stage::Served,
         revision: 0,
         refusal: None,
-        arrived: false,
+        answered: None,
+        syncing: None,
         purging: false,
         due: now,
         check_due: now,
@@ -182,17 +189,12 @@ async fn readable(
 impl Placement<'_> {
     async fn round(&mut self) -> Result<Next, Stopped> {
         self.take_letters();
-        if std::mem::take(&mut self.arrived) {
-            // Written down before anybody hears of it: the controller then forgets its copy.
-            self.save_rest().await;
-            self.publish();
-        }
         let now = Instant::now();
         if self.purging || self.ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
             if now >= self.due && self.purge().await? {
                 return Ok(Next::Gone);
             }
-            self.publish();
+            self.announce().await;
             return Ok(Next::Wait(Some(self.due)));
         }
         if self.ledger.retired || self.ledger.spec.is_none() {
@@ -223,8 +225,17 @@ impl Placement<'_> {
             }
             self.check_due = Instant::now() + self.check_every();
         }
-        self.publish();
+        self.announce().await;
         Ok(Next::Wait(Some(self.due.min(self.check_due))))
+    }
+
+    /// Publishes the state, and what has come as soon as it is written down: the controller then forgets its copy.
+    /// What is installed at once was written down with its journal.
+    pub(super) async fn announce(&mut self) {
+        if self.answered.is_some() {
+            self.save_rest().await;
+        }
+        self.publish();
     }
 
     fn hold_up(&mut self, hold: &Hold) {
@@ -252,7 +263,7 @@ impl Placement<'_> {
         }
         // Another certificate may take its paths over.
         self.shared.keep_claims(self.name, &[]);
-        self.publish();
+        self.announce().await;
         Ok(Next::Wait(self.trouble.as_ref().map(|_| self.due)))
     }
 
@@ -303,6 +314,7 @@ impl Placement<'_> {
         self.ledger.retired = true;
         self.ledger.order = None;
         self.ledger.next = None;
+        self.answered = None;
         self.refusal = None;
         self.unsaved = true;
     }
@@ -324,10 +336,9 @@ impl Placement<'_> {
             Ok(bundle) => {
                 tracing::info!(certificate = %self.name, generation, serial = bundle.chain().leaf().serial(), "Verified");
                 self.ledger.next = Some(bundle);
-                self.ledger.order = None;
+                self.answered = self.ledger.order.take();
                 self.refusal = None;
                 self.unsaved = true;
-                self.arrived = true;
                 self.start_afresh();
             }
             Err(error) => {
@@ -359,13 +370,41 @@ impl Placement<'_> {
         self.due = Instant::now();
     }
 
+    /// Notes that everything is written down.
+    pub(super) fn saved(&mut self) {
+        self.unsaved = false;
+        self.answered = None;
+    }
+
+    /// Lets the exchange of files come to the disk by itself, until [`Self::synced`] waits for it.
+    pub(super) fn let_sync(&mut self, exchanged: Exchanged) {
+        let files = Arc::clone(&self.shared.context.files);
+        self.syncing = Some(tokio::task::spawn_blocking(move || exchanged.sync(&*files)));
+    }
+
+    /// Waits until the exchange of files is on disk, and notes it; an exchange that cannot be brought there keeps its
+    /// journal, and is finished again.
+    pub(super) async fn synced(&mut self) -> Result<(), Interrupt> {
+        let Some(syncing) = self.syncing.take() else { return Ok(()) };
+        let synced = syncing.await.map_err(|_| Interrupt::Stopped)?;
+        synced.map_err(|e| Hold::switch(&e.into(), self.backoff.failures()))?;
+        if let Some(switch) = self.ledger.switch.as_mut().filter(|switch| switch.phase == Phase::Forward) {
+            switch.phase = Phase::Done;
+            self.unsaved = true;
+        }
+        Ok(())
+    }
+
     /// Writes down what is only in memory; a failure shows at the next change, and costs a restart some work.
     async fn save_rest(&mut self) {
+        if let Err(Interrupt::Held(hold)) = self.synced().await {
+            tracing::error!(certificate = %self.name, trouble = %hold.trouble(None), "The new files are in place and not safe on disk");
+        }
         if !self.unsaved {
             return;
         }
         match self.blocking(|desk, ledger| desk.save(ledger)).await {
-            Ok(Ok(())) => self.unsaved = false,
+            Ok(Ok(())) => self.saved(),
             Ok(Err(error)) => {
                 tracing::error!(certificate = %self.name, error = chain(&error), "Cannot write down a placement's state");
             }
@@ -376,6 +415,9 @@ impl Placement<'_> {
     /// Publishes the state as it is.
     pub(super) fn publish(&self) {
         let mut report = self.ledger.report(self.name);
+        if let Some(order) = &self.answered {
+            report.incoming = Some(order.incoming());
+        }
         (report.goal, report.revision) = (self.goal, self.revision);
         report.trouble = self.trouble.clone().or_else(|| self.refusal.clone());
         self.shared.publish(report);

@@ -1,7 +1,8 @@
 //! The exchange of a placement's files together with its ledger: all that blocks, and nothing that waits for a service.
 //!
 //! Invariant: before the first target changes, the ledger on disk says what is being put in place and what was there;
-//! so whatever is interrupted is finished, or undone, by whoever reads the ledger next.
+//! so whatever is interrupted is finished, or undone, by whoever reads the ledger next. The journal goes when the exchange
+//! is known to be on disk, and not before.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,7 +13,7 @@ use super::shared::Shared;
 use crate::{
     install::{
         self, InstallError,
-        execute::{clean, prepare, present},
+        execute::{Exchanged, Prepared, Written, clean, present, write},
         files::Files,
         place,
         plan::{Plan, Wanted},
@@ -39,18 +40,19 @@ pub(super) enum SwitchError {
 }
 
 impl Desk {
-    /// Puts a bundle in place, keeping what was there. On failure all is as it was.
+    /// Puts a bundle in place, keeping what was there. On failure all is as it was. The journal stays until what is
+    /// returned is synced, which may take its time: until then a power cut costs the finishing of it again.
     pub(super) fn forward(
         &self,
         ledger: &mut Ledger,
         job: &Job,
         bundle: Bundle,
         was_serving: bool,
-    ) -> Result<(), SwitchError> {
+    ) -> Result<Exchanged, SwitchError> {
         let (wanted, now) = self.compare(job, &bundle)?;
         let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
         let plan = Plan::forward(wanted, &now);
-        let prepared = prepare(self.files(), &plan)?;
+        let written = write(self.files(), &plan)?;
         let before = ledger.clone();
         let former = ledger.held.take();
         for file in former.iter().flat_map(|held| &held.files) {
@@ -70,21 +72,43 @@ impl Desk {
         });
         ledger.held = Some(Installed { bundle, stage: Stage::Installed, files });
         ledger.next = None;
-        if let Err(e) = self.save(ledger) {
-            prepared.discard();
-            *ledger = before;
-            return Err(e.into());
-        }
-        if let Err(e) = prepared.switch() {
+        let prepared = match self.journal(ledger, written) {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                *ledger = before;
+                return Err(e);
+            }
+        };
+        prepared.exchange().map_err(|e| {
             prepared.discard();
             if let Err(error) = self.back(ledger, false) {
                 tracing::error!(certificate = %self.name, %error, "Could not put the old files back yet");
             }
+            e.into()
+        })
+    }
+
+    /// Brings the new files and the ledger that speaks of them to the disk together; on failure neither is there.
+    fn journal<'a>(&self, ledger: &Ledger, written: Written<'a>) -> Result<Prepared<'a>, SwitchError> {
+        let mut draft = match self.shared.ledgers.draft(&self.name, ledger) {
+            Ok(draft) => draft,
+            Err(e) => {
+                written.discard();
+                return Err(e.into());
+            }
+        };
+        let prepared = match written.sync(Some(&mut draft)) {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                draft.discard(self.files());
+                return Err(e.into());
+            }
+        };
+        if let Err(e) = self.shared.ledgers.put(draft) {
+            prepared.discard();
             return Err(e.into());
         }
-        // Not written down at once: the next change is, and until then finishing it again is harmless.
-        self.done(ledger);
-        Ok(())
+        Ok(prepared)
     }
 
     /// Puts back what was there. `told`: the service may have read the new files.
@@ -98,11 +122,7 @@ impl Desk {
         let now = present(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()))?;
         let plan = Plan::back(&switch.saved, &now);
         clean(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()));
-        let prepared = prepare(self.files(), &plan)?;
-        if let Err(e) = prepared.switch() {
-            prepared.discard();
-            return Err(e.into());
-        }
+        self.exchange(&plan)?.sync(self.files())?;
         let failed = ledger.held.take();
         ledger.held = ledger.switch.take().and_then(|switch| switch.previous).map(|held| *held);
         if let Some(held) = &mut ledger.held {
@@ -126,7 +146,9 @@ impl Desk {
             Phase::Forward => match (job, &ledger.held) {
                 (Some(job), Some(held)) if same_paths(job, held) => {
                     self.put_right(ledger, job)?;
-                    self.done(ledger);
+                    if let Some(switch) = &mut ledger.switch {
+                        switch.phase = Phase::Done;
+                    }
                     Ok(self.save(ledger)?)
                 }
                 _ => self.back(ledger, true),
@@ -193,20 +215,27 @@ impl Desk {
         self.shared.ledgers.write(&self.name, ledger)
     }
 
-    /// Writes what differs from the held bundle; true when something did.
+    /// Writes what differs from the held bundle, and sees to it that all of it is on disk; true when something did.
     fn put_right(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, now) = self.compare(job, &held.bundle)?;
         let plan = Plan::forward(wanted, &now);
         if plan.is_empty() {
+            // In place, but perhaps by an exchange whose directories could not be synced.
+            Exchanged::found(now.iter().map(|file| file.path.as_path())).sync(self.files())?;
             return Ok(false);
         }
-        let prepared = prepare(self.files(), &plan)?;
-        if let Err(e) = prepared.switch() {
-            prepared.discard();
-            return Err(e.into());
-        }
+        self.exchange(&plan)?.sync(self.files())?;
         Ok(true)
+    }
+
+    fn exchange(&self, plan: &Plan) -> Result<Exchanged, InstallError> {
+        let prepared = write(self.files(), plan)?.sync(None)?;
+        let exchanged = prepared.exchange();
+        if exchanged.is_err() {
+            prepared.discard();
+        }
+        exchanged
     }
 
     fn compare(&self, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Vec<crate::ledger::Saved>), InstallError> {
@@ -220,12 +249,6 @@ impl Desk {
             Standing::Gone => Ok(true),
             Standing::AsWritten(target) => standing::remove(self.files(), &target).map(|()| true),
             Standing::Changed(_) => Ok(false),
-        }
-    }
-
-    fn done(&self, ledger: &mut Ledger) {
-        if let Some(switch) = &mut ledger.switch {
-            switch.phase = Phase::Done;
         }
     }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use pinion_proto::{causes::chain, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -120,6 +120,7 @@ impl Placement<'_> {
 
     /// Finishes or undoes what an earlier run was interrupted at, and removes its leftovers.
     async fn resume(&mut self, job: Option<&Job>) -> Result<(), Interrupt> {
+        self.synced().await?;
         let sweep = !self.swept;
         let unfinished = self.ledger.switch.as_ref().is_some_and(|switch| switch.phase != Phase::Done);
         if !sweep && !unfinished {
@@ -144,15 +145,22 @@ impl Placement<'_> {
         let config = &self.shared.context.config;
         let failures = self.backoff.failures();
         reload::can_check(config, &job.validate).map_err(|e| Hold::validate(&e, true, failures))?;
-        let turn = self.turn(job).await?;
+        let turn = match timeout(Duration::ZERO, self.turn(job)).await {
+            Ok(turn) => turn?,
+            Err(_) => {
+                // The service is busy with another placement, for minutes perhaps: what has come is told meanwhile.
+                self.announce().await;
+                self.turn(job).await?
+            }
+        };
         let was_serving = match &job.look {
             Some(look) => self.unless_stopped(probe::look(look, bundle.chain().leaf(), GLANCE)).await?.is_serving(),
             None => false,
         };
         let moving = job.clone();
         let done = self.blocking(move |desk, ledger| desk.forward(ledger, &moving, bundle, was_serving)).await?;
-        done.map_err(|e| Hold::switch(&e, failures))?;
-        self.unsaved = true;
+        self.let_sync(done.map_err(|e| Hold::switch(&e, failures))?);
+        self.saved();
         self.accept(job);
         let paths: Vec<_> = self.ledger.files().map(|file| &file.path).collect();
         self.shared.keep_claims(self.name, &paths);
@@ -310,13 +318,15 @@ impl Placement<'_> {
 
     /// Puts the old files back; the failure, with that added.
     async fn go_back(&mut self, hold: Hold, told: bool) -> Result<Hold, Interrupt> {
+        // What is not on disk of the way there must not be, either.
+        self.syncing = None;
         let back = self.blocking(move |desk, ledger| desk.back(ledger, told)).await?;
         let paths: Vec<_> = self.ledger.files().map(|file| &file.path).collect();
         self.shared.keep_claims(self.name, &paths);
         self.publish();
         match back {
             Ok(()) => {
-                self.unsaved = false;
+                self.saved();
                 tracing::warn!(certificate = %self.name, "Rolled back to the old files");
                 Ok(hold.and("the old files are back in place"))
             }
@@ -354,10 +364,11 @@ impl Placement<'_> {
     async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
         self.tells = 0;
         self.set_stage(stage);
-        if self.ledger.switch.take().is_some() {
+        self.publish();
+        self.synced().await?;
+        if self.ledger.switch.take_if(|switch| switch.phase == Phase::Done).is_some() {
             self.unsaved = true;
         }
-        self.publish();
         Ok(())
     }
 

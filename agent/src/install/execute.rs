@@ -1,11 +1,11 @@
 //! Doing what a plan says.
 //!
-//! Invariants: every new file is wholly written, owned and synced beside its target before the first target changes;
-//! content is in a file that only its owner can open until owner and mode are right; a failure before
-//! [`Prepared::switch`] leaves nothing behind.
+//! Invariants: every new file is wholly written, owned and synced beside its target before the first target changes
+//! (only what is [`Prepared`] can be exchanged); content is in a file that only its owner can open until owner and mode
+//! are right; a failure before [`Prepared::exchange`] leaves nothing behind.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -13,8 +13,9 @@ use pinion_proto::spec::FileMode;
 
 use super::{
     InstallError, MOST_FILE,
-    files::{Files, Kind},
+    files::{Files, Kind, NewFile},
     plan::{Plan, Write, temporary},
+    replace::{Replacement, sync_together},
 };
 use crate::ledger::{Saved, SavedFile};
 
@@ -47,18 +48,32 @@ fn read(files: &dyn Files, path: &Path) -> Result<Option<SavedFile>, InstallErro
     Ok(Some(SavedFile { uid: found.uid, gid: found.gid, mode, content }))
 }
 
-/// A plan whose new files are all written beside their targets.
+/// A plan whose new files are all written beside their targets, and not synced yet.
+pub struct Written<'a> {
+    files: &'a dyn Files,
+    plan: &'a Plan,
+    new: Vec<Box<dyn NewFile>>,
+}
+
+/// A plan whose new files are all on disk beside their targets.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     files: &'a dyn Files,
     plan: &'a Plan,
 }
 
+/// A plan that is done, and on disk once its directories are synced: until then a power cut may undo any part of it.
+#[derive(Debug)]
+#[must_use = "what is not synced may be undone by a power cut"]
+pub struct Exchanged {
+    directories: Vec<PathBuf>,
+}
+
 /// Writes every new file beside its target.
 ///
 /// # Errors
 /// An operation fails; what was written is removed again.
-pub fn prepare<'a>(files: &'a dyn Files, plan: &'a Plan) -> Result<Prepared<'a>, InstallError> {
+pub fn write<'a>(files: &'a dyn Files, plan: &'a Plan) -> Result<Written<'a>, InstallError> {
     for directory in &plan.make {
         match files.make_directory(directory, DIRECTORY_MODE) {
             Ok(()) => {}
@@ -67,14 +82,53 @@ pub fn prepare<'a>(files: &'a dyn Files, plan: &'a Plan) -> Result<Prepared<'a>,
             Err(source) => return Err(failed("make the directory", directory)(source)),
         }
     }
-    let prepared = Prepared { files, plan };
+    let mut written = Written { files, plan, new: Vec::with_capacity(plan.writes.len()) };
     for write in &plan.writes {
-        if let Err(e) = write_beside(files, write) {
-            prepared.discard();
-            return Err(e);
+        match write_beside(files, write) {
+            Ok(new) => written.new.push(new),
+            Err(e) => {
+                written.discard();
+                return Err(e);
+            }
         }
     }
-    Ok(prepared)
+    Ok(written)
+}
+
+impl fmt::Debug for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Written<'a> {
+    /// Syncs every file, and a journal that speaks of them with the same wait.
+    ///
+    /// # Errors
+    /// One cannot be synced; the new files are removed again, the journal is not.
+    pub fn sync(mut self, journal: Option<&mut Replacement>) -> Result<Prepared<'a>, InstallError> {
+        let mut paths: Vec<PathBuf> = self.plan.writes.iter().map(|write| write.target.clone()).collect();
+        let mut all: Vec<&mut dyn NewFile> = Vec::with_capacity(paths.len() + 1);
+        for new in &mut self.new {
+            all.push(&mut **new);
+        }
+        if let Some(journal) = journal {
+            paths.push(journal.path().into());
+            all.push(journal.file());
+        }
+        match sync_together(all) {
+            Ok(()) => Ok(Prepared { files: self.files, plan: self.plan }),
+            Err((at, source)) => {
+                self.discard();
+                Err(failed("sync", paths.get(at).map_or(Path::new(""), PathBuf::as_path))(source))
+            }
+        }
+    }
+
+    /// Removes the new files instead.
+    pub fn discard(self) {
+        clean(self.files, self.plan.writes.iter().map(|write| write.target.as_path()));
+    }
 }
 
 impl Prepared<'_> {
@@ -82,7 +136,7 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// An operation fails: some targets may be new and some old.
-    pub fn switch(&self) -> Result<(), InstallError> {
+    pub fn exchange(&self) -> Result<Exchanged, InstallError> {
         for write in &self.plan.writes {
             self.files.rename(&write.temporary, &write.target).map_err(failed("put in place", &write.target))?;
         }
@@ -92,15 +146,33 @@ impl Prepared<'_> {
                 _ => {}
             }
         }
-        for directory in self.plan.directories() {
-            self.files.sync_directory(directory).map_err(failed("sync the directory", directory))?;
-        }
-        Ok(())
+        Ok(Exchanged { directories: self.plan.directories().map(Path::to_path_buf).collect() })
     }
 
     /// Removes the new files instead.
     pub fn discard(&self) {
         clean(self.files, self.plan.writes.iter().map(|write| write.target.as_path()));
+    }
+}
+
+impl Exchanged {
+    /// An exchange that found all in its place, perhaps by an earlier one that was not synced.
+    pub fn found<'a>(targets: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut directories: Vec<_> = targets.into_iter().filter_map(Path::parent).map(Path::to_path_buf).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        Self { directories }
+    }
+
+    /// Makes it survive a power cut.
+    ///
+    /// # Errors
+    /// A directory cannot be synced.
+    pub fn sync(&self, files: &dyn Files) -> Result<(), InstallError> {
+        for directory in &self.directories {
+            files.sync_directory(directory).map_err(failed("sync the directory", directory))?;
+        }
+        Ok(())
     }
 }
 
@@ -116,7 +188,7 @@ pub fn clean<'a>(files: &dyn Files, targets: impl IntoIterator<Item = &'a Path>)
     }
 }
 
-fn write_beside(files: &dyn Files, write: &Write) -> Result<(), InstallError> {
+fn write_beside(files: &dyn Files, write: &Write) -> Result<Box<dyn NewFile>, InstallError> {
     let Write { temporary, target, file } = write;
     if files.look(temporary).map_err(failed("look at", temporary))?.is_some() {
         files.remove(temporary).map_err(failed("remove", temporary))?;
@@ -134,7 +206,7 @@ fn write_beside(files: &dyn Files, write: &Write) -> Result<(), InstallError> {
         mode: file.mode,
         source,
     })?;
-    new.sync().map_err(failed("sync", target))
+    Ok(new)
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> InstallError + use<> {

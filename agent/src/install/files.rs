@@ -131,38 +131,6 @@ pub enum Kind {
     Other,
 }
 
-/// Writes `bytes` to `path` so that a crash leaves the old content or the new, wholly; permission bits `mode`.
-///
-/// # Errors
-/// Any operation fails; the old content is still there unless only the last one, syncing the directory, failed.
-pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let Some(directory) = path.parent() else { return Err(not_a_file()) };
-    let temporary = replacement(path).ok_or_else(not_a_file)?;
-    if files.look(&temporary)?.is_some() {
-        files.remove(&temporary)?;
-    }
-    let written = files.create(&temporary).and_then(|mut file| {
-        file.write(bytes)?;
-        file.set_mode(mode)?;
-        file.sync()
-    });
-    if let Err(e) = written.and_then(|()| files.rename(&temporary, path)) {
-        // The error that matters is the first; a leftover is removed by the next try.
-        drop(files.remove(&temporary));
-        return Err(e);
-    }
-    files.sync_directory(directory)
-}
-
-/// Where [`replace`] writes first; a crash may leave it behind.
-#[must_use]
-pub fn replacement(path: &Path) -> Option<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(".pinion-new");
-    Some(path.with_file_name(name))
-}
-
 /// The kernel's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;
@@ -308,7 +276,7 @@ fn found(stat: &Stat) -> Found {
     }
 }
 
-fn not_a_file() -> io::Error {
+pub(super) fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not an absolute path of a file")
 }
 
@@ -322,19 +290,6 @@ mod tests {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let path = kept.path().canonicalize().expect("a real path");
         (kept, path)
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_with_its_mode() {
-        let (_kept, directory) = directory();
-        let path = directory.join("a");
-        for content in ["one", "two"] {
-            replace(&RealFiles, &path, content.as_bytes(), 0o600).expect("replaced");
-            assert_eq!(RealFiles.read(&path, 10).expect("read").as_slice(), content.as_bytes());
-        }
-        let found = RealFiles.look(&path).expect("looked").expect("there");
-        assert_eq!((found.kind, found.mode, found.size), (Kind::File, 0o600, 3));
-        assert_eq!(RealFiles.list(&directory).expect("listed"), ["a"]);
     }
 
     #[test]

@@ -7,8 +7,11 @@ pub mod execute;
 #[cfg(test)]
 pub(crate) mod failing;
 pub mod files;
+#[cfg(test)]
+pub(crate) mod forgetful;
 pub mod place;
 pub mod plan;
+pub mod replace;
 pub mod standing;
 
 use std::{io, path::PathBuf};

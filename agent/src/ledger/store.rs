@@ -16,13 +16,19 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Ledger;
-use crate::install::files::{Files, replace};
+use crate::install::{
+    files::Files,
+    replace::{Replacement, replace},
+};
 
 /// The version of the document that this agent writes and reads.
 const VERSION: u32 = 1;
 
 /// A bundle of 500 names with a long chain, three times over, and the files that were there before (bytes).
 const MOST_LEDGER: u64 = 8 * 1024 * 1024;
+
+/// It has keys in it.
+const MODE: u32 = 0o600;
 
 /// The document around a ledger.
 #[derive(Serialize)]
@@ -134,12 +140,30 @@ impl Ledgers {
     /// The document cannot be written; what was remembered before still is.
     pub fn write(&self, name: &CertificateName, ledger: &Ledger) -> Result<(), LedgerError> {
         let path = self.path(name);
-        let failed = |source| LedgerError::Write { path: path.clone(), source };
-        // Sized generously at once: growing would leave copies of the keys behind in freed memory.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
-        serde_json::to_writer(&mut *bytes, &Document { version: VERSION, placement: ledger })
-            .map_err(|e| failed(e.into()))?;
-        replace(&*self.files, &path, &bytes, 0o600).map_err(failed)
+        document(ledger)
+            .and_then(|bytes| replace(&*self.files, &path, &bytes, MODE))
+            .map_err(|source| LedgerError::Write { path, source })
+    }
+
+    /// Writes what is to be remembered of a placement beside what is, so that it can be synced together with the
+    /// files that it speaks of.
+    ///
+    /// # Errors
+    /// The document cannot be written; nothing is left behind.
+    pub fn draft(&self, name: &CertificateName, ledger: &Ledger) -> Result<Replacement, LedgerError> {
+        let path = self.path(name);
+        document(ledger)
+            .and_then(|bytes| Replacement::write(&*self.files, &path, &bytes, MODE))
+            .map_err(|source| LedgerError::Write { path, source })
+    }
+
+    /// Remembers what was drafted and synced.
+    ///
+    /// # Errors
+    /// The document cannot be put in place.
+    pub fn put(&self, draft: Replacement) -> Result<(), LedgerError> {
+        let path = draft.path().to_owned();
+        draft.put(&*self.files).map_err(|source| LedgerError::Write { path, source })
     }
 
     /// Forgets a placement.
@@ -229,6 +253,14 @@ impl LedgerError {
             Self::Write { .. } => "free space on the disk, or make the directory writable for the agent".into(),
         }
     }
+}
+
+/// A ledger as it is written: whole, with its keys.
+fn document(ledger: &Ledger) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Sized generously at once: growing would leave copies of the keys behind in freed memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
+    serde_json::to_writer(&mut *bytes, &Document { version: VERSION, placement: ledger })?;
+    Ok(bytes)
 }
 
 fn lock(state: &Path) -> Result<OwnedFd, LedgerError> {

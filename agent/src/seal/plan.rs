@@ -15,9 +15,10 @@ use crate::{
     config::Config,
     install::{
         InstallError,
-        files::{Files, replacement},
+        files::Files,
         place::{self, PlaceError},
         plan::temporary,
+        replace::replacement,
         standing::{self, Standing},
     },
     ledger::{InstalledFile, Ledger, LedgerError, Ledgers},

@@ -1,29 +1,55 @@
-//! The power goes at every operation of an exchange of files: afterwards the set is the old one or the new one.
+//! The power goes at every operation of a renewal, and takes what was not synced with it: afterwards the set is the old
+//! one or the new one, and a request that anybody heard of finds its key.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use pinion_proto::{spec::PlacementSpec, spec::Probe, stage::Stage};
+use pinion_proto::{
+    report::Progress,
+    spec::{PlacementSpec, Probe, Reload},
+    stage::Stage,
+};
 
 use super::guest::{Guest, at_stage, deliver, ordered, report, request, spec};
 use crate::install::{
-    failing::Failing,
     files::{Files, RealFiles},
+    forgetful::{Forgetful, Loss},
 };
 
 #[tokio::test]
-async fn a_set_is_wholly_old_or_wholly_new_after_a_crash_at_every_operation() {
+async fn what_comes_to_the_disk_by_itself_is_finished_or_undone() {
+    cut_everywhere(Loss::Nothing).await;
+}
+
+#[tokio::test]
+async fn contents_that_were_not_synced_were_not_relied_on() {
+    cut_everywhere(Loss::Contents).await;
+}
+
+#[tokio::test]
+async fn the_record_comes_to_the_disk_before_the_files() {
+    cut_everywhere(Loss::EntriesOf("placements")).await;
+}
+
+#[tokio::test]
+async fn files_that_did_not_come_to_the_disk_are_put_right() {
+    cut_everywhere(Loss::EntriesOf("ssl")).await;
+}
+
+#[tokio::test]
+async fn nothing_is_relied_on_that_was_not_synced() {
+    cut_everywhere(Loss::Everything).await;
+}
+
+/// Renews again and again, each time with one operation more before the power goes.
+async fn cut_everywhere(loss: Loss) {
     let mut guest = Guest::new();
     let nothing = "127.0.0.1:1".parse().expect("an address");
     guest.recipe("web", nothing, "");
     guest.allow_units(&["web"]);
-    let web = PlacementSpec {
-        probe: Some(Probe::Nothing),
-        reload: Some(pinion_proto::spec::Reload::Nothing),
-        ..spec("web", "web")
-    };
+    let web = PlacementSpec { probe: Some(Probe::Nothing), reload: Some(Reload::Nothing), ..spec("web", "web") };
     let (crt, key) = ("etc/ssl/web.example.crt", "etc/ssl/web.example.key");
     let mut generation = 1;
     let first = guest.start().await;
@@ -35,31 +61,52 @@ async fn a_set_is_wholly_old_or_wholly_new_after_a_crash_at_every_operation() {
     let mut cut = 0;
     loop {
         generation += 1;
-        let left = Arc::new(AtomicUsize::new(usize::MAX));
-        guest.files = Arc::new(Failing::after(&left));
-        let placements = guest.start().await;
-        placements.desire(vec![ordered(&web, generation)]);
-        let asked = request(&placements, "web", generation).await;
         let old = (guest.content(crt), guest.content(key));
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let disk = Arc::new(Forgetful::after(&left, &guest.at("/")));
+        guest.files = Arc::clone(&disk) as Arc<dyn Files>;
+        let placements = guest.start().await;
         left.store(cut, Ordering::SeqCst);
-        let delivery = guest.authority.delivery(&web.certificate, generation, &asked);
-        let leaf = delivery.chain.leaf().clone();
-        placements.deliver(delivery.clone());
-        let seen = report(&placements, "web", "installed or in trouble", |report| {
-            report.trouble.is_some()
-                || (report.stage == Stage::Reloaded && report.held.as_ref().is_some_and(|held| held.leaf == leaf))
+        placements.desire(vec![ordered(&web, generation)]);
+        let mut certified = None;
+        let seen = report(&placements, "web", "requested or in trouble", |report| {
+            report.trouble.is_some() || report.incoming.is_some()
         });
-        let seen = seen.await;
-        placements.shutdown().await;
-        let survived = left.load(Ordering::SeqCst) > 0 && seen.trouble.is_none();
+        let mut survived = false;
+        if let Some(Progress::Requested(asked)) = seen.await.incoming.map(|incoming| incoming.progress) {
+            let delivery = guest.authority.delivery(&web.certificate, generation, &asked);
+            let leaf = delivery.chain.leaf().clone();
+            placements.deliver(delivery.clone());
+            let seen = report(&placements, "web", "installed or in trouble", |report| {
+                report.trouble.is_some()
+                    || (report.stage == Stage::Reloaded && report.held.as_ref().is_some_and(|held| held.leaf == leaf))
+            });
+            let seen = seen.await;
+            let told = seen.trouble.is_none() || seen.incoming.is_some_and(|i| i.progress == Progress::Delivered);
+            placements.shutdown().await;
+            survived = left.load(Ordering::SeqCst) > 0 && seen.trouble.is_none();
+            certified = Some((delivery, told));
+        } else {
+            placements.shutdown().await;
+        }
+        disk.lose(loss);
 
-        // The next start has its disk back. A delivery that was not written down yet comes again.
+        // The next start has its disk back. A delivery that nobody was told of comes again.
         guest.files = Arc::new(RealFiles);
         let placements = guest.start().await;
-        let now = placements.reports().borrow().get(&web.certificate).expect("remembered").clone();
-        if now.held.as_ref().is_none_or(|held| held.leaf != leaf) && now.incoming.is_some() {
-            placements.deliver(delivery);
-        }
+        let leaf = match certified {
+            Some((delivery, told)) => {
+                if !told {
+                    placements.deliver(delivery.clone());
+                }
+                delivery.chain.leaf().clone()
+            }
+            None => {
+                placements.desire(vec![ordered(&web, generation)]);
+                request(&placements, "web", generation).await;
+                deliver(&guest, &placements, "web", generation).await
+            }
+        };
         at_stage(&placements, "web", generation, Stage::Reloaded).await;
         placements.shutdown().await;
         let new = (guest.content(crt), guest.content(key));
@@ -72,5 +119,5 @@ async fn a_set_is_wholly_old_or_wholly_new_after_a_crash_at_every_operation() {
         }
         cut += 1;
     }
-    assert!(cut > 15, "an exchange has more operations than {cut}");
+    assert!(cut > 20, "a renewal has more operations than {cut}");
 }
