@@ -15,7 +15,7 @@ use pinion_proto::{
     names::{SubjectName, SubjectNames},
     private_key::PrivateKey,
     report::{Held, Incoming, PlacementReport, Progress},
-    spec::{FileMode, GuestPath, Part, PlacementSpec},
+    spec::{FileMode, GuestPath, Layout, Part, PlacementSpec},
     stage::Stage,
 };
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub struct Ledger {
     /// No longer asked for.
     #[serde(default)]
     pub retired: bool,
+    /// Its files are being removed.
+    #[serde(default)]
+    pub purging: bool,
     /// The highest generation ever used.
     pub last_generation: u64,
     /// What is asked of the controller and has not come.
@@ -78,6 +81,14 @@ pub struct Installed {
     pub stage: Stage,
     /// Where it is.
     pub files: Vec<InstalledFile>,
+    /// How it is there.
+    #[serde(default = "copy")]
+    pub layout: Layout,
+}
+
+/// Ledgers of before there were two.
+fn copy() -> Layout {
+    Layout::Copy
 }
 
 /// A file that Pinion wrote.
@@ -123,6 +134,9 @@ pub struct Saved {
     pub path: PathBuf,
     /// The file; none when nothing was there.
     pub file: Option<SavedFile>,
+    /// The generation that it was reached through; none when it was a file itself.
+    #[serde(default)]
+    pub generation: Option<u64>,
 }
 
 /// A file as it was.
@@ -137,6 +151,12 @@ pub struct SavedFile {
     /// Its bytes.
     #[serde(with = "base64_bytes")]
     pub content: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for SavedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedFile").field("mode", &self.mode).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Saved {

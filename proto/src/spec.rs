@@ -36,6 +36,9 @@ pub struct PlacementSpec {
     /// Files, over the recipe's.
     #[serde(default)]
     pub files: BTreeMap<Part, FileSpec>,
+    /// How the files change, over the recipe's.
+    #[serde(default)]
+    pub layout: Option<Layout>,
     /// Over the recipe's.
     #[serde(default)]
     pub validate: Option<Validate>,
@@ -119,6 +122,44 @@ impl FromStr for Part {
 }
 
 impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the files of a placement change from one generation to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Each file is a link into the directory of the generation in use, and one rename switches all of them.
+    Symlink,
+    /// Regular files, each exchanged by a rename of its own: for directories that are read from elsewhere.
+    Copy,
+}
+
+impl Layout {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Symlink, Self::Copy];
+
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl FromStr for Layout {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::ALL.into_iter().find(|layout| layout.as_str() == text).ok_or_else(|| SpecError::Layout(shown(text)))
+    }
+}
+
+impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -315,6 +356,9 @@ pub enum SpecError {
     /// No such part.
     #[error("`{0}` is not a file part: use cert, chain, fullchain, key, ca or combined")]
     Part(String),
+    /// No such layout.
+    #[error("`{0}` is not a layout: use symlink or copy")]
+    Layout(String),
     /// Not a path.
     #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
     Path(String),

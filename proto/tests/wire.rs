@@ -10,7 +10,7 @@ use pinion_proto::{
     message::{Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     names::{SubjectName, SubjectNames},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
-    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Layout, Part, PlacementSpec, Probe, Reload, Validate},
     stage::{Halt, Stage, Trouble},
     token::JoinToken,
     wire::{self, pb},
@@ -120,28 +120,32 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
         rotation: if always { Rotation::Always } else { Rotation::Never },
     });
     let how = (option::of(parsed("[a-z]{1,9}")), files, option::of(validate), option::of(reload), option::of(probe));
+    let layout = option::of(select(&Layout::ALL[..]));
     let state = (any::<bool>(), any::<bool>(), option::of(1..=u64::MAX), option::of(trouble()));
-    (certificate(), vec(name(), 1..6), key, how, state).prop_map(|(certificate, names, key, how, state)| {
-        let (recipe, files, validate, reload, probe) = how;
-        let (shared, purge, ordered, trouble) = state;
-        let common_name = names[0].clone();
-        let names = SubjectNames::try_from(names).expect("at least one");
-        PlacementSpec {
-            certificate,
-            common_name,
-            names,
-            key,
-            shared,
-            recipe,
-            files,
-            validate,
-            reload,
-            probe,
-            purge,
-            ordered,
-            trouble,
-        }
-    })
+    (certificate(), vec(name(), 1..6), key, layout, how, state).prop_map(
+        |(certificate, names, key, layout, how, state)| {
+            let (recipe, files, validate, reload, probe) = how;
+            let (shared, purge, ordered, trouble) = state;
+            let common_name = names[0].clone();
+            let names = SubjectNames::try_from(names).expect("at least one");
+            PlacementSpec {
+                certificate,
+                common_name,
+                names,
+                key,
+                shared,
+                recipe,
+                files,
+                layout,
+                validate,
+                reload,
+                probe,
+                purge,
+                ordered,
+                trouble,
+            }
+        },
+    )
 }
 
 fn to_controller() -> impl Strategy<Value = ToController> {

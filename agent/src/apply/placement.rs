@@ -112,7 +112,7 @@ pub(super) async fn run(
             Err(Stopped) => return End::Stopped,
         },
     };
-    let now = Instant::now();
+    let (now, purging) = (Instant::now(), ledger.purging);
     let mut placement = Placement {
         shared,
         name,
@@ -128,7 +128,7 @@ pub(super) async fn run(
         refusal: None,
         answered: None,
         syncing: None,
-        purging: false,
+        purging,
         due: now,
         check_due: now,
     };
@@ -275,6 +275,7 @@ impl Placement<'_> {
         }
         match letters.desired {
             Some(Desired::Wanted(spec)) => {
+                self.unsaved |= std::mem::take(&mut self.ledger.purging);
                 self.purging = false;
                 self.want(*spec);
             }

@@ -4,19 +4,28 @@
 //! so whatever is interrupted is finished, or undone, by whoever reads the ledger next. The journal goes when the exchange
 //! is known to be on disk, and not before.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use pinion_proto::{id::CertificateName, spec::GuestPath, stage::Stage};
+use pinion_proto::{
+    id::CertificateName,
+    spec::{GuestPath, Layout},
+    stage::Stage,
+};
 use thiserror::Error;
 
 use super::shared::Shared;
 use crate::{
     install::{
         self, InstallError,
-        execute::{Exchanged, Prepared, Written, clean, present, write},
+        execute::{Exchanged, Prepared, Written, clean, write},
         files::Files,
         place,
         plan::{Plan, Wanted},
+        scene::{self, Scene},
+        shelf::{BEFORE, Shelf},
         standing::{self, Standing},
     },
     ledger::{Installed, InstalledFile, Ledger, LedgerError, Phase, Switch},
@@ -49,10 +58,11 @@ impl Desk {
         bundle: Bundle,
         was_serving: bool,
     ) -> Result<Exchanged, SwitchError> {
-        let (wanted, now) = self.compare(job, &bundle)?;
+        let (wanted, scene) = self.compare(job, &bundle)?;
         let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
-        let plan = Plan::forward(wanted, &now);
+        let plan = Plan::forward(job.layout, wanted, bundle.generation(), &scene);
         let written = write(self.files(), &plan)?;
+        let now = scene.saved();
         let before = ledger.clone();
         let former = ledger.held.take();
         for file in former.iter().flat_map(|held| &held.files) {
@@ -70,7 +80,7 @@ impl Desk {
             }
             None => Switch { phase: Phase::Forward, saved: now, previous: former.map(Box::new), was_serving },
         });
-        ledger.held = Some(Installed { bundle, stage: Stage::Installed, files });
+        ledger.held = Some(Installed { bundle, stage: Stage::Installed, files, layout: job.layout });
         ledger.next = None;
         let prepared = match self.journal(ledger, written) {
             Ok(prepared) => prepared,
@@ -79,13 +89,14 @@ impl Desk {
                 return Err(e);
             }
         };
-        prepared.exchange().map_err(|e| {
-            prepared.discard();
+        let exchanged = prepared.exchange().map_err(|e| {
             if let Err(error) = self.back(ledger, false) {
                 tracing::error!(certificate = %self.name, %error, "Could not put the old files back yet");
             }
-            e.into()
-        })
+            e
+        })?;
+        self.tidy(ledger);
+        Ok(exchanged)
     }
 
     /// Brings the new files and the ledger that speaks of them to the disk together; on failure neither is there.
@@ -119,10 +130,12 @@ impl Desk {
             self.save(ledger)?;
         }
         let Some(switch) = &ledger.switch else { return Ok(()) };
-        let now = present(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()))?;
-        let plan = Plan::back(&switch.saved, &now);
-        clean(self.files(), switch.saved.iter().map(|saved| saved.path.as_path()));
+        let targets = || switch.saved.iter().map(|saved| saved.path.as_path());
+        let scene = Scene::look(self.files(), &self.name, targets())?;
+        let plan = Plan::back(&switch.saved, &scene, |path| scene::read(self.files(), path))?;
+        clean(self.files(), targets());
         self.exchange(&plan)?.sync(self.files())?;
+        self.tidy(ledger);
         let failed = ledger.held.take();
         ledger.held = ledger.switch.take().and_then(|switch| switch.previous).map(|held| *held);
         if let Some(held) = &mut ledger.held {
@@ -145,10 +158,11 @@ impl Desk {
             Phase::Back => self.back(ledger, true),
             Phase::Forward => match (job, &ledger.held) {
                 (Some(job), Some(held)) if same_paths(job, held) => {
-                    self.put_right(ledger, job)?;
+                    self.put_right(held, job, held.layout)?;
                     if let Some(switch) = &mut ledger.switch {
                         switch.phase = Phase::Done;
                     }
+                    self.tidy(ledger);
                     Ok(self.save(ledger)?)
                 }
                 _ => self.back(ledger, true),
@@ -159,23 +173,30 @@ impl Desk {
     /// Whether a file in place is not as the job wants it.
     pub(super) fn differs(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
         let Some(held) = &ledger.held else { return Ok(false) };
-        let (wanted, now) = self.compare(job, &held.bundle)?;
-        Ok(!Plan::forward(wanted, &now).is_empty())
+        let (wanted, scene) = self.compare(job, &held.bundle)?;
+        Ok(!Plan::forward(job.layout, wanted, held.bundle.generation(), &scene).is_empty())
     }
 
-    /// Puts files right that somebody else changed.
-    pub(super) fn repair(&self, ledger: &mut Ledger, job: &Job) -> Result<(), SwitchError> {
-        if self.put_right(ledger, job)?
-            && let Some(held) = &mut ledger.held
-        {
+    /// Puts files right that somebody else changed; true when their readers may have got something else.
+    pub(super) fn repair(&self, ledger: &mut Ledger, job: &Job) -> Result<bool, SwitchError> {
+        let Some(held) = &mut ledger.held else { return Ok(false) };
+        let changed = self.put_right(held, job, job.layout)?;
+        held.layout = job.layout;
+        if changed {
             held.stage = Stage::Installed;
-            self.save(ledger)?;
         }
-        Ok(())
+        self.save(ledger)?;
+        self.tidy(ledger);
+        Ok(changed)
     }
 
     /// Removes every file that Pinion wrote and nobody changed since, then the ledger; the files that are left.
     pub(super) fn purge(&self, ledger: &mut Ledger) -> Result<Vec<GuestPath>, SwitchError> {
+        if !ledger.purging {
+            // Written down first: what a crash interrupts is gone on with.
+            ledger.purging = true;
+            self.save(ledger)?;
+        }
         let mut left = Vec::new();
         for file in ledger.files() {
             match self.remove(file) {
@@ -189,6 +210,15 @@ impl Desk {
                     left.push(file.path.clone());
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+        if left.is_empty() {
+            for shelf in self.shelves(ledger) {
+                let current = shelf.current();
+                if matches!(self.files().look(&current), Ok(Some(_))) {
+                    standing::remove(self.files(), &current)?;
+                }
+                shelf.tidy(self.files(), None);
             }
         }
         self.shared.ledgers.remove(&self.name)?;
@@ -208,40 +238,66 @@ impl Desk {
             .filter(|place| place.missing.is_empty())
             .map(|place| place.target)
             .collect();
-        clean(self.files(), targets.iter().map(PathBuf::as_path));
+        let behind = targets.iter().filter_map(|target| scene::behind(self.files(), target).ok().flatten()?.1);
+        let all: Vec<PathBuf> = targets.iter().cloned().chain(behind).collect();
+        clean(self.files(), all.iter().map(PathBuf::as_path));
+        self.tidy(ledger);
+    }
+
+    /// Removes the generations that nobody needs: neither what is in place nor what was there before it.
+    fn tidy(&self, ledger: &Ledger) {
+        let former = |switch: &Switch| switch.previous.as_ref().map_or(BEFORE, |held| held.bundle.generation());
+        let back_to = ledger.switch.as_ref().map(former);
+        for shelf in self.shelves(ledger) {
+            shelf.tidy(self.files(), back_to);
+        }
+    }
+
+    /// Where this placement's generations may be.
+    fn shelves(&self, ledger: &Ledger) -> Vec<Shelf> {
+        let config = &self.shared.context.config;
+        let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| saved.path.clone());
+        let targets = ledger.files().filter_map(|file| place::find(self.files(), config, &file.path).ok());
+        let mut directories: Vec<_> = targets
+            .map(|place| place.target)
+            .chain(saved)
+            .filter_map(|target| target.parent().map(Path::to_owned))
+            .collect();
+        directories.sort_unstable();
+        directories.dedup();
+        directories.iter().map(|directory| Shelf::of(directory, &self.name)).collect()
     }
 
     pub(super) fn save(&self, ledger: &Ledger) -> Result<(), LedgerError> {
         self.shared.ledgers.write(&self.name, ledger)
     }
 
-    /// Writes what differs from the held bundle, and sees to it that all of it is on disk; true when something did.
-    fn put_right(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
-        let Some(held) = &ledger.held else { return Ok(false) };
-        let (wanted, now) = self.compare(job, &held.bundle)?;
-        let plan = Plan::forward(wanted, &now);
+    /// Writes what differs from the held bundle; true when its readers may have got something else.
+    fn put_right(&self, held: &Installed, job: &Job, layout: Layout) -> Result<bool, SwitchError> {
+        let (wanted, scene) = self.compare(job, &held.bundle)?;
+        let as_wanted = |file: &Wanted| scene.at(&file.target).file().is_some_and(|there| file.is(there));
+        let changed = !wanted.iter().all(as_wanted);
+        let plan = Plan::forward(layout, wanted, held.bundle.generation(), &scene);
         if plan.is_empty() {
             // In place, but perhaps by an exchange whose directories could not be synced.
-            Exchanged::found(now.iter().map(|file| file.path.as_path())).sync(self.files())?;
-            return Ok(false);
+            let shelves = scene.shelves.iter().filter(|shelved| shelved.in_use.is_some());
+            let currents: Vec<PathBuf> = shelves.map(|shelved| shelved.shelf.current()).collect();
+            let targets = scene.files.iter().map(|file| file.target.as_path());
+            Exchanged::found(targets.chain(currents.iter().map(PathBuf::as_path))).sync(self.files())?;
+        } else {
+            self.exchange(&plan)?.sync(self.files())?;
         }
-        self.exchange(&plan)?.sync(self.files())?;
-        Ok(true)
+        Ok(changed)
     }
 
     fn exchange(&self, plan: &Plan) -> Result<Exchanged, InstallError> {
-        let prepared = write(self.files(), plan)?.sync(None)?;
-        let exchanged = prepared.exchange();
-        if exchanged.is_err() {
-            prepared.discard();
-        }
-        exchanged
+        write(self.files(), plan)?.sync(None)?.exchange()
     }
 
-    fn compare(&self, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Vec<crate::ledger::Saved>), InstallError> {
+    fn compare(&self, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Scene), InstallError> {
         let wanted = install::wanted(self.files(), &self.shared.context.config, job, bundle)?;
-        let now = present(self.files(), wanted.iter().map(|file| file.target.as_path()))?;
-        Ok((wanted, now))
+        let scene = Scene::look(self.files(), &self.name, wanted.iter().map(|file| file.target.as_path()))?;
+        Ok((wanted, scene))
     }
 
     fn remove(&self, file: &InstalledFile) -> Result<bool, InstallError> {

@@ -222,10 +222,11 @@ impl Placement<'_> {
             return Ok(());
         }
         let _turn = self.turn(job).await?;
-        tracing::warn!(certificate = %self.name, "Files are not as they should be; putting them right");
         let repairing = job.clone();
         let repaired = self.blocking(move |desk, ledger| desk.repair(ledger, &repairing)).await?;
-        repaired.map_err(|e| Hold::switch(&e, failures))?;
+        if repaired.map_err(|e| Hold::switch(&e, failures))? {
+            tracing::warn!(certificate = %self.name, "Files were not as they should be; they are put right");
+        }
         self.publish();
         Ok(())
     }

@@ -1,61 +1,33 @@
 //! Doing what a plan says.
 //!
-//! Invariants: every new file is wholly written, owned and synced beside its target before the first target changes
-//! (only what is [`Prepared`] can be exchanged); content is in a file that only its owner can open until owner and mode
-//! are right; a failure before [`Prepared::exchange`] leaves nothing behind.
+//! Invariants: every new file is wholly written, owned and synced where nobody reads it before the first step (only what
+//! is [`Prepared`] can be exchanged); content is in a file that only its owner can open until owner and mode are right; a failure before
+//! [`Prepared::exchange`] leaves nothing behind.
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
 };
 
-use pinion_proto::spec::FileMode;
-
 use super::{
-    InstallError, MOST_FILE,
-    files::{Files, Kind, NewFile},
-    plan::{Plan, Write, temporary},
+    InstallError,
+    files::{Files, NewFile},
+    plan::{Plan, Step, Write, temporary},
     replace::{Replacement, sync_together},
+    shelf,
 };
-use crate::ledger::{Saved, SavedFile};
 
 /// A directory on the way to a certificate; the files in it have modes of their own.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// What is at these paths now, for comparing and for putting back.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn present<'a>(files: &dyn Files, targets: impl IntoIterator<Item = &'a Path>) -> Result<Vec<Saved>, InstallError> {
-    targets.into_iter().map(|path| Ok(Saved { path: path.into(), file: read(files, path)? })).collect()
-}
-
-fn read(files: &dyn Files, path: &Path) -> Result<Option<SavedFile>, InstallError> {
-    let failed = |source| InstallError::Present { path: path.into(), source };
-    let found = match files.look(path) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(None),
-        // Nothing is below a directory that is not there.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(source)),
-    };
-    if found.kind != Kind::File {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
-    }
-    let content = files.read(path, MOST_FILE).map_err(failed)?;
-    // Bits beyond the permissions are not Pinion's to give, so they are not put back either.
-    let mode = FileMode::from_bits(found.mode & 0o777).map_err(|e| failed(io::Error::other(e)))?;
-    Ok(Some(SavedFile { uid: found.uid, gid: found.gid, mode, content }))
-}
-
-/// A plan whose new files are all written beside their targets, and not synced yet.
+/// A plan whose new files and links are all made where nobody reads them, and not synced yet.
 pub struct Written<'a> {
     files: &'a dyn Files,
     plan: &'a Plan,
     new: Vec<Box<dyn NewFile>>,
 }
 
-/// A plan whose new files are all on disk beside their targets.
+/// A plan whose new files and links are all on disk.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     files: &'a dyn Files,
@@ -69,30 +41,19 @@ pub struct Exchanged {
     directories: Vec<PathBuf>,
 }
 
-/// Writes every new file beside its target.
+/// Makes everything new where nobody reads it yet.
 ///
 /// # Errors
-/// An operation fails; what was written is removed again.
+/// An operation fails; what was made is removed again.
 pub fn write<'a>(files: &'a dyn Files, plan: &'a Plan) -> Result<Written<'a>, InstallError> {
-    for directory in &plan.make {
-        match files.make_directory(directory, DIRECTORY_MODE) {
-            Ok(()) => {}
-            // Another placement of the same service made it meanwhile.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(failed("make the directory", directory)(source)),
-        }
-    }
     let mut written = Written { files, plan, new: Vec::with_capacity(plan.writes.len()) };
-    for write in &plan.writes {
-        match write_beside(files, write) {
-            Ok(new) => written.new.push(new),
-            Err(e) => {
-                written.discard();
-                return Err(e);
-            }
+    match written.make() {
+        Ok(()) => Ok(written),
+        Err(e) => {
+            written.discard();
+            Err(e)
         }
     }
-    Ok(written)
 }
 
 impl fmt::Debug for Written<'_> {
@@ -102,56 +63,89 @@ impl fmt::Debug for Written<'_> {
 }
 
 impl<'a> Written<'a> {
+    fn make(&mut self) -> Result<(), InstallError> {
+        let Self { files, plan, new } = self;
+        for directory in plan.make.iter().chain(&plan.fresh) {
+            match files.make_directory(directory, DIRECTORY_MODE) {
+                Ok(()) => {}
+                // Another placement of the same service made it meanwhile, or an exchange that was broken off.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(failed("make the directory", directory)(source)),
+            }
+        }
+        for directory in &plan.fresh {
+            shelf::empty(*files, directory).map_err(failed("empty", directory))?;
+        }
+        for write in &plan.writes {
+            new.push(write_new(*files, write)?);
+        }
+        for link in &plan.links {
+            remove_leftover(*files, &link.path)?;
+            files.make_link(&link.path, &link.to).map_err(failed("make the link", &link.path))?;
+        }
+        Ok(())
+    }
+
     /// Syncs every file, and a journal that speaks of them with the same wait.
     ///
     /// # Errors
-    /// One cannot be synced; the new files are removed again, the journal is not.
+    /// One cannot be synced; what was made is removed again, the journal is not.
     pub fn sync(mut self, journal: Option<&mut Replacement>) -> Result<Prepared<'a>, InstallError> {
-        let mut paths: Vec<PathBuf> = self.plan.writes.iter().map(|write| write.target.clone()).collect();
+        match self.try_sync(journal) {
+            Ok(()) => Ok(Prepared { files: self.files, plan: self.plan }),
+            Err(e) => {
+                self.discard();
+                Err(e)
+            }
+        }
+    }
+
+    fn try_sync(&mut self, journal: Option<&mut Replacement>) -> Result<(), InstallError> {
+        let Self { files, plan, new } = self;
+        let mut paths: Vec<PathBuf> = plan.writes.iter().map(|write| write.path.clone()).collect();
         let mut all: Vec<&mut dyn NewFile> = Vec::with_capacity(paths.len() + 1);
-        for new in &mut self.new {
+        for new in new {
             all.push(&mut **new);
         }
         if let Some(journal) = journal {
             paths.push(journal.path().into());
             all.push(journal.file());
         }
-        match sync_together(all) {
-            Ok(()) => Ok(Prepared { files: self.files, plan: self.plan }),
-            Err((at, source)) => {
-                self.discard();
-                Err(failed("sync", paths.get(at).map_or(Path::new(""), PathBuf::as_path))(source))
-            }
-        }
+        sync_together(all)
+            .map_err(|(at, source)| failed("sync", paths.get(at).map_or(Path::new(""), PathBuf::as_path))(source))?;
+        // A link to a directory must not outlive it in a power cut.
+        let homes = plan.fresh.iter().filter_map(|directory| directory.parent());
+        sync_directories(*files, plan.fresh.iter().map(PathBuf::as_path).chain(homes))
     }
 
-    /// Removes the new files instead.
+    /// Removes what was made instead.
     pub fn discard(self) {
-        clean(self.files, self.plan.writes.iter().map(|write| write.target.as_path()));
+        discard(self.files, self.plan);
     }
 }
 
 impl Prepared<'_> {
-    /// Puts every file in its place, in the plan's order, and removes what the plan removes.
+    /// Takes the plan's steps, in their order.
     ///
     /// # Errors
-    /// An operation fails: some targets may be new and some old.
-    pub fn exchange(&self) -> Result<Exchanged, InstallError> {
-        for write in &self.plan.writes {
-            self.files.rename(&write.temporary, &write.target).map_err(failed("put in place", &write.target))?;
-        }
-        for path in &self.plan.removes {
-            match self.files.remove(path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", path)(e)),
-                _ => {}
+    /// An operation fails: some steps may be taken and some not, and what was made may be read by now.
+    pub fn exchange(self) -> Result<Exchanged, InstallError> {
+        let Self { files, plan } = self;
+        for step in &plan.steps {
+            match step {
+                Step::Rename { from, to } => files.rename(from, to).map_err(failed("put in place", to))?,
+                Step::Remove(path) => match files.remove(path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", path)(e)),
+                    _ => {}
+                },
             }
         }
-        Ok(Exchanged { directories: self.plan.directories().map(Path::to_path_buf).collect() })
+        Ok(Exchanged::found(plan.steps.iter().map(Step::path).chain(plan.make.iter().map(PathBuf::as_path))))
     }
 
-    /// Removes the new files instead.
-    pub fn discard(&self) {
-        clean(self.files, self.plan.writes.iter().map(|write| write.target.as_path()));
+    /// Removes what was made instead.
+    pub fn discard(self) {
+        discard(self.files, self.plan);
     }
 }
 
@@ -169,40 +163,65 @@ impl Exchanged {
     /// # Errors
     /// A directory cannot be synced.
     pub fn sync(&self, files: &dyn Files) -> Result<(), InstallError> {
-        for directory in &self.directories {
-            files.sync_directory(directory).map_err(failed("sync the directory", directory))?;
-        }
-        Ok(())
+        sync_directories(files, self.directories.iter().map(PathBuf::as_path))
+    }
+}
+
+/// Syncs each of these once.
+fn sync_directories<'a>(files: &dyn Files, directories: impl Iterator<Item = &'a Path>) -> Result<(), InstallError> {
+    let mut directories: Vec<&Path> = directories.collect();
+    directories.sort_unstable();
+    directories.dedup();
+    directories
+        .into_iter()
+        .try_for_each(|directory| files.sync_directory(directory).map_err(failed("sync the directory", directory)))
+}
+
+fn discard(files: &dyn Files, plan: &Plan) {
+    for path in plan.writes.iter().map(|write| &write.path).chain(plan.links.iter().map(|link| &link.path)) {
+        remove_if_there(files, path);
+    }
+    for directory in &plan.fresh {
+        // What cannot be removed now is emptied by the next try.
+        drop(files.remove_directory(directory));
     }
 }
 
 /// Removes leftovers of an interrupted exchange at these targets, as far as possible.
 pub fn clean<'a>(files: &dyn Files, targets: impl IntoIterator<Item = &'a Path>) {
     for target in targets {
-        let leftover = temporary(target);
-        if matches!(files.look(&leftover), Ok(Some(_)))
-            && let Err(error) = files.remove(&leftover)
-        {
-            tracing::warn!(path = %leftover.display(), %error, "Could not remove a temporary file");
-        }
+        remove_if_there(files, &temporary(target));
     }
 }
 
-fn write_beside(files: &dyn Files, write: &Write) -> Result<Box<dyn NewFile>, InstallError> {
-    let Write { temporary, target, file } = write;
-    if files.look(temporary).map_err(failed("look at", temporary))?.is_some() {
-        files.remove(temporary).map_err(failed("remove", temporary))?;
+fn remove_if_there(files: &dyn Files, path: &Path) {
+    if matches!(files.look(path), Ok(Some(_)))
+        && let Err(error) = files.remove(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "Could not remove a temporary file");
     }
-    let mut new = files.create(temporary).map_err(failed("create a file beside", target))?;
-    new.write(&file.content).map_err(failed("write", target))?;
+}
+
+fn remove_leftover(files: &dyn Files, path: &Path) -> Result<(), InstallError> {
+    if files.look(path).map_err(failed("look at", path))?.is_some() {
+        files.remove(path).map_err(failed("remove", path))?;
+    }
+    Ok(())
+}
+
+fn write_new(files: &dyn Files, write: &Write) -> Result<Box<dyn NewFile>, InstallError> {
+    let Write { path, file } = write;
+    remove_leftover(files, path)?;
+    let mut new = files.create(path).map_err(failed("make the file", path))?;
+    new.write(&file.content).map_err(failed("write", path))?;
     new.set_owner(file.uid, file.gid).map_err(|source| InstallError::Owner {
-        path: target.clone(),
+        path: path.clone(),
         uid: file.uid,
         gid: file.gid,
         source,
     })?;
     new.set_mode(file.mode.bits()).map_err(|source| InstallError::Mode {
-        path: target.clone(),
+        path: path.clone(),
         mode: file.mode,
         source,
     })?;

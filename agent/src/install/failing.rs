@@ -88,6 +88,11 @@ impl Files for Failing {
         Ok(Box::new(FailingFile(RealFiles.create(path)?, Arc::clone(&self.0))))
     }
 
+    fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        RealFiles.make_link(path, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change()?;
         RealFiles.rename(from, to)
@@ -96,6 +101,11 @@ impl Files for Failing {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.change()?;
         RealFiles.remove(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        RealFiles.remove_directory(path)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -57,6 +57,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// Something is there already, or the parent may not be written.
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>>;
 
+    /// Makes a symbolic link that says `to`, where nothing was before.
+    ///
+    /// # Errors
+    /// Something is there already, the parent may not be written, or the file system has no links.
+    fn make_link(&self, path: &Path, to: &Path) -> io::Result<()>;
+
     /// Puts `from` in the place of `to` in one step.
     ///
     /// # Errors
@@ -68,6 +74,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// As unlink(2).
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As rmdir(2).
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
 
     /// Makes a directory's entries survive a power cut.
     ///
@@ -199,6 +211,11 @@ impl Files for RealFiles {
         Ok(Box::new(RealNewFile(fd.into())))
     }
 
+    fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
+        let (directory, name) = parent(path)?;
+        Ok(rustix::fs::symlinkat(to, &directory, name)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ((from_directory, from), (to_directory, to)) = (parent(from)?, parent(to)?);
         Ok(rustix::fs::renameat(&from_directory, from, &to_directory, to)?)
@@ -207,6 +224,11 @@ impl Files for RealFiles {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let (directory, name) = parent(path)?;
         Ok(rustix::fs::unlinkat(&directory, name, AtFlags::empty())?)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let (directory, name) = parent(path)?;
+        Ok(rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)?)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

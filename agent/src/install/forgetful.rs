@@ -63,6 +63,7 @@ enum Undo {
     Created(PathBuf),
     Renamed { from: PathBuf, to: PathBuf, old: Option<PathBuf> },
     Removed { path: PathBuf, old: PathBuf },
+    Unmade(PathBuf),
 }
 
 impl Forgetful {
@@ -86,7 +87,8 @@ impl Forgetful {
                 Loss::EntriesOf(end) => directory.ends_with(end),
                 Loss::Everything => true,
             };
-            if lost {
+            // What was in a directory that is gone for good is gone with it.
+            if lost && directory.is_dir() {
                 take_back(&undo).unwrap_or_else(|e| panic!("cannot take back {undo:?}: {e}"));
             }
         }
@@ -110,13 +112,15 @@ impl Forgetful {
 
 fn take_back(undo: &Undo) -> io::Result<()> {
     match undo {
-        Undo::Made(path) => fs::remove_dir(path),
+        // Whatever came to the disk of what is in it.
+        Undo::Made(path) => fs::remove_dir_all(path),
         Undo::Created(path) => fs::remove_file(path),
         Undo::Renamed { from, to, old } => {
             fs::rename(to, from)?;
             old.as_ref().map_or(Ok(()), |old| fs::rename(old, to))
         }
         Undo::Removed { path, old } => fs::rename(old, path),
+        Undo::Unmade(path) => fs::create_dir(path),
     }
 }
 
@@ -182,6 +186,12 @@ impl Files for Forgetful {
         Ok(Box::new(ForgetfulFile { inner, log: Arc::clone(&self.log), number }))
     }
 
+    fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
+        self.failing.make_link(path, to)?;
+        self.note(path, Undo::Created(path.into()));
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let old = self.keep(to);
         self.failing.rename(from, to)?;
@@ -195,6 +205,12 @@ impl Files for Forgetful {
         if let Some(old) = old {
             self.note(path, Undo::Removed { path: path.into(), old });
         }
+        Ok(())
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.failing.remove_directory(path)?;
+        self.note(path, Undo::Unmade(path.into()));
         Ok(())
     }
 

@@ -12,6 +12,8 @@ pub(crate) mod forgetful;
 pub mod place;
 pub mod plan;
 pub mod replace;
+pub mod scene;
+pub mod shelf;
 pub mod standing;
 
 use std::{io, path::PathBuf};

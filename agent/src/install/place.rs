@@ -1,6 +1,7 @@
 //! Where a path of the guest's really is, and whether the guest allows writing there.
 //!
-//! Invariant: a [`Place`]'s target has no symbolic link in it and is in or below an allowed directory.
+//! Invariant: a [`Place`]'s target has no symbolic link on its way and is in or below an allowed directory; it is itself
+//! none, unless Pinion made it to switch generations ([`super::shelf`]).
 
 use std::{
     collections::VecDeque,
@@ -12,7 +13,10 @@ use std::{
 use pinion_proto::spec::GuestPath;
 use thiserror::Error;
 
-use super::files::{Files, Kind};
+use super::{
+    files::{Files, Kind},
+    shelf,
+};
 use crate::config::Config;
 
 /// As many links in one path as the kernel follows (path_resolution(7)).
@@ -21,7 +25,7 @@ const MOST_LINKS: usize = 40;
 /// A place for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file's real path.
+    /// The file's path, its parents' links followed.
     pub target: PathBuf,
     /// Its parent directories that are not there yet, outermost first.
     pub missing: Vec<PathBuf>,
@@ -55,7 +59,16 @@ pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Plac
     if directory.missing.is_empty() {
         match look(files, &target, path)? {
             None | Some(Kind::File) => {}
-            Some(Kind::Link) => return Err(PlaceError::Link(path.clone())),
+            Some(Kind::Link) => {
+                let link = files.read_link(&target).map_err(|source| PlaceError::Look {
+                    path: path.clone(),
+                    at: target.clone(),
+                    source,
+                })?;
+                if shelf::owner(&link, name).is_none() {
+                    return Err(PlaceError::Link(path.clone()));
+                }
+            }
             Some(Kind::Directory | Kind::Other) => return Err(PlaceError::NotAFile(path.clone())),
         }
     }

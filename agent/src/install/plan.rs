@@ -2,14 +2,21 @@
 //!
 //! Invariant: a plan is empty exactly when everything is as it is wanted already.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use pinion_proto::{
     bundle::Fingerprint,
-    spec::{FileMode, GuestPath, Part},
+    spec::{FileMode, GuestPath, Layout, Part},
 };
 use zeroize::Zeroizing;
 
+use super::{
+    scene::{At, Scene, Shelved},
+    shelf::{BEFORE, Shelf},
+};
 use crate::ledger::{InstalledFile, Saved, SavedFile};
 
 /// A file as it should be.
@@ -40,100 +47,281 @@ impl Wanted {
         InstalledFile { part: self.part, path: self.path.clone(), content: Fingerprint::of(&self.content) }
     }
 
-    fn is(&self, present: Option<&SavedFile>) -> bool {
-        present.is_some_and(|file| {
-            (file.uid, file.gid, file.mode) == (self.uid, self.gid, self.mode) && file.content == self.content
-        })
+    /// Whether a file is as it should be.
+    #[must_use]
+    pub fn is(&self, there: &SavedFile) -> bool {
+        (there.uid, there.gid, there.mode) == (self.uid, self.gid, self.mode) && there.content == self.content
+    }
+
+    fn saved(&self) -> SavedFile {
+        SavedFile { uid: self.uid, gid: self.gid, mode: self.mode, content: self.content.clone() }
+    }
+
+    fn name(&self) -> &OsStr {
+        self.target.file_name().unwrap_or_default()
     }
 }
 
-/// What must be done, in this order: make, write all, put all in place, remove.
+/// What must be done: everything is made beside what is read, and then the steps are taken in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Directories to make, outermost first.
+    /// Directories to make where they are missing, outermost first.
     pub make: Vec<PathBuf>,
-    /// Files to exchange.
+    /// Directories that nobody reads yet, to be made or emptied.
+    pub fresh: Vec<PathBuf>,
+    /// Files to write where nobody reads them.
     pub writes: Vec<Write>,
-    /// Files to remove.
-    pub removes: Vec<PathBuf>,
+    /// Links to make where nobody follows them.
+    pub links: Vec<Link>,
+    /// What readers notice.
+    pub steps: Vec<Step>,
 }
 
-/// One file to exchange.
+/// One file to write.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Where it is written first: beside its target, so that it can be renamed.
-    pub temporary: PathBuf,
-    /// Where it belongs.
-    pub target: PathBuf,
+    /// Where.
+    pub path: PathBuf,
     /// As it should be.
     pub file: SavedFile,
 }
 
 impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Write").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Write").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// One symbolic link to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where.
+    pub path: PathBuf,
+    /// What it says.
+    pub to: PathBuf,
+}
+
+/// One change that readers notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Something that was made takes its place.
+    Rename {
+        /// Where it was made.
+        from: PathBuf,
+        /// Where it belongs.
+        to: PathBuf,
+    },
+    /// Something goes.
+    Remove(PathBuf),
+}
+
+impl Step {
+    /// The path that changes.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Rename { to, .. } => to,
+            Self::Remove(path) => path,
+        }
     }
 }
 
 impl Plan {
-    /// Everything that differs, given what is present at the targets.
+    /// Everything that differs from what is wanted, as a layout has it.
+    #[must_use]
+    pub fn forward(layout: Layout, wanted: Vec<Wanted>, generation: u64, scene: &Scene) -> Self {
+        match layout {
+            Layout::Copy => Self::copy(wanted, scene),
+            Layout::Symlink => Self::symlink(wanted, generation, scene),
+        }
+    }
+
+    /// Everything that differs from what is wanted as regular files.
     ///
     /// The certificate comes last: whoever watches a pair watches its certificate, and must find the key there.
-    #[must_use]
-    pub fn forward(mut wanted: Vec<Wanted>, present: &[Saved]) -> Self {
+    fn copy(mut wanted: Vec<Wanted>, scene: &Scene) -> Self {
         wanted.sort_by_key(|file| order(file.part));
         let mut plan = Self::default();
         for file in wanted {
-            let there = present.iter().find(|saved| saved.path == file.target).and_then(|saved| saved.file.as_ref());
-            if file.is(there) {
+            if matches!(scene.at(&file.target), At::File(there) if file.is(there)) {
                 continue;
             }
-            for directory in file.missing {
-                if !plan.make.contains(&directory) {
-                    plan.make.push(directory);
-                }
-            }
-            plan.writes.push(Write {
-                temporary: temporary(&file.target),
-                file: SavedFile { uid: file.uid, gid: file.gid, mode: file.mode, content: file.content },
-                target: file.target,
-            });
+            plan.make(&file.missing);
+            plan.exchange(&file.target.clone(), file.saved());
         }
         plan
     }
 
-    /// The way back to what was saved, given what is present now.
-    #[must_use]
-    pub fn back(saved: &[Saved], present: &[Saved]) -> Self {
+    /// Everything that differs from what is wanted as links to a generation's directory.
+    ///
+    /// A regular file that is in the place of a link is first copied to the generation in use, and then exchanged for
+    /// a link to the copy; so until the one rename of `current` every reader gets what was there before.
+    fn symlink(mut wanted: Vec<Wanted>, generation: u64, scene: &Scene) -> Self {
+        wanted.sort_by_key(|file| order(file.part));
         let mut plan = Self::default();
-        for old in saved {
-            let there = present.iter().find(|now| now.path == old.path).and_then(|now| now.file.as_ref());
-            match &old.file {
-                Some(file) if there != Some(file) => plan.writes.push(Write {
-                    temporary: temporary(&old.path),
-                    target: old.path.clone(),
-                    file: file.clone(),
-                }),
-                None if there.is_some() => plan.removes.push(old.path.clone()),
-                _ => {}
+        // The directory with the certificate is switched last.
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for directory in wanted.iter().filter_map(|file| file.target.parent()) {
+            directories.retain(|known| known != directory);
+            directories.push(directory.into());
+        }
+        for directory in &directories {
+            let Some(shelved) = scene.shelf(directory) else { continue };
+            let files: Vec<_> =
+                wanted.iter().filter(|file| file.target.parent() == Some(directory.as_path())).collect();
+            if shelved.in_use == Some(generation) {
+                plan.mend(&files, shelved, scene);
+            } else {
+                plan.shelve(&files, generation, shelved, scene);
             }
         }
         plan
+    }
+
+    /// Puts a generation right that is in use already.
+    fn mend(&mut self, files: &[&Wanted], shelved: &Shelved, scene: &Scene) {
+        let Shelved { shelf, in_use, .. } = shelved;
+        let Some(directory) = in_use.map(|generation| shelf.generation(generation)) else { return };
+        for file in files {
+            let at = scene.at(&file.target);
+            if matches!(at, At::Alias(Some(there)) if file.is(there)) {
+                continue;
+            }
+            self.exchange(&directory.join(file.name()), file.saved());
+            if !matches!(at, At::Alias(_)) {
+                self.alias(file, shelf);
+            }
+        }
+    }
+
+    /// Makes a new generation and switches to it.
+    fn shelve(&mut self, files: &[&Wanted], generation: u64, shelved: &Shelved, scene: &Scene) {
+        let Shelved { shelf, in_use, .. } = shelved;
+        for file in files {
+            self.make(&file.missing);
+        }
+        self.make(&shelf.directories());
+        let new = shelf.generation(generation);
+        for file in files {
+            self.writes.push(Write { path: new.join(file.name()), file: file.saved() });
+        }
+        self.fresh.push(new);
+        let before = shelf.generation(in_use.unwrap_or(BEFORE));
+        let foreign: Vec<_> = files.iter().filter(|file| !matches!(scene.at(&file.target), At::Alias(_))).collect();
+        let mut copies = foreign.iter().filter_map(|file| match scene.at(&file.target) {
+            At::File(there) => Some((before.join(file.name()), there.clone())),
+            At::Nothing | At::Alias(_) => None,
+        });
+        if in_use.is_some() {
+            copies.for_each(|(path, file)| self.exchange(&path, file));
+        } else if let Some(first) = copies.next() {
+            self.writes.extend([first].into_iter().chain(copies).map(|(path, file)| Write { path, file }));
+            self.fresh.push(before);
+            self.switch(shelf, BEFORE);
+        }
+        for file in foreign {
+            self.alias(file, shelf);
+        }
+        self.switch(shelf, generation);
+    }
+
+    /// The way back to what was saved. `kept` says what a generation's directory still has.
+    ///
+    /// # Errors
+    /// As `kept`.
+    pub fn back<E>(
+        saved: &[Saved],
+        scene: &Scene,
+        kept: impl Fn(&Path) -> Result<Option<SavedFile>, E>,
+    ) -> Result<Self, E> {
+        let mut plan = Self::default();
+        for shelved in &scene.shelves {
+            let saved: Vec<_> = saved.iter().filter(|old| old.path.parent() == Some(&shelved.directory)).collect();
+            let through = saved.iter().find_map(|old| old.generation);
+            if through.is_some() || shelved.in_use.is_some() {
+                plan.switch_back(&saved, through, shelved, &kept)?;
+            }
+            for old in saved {
+                let (at, name) = (scene.at(&old.path), old.path.file_name().unwrap_or_default());
+                match (&old.file, old.generation) {
+                    (Some(_), Some(_)) if !matches!(at, At::Alias(_)) => {
+                        plan.link(&old.path, shelved.shelf.alias(name));
+                    }
+                    (Some(file), None) if !matches!(at, At::File(there) if there == file) => {
+                        plan.exchange(&old.path, file.clone());
+                    }
+                    (None, _) if *at != At::Nothing => plan.steps.push(Step::Remove(old.path.clone())),
+                    _ => {}
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Has readers of the links get what was there before, all at once.
+    fn switch_back<E>(
+        &mut self,
+        saved: &[&Saved],
+        through: Option<u64>,
+        shelved: &Shelved,
+        kept: impl Fn(&Path) -> Result<Option<SavedFile>, E>,
+    ) -> Result<(), E> {
+        let Shelved { shelf, in_use, .. } = shelved;
+        let to = through.or_else(|| saved.iter().any(|old| old.file.is_some()).then_some(BEFORE));
+        let Some(to) = to else {
+            // Nothing was there: without `current` every link leads nowhere.
+            self.steps.push(Step::Remove(shelf.current()));
+            return Ok(());
+        };
+        for old in saved.iter().filter(|old| old.generation == through) {
+            let (Some(file), Some(name)) = (&old.file, old.path.file_name()) else { continue };
+            let path = shelf.generation(to).join(name);
+            if kept(&path)?.as_ref() != Some(file) {
+                self.make(&shelf.directories());
+                self.make(&[shelf.generation(to)]);
+                self.exchange(&path, file.clone());
+            }
+        }
+        if *in_use != Some(to) {
+            self.switch(shelf, to);
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, directories: &[PathBuf]) {
+        for directory in directories {
+            if !self.make.contains(directory) {
+                self.make.push(directory.clone());
+            }
+        }
+    }
+
+    fn exchange(&mut self, target: &Path, file: SavedFile) {
+        let from = temporary(target);
+        self.writes.push(Write { path: from.clone(), file });
+        self.steps.push(Step::Rename { from, to: target.into() });
+    }
+
+    fn alias(&mut self, file: &Wanted, shelf: &Shelf) {
+        self.link(&file.target, shelf.alias(file.name()));
+    }
+
+    fn link(&mut self, target: &Path, to: PathBuf) {
+        let from = temporary(target);
+        self.links.push(Link { path: from.clone(), to });
+        self.steps.push(Step::Rename { from, to: target.into() });
+    }
+
+    fn switch(&mut self, shelf: &Shelf, generation: u64) {
+        let from = shelf.next(generation);
+        self.links.push(Link { path: from.clone(), to: generation.to_string().into() });
+        self.steps.push(Step::Rename { from, to: shelf.current() });
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.make.is_empty() && self.writes.is_empty() && self.removes.is_empty()
-    }
-
-    /// The directories whose entries change, each once.
-    pub fn directories(&self) -> impl Iterator<Item = &Path> {
-        let targets = self.writes.iter().map(|write| &write.target).chain(&self.removes).chain(&self.make);
-        let mut parents: Vec<&Path> = targets.filter_map(|target| target.parent()).collect();
-        parents.sort_unstable();
-        parents.dedup();
-        parents.into_iter()
+        *self == Self::default()
     }
 }
 
@@ -162,14 +350,17 @@ fn order(part: Part) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::scene::Present;
+
+    const DIRECTORY: &str = "/etc/ssl/x";
 
     fn wanted(part: Part, content: &str) -> Wanted {
-        let path: GuestPath = format!("/etc/ssl/x/{part}").parse().expect("a path");
+        let path: GuestPath = format!("{DIRECTORY}/{part}").parse().expect("a path");
         Wanted {
             part,
             target: path.as_str().into(),
             path,
-            missing: vec!["/etc/ssl/x".into()],
+            missing: vec![DIRECTORY.into()],
             content: Zeroizing::new(content.into()),
             uid: 0,
             gid: 33,
@@ -177,44 +368,117 @@ mod tests {
         }
     }
 
-    fn there(wanted: &Wanted) -> Saved {
-        let Wanted { uid, gid, mode, content, .. } = wanted.clone();
-        Saved { path: wanted.target.clone(), file: Some(SavedFile { uid, gid, mode, content }) }
+    fn scene(in_use: Option<u64>, files: &[(&Wanted, At)]) -> Scene {
+        let files = files.iter().map(|(file, at)| Present { target: file.target.clone(), at: at.clone() }).collect();
+        let shelf = Shelf::of(Path::new(DIRECTORY), &"web".parse().expect("a name"));
+        Scene { files, shelves: vec![Shelved { directory: DIRECTORY.into(), shelf, in_use }] }
+    }
+
+    fn file(wanted: &Wanted) -> At {
+        At::File(wanted.saved())
+    }
+
+    fn alias(wanted: &Wanted) -> At {
+        At::Alias(Some(wanted.saved()))
+    }
+
+    /// The steps as `from -> to`, below the directory.
+    fn steps(plan: &Plan) -> Vec<String> {
+        let short = |path: &Path| path.strip_prefix(DIRECTORY).expect("below").display().to_string();
+        let one = |step: &Step| match step {
+            Step::Remove(path) => format!("- {}", short(path)),
+            Step::Rename { to, from } => match plan.links.iter().find(|link| link.path == *from) {
+                Some(link) => format!("{} -> {}", short(to), link.to.display()),
+                None => short(to),
+            },
+        };
+        plan.steps.iter().map(one).collect()
     }
 
     #[test]
     fn the_certificate_is_put_in_place_after_its_key() {
-        let plan = Plan::forward(Part::ALL.map(|part| wanted(part, "x")).to_vec(), &[]);
-        let names: Vec<_> = plan.writes.iter().map(|write| write.target.file_name().expect("a name")).collect();
-        assert_eq!(names, ["ca", "chain", "key", "cert", "fullchain", "combined"]);
-        assert_eq!(plan.make, [PathBuf::from("/etc/ssl/x")]);
+        let plan = Plan::forward(Layout::Copy, Part::ALL.map(|part| wanted(part, "x")).to_vec(), 1, &scene(None, &[]));
+        assert_eq!(steps(&plan), ["ca", "chain", "key", "cert", "fullchain", "combined"]);
+        assert_eq!(plan.make, [PathBuf::from(DIRECTORY)]);
     }
 
     #[test]
     fn nothing_is_planned_when_all_is_as_wanted() {
         let files = vec![wanted(Part::Key, "k"), wanted(Part::Cert, "c")];
-        let present: Vec<_> = files.iter().map(there).collect();
-        assert!(Plan::forward(files.clone(), &present).is_empty());
-        for change in [
-            |file: &mut SavedFile| file.mode = "0644".parse().expect("a mode"),
-            |file: &mut SavedFile| file.uid = 1,
-            |file: &mut SavedFile| file.gid = 1,
-            |file: &mut SavedFile| file.content.push(b'!'),
-        ] {
-            let mut present = present.clone();
-            present.iter_mut().skip(1).filter_map(|saved| saved.file.as_mut()).for_each(change);
-            assert_eq!(Plan::forward(files.clone(), &present).writes.len(), 1);
+        for (layout, at) in [(Layout::Copy, file as fn(&Wanted) -> At), (Layout::Symlink, alias)] {
+            let present: Vec<_> = files.iter().map(|file| (file, at(file))).collect();
+            let good = scene(Some(1), &present);
+            assert!(Plan::forward(layout, files.clone(), 1, &good).is_empty(), "{layout}");
+            for change in [
+                |file: &mut SavedFile| file.mode = "0644".parse().expect("a mode"),
+                |file: &mut SavedFile| file.uid = 1,
+                |file: &mut SavedFile| file.gid = 1,
+                |file: &mut SavedFile| file.content.push(b'!'),
+            ] {
+                let mut bad = good.clone();
+                if let Some(At::File(file) | At::Alias(Some(file))) = bad.files.last_mut().map(|last| &mut last.at) {
+                    change(file);
+                }
+                assert_eq!(Plan::forward(layout, files.clone(), 1, &bad).writes.len(), 1, "{layout}");
+            }
         }
+    }
+
+    #[test]
+    fn a_renewal_through_links_is_one_step() {
+        let files = vec![wanted(Part::Cert, "new"), wanted(Part::Key, "new")];
+        let (old_cert, old_key) = (wanted(Part::Cert, "old"), wanted(Part::Key, "old"));
+        let before = scene(Some(4), &[(&old_cert, alias(&old_cert)), (&old_key, alias(&old_key))]);
+        let plan = Plan::forward(Layout::Symlink, files, 5, &before);
+        assert_eq!(steps(&plan), [".pinion/web/current -> 5"]);
+        assert_eq!(plan.writes.len(), 2);
+        let after = scene(Some(5), &[(&old_cert, alias(&wanted(Part::Cert, "new"))), (&old_key, At::Alias(None))]);
+        let back = Plan::back(&before.saved(), &after, |path| {
+            Ok::<_, ()>(Some(if path.ends_with("cert") { old_cert.saved() } else { old_key.saved() }))
+        });
+        assert_eq!(steps(&back.expect("a plan")), [".pinion/web/current -> 4"]);
+    }
+
+    #[test]
+    fn until_the_one_step_readers_of_regular_files_get_what_was_there() {
+        let (cert, key) = (wanted(Part::Cert, "new"), wanted(Part::Key, "new"));
+        let foreign = wanted(Part::Cert, "foreign");
+        let before = scene(None, &[(&cert, file(&foreign)), (&key, At::Nothing)]);
+        let plan = Plan::forward(Layout::Symlink, vec![cert.clone(), key.clone()], 1, &before);
+        assert_eq!(
+            steps(&plan),
+            [
+                ".pinion/web/current -> 0",
+                "key -> .pinion/web/current/key",
+                "cert -> .pinion/web/current/cert",
+                ".pinion/web/current -> 1",
+            ]
+        );
+        assert!(plan.writes.iter().any(|write| write.path.ends_with("0/cert") && write.file == foreign.saved()));
+        let after = scene(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
+        let back = Plan::back(&before.saved(), &after, |_| Ok::<_, ()>(Some(foreign.saved()))).expect("a plan");
+        assert_eq!(steps(&back), [".pinion/web/current -> 0", "cert", "- key"]);
+    }
+
+    #[test]
+    fn where_nothing_was_before_everything_goes_at_once() {
+        let (cert, key) = (wanted(Part::Cert, "new"), wanted(Part::Key, "new"));
+        let before = scene(None, &[(&cert, At::Nothing), (&key, At::Nothing)]);
+        let after = scene(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
+        let back = Plan::back(&before.saved(), &after, |_| Ok::<_, ()>(None)).expect("a plan");
+        assert_eq!(steps(&back), ["- .pinion/web/current", "- cert", "- key"]);
     }
 
     #[test]
     fn the_way_back_restores_what_was_and_removes_what_was_not() {
         let (old, new) = (wanted(Part::Key, "old"), wanted(Part::Key, "new"));
         let added = wanted(Part::Cert, "new");
-        let saved = [there(&old), Saved { path: added.target.clone(), file: None }];
-        let plan = Plan::back(&saved, &[there(&new), there(&added)]);
-        assert_eq!((plan.writes.len(), plan.removes.as_slice()), (1, &[added.target.clone()][..]));
-        assert!(Plan::back(&saved, &saved).is_empty());
+        let before = scene(None, &[(&old, file(&old)), (&added, At::Nothing)]);
+        let nothing_kept = |_: &Path| Ok::<_, ()>(None);
+        let after = scene(None, &[(&new, file(&new)), (&added, file(&added))]);
+        let plan = Plan::back(&before.saved(), &after, nothing_kept).expect("a plan");
+        assert_eq!(steps(&plan), ["key", "- cert"]);
+        assert!(Plan::back(&before.saved(), &before, nothing_kept).expect("a plan").is_empty());
         assert_eq!(temporary(&old.target).parent(), old.target.parent());
     }
 }

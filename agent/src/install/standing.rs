@@ -7,8 +7,15 @@ use std::path::{Path, PathBuf};
 use pinion_proto::bundle::Fingerprint;
 use zeroize::Zeroizing;
 
-use super::{InstallError, MOST_FILE, files::Files, place};
-use crate::{config::Config, ledger::InstalledFile};
+use super::{
+    InstallError,
+    files::{Files, Kind},
+    place, scene,
+};
+use crate::{
+    config::Config,
+    ledger::{InstalledFile, SavedFile},
+};
 
 /// What became of a file that Pinion wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +41,15 @@ pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<
     if !place.missing.is_empty() || files.look(&place.target).map_err(failed("look at"))?.is_none() {
         return Ok(Standing::Gone);
     }
-    let content = files.read(&place.target, MOST_FILE).map_err(failed("read"))?;
+    let real = match scene::behind(files, &place.target).map_err(failed("look behind"))? {
+        // A link of Pinion's that leads nowhere.
+        Some((_, None)) => return Ok(Standing::AsWritten(place.target)),
+        Some((_, Some(real))) => real,
+        None => place.target.clone(),
+    };
+    let Some(SavedFile { content, .. }) = scene::read(files, &real)? else {
+        return Ok(Standing::AsWritten(place.target));
+    };
     if Fingerprint::of(&content) == file.content {
         Ok(Standing::AsWritten(place.target))
     } else {
@@ -42,13 +57,21 @@ pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<
     }
 }
 
-/// Removes a file that was just found as it was written.
+/// Removes a file that was just found as it was written, and what is behind it when it is a link of Pinion's; or an
+/// empty directory.
 ///
 /// # Errors
 /// It cannot be removed for good.
 pub fn remove(files: &dyn Files, target: &Path) -> Result<(), InstallError> {
     let failed = |operation| move |source| InstallError::Operation { operation, path: target.to_owned(), source };
-    files.remove(target).map_err(failed("remove"))?;
+    if let Some((_, Some(real))) = scene::behind(files, target).map_err(failed("look behind"))?
+        && files.look(&real).map_err(failed("look behind"))?.is_some()
+    {
+        files.remove(&real).map_err(failed("remove what is behind"))?;
+    }
+    let directory = files.look(target).map_err(failed("look at"))?.is_some_and(|found| found.kind == Kind::Directory);
+    let removed = if directory { files.remove_directory(target) } else { files.remove(target) };
+    removed.map_err(failed("remove"))?;
     match target.parent() {
         Some(directory) => files.sync_directory(directory).map_err(failed("sync the directory of")),
         None => Ok(()),

@@ -315,6 +315,7 @@ mod tests {
                 phase: Phase::Forward,
                 saved: vec![Saved {
                     path: "/etc/ssl/key".into(),
+                    generation: None,
                     file: Some(SavedFile {
                         uid: 0,
                         gid: 0,

@@ -12,7 +12,7 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, Part, PlainName, Reload},
+    spec::{Account, FileMode, Layout, Part, PlainName, Reload},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -37,6 +37,9 @@ pub struct Recipe {
     /// Where each part goes; `{common_name}` in a path stands for the certificate's.
     #[serde(default)]
     pub(super) files: BTreeMap<Part, FileTemplate>,
+    /// How they change; copies where nothing is said.
+    #[serde(default)]
+    pub(super) layout: Option<Layout>,
     /// Program and arguments that check the files in place.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) validate: Option<Vec<String>>,

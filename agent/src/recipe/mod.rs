@@ -11,7 +11,7 @@ use pinion_proto::{
     id::CertificateName,
     names::SubjectName,
     spec::{
-        Account, FileMode, FileSpec, GuestPath, Part, PlacementSpec, PlainName, Probe, Reload, SpecError, Unit,
+        Account, FileMode, FileSpec, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, Reload, SpecError, Unit,
         Validate,
     },
 };
@@ -31,6 +31,8 @@ pub struct Job {
     pub certificate: CertificateName,
     /// Its files, in the order of [`Part`]; at least one.
     pub files: Vec<JobFile>,
+    /// How they change.
+    pub layout: Layout,
     /// How the files are checked in place.
     pub validate: Check,
     /// How the service is told: first the mildest way. Empty when there is nobody to tell.
@@ -129,7 +131,8 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> 
         (Some(Probe::Tls { connect, server_name }), _) => Some(look(*connect, server_name.as_ref())),
         (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref())),
     };
-    Ok(Job { certificate: spec.certificate.clone(), files, validate, rungs, look })
+    let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
+    Ok(Job { certificate: spec.certificate.clone(), files, layout, validate, rungs, look })
 }
 
 /// Why a placement cannot be done as it is asked for.
@@ -297,6 +300,7 @@ mod tests {
             shared: false,
             recipe: recipe.map(|recipe| recipe.parse().expect("a name")),
             files: BTreeMap::new(),
+            layout: None,
             validate: None,
             reload: None,
             probe: None,

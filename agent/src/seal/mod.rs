@@ -59,8 +59,11 @@ pub fn seal(config: &Config, files: &Arc<dyn Files>) -> Result<Sealed, SealError
     }
     let mut removed = Vec::new();
     let mut remove = |path: PathBuf| -> Result<(), SealError> {
-        standing::remove(&**files, &path)?;
-        removed.push(path);
+        // What was behind a link went with it.
+        if files.look(&path).is_ok_and(|found| found.is_some()) {
+            standing::remove(&**files, &path)?;
+            removed.push(path);
+        }
         Ok(())
     };
     identity.into_iter().try_for_each(&mut remove)?;

@@ -19,6 +19,8 @@ use crate::{
         place::{self, PlaceError},
         plan::temporary,
         replace::replacement,
+        scene,
+        shelf::Shelf,
         standing::{self, Standing},
     },
     ledger::{InstalledFile, Ledger, LedgerError, Ledgers},
@@ -49,6 +51,8 @@ pub enum Obstacle {
     File(GuestPath, InstallError),
     /// Somebody changed a file of Pinion's, and there is a private key in it.
     Key(GuestPath),
+    /// Somebody changed a file that is in a directory of Pinion's.
+    Shelved(GuestPath),
     /// Something in the agent's own directory is not the agent's.
     Unknown(PathBuf),
 }
@@ -68,6 +72,11 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} was changed since Pinion wrote it, and has a private key in it: remove it, or move it out of \
                  this guest, because every copy would have that key"
+            ),
+            Self::Shelved(path) => write!(
+                f,
+                "{path} was changed since Pinion wrote it, and is a link into a directory of Pinion's: remove it, or put \
+                 a regular file in its place"
             ),
             Self::Unknown(path) => write!(
                 f,
@@ -99,8 +108,11 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
     let mut seen = BTreeSet::new();
     for (name, ledger) in &known {
         let mut found = Vec::new();
+        let mut shelves = BTreeSet::new();
         // Of several ledgers the first has it removed.
         for path in paths(config, ledger).into_iter().filter(|path| seen.insert(path.clone())) {
+            let place = place::find(files, config, &path).ok();
+            shelves.extend(place.and_then(|place| place.target.parent().map(Path::to_owned)));
             match leftover(files, config, &path) {
                 Ok(leftover) => found.extend(leftover),
                 Err(error) => plan.obstacles.push(Obstacle::File(path.clone(), error)),
@@ -111,6 +123,12 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
                 Some(Fate::InTheWay(obstacle)) => plan.obstacles.push(obstacle),
                 Some(Fate::Gone) | None => {}
             }
+        }
+        for directory in shelves {
+            let shelf = Shelf::of(&directory, name);
+            let everything = shelf.everything(files);
+            let failed = |source| LedgerError::Directory { path: shelf.current(), source };
+            found.extend(everything.map_err(failed)?);
         }
         plan.placements.push((name.clone(), found));
     }
@@ -143,6 +161,9 @@ fn fate(files: &dyn Files, config: &Config, file: &InstalledFile) -> Fate {
         Ok(Standing::Gone) => Fate::Gone,
         Ok(Standing::AsWritten(target)) => Fate::Goes(target),
         Ok(Standing::Changed(content)) if has_key(&content) => Fate::InTheWay(Obstacle::Key(file.path.clone())),
+        Ok(Standing::Changed(_)) if is_link(files, config, file) => {
+            Fate::InTheWay(Obstacle::Shelved(file.path.clone()))
+        }
         Ok(Standing::Changed(_)) => Fate::Stays,
         // Something else took the file's place.
         Err(InstallError::Place(PlaceError::Link(_) | PlaceError::NotAFile(_))) => Fate::Stays,
@@ -152,6 +173,11 @@ fn fate(files: &dyn Files, config: &Config, file: &InstalledFile) -> Fate {
         }
         Err(error) => Fate::InTheWay(Obstacle::File(file.path.clone(), error)),
     }
+}
+
+/// Whether a file is a link of Pinion's.
+fn is_link(files: &dyn Files, config: &Config, file: &InstalledFile) -> bool {
+    place::find(files, config, &file.path).is_ok_and(|place| matches!(scene::behind(files, &place.target), Ok(Some(_))))
 }
 
 /// Whether PEM text in it says that it is a private key, of whatever kind.

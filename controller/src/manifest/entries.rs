@@ -101,7 +101,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let fields = Fields::of(
         node,
         "a placement: an object",
-        &["guest", "host", "sans", "recipe", "files", "validate", "reload", "probe", "window", "purge"],
+        &["guest", "host", "sans", "recipe", "files", "layout", "validate", "reload", "probe", "window", "purge"],
     )?;
     let guest = guest(&fields);
     if let Some(guest) = &guest {
@@ -123,6 +123,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
             "a shared certificate is the same everywhere: put all names into the certificate's own \"sans\"",
         );
     }
+    let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
     let validate = fields.optional("validate", overrides::validate);
     let reload = fields.optional("reload", overrides::reload);
     let probe = fields.optional("probe", overrides::probe);
@@ -141,6 +142,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         names: names?,
         recipe: recipe?,
         files: files?,
+        layout: layout?,
         validate: validate?,
         reload: reload?,
         probe: probe?,

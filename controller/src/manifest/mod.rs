@@ -25,7 +25,7 @@ use pinion_proto::{
     id::{CertificateName, Vmid},
     key::KeyPolicy,
     names::{SubjectName, SubjectNames},
-    spec::{FileSpec, Part, PlainName, Probe, Reload, Validate},
+    spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Validate},
 };
 
 pub use errors::{ManifestErrors, Problem};
@@ -131,6 +131,8 @@ pub struct Placement {
     pub recipe: Option<PlainName>,
     /// Files, over the recipe's. Without a recipe there is one at least, and each has a path.
     pub files: BTreeMap<Part, FileSpec>,
+    /// How the files change, over the recipe's.
+    pub layout: Option<Layout>,
     /// Over the recipe's.
     pub validate: Option<Validate>,
     /// Over the recipe's.

@@ -90,6 +90,8 @@ struct WrittenPlacement {
     recipe: Name,
     /// What is written where; over the recipe's.
     files: WrittenFiles,
+    /// How the files change: all at once through links, or one by one; over the recipe's.
+    layout: LayoutWord,
     /// How new files are checked before the service is told; over the recipe's.
     validate: WrittenValidate,
     /// How the service is told; over the recipe's.
@@ -233,6 +235,13 @@ enum Algorithm {
     Rsa3072,
     #[schemars(rename = "rsa-4096")]
     Rsa4096,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum LayoutWord {
+    Symlink,
+    Copy,
 }
 
 #[derive(JsonSchema)]

@@ -21,6 +21,7 @@ pub fn spec(
         shared: certificate.shared,
         recipe: placement.recipe.clone(),
         files: placement.files.clone(),
+        layout: placement.layout,
         validate: placement.validate.clone(),
         reload: placement.reload.clone(),
         probe: placement.probe.clone(),

@@ -431,6 +431,9 @@ pub struct PlacementSpec {
     /// What holds this placement up on the controller's side, for those who wait in the guest.
     #[prost(message, optional, tag = "14")]
     pub trouble: ::core::option::Option<Trouble>,
+    /// How the files change: "symlink" or "copy"; over the recipe's.
+    #[prost(string, optional, tag = "15")]
+    pub layout: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FileSpec {

@@ -25,6 +25,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
             .into_iter()
             .map(|file| Ok((parse("file.part", &file.part)?, read_file(&file)?)))
             .collect::<Result<_, WireError>>()?,
+        layout: spec.layout.map(|layout| parse("spec.layout", &layout)).transpose()?,
         validate: spec.validate.map(read_validate).transpose()?,
         reload: spec.reload.map(read_reload).transpose()?,
         probe: spec.probe.map(read_probe).transpose()?,
@@ -55,6 +56,7 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
                 group: file.group.map(|group| group.to_string()),
             })
             .collect(),
+        layout: spec.layout.map(|layout| layout.to_string()),
         validate: spec.validate.map(write_validate),
         reload: spec.reload.map(write_reload),
         probe: spec.probe.map(write_probe),

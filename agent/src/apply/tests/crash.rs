@@ -8,7 +8,7 @@ use std::sync::{
 
 use pinion_proto::{
     report::Progress,
-    spec::{PlacementSpec, Probe, Reload},
+    spec::{Layout, PlacementSpec, Probe, Reload},
     stage::Stage,
 };
 
@@ -20,36 +20,52 @@ use crate::install::{
 
 #[tokio::test]
 async fn what_comes_to_the_disk_by_itself_is_finished_or_undone() {
-    cut_everywhere(Loss::Nothing).await;
+    cut_everywhere_in_both(Loss::Nothing).await;
 }
 
 #[tokio::test]
 async fn contents_that_were_not_synced_were_not_relied_on() {
-    cut_everywhere(Loss::Contents).await;
+    cut_everywhere_in_both(Loss::Contents).await;
 }
 
 #[tokio::test]
 async fn the_record_comes_to_the_disk_before_the_files() {
-    cut_everywhere(Loss::EntriesOf("placements")).await;
+    cut_everywhere_in_both(Loss::EntriesOf("placements")).await;
 }
 
 #[tokio::test]
 async fn files_that_did_not_come_to_the_disk_are_put_right() {
-    cut_everywhere(Loss::EntriesOf("ssl")).await;
+    cut_everywhere_in_both(Loss::EntriesOf("ssl")).await;
+}
+
+#[tokio::test]
+async fn a_generation_comes_to_the_disk_before_anybody_is_led_to_it() {
+    cut_everywhere_in_both(Loss::EntriesOf("web")).await;
 }
 
 #[tokio::test]
 async fn nothing_is_relied_on_that_was_not_synced() {
-    cut_everywhere(Loss::Everything).await;
+    cut_everywhere_in_both(Loss::Everything).await;
+}
+
+async fn cut_everywhere_in_both(loss: Loss) {
+    for layout in Layout::ALL {
+        cut_everywhere(loss, layout).await;
+    }
 }
 
 /// Renews again and again, each time with one operation more before the power goes.
-async fn cut_everywhere(loss: Loss) {
+async fn cut_everywhere(loss: Loss, layout: Layout) {
     let mut guest = Guest::new();
     let nothing = "127.0.0.1:1".parse().expect("an address");
     guest.recipe("web", nothing, "");
     guest.allow_units(&["web"]);
-    let web = PlacementSpec { probe: Some(Probe::Nothing), reload: Some(Reload::Nothing), ..spec("web", "web") };
+    let web = PlacementSpec {
+        probe: Some(Probe::Nothing),
+        reload: Some(Reload::Nothing),
+        layout: Some(layout),
+        ..spec("web", "web")
+    };
     let (crt, key) = ("etc/ssl/web.example.crt", "etc/ssl/web.example.key");
     let mut generation = 1;
     let first = guest.start().await;
@@ -90,6 +106,12 @@ async fn cut_everywhere(loss: Loss) {
             placements.shutdown().await;
         }
         disk.lose(loss);
+        if layout == Layout::Symlink {
+            // Nobody has started the agent again yet.
+            let now = (guest.content(crt), guest.content(key));
+            assert!(now.0.is_some() && now.1.is_some(), "cut at {cut}: something is missing");
+            assert_eq!(now.0 == old.0, now.1 == old.1, "cut at {cut}: one of a pair is the old one");
+        }
 
         // The next start has its disk back. A delivery that nobody was told of comes again.
         guest.files = Arc::new(RealFiles);
@@ -113,7 +135,18 @@ async fn cut_everywhere(loss: Loss) {
         assert_eq!(guest.serial(crt).as_deref(), Some(leaf.serial()), "cut at {cut}");
         assert!(new.0 != old.0 && new.1 != old.1, "cut at {cut}: one of a pair is still the old one");
         let names = RealFiles.list(&guest.at("etc/ssl")).expect("listed");
-        assert_eq!(names.len(), 2, "cut at {cut}: leftovers in {names:?}");
+        match layout {
+            Layout::Copy => assert_eq!(names.len(), 2, "cut at {cut}: leftovers in {names:?}"),
+            Layout::Symlink => {
+                assert_eq!(names.len(), 3, "cut at {cut}: leftovers in {names:?}");
+                let mut kept = RealFiles.list(&guest.at("etc/ssl/.pinion/web")).expect("listed");
+                kept.sort_unstable();
+                let mut expected: Vec<std::ffi::OsString> =
+                    vec![(generation - 1).to_string().into(), generation.to_string().into(), "current".into()];
+                expected.sort_unstable();
+                assert_eq!(kept, expected, "cut at {cut}");
+            }
+        }
         if survived {
             break;
         }

@@ -269,6 +269,7 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         shared: false,
         recipe: Some(recipe.parse().expect("a name")),
         files: BTreeMap::new(),
+        layout: None,
         validate: None,
         reload: None,
         probe: None,

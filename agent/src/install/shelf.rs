@@ -1,0 +1,230 @@
+//! A placement's generations in one directory of files: `.pinion/<certificate>/<generation>/`, and the link `current`.
+//!
+//! Answers: where is which content of a file, and which of them do its readers get?
+//! A file is a link through `current`, so one rename gives its readers the next generation of every file at once; and
+//! whoever has `current` open as a directory reads one generation and no other. Invariant: what is under `current` is
+//! whole and synced before `current` says so.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+use pinion_proto::id::CertificateName;
+
+use super::files::{Files, Kind};
+
+/// The generation of what was there before Pinion: no order has this number.
+pub const BEFORE: u64 = 0;
+
+/// Beside the files; a dot, so that `include *.crt` and the like pass it by.
+const SHELVES: &str = ".pinion";
+const CURRENT: &str = "current";
+
+/// Where the generations of one placement's files in one directory are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shelf {
+    home: PathBuf,
+    certificate: CertificateName,
+}
+
+impl Shelf {
+    /// The shelf of a certificate for the files in `directory`.
+    #[must_use]
+    pub fn of(directory: &Path, certificate: &CertificateName) -> Self {
+        Self { home: directory.join(SHELVES).join(certificate.as_str()), certificate: certificate.clone() }
+    }
+
+    /// The directories that it is in, outermost first.
+    #[must_use]
+    pub fn directories(&self) -> [PathBuf; 2] {
+        [self.home.parent().unwrap_or(&self.home).to_owned(), self.home.clone()]
+    }
+
+    /// The link to the generation in use.
+    #[must_use]
+    pub fn current(&self) -> PathBuf {
+        self.home.join(CURRENT)
+    }
+
+    /// The directory of one generation.
+    #[must_use]
+    pub fn generation(&self, generation: u64) -> PathBuf {
+        self.home.join(generation.to_string())
+    }
+
+    /// Where the link to a generation is made before it takes the place of `current`.
+    #[must_use]
+    pub fn next(&self, generation: u64) -> PathBuf {
+        self.home.join(format!(".{generation}.new"))
+    }
+
+    /// What the link in the place of a file says.
+    #[must_use]
+    pub fn alias(&self, name: &OsStr) -> PathBuf {
+        Path::new(SHELVES).join(self.certificate.as_str()).join(CURRENT).join(name)
+    }
+
+    /// The generation in use; none when there is none, or `current` is not Pinion's doing.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn in_use(&self, files: &dyn Files) -> io::Result<Option<u64>> {
+        let current = self.current();
+        match files.look(&current) {
+            Ok(Some(found)) if found.kind == Kind::Link => {
+                let to = files.read_link(&current)?;
+                Ok(to.to_str().filter(|to| to.bytes().all(|b| b.is_ascii_digit())).and_then(|to| to.parse().ok()))
+            }
+            Ok(_) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Everything on it, in an order in which it can be removed: what links lead to after them, directories after what
+    /// is in them.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn everything(&self, files: &dyn Files) -> io::Result<Vec<PathBuf>> {
+        let (mut entries, mut directories) = (Vec::new(), Vec::new());
+        for name in list(files, &self.home)? {
+            let path = self.home.join(name);
+            if files.look(&path)?.is_some_and(|found| found.kind == Kind::Directory) {
+                entries.extend(list(files, &path)?.into_iter().map(|name| path.join(name)));
+                directories.push(path);
+            } else {
+                entries.insert(0, path);
+            }
+        }
+        for directory in [Some(self.home.as_path()), self.home.parent()].into_iter().flatten() {
+            let is_there = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
+            match files.list(directory) {
+                Ok(names) if directory == self.home || names.len() == 1 => directories.push(directory.to_owned()),
+                Err(e) if is_there(&e) => return Err(e),
+                _ => {}
+            }
+        }
+        entries.append(&mut directories);
+        Ok(entries)
+    }
+
+    /// Removes every generation but the one in use, the last one before it, and the one to go back to; and the whole
+    /// shelf when nothing on it is in use.
+    pub fn tidy(&self, files: &dyn Files, back_to: Option<u64>) {
+        if let Err(error) = self.try_tidy(files, back_to) {
+            tracing::warn!(path = %self.home.display(), %error, "Could not remove what is left of older certificates");
+        }
+    }
+
+    fn try_tidy(&self, files: &dyn Files, back_to: Option<u64>) -> io::Result<()> {
+        let in_use = self.in_use(files)?;
+        let names = list(files, &self.home)?;
+        let generation = |name: &OsString| name.to_str().and_then(|name| name.parse::<u64>().ok());
+        let last = names.iter().filter_map(generation).filter(|generation| Some(*generation) < in_use).max();
+        for name in &names {
+            let path = self.home.join(name);
+            match generation(name) {
+                Some(kept) if in_use.is_some() && [in_use, last, back_to].contains(&Some(kept)) => {}
+                Some(_) => {
+                    empty(files, &path)?;
+                    files.remove_directory(&path)?;
+                }
+                None if name == CURRENT && in_use.is_some() => {}
+                None => files.remove(&path)?,
+            }
+        }
+        if in_use.is_none() && files.look(&self.home).is_ok_and(|found| found.is_some()) {
+            files.remove_directory(&self.home)?;
+            if let Some(shelves) = self.home.parent()
+                && files.list(shelves)?.is_empty()
+            {
+                files.remove_directory(shelves)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whose shelf a link in the place of the file `name` leads to; none when it is not a link of Pinion's.
+#[must_use]
+pub fn owner(link: &Path, name: &OsStr) -> Option<CertificateName> {
+    let parts: Vec<&OsStr> = link
+        .components()
+        .map(|component| if let Component::Normal(part) = component { Some(part) } else { None })
+        .collect::<Option<_>>()?;
+    match parts.as_slice() {
+        [shelves, certificate, current, last] if *shelves == SHELVES && *current == CURRENT && *last == name => {
+            certificate.to_str()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// Removes every file in a directory.
+///
+/// # Errors
+/// It cannot be read, or something in it is no file.
+pub fn empty(files: &dyn Files, directory: &Path) -> io::Result<()> {
+    files.list(directory)?.into_iter().try_for_each(|name| files.remove(&directory.join(name)))
+}
+
+/// The names in a directory; none when it is not there.
+fn list(files: &dyn Files, directory: &Path) -> io::Result<Vec<OsString>> {
+    match files.list(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::files::RealFiles;
+
+    #[test]
+    fn only_pinions_own_links_are_known() {
+        let name = OsStr::new("web.crt");
+        let owner = |link: &str| owner(Path::new(link), name).map(|owner| owner.to_string());
+        assert_eq!(owner(".pinion/web/current/web.crt").as_deref(), Some("web"));
+        for other in [
+            "/etc/ssl/.pinion/web/current/web.crt",
+            ".pinion/web/current/web.key",
+            ".pinion/web/3/web.crt",
+            ".pinion/../current/web.crt",
+            ".pinion/web/current/../web.crt",
+            "../.pinion/web/current/web.crt",
+            "web.crt",
+        ] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+        let shelf = Shelf::of(Path::new("/etc/ssl"), &"web".parse().expect("a name"));
+        assert_eq!(super::owner(&shelf.alias(name), name), Some("web".parse().expect("a name")));
+    }
+
+    #[test]
+    fn tidying_keeps_what_is_in_use_and_what_is_asked_for() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let directory = kept.path().canonicalize().expect("a real path");
+        let shelf = Shelf::of(&directory, &"web".parse().expect("a name"));
+        for generation in [BEFORE, 2, 3, 4, 5, 6] {
+            std::fs::create_dir_all(shelf.generation(generation)).expect("directories");
+            std::fs::write(shelf.generation(generation).join("web.key"), "key").expect("a file");
+        }
+        RealFiles.make_link(&shelf.current(), Path::new("5")).expect("a link");
+        RealFiles.make_link(&shelf.next(6), Path::new("6")).expect("a link");
+        shelf.tidy(&RealFiles, Some(3));
+        let mut names = RealFiles.list(&shelf.home).expect("listed");
+        names.sort_unstable();
+        assert_eq!(names, ["3", "4", "5", "current"]);
+        let everything = shelf.everything(&RealFiles).expect("listed");
+        assert_eq!(everything.first(), Some(&shelf.current()));
+        assert_eq!((everything.len(), everything.last()), (9, shelf.home.parent().map(Path::to_owned).as_ref()));
+        assert_eq!(shelf.in_use(&RealFiles).expect("looked"), Some(5));
+        RealFiles.remove(&shelf.current()).expect("removed");
+        shelf.tidy(&RealFiles, None);
+        assert!(RealFiles.list(&directory).expect("listed").is_empty());
+    }
+}
