@@ -261,6 +261,7 @@ impl Reports {
             (_, asked) => asked.unwrap_or(0).max(last),
         };
         placement.renew_above = Some(above);
+        placement.hurried = true;
         above
     }
 

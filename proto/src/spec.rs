@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::{
     bundle::Fingerprint,
+    clock::Timestamp,
     id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
     key::KeyPolicy,
     names::{SubjectName, SubjectNames},
@@ -48,6 +49,9 @@ pub struct PlacementSpec {
     /// Over the recipe's.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// When the service may be disturbed: the next stretches, soonest first; none for at any time.
+    #[serde(default)]
+    pub window: Option<Vec<Opening>>,
     /// Remove the files and hold nothing.
     #[serde(default)]
     pub purge: bool,
@@ -60,11 +64,11 @@ pub struct PlacementSpec {
 }
 
 impl PlacementSpec {
-    /// A number that is another one when anything but the order and the trouble is: by it a guest says which
-    /// spec its report is about.
+    /// A number that is another one when anything is that lasts, unlike the order, the trouble and the next openings:
+    /// by it a guest says which spec its report is about.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        let lasting = Self { ordered: None, trouble: None, ..self.clone() };
+        let lasting = Self { ordered: None, trouble: None, window: None, ..self.clone() };
         // Maps and sets are sorted, so that equal specs are equal text.
         let text = serde_json::to_vec(&lasting).unwrap_or_default();
         Fingerprint::of(&text).short()
@@ -125,6 +129,15 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A stretch of time in which a service may be disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opening {
+    /// When it begins.
+    pub opens: Timestamp,
+    /// When it is over; no part of it any more.
+    pub closes: Timestamp,
 }
 
 /// How the files of a placement change from one generation to the next.

@@ -10,7 +10,7 @@ use pinion_proto::{
     message::{Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     names::{SubjectName, SubjectNames},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
-    spec::{FileMode, FileSpec, Layout, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, Validate},
     stage::{Halt, Stage, Trouble},
     token::JoinToken,
     wire::{self, pb},
@@ -120,10 +120,14 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
         rotation: if always { Rotation::Always } else { Rotation::Never },
     });
     let how = (option::of(parsed("[a-z]{1,9}")), files, option::of(validate), option::of(reload), option::of(probe));
-    let layout = option::of(select(&Layout::ALL[..]));
+    let opening = any::<(i32, i32)>().prop_map(|(opens, closes)| Opening {
+        opens: Timestamp::from_unix(opens.into()),
+        closes: Timestamp::from_unix(closes.into()),
+    });
+    let layout = (option::of(select(&Layout::ALL[..])), option::of(vec(opening, 0..9)));
     let state = (any::<bool>(), any::<bool>(), option::of(1..=u64::MAX), option::of(trouble()));
     (certificate(), vec(name(), 1..6), key, layout, how, state).prop_map(
-        |(certificate, names, key, layout, how, state)| {
+        |(certificate, names, key, (layout, window), how, state)| {
             let (recipe, files, validate, reload, probe) = how;
             let (shared, purge, ordered, trouble) = state;
             let common_name = names[0].clone();
@@ -140,6 +144,7 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
                 validate,
                 reload,
                 probe,
+                window,
                 purge,
                 ordered,
                 trouble,

@@ -11,7 +11,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::switch::SwitchError;
+use super::{switch::SwitchError, window::Closed};
 use crate::{
     install::InstallError,
     ledger::LedgerError,
@@ -36,6 +36,8 @@ pub(super) enum Cost {
 pub(super) struct Hold {
     pub(super) halt: Halt,
     pub(super) cost: Cost,
+    /// When it is over, where that is known; otherwise it is tried again with growing pauses.
+    pub(super) until: Option<Timestamp>,
     attempt: String,
     cause: String,
     remedy: String,
@@ -43,7 +45,7 @@ pub(super) struct Hold {
 
 impl Hold {
     fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
-        Self { halt, cost: Cost::Free, attempt: attempt.into(), cause, remedy }
+        Self { halt, cost: Cost::Free, until: None, attempt: attempt.into(), cause, remedy }
     }
 
     pub(super) fn disturbing(mut self) -> Self {
@@ -146,6 +148,12 @@ impl Hold {
         };
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
         Self::new(halt, attempt, chain(error), error.remedy())
+    }
+
+    /// The service is not to be disturbed now.
+    pub(super) fn window(attempt: String, closed: Closed, name: &CertificateName) -> Self {
+        let remedy = format!("nothing; `pinion ensure {name} --renew` on the host does not wait for the window");
+        Self { until: Some(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
     }
 
     /// The service shows something else after it was told.

@@ -13,6 +13,7 @@ mod shared;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod window;
 mod work;
 
 use std::{

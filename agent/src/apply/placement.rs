@@ -239,9 +239,17 @@ impl Placement<'_> {
     }
 
     fn hold_up(&mut self, hold: &Hold) {
-        let delay = self.backoff.fail(self.name, &self.shared.context.config.retry, hold.halt, hold.cost);
+        let now = self.shared.context.clock.now();
+        let (delay, retry_at) = match hold.until {
+            // Looked at often all the same: clocks are put right, and services are restarted by others.
+            Some(until) => (until.since(now).min(self.check_every()), until),
+            None => {
+                let delay = self.backoff.fail(self.name, &self.shared.context.config.retry, hold.halt, hold.cost);
+                (delay, hold::at(now, delay))
+            }
+        };
         self.due = Instant::now() + delay;
-        let trouble = hold.trouble(Some(hold::at(self.shared.context.clock.now(), delay)));
+        let trouble = hold.trouble(Some(retry_at));
         let said_before = self.trouble.as_ref().is_some_and(|old| old.cause == trouble.cause);
         if said_before {
             tracing::debug!(certificate = %self.name, %trouble, "Still held up");

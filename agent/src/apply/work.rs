@@ -15,6 +15,7 @@ use super::{
     hold::Hold,
     placement::{Interrupt, Placement},
     switch::same_paths,
+    window,
 };
 use crate::{
     install::place,
@@ -246,6 +247,7 @@ impl Placement<'_> {
             return Err(self.go_back(hold, false).await?.into());
         }
         if let Some(rung) = self.rung(job) {
+            self.may_disturb(rung)?;
             tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {}", reload::attempt(rung));
             if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
                 return self.not_told(job, rung, &e).await;
@@ -257,6 +259,21 @@ impl Placement<'_> {
         match &job.look {
             Some(_) => self.watch(job).await,
             None => self.reach(Stage::Reloaded).await,
+        }
+    }
+
+    /// Whether the service may be told in this way now.
+    fn may_disturb(&self, rung: &Tell) -> Result<(), Interrupt> {
+        let window = self.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
+        let serves = self.ledger.switch.as_ref().is_none_or(|switch| switch.was_serving);
+        if !rung.is_disruptive() || !serves {
+            return Ok(());
+        }
+        let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
+        let ends = previous.map(|held| held.bundle.chain().leaf().not_after());
+        match window::closed(window, ends, self.shared.context.clock.now()) {
+            Some(closed) => Err(Hold::window(reload::attempt(rung), closed, self.name).into()),
+            None => Ok(()),
         }
     }
 

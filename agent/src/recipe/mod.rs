@@ -78,6 +78,17 @@ pub enum Tell {
     Hook(PlainName),
 }
 
+impl Tell {
+    /// Whether the service's clients notice. What a hook does nobody knows.
+    #[must_use]
+    pub fn is_disruptive(&self) -> bool {
+        match self {
+            Self::Reload(_) => false,
+            Self::Restart(_) | Self::Hook(_) => true,
+        }
+    }
+}
+
 /// Where a service shows its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
@@ -304,6 +315,7 @@ mod tests {
             validate: None,
             reload: None,
             probe: None,
+            window: None,
             purge: false,
             ordered: None,
             trouble: None,

@@ -139,7 +139,7 @@ pub struct Placement {
     pub reload: Option<Reload>,
     /// Over the recipe's.
     pub probe: Option<Probe>,
-    /// When something that is still valid may be replaced; none for any time.
+    /// When its service may be disturbed; none for any time.
     pub window: Option<Window>,
     /// The files are to be removed and nothing is to be held.
     pub purge: bool,

@@ -98,7 +98,7 @@ struct WrittenPlacement {
     reload: WrittenReload,
     /// How the agent looks at what is served; over the recipe's.
     probe: WrittenProbe,
-    /// When something that is still valid may be replaced.
+    /// When the service may be disturbed.
     window: WrittenWindow,
     /// Remove the files and hold nothing.
     purge: bool,

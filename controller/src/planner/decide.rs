@@ -1,7 +1,7 @@
 //! The decision for one placement.
 //!
 //! In this order: is a new generation needed at all; is one being installed already; can the guest be
-//! reached; is its window open; is a delivery on its way; may the issuer be asked again; and then whose turn
+//! reached; is a delivery on its way; may the issuer be asked again; and then whose turn
 //! it is, the guest's or the controller's.
 
 use std::time::Duration;
@@ -89,13 +89,6 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
         let Unreachable { trouble, lets_go } = unreachable;
         return verdict(held_up(trouble), usable.filter(|_| !lets_go), None);
     }
-    let window_missed = match subject.closed_window(held, &why, now) {
-        Closed::Until(opens) => {
-            return verdict(Decision::Wait(subject.outside_window(&why, opens)), usable, Some(opens));
-        }
-        Closed::TooLong(opens) => Some(opens),
-        Closed::No => None,
-    };
     let mut lost = false;
     if let Some(delivery) = subject.entry.and_then(PlacementEntry::delivery) {
         let (decision, until) = match &delivery.refused {
@@ -119,7 +112,7 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     }
     let expires = held.map(|held| held.leaf.not_after());
     let order = |generation, step| {
-        let order = Order { generation, step, why, expires, window_missed };
+        let order = Order { generation, step, why, expires };
         verdict(Decision::Order(order), Some(generation), None)
     };
     if let Some(generation) = usable.filter(|_| !lost) {
@@ -158,13 +151,6 @@ struct Unreachable {
     trouble: Trouble,
     /// Whether it is not to be told to keep anything ready either.
     lets_go: bool,
-}
-
-/// Whether the window stands in the way.
-enum Closed {
-    No,
-    Until(Timestamp),
-    TooLong(Timestamp),
 }
 
 impl Subject<'_> {
@@ -263,20 +249,6 @@ impl Subject<'_> {
     fn misfit_until(&self) -> Option<Timestamp> {
         let entry = self.entry.filter(|entry| entry.undelivered() > 0)?;
         Some(entry.incoming_since()? + MISFIT_PATIENCE)
-    }
-
-    fn closed_window(&self, held: Option<&Held>, why: &Why, now: Timestamp) -> Closed {
-        let (Some(window), Some(held)) = (&self.placement.window, held) else { return Closed::No };
-        // Who asks by hand means now; and what has expired cannot be disturbed.
-        if *why == Why::Requested || held.leaf.not_after() < now {
-            return Closed::No;
-        }
-        match window.next_open(now) {
-            Some(opens) if opens == now => Closed::No,
-            Some(opens) if opens <= renewal::window_deadline(&held.leaf) => Closed::Until(opens),
-            Some(opens) => Closed::TooLong(opens),
-            None => Closed::No,
-        }
     }
 
     fn is_no_guest(&self) -> bool {

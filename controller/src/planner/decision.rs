@@ -32,9 +32,6 @@ pub struct Order {
     pub why: Why,
     /// When what is held expires; none when nothing is held, which is the most urgent.
     pub expires: Option<Timestamp>,
-    /// The window's next opening, which would be too late, so it is not waited for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_missed: Option<Timestamp>,
 }
 
 /// Whose turn it is with an order.
@@ -108,11 +105,7 @@ impl fmt::Display for Decision {
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "order generation {}: {}", self.generation, self.why)?;
-        if let Some(opens) = self.window_missed {
-            write!(f, "; its window opens only at {opens}, too late, and is not waited for")?;
-        }
-        Ok(())
+        write!(f, "order generation {}: {}", self.generation, self.why)
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
-    spec::PlacementSpec,
+    spec::{Opening, PlacementSpec},
     stage::{Halt, Trouble},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -34,7 +34,7 @@ pub use spec::spec;
 use crate::{
     inventory::Inventory,
     manifest::{Certificate, GuestRef, Manifest, Placement},
-    reports::Reports,
+    reports::{PlacementEntry, Reports},
 };
 use decide::{Subject, Verdict, decide};
 
@@ -61,10 +61,12 @@ pub struct Planned<'m> {
     pub guest: Option<Guest>,
     /// What is to be done.
     pub decision: Decision,
-    /// When what is held is renewed; none when nothing is. A window may put it off.
+    /// When what is held is renewed; none when nothing is.
     pub renew_at: Option<Timestamp>,
     /// The generation that the guest is to prepare, or to keep preparing.
     pub ordered: Option<u64>,
+    /// When its service may be disturbed next; none for at any time.
+    pub window: Option<Vec<Opening>>,
 }
 
 impl Planned<'_> {
@@ -92,13 +94,13 @@ impl Planned<'_> {
     /// By which number the guest says that its report is about what is asked for now.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        spec(self.certificate, self.placement, None, None).revision()
+        spec(self.certificate, self.placement, None, None, None).revision()
     }
 
     /// What the guest is asked to hold.
     #[must_use]
     pub fn spec(&self) -> PlacementSpec {
-        spec(self.certificate, self.placement, self.ordered, self.trouble())
+        spec(self.certificate, self.placement, self.ordered, self.trouble(), self.window.as_deref())
     }
 }
 
@@ -181,7 +183,13 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             if let Some(wake) = wake.filter(|wake| *wake > now) {
                 wake_at = Some(wake_at.map_or(wake, |earliest| earliest.min(wake)));
             }
-            placements.push(Planned { certificate, placement, guest: Some(guest), decision, renew_at, ordered });
+            let window = window(placement, entry, now);
+            if let Some(Opening { closes, .. }) = window.iter().flatten().next() {
+                // Those that follow are told when this one is over.
+                wake_at = Some(wake_at.map_or(*closes, |earliest| earliest.min(*closes)));
+            }
+            let guest = Some(guest);
+            placements.push(Planned { certificate, placement, guest, decision, renew_at, ordered, window });
         }
     }
     let retired = retired(&placements, reports, asked_for);
@@ -194,8 +202,21 @@ fn unplaced<'m>(
     guest: Option<Guest>,
     trouble: Trouble,
 ) -> Planned<'m> {
-    Planned { certificate, placement, guest, decision: Decision::Block(trouble), renew_at: None, ordered: None }
+    let decision = Decision::Block(trouble);
+    Planned { certificate, placement, guest, decision, renew_at: None, ordered: None, window: None }
 }
+
+/// When the placement's service may be disturbed; who asks for a renewal by hand means now.
+fn window(placement: &Placement, entry: Option<&PlacementEntry>, now: Timestamp) -> Option<Vec<Opening>> {
+    let window = placement.window.as_ref()?;
+    if entry.is_some_and(PlacementEntry::is_hurried) {
+        return None;
+    }
+    Some(window.openings(now, OPENINGS))
+}
+
+/// So many openings are told: with one a week, enough for two months without a controller.
+const OPENINGS: usize = 8;
 
 /// What guests report and the manifest does not ask for.
 fn retired(placements: &[Planned<'_>], reports: &Reports, asked_for: usize) -> Vec<PlacementId> {

@@ -14,9 +14,6 @@ use pinion_proto::{
 
 use crate::manifest::Certificate;
 
-/// The longest that is kept free between a window's opening and the certificate's end.
-const MOST_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// When what a placement holds is renewed.
 #[must_use]
 pub fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timestamp {
@@ -25,13 +22,6 @@ pub fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timesta
         Some(before) => life.end - life.scaled(before, certificate.duration),
         None => life.begin + (life.two_thirds() - life.jitter(&certificate.name, guest)),
     }
-}
-
-/// The last moment at which a window may open for what is held: some time must remain for failures.
-#[must_use]
-pub fn window_deadline(held: &Leaf) -> Timestamp {
-    let life = Validity::of(held);
-    life.end - Duration::from_secs(life.length().as_secs() / 10).min(MOST_MARGIN)
 }
 
 /// A number from 0 to `most`, both included, that is a function of the placement's name.

@@ -1,17 +1,21 @@
 //! A placement as it goes to its guest.
 
-use pinion_proto::{spec::PlacementSpec, stage::Trouble};
+use pinion_proto::{
+    spec::{Opening, PlacementSpec},
+    stage::Trouble,
+};
 
 use crate::manifest::{Certificate, Placement};
 
-/// What a guest is asked to hold: the placement, the generation that is ordered, if one is, and what holds
-/// it up on the controller's side.
+/// What a guest is asked to hold: the placement, the generation that is ordered, if one is, what holds it up on the
+/// controller's side, and when its service may be disturbed.
 #[must_use]
 pub fn spec(
     certificate: &Certificate,
     placement: &Placement,
     ordered: Option<u64>,
     trouble: Option<&Trouble>,
+    window: Option<&[Opening]>,
 ) -> PlacementSpec {
     PlacementSpec {
         certificate: certificate.name.clone(),
@@ -25,6 +29,7 @@ pub fn spec(
         validate: placement.validate.clone(),
         reload: placement.reload.clone(),
         probe: placement.probe.clone(),
+        window: window.map(<[Opening]>::to_vec),
         purge: placement.purge,
         ordered,
         trouble: trouble.cloned(),

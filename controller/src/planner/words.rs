@@ -6,20 +6,10 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{decide::Subject, decision::Why};
+use super::decide::Subject;
 use crate::reports::{Link, PlacementEntry};
 
 impl Subject<'_> {
-    pub(super) fn outside_window(&self, why: &Why, opens: Timestamp) -> Trouble {
-        Trouble {
-            halt: Halt::Waiting,
-            attempt: self.renewing(),
-            cause: format!("{why}; what is held is still valid, and its window is closed"),
-            remedy: format!("`pinion ensure {} --renew` does not wait for the window", self.label()),
-            retry_at: Some(opens),
-        }
-    }
-
     pub(super) fn unlinked(&self) -> Option<Trouble> {
         let (cause, remedy) = match (self.link, self.guest) {
             (Link::Linked { .. }, _) => return None,

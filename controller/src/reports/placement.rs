@@ -19,6 +19,7 @@ pub struct PlacementEntry {
     pub(super) undelivered: u32,
     pub(super) attempt: Option<Attempt>,
     pub(super) renew_above: Option<u64>,
+    pub(super) hurried: bool,
     pub(super) purge: bool,
     pub(super) delivery: Option<DeliveryNote>,
     pub(super) holds: Option<Gist>,
@@ -89,6 +90,12 @@ impl PlacementEntry {
         self.renew_above
     }
 
+    /// Whether a renewal was asked for that has not come to its goal: it waits for no window.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
     /// A certificate on its way.
     #[must_use]
     pub fn delivery(&self) -> Option<&DeliveryNote> {
@@ -133,6 +140,9 @@ impl PlacementEntry {
             && held.is_some_and(|generation| generation > above)
         {
             self.renew_above = None;
+        }
+        if self.renew_above.is_none() && report.stage >= report.goal {
+            self.hurried = false;
         }
         let held_before = self.report.as_ref().and_then(|report| report.held.as_ref()).map(|held| held.generation);
         if held > held_before {

@@ -39,6 +39,9 @@ pub struct PlacementRecord {
     /// The generation that must be exceeded, when a renewal was asked for.
     #[serde(default)]
     pub renew_above: Option<u64>,
+    /// Whether a renewal that was asked for has not come to its goal.
+    #[serde(default)]
+    pub hurried: bool,
     /// Whether somebody asked for the removal of its files, which has not been done yet.
     #[serde(default)]
     pub purge: bool,
@@ -62,6 +65,7 @@ impl Reports {
             incoming_since: placement.incoming_since,
             attempt: placement.attempt.clone(),
             renew_above: placement.renew_above,
+            hurried: placement.hurried,
             purge: placement.purge,
         });
         Some(GuestRecord { guest, last_seen, placements: placements.collect() })
@@ -74,6 +78,7 @@ impl Reports {
             let mut entry = PlacementEntry {
                 attempt: kept.attempt,
                 renew_above: kept.renew_above,
+                hurried: kept.hurried,
                 purge: kept.purge,
                 ..PlacementEntry::default()
             };

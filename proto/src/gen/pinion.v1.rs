@@ -434,6 +434,23 @@ pub struct PlacementSpec {
     /// How the files change: "symlink" or "copy"; over the recipe's.
     #[prost(string, optional, tag = "15")]
     pub layout: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the service may be disturbed; absent when at any time.
+    #[prost(message, optional, tag = "16")]
+    pub window: ::core::option::Option<Window>,
+}
+/// The next stretches of time in which a service may be disturbed, soonest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Window {
+    #[prost(message, repeated, tag = "1")]
+    pub openings: ::prost::alloc::vec::Vec<Opening>,
+}
+/// Seconds since 1970-01-01 UTC; the end is no part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Opening {
+    #[prost(int64, tag = "1")]
+    pub opens: i64,
+    #[prost(int64, tag = "2")]
+    pub closes: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FileSpec {

@@ -2,9 +2,10 @@
 
 use super::{WireError, missing, parse, pb, read_trouble, write_trouble, wrong};
 use crate::{
+    clock::Timestamp,
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Opening, PlacementSpec, Probe, Reload, Validate},
 };
 
 /// Reads a placement as it is ordered.
@@ -29,6 +30,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
         validate: spec.validate.map(read_validate).transpose()?,
         reload: spec.reload.map(read_reload).transpose()?,
         probe: spec.probe.map(read_probe).transpose()?,
+        window: spec.window.map(read_window).transpose()?,
         purge: spec.purge,
         ordered: (spec.ordered_generation != 0).then_some(spec.ordered_generation),
         trouble: spec.trouble.map(read_trouble),
@@ -60,6 +62,7 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         validate: spec.validate.map(write_validate),
         reload: spec.reload.map(write_reload),
         probe: spec.probe.map(write_probe),
+        window: spec.window.map(write_window),
         purge: spec.purge,
         ordered_generation: spec.ordered.unwrap_or(0),
         trouble: spec.trouble.map(write_trouble),
@@ -135,3 +138,22 @@ fn write_probe(probe: Probe) -> pb::Probe {
     };
     pb::Probe { how: Some(how) }
 }
+
+fn read_window(window: pb::Window) -> Result<Vec<Opening>, WireError> {
+    if window.openings.len() > MOST_OPENINGS {
+        return Err(wrong("window.openings", "there are too many"));
+    }
+    let one = |opening: pb::Opening| Opening {
+        opens: Timestamp::from_unix(opening.opens),
+        closes: Timestamp::from_unix(opening.closes),
+    };
+    Ok(window.openings.into_iter().map(one).collect())
+}
+
+fn write_window(window: Vec<Opening>) -> pb::Window {
+    let one = |opening: Opening| pb::Opening { opens: opening.opens.unix(), closes: opening.closes.unix() };
+    pb::Window { openings: window.into_iter().map(one).collect() }
+}
+
+/// Enough for months without a controller.
+const MOST_OPENINGS: usize = 64;

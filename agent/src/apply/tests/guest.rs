@@ -273,6 +273,7 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         validate: None,
         reload: None,
         probe: None,
+        window: None,
         purge: false,
         ordered: None,
         trouble: None,

@@ -3,8 +3,9 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use pinion_proto::{
+    clock::{Clock, SystemClock, Timestamp},
     report::Progress,
-    spec::{PlacementSpec, Validate},
+    spec::{Opening, PlacementSpec, Reload, Validate},
     stage::{Halt, Stage},
 };
 
@@ -100,6 +101,35 @@ async fn a_reload_that_always_fails_leaves_the_old_certificate_served_and_is_nev
     assert_eq!(blocked.held.expect("held").generation, 1);
     service.hook(&guest.config.hooks, "");
     at_stage(&placements, "web", 2, Stage::Served).await;
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_restart_waits_for_its_window_with_the_new_files_in_place() {
+    let (guest, service, placements) = serving().await;
+    let (first, now) = (guest.serial("etc/ssl/web.example.crt"), SystemClock.now());
+    let hour = Duration::from_secs(3600);
+    let window = |opens: Timestamp| Some(vec![Opening { opens, closes: opens + hour }]);
+    let restarted = PlacementSpec {
+        reload: Some(Reload::Restart("web.service".parse().expect("a unit"))),
+        window: window(now + hour),
+        ..spec("web", "web")
+    };
+    issue(&guest, &placements, &restarted, 2).await;
+    let waiting = report(&placements, "web", "waiting for its window", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("its window, which opens at"))
+    });
+    let waiting = waiting.await;
+    let trouble = waiting.trouble.expect("trouble");
+    assert_eq!((trouble.halt, trouble.retry_at), (Halt::Waiting, Some(now + hour)), "{trouble}");
+    assert_eq!((waiting.stage, waiting.held.expect("held").generation), (Stage::Installed, 2));
+    assert_ne!(guest.serial("etc/ssl/web.example.crt"), first);
+    assert_eq!(service.calls(), ["reload"], "only the first was told");
+
+    // It opens too late for what is served, which lasts for a day: not waited for.
+    placements.desire(vec![PlacementSpec { window: window(now + 48 * hour), ordered: Some(2), ..restarted }]);
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    assert_eq!(service.calls(), ["reload", "restart"]);
     placements.shutdown().await;
 }
 

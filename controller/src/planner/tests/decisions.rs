@@ -280,39 +280,39 @@ fn a_good_request_outlives_an_outage_of_the_issuer() {
 const NIGHT: &str = r#", "window": {"days": ["sat"], "from": "02:00", "to": "04:00"}"#;
 
 #[test]
-fn a_renewal_waits_for_its_window() {
+fn a_renewal_does_not_wait_for_the_window_and_the_guest_is_told_when_it_opens() {
     let mut world = World::linked();
     let web = web("", NIGHT);
     world.report(world.due());
-    let trouble = world.waits(&web);
-    assert_eq!(trouble.retry_at, Some(at("2026-07-04T02:00:00Z")));
-    assert!(trouble.cause.contains("its window is closed"), "{trouble}");
-    world.now = world.plan(&web).wake_at.expect("the window opens");
     assert_eq!(world.order(&web).generation, 4);
+    let told = world.one(&web).spec().window.expect("there is a window");
+    assert_eq!(told.first(), Some(&Opening { opens: at("2026-07-04T02:00:00Z"), closes: at("2026-07-04T04:00:00Z") }));
+    assert_eq!(told.get(1).map(|next| next.opens), Some(at("2026-07-11T02:00:00Z")));
+    // While it is open it is still the first; once it is over the next one is, without anybody's doing.
+    world.now = at("2026-07-04T03:00:00Z");
+    assert_eq!(world.one(&web).spec().window.expect("there is a window").first(), told.first());
+    assert_eq!(world.plan(&web).wake_at, Some(at("2026-07-04T04:00:00Z")));
+    world.now = at("2026-07-04T04:00:00Z");
+    assert_eq!(world.one(&web).spec().window.expect("there is a window").first(), told.get(1));
 }
 
 #[test]
-fn what_does_not_work_waits_for_no_window() {
-    let mut world = World::linked();
-    assert_eq!(world.order(&web("", NIGHT)).why, Why::Missing);
-    world.report(world.held_for(&["a.example"], world.now - seconds(2 * DAY), world.now - seconds(1)));
-    assert!(matches!(world.order(&web("", NIGHT)).why, Why::Due { .. }));
-}
-
-#[test]
-fn a_window_that_opens_too_late_is_not_waited_for_and_that_is_said() {
-    let mut world = World::linked();
-    world.report(world.held_for(&["a.example"], world.now - seconds(20 * HOUR), world.now + seconds(4 * HOUR)));
-    let order = world.order(&web("", NIGHT));
-    assert_eq!(order.window_missed, Some(at("2026-07-04T02:00:00Z")));
-    assert!(order.to_string().ends_with("too late, and is not waited for"), "{order}");
-}
-
-#[test]
-fn who_asks_by_hand_waits_for_no_window() {
+fn who_asks_by_hand_waits_for_no_window_until_it_is_served() {
     let mut world = World::healthy();
+    let web = web("", NIGHT);
+    let has_window = |world: &World| world.one(&web).spec().window.is_some();
+    assert!(has_window(&world));
     world.reports.request_renewal(&id("web@101"));
-    assert_eq!(world.order(&web("", NIGHT)).why, Why::Requested);
+    assert_eq!(world.order(&web).why, Why::Requested);
+    assert!(!has_window(&world));
+    let mut installed = world.held();
+    installed.last_generation = 4;
+    installed.stage = Stage::Installed;
+    installed.held.as_mut().expect("held").generation = 4;
+    world.report(installed.clone());
+    assert!(!has_window(&world));
+    world.report(PlacementReport { stage: Stage::Served, ..installed });
+    assert!(has_window(&world));
 }
 
 #[test]
