@@ -47,7 +47,7 @@ impl Channel {
         let tools = host.root().join("tools");
         fs::create_dir_all(tools.join("guests")).expect("made");
         for tool in ["pct", "qm"] {
-            let script = include_str!("../../controller/src/channel/tests/hypervisor.sh");
+            let script = include_str!("../../../controller/src/channel/tests/hypervisor.sh");
             fs::write(tools.join(tool), script).expect("written");
             fs::set_permissions(tools.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
         }

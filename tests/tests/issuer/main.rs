@@ -1,0 +1,4 @@
+//! The issuers, each against another implementation.
+
+mod embedded;
+mod step_ca;

@@ -1,0 +1,7 @@
+//! The programs as the system around them sees them: the root process, service managers, packages, templates.
+
+mod channel;
+mod daemons;
+mod packaging;
+mod seal;
+mod systemd;

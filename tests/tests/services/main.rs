@@ -1,0 +1,6 @@
+//! Services get what the manifest asks for: files, keys and names, from the embedded CA and from a real step-ca.
+
+mod files;
+mod keys;
+mod names;
+mod step_ca;

@@ -1,0 +1,12 @@
+//! What must not disturb anything: restarts, absences, files that went bad, changes that change nothing.
+
+mod away;
+mod bad_guest;
+mod bad_host;
+mod bad_password;
+mod empty_root;
+mod manifest;
+mod nothing;
+mod places;
+mod purge;
+mod restarts;
