@@ -13,6 +13,6 @@ mod watch;
 
 pub use conf::GuestConf;
 pub use observer::Observer;
-pub use resources::{MOST_RESOURCES, ResourcesError, States};
+pub use resources::{Asked, MOST_RESOURCES, ResourcesError, States};
 pub use vmlist::{Entry, VmList, VmListError};
 pub use watch::watch;
