@@ -4,6 +4,8 @@
 //! Invariant: levels, not events. Each method replaces what was known, so that saying a thing twice, or
 //! saying only the newest, leads to the same state. What has to be parsed is parsed here, once, on entry.
 
+mod age;
+
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -16,10 +18,21 @@ use pinion_proto::{
     key::KeyAlgorithm,
     report::{PlacementReport, Progress},
     stage::Trouble,
+    wire::MOST_PLACEMENTS,
 };
 use serde::{Deserialize, Serialize};
 
+pub use age::{Age, Setback};
+
 use crate::{manifest::Gist, planner::backoff::Backoff};
+
+/// Generations up to here are learned from what guests say: one that says the highest number there is must not make
+/// the placement unusable for ever.
+const MOST_LEARNED: u64 = u64::MAX / 2;
+
+/// Placements that a guest does not hold any more, and of which the generations are remembered, are no more than it may
+/// hold at once.
+const MOST_REMEMBERED: usize = MOST_PLACEMENTS;
 
 /// Everything known about the guests.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +45,8 @@ pub struct Reports {
 #[derive(Debug, Clone, Default)]
 pub struct GuestEntry {
     link: Link,
+    /// As its last hello said; none before the first.
+    age: Option<Age>,
     enrolment: Option<Trouble>,
     placements: HashMap<CertificateName, PlacementEntry>,
     /// How many of the placements have a report.
@@ -69,6 +84,8 @@ pub struct PlacementEntry {
     purge: bool,
     delivery: Option<DeliveryNote>,
     holds: Option<Gist>,
+    highest: u64,
+    reached: u64,
 }
 
 /// The last issuance that failed, when none has succeeded since.
@@ -109,6 +126,9 @@ pub struct GuestRecord {
     pub guest: Guest,
     /// Since when it is away, as seen from a controller that has just started; none if it was never seen.
     pub last_seen: Option<Timestamp>,
+    /// As its last hello said.
+    #[serde(default)]
+    pub age: Option<Age>,
     /// What it last said, and what was tried.
     pub placements: Vec<PlacementRecord>,
 }
@@ -133,6 +153,12 @@ pub struct PlacementRecord {
     /// Whether somebody asked for the removal of its files, which has not been done yet.
     #[serde(default)]
     pub purge: bool,
+    /// The highest generation that the guest has ever reported.
+    #[serde(default)]
+    pub highest: u64,
+    /// The highest generation that has come to its goal.
+    #[serde(default)]
+    pub reached: u64,
 }
 
 impl GuestEntry {
@@ -158,6 +184,14 @@ impl GuestEntry {
     #[must_use]
     pub fn reported(&self) -> usize {
         self.reported
+    }
+
+    /// Forgets the generations of placements that are not held, when there are more of them than a guest may hold.
+    fn limit_memory(&mut self) {
+        self.placements.retain(|_, placement| !placement.is_memory() || placement.highest > 0);
+        if self.placements.len() > MOST_REMEMBERED + self.reported {
+            self.placements.retain(|_, placement| !placement.is_memory());
+        }
     }
 
     fn count_reported(&mut self) {
@@ -213,6 +247,20 @@ impl PlacementEntry {
         self.renew_above
     }
 
+    /// The highest generation that the guest has ever reported: the next order is above it, whatever the guest knows
+    /// by now.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest.max(self.report.as_ref().map_or(0, |report| report.last_generation))
+    }
+
+    /// The highest generation that has come to its goal. A guest gives that up only by being taken back to an earlier
+    /// state.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.reached
+    }
+
     /// A certificate on its way.
     #[must_use]
     pub fn delivery(&self) -> Option<&DeliveryNote> {
@@ -262,6 +310,10 @@ impl PlacementEntry {
         if held > held_before {
             self.undelivered = 0;
         }
+        self.highest = self.highest.max(report.last_generation.min(MOST_LEARNED));
+        if let Some(generation) = held.filter(|_| report.stage >= report.goal) {
+            self.reached = self.reached.max(generation.min(MOST_LEARNED));
+        }
         self.holds = report
             .held
             .as_ref()
@@ -269,9 +321,14 @@ impl PlacementEntry {
         self.report = Some(report);
     }
 
-    /// Whether nothing is left that is worth an entry.
-    fn is_empty(&self) -> bool {
+    /// Whether nothing is left but which generations there were.
+    fn is_memory(&self) -> bool {
         self.report.is_none() && self.attempt.is_none() && self.renew_above.is_none() && self.delivery.is_none()
+    }
+
+    /// Nothing but which generations there were.
+    fn memory(&self) -> Self {
+        Self { highest: self.highest, ..Self::default() }
     }
 }
 
@@ -357,8 +414,8 @@ impl Reports {
         for (certificate, report) in named {
             entry.placements.entry(certificate).or_default().take(report, now);
         }
-        entry.placements.retain(|_, placement| !placement.is_empty());
         entry.count_reported();
+        entry.limit_memory();
     }
 
     /// One placement's new state.
@@ -372,8 +429,11 @@ impl Reports {
     /// A guest has removed a placement's files.
     pub fn purged(&mut self, guest: Guest, certificate: &CertificateName) {
         if let Some(entry) = self.guests.get_mut(&guest) {
-            let removed = entry.placements.remove(certificate);
-            entry.reported -= usize::from(removed.is_some_and(|placement| placement.report.is_some()));
+            if let Some(placement) = entry.placements.get_mut(certificate) {
+                entry.reported -= usize::from(placement.report.is_some());
+                *placement = placement.memory();
+            }
+            entry.limit_memory();
         }
     }
 
@@ -492,8 +552,10 @@ impl Reports {
             attempt: placement.attempt.clone(),
             renew_above: placement.renew_above,
             purge: placement.purge,
+            highest: placement.highest,
+            reached: placement.reached,
         });
-        Some(GuestRecord { guest, last_seen, placements: placements.collect() })
+        Some(GuestRecord { guest, last_seen, age: entry.age, placements: placements.collect() })
     }
 
     /// Takes what was kept, before the guest has linked again.
@@ -511,9 +573,12 @@ impl Reports {
                 entry.take(report, Timestamp::from_unix(0));
             }
             entry.incoming_since = kept.incoming_since;
+            entry.highest = entry.highest.max(kept.highest);
+            entry.reached = entry.reached.max(kept.reached);
             (kept.certificate, entry)
         });
-        let mut entry = GuestEntry { link, enrolment: None, placements: placements.collect(), reported: 0 };
+        let (age, placements) = (record.age, placements.collect());
+        let mut entry = GuestEntry { link, age, enrolment: None, placements, reported: 0 };
         entry.count_reported();
         self.guests.insert(record.guest, entry);
     }

@@ -137,6 +137,13 @@ impl Inventory {
         self.guests.iter().find(|(_, info)| has(info)).map_or(Whose::Nobodys, |(other, _)| Whose::Anothers(*other))
     }
 
+    /// A virtual machine's `vmgenid`.
+    #[must_use]
+    pub fn vmgenid(&self, guest: Guest) -> Option<&str> {
+        let Guest::Vmid(vmid) = guest else { return None };
+        self.guests.get(&vmid)?.vmgenid.as_deref()
+    }
+
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
     ///
     /// # Errors
@@ -158,6 +165,10 @@ impl Inventory {
 impl Machines for watch::Receiver<Arc<Inventory>> {
     fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
         self.borrow().whose(claimed, hwaddrs)
+    }
+
+    fn vmgenid(&self, guest: Guest) -> Option<String> {
+        self.borrow().vmgenid(guest).map(str::to_owned)
     }
 }
 

@@ -45,6 +45,7 @@ impl Reconciler {
             }
             _ => {}
         }
+        self.note_machines(&next, now);
         self.inventory = next;
         self.note_listed(now);
     }
