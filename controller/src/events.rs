@@ -106,6 +106,8 @@ pub enum Kind {
     Linked,
     /// A guest's link is gone.
     Unlinked,
+    /// A guest was taken back to an earlier state: rolled back to a snapshot, or restored.
+    RolledBack,
     /// Something was refused: a join, a link, a request.
     Refused,
     /// A certificate was signed.
@@ -137,6 +139,7 @@ impl Kind {
             Self::Joined => "joined",
             Self::Renewed => "renewed",
             Self::Enrolled => "enrolled",
+            Self::RolledBack => "rolled-back",
             Self::Linked => "linked",
             Self::Unlinked => "unlinked",
             Self::Refused => "refused",

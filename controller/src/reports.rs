@@ -4,6 +4,7 @@
 //! Invariant: levels, not events. Each method replaces what was known, so that saying a thing twice, or
 //! saying only the newest, leads to the same state. What has to be parsed is parsed here, once, on entry.
 
+mod age;
 mod placement;
 mod record;
 
@@ -16,13 +17,23 @@ use pinion_proto::{
     key::KeyAlgorithm,
     report::{PlacementReport, Progress},
     stage::Trouble,
+    wire::MOST_PLACEMENTS,
 };
 use serde::{Deserialize, Serialize};
 
+pub use age::{Age, Setback};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry};
 pub use record::{GuestRecord, PlacementRecord};
 
 use crate::planner::backoff::Backoff;
+
+/// Generations up to here are learned from what guests say: one that says the highest number there is must not make
+/// the placement unusable for ever.
+const MOST_LEARNED: u64 = u64::MAX / 2;
+
+/// Placements that a guest does not hold any more, and of which the generations are remembered, are no more than it may
+/// hold at once.
+const MOST_REMEMBERED: usize = MOST_PLACEMENTS;
 
 /// Everything known about the guests.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +46,8 @@ pub struct Reports {
 #[derive(Debug, Clone, Default)]
 pub struct GuestEntry {
     link: Link,
+    /// As its last hello said; none before the first.
+    age: Option<Age>,
     enrolment: Option<Trouble>,
     placements: HashMap<CertificateName, PlacementEntry>,
     /// How many of the placements have a report.
@@ -92,6 +105,14 @@ impl GuestEntry {
     #[must_use]
     pub fn reported(&self) -> usize {
         self.reported
+    }
+
+    /// Forgets the generations of placements that are not held, when there are more of them than a guest may hold.
+    fn limit_memory(&mut self) {
+        self.placements.retain(|_, placement| !placement.is_memory() || placement.highest > 0);
+        if self.placements.len() > MOST_REMEMBERED + self.reported {
+            self.placements.retain(|_, placement| !placement.is_memory());
+        }
     }
 
     fn count_reported(&mut self) {
@@ -181,8 +202,8 @@ impl Reports {
         for (certificate, report) in named {
             entry.placements.entry(certificate).or_default().take(report, now);
         }
-        entry.placements.retain(|_, placement| !placement.is_empty());
         entry.count_reported();
+        entry.limit_memory();
     }
 
     /// One placement's new state.
@@ -196,8 +217,11 @@ impl Reports {
     /// A guest has removed a placement's files.
     pub fn purged(&mut self, guest: Guest, certificate: &CertificateName) {
         if let Some(entry) = self.guests.get_mut(&guest) {
-            let removed = entry.placements.remove(certificate);
-            entry.reported -= usize::from(removed.is_some_and(|placement| placement.report.is_some()));
+            if let Some(placement) = entry.placements.get_mut(certificate) {
+                entry.reported -= usize::from(placement.report.is_some());
+                *placement = placement.memory();
+            }
+            entry.limit_memory();
         }
     }
 

@@ -7,6 +7,7 @@ use pinion_proto::{
     causes::chain,
     clock::Clock,
     daemon, lines,
+    stage::Trouble,
     tls::{self, IdentityCell},
 };
 use tokio::{
@@ -20,14 +21,17 @@ use tracing::{info, warn};
 
 use crate::{
     admin::Admin,
-    channel,
+    channel::{
+        self,
+        protocol::{Cause, Failure},
+    },
     config::Config,
     enroll,
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities},
     inventory::{
         Inventory,
-        proxmox::{self, Observer, States},
+        proxmox::{self, Asked, Observer, States},
     },
     issuer::Issuers,
     link::{listener, service::Services},
@@ -48,6 +52,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// Asking Proxmox for the states of all guests takes about half a second of a core.
 const STATES_OFTEN: Duration = Duration::from_secs(5);
 const STATES_SELDOM: Duration = Duration::from_secs(60);
+
+/// Proxmox's silence is told from the second time on.
+const FAILURES_TOLD: u32 = 2;
 
 /// When issuing the controller's own identity fails, it is tried again after this long.
 const IDENTITY_RETRY: Duration = Duration::from_secs(60);
@@ -75,7 +82,7 @@ impl Controller {
         let events = Arc::new(Events::open(&config.local).context("cannot open the file of events")?);
         let manifest = Arc::new(ManifestFile::open(&config.manifest)?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
-        let states = watch::Sender::new(None);
+        let states = watch::Sender::new(Asked::NotYet);
         let mut tasks = JoinSet::new();
         let inventory = inventory(&config, &*clock, &states, &mut tasks);
         let machines = Arc::new(inventory.clone());
@@ -169,7 +176,7 @@ impl Controller {
 fn inventory(
     config: &Config,
     clock: &dyn Clock,
-    states: &watch::Sender<Option<Arc<States>>>,
+    states: &watch::Sender<Asked>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Arc<Inventory>> {
     let Some(proxmox) = &config.proxmox else {
@@ -183,34 +190,46 @@ fn inventory(
     receiver
 }
 
-/// Asks Proxmox which guests run: often while one that is wanted is missing, seldom otherwise.
+/// Asks Proxmox which guests run: often while one that is wanted is missing or it does not answer, seldom otherwise.
 async fn ask_states(
     channel: channel::client::Client,
-    states: watch::Sender<Option<Arc<States>>>,
+    states: watch::Sender<Asked>,
     mut missing: watch::Receiver<bool>,
 ) {
-    let mut told = None;
+    let mut failures: u32 = 0;
     loop {
-        let asked = match channel.states().await {
-            Ok(json) => States::parse(json.as_bytes()).map_err(|error| chain(&error)),
-            Err(failure) => Err(failure.text),
-        };
-        match asked {
+        let asked = channel.states().await.and_then(|json| {
+            States::parse(json.as_bytes()).map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))
+        });
+        let next = match asked {
             Ok(known) => {
-                told = None;
-                states.send_replace(Some(Arc::new(known)));
+                failures = 0;
+                Asked::Known(Arc::new(known))
             }
-            Err(why) => {
-                if told.as_ref() != Some(&why) {
-                    warn!(%why, "Cannot ask Proxmox which guests run");
-                }
-                told = Some(why);
-                states.send_replace(None);
+            Err(failure) => {
+                failures = failures.saturating_add(1);
+                // At the host's start the root helper may come up a moment later.
+                if failures < FAILURES_TOLD { Asked::NotYet } else { Asked::Failed(unanswered(failure)) }
             }
-        }
-        let every = if *missing.borrow_and_update() { STATES_OFTEN } else { STATES_SELDOM };
+        };
+        states.send_replace(next);
+        let often = *missing.borrow_and_update() || failures > 0;
         // Whoever wants to know now says so; the sender is gone only at shutdown.
-        timeout(every, missing.changed()).await.ok();
+        timeout(if often { STATES_OFTEN } else { STATES_SELDOM }, missing.changed()).await.ok();
+    }
+}
+
+/// What it means that Proxmox does not say which guests run.
+fn unanswered(failure: Failure) -> Trouble {
+    Trouble {
+        halt: failure.cause.halt(),
+        attempt: "ask Proxmox which guests run".into(),
+        cause: failure.text,
+        remedy: format!(
+            "{}; until then no guest is known to be stopped, and each is tried as if it ran",
+            failure.cause.remedy()
+        ),
+        retry_at: None,
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Hello {
     pub facts: GuestFacts,
     /// The identity that the agent holds is its guest's how-manieth.
     pub identity_generation: u64,
+    /// How many links the agent has begun since it joined, this one included; 0 when it cannot tell. A guest that was
+    /// taken back to an earlier state says a number once more.
+    pub link_count: u64,
     /// Every placement that the guest knows of, the retired ones too.
     pub reports: Vec<PlacementReport>,
 }

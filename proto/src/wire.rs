@@ -101,6 +101,7 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
             ToController::Hello(Hello {
                 facts: read_facts(hello.facts),
                 identity_generation: hello.identity_generation,
+                link_count: hello.link_count,
                 reports: hello.reports.into_iter().map(read_report).collect::<Result<_, _>>()?,
             })
         }
@@ -127,6 +128,7 @@ pub fn write_to_controller(message: ToController) -> pb::ToController {
         ToController::Hello(hello) => Message::Hello(pb::Hello {
             facts: Some(write_facts(hello.facts)),
             identity_generation: hello.identity_generation,
+            link_count: hello.link_count,
             reports: hello.reports.into_iter().map(write_report).collect(),
         }),
         ToController::Report(report) => Message::Report(write_report(*report)),

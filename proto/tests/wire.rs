@@ -163,11 +163,9 @@ fn to_controller() -> impl Strategy<Value = ToController> {
             machine_id,
         },
     );
-    let hello = (facts, any::<u64>(), vec(report(), 0..4)).prop_map(|(facts, identity_generation, reports)| Hello {
-        facts,
-        identity_generation,
-        reports,
-    });
+    let hello = (facts, any::<(u64, u64)>(), vec(report(), 0..4)).prop_map(
+        |(facts, (identity_generation, link_count), reports)| Hello { facts, identity_generation, link_count, reports },
+    );
     prop_oneof![
         hello.prop_map(ToController::Hello),
         report().prop_map(|report| ToController::Report(Box::new(report))),

@@ -48,12 +48,12 @@ pub fn static_agent() -> Result<PathBuf> {
     let built = env::var_os("PINION_STATIC_AGENT").map(PathBuf::from);
     let path = match built {
         Some(path) => path,
-        None => own("pinion-agent")?.with_file_name("../x86_64-unknown-linux-gnu/debug/pinion-agent"),
+        None => own("pinion-agent")?.with_file_name("../x86_64-unknown-linux-gnu/test-agent/pinion-agent"),
     };
     if !path.is_file() {
         bail!(
             "{} is not built: run `cargo xtask test`, or `RUSTFLAGS='-C target-feature=+crt-static' cargo build \
-             -p pinion-agent --target x86_64-unknown-linux-gnu` before `cargo test`",
+             --profile test-agent -p pinion-agent --target x86_64-unknown-linux-gnu` before `cargo test`",
             path.display()
         );
     }

@@ -18,6 +18,9 @@ pub struct Status {
     /// What the operator should know that belongs to no placement.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What is wrong with the host as a whole.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
 }
 
 impl Status {

@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -21,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Runs children one after the other, and knows whether someone asked to stop.
+/// Runs children, from any thread, and knows whether someone asked to stop.
 #[derive(Debug)]
 pub(crate) struct Children {
     interrupted: Arc<AtomicBool>,
@@ -52,23 +51,6 @@ impl Children {
             bail!("`{what}` failed, {status}");
         }
         Ok(())
-    }
-
-    /// Runs a command to its end, passing on its standard output as it comes; each line goes to `line` too.
-    pub(crate) fn run_reading(&self, command: &mut Command, line: impl FnMut(&str) + Send) -> Result<ExitStatus> {
-        let what = shown(command);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("start `{what}`"))?;
-        let stdout = child.stdout.take().context("standard output is a pipe")?;
-        thread::scope(|scope| {
-            let reader = scope.spawn(move || pass_on(stdout, line));
-            // The group is gone when this returns, so nobody holds the pipe open and the reader ends.
-            let status = self.wait(child, &what);
-            if reader.join().is_err() {
-                bail!("reading the output of `{what}` failed");
-            }
-            status
-        })
     }
 
     fn wait(&self, mut child: Child, what: &str) -> Result<ExitStatus> {
@@ -115,17 +97,6 @@ pub(crate) fn shown(command: &Command) -> String {
 fn signal_group(group: Pid, signal: Signal) {
     if kill_process_group(group, signal).is_err() {
         // Nobody is left in it, which is what is wanted.
-    }
-}
-
-fn pass_on(stdout: impl Read, mut line: impl FnMut(&str)) {
-    let mut stdout = BufReader::new(stdout);
-    let mut bytes = Vec::new();
-    while stdout.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-        let text = String::from_utf8_lossy(&bytes);
-        print!("{text}");
-        line(text.trim_end());
-        bytes.clear();
     }
 }
 

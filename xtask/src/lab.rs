@@ -15,9 +15,12 @@ use crate::{
 };
 
 /// The lab is a program of the harness, `tests/src/bin/lab.rs`; the words are its.
-pub(crate) fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, words: &[&str], vm: bool) -> Result<ExitCode> {
     let children = Children::watched()?;
     let tools = tools::ensure(root, &children, true)?;
+    if vm {
+        tools::ensure_machine(&children, true)?;
+    }
     let mut build = cargo(root);
     build.args(["build", "--locked", "--quiet", "-p", "pinion-controller", "-p", "pinion-agent", "-p", "pinion-tests"]);
     for name in ["pinion", "pinion-agent", "lab", "pct", "qm", "pvesh"] {

@@ -16,6 +16,7 @@ mod codegen;
 mod demo;
 mod dist;
 mod lab;
+mod suites;
 mod test;
 mod tools;
 
@@ -71,9 +72,17 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum LabVerb {
     /// Start it in the background.
-    Up,
+    Up {
+        /// With 1001 in a real, emulated machine: a minute or two more.
+        #[arg(long)]
+        vm: bool,
+    },
     /// Have it until Ctrl-C.
-    Run,
+    Run {
+        /// With 1001 in a real, emulated machine: a minute or two more.
+        #[arg(long)]
+        vm: bool,
+    },
     /// A shell in a guest (101, 103, 1001, 1002) or on the lab's `host`.
     Shell {
         /// Its number, or `host`.
@@ -86,8 +95,10 @@ enum LabVerb {
 impl LabVerb {
     fn words(&self) -> Vec<&str> {
         match self {
-            Self::Up => vec!["up"],
-            Self::Run => vec!["run"],
+            Self::Up { vm: false } => vec!["up"],
+            Self::Up { vm: true } => vec!["up", "--vm"],
+            Self::Run { vm: false } => vec!["run"],
+            Self::Run { vm: true } => vec!["run", "--vm"],
             Self::Shell { guest } => vec!["shell", guest],
             Self::Down => vec!["down"],
         }
@@ -109,7 +120,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Test { no_install } => test::run(root, !no_install),
         Verb::Demo => demo::run(root),
-        Verb::Lab { verb } => lab::run(root, &verb.words()),
+        Verb::Lab { verb } => {
+            lab::run(root, &verb.words(), matches!(verb, LabVerb::Up { vm: true } | LabVerb::Run { vm: true }))
+        }
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),

@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     path::Path,
     process::{Command, ExitCode},
+    sync::LazyLock,
     time::Instant,
 };
 
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use crate::{
     binaries,
     children::{Children, cargo, shown},
-    codegen, tools,
+    codegen, suites, tools,
 };
 
 /// Runs the checks; an error ends the count early and counts as one failure.
@@ -64,7 +65,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     }
 }
 
-/// All unit, integration and end-to-end tests, and the examples in the docs.
+/// All unit, integration and end-to-end tests.
 fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> Result<()> {
     // Whatever a killed test leaves is in here and goes with it. The name is short because paths of
     // Unix sockets are at most 107 bytes (unix(7)).
@@ -74,19 +75,17 @@ fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> 
     say("the file systems of the lab's guests");
     let trees = children.run(Command::new(binaries::target(root).join("debug/lab")).arg("trees"))?;
     tally.count("the lab's file systems", trees.success());
-    let mut command = cargo(root);
-    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
-    command.env("PINION_STATIC_AGENT", agent);
-    command.env("PINION_TOOLS", tools).env("TMPDIR", scratch.path());
-    say(&format!("tests: {}", shown(&command)));
-    let mut sum = Tally::default();
-    let status = children.run_reading(&mut command, |line| sum.add_result_line(line))?;
-    if !status.success() && sum.failed == 0 {
-        println!("tests: they did not compile, or ended without a result");
-        sum.failed = 1;
-    }
-    tally.passed += sum.passed;
-    tally.failed += sum.failed;
+    say("tests");
+    let suites = suites::build(root, children, scratch.path()).context("build the tests")?;
+    let environment = |command: &mut Command| {
+        command.env("PINION_STATIC_AGENT", &agent).env("PINION_TOOLS", tools).env("TMPDIR", scratch.path());
+        command.env("RUST_TEST_THREADS", TESTS_AT_ONCE);
+    };
+    suites::run(suites, children, scratch.path(), environment, |told| {
+        say(&format!("{}: {:.1} s", told.name, told.took.as_secs_f64()));
+        print!("{}", told.text);
+        tally.add_suite(&told.text, told.succeeded);
+    })?;
     scratch.close().context("remove the tests' directory: did a test leave a mount behind?")
 }
 
@@ -107,6 +106,18 @@ impl Tally {
         }
     }
 
+    /// Adds what a test program said; one that ended without saying how it went has failed.
+    fn add_suite(&mut self, text: &str, succeeded: bool) {
+        let mut sum = Self::default();
+        text.lines().for_each(|line| sum.add_result_line(line));
+        if !succeeded && sum.failed == 0 {
+            println!("it ended without a result");
+            sum.failed = 1;
+        }
+        self.passed += sum.passed;
+        self.failed += sum.failed;
+    }
+
     /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`.
     fn add_result_line(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
@@ -125,15 +136,16 @@ impl Tally {
     }
 }
 
+/// In one test program. Tests wait for programs and services more than they work.
+const TESTS_AT_ONCE: &str = "3";
+
 fn say(what: &str) {
-    let seconds = START.with(Instant::elapsed).as_secs();
+    let seconds = START.elapsed().as_secs();
     println!("\n=== {:02}:{:02} {what}", seconds / 60, seconds % 60);
 }
 
-thread_local! {
-    /// When the command started, for people who wonder what takes so long.
-    static START: Instant = Instant::now();
-}
+/// When the command started, for people who wonder what takes so long.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[cfg(test)]
 mod tests {
@@ -151,5 +163,14 @@ mod tests {
             tally.add_result_line(line);
         }
         assert_eq!(tally, Tally { passed: 13, failed: 3 });
+    }
+
+    #[test]
+    fn a_program_that_ended_without_a_result_has_failed() {
+        let mut tally = Tally::default();
+        tally.add_suite("running 3 tests\n", false);
+        tally.add_suite("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n", false);
+        tally.add_suite("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n", true);
+        assert_eq!(tally, Tally { passed: 3, failed: 2 });
     }
 }

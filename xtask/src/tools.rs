@@ -18,7 +18,7 @@ use crate::children::{Children, shown};
 
 /// Sees to it that everything is there; the directories with the Go programs, joined as for PATH.
 pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool) -> Result<OsString> {
-    debian(children, may_install)?;
+    debian(&DEBIAN, children, may_install)?;
     let own = root.join("target/tools/bin");
     let mut directories = vec![];
     for tool in &GO_TOOLS {
@@ -30,6 +30,11 @@ pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool) -> Res
     // The project's own first: a directory of the person's may hold another version of the other tool.
     directories.sort_by_key(|directory| *directory != own);
     env::join_paths(directories).context("join the tools' directories")
+}
+
+/// Sees to it that what a real VM in the lab needs is there.
+pub(crate) fn ensure_machine(children: &Children, may_install: bool) -> Result<()> {
+    debian(&MACHINE, children, may_install)
 }
 
 /// A program, and the Debian package that has it.
@@ -45,9 +50,12 @@ const DEBIAN: [(&str, &str); 8] = [
     ("unshare", "util-linux"),
 ];
 
-fn debian(children: &Children, may_install: bool) -> Result<()> {
+/// An emulated machine, and its disk.
+const MACHINE: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("mkfs.ext4", "e2fsprogs")];
+
+fn debian(wanted: &[(&'static str, &'static str)], children: &Children, may_install: bool) -> Result<()> {
     let mut missing: Vec<(&str, &str)> = Vec::new();
-    for (program, package) in DEBIAN {
+    for &(program, package) in wanted {
         match find(program) {
             Some(path) => println!("{program}: {}", path.display()),
             None => missing.push((program, package)),

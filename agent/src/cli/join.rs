@@ -8,7 +8,12 @@ use zeroize::Zeroizing;
 use super::{ask, print_json};
 use crate::{
     config::Config,
-    link::join::{self, JoinError},
+    identity::IdentityError,
+    install::files::RealFiles,
+    link::{
+        count,
+        join::{self, JoinError},
+    },
     local::Ask,
 };
 
@@ -45,7 +50,10 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             };
         }
     };
-    if let Err(error) = identity.save(config) {
+    // Before the identity: whoever links with the new one begins to count anew.
+    let stored =
+        count::forget(config, &RealFiles).map_err(|source| IdentityError::Write { path: count::path(config), source });
+    if let Err(error) = stored.and_then(|()| identity.save(config)) {
         eprintln!(
             "pinion-agent: joined, and the identity cannot be stored: {}; mend that and join again with a fresh token",
             chain(&error)

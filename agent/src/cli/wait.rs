@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
+    clock::{Clock, SystemClock, Timestamp},
     exit::Exit,
     id::IdError,
     stage::{Halt, Stage},
@@ -39,7 +40,9 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
     let mut told = String::new();
     loop {
         let fresh = started.elapsed() >= FRESH;
-        let verdict = last.as_ref().map_or(Verdict::Wait(String::new()), |status| decide(status, names, until));
+        let verdict = last
+            .as_ref()
+            .map_or(Verdict::Wait(String::new()), |status| decide(status, names, until, SystemClock.now()));
         match verdict {
             Verdict::Done => return finish(Exit::Reached, "", last.as_ref(), names, json),
             Verdict::Blocked(why) if fresh => return finish(Exit::Blocked, &why, last.as_ref(), names, json),
@@ -94,7 +97,7 @@ enum Verdict {
     Elsewhere(String),
 }
 
-fn decide(status: &GuestStatus, names: &[Name], until: Stage) -> Verdict {
+fn decide(status: &GuestStatus, names: &[Name], until: Stage, now: Timestamp) -> Verdict {
     let mut waits = Vec::new();
     let mut blocks = Vec::new();
     for name in names {
@@ -104,6 +107,11 @@ fn decide(status: &GuestStatus, names: &[Name], until: Stage) -> Verdict {
             return Verdict::Elsewhere(format!("{}@{asked} is not in this guest, which is {here}", name.certificate));
         }
         match placement(status, name) {
+            // A guest that was off for long holds what nobody should begin with: the next is on its way.
+            Some(found) if expired(found, until, now) => {
+                let why = found.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+                waits.push(format!("{}: what is installed has expired{why}", name.certificate));
+            }
             Some(found) if found.stage >= until.min(found.goal.max(Stage::Installed)) && is_there(found, until) => {}
             Some(found) => match &found.trouble {
                 Some(trouble) if trouble.halt == Halt::Blocked => {
@@ -133,6 +141,11 @@ fn is_there(found: &PlacementStatus, until: Stage) -> bool {
     found.serial.is_some() || until <= Stage::Issued
 }
 
+/// Whether what is installed is over.
+fn expired(found: &PlacementStatus, until: Stage, now: Timestamp) -> bool {
+    until >= Stage::Installed && found.not_after.is_some_and(|not_after| not_after < now)
+}
+
 /// At the end of the time: a name that the controller has not placed here is no name.
 fn at_the_deadline(status: Option<&GuestStatus>, names: &[Name], until: Stage) -> (Exit, String) {
     let Some(status) = status else { return (Exit::Unreachable, "the daemon did not answer".into()) };
@@ -140,7 +153,7 @@ fn at_the_deadline(status: Option<&GuestStatus>, names: &[Name], until: Stage) -
         let why = format!("the manifest has no certificate `{}` for this guest", unknown.certificate);
         return (Exit::NoSuchName, why);
     }
-    match decide(status, names, until) {
+    match decide(status, names, until, SystemClock.now()) {
         Verdict::Done => (Exit::Reached, String::new()),
         Verdict::Blocked(why) => (Exit::Blocked, why),
         Verdict::Wait(why) => (Exit::TimedOut, why),
@@ -180,6 +193,8 @@ mod tests {
 
     use super::*;
     use crate::link::LinkStatus;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
     fn status(placements: Vec<PlacementStatus>) -> GuestStatus {
         GuestStatus {
@@ -224,7 +239,7 @@ mod tests {
     #[test]
     fn verdicts_follow_stage_and_trouble() {
         let docker = asked("docker");
-        let decided = |stage, halt, until| decide(&status(vec![at(stage, halt)]), &docker, until);
+        let decided = |stage, halt, until| decide(&status(vec![at(stage, halt)]), &docker, until, NOW);
         assert_eq!(decided(Stage::Installed, None, Stage::Installed), Verdict::Done);
         assert_eq!(decided(Stage::Issued, Some(Halt::Waiting), Stage::Issued), Verdict::Done);
         assert!(matches!(decided(Stage::Installed, None, Stage::Served), Verdict::Wait(_)));
@@ -232,14 +247,28 @@ mod tests {
         assert!(matches!(decided(Stage::Pending, Some(Halt::Waiting), Stage::Installed), Verdict::Wait(_)));
         // What is there is there, whatever its renewal is up against.
         assert_eq!(decided(Stage::Served, Some(Halt::Blocked), Stage::Served), Verdict::Done);
-        assert!(matches!(decide(&status(vec![]), &asked("docker@1002"), Stage::Issued), Verdict::Elsewhere(_)));
+        assert!(matches!(decide(&status(vec![]), &asked("docker@1002"), Stage::Issued, NOW), Verdict::Elsewhere(_)));
+    }
+
+    #[test]
+    fn what_has_expired_is_not_there() {
+        let until_now = |not_after| {
+            let found = PlacementStatus { not_after: Some(not_after), ..at(Stage::Served, Some(Halt::Blocked)) };
+            decide(&status(vec![found]), &asked("docker"), Stage::Served, NOW)
+        };
+        assert_eq!(until_now(NOW), Verdict::Done, "its last second");
+        let verdict = until_now(Timestamp::from_unix(1_799_999_999));
+        assert!(
+            matches!(&verdict, Verdict::Wait(why) if why.contains("expired") && why.contains("cause")),
+            "{verdict:?}"
+        );
     }
 
     #[test]
     fn an_end_without_probe_is_an_end() {
         let mut done = at(Stage::Reloaded, None);
         done.goal = Stage::Reloaded;
-        assert_eq!(decide(&status(vec![done]), &asked("docker"), Stage::Served), Verdict::Done);
+        assert_eq!(decide(&status(vec![done]), &asked("docker"), Stage::Served, NOW), Verdict::Done);
     }
 
     #[test]

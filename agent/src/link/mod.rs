@@ -2,6 +2,7 @@
 //!
 //! Invariant: after every connect the whole state goes out first, so nothing that was lost in between matters.
 
+pub mod count;
 pub mod dial;
 pub mod join;
 
@@ -36,6 +37,7 @@ use crate::{
     config::Config,
     facts,
     identity::{self, Identity, IdentityRequest},
+    install::files::RealFiles,
 };
 
 /// The backoff between two dials: 1 s doubling to 1 min.
@@ -140,6 +142,7 @@ impl Link {
         let hello = Hello {
             facts: facts::facts(&self.config),
             identity_generation: identity.generation,
+            link_count: count::next(&self.config, &RealFiles),
             reports: said.values().cloned().collect(),
         };
         if outbound.send(ToController::Hello(hello)).await.is_err() {

@@ -24,6 +24,7 @@ use crate::{
         standing::{self, Standing},
     },
     ledger::{InstalledFile, Ledger, LedgerError, Ledgers},
+    link::count,
     recipe,
 };
 
@@ -138,9 +139,9 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
 
 /// The identity, and what a crash left of one.
 pub(super) fn identity(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError> {
-    let path = state.join(IDENTITY);
     let mut found = Vec::new();
-    for path in [replacement(&path), Some(path)].into_iter().flatten() {
+    let paths = [IDENTITY, count::FILE].map(|name| state.join(name));
+    for path in paths.into_iter().flat_map(|path| [replacement(&path), Some(path)]).flatten() {
         if files.look(&path).map_err(|source| LedgerError::Read { path: path.clone(), source })?.is_some() {
             found.push(path);
         }
@@ -230,11 +231,11 @@ fn remains(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError>
 
 /// What is in the agent's directory and not the agent's.
 fn unknown(files: &dyn Files, state: &Path) -> Result<Vec<Obstacle>, LedgerError> {
-    let own = [IDENTITY, LOCK, PLACEMENTS].map(OsStr::new);
-    let unfinished = replacement(Path::new(IDENTITY));
+    let own = [IDENTITY, count::FILE, LOCK, PLACEMENTS].map(OsStr::new);
+    let unfinished = [IDENTITY, count::FILE].map(|name| replacement(Path::new(name)));
     let mut found = Vec::new();
     for name in names(files, state)? {
-        if !own.contains(&name.as_os_str()) && unfinished.as_deref() != Some(Path::new(&name)) {
+        if !own.contains(&name.as_os_str()) && !unfinished.iter().flatten().any(|own| own == Path::new(&name)) {
             found.push(Obstacle::Unknown(state.join(name)));
         }
     }

@@ -38,6 +38,8 @@ impl Guest {
         guest.write("/var/lib/pinion-agent/identity.json", PEM_KEY);
         guest.write("/var/lib/pinion-agent/.identity.json.pinion-new", PEM_KEY);
         guest.write("/var/lib/pinion-agent/placements/.web.json.pinion-new", PEM_KEY);
+        guest.write("/var/lib/pinion-agent/links", "7\n");
+        guest.write("/var/lib/pinion-agent/.links.pinion-new", "8\n");
         guest.write("/etc/machine-id", "0123456789abcdef\n");
         guest.remember("web", &[(Part::Cert, CERTIFICATE, "a certificate"), (Part::Key, KEY, PEM_KEY)]);
         guest.remember("other", &[(Part::Key, OTHER, PEM_KEY)]);

@@ -117,6 +117,9 @@ pub struct Status {
     pub version: String,
     /// What the operator should know that belongs to no placement.
     pub notes: Vec<String>,
+    /// What is wrong with the host as a whole, and concerns every guest.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
     /// The placements, in the manifest's order; retired ones last.
     pub placements: Vec<PlacementStatus>,
     /// The guests, by number.

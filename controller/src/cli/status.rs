@@ -71,6 +71,9 @@ fn words(status: &Status) -> String {
             out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
         }
     }
+    for trouble in &status.troubles {
+        out += &format!("\nhost: {trouble}\n");
+    }
     for note in &status.notes {
         out += &format!("\nnote: {note}\n");
     }

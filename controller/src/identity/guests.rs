@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::{
     JoinRefused,
-    machine::{Caller, Starts, Twins, Whose},
+    machine::{Caller, Machine, Starts, Twins, Whose},
 };
 use crate::store::{Area, Store, StoreError};
 
@@ -33,16 +33,20 @@ const MOST_STALE: usize = 16;
 pub struct GuestRecord {
     /// How many identities the guest has been given, ever.
     pub generation: u64,
-    /// The serial number of the identity that it showed last, or joined with.
-    pub current: String,
+    /// The serial number of the identity that it showed last, or joined with; none when none of its is trusted.
+    #[serde(default)]
+    pub current: Option<String>,
     /// That of one given since and not seen yet.
     #[serde(default)]
     pub next: Option<String>,
-    /// Those that were renewed away since it joined, newest first.
+    /// Those that were renewed away or given up since it joined, newest first.
     #[serde(default)]
     pub stale: Vec<String>,
     /// What it said of itself when it joined.
     pub facts: GuestFacts,
+    /// Proxmox's `vmgenid` of the machine that these identities were given to, where it has one.
+    #[serde(default)]
+    pub vmgenid: Option<String>,
     /// When it joined last.
     pub joined_at: Timestamp,
     /// When it was given the newest identity.
@@ -86,6 +90,7 @@ impl Guests {
         &self,
         guest: Guest,
         facts: &GuestFacts,
+        vmgenid: Option<String>,
         now: Timestamp,
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
@@ -100,11 +105,12 @@ impl Guests {
         let (serial, identity) = issue(generation)?;
         let record = GuestRecord {
             generation,
-            current: serial,
+            current: Some(serial),
             next: None,
             // Identities of before this join are replaced on purpose: showing one is no sign of a second guest.
             stale: Vec::new(),
             facts: shortened(facts),
+            vmgenid,
             joined_at: now,
             issued_at: now,
             locked: None,
@@ -134,12 +140,45 @@ impl Guests {
         Ok(identity)
     }
 
-    pub(super) fn admit(&self, guest: Guest, serial: &str, whose: Whose, caller: Caller<'_>) -> Result<(), Refused> {
+    pub(super) fn admit(
+        &self,
+        guest: Guest,
+        serial: &str,
+        machine: Machine,
+        caller: Caller<'_>,
+    ) -> Result<(), Refused> {
         let mut starts = self.writing();
-        let mut record = self.admitted(guest, serial, whose)?;
+        let mut record = self.admitted(guest, serial, machine.whose)?;
+        self.same_machine(guest, &mut record, machine.vmgenid)?;
         let Err(Twins { one, other }) = starts.note(guest, caller) else { return Ok(()) };
         self.lock(guest, &mut record, format!("two machines show its identity in turns: {one}, and {other}"));
         Err(Refused::Twins { guest, one, other })
+    }
+
+    /// Whether this is the machine still that the identity was given to, as far as the hypervisor tells.
+    fn same_machine(&self, guest: Guest, record: &mut GuestRecord, vmgenid: Option<String>) -> Result<(), Refused> {
+        if vmgenid.is_none() || record.vmgenid == vmgenid {
+            return Ok(());
+        }
+        let moved = record.vmgenid.is_some();
+        if moved {
+            record.distrust();
+        } else {
+            record.vmgenid = vmgenid;
+        }
+        // What the disk does not take now is seen again at the next link.
+        if let Err(error) = self.write(guest, record) {
+            tracing::warn!(%guest, %error, "Cannot record which machine an identity belongs to");
+        }
+        if moved { Err(Refused::MachineChanged { guest }) } else { Ok(()) }
+    }
+
+    /// Trusts none of the identities that a guest has been given so far.
+    pub(super) fn distrust(&self, guest: Guest) -> Result<(), StoreError> {
+        let _writing = self.writing();
+        let Some(mut record) = self.read(guest)? else { return Ok(()) };
+        record.distrust();
+        self.write(guest, &record)
     }
 
     /// The record of a guest whose identity is good; records that the newest one has been seen.
@@ -151,13 +190,14 @@ impl Guests {
         if let Some(why) = &record.locked {
             return Err(Refused::Locked { guest, why: why.clone() });
         }
-        if record.current == serial {
+        if record.current.as_deref() == Some(serial) {
             return Ok(record);
         }
         if record.next.as_deref() == Some(serial) {
             record.next = None;
-            let before = std::mem::replace(&mut record.current, serial.to_owned());
-            record.remember_stale(before);
+            if let Some(before) = record.current.replace(serial.to_owned()) {
+                record.remember_stale(before);
+            }
             // A disk that refuses (a cluster without quorum) must not cut guests off: it is recorded next time.
             if let Err(error) = self.write(guest, &record) {
                 tracing::warn!(%guest, %error, "Cannot record that a renewed identity was seen");
@@ -208,6 +248,13 @@ impl Guests {
 }
 
 impl GuestRecord {
+    /// Gives up what was given so far, without forgetting it: who shows it is known for what it is.
+    fn distrust(&mut self) {
+        for serial in [self.current.take(), self.next.take()].into_iter().flatten() {
+            self.remember_stale(serial);
+        }
+    }
+
     fn remember_stale(&mut self, serial: String) {
         self.stale.insert(0, serial);
         self.stale.truncate(MOST_STALE);
@@ -254,11 +301,20 @@ pub enum Refused {
         /// Which.
         guest: Guest,
     },
-    /// Renewed away, and shown again by the guest itself.
+    /// Renewed away or given up, and shown again by the guest itself.
     #[error(
-        "guest {guest} showed an identity that had been renewed: it was rolled back to a snapshot, and has to join again"
+        "guest {guest} showed an identity that is no longer good: it was rolled back to a snapshot, and has to join again"
     )]
     RolledBack {
+        /// Which.
+        guest: Guest,
+    },
+    /// Shown by a virtual machine that is another one to Proxmox than the one it was given to.
+    #[error(
+        "guest {guest} has another vmgenid than when it linked before: it was rolled back to a snapshot or restored \
+         from a backup, and has to join again"
+    )]
+    MachineChanged {
         /// Which.
         guest: Guest,
     },

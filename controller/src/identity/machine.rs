@@ -15,6 +15,18 @@ use pinion_proto::{
 pub trait Machines: fmt::Debug + Send + Sync {
     /// Whose cards these are, of a caller that shows `claimed`'s identity.
     fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose;
+
+    /// The hypervisor's mark of a virtual machine's life (`vmgenid`): another one after each rollback or restoration.
+    /// None for a container, or where nobody tells.
+    fn vmgenid(&self, guest: Guest) -> Option<String>;
+}
+
+/// What the hypervisor says of a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) whose: Whose,
+    /// That of the guest whose identity is shown.
+    pub(super) vmgenid: Option<String>,
 }
 
 /// Whose a caller's network cards are.
@@ -35,6 +47,10 @@ pub struct NoMachines;
 impl Machines for NoMachines {
     fn whose(&self, _: Guest, _: &[HwAddr]) -> Whose {
         Whose::Nobodys
+    }
+
+    fn vmgenid(&self, _: Guest) -> Option<String> {
+        None
     }
 }
 

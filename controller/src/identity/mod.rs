@@ -26,7 +26,7 @@ pub use self::{
     machine::{Caller, Machines, NoMachines, Whose},
     token::TokenRefused,
 };
-use self::{guests::Guests, token::Tokens};
+use self::{guests::Guests, machine::Machine, token::Tokens};
 use crate::store::{Store, StoreError};
 
 /// The identities of one installation. Calls block for as long as the disk takes.
@@ -96,7 +96,8 @@ impl Identities {
     /// Why is for the log and the event alone: the one who asks is told [`JoinRefused::told`], whatever it was.
     pub fn join(&self, request: &JoinRequest, now: Timestamp) -> Result<IssuedIdentity, JoinRefused> {
         self.tokens.spend(request.guest, &request.secret, now)?;
-        self.guests.replace(request.guest, &request.facts, now, |generation| {
+        let vmgenid = self.machines.vmgenid(request.guest);
+        self.guests.replace(request.guest, &request.facts, vmgenid, now, |generation| {
             let issued = self.ca.issue_guest(request.guest, &request.csr, now)?;
             Ok((issued.serial, IssuedIdentity { chain: issued.chain, generation }))
         })
@@ -119,12 +120,22 @@ impl Identities {
     ///
     /// Showing an identity that was renewed away means that the guest was cloned or rolled back. Where its network
     /// cards tell which, a clone is sent away and the original undisturbed, and a guest that was rolled back has to
-    /// join again; otherwise the guest is locked. It is locked too when two machines show one identity in turns.
+    /// join again; otherwise the guest is locked. It is locked too when two machines show one identity in turns. A
+    /// virtual machine that has another `vmgenid` than before has to join again.
     ///
     /// # Errors
     /// Why not.
     pub fn admit(&self, guest: Guest, serial: &str, caller: Caller<'_>) -> Result<(), Refused> {
-        self.guests.admit(guest, serial, self.machines.whose(guest, &caller.facts.hwaddrs), caller)
+        let whose = self.machines.whose(guest, &caller.facts.hwaddrs);
+        self.guests.admit(guest, serial, Machine { whose, vmgenid: self.machines.vmgenid(guest) }, caller)
+    }
+
+    /// Trusts none of the identities that a guest has been given so far: it was rolled back, and has to join again.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn distrust(&self, guest: Guest) -> Result<(), StoreError> {
+        self.guests.distrust(guest)
     }
 
     /// What is known of a guest's identity; none when it never joined, or was forgotten.

@@ -1,6 +1,9 @@
 //! What a user relies on: one token, one join; one guest, one agent; and never the controller's name for a guest.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicI64, Ordering},
+};
 use std::{future::Future, pin::Pin, time::Duration};
 
 use pinion_proto::{hwaddr::HwAddr, message::JoinSecret, report::GuestFacts, tls};
@@ -160,7 +163,7 @@ fn the_old_identity_is_good_until_the_new_one_is_seen() {
     let third = fixture.renewed("101", &first);
     fixture.admit("101", &third).expect("the newest");
     let record = fixture.identities.guest(name("101")).expect("read").expect("known");
-    assert_eq!((record.generation, record.current.as_str(), record.next), (3, third.as_str(), None));
+    assert_eq!((record.generation, record.current.as_deref(), record.next), (3, Some(third.as_str()), None));
     assert_eq!(record.stale, [first, second]);
 }
 
@@ -289,8 +292,11 @@ fn without_quorum_no_token_is_made_no_identity_given_and_nobody_cut_off() {
 }
 
 /// The hypervisor gave each guest the network card with its number.
-#[derive(Debug)]
-struct Cards;
+#[derive(Debug, Clone, Default)]
+struct Cards {
+    /// Guest 101's.
+    vmgenid: Arc<Mutex<Option<String>>>,
+}
 
 impl Machines for Cards {
     fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
@@ -302,6 +308,10 @@ impl Machines for Cards {
             Some(Guest::Vmid(vmid)) => Whose::Anothers(vmid),
             _ => Whose::Nobodys,
         }
+    }
+
+    fn vmgenid(&self, guest: Guest) -> Option<String> {
+        self.vmgenid.lock().expect("unpoisoned").clone().filter(|_| guest == name("101"))
     }
 }
 
@@ -320,10 +330,14 @@ fn machine(cards: &[&str], boot: &str) -> GuestFacts {
 
 impl Fixture {
     fn with_cards() -> Self {
+        Self::with_machines(Cards::default())
+    }
+
+    fn with_machines(cards: Cards) -> Self {
         let Self { directory, clock, identities } = Self::new();
         drop(identities);
         let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
-        let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(Cards)).expect("identities");
+        let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(cards)).expect("identities");
         Self { directory, clock, identities }
     }
 
@@ -365,6 +379,48 @@ fn a_guest_that_was_rolled_back_has_to_join_again_and_is_not_locked() {
     assert_eq!(fixture.lock("101"), None);
     let again = fixture.joined("101");
     fixture.links("101", &again, &machine(&["101"], "a/2")).expect("joined anew");
+}
+
+#[test]
+fn a_machine_with_another_vmgenid_has_to_join_again() {
+    let cards = Cards::default();
+    let fixture = Fixture::with_machines(cards.clone());
+    let genid = |text: &str| *cards.vmgenid.lock().expect("unpoisoned") = Some(text.to_owned());
+    let (shown, other) = (fixture.joined("101"), fixture.joined("102"));
+    let (one, two) = (machine(&["101"], "a/1"), machine(&["102"], "b/1"));
+    genid("before");
+    fixture.links("101", &shown, &one).expect("it is known from now on");
+    fixture.links("101", &shown, &one).expect("the same machine");
+    genid("after");
+    let refused = fixture.links("101", &shown, &one).expect_err("rolled back");
+    assert!(matches!(refused, Refused::MachineChanged { .. }), "{refused}");
+    // Rolled forward again, the hypervisor makes another one; the identity stays out whatever comes.
+    genid("before");
+    let refused = fixture.links("101", &shown, &one).expect_err("not trusted any more");
+    assert!(matches!(refused, Refused::RolledBack { .. }), "{refused}");
+    assert_eq!(fixture.lock("101"), None);
+    fixture.links("102", &other, &two).expect("others are not concerned");
+    genid("now");
+    let again = fixture.joined("101");
+    fixture.links("101", &again, &one).expect("joined as the machine that it is now");
+    fixture.links("101", &shown, &one).expect_err("the old one stays out");
+}
+
+#[test]
+fn an_identity_that_is_given_up_stays_out_until_the_guest_joins() {
+    let fixture = Fixture::with_cards();
+    let (shown, other) = (fixture.joined("101"), fixture.joined("102"));
+    let next = fixture.renewed("101", &shown);
+    fixture.identities.distrust(name("101")).expect("given up");
+    fixture.identities.distrust(name("999")).expect("nothing to give up");
+    for given in [&shown, &next] {
+        let refused = fixture.links("101", given, &machine(&["101"], "a/1")).expect_err("given up");
+        assert!(matches!(refused, Refused::RolledBack { .. }), "{refused}");
+    }
+    fixture.identities.unlock(name("101")).expect("unlocked");
+    let again = fixture.joined("101");
+    fixture.links("101", &again, &machine(&["101"], "a/1")).expect("joined anew");
+    fixture.links("102", &other, &machine(&["102"], "b/1")).expect("others are not concerned");
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub struct Inventory {
     by_name: HashMap<GuestName, Vec<Vmid>>,
     complete: bool,
     problem: Option<String>,
+    trouble: Option<Trouble>,
 }
 
 impl Inventory {
@@ -45,7 +46,7 @@ impl Inventory {
                 by_name.entry(name).or_default().push(*vmid);
             }
         }
-        Self { guests, by_name, complete: false, problem: None }
+        Self { guests, by_name, complete: false, problem: None, trouble: None }
     }
 
     /// All guests of the cluster, as Proxmox tells them, and names that lead to a guest where Proxmox has no guest of
@@ -73,6 +74,19 @@ impl Inventory {
     pub fn with_problem(mut self, problem: Option<String>) -> Self {
         self.problem = problem;
         self
+    }
+
+    /// The inventory with why Proxmox does not say which guests run.
+    #[must_use]
+    pub fn with_trouble(mut self, trouble: Option<Trouble>) -> Self {
+        self.trouble = trouble;
+        self
+    }
+
+    /// Why Proxmox does not say which guests run, though its files can be read.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
     }
 
     /// Why this is not what Proxmox would say now: what, where, why, what to do.
@@ -123,6 +137,13 @@ impl Inventory {
         self.guests.iter().find(|(_, info)| has(info)).map_or(Whose::Nobodys, |(other, _)| Whose::Anothers(*other))
     }
 
+    /// A virtual machine's `vmgenid`.
+    #[must_use]
+    pub fn vmgenid(&self, guest: Guest) -> Option<&str> {
+        let Guest::Vmid(vmid) = guest else { return None };
+        self.guests.get(&vmid)?.vmgenid.as_deref()
+    }
+
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
     ///
     /// # Errors
@@ -144,6 +165,10 @@ impl Inventory {
 impl Machines for watch::Receiver<Arc<Inventory>> {
     fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
         self.borrow().whose(claimed, hwaddrs)
+    }
+
+    fn vmgenid(&self, guest: Guest) -> Option<String> {
+        self.borrow().vmgenid(guest).map(str::to_owned)
     }
 }
 

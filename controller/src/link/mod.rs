@@ -93,7 +93,10 @@ impl Turned {
     fn by(refused: &Refused) -> Self {
         match refused {
             Refused::Stale { .. } | Refused::Twins { .. } | Refused::Locked { .. } => Self::Locked,
-            Refused::RolledBack { .. } | Refused::Replaced { .. } | Refused::Unknown { .. } => Self::Outcast,
+            Refused::RolledBack { .. }
+            | Refused::MachineChanged { .. }
+            | Refused::Replaced { .. }
+            | Refused::Unknown { .. } => Self::Outcast,
             Refused::Copy { really, .. } => Self::Copy(*really),
             Refused::Store(_) => Self::Nothing,
         }

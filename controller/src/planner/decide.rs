@@ -123,7 +123,7 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     {
         return verdict(Decision::Wait(subject.misfit(until)), None, Some(until));
     }
-    match subject.report().map_or(0, |report| report.last_generation).checked_add(1) {
+    match subject.entry.map_or(0, PlacementEntry::highest).checked_add(1) {
         Some(generation) => order(generation, Step::Ask),
         None => verdict(Decision::Block(subject.out_of_generations()), None, None),
     }
@@ -181,6 +181,9 @@ impl Subject<'_> {
         }
         if self.sharing_changed(held) {
             return Some(Why::KeySharingChanged { shared: self.certificate.shared });
+        }
+        if let Some(had) = self.entry.map(PlacementEntry::reached).filter(|had| *had > held.generation) {
+            return Some(Why::TakenBack { held: held.generation, had });
         }
         renew_at.filter(|at| *at <= now).map(|since| Why::Due { since })
     }

@@ -85,6 +85,13 @@ pub enum Why {
         /// Whether the manifest says `shared`.
         shared: bool,
     },
+    /// The guest was taken back to an earlier state: what it holds is older than what it had brought to its goal.
+    TakenBack {
+        /// The generation that it holds.
+        held: u64,
+        /// The one that it had.
+        had: u64,
+    },
     /// It is time.
     Due {
         /// Since when.
@@ -125,6 +132,9 @@ impl fmt::Display for Why {
             Self::IssuerChanged { held, wanted } => write!(f, "issuer changed from {held} to {wanted}"),
             Self::KeySharingChanged { shared: true } => f.write_str("its key is not the one that is shared"),
             Self::KeySharingChanged { shared: false } => f.write_str("its key is shared and should be its own"),
+            Self::TakenBack { held, had } => {
+                write!(f, "generation {held} is held, and {had} had been in place before: the guest was taken back")
+            }
             Self::Due { since } => write!(f, "due for renewal since {since}"),
         }
     }

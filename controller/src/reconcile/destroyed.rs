@@ -21,6 +21,7 @@ use super::{Reconciler, keep};
 use crate::{
     events::{Event, Kind},
     inventory::Inventory,
+    reports::GuestEntry,
     store::Area,
 };
 
@@ -151,7 +152,7 @@ impl Reconciler {
             self.sessions.end(guest);
             self.reports.link_down(guest, now);
             self.touch_now(guest);
-            let placements = self.reports.guest(guest).map_or(0, |entry| entry.placements().len());
+            let placements = self.reports.guest(guest).map_or(0, GuestEntry::reported);
             let text = format!(
                 "Guest {vmid} was destroyed: its identity is refused from now on, and its placements ({placements}) are \
                  retired; `pinion guest forget {vmid}` takes note of it"

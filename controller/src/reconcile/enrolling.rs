@@ -79,6 +79,8 @@ impl Reconciler {
         match (&mut self.enrolments, guest.parse().ok().and_then(vmid)) {
             (Some(enrolments), Some(vmid)) => {
                 enrolments.wake(vmid);
+                let text = format!("Guest {vmid} is looked at now: somebody says that it has started");
+                self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(Guest::Vmid(vmid)));
                 Answer::End
             }
             _ => without_proxmox(guest),

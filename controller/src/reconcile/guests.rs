@@ -36,6 +36,16 @@ impl Reconciler {
             }
             _ => {}
         }
+        match (self.inventory.trouble(), next.trouble()) {
+            (before, Some(trouble)) if before != Some(trouble) => {
+                self.event(Event::new(now, Kind::Failed, trouble.to_string()));
+            }
+            (Some(_), None) => {
+                self.event(Event::new(now, Kind::Controller, "Proxmox says again which guests run"));
+            }
+            _ => {}
+        }
+        self.note_machines(&next, now);
         self.inventory = next;
         self.note_listed(now);
     }

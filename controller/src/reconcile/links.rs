@@ -18,11 +18,15 @@ impl Reconciler {
         let now = self.parts.clock.now();
         match input {
             LinkInput::Up { guest, session, hello, outbound } => {
+                if let Some(setback) = self.reports.setback(guest, &hello) {
+                    return self.rolled_back(guest, &setback, &hello.facts, now);
+                }
                 let linked = Event::new(now, Kind::Linked, format!("Guest {guest} is linked")).guest(guest);
                 self.heard(Some(guest), linked);
                 for report in &hello.reports {
                     self.tell_progress(guest, report, now);
                 }
+                self.reports.note_age(guest, &hello);
                 self.reports.hello(guest, hello.reports, now);
                 self.facts.insert(guest, hello.facts);
                 self.sessions.open(guest, session, outbound);

@@ -11,6 +11,7 @@ mod links;
 mod manifest;
 mod purging;
 mod requests;
+mod rolled_back;
 mod session;
 mod shared;
 mod signing;

@@ -55,6 +55,11 @@ impl Sessions {
         self.sessions.remove(&guest);
     }
 
+    /// Every guest that is linked.
+    pub(super) fn guests(&self) -> impl Iterator<Item = Guest> {
+        self.sessions.keys().copied()
+    }
+
     /// Whether this is the guest's session now.
     pub(super) fn is_current(&self, guest: Guest, id: SessionId) -> bool {
         self.sessions.get(&guest).is_some_and(|session| session.id == id)

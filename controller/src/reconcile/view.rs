@@ -99,6 +99,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     Answer::Status(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         notes,
+        troubles: reconciler.inventory.trouble().cloned().into_iter().collect(),
         placements,
         guests: guests(reconciler, &plan.placements),
     })

@@ -8,6 +8,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::MOST_LEARNED;
 use crate::manifest::Gist;
 
 /// What is known of one placement.
@@ -23,6 +24,8 @@ pub struct PlacementEntry {
     pub(super) purge: bool,
     pub(super) delivery: Option<DeliveryNote>,
     pub(super) holds: Option<Gist>,
+    pub(super) highest: u64,
+    pub(super) reached: u64,
 }
 
 /// The last issuance that failed, when none has succeeded since.
@@ -96,6 +99,20 @@ impl PlacementEntry {
         self.hurried
     }
 
+    /// The highest generation that the guest has ever reported: the next order is above it, whatever the guest knows
+    /// by now.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest.max(self.report.as_ref().map_or(0, |report| report.last_generation))
+    }
+
+    /// The highest generation that has come to its goal. A guest gives that up only by being taken back to an earlier
+    /// state.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.reached
+    }
+
     /// A certificate on its way.
     #[must_use]
     pub fn delivery(&self) -> Option<&DeliveryNote> {
@@ -148,15 +165,24 @@ impl PlacementEntry {
         if held > held_before {
             self.undelivered = 0;
         }
+        self.highest = self.highest.max(report.last_generation.min(MOST_LEARNED));
+        if let Some(generation) = held.filter(|_| report.stage >= report.goal) {
+            self.reached = self.reached.max(generation.min(MOST_LEARNED));
+        }
         self.holds = report.held.as_ref().and_then(|held| {
             Some(Gist::of(held.common_name.as_ref()?, held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
         });
         self.report = Some(report);
     }
 
-    /// Whether nothing is left that is worth an entry.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing is left but which generations there were.
+    pub(super) fn is_memory(&self) -> bool {
         self.report.is_none() && self.attempt.is_none() && self.renew_above.is_none() && self.delivery.is_none()
+    }
+
+    /// Nothing but which generations there were.
+    pub(super) fn memory(&self) -> Self {
+        Self { highest: self.highest, ..Self::default() }
     }
 }
 

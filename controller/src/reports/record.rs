@@ -9,7 +9,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, GuestEntry, Link, PlacementEntry, Reports};
+use super::{Age, Attempt, GuestEntry, Link, PlacementEntry, Reports};
 
 /// What is worth keeping of a guest over a restart of the controller; a document of its own for each guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct GuestRecord {
     pub guest: Guest,
     /// Since when it is away, as seen from a controller that has just started; none if it was never seen.
     pub last_seen: Option<Timestamp>,
+    /// As its last hello said.
+    #[serde(default)]
+    pub age: Option<Age>,
     /// What it last said, and what was tried.
     pub placements: Vec<PlacementRecord>,
 }
@@ -45,6 +48,12 @@ pub struct PlacementRecord {
     /// Whether somebody asked for the removal of its files, which has not been done yet.
     #[serde(default)]
     pub purge: bool,
+    /// The highest generation that the guest has ever reported.
+    #[serde(default)]
+    pub highest: u64,
+    /// The highest generation that has come to its goal.
+    #[serde(default)]
+    pub reached: u64,
 }
 
 impl Reports {
@@ -67,8 +76,10 @@ impl Reports {
             renew_above: placement.renew_above,
             hurried: placement.hurried,
             purge: placement.purge,
+            highest: placement.highest,
+            reached: placement.reached,
         });
-        Some(GuestRecord { guest, last_seen, placements: placements.collect() })
+        Some(GuestRecord { guest, last_seen, age: entry.age, placements: placements.collect() })
     }
 
     /// Takes what was kept, before the guest has linked again.
@@ -87,9 +98,12 @@ impl Reports {
                 entry.take(report, Timestamp::from_unix(0));
             }
             entry.incoming_since = kept.incoming_since;
+            entry.highest = entry.highest.max(kept.highest);
+            entry.reached = entry.reached.max(kept.reached);
             (kept.certificate, entry)
         });
-        let mut entry = GuestEntry { link, enrolment: None, placements: placements.collect(), reported: 0 };
+        let (age, placements) = (record.age, placements.collect());
+        let mut entry = GuestEntry { link, age, enrolment: None, placements, reported: 0 };
         entry.count_reported();
         self.guests.insert(record.guest, entry);
     }

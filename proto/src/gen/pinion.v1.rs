@@ -372,6 +372,9 @@ pub struct Hello {
     pub identity_generation: u64,
     #[prost(message, repeated, tag = "3")]
     pub reports: ::prost::alloc::vec::Vec<PlacementReport>,
+    /// How many links this agent has begun, this one included; 0 when it cannot tell.
+    #[prost(uint64, tag = "4")]
+    pub link_count: u64,
 }
 /// A placement's files were purged, as was asked; nothing of it is known any more.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

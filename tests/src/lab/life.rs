@@ -34,6 +34,17 @@ impl Lab {
         guest.wait_up(&self.namespace)
     }
 
+    /// Starts a guest as an operator does, with `pct start` or `qm start`, and waits until its services are up.
+    ///
+    /// # Errors
+    /// The tool refuses, or the guest does not come up.
+    pub fn start_by_tool(&self, vmid: u32) -> Result<()> {
+        let guest = self.guest(vmid)?;
+        let tool = if guest.spec.kind == Kind::Container { "pct" } else { "qm" };
+        self.namespace.run(&[tool, "start", &vmid.to_string()])?;
+        guest.wait_up(&self.namespace)
+    }
+
     /// Shuts a guest down.
     ///
     /// # Errors
@@ -152,6 +163,7 @@ impl Lab {
     pub fn clone_guest(&mut self, vmid: u32, new: u32, name: &str, address: &str) -> Result<()> {
         ensure!(!self.guests.contains_key(&new), "there is a guest {new}");
         let guest = self.guest(vmid)?;
+        let hookscript = self.files.read(vmid)?.current.get("hookscript").map(str::to_owned);
         let mut spec = Spec { vmid: new, name: name.to_owned(), ..guest.spec.clone() };
         for (index, net) in spec.nets.iter_mut().enumerate() {
             net.hwaddr = hwaddr(new, index);
@@ -162,6 +174,8 @@ impl Lab {
         let copied = self.namespace.live().join("clone");
         guest.save(&self.namespace, &copied)?;
         self.add(spec, Some(&copied))?;
+        // A clone has its original's.
+        self.configure(new, "hookscript", hookscript.as_deref())?;
         base::remove(&copied)
     }
 

@@ -71,6 +71,8 @@ fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> PlacementSp
         validate: Some(Validate::Nothing),
         reload: Some(Reload::Nothing),
         probe: Some(Probe::Nothing),
+        layout: None,
+        window: None,
         purge: false,
         ordered,
         trouble: None,

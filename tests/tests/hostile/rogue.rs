@@ -67,8 +67,12 @@ impl Rogue {
         let (connection, _) = dialled.map_err(|error| pinion_proto::causes::chain(&error))?;
         let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin());
         let (said, queue) = mpsc::channel(64);
-        let hello =
-            Hello { facts: GuestFacts::default(), identity_generation: self.identity.generation, reports: vec![] };
+        let hello = Hello {
+            facts: GuestFacts::default(),
+            identity_generation: self.identity.generation,
+            link_count: 0,
+            reports: vec![],
+        };
         let hello = wire::write_to_controller(ToController::Hello(hello));
         said.send(hello).await.expect("room");
         let opened = timeout(PATIENCE, client.open(ReceiverStream::new(queue))).await.expect("an answer");

@@ -1,6 +1,8 @@
 //! The guests as Proxmox's files tell them, in a directory that stands for `/etc/pve`.
 
 mod destroyed;
+mod many;
 mod pve;
 mod quorum;
 mod told;
+mod tools;

@@ -2,7 +2,10 @@
 //!
 //! One lab, and one story after the other: each begins where the one before has left the guests served.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use pinion_proto::stage::Stage;
 use pinion_tests::{
@@ -27,6 +30,9 @@ fn manifest(more: &[Value]) -> Value {
     json!({ "version": 1, "defaults": { "issuer": "embedded", "duration": "24h" }, "certificates": certificates })
 }
 
+/// What Proxmox calls before and after a start.
+const HOOKSCRIPT: &str = "local:snippets/pinion-wake";
+
 struct Story {
     lab: Lab,
     installation: Installation,
@@ -44,7 +50,9 @@ fn a_guest_is_itself_through_all_of_its_life() {
     story.seen_from_the_network();
     story.stopped_and_started();
     story.rolled_back();
+    story.machine_rolled_back();
     story.cloned();
+    story.shown_by_two();
     story.backed_up();
     story.moved_away_and_back();
     story.destroyed();
@@ -96,33 +104,116 @@ impl Story {
         assert_eq!(finished.code(), 3, "{finished}");
         assert!(finished.stderr.contains("docker@1002") && finished.stderr.contains("1002 is stopped"), "{finished}");
         let before = status(&self.lab).expect("a status").placement("docker@1002").expect("known").serial.clone();
-        self.lab.start(1002).expect("started");
+        let hookscript = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/proxmox/pinion-wake");
+        self.lab.install(&hookscript, "/var/lib/vz/snippets/pinion-wake").expect("installed");
+        self.lab.configure(1002, "hookscript", Some(HOOKSCRIPT)).expect("set");
+        self.lab.start_by_tool(1002).expect("started");
+        assert!(self.events().contains("Guest 1002 is looked at now"), "its hookscript wakes the controller");
         self.pinion("ensure --until served --timeout 60s").succeeded().expect("it comes by itself");
         assert_eq!(Some(self.served("docker@1002", BACK)), before, "and nothing was issued for it");
     }
 
+    /// The number of what is installed.
+    fn generation(&self, placement: &str) -> u64 {
+        let status = status(&self.lab).expect("a status");
+        status.placement(placement).and_then(|placement| placement.generation).expect("something is installed")
+    }
+
+    /// How many events with these words there are.
+    fn told(&self, words: &str) -> usize {
+        self.events().lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Waits for an event with these words, beyond so many of before; the line.
+    fn wait_told(&self, words: &str, before: usize) -> String {
+        wait::until(&format!("an event with `{words}`"), BACK, || {
+            let events = self.events();
+            let line = events.lines().filter(|line| line.contains(words)).nth(before).map(str::to_owned);
+            line.ok_or(events)
+        })
+        .expect("it is told")
+    }
+
     fn rolled_back(&self) {
         self.lab.snapshot(101, "before").expect("a snapshot");
-        // The identity is renewed too: what the snapshot holds is stale in every way.
+        // The identity is the same: what the guest shows after the rollback is good as far as its serial number goes.
         let renewals = [self.renew("gateway@101"), self.renew("gateway@101")];
         assert_eq!(self.shown().as_ref(), renewals.last());
+        let (highest, others) = (self.generation("gateway@101"), self.told("Guest 1002"));
         let began = Instant::now();
         self.lab.rollback(101, "before").expect("rolled back");
         self.lab.start(101).expect("started");
-        let serial = self.served("gateway@101", BACK);
-        assert!(!renewals.contains(&serial) || self.shown().as_deref() == Some(serial.as_str()));
+        self.wait_told("Guest 101 was rolled back to a snapshot", 0);
+        self.wait_told("Guest 101 joined with identity number", 1);
+        let serial = wait_for(&self.lab, &self.installation, "what was there to be replaced", BACK, |status| {
+            let placement = status.placement("gateway@101")?;
+            let newer = placement.generation > Some(highest) && placement.stage == Stage::Served;
+            (newer && placement.trouble.is_none() && status.is_linked("101")).then(|| placement.serial.clone())?
+        })
+        .expect("a generation above all that there were");
+        assert!(!renewals.contains(&serial), "{serial} is of before");
         println!("served again {:.1} s after the rollback", began.elapsed().as_secs_f64());
         wait::until("the gateway to show it", BACK, || match self.shown() {
             Some(shown) if shown == serial => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .expect("what is shown is what status says");
+        assert_eq!(self.told("Guest 1002"), others, "no other guest is concerned");
+    }
+
+    /// Nothing was renewed since the snapshot, so nothing in the guest tells; Proxmox does.
+    fn machine_rolled_back(&self) {
+        let serial = self.served("docker@1002", BACK);
+        let joins = self.told("Guest 1002 joined with identity number");
+        self.lab.snapshot(1002, "before").expect("a snapshot");
+        self.lab.rollback(1002, "before").expect("rolled back");
+        self.lab.start(1002).expect("started");
+        self.wait_told("guest 1002 has another vmgenid than when it linked before", 0);
+        self.wait_told("Guest 1002 joined with identity number", joins);
+        assert_eq!(self.served("docker@1002", BACK), serial, "what it holds is the newest, and is kept");
+    }
+
+    /// The network cards say nothing: those that Proxmox knows are not the guests' own.
+    fn hide_cards(&self, vmid: u32) {
+        let conf = self.lab.conf(vmid).expect("a configuration");
+        for key in ["net0", "net1"] {
+            let Some(net) = conf.current.get(key) else { continue };
+            let hidden: Vec<_> = net
+                .split(',')
+                .map(|part| if part.starts_with("hwaddr=") { "hwaddr=02:00:00:00:00:01" } else { part })
+                .collect();
+            self.lab.configure(vmid, key, Some(&hidden.join(","))).expect("changed");
+        }
+    }
+
+    fn shown_by_two(&mut self) {
+        let serial = self.served("gateway@101", BACK);
+        let conf = self.lab.conf(101).expect("a configuration");
+        self.hide_cards(101);
+        self.lab.clone_guest(101, 106, "gateway-twin", "10.0.0.106/24").expect("cloned");
+        self.hide_cards(106);
+        let (joins, others) = (self.told("Guest 101 joined with identity number"), self.told("Guest 1002"));
+        self.lab.start(106).expect("started");
+        let line = self.wait_told("two machines show the identity of guest 101 in turns", 0);
+        assert!(line.contains("10.0.0.101") && line.contains("10.0.0.106") && line.contains("is now locked"), "{line}");
+        // What comes through the channel of 101 is 101: it joins anew, and the other is out.
+        self.wait_told("Guest 101 joined with identity number", joins);
+        assert_eq!(self.served("gateway@101", BACK), serial, "what it holds is as it was");
+        self.wait_told("guest 101 has joined anew since", 0);
+        assert_eq!(self.served("gateway@101", BACK), serial, "and stays so while the other goes on dialling");
+        assert_eq!(self.told("Guest 1002"), others, "no other guest is concerned");
+        self.lab.destroy(106).expect("destroyed");
+        for key in ["net0", "net1"] {
+            self.lab.configure(101, key, conf.current.get(key)).expect("as it was");
+        }
     }
 
     fn cloned(&mut self) {
         let serial = self.served("gateway@101", BACK);
+        self.lab.configure(101, "hookscript", Some(HOOKSCRIPT)).expect("set");
         self.lab.clone_guest(101, 105, "gateway-copy", "10.0.0.105/24").expect("cloned");
-        self.lab.start(105).expect("started");
+        self.lab.start_by_tool(105).expect("started");
+        self.wait_told("Guest 105 is looked at now", 0);
         wait::until("the copy to be sent away", BACK, || {
             let events = self.events();
             if events.contains("guest 105 showed the identity of guest 101") { Ok(()) } else { Err(events) }

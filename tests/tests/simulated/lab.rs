@@ -32,7 +32,8 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Lab {
     pub(crate) clock: Arc<ManualClock>,
     controller: Controller,
-    agent: Agent,
+    /// None while the guest is without power.
+    agent: Option<Agent>,
     socket: PathBuf,
     guest: Guest,
     host: Host,
@@ -49,9 +50,19 @@ pub(crate) fn certificate(name: &str, duration: &str, rotation: &str) -> Value {
 impl Lab {
     /// Everything installed for the first time, at [`START`].
     pub(crate) async fn start(certificates: &[Value]) -> Self {
+        Self::start_at(START, certificates, |_, _| {}).await
+    }
+
+    /// Everything installed for the first time at this moment, on a host that is prepared so.
+    pub(crate) async fn start_at(
+        moment: Timestamp,
+        certificates: &[Value],
+        prepare: impl FnOnce(&Host, &Guest),
+    ) -> Self {
         let host = Host::prepare(&HostOptions::embedded(&json!(certificates))).expect("a host's files");
         let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's files");
-        let clock = Arc::new(ManualClock::at(START));
+        prepare(&host, &guest);
+        let clock = Arc::new(ManualClock::at(moment));
         let config = Config::load(host.root()).expect("its configuration");
         let socket = config.socket.clone();
         let controller = Controller::start(config, clock.clone()).await.expect("a controller");
@@ -59,15 +70,33 @@ impl Lab {
         let config = pinion_agent::config::Config::load(guest.root()).expect("its configuration");
         let identity = join::join(&token, &config, clock.clone()).await.expect("joined");
         identity.save(&config).expect("stored");
-        let agent = Agent::start(config, clock.clone()).await.expect("an agent");
+        let agent = Some(Agent::start(config, clock.clone()).await.expect("an agent"));
         let lab = Self { clock, controller, agent, socket, guest, host };
         lab.settled("the first certificates").await;
         lab
     }
 
     pub(crate) async fn stop(self) {
-        self.agent.stop().await;
+        if let Some(agent) = self.agent {
+            agent.stop().await;
+        }
         self.controller.stop().await;
+    }
+
+    /// The guest.
+    pub(crate) fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// The guest is without power.
+    pub(crate) async fn power_off(&mut self) {
+        self.agent.take().expect("it has power").stop().await;
+    }
+
+    /// The guest starts.
+    pub(crate) async fn power_on(&mut self) {
+        let config = pinion_agent::config::Config::load(self.guest.root()).expect("its configuration");
+        self.agent = Some(Agent::start(config, self.clock.clone()).await.expect("an agent"));
     }
 
     async fn ask(&self, ask: &Ask) -> Vec<Answer> {
@@ -126,7 +155,7 @@ impl Lab {
 
     /// The key that the guest holds for a certificate.
     pub(crate) fn key(&self, certificate: &str) -> Fingerprint {
-        let reports = self.agent.placements.reports().borrow().clone();
+        let reports = self.agent.as_ref().expect("it has power").placements.reports().borrow().clone();
         reports[&certificate.parse().expect("a name")].held.as_ref().expect("installed").leaf.key()
     }
 

@@ -12,6 +12,6 @@ mod vmlist;
 mod watch;
 
 pub use observer::Observer;
-pub use resources::{MOST_RESOURCES, ResourcesError, States};
+pub use resources::{Asked, MOST_RESOURCES, ResourcesError, States};
 pub use vmlist::{Entry, VmList, VmListError};
 pub use watch::watch;

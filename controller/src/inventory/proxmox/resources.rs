@@ -2,9 +2,9 @@
 //!
 //! Invariant: an entry that cannot be understood says nothing; only output that is no list at all is an error.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use pinion_proto::id::Vmid;
+use pinion_proto::{id::Vmid, stage::Trouble};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -15,6 +15,38 @@ pub const MOST_RESOURCES: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct States {
     running: BTreeMap<Vmid, bool>,
+}
+
+/// Whether Proxmox has said which guests run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// It was not asked yet, or has only just failed to answer.
+    #[default]
+    NotYet,
+    /// It has.
+    Known(Arc<States>),
+    /// It does not answer.
+    Failed(Trouble),
+}
+
+impl Asked {
+    /// What it said.
+    #[must_use]
+    pub fn states(&self) -> Option<&States> {
+        match self {
+            Self::Known(states) => Some(states),
+            Self::NotYet | Self::Failed(_) => None,
+        }
+    }
+
+    /// Why it says nothing.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Failed(trouble) => Some(trouble),
+            Self::NotYet | Self::Known(_) => None,
+        }
+    }
 }
 
 impl States {

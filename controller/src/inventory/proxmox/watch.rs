@@ -8,7 +8,7 @@ use pinion_proto::clock::Timestamp;
 use tokio::{sync::watch, time::timeout};
 use tracing::error;
 
-use super::{Observer, States};
+use super::{Asked, Observer};
 use crate::inventory::Inventory;
 
 /// How often. On pmxcfs a look at a cluster in which nothing has changed is the reading of one small file.
@@ -21,7 +21,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(10);
 /// as somebody knows.
 pub async fn watch(
     mut observer: Observer,
-    mut states: watch::Receiver<Option<Arc<States>>>,
+    mut states: watch::Receiver<Asked>,
     inventory: watch::Sender<Arc<Inventory>>,
 ) {
     let mut stale = true;
@@ -50,7 +50,8 @@ pub async fn watch(
             Err(error) => return error!(%error, "Proxmox's files are not looked at any more; this is a bug"),
         };
         if std::mem::take(&mut stale) || changed {
-            let known = observer.inventory(states.borrow_and_update().as_deref());
+            let asked = states.borrow_and_update().clone();
+            let known = observer.inventory(asked.states()).with_trouble(asked.trouble().cloned());
             inventory.send_if_modified(|before| {
                 let other = **before != known;
                 if other {

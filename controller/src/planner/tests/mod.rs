@@ -5,6 +5,7 @@ mod many;
 mod presence;
 mod renewals;
 mod rounds;
+mod taken_back;
 
 use jiff::tz::TimeZone;
 use pinion_proto::{

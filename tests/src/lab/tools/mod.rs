@@ -15,6 +15,7 @@ mod node;
 pub mod pct;
 pub mod pvesh;
 pub mod qm;
+mod start;
 
 use std::{env, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `pct`: status, exec, push, list, config.
+//! `pct`: status, start, exec, push, list, config.
 //!
 //! Invariant: where the real one hides a failure, so does this. `push` writes the file in a worker whose
 //! failure it prints and forgets: exit code 0. And `--user root` is such a failure, because a user id of 0
@@ -21,7 +21,7 @@ use rustix::{
 use super::{
     Failure,
     grammar::{Asked, Kind, Parameter, Tool, Verb},
-    node,
+    node, start,
 };
 
 /// Does what the command line asks.
@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
             ["status"] => status(vmid, asked.flag("verbose") == Some(true)),
             ["exec"] => Err(exec(vmid, &asked.rest)),
             ["push"] => push(vmid, &asked),
+            ["start"] => start::start(node::Kind::Container, vmid),
             ["config"] => {
                 node::print_config(&node::load(node::Kind::Container, vmid)?);
                 Ok(0)
@@ -71,6 +72,7 @@ static TOOL: Tool = Tool {
                 Parameter { name: "user", kind: Kind::Text },
             ],
         },
+        Verb { words: &["start"], arguments: &[VMID], options: &[] },
         Verb { words: &["status"], arguments: &[VMID], options: &[Parameter { name: "verbose", kind: Kind::Flag }] },
     ],
     others: &[
@@ -101,7 +103,6 @@ static TOOL: Tool = Tool {
         "set",
         "shutdown",
         "snapshot",
-        "start",
         "stop",
         "suspend",
         "template",

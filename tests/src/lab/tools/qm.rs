@@ -18,7 +18,7 @@ use serde_json::{Value, json, ser::PrettyFormatter};
 use super::{
     Failure, agent,
     grammar::{Asked, Kind, Parameter, Tool, Verb},
-    node, sorted,
+    node, sorted, start,
 };
 
 /// Does what the command line asks.
@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
                 available(vmid)?;
                 print(&agent::execute(vmid, &format!("guest-{}", asked.text("command")), &json!({}))?)
             }
+            ["start"] => start::start(node::Kind::Machine, vmid),
             ["config"] => {
                 node::print_config(&node::load(node::Kind::Machine, vmid)?);
                 Ok(0)
@@ -81,6 +82,7 @@ static TOOL: Tool = Tool {
             options: &[],
         },
         Verb { words: &["list"], arguments: &[], options: &[Parameter { name: "full", kind: Kind::Flag }] },
+        Verb { words: &["start"], arguments: &[VMID], options: &[] },
         Verb { words: &["status"], arguments: &[VMID], options: &[Parameter { name: "verbose", kind: Kind::Flag }] },
     ],
     others: &[
@@ -110,7 +112,6 @@ static TOOL: Tool = Tool {
         "showcmd",
         "shutdown",
         "snapshot",
-        "start",
         "stop",
         "suspend",
         "template",

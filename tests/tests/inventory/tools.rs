@@ -1,0 +1,73 @@
+//! The real root process, with scripts for Proxmox's tools and directories for guests.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::PathBuf,
+};
+
+use pinion_tests::{
+    host::Host,
+    process::Process,
+    wait::{self, PATIENCE},
+};
+use rustix::process::geteuid;
+
+/// `pinion channel` for a host that is not started yet.
+pub(crate) struct Tools {
+    process: Process,
+    directory: PathBuf,
+}
+
+impl Tools {
+    pub(crate) fn for_host(host: &Host) -> Self {
+        let directory = host.root().join("tools");
+        fs::create_dir_all(directory.join("guests")).expect("made");
+        fs::write(directory.join("resources"), "[]").expect("written");
+        for tool in ["pct", "qm", "pvesh"] {
+            let script = include_str!("../../../controller/src/channel/tests/hypervisor.sh");
+            fs::write(directory.join(tool), script).expect("written");
+            fs::set_permissions(directory.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
+        }
+        let config = host.root().join("etc/pinion/controller.toml");
+        let settings = format!("\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n", geteuid().as_raw(), directory.display());
+        let written = fs::read_to_string(&config).expect("a configuration") + &settings;
+        fs::write(&config, written).expect("written");
+        let mut command = host.command(&["channel"]).expect("pinion is built");
+        let log = host.root().join("var/log/channel.log");
+        let process = Process::spawn("pinion channel", &mut command, &log).expect("it starts");
+        let socket = host.root().join("run/pinion/channel.sock");
+        wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
+        Self { process, directory }
+    }
+
+    /// A running guest with this version of the agent, which has not joined.
+    pub(crate) fn add(&self, vmid: u32, agent: &str) {
+        for directory in ["usr/bin", "run/systemd/system", "var/lib/pinion-agent"] {
+            fs::create_dir_all(self.guest(vmid).join(directory)).expect("made");
+        }
+        fs::write(self.guest(vmid).join("machine"), "x86_64\n").expect("written");
+        // As the script reads it: a program's first 20 bytes, and its version.
+        let program = format!("{}{agent}", " ".repeat(20));
+        for place in ["usr/bin/pinion-agent", "running"] {
+            fs::write(self.guest(vmid).join(place), &program).expect("written");
+        }
+    }
+
+    /// The directory that is a guest.
+    pub(crate) fn guest(&self, vmid: u32) -> PathBuf {
+        self.directory.join("guests").join(vmid.to_string())
+    }
+
+    /// What `pvesh` prints; without it, it fails.
+    pub(crate) fn resources(&self) -> PathBuf {
+        self.directory.join("resources")
+    }
+
+    /// How many of the tools run now.
+    pub(crate) fn running(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
+        let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        children.map(|children| children.split_whitespace().count()).sum()
+    }
+}
