@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use pinion_tests::{
     interrupt,
-    lab::{self, GATEWAY_NAME, Lab, Spec, namespace, remains},
+    lab::{GATEWAY_NAME, Lab, Spec, namespace, place, remains},
     wait,
 };
 
@@ -53,10 +53,10 @@ fn trees() -> Result<()> {
 
 /// Starts one in a session of its own, which is there until [`down`].
 fn up() -> Result<()> {
-    if namespace::init(&lab::live()).is_ok() {
+    if namespace::init(&place::kept()).is_ok() {
         bail!("there is one already; `cargo xtask lab down` ends it");
     }
-    let log = lab::live().with_extension("keep.log");
+    let log = place::kept().with_extension("keep.log");
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     }
@@ -96,8 +96,8 @@ fn keep() -> Result<()> {
 /// Up until Ctrl-C or SIGTERM.
 fn run() -> Result<()> {
     interrupt::watch().context("watch for Ctrl-C")?;
-    let lab = Lab::up(Spec::all())?;
-    fs::write(lab::live().join("keeper"), std::process::id().to_string()).context("write down who keeps the lab")?;
+    let lab = Lab::kept(Spec::all())?;
+    fs::write(place::kept().join("keeper"), std::process::id().to_string()).context("write down who keeps the lab")?;
     describe(&lab);
     while !interrupt::requested() {
         thread::sleep(Duration::from_millis(100));
@@ -124,7 +124,7 @@ fn describe(lab: &Lab) {
 
 /// Becomes a shell in a guest, or on the lab's host.
 fn shell(guest: &str) -> Result<()> {
-    let init = namespace::init(&lab::live());
+    let init = namespace::init(&place::kept());
     let init = init.map_err(|reason| anyhow::anyhow!("there is no lab ({reason}): `cargo xtask lab up` starts one"))?;
     let mut command = match guest {
         "host" => namespace::command(init, "bash"),
@@ -137,9 +137,9 @@ fn shell(guest: &str) -> Result<()> {
     Err(command.exec()).with_context(|| format!("start a shell in {guest}"))
 }
 
-/// Ends the one in the background, and whatever any other has left.
+/// Ends the one in the background, and whatever others have left that nobody has any more.
 fn down() -> Result<()> {
-    let live = lab::live();
+    let live = place::kept();
     if let Some(keeper) = keeper(&live) {
         // Its own end clears up.
         Command::new("kill").arg(keeper).status().context("ask the lab's keeper to end")?;
@@ -148,7 +148,8 @@ fn down() -> Result<()> {
             return Ok(());
         }
     }
-    remains::clear(&live)
+    remains::clear(&live)?;
+    place::clear_abandoned()
 }
 
 /// The process that keeps this lab, unless it has ended and the number is another's now.

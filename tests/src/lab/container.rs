@@ -195,10 +195,10 @@ impl Container {
     /// Writes its LXC configuration anew, for its next start.
     pub(super) fn write_config(&self, namespace: &Namespace) -> Result<()> {
         let path = self.home(namespace).join("config");
-        fs::write(&path, self.config()).with_context(|| format!("write {}", path.display()))
+        fs::write(&path, self.config(namespace)).with_context(|| format!("write {}", path.display()))
     }
 
-    fn config(&self) -> String {
+    fn config(&self, namespace: &Namespace) -> String {
         let Spec { vmid, name, .. } = &self.spec;
         let mut lines = vec![
             "lxc.include = /usr/share/lxc/config/common.conf".to_owned(),
@@ -207,7 +207,7 @@ impl Container {
             "lxc.apparmor.profile = unconfined".to_owned(),
             "lxc.init.cmd = /sbin/init".to_owned(),
             "lxc.tty.max = 0".to_owned(),
-            format!("lxc.cgroup.dir = {}/{vmid}", remains::CGROUP),
+            format!("lxc.cgroup.dir = {}/{vmid}", remains::group(namespace.live())),
         ];
         match self.spec.kind {
             Kind::Container => lines.extend([

@@ -16,6 +16,7 @@ pub mod installation;
 pub mod life;
 pub mod namespace;
 pub mod network;
+pub mod place;
 pub mod pve;
 pub mod remains;
 mod services;
@@ -40,6 +41,7 @@ pub use spec::{Role, Spec};
 use crate::{ca, host::StepCaIssuer, process::Finished};
 use container::Container;
 use namespace::Namespace;
+use place::Place;
 use tools::{MISCHIEF, Mischief};
 
 /// A running lab.
@@ -51,24 +53,31 @@ pub struct Lab {
     took: Duration,
 }
 
-/// Where a lab's files are while it runs.
-#[must_use]
-pub fn live() -> PathBuf {
-    base::directory().join("live")
-}
-
 impl Lab {
-    /// A lab with these guests, all up with their services.
+    /// A lab with these guests, all up with their services; waits while too many others are there.
     ///
     /// # Errors
     /// Not root, a package is missing, or a guest does not come up.
     pub fn up(specs: Vec<Spec>) -> Result<Self> {
+        Self::up_at(Place::free, specs)
+    }
+
+    /// The lab that a person has, of which there is one.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn kept(specs: Vec<Spec>) -> Result<Self> {
+        Self::up_at(Place::kept, specs)
+    }
+
+    fn up_at(place: impl FnOnce() -> Result<Place>, specs: Vec<Spec>) -> Result<Self> {
         // Built before the clock starts: that happens once.
         for spec in &specs {
             spec.tree().ensure()?;
         }
+        let place = place()?;
         let began = Instant::now();
-        let namespace = Namespace::open(&live())?;
+        let namespace = Namespace::open(place)?;
         network::create(&namespace)?;
         let files = pve::Files::create(&namespace.live().join("pve"))?;
         let mut lab = Self { guests: BTreeMap::new(), files, namespace, took: Duration::ZERO };
@@ -120,6 +129,12 @@ impl Lab {
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
         self.namespace.path(inside)
+    }
+
+    /// Where its files are while it runs, outside.
+    #[must_use]
+    pub fn live(&self) -> &Path {
+        self.namespace.live()
     }
 
     /// The process that holds the lab's namespaces, for those who enter them by other means.
