@@ -2,8 +2,8 @@
 //!
 //! Answers: does it work where it is meant to? Real are the kernel's containers, systemd in every guest,
 //! nginx, step-ca, dockerd and the guest agent. [`tools`] stand in for `pct`, `qm` and `pvesh`, and `/etc/pve`
-//! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is. Invariant:
-//! what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
+//! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is, or
+//! ([`Spec::in_qemu`]) an emulated machine. Invariant: what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
 //! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
@@ -18,8 +18,10 @@ pub mod namespace;
 pub mod network;
 pub mod place;
 pub mod pve;
+mod qemu;
 pub mod remains;
 mod services;
+mod without_systemd;
 pub mod spec;
 pub mod tools;
 
@@ -32,11 +34,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use pinion_proto::bundle::RootCertificate;
 
+pub use base::Tree;
 pub use services::{AUTHORITY, GATEWAY_NAME};
-pub use spec::{Role, Spec};
+pub use spec::{Body, Init, Role, Spec};
 
 use crate::{ca, host::StepCaIssuer, process::Finished};
 use container::Container;
@@ -164,7 +167,9 @@ impl Lab {
     /// # Errors
     /// There is no such guest, or the file cannot be read.
     pub fn read(&self, vmid: u32, path: &str) -> Result<String> {
-        let file = self.guest(vmid)?.root(&self.namespace).join(path.trim_start_matches('/'));
+        let guest = self.guest(vmid)?;
+        ensure!(!guest.is_on_its_disk(&self.namespace), "the files of VM {vmid} are on its own disk");
+        let file = guest.root(&self.namespace).join(path.trim_start_matches('/'));
         fs::read_to_string(&file).with_context(|| format!("read {path} of guest {vmid}"))
     }
 

@@ -96,7 +96,7 @@ impl Namespace {
     /// A path inside, as it is reached from outside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", self.init)).join(inside.trim_start_matches('/'))
+        path(self.init, inside)
     }
 
     /// The lab's directory, outside.
@@ -161,6 +161,12 @@ pub fn command(init: u32, name: &str) -> Command {
     command.args(["--target", &init.to_string(), "--mount", "--net", "--uts", "--", name]);
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command
+}
+
+/// A path in the namespace of this process, as it is reached from outside.
+#[must_use]
+pub fn path(init: u32, inside: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{init}/root")).join(inside.trim_start_matches('/'))
 }
 
 /// The init of the lab in this directory, while it runs.
