@@ -3,7 +3,8 @@
 //! Answers: does it work where it is meant to? Real are the kernel's containers, systemd in every guest,
 //! nginx, step-ca, dockerd and the guest agent. [`tools`] stand in for `pct`, `qm` and `pvesh`, and `/etc/pve`
 //! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is, or
-//! ([`Spec::in_qemu`]) an emulated machine. Invariant: what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
+//! ([`Spec::in_qemu`]) an emulated machine. Invariant: what the lab is made of ends with its value, however its process
+//! ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
 //! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
