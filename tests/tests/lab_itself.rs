@@ -1,6 +1,6 @@
 //! The lab is what it says: real guests with real services, tools that behave as Proxmox's, and nothing left.
 //!
-//! One test and one lab after the other: there is one lab on a machine at a time, and it takes half a minute.
+//! One test and one lab after the other, all in one place, so that what is left there is theirs.
 #![allow(clippy::print_stdout, reason = "how long the lab took is something to know")]
 
 use std::{
@@ -14,14 +14,14 @@ use std::{
 };
 
 use pinion_tests::{
-    lab::{self, GATEWAY_NAME, Lab, Role, Spec, remains, tools::Mischief},
+    lab::{GATEWAY_NAME, Lab, Role, Spec, place, remains, tools::Mischief},
     process::{self, Finished},
     program,
     wait::{self, PATIENCE},
 };
 use serde_json::Value;
 
-/// There is one lab on a machine, and one view of what is left of it: tests take turns.
+/// All are in the place that is a person's, where nobody else's lab comes when one has ended: tests take turns.
 fn my_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,7 +59,7 @@ fn executed(lab: &Lab, line: &str) -> Value {
 fn the_lab_is_a_proxmox_host_with_its_guests() {
     let _mine = my_turn();
     let began = Instant::now();
-    let mut lab = Lab::up(Spec::all()).expect("the lab comes up");
+    let mut lab = Lab::kept(Spec::all()).expect("the lab comes up");
     println!(
         "up from cache after {:.1} s ({:.1} s with trees)",
         lab.took().as_secs_f64(),
@@ -351,7 +351,7 @@ fn machines_get_a_new_generation(lab: &Lab) {
 #[test]
 fn guests_are_saved_taken_back_copied_and_destroyed() {
     let _mine = my_turn();
-    let mut lab = Lab::up(vec![Spec::container(201, "web", Role::Empty)]).expect("the lab comes up");
+    let mut lab = Lab::kept(vec![Spec::container(201, "web", Role::Empty)]).expect("the lab comes up");
     lab.write(201, "/root/age", 0o600, b"old").expect("written");
     lab.snapshot(201, "before").expect("a snapshot");
     lab.write(201, "/root/age", 0o600, b"new").expect("written");
@@ -396,7 +396,7 @@ fn a_lab_whose_owner_was_killed_is_cleared_up() {
     let mut owner = owner();
     owner.kill().and_then(|()| owner.wait()).expect("killed");
     wait::until("the guard to clear up", Duration::from_secs(60), || {
-        if lab::live().exists() { Err("the lab's directory is still there") } else { Ok(()) }
+        if place::kept().exists() { Err("the lab's directory is still there") } else { Ok(()) }
     })
     .expect("cleared up");
     nothing_is_left();
@@ -411,8 +411,8 @@ fn a_lab_whose_guard_was_killed_too_is_cleared_up_by_the_next() {
         .and_then(Finished::succeeded)
         .expect("killed");
     owner.kill().and_then(|()| owner.wait()).expect("killed");
-    assert_ne!(remains::processes(&lab::live()), [], "nobody cleared up");
-    let lab = Lab::up(vec![Spec::container(201, "web", Role::Empty)]).expect("the next one comes up all the same");
+    assert_ne!(remains::processes(&place::kept()), [], "nobody cleared up");
+    let lab = Lab::kept(vec![Spec::container(201, "web", Role::Empty)]).expect("the next one comes up all the same");
     assert_eq!(said(&lab, "pct list").lines().count(), 2, "and has nothing of the other");
     drop(lab);
     nothing_is_left();
@@ -437,9 +437,9 @@ fn children(of: u32) -> Vec<(String, String)> {
 
 /// No processes, control groups, mounts, interfaces or files.
 fn nothing_is_left() {
-    let live = lab::live();
+    let live = place::kept();
     assert_eq!(remains::processes(&live), []);
-    assert_eq!(remains::cgroups(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(remains::cgroups(&live), Vec::<std::path::PathBuf>::new());
     assert!(!live.exists(), "{}", live.display());
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("read");
     assert!(!mounts.contains(&*live.to_string_lossy()), "{mounts}");

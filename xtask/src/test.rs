@@ -34,6 +34,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     let children = Children::watched()?;
     say("what the tests need");
     let tools = tools::ensure(root, &children, may_install)?;
+    tools::ensure_machine(&children, may_install)?;
 
     let mut check = |name: &str, command: &mut Command| -> Result<bool> {
         say(&format!("{name}: {}", shown(command)));

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use pinion_tests::{
     interrupt,
-    lab::{self, GATEWAY_NAME, Lab, Spec, namespace, remains},
+    lab::{GATEWAY_NAME, Lab, Spec, Tree, namespace, place, remains},
     wait,
 };
 
@@ -23,9 +23,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["trees"] => trees(),
-        ["up"] => up(),
-        ["keep"] => keep(),
-        ["run"] => run(),
+        ["up"] => up(&["keep"]),
+        ["up", "--vm"] => up(&["keep", "--vm"]),
+        ["keep" | "run"] => run(Spec::all()),
+        ["keep" | "run", "--vm"] => run(Spec::all_with_machine()),
         ["shell", guest] => shell(guest),
         ["down"] => down(),
         ["guard", live] => namespace::guard(Path::new(live)),
@@ -40,23 +41,27 @@ fn main() -> ExitCode {
     }
 }
 
-const USAGE: &str = "say `up` to start it in the background, `run` to have it until Ctrl-C, `shell GUEST` for a shell in \
-                     101, 103, 1001, 1002 or on its `host`, `down` to end it";
+const USAGE: &str = "say `up` to start it in the background, `run` to have it until Ctrl-C (both with `--vm` for 1001 in a \
+                     real machine), `shell GUEST` for a shell in 101, 103, 1001, 1002 or on its `host`, `down` to end it";
 
 /// Builds what the guests lie on, where it is missing.
 fn trees() -> Result<()> {
-    for spec in Spec::all() {
-        println!("lab: {}", spec.tree().ensure()?.display());
-    }
-    Ok(())
+    thread::scope(|scope| {
+        let builders: Vec<_> = Tree::ALL.iter().map(|tree| scope.spawn(|| tree.ensure())).collect();
+        builders.into_iter().try_for_each(|builder| {
+            let tree = builder.join().unwrap_or_else(|_| bail!("a tree's thread failed"))?;
+            println!("lab: {}", tree.display());
+            Ok(())
+        })
+    })
 }
 
 /// Starts one in a session of its own, which is there until [`down`].
-fn up() -> Result<()> {
-    if namespace::init(&lab::live()).is_ok() {
+fn up(keep: &[&str]) -> Result<()> {
+    if namespace::init(&place::kept()).is_ok() {
         bail!("there is one already; `cargo xtask lab down` ends it");
     }
-    let log = lab::live().with_extension("keep.log");
+    let log = place::kept().with_extension("keep.log");
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     }
@@ -64,7 +69,7 @@ fn up() -> Result<()> {
     println!("lab: starting; the first time builds the guests' trees, which takes minutes");
     let mut keeper = Command::new("setsid")
         .arg(env::current_exe().context("find this program")?)
-        .arg("keep")
+        .args(keep)
         .stdin(Stdio::null())
         .stdout(file.try_clone().context("share the log")?)
         .stderr(file)
@@ -88,16 +93,11 @@ fn up() -> Result<()> {
     }
 }
 
-/// In the background: up until SIGTERM.
-fn keep() -> Result<()> {
-    run()
-}
-
 /// Up until Ctrl-C or SIGTERM.
-fn run() -> Result<()> {
+fn run(specs: Vec<Spec>) -> Result<()> {
     interrupt::watch().context("watch for Ctrl-C")?;
-    let lab = Lab::up(Spec::all())?;
-    fs::write(lab::live().join("keeper"), std::process::id().to_string()).context("write down who keeps the lab")?;
+    let lab = Lab::kept(specs)?;
+    fs::write(place::kept().join("keeper"), std::process::id().to_string()).context("write down who keeps the lab")?;
     describe(&lab);
     while !interrupt::requested() {
         thread::sleep(Duration::from_millis(100));
@@ -124,10 +124,13 @@ fn describe(lab: &Lab) {
 
 /// Becomes a shell in a guest, or on the lab's host.
 fn shell(guest: &str) -> Result<()> {
-    let init = namespace::init(&lab::live());
+    let init = namespace::init(&place::kept());
     let init = init.map_err(|reason| anyhow::anyhow!("there is no lab ({reason}): `cargo xtask lab up` starts one"))?;
     let mut command = match guest {
         "host" => namespace::command(init, "bash"),
+        guest if namespace::path(init, &format!("/run/qemu-server/{guest}.pid")).exists() => {
+            bail!("{guest} is a real VM: `shell host`, then `qm guest exec {guest} -- COMMAND`");
+        }
         guest => {
             let mut command = namespace::command(init, "lxc-attach");
             command.args(["-n", guest, "--clear-env", "--keep-var", "TERM", "--", "bash", "-l"]);
@@ -137,9 +140,9 @@ fn shell(guest: &str) -> Result<()> {
     Err(command.exec()).with_context(|| format!("start a shell in {guest}"))
 }
 
-/// Ends the one in the background, and whatever any other has left.
+/// Ends the one in the background, and whatever others have left that nobody has any more.
 fn down() -> Result<()> {
-    let live = lab::live();
+    let live = place::kept();
     if let Some(keeper) = keeper(&live) {
         // Its own end clears up.
         Command::new("kill").arg(keeper).status().context("ask the lab's keeper to end")?;
@@ -148,7 +151,8 @@ fn down() -> Result<()> {
             return Ok(());
         }
     }
-    remains::clear(&live)
+    remains::clear(&live)?;
+    place::clear_abandoned()
 }
 
 /// The process that keeps this lab, unless it has ended and the number is another's now.

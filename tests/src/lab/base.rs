@@ -22,20 +22,29 @@ use crate::process;
 /// What an unprivileged container's root is on the host: Proxmox's own mapping.
 pub(super) const SHIFT: u32 = 100_000;
 
-/// The two kinds of trees.
+/// The kinds of trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tree {
     /// systemd, nginx and openssl; owned by the users of an unprivileged container.
     Plain,
     /// As that, with dockerd and the guest agent, for privileged ones.
     Docker,
+    /// As [`Self::Docker`], with a kernel and what a machine of its own needs to boot it.
+    Machine,
+    /// nginx and openssl under OpenRC and the init of System V; owned as [`Self::Plain`].
+    WithoutSystemd,
 }
 
 impl Tree {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd];
+
     fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Docker => "docker",
+            Self::Machine => "machine",
+            Self::WithoutSystemd => "without-systemd",
         }
     }
 
@@ -43,17 +52,29 @@ impl Tree {
     #[must_use]
     pub fn shift(self) -> u32 {
         match self {
-            Self::Plain => SHIFT,
-            Self::Docker => 0,
+            Self::Plain | Self::WithoutSystemd => SHIFT,
+            Self::Docker | Self::Machine => 0,
         }
     }
 
     fn packages(self) -> String {
         let more = match self {
-            Self::Plain => "nginx-light",
-            Self::Docker => "docker.io,qemu-guest-agent",
+            Self::Plain => "systemd,systemd-sysv,dbus,nftables,nginx-light",
+            Self::Docker => "systemd,systemd-sysv,dbus,nftables,docker.io,qemu-guest-agent",
+            Self::Machine => {
+                "systemd,systemd-sysv,dbus,udev,docker.io,qemu-guest-agent,linux-image-cloud-amd64,initramfs-tools"
+            }
+            Self::WithoutSystemd => "nginx-light",
         };
-        format!("systemd,systemd-sysv,dbus,iproute2,procps,openssl,ca-certificates,nftables,{more}")
+        format!("iproute2,procps,openssl,ca-certificates,{more}")
+    }
+
+    /// What only apt gets right: debootstrap takes the first of two alternatives, which is sysv-rc and not OpenRC.
+    fn added(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain | Self::Docker | Self::Machine => &[],
+            Self::WithoutSystemd => &["sysvinit-core", "openrc"],
+        }
     }
 
     /// The finished tree; builds it when it is not there, which takes a minute or two.
@@ -65,8 +86,8 @@ impl Tree {
         fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
         let tree = cache.join(format!("{}-{:016x}", self.name(), self.recipe()));
         // Someone else may be building it: then this waits.
-        let lock = File::create(cache.join("lock")).context("make the cache's lock")?;
-        flock(&lock, FlockOperation::LockExclusive).context("lock the cache")?;
+        let lock = File::create(cache.join(format!("{}.lock", self.name()))).context("make the tree's lock")?;
+        flock(&lock, FlockOperation::LockExclusive).context("lock the tree")?;
         if !tree.is_dir() {
             self.build(&cache, &tree).with_context(|| format!("build the guests' tree {}", tree.display()))?;
             self.remove_older(&cache, &tree)?;
@@ -74,14 +95,25 @@ impl Tree {
         Ok(tree)
     }
 
+    fn masked(self) -> Vec<&'static str> {
+        match self {
+            Self::Plain | Self::Docker => [MASKED, DEVICES].concat(),
+            // It has devices of its own.
+            Self::Machine => MASKED.to_owned(),
+            Self::WithoutSystemd => Vec::new(),
+        }
+    }
+
     fn recipe(self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (SUITE, self.packages(), MASKED, self.shift(), STEPS).hash(&mut hasher);
+        let packages = [&[&*self.packages()], self.added()].concat().join(" ");
+        (SUITE, packages, self.masked(), self.shift(), STEPS).hash(&mut hasher);
         hasher.finish()
     }
 
     fn build(self, cache: &Path, tree: &Path) -> Result<()> {
-        let (fresh, packages) = (cache.join("unfinished"), cache.join("packages"));
+        let (fresh, packages) =
+            (cache.join(format!("unfinished.{}", self.name())), cache.join(format!("packages.{}", self.name())));
         remove(&fresh)?;
         fs::create_dir_all(&packages).with_context(|| format!("make {}", packages.display()))?;
         let mut debootstrap = Command::new("debootstrap");
@@ -89,16 +121,22 @@ impl Tree {
         debootstrap.arg(format!("--cache-dir={}", packages.display())).arg(SUITE).arg(&fresh);
         // Where this machine gets its own packages from; debootstrap knows a place itself when there is none.
         debootstrap.args(mirror());
-        process::run(&mut debootstrap, b"", Duration::from_secs(900))?.succeeded()?;
+        process::run(&mut debootstrap, b"", LONGEST)?.succeeded()?;
         remove(&fresh.join("debootstrap"))?;
+        if !self.added().is_empty() {
+            let mut apt = Command::new("chroot");
+            apt.arg(&fresh).args(["apt-get", "-q", "-y", "install", "--no-install-recommends"]).args(self.added());
+            apt.env("DEBIAN_FRONTEND", "noninteractive");
+            process::run(&mut apt, b"", LONGEST)?.succeeded()?;
+        }
         for archive in fs::read_dir(fresh.join("var/cache/apt/archives")).into_iter().flatten().flatten() {
             if archive.path().extension().is_some_and(|extension| extension == "deb") {
                 fs::remove_file(archive.path()).context("remove a package's archive")?;
             }
         }
-        for unit in MASKED {
-            symlink("/dev/null", fresh.join("etc/systemd/system").join(unit))
-                .with_context(|| format!("mask {unit}"))?;
+        let units = fresh.join("etc/systemd/system");
+        for unit in self.masked() {
+            symlink("/dev/null", units.join(unit)).with_context(|| format!("mask {unit}"))?;
         }
         // Empty: every guest gets its own at its first boot (machine-id(5)).
         fs::write(fresh.join("etc/machine-id"), "").context("empty the machine id")?;
@@ -133,6 +171,9 @@ const SUITE: &str = "bookworm";
 /// Changed when the steps of [`Tree::build`] change.
 const STEPS: u32 = 1;
 
+/// A minute where nothing else runs; several trees are built at once.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// What costs time at boot and is nothing to a guest without disks of its own.
 const MASKED: &[&str] = &[
     "apt-daily.timer",
@@ -144,9 +185,10 @@ const MASKED: &[&str] = &[
     "fstrim.timer",
     "sys-kernel-debug.mount",
     "systemd-logind.service",
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
 ];
+
+/// A container has the host's.
+const DEVICES: &[&str] = &["systemd-udevd.service", "systemd-udev-trigger.service"];
 
 /// The first place that apt gets the suite's main packages from.
 fn mirror() -> Option<String> {

@@ -14,7 +14,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{base, namespace::Namespace, pve::Kind, remains, spec::Spec};
+use super::{
+    base,
+    namespace::Namespace,
+    pve::Kind,
+    qemu, remains,
+    spec::{Body, Init, Spec},
+    without_systemd,
+};
 use crate::{
     process::{self, Finished},
     wait,
@@ -84,6 +91,9 @@ impl Container {
 
     /// Starts it; returns when its init runs, which is long before its services do.
     pub(super) fn start(&self, namespace: &Namespace) -> Result<()> {
+        if self.spec.body == Body::Machine {
+            return qemu::start(namespace, self);
+        }
         let vmid = self.spec.vmid.to_string();
         if self.spec.kind == Kind::Machine {
             namespace.run(&["mkdir", "-p", &format!("/run/qemu-server/{vmid}")])?;
@@ -96,6 +106,12 @@ impl Container {
 
     /// Waits until its services are up.
     pub(super) fn wait_up(&self, namespace: &Namespace) -> Result<()> {
+        if self.spec.body == Body::Machine {
+            return qemu::wait_up(namespace, self);
+        }
+        if self.spec.init != Init::Systemd {
+            return without_systemd::wait_up(namespace, self);
+        }
         wait::until(&format!("guest {} to be up", self.spec.vmid), UP, || {
             let asked = self.exec(namespace, &["systemctl", "is-system-running"]);
             match asked.map(|finished| finished.stdout.trim().to_owned()) {
@@ -110,17 +126,26 @@ impl Container {
 
     /// Ends it in order, or at once when that takes too long.
     pub(super) fn stop(&self, namespace: &Namespace) -> Result<()> {
+        if self.spec.body == Body::Machine {
+            return qemu::stop(namespace, self);
+        }
         let vmid = self.spec.vmid.to_string();
         namespace.run(&["lxc-stop", "-n", &vmid, "-t", "45"]).map(drop)
     }
 
     /// Ends it as a power cut does.
     pub(super) fn kill(&self, namespace: &Namespace) -> Result<()> {
+        if self.spec.body == Body::Machine {
+            return qemu::kill(namespace, self);
+        }
         namespace.run(&["lxc-stop", "-n", &self.spec.vmid.to_string(), "-k"]).map(drop)
     }
 
     /// Whether it runs.
     pub(super) fn runs(&self, namespace: &Namespace) -> Result<bool> {
+        if self.spec.body == Body::Machine {
+            return Ok(qemu::runs(namespace, self));
+        }
         let told = namespace.run(&["lxc-info", "-n", &self.spec.vmid.to_string(), "-s", "-H"])?;
         Ok(told.stdout.trim() != "STOPPED")
     }
@@ -134,8 +159,16 @@ impl Container {
 
     /// Runs a command in it to its end.
     pub(super) fn exec(&self, namespace: &Namespace, words: &[&str]) -> Result<Finished> {
+        if self.spec.body == Body::Machine {
+            return qemu::exec(namespace, self, words);
+        }
         let (name, arguments) = words.split_first().context("a command has a name")?;
         process::run(self.command(namespace, name).args(arguments), b"", Duration::from_secs(60))
+    }
+
+    /// Whether its files are where the host does not see them.
+    pub(super) fn is_on_its_disk(&self, namespace: &Namespace) -> bool {
+        self.spec.body == Body::Machine && qemu::has_disk(namespace, self)
     }
 
     /// Has a unit start with it; it does not run yet.
@@ -147,6 +180,7 @@ impl Container {
 
     /// Writes a file in it, running or not, for its root and this group of its own.
     pub(super) fn write(&self, namespace: &Namespace, path: &str, mode: u32, group: u32, text: &[u8]) -> Result<()> {
+        ensure!(!self.is_on_its_disk(namespace), "the files of VM {} are on its own disk", self.spec.vmid);
         let (root, shift) = (self.root(namespace), self.spec.tree().shift());
         let mut directory = root.clone();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -169,6 +203,7 @@ impl Container {
 
     /// Copies what it changed so far to `place`; while it runs, between two of its steps.
     pub(super) fn save(&self, namespace: &Namespace, place: &Path) -> Result<()> {
+        ensure!(!self.is_on_its_disk(namespace), "the lab copies no disks: VM {} has one", self.spec.vmid);
         let (vmid, runs) = (self.spec.vmid.to_string(), self.runs(namespace)?);
         if runs {
             namespace.run(&["lxc-freeze", "-n", &vmid])?;
@@ -195,10 +230,10 @@ impl Container {
     /// Writes its LXC configuration anew, for its next start.
     pub(super) fn write_config(&self, namespace: &Namespace) -> Result<()> {
         let path = self.home(namespace).join("config");
-        fs::write(&path, self.config()).with_context(|| format!("write {}", path.display()))
+        fs::write(&path, self.config(namespace)).with_context(|| format!("write {}", path.display()))
     }
 
-    fn config(&self) -> String {
+    fn config(&self, namespace: &Namespace) -> String {
         let Spec { vmid, name, .. } = &self.spec;
         let mut lines = vec![
             "lxc.include = /usr/share/lxc/config/common.conf".to_owned(),
@@ -207,7 +242,7 @@ impl Container {
             "lxc.apparmor.profile = unconfined".to_owned(),
             "lxc.init.cmd = /sbin/init".to_owned(),
             "lxc.tty.max = 0".to_owned(),
-            format!("lxc.cgroup.dir = {}/{vmid}", remains::CGROUP),
+            format!("lxc.cgroup.dir = {}/{vmid}", remains::group(namespace.live())),
         ];
         match self.spec.kind {
             Kind::Container => lines.extend([
@@ -241,7 +276,7 @@ impl Container {
 }
 
 /// Two cores boot four guests at once.
-const UP: Duration = Duration::from_secs(120);
+pub(super) const UP: Duration = Duration::from_secs(120);
 
 /// With owners, modes, devices and overlay's own marks (`trusted.overlay.*`).
 fn copy(from: &Path, to: &Path) -> Result<()> {

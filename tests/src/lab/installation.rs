@@ -54,7 +54,12 @@ impl Installation {
         let groups = fs::read_to_string(lab.path("/etc/group")).context("read the lab's groups")?;
         let joined: String = groups
             .lines()
-            .map(|line| if line.starts_with("www-data:") { format!("{line}pinion\n") } else { format!("{line}\n") })
+            .map(|line| match line.starts_with("www-data:") {
+                // The machine may have members in it already.
+                true if line.ends_with(':') => format!("{line}pinion\n"),
+                true => format!("{line},pinion\n"),
+                false => format!("{line}\n"),
+            })
             .collect();
         write(lab, "/etc/group", 0o644, &format!("{joined}pinion:x:{USER}:\n"))?;
         let mut config = format!("listen = \"0.0.0.0:7443\"\nadvertise = [\"{CONTROLLER}\"]\n{section}\n");

@@ -2,8 +2,9 @@
 //!
 //! Answers: does it work where it is meant to? Real are the kernel's containers, systemd in every guest,
 //! nginx, step-ca, dockerd and the guest agent. [`tools`] stand in for `pct`, `qm` and `pvesh`, and `/etc/pve`
-//! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is. Invariant:
-//! what the lab is made of ends with its value, however its process ends; the next lab begins from nothing.
+//! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is, or
+//! ([`Spec::in_qemu`]) an emulated machine. Invariant: what the lab is made of ends with its value, however its process
+//! ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
 //! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
@@ -16,9 +17,12 @@ pub mod installation;
 pub mod life;
 pub mod namespace;
 pub mod network;
+pub mod place;
 pub mod pve;
+mod qemu;
 pub mod remains;
 mod services;
+mod without_systemd;
 pub mod spec;
 pub mod tools;
 
@@ -31,15 +35,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use pinion_proto::bundle::RootCertificate;
 
+pub use base::Tree;
 pub use services::{AUTHORITY, GATEWAY_NAME};
-pub use spec::{Role, Spec};
+pub use spec::{Body, Init, Role, Spec};
 
 use crate::{ca, host::StepCaIssuer, process::Finished};
 use container::Container;
 use namespace::Namespace;
+use place::Place;
 use tools::{MISCHIEF, Mischief};
 
 /// A running lab.
@@ -51,24 +57,31 @@ pub struct Lab {
     took: Duration,
 }
 
-/// Where a lab's files are while it runs.
-#[must_use]
-pub fn live() -> PathBuf {
-    base::directory().join("live")
-}
-
 impl Lab {
-    /// A lab with these guests, all up with their services.
+    /// A lab with these guests, all up with their services; waits while too many others are there.
     ///
     /// # Errors
     /// Not root, a package is missing, or a guest does not come up.
     pub fn up(specs: Vec<Spec>) -> Result<Self> {
+        Self::up_at(Place::free, specs)
+    }
+
+    /// The lab that a person has, of which there is one.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn kept(specs: Vec<Spec>) -> Result<Self> {
+        Self::up_at(Place::kept, specs)
+    }
+
+    fn up_at(place: impl FnOnce() -> Result<Place>, specs: Vec<Spec>) -> Result<Self> {
         // Built before the clock starts: that happens once.
         for spec in &specs {
             spec.tree().ensure()?;
         }
+        let place = place()?;
         let began = Instant::now();
-        let namespace = Namespace::open(&live())?;
+        let namespace = Namespace::open(place)?;
         network::create(&namespace)?;
         let files = pve::Files::create(&namespace.live().join("pve"))?;
         let mut lab = Self { guests: BTreeMap::new(), files, namespace, took: Duration::ZERO };
@@ -122,6 +135,12 @@ impl Lab {
         self.namespace.path(inside)
     }
 
+    /// Where its files are while it runs, outside.
+    #[must_use]
+    pub fn live(&self) -> &Path {
+        self.namespace.live()
+    }
+
     /// The process that holds the lab's namespaces, for those who enter them by other means.
     #[must_use]
     pub fn init(&self) -> u32 {
@@ -149,7 +168,9 @@ impl Lab {
     /// # Errors
     /// There is no such guest, or the file cannot be read.
     pub fn read(&self, vmid: u32, path: &str) -> Result<String> {
-        let file = self.guest(vmid)?.root(&self.namespace).join(path.trim_start_matches('/'));
+        let guest = self.guest(vmid)?;
+        ensure!(!guest.is_on_its_disk(&self.namespace), "the files of VM {vmid} are on its own disk");
+        let file = guest.root(&self.namespace).join(path.trim_start_matches('/'));
         fs::read_to_string(&file).with_context(|| format!("read {path} of guest {vmid}"))
     }
 

@@ -10,7 +10,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Seek as _, Write as _},
+    io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,12 +18,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::{
-    fs::{FlockOperation, flock},
-    process::geteuid,
-};
+use rustix::process::geteuid;
 
-use super::{pve, remains};
+use super::{place::Place, pve, remains};
 use crate::{
     process::{self, Finished},
     program,
@@ -39,20 +36,20 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Removes what an earlier lab may have left, and makes the namespaces with everything mounted.
+    /// Makes the namespaces at a place, with everything mounted.
     ///
     /// # Errors
-    /// Not root; another lab runs; or a step fails, with what it said.
-    pub fn open(live: &Path) -> Result<Self> {
+    /// Not root, or a step fails, with what it said.
+    pub fn open(place: Place) -> Result<Self> {
         if !geteuid().is_root() {
             bail!("the lab needs root: it makes namespaces, mounts and containers");
         }
-        let lock = lock(live)?;
-        fs::create_dir_all(live).with_context(|| format!("make {}", live.display()))?;
+        let Place { live, lock } = place;
+        fs::create_dir_all(&live).with_context(|| format!("make {}", live.display()))?;
         let log = File::create(live.with_extension("log")).context("make the guard's log")?;
         let guard = Command::new(program::own("lab")?)
             .arg("guard")
-            .arg(live)
+            .arg(&live)
             .stdin(Stdio::piped())
             // The lock is free when this copy is closed too: when the guard has done its work.
             .stdout(lock)
@@ -61,8 +58,8 @@ impl Namespace {
             .process_group(0)
             .spawn()
             .context("start the lab's guard")?;
-        let mut namespace = Self { live: live.to_owned(), guard, init: 0 };
-        namespace.init = wait::until("the lab's namespaces", PATIENCE, || init(live))?;
+        let mut namespace = Self { live, guard, init: 0 };
+        namespace.init = wait::until("the lab's namespaces", PATIENCE, || init(&namespace.live))?;
         namespace.mount().context("mount the lab's file systems")?;
         Ok(namespace)
     }
@@ -99,7 +96,7 @@ impl Namespace {
     /// A path inside, as it is reached from outside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", self.init)).join(inside.trim_start_matches('/'))
+        path(self.init, inside)
     }
 
     /// The lab's directory, outside.
@@ -166,6 +163,12 @@ pub fn command(init: u32, name: &str) -> Command {
     command
 }
 
+/// A path in the namespace of this process, as it is reached from outside.
+#[must_use]
+pub fn path(init: u32, inside: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{init}/root")).join(inside.trim_start_matches('/'))
+}
+
 /// The init of the lab in this directory, while it runs.
 ///
 /// # Errors
@@ -201,33 +204,6 @@ pub fn guard(live: &Path) -> Result<()> {
     init.kill().and_then(|()| init.wait()).context("end the lab's init")?;
     waited.and_then(|()| remains::clear(live))
 }
-
-/// One lab on a machine: guests have the same names and control groups everywhere. The lock's file says
-/// whose it was last, so that what that one may have left is found from every checkout.
-fn lock(live: &Path) -> Result<File> {
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(LOCK);
-    let mut file = file.with_context(|| format!("open {LOCK}"))?;
-    // The one before may still be clearing up, and the tests of one program wait for each other here.
-    wait::until("the machine's other lab to end", Duration::from_secs(3600), || {
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-    })?;
-    let mut last = String::new();
-    file.read_to_string(&mut last).with_context(|| format!("read {LOCK}"))?;
-    for left in [Path::new(&last), live] {
-        if left.is_absolute() {
-            remains::clear(left).with_context(|| format!("clear up after an earlier lab in {}", left.display()))?;
-        }
-    }
-    let mine = live.to_str().context("the lab's path is text")?;
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(mine.as_bytes()))
-        .with_context(|| format!("write {LOCK}"))?;
-    Ok(file)
-}
-
-/// Where only root can write: what it says is removed.
-const LOCK: &str = "/run/pinion-lab.lock";
 
 /// The slowest is a clean stop of a guest with dockerd.
 const LONGEST: Duration = Duration::from_secs(120);

@@ -6,7 +6,9 @@
 //! somewhere. The lab's namespaces and mounts end with its last process, so they need no removal.
 
 use std::{
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,8 +19,12 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::base;
 use crate::wait;
 
-/// The control groups of all guests are below this one.
-pub(super) const CGROUP: &str = "pinion-lab";
+/// The control groups of a lab's guests are below this one: its name says which directory it belongs to.
+pub(super) fn group(live: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    live.hash(&mut hasher);
+    format!("pinion-lab-{:016x}", hasher.finish())
+}
 
 /// Ends and removes everything of the lab in this directory; there may be nothing.
 ///
@@ -27,7 +33,7 @@ pub(super) const CGROUP: &str = "pinion-lab";
 pub fn clear(live: &Path) -> Result<()> {
     wait::until("the lab's processes to end", GRACE, || {
         let mut left = processes(live);
-        for group in cgroups() {
+        for group in cgroups(live) {
             // What is frozen does not even die.
             thaw(&group);
             members(&group, &mut left);
@@ -40,7 +46,7 @@ pub fn clear(live: &Path) -> Result<()> {
         if left.is_empty() { Ok(()) } else { Err(format!("{} are left", left.len())) }
     })?;
     wait::until("the lab's control groups to be empty", GRACE, || {
-        cgroups().iter().try_for_each(|group| remove_cgroup(group))
+        cgroups(live).iter().try_for_each(|group| remove_cgroup(group))
     })?;
     base::remove(live)
 }
@@ -51,27 +57,31 @@ const GRACE: Duration = Duration::from_secs(30);
 /// The lab's processes, this one aside.
 #[must_use]
 pub fn processes(live: &Path) -> Vec<Pid> {
-    let mark = format!("upperdir={}/", live.display());
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     numbers
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
         .filter(|pid| *pid != getpid())
-        .filter(|pid| {
-            let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", pid.as_raw_nonzero()));
-            mounts.is_ok_and(|mounts| mounts.contains(&mark))
-        })
+        .filter(|pid| is_of(live, &pid.as_raw_nonzero().to_string()) == Some(true))
         .collect()
+}
+
+/// Whether a process has the lab's mounts; nothing when it has ended.
+#[must_use]
+pub fn is_of(live: &Path, pid: &str) -> Option<bool> {
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+    Some(mounts.contains(&format!("upperdir={}/", live.display())))
 }
 
 /// The lab's control groups, in each hierarchy.
 #[must_use]
-pub fn cgroups() -> Vec<PathBuf> {
+pub fn cgroups(live: &Path) -> Vec<PathBuf> {
+    let name = group(live);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let hierarchies = mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
         kind.starts_with("cgroup").then(|| place.split(' ').nth(4).map(PathBuf::from))?
     });
-    hierarchies.map(|hierarchy| hierarchy.join(CGROUP)).filter(|group| group.is_dir()).collect()
+    hierarchies.map(|hierarchy| hierarchy.join(&name)).filter(|group| group.is_dir()).collect()
 }
 
 fn thaw(group: &Path) {

@@ -9,7 +9,13 @@ use anyhow::{Context, Result};
 use rcgen::generate_simple_self_signed;
 use serde_json::{Value, json};
 
-use super::{container::Container, namespace::Namespace, spec::Role};
+use super::{
+    container::Container,
+    namespace::Namespace,
+    qemu,
+    spec::{Body, Role},
+    without_systemd,
+};
 use crate::{ca, program, wait};
 
 /// The name that the gateway's certificate has.
@@ -20,6 +26,10 @@ pub const AUTHORITY: &str = "https://10.0.0.103:9000";
 
 /// Writes the guest's files; it has not run yet.
 pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
+    without_systemd::prepare(namespace, guest)?;
+    if guest.spec.body == Body::Machine {
+        qemu::prepare(namespace, guest)?;
+    }
     match guest.spec.role {
         Role::Gateway => gateway(namespace, guest),
         Role::Authority => authority(namespace, guest),
@@ -65,7 +75,7 @@ fn docker(namespace: &Namespace, guest: &Container) -> Result<()> {
     {
         guest.write(namespace, &format!("/etc/docker/tls/{name}"), mode, 0, text.as_bytes())?;
     }
-    let daemon = json!({
+    let mut daemon = json!({
         "hosts": ["unix:///run/docker.sock", "tcp://0.0.0.0:2376"],
         "tlsverify": true,
         "tlscacert": "/etc/docker/tls/ca.pem",
@@ -73,11 +83,21 @@ fn docker(namespace: &Namespace, guest: &Container) -> Result<()> {
         "tlskey": "/etc/docker/tls/key.pem",
         "live-restore": true,
     });
+    if guest.spec.body == Body::Machine {
+        // No container ever runs in it, and an emulated processor spends a minute on the rules for them.
+        daemon["bridge"] = json!("none");
+        daemon["iptables"] = json!(false);
+        daemon["ip6tables"] = json!(false);
+    }
     guest.write(namespace, "/etc/docker/daemon.json", 0o644, 0, format!("{daemon:#}\n").as_bytes())?;
     // Debian's unit names a host of its own, which daemon.json may not do as well.
     let hosts = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd\n";
     guest.write(namespace, "/etc/systemd/system/docker.service.d/hosts.conf", 0o644, 0, hosts.as_bytes())?;
-    // Debian's unit waits for a virtio device; this is the same agent at the same place.
+    if guest.spec.body == Body::Machine {
+        // Debian's unit is started by the virtio device that it waits for.
+        return Ok(());
+    }
+    // There is no such device in a container; this is the same agent at the same place.
     let unit = "[Unit]\nDescription=QEMU Guest Agent\n\n[Service]\n\
                 ExecStart=/usr/sbin/qemu-ga -m unix-listen -p /dev/virtio-ports/org.qemu.guest_agent.0\n\
                 Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";

@@ -17,6 +17,10 @@ pub struct Spec {
     pub tags: String,
     /// What runs in it.
     pub role: Role,
+    /// What starts its services.
+    pub init: Init,
+    /// What it runs in.
+    pub body: Body,
 }
 
 /// A network interface.
@@ -43,6 +47,26 @@ pub enum Role {
     Docker,
     /// Nothing of its own.
     Empty,
+}
+
+/// What starts a guest's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// As in most guests.
+    Systemd,
+    /// As in Alpine; here in a Debian.
+    OpenRc,
+    /// An init that runs one script when it starts, and knows nothing of services.
+    Script,
+}
+
+/// What a guest runs in, whatever it is reached as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A container of the host's kernel.
+    Container,
+    /// An emulated machine with a kernel of its own.
+    Machine,
 }
 
 impl Spec {
@@ -83,11 +107,32 @@ impl Spec {
         vec![Self::gateway(), Self::authority(), Self::first_docker(), Self::second_docker()]
     }
 
+    /// All four, with 1001 in a real machine.
+    #[must_use]
+    pub fn all_with_machine() -> Vec<Self> {
+        vec![Self::gateway(), Self::authority(), Self::first_docker().in_qemu(), Self::second_docker()]
+    }
+
     /// An unprivileged container at `10.0.0.VMID`; its number is below 255.
     #[must_use]
     pub fn container(vmid: u32, name: &str, role: Role) -> Self {
         let net = Net { bridge: "vmbr0", address: format!("10.0.0.{vmid}/24"), hwaddr: hwaddr(vmid, 0), dhcp: true };
-        Self { vmid, kind: Kind::Container, name: name.into(), nets: vec![net], tags: "lab".into(), role }
+        Self {
+            vmid,
+            kind: Kind::Container,
+            name: name.into(),
+            nets: vec![net],
+            tags: "lab".into(),
+            role,
+            init: Init::Systemd,
+            body: Body::Container,
+        }
+    }
+
+    /// nginx in an unprivileged container without systemd.
+    #[must_use]
+    pub fn without_systemd(vmid: u32, name: &str, init: Init) -> Self {
+        Self { init, ..Self::container(vmid, name, Role::Gateway) }
     }
 
     /// A guest with dockerd that is reached as a VM.
@@ -101,15 +146,25 @@ impl Spec {
             nets: vec![net],
             tags: "docker;lab".into(),
             role: Role::Docker,
+            init: Init::Systemd,
+            body: Body::Container,
         }
+    }
+
+    /// The same VM in a real machine.
+    #[must_use]
+    pub fn in_qemu(self) -> Self {
+        Self { body: Body::Machine, ..self }
     }
 
     /// What its root file system lies on.
     #[must_use]
     pub fn tree(&self) -> Tree {
-        match self.kind {
-            Kind::Container => Tree::Plain,
-            Kind::Machine => Tree::Docker,
+        match (self.kind, self.init, self.body) {
+            (Kind::Container, Init::Systemd, _) => Tree::Plain,
+            (Kind::Container, Init::OpenRc | Init::Script, _) => Tree::WithoutSystemd,
+            (Kind::Machine, _, Body::Container) => Tree::Docker,
+            (Kind::Machine, _, Body::Machine) => Tree::Machine,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use pinion_proto::stage::{Halt, Trouble};
 use pinion_tests::{
     lab::{
-        self, Lab, Role, Spec,
+        Lab, Role, Spec,
         installation::{Installation, LONG, pinion, status, wait_for},
     },
     status::Status,
@@ -93,7 +93,7 @@ fn without_etc_pve_nothing_changes_and_it_is_told() {
         .expect("what is linked is renewed as always");
 
     run(&lab, &["mkdir", "/etc/pve"]);
-    let files = lab::live().join("pve");
+    let files = lab.live().join("pve");
     run(&lab, &["mount", "--bind", files.to_str().expect("a path that is text"), "/etc/pve"]);
     installation.write_manifest(&lab, &numbered(&[104, 105])).expect("written");
     wait_well(&lab, &installation, &[104, 105]);

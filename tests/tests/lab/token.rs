@@ -10,8 +10,9 @@ use std::{
 };
 
 use pinion_tests::lab::{
-    self, Lab, Spec,
+    Lab, Spec,
     installation::{Installation, pinion},
+    remains,
 };
 
 use crate::few::{container, numbered, wait_well};
@@ -34,15 +35,17 @@ fn has_token(bytes: &[u8]) -> bool {
     })
 }
 
-/// Arguments and environments of every process of the machine, guests' included, that hold a token now.
-fn in_processes(found: &mut BTreeSet<String>) {
+/// Arguments and environments of processes, guests' included, that hold a token now, and are somebody's whom it matters for.
+fn in_processes(matters: impl Fn(&str) -> bool, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir("/proc").expect("read").flatten() {
-        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+        let Some(pid) =
+            entry.file_name().to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).map(str::to_owned)
+        else {
             continue;
-        }
+        };
         for file in ["cmdline", "environ"] {
             // A process that has just ended has neither.
-            if fs::read(entry.path().join(file)).is_ok_and(|bytes| has_token(&bytes)) {
+            if fs::read(entry.path().join(file)).is_ok_and(|bytes| has_token(&bytes)) && matters(&pid) {
                 let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
                 found.insert(format!("{file} of `{}`", name.trim()));
             }
@@ -80,7 +83,8 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
         let watching = scope.spawn(|| {
             let mut found = BTreeSet::new();
             while !ended.load(Ordering::Relaxed) {
-                in_processes(&mut found);
+                // Other labs may run, and other tests that have tokens; who ended too soon to tell may be of this one.
+                in_processes(|pid| remains::is_of(lab.live(), pid) != Some(false), &mut found);
                 if rounds.fetch_add(1, Ordering::Relaxed) % 8 == 0 {
                     passing.iter().for_each(|(place, depth)| in_files(place, *depth, true, &mut found));
                 }
@@ -101,7 +105,7 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
     assert!(rounds > 20, "looked {rounds} times only");
 
     // Afterwards, everything that was written since the lab began: the host's changes and the guests'.
-    in_files(&lab::live(), 64, false, &mut found);
+    in_files(lab.live(), 64, false, &mut found);
     for (whose, log) in [
         ("Pinion's log", installation.logged()),
         ("the events", pinion(&lab, "events").expect("it runs").stdout),
@@ -124,7 +128,8 @@ fn a_token_is_found_where_it_is() {
         .spawn()
         .expect("started");
     let mut found = BTreeSet::new();
-    in_processes(&mut found);
+    let mine = sleeping.id().to_string();
+    in_processes(|pid| pid == mine, &mut found);
     sleeping.kill().and_then(|()| sleeping.wait()).expect("ended");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["environ of `sleep`"]);
     assert!(!has_token(b"pinion-join-1.\0and other words of a program that knows tokens"));
