@@ -1,7 +1,10 @@
 //! What a service really shows: one TLS handshake, compared with what should be shown.
 //!
 //! Invariant: nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
-//! a client certificate has shown its own by then, which is all that is asked.
+//! a client certificate has shown its own by then, which is all that is asked. Where a protocol begins without TLS,
+//! as little of it is spoken as turns to TLS.
+
+mod starttls;
 
 use std::{
     io,
@@ -9,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, tls::provider};
+use pinion_proto::{bundle::Leaf, causes::chain, tls::provider};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -54,10 +57,15 @@ pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
 }
 
 async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
-    let stream = match TcpStream::connect(at.connect).await {
+    let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
         Err(e) => return Seen::NotListening(format!("cannot connect to {}: {e}", at.connect)),
     };
+    if let Some(protocol) = at.starttls
+        && let Err(error) = starttls::turn(protocol, &mut stream).await
+    {
+        return Seen::NoTls(format!("{} does not turn to TLS: {}", at.connect, chain(&error)));
+    }
     let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
     let config = match client_config(&witness) {
         Ok(config) => config,
@@ -185,7 +193,7 @@ mod tests {
     async fn listener() -> (TcpListener, Look) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let connect = listener.local_addr().expect("an address");
-        (listener, Look { connect, server_name: Some("a.example".into()), settle: PATIENCE })
+        (listener, Look { connect, server_name: Some("a.example".into()), starttls: None, settle: PATIENCE })
     }
 
     async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> Look {
