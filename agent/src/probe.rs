@@ -167,6 +167,9 @@ impl ServerCertVerifier for Witness {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use pinion_proto::spec::StartTls;
     use rcgen::{CertificateParams, KeyPair};
     use rustls::{
         ServerConfig, SupportedProtocolVersion,
@@ -174,7 +177,10 @@ mod tests {
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
         version::{TLS12, TLS13},
     };
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -235,6 +241,40 @@ mod tests {
                 assert_eq!(look(&at, &other.leaf, PATIENCE).await, Seen::Other(serial));
             }
         }
+    }
+
+    /// A mail server in front of a TLS service: `early` comes in one piece with the word that TLS may begin.
+    async fn mail_server(behind: SocketAddr, early: &'static [u8]) -> Look {
+        let (listener, mut at) = listener().await;
+        at.starttls = Some(StartTls::Smtp);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let talk = async {
+                    client.write_all(b"220 mail\r\n").await?;
+                    for answer in [b"250-mail\r\n250 STARTTLS\r\n".to_vec(), [b"220 go\r\n", early].concat()] {
+                        while client.read_u8().await? != b'\n' {}
+                        client.write_all(&answer).await?;
+                    }
+                    let mut server = TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                };
+                drop(talk.await);
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn a_connection_turns_to_tls_and_what_comes_too_early_is_not_taken_for_it() {
+        let shown = certificate();
+        let behind = served(&shown, &TLS13, false).await;
+        let at = mail_server(behind.connect, b"").await;
+        assert_eq!(look(&at, &shown.leaf, PATIENCE).await, Seen::Served);
+        let at = mail_server(behind.connect, b"220 and more\r\n").await;
+        assert!(matches!(look(&at, &shown.leaf, PATIENCE).await, Seen::NoTls(_)));
+        // One that speaks TLS at once greets nobody.
+        let silent = Look { starttls: Some(StartTls::Imap), ..behind };
+        assert!(matches!(look(&silent, &shown.leaf, Duration::from_millis(200)).await, Seen::NotListening(_)));
     }
 
     #[tokio::test]

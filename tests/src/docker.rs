@@ -30,6 +30,7 @@ pub struct Docker {
     port: Port,
     unit: Unit,
     socket: PathBuf,
+    root: PathBuf,
 }
 
 impl Docker {
@@ -72,7 +73,7 @@ impl Docker {
         guest.write("etc/docker/daemon.json", "{}\n")?;
         let spec =
             UnitSpec { name: "docker.service".into(), command, reload: ReloadBy::Nothing, listens: port.address() };
-        Ok(Self { unit: Unit::install(guest, spec)?, port, socket })
+        Ok(Self { unit: Unit::install(guest, spec)?, port, socket, root: guest.root().to_owned() })
     }
 
     /// The manifest's placement for it, by the shipped recipe, with where it listens.
@@ -138,6 +139,26 @@ impl Docker {
             bail!("dockerd answers {status:?}");
         }
         Ok(())
+    }
+}
+
+impl Drop for Docker {
+    /// With live-restore, and for containers in the machine's network, dockerd leaves mounts when it ends; a guest's
+    /// directory could not be removed with them.
+    fn drop(&mut self) {
+        let stopped = self.unit.stop();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let paths = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        let ours: Vec<_> = paths.filter(|path| path.starts_with(&self.root)).collect();
+        for path in ours.into_iter().rev() {
+            let unmounted = process::run(Command::new("umount").arg(path), b"", PATIENCE);
+            if let Err(error) = unmounted.and_then(process::Finished::succeeded) {
+                tracing::warn!(path = %path.display(), error = %format!("{error:#}"), "Could not unmount what dockerd left");
+            }
+        }
+        if let Err(error) = stopped {
+            tracing::warn!(error = %format!("{error:#}"), "Could not stop dockerd");
+        }
     }
 }
 

@@ -13,13 +13,17 @@ use pinion_proto::{
     spec::Part,
 };
 use serde::Deserialize;
+use tokio::time::{Duration, Instant, sleep};
 
-use super::{About, ReloadError, docker::Docker};
+use super::{About, ReloadError, appended, docker::Docker};
 use crate::config::Config;
 
 /// Which certificate a secret was made for, and which content it has.
 const CERTIFICATE: &str = "pinion.certificate";
 const FINGERPRINT: &str = "pinion.fingerprint";
+
+/// Between two looks at an update, which takes five seconds at least: so long Swarm watches a new task.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A service's use of a secret (Docker Engine API, `SecretReference`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,12 +59,44 @@ pub(super) async fn update(config: &Config, swarm: &SwarmSecrets, about: &About)
     }
     let exchange = exchange(&used, &wanted);
     if !exchange.is_empty() {
-        let mut arguments = vec!["service", "update", "--quiet"];
+        let mut arguments = vec!["service", "update", "--quiet", "--detach"];
         arguments.extend(exchange.iter().map(String::as_str));
         arguments.push(swarm.service.as_str());
         docker.run(&arguments).await?;
+        settle(config, &docker, swarm).await?;
     }
     prune(&docker, &wanted, about).await;
+    Ok(())
+}
+
+/// How an update of a service goes (Docker Engine API, `ServiceUpdateStatus`).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Progress {
+    state: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Waits until every task has the new secrets. One that takes longer than a hook may is not given up: what it serves in
+/// the end is for the probe to say.
+async fn settle(config: &Config, docker: &Docker<'_>, swarm: &SwarmSecrets) -> Result<(), ReloadError> {
+    let service = swarm.service.as_str();
+    let deadline = Instant::now() + config.hook_timeout;
+    while Instant::now() < deadline {
+        let said = docker.run(&["service", "inspect", "--format", "{{json .UpdateStatus}}", service]).await?;
+        // None until the update has begun.
+        let progress: Option<Progress> = serde_json::from_str(said.trim()).unwrap_or_default();
+        match progress {
+            Some(progress) if progress.state == "completed" => return Ok(()),
+            Some(Progress { state, message }) if state != "updating" => {
+                let what = format!("docker service update {service}");
+                return Err(ReloadError::Failed { what, status: state, output: appended(&message) });
+            }
+            _ => sleep(PAUSE).await,
+        }
+    }
+    tracing::warn!(service, "A Swarm service is still being updated; look at `docker service ps {service}`");
     Ok(())
 }
 

@@ -5,12 +5,13 @@
 use std::io;
 
 use pinion_proto::spec::GuestPath;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use super::ReloadError;
 use crate::config::Config;
 
-/// Touches a file or directory, which inotify(7) tells as IN_ATTRIB.
+/// Touches a file or directory as touch(1) does, which inotify(7) tells as IN_ATTRIB: both times, because the kernel tells
+/// one alone as something else (`fsnotify_change` in Linux's `include/linux/fsnotify.h`).
 pub(super) fn touch(config: &Config, path: &GuestPath) -> Result<(), ReloadError> {
     let failed = |source: io::Error| ReloadError::Touch { path: path.clone(), source };
     let real = match config.under_root(path).canonicalize() {
@@ -28,8 +29,8 @@ pub(super) fn touch(config: &Config, path: &GuestPath) -> Result<(), ReloadError
     if !allowed {
         return Err(ReloadError::Elsewhere { path: path.clone(), real });
     }
-    let at = |nanoseconds| Timespec { tv_sec: 0, tv_nsec: nanoseconds };
-    let times = Timestamps { last_access: at(UTIME_OMIT), last_modification: at(UTIME_NOW) };
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
     utimensat(CWD, &real, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))
 }
 

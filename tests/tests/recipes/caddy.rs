@@ -16,7 +16,7 @@ fn an_unchanged_caddyfile_reads_the_new_pair() {
     let (port, admin) = (Port::reserve().expect("a port"), Port::reserve().expect("a port"));
     let path = |inside: &str| guest.path(inside).display().to_string();
     let caddyfile = format!(
-        "{{\n\tadmin {}\n\tpersist_config off\n\tauto_https off\n\tstorage file_system {}\n}}\n\
+        "{{\n\tadmin {}\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n\tstorage file_system {}\n}}\n\
          https://web.internal.example:{} {{\n\tbind 127.0.0.1\n\ttls {} {}\n\trespond caddy\n}}\n",
         admin.address(),
         path("/var/lib/caddy"),
@@ -28,12 +28,22 @@ fn an_unchanged_caddyfile_reads_the_new_pair() {
     let caddy = program::found("caddy").expect("caddy is installed").display().to_string();
     let config = path("/etc/caddy/Caddyfile");
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|&word| word.to_owned()).collect() };
+    let copies = format!("XDG_CONFIG_HOME={}", path("/var/lib/caddy"));
     let (address, listens) = (admin.address().to_string(), port.address());
     let spec = UnitSpec {
         name: "caddy.service".into(),
-        command: words(&[&caddy, "run", "--config", &config, "--adapter", "caddyfile"]),
+        // It keeps a copy of its configuration where it is told to.
+        command: words(&["/usr/bin/env", &copies, &caddy, "run", "--config", &config, "--adapter", "caddyfile"]),
         reload: ReloadBy::Command(words(&[
-            &caddy, "reload", "--config", &config, "--adapter", "caddyfile", "--address", &address, "--force",
+            &caddy,
+            "reload",
+            "--config",
+            &config,
+            "--adapter",
+            "caddyfile",
+            "--address",
+            &address,
+            "--force",
         ])),
         listens,
     };
@@ -42,9 +52,10 @@ fn an_unchanged_caddyfile_reads_the_new_pair() {
         "caddy",
         json!({ "files": { "ca": { "path": "/etc/caddy/certs/ca.crt" } }, "probe": { "connect": listens } }),
     );
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, unit).expect("a place");
+    let unit = &place.service;
     place.order(&[("web", &server)]).expect("a manifest");
     place.host.ensure(&[], "installed").expect("installed");
-    goes_round(&place, "web", &unit, listens, "/etc/caddy/certs/ca.crt").expect("served");
+    goes_round(&place, "web", unit, listens, "/etc/caddy/certs/ca.crt").expect("served");
     assert_eq!(unit.restarts(), 0, "a reload is enough");
 }

@@ -13,12 +13,8 @@ use serde_json::json;
 
 use crate::place::{Place, common_name, guest, placement};
 
-/// A dockerd with the image, and a way to run the TLS server in it.
 fn install(guest: &Guest) -> Docker {
-    let docker = Docker::install(guest, "/etc/docker/tls").expect("docker.io is installed, and this is root");
-    // It has no certificate here, and needs none on its own socket.
-    docker.unit().start().expect_err("dockerd does not start without its pair");
-    docker
+    Docker::install(guest, "/etc/docker/tls").expect("docker.io is installed, and this is root")
 }
 
 fn run(docker: &Docker, guest: &Guest, name: &str, directory: &str, port: &Port, pair: (&str, &str)) -> Result<()> {
@@ -49,7 +45,8 @@ fn a_container_is_restarted_or_sent_a_signal_and_waited_for() {
             "reload": { "signal": { "container": "web", "signal": "HUP" } }, "probe": { "connect": web.address() },
         }),
     );
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, docker).expect("a place");
+    let docker = &place.service;
     place.order(&[("docker", &server), ("ui", &portainer), ("web", &signalled)]).expect("a manifest");
     place.host.ensure(&[], "installed").expect("installed");
     place.waiting("ui", "does not answer on").expect("dockerd does not run yet");
@@ -57,21 +54,23 @@ fn a_container_is_restarted_or_sent_a_signal_and_waited_for() {
     docker::import_image(&place.guest, docker.socket()).expect("an image");
     place.waiting("ui", "cannot be found").expect("there is no container yet");
 
-    run(&docker, &place.guest, "portainer", "/etc/portainer/certs", &ui, ("cert.pem", "key.pem")).expect("started");
+    run(docker, &place.guest, "portainer", "/etc/portainer/certs", &ui, ("cert.pem", "key.pem")).expect("started");
     let pair = ("web.internal.example.crt", "web.internal.example.key");
-    run(&docker, &place.guest, "web", "/etc/pinion/certs", &web, pair).expect("started");
+    run(docker, &place.guest, "web", "/etc/pinion/certs", &web, pair).expect("started");
     place.comes_to("ui", Stage::Served).expect("served by itself");
     place.comes_to("web", Stage::Served).expect("served by itself");
 
-    let (ui_ca, web_ca) =
-        (place.guest.path("/etc/portainer/certs/ca.pem"), place.guest.path("/etc/pinion/certs/web.internal.example.ca.crt"));
-    let (ui_process, web_process) = (process_of(&docker, "portainer"), process_of(&docker, "web"));
+    let (ui_ca, web_ca) = (
+        place.guest.path("/etc/portainer/certs/ca.pem"),
+        place.guest.path("/etc/pinion/certs/web.internal.example.ca.crt"),
+    );
+    let (ui_process, web_process) = (process_of(docker, "portainer"), process_of(docker, "web"));
     let renewed = place.renew("ui", "served").expect("renewed");
     look::wait_served(ui.address(), &common_name("ui"), &ui_ca, &renewed).expect("served");
-    assert_ne!(process_of(&docker, "portainer"), ui_process, "it was to be restarted");
+    assert_ne!(process_of(docker, "portainer"), ui_process, "it was to be restarted");
     let renewed = place.renew("web", "served").expect("renewed");
     look::wait_served(web.address(), &common_name("web"), &web_ca, &renewed).expect("served");
-    assert_eq!(process_of(&docker, "web"), web_process, "a signal is enough");
+    assert_eq!(process_of(docker, "web"), web_process, "a signal is enough");
 
     docker.cli(&["stop", "portainer"]).expect("stopped");
     place.host.renew(&["ui"], "installed").expect("installed");

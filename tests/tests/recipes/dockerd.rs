@@ -27,7 +27,13 @@ impl Drop for Containers<'_> {
 }
 
 fn started_at(docker: &Docker, container: &str) -> Result<String> {
-    docker.cli(&["container", "inspect", "--format", "{{.State.Running}} {{.State.Pid}} {{.State.StartedAt}}", container])
+    docker.cli(&[
+        "container",
+        "inspect",
+        "--format",
+        "{{.State.Running}} {{.State.Pid}} {{.State.StartedAt}}",
+        container,
+    ])
 }
 
 /// `docker version` with the client's files in root's own directory.
@@ -51,12 +57,13 @@ fn containers_live_on_under_live_restore_and_clients_have_the_new_pairs() {
     let (docker, server) = install(&guest, "{\"live-restore\": true}\n");
     let client = placement("docker-client", json!({}));
     let context = placement("docker-context", json!({}));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, docker).expect("a place");
+    let docker = &place.service;
     place.order(&[("docker", &server), ("client", &client), ("remote", &context)]).expect("a manifest");
     place.host.ensure(&[], "installed").expect("installed");
     place.waiting("docker", "not there").expect("dockerd does not run yet");
     docker.unit().start().unwrap_or_else(|error| panic!("{error:#}"));
-    let containers = Containers(&docker);
+    let containers = Containers(docker);
     place.comes_to("docker", Stage::Served).unwrap_or_else(|error| panic!("{error:#}\n{}", docker.unit().log()));
 
     docker::import_image(&place.guest, docker.socket()).expect("an image");
@@ -65,11 +72,11 @@ fn containers_live_on_under_live_restore_and_clients_have_the_new_pairs() {
     run.extend(mounts.iter().map(String::as_str));
     run.extend([IMAGE, "/usr/bin/sleep", "600"]);
     docker.cli(&run).unwrap_or_else(|error| panic!("{error:#}\n{}", docker.unit().log()));
-    let before = started_at(&docker, "web").expect("it runs");
+    let before = started_at(docker, "web").expect("it runs");
     let restarts = docker.unit().restarts();
     place.renew("docker", "served").unwrap_or_else(|error| panic!("{error:#}\n{}", docker.unit().log()));
     assert!(docker.unit().restarts() > restarts);
-    assert_eq!(started_at(&docker, "web").expect("it runs"), before, "the container did not live on");
+    assert_eq!(started_at(docker, "web").expect("it runs"), before, "the container did not live on");
     let log = fs::read_to_string(place.guest.path("/var/log/pinion-agent.log")).expect("the agent's log");
     assert!(log.contains("Containers live on"), "{log}");
 

@@ -40,10 +40,11 @@ fn the_combined_file_is_taken_by_a_reload() {
             "validate": { "hook": "haproxy-test" }, "probe": { "connect": port.address() },
         }),
     );
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, unit).expect("a place");
+    let unit = &place.service;
     place.order(&[("web", &server)]).expect("a manifest");
     place.host.ensure(&[], "installed").expect("installed");
-    goes_round(&place, "web", &unit, port.address(), "/etc/haproxy/certs/ca.crt").expect("served");
+    goes_round(&place, "web", unit, port.address(), "/etc/haproxy/certs/ca.crt").expect("served");
     assert_eq!(unit.restarts(), 0, "a reload is enough");
 
     // A configuration that HAProxy does not accept: it is not told, and serves what it has.

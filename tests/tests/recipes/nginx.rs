@@ -11,15 +11,17 @@ use crate::place::{Place, goes_round, guest, placement};
 #[test]
 fn both_pairs_are_taken_by_reloads_and_a_stopped_nginx_is_waited_for() {
     let guest = guest().expect("a guest");
-    let nginx = Nginx::install(&guest, "/etc/nginx/ssl/web.internal.example.crt", "/etc/nginx/ssl/web.internal.example.key")
-        .expect("nginx is installed");
+    let nginx =
+        Nginx::install(&guest, "/etc/nginx/ssl/web.internal.example.crt", "/etc/nginx/ssl/web.internal.example.key")
+            .expect("nginx is installed");
     let server = {
         let mut server = nginx.placement(&guest);
         server["files"] = json!({ "ca": { "path": "/etc/nginx/ssl/ca.crt" } });
         server
     };
     let client = placement("nginx-client", json!({ "validate": { "hook": "nginx-test" } }));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, nginx).expect("a place");
+    let nginx = &place.service;
     place.order(&[("web", &server), ("client", &client)]).expect("a manifest");
     // nginx does not run yet: the files of both wait for it.
     place.host.ensure(&[], "installed").expect("installed");

@@ -7,35 +7,33 @@ use pinion_proto::stage::{Halt, Stage, Trouble};
 use pinion_tests::{
     guest::{Guest, GuestOptions},
     host::{Host, HostOptions},
-    look, openssl,
-    process::Finished,
-    site,
+    look, openssl, site,
     unit::Unit,
     wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
 
-/// A guest whose agent runs, and its host.
-pub(crate) struct Place {
+/// A guest whose agent runs with a service of some kind, and its host.
+pub(crate) struct Place<S> {
+    /// Ends before its guest does.
+    pub(crate) service: S,
     pub(crate) guest: Guest,
     pub(crate) host: Host,
 }
 
-impl Place {
+impl<S> Place<S> {
     /// A prepared guest joins; nothing is ordered yet.
-    pub(crate) fn join(mut guest: Guest) -> Result<Self> {
+    pub(crate) fn join(mut guest: Guest, service: S) -> Result<Self> {
         let host = Host::start(&HostOptions::embedded(&json!([])))?;
         guest.join_with(&host.token(guest.name())?)?.succeeded()?;
         guest.start()?;
         guest.wait_linked(&host)?;
-        Ok(Self { guest, host })
+        Ok(Self { service, guest, host })
     }
 
     /// Writes a manifest with these certificates: each a name and its placement. Common names are `NAME.internal.example`.
     pub(crate) fn order(&self, placements: &[(&str, &Value)]) -> Result<()> {
-        let certificate = |(name, placement): &(&str, &Value)| {
-            json!({ "name": name, "common_name": common_name(name), "sans": ["127.0.0.1"], "placements": [placement] })
-        };
+        let certificate = |(name, placement): &(&str, &Value)| json!({ "name": name, "common_name": common_name(name), "sans": ["127.0.0.1"], "placements": [placement] });
         let all: Vec<Value> = placements.iter().map(certificate).collect();
         self.host.write_manifest(&site::manifest(json!(all)))
     }
@@ -86,11 +84,6 @@ impl Place {
         Ok(after)
     }
 
-    /// `pinion-agent` in the guest.
-    pub(crate) fn agent(&self, arguments: &[&str]) -> Result<Finished> {
-        self.guest.pinion_agent(arguments)
-    }
-
     fn id(&self, name: &str) -> String {
         format!("{name}@{}", self.guest.name())
     }
@@ -98,7 +91,7 @@ impl Place {
 
 /// What every TLS service under a unit has to go through: it comes up after its certificate, a renewal is served, and
 /// while it is stopped the renewed certificate waits for it. `ca` is the issuer's root in the guest.
-pub(crate) fn goes_round(place: &Place, name: &str, unit: &Unit, address: SocketAddr, ca: &str) -> Result<()> {
+pub(crate) fn goes_round<S>(place: &Place<S>, name: &str, unit: &Unit, address: SocketAddr, ca: &str) -> Result<()> {
     let ca = place.guest.path(ca);
     let asked = common_name(name);
     unit.start()?;
@@ -119,8 +112,8 @@ pub(crate) fn goes_round(place: &Place, name: &str, unit: &Unit, address: Socket
 }
 
 /// What a refused renewal looks like: the old certificate is still served, and the old files are back.
-pub(crate) fn refusal_keeps_the_old_one(
-    place: &Place,
+pub(crate) fn refusal_keeps_the_old_one<S>(
+    place: &Place<S>,
     name: &str,
     address: SocketAddr,
     ca: &str,

@@ -43,10 +43,12 @@ fn install(guest: &Guest, port: &Port) -> Result<Unit> {
     let mut give = Command::new("chown");
     process::run(give.arg("postgres:postgres").arg(&directory), b"", PATIENCE)?.succeeded()?;
     let directory = data.display().to_string();
-    let words = as_postgres(&server_program("initdb")?, &["-D", &directory, "-A", "trust", "-N", "-E", "UTF8", "--locale=C"])?;
+    let words =
+        as_postgres(&server_program("initdb")?, &["-D", &directory, "-A", "trust", "-N", "-E", "UTF8", "--locale=C"])?;
     let (program, arguments) = words.split_first().context("a command has a program")?;
     process::run(Command::new(program).args(arguments).current_dir("/"), b"", PATIENCE)?.succeeded()?;
-    let file = |name: &str| guest.path(&format!("/etc/postgresql/tls/db.internal.example.{name}")).display().to_string();
+    let file =
+        |name: &str| guest.path(&format!("/etc/postgresql/tls/db.internal.example.{name}")).display().to_string();
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = off\nssl = on\n\
          ssl_cert_file = '{}'\nssl_key_file = '{}'\n",
@@ -81,7 +83,8 @@ fn it_is_asked_for_its_certificate_in_its_own_way() {
     let unit = install(&guest, &port).expect("a server");
     let probe = json!({ "connect": port.address(), "starttls": "postgres" });
     let server = placement("postgresql", json!({ "probe": probe }));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, unit).expect("a place");
+    let unit = &place.service;
     place.order(&[("db", &server)]).expect("a manifest");
     place.host.ensure(&[], "installed").expect("installed");
     place.waiting("db", "").expect("it does not run yet");

@@ -21,7 +21,7 @@ const DYNAMIC: &str = "/etc/traefik/dynamic";
 fn the_watched_directory_is_touched_and_its_content_is_not() {
     let guest = guest().expect("a guest");
     let server = placement("traefik", json!({ "probe": "nothing" }));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, ()).expect("a place");
     place.order(&[("web", &server)]).expect("a manifest");
     place.host.ensure(&["web"], "installed").expect("installed");
     // Traefik has not been set up yet.
@@ -39,7 +39,8 @@ fn the_watched_directory_is_touched_and_its_content_is_not() {
     inotify::add_watch(&watch, &directory, inotify::WatchFlags::ATTRIB).expect("a watch");
     let renewed = place.renew("web", "reloaded").expect("renewed");
     let mut buffer = [0; 4096];
-    let seen = rustix::io::read(&watch, &mut buffer).expect("an event");
+    let seen =
+        rustix::io::read(&watch, &mut buffer).unwrap_or_else(|error| panic!("{error}\n{}", place.guest.log_tail()));
     assert!(seen > 0, "whoever watches the directory hears of it");
     let age = fs::metadata(&directory).and_then(|found| found.modified()).expect("a time").elapsed();
     assert!(age.unwrap_or_default() < Duration::from_secs(3600));
@@ -54,7 +55,8 @@ fn the_providers_pair_needs_a_restart() {
     let (fullchain, key) = ("/etc/traefik/certs/client-cert.pem", "/etc/traefik/certs/client-key.pem");
     let traefik = TlsServer::install_as(&guest, "traefik.service", fullchain, key).expect("built");
     let client = placement("traefik-client", json!({}));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, traefik).expect("a place");
+    let traefik = &place.service;
     place.order(&[("client", &client)]).expect("a manifest");
     place.host.ensure(&["client"], "installed").expect("installed");
     place.waiting("client", "not there").expect("nobody to tell");

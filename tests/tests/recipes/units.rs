@@ -18,7 +18,8 @@ fn the_placement_says_which_unit_and_how() {
     let file = |end: &str| format!("/etc/pinion/certs/web.internal.example.{end}");
     let server = TlsServer::install(&guest, &file("crt"), &file("key")).expect("built");
     let silent = placement("systemd-unit", json!({ "probe": { "connect": server.address() } }));
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, server).expect("a place");
+    let server = &place.service;
     place.order(&[("web", &silent)]).expect("a manifest");
     // The recipe knows of no unit by itself, and says so.
     wait::until("the placement to be blocked", PATIENCE, || {
@@ -52,7 +53,7 @@ fn the_hosts_own_agent_serves_its_web_interface_when_the_host_allows_it() {
     };
     let refused = Guest::prepare("1001", &options).expect("a guest");
     shown(&refused, &options).expect("a node's directory");
-    let place = Place::join(refused).expect("a place");
+    let place = Place::join(refused, ()).expect("a place");
     place.order(&[("pve", &placement("pveproxy", json!({})))]).expect("a manifest");
     let blocked = place.host.pinion(&["ensure", "pve", "--until", "installed", "--timeout", "20s"]).expect("an answer");
     assert!(blocked.code() == 4 && format!("{blocked}").contains("/etc/pve/local"), "{blocked}");
@@ -65,7 +66,8 @@ fn the_hosts_own_agent_serves_its_web_interface_when_the_host_allows_it() {
     let (fullchain, key) = ("/etc/pve/local/pveproxy-ssl.pem", "/etc/pve/local/pveproxy-ssl.key");
     let pveproxy = TlsServer::install_as(&guest, "pveproxy.service", fullchain, key).expect("built");
     let more = json!({ "files": { "ca": { "path": "/etc/ssl/ca.crt" } }, "probe": { "connect": pveproxy.address() } });
-    let place = Place::join(guest).expect("a place");
+    let place = Place::join(guest, pveproxy).expect("a place");
+    let pveproxy = &place.service;
     place.order(&[("pve", &placement("pveproxy", more))]).expect("a manifest");
     place.host.ensure(&["pve"], "installed").expect("installed");
     goes_round(&place, "pve", pveproxy.unit(), pveproxy.address(), "/etc/ssl/ca.crt").expect("served");
