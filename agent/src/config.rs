@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::spec::{GuestPath, PlainName, Unit};
+use pinion_proto::{
+    containers::{ContainerName, ServiceName},
+    spec::{GuestPath, PlainName, Unit},
+};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -34,6 +37,8 @@ pub struct Config {
     pub hooks: PathBuf,
     /// The directory of the operator's recipes, `NAME.toml`.
     pub recipes: PathBuf,
+    /// The socket of dockerd.
+    pub docker: PathBuf,
     /// What a controller may name.
     pub allow: Allow,
     /// How failures are retried.
@@ -53,6 +58,12 @@ pub struct Allow {
     pub units: Vec<Unit>,
     /// These hooks may be run.
     pub hooks: Hooks,
+    /// These containers may be restarted and sent a signal.
+    pub containers: Vec<ContainerName>,
+    /// These Swarm services may be given new secrets.
+    pub swarm_services: Vec<ServiceName>,
+    /// These files and directories, and those below them, may be touched.
+    pub touch: Vec<GuestPath>,
 }
 
 /// Which files of the hook directory may be run.
@@ -237,6 +248,7 @@ struct Document {
     socket: Option<GuestPath>,
     hooks: Option<GuestPath>,
     recipes: Option<GuestPath>,
+    docker: Option<GuestPath>,
     check_every: Option<Period>,
     hook_timeout: Option<Period>,
     allow: AllowTable,
@@ -249,6 +261,9 @@ struct AllowTable {
     directories: Option<Vec<GuestPath>>,
     units: Option<Vec<Unit>>,
     hooks: Option<HooksValue>,
+    containers: Option<Vec<ContainerName>>,
+    swarm_services: Option<Vec<ServiceName>>,
+    touch: Option<Vec<GuestPath>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -300,6 +315,7 @@ impl Document {
             socket: place(self.socket, "run/pinion/agent.sock"),
             hooks: place(self.hooks, "etc/pinion/hooks.d"),
             recipes: place(self.recipes, "etc/pinion/recipes.d"),
+            docker: place(self.docker, "run/docker.sock"),
             allow: Allow {
                 directories: self.allow.directories.unwrap_or_else(|| shipped_list(&SHIPPED_DIRECTORIES)),
                 units: self.allow.units.unwrap_or_else(|| shipped_list(&SHIPPED_UNITS)),
@@ -308,6 +324,9 @@ impl Document {
                     None | Some(HooksValue::Switch(true)) => Hooks::Any,
                     Some(HooksValue::Named(names)) => Hooks::Named(names),
                 },
+                containers: self.allow.containers.unwrap_or_else(|| shipped_list(&SHIPPED_CONTAINERS)),
+                swarm_services: self.allow.swarm_services.unwrap_or_else(|| shipped_list(&SHIPPED_SWARM_SERVICES)),
+                touch: self.allow.touch.unwrap_or_else(|| shipped_list(&SHIPPED_TOUCH)),
             },
             retry: Retry {
                 initial: period(self.retry.initial, retry.initial),
@@ -323,9 +342,25 @@ impl Document {
     }
 }
 
-/// What the shipped recipes need, and the two usual places of certificates.
-const SHIPPED_DIRECTORIES: [&str; 4] = ["/etc/ssl", "/etc/pinion/certs", "/etc/nginx/ssl", "/etc/docker/tls"];
-const SHIPPED_UNITS: [&str; 2] = ["nginx.service", "docker.service"];
+/// What the shipped recipes need, and the two usual places of certificates. Proxmox's own directory is left to the
+/// host's agent.toml: the files of other guests are in it too.
+const SHIPPED_DIRECTORIES: [&str; 10] = [
+    "/etc/ssl",
+    "/etc/pinion/certs",
+    "/etc/nginx/ssl",
+    "/etc/haproxy/certs",
+    "/etc/caddy/certs",
+    "/etc/traefik/certs",
+    "/etc/postgresql/tls",
+    "/etc/docker/tls",
+    "/etc/portainer/certs",
+    "/root/.docker",
+];
+const SHIPPED_UNITS: [&str; 6] =
+    ["nginx.service", "haproxy.service", "caddy.service", "traefik.service", "postgresql.service", "docker.service"];
+const SHIPPED_CONTAINERS: [&str; 1] = ["portainer"];
+const SHIPPED_SWARM_SERVICES: [&str; 1] = ["portainer_portainer"];
+const SHIPPED_TOUCH: [&str; 1] = ["/etc/traefik/dynamic"];
 
 fn shipped_list<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
     texts.iter().map(|text| text.parse().expect("the shipped lists are well-formed")).collect()
@@ -347,7 +382,7 @@ mod tests {
     fn without_a_file_the_shipped_defaults_hold() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let config = Config::load(root.path()).expect("defaults");
-        assert_eq!(config.allow.directories.len(), 4);
+        assert!(config.allow.directories.contains(&"/etc/docker/tls".parse().expect("a path")));
         assert!(config.state.ends_with("var/lib/pinion-agent"));
         assert!(config.allow.hooks.allows(&"any".parse().expect("a name")));
         assert_eq!(written(b"# nothing yet\n").1.expect("an empty document").allow, config.allow);

@@ -1,7 +1,10 @@
 //! What a service really shows: one TLS handshake, compared with what should be shown.
 //!
 //! Invariant: nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
-//! a client certificate has shown its own by then, which is all that is asked.
+//! a client certificate has shown its own by then, which is all that is asked. Where a protocol begins without TLS,
+//! as little of it is spoken as turns to TLS.
+
+mod starttls;
 
 use std::{
     io,
@@ -9,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, tls::provider};
+use pinion_proto::{bundle::Leaf, causes::chain, tls::provider};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -54,10 +57,15 @@ pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
 }
 
 async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
-    let stream = match TcpStream::connect(at.connect).await {
+    let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
         Err(e) => return Seen::NotListening(format!("cannot connect to {}: {e}", at.connect)),
     };
+    if let Some(protocol) = at.starttls
+        && let Err(error) = starttls::turn(protocol, &mut stream).await
+    {
+        return Seen::NoTls(format!("{} does not turn to TLS: {}", at.connect, chain(&error)));
+    }
     let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
     let config = match client_config(&witness) {
         Ok(config) => config,
@@ -159,6 +167,9 @@ impl ServerCertVerifier for Witness {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use pinion_proto::spec::StartTls;
     use rcgen::{CertificateParams, KeyPair};
     use rustls::{
         ServerConfig, SupportedProtocolVersion,
@@ -166,7 +177,10 @@ mod tests {
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
         version::{TLS12, TLS13},
     };
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -185,7 +199,7 @@ mod tests {
     async fn listener() -> (TcpListener, Look) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let connect = listener.local_addr().expect("an address");
-        (listener, Look { connect, server_name: Some("a.example".into()), settle: PATIENCE })
+        (listener, Look { connect, server_name: Some("a.example".into()), starttls: None, settle: PATIENCE })
     }
 
     async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> Look {
@@ -227,6 +241,40 @@ mod tests {
                 assert_eq!(look(&at, &other.leaf, PATIENCE).await, Seen::Other(serial));
             }
         }
+    }
+
+    /// A mail server in front of a TLS service: `early` comes in one piece with the word that TLS may begin.
+    async fn mail_server(behind: SocketAddr, early: &'static [u8]) -> Look {
+        let (listener, mut at) = listener().await;
+        at.starttls = Some(StartTls::Smtp);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let talk = async {
+                    client.write_all(b"220 mail\r\n").await?;
+                    for answer in [b"250-mail\r\n250 STARTTLS\r\n".to_vec(), [b"220 go\r\n", early].concat()] {
+                        while client.read_u8().await? != b'\n' {}
+                        client.write_all(&answer).await?;
+                    }
+                    let mut server = TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                };
+                drop(talk.await);
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn a_connection_turns_to_tls_and_what_comes_too_early_is_not_taken_for_it() {
+        let shown = certificate();
+        let behind = served(&shown, &TLS13, false).await;
+        let at = mail_server(behind.connect, b"").await;
+        assert_eq!(look(&at, &shown.leaf, PATIENCE).await, Seen::Served);
+        let at = mail_server(behind.connect, b"220 and more\r\n").await;
+        assert!(matches!(look(&at, &shown.leaf, PATIENCE).await, Seen::NoTls(_)));
+        // One that speaks TLS at once greets nobody.
+        let silent = Look { starttls: Some(StartTls::Imap), ..behind };
+        assert!(matches!(look(&silent, &shown.leaf, Duration::from_millis(200)).await, Seen::NotListening(_)));
     }
 
     #[tokio::test]

@@ -5,17 +5,21 @@
 //! resolved; a hook that anyone but root or the agent's user could have written is not run.
 
 mod command;
+mod error;
+mod docker;
+mod dockerd;
+mod swarm;
+mod touch;
 
 use std::{
     ffi::OsString,
-    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use pinion_proto::{id::CertificateName, spec::Part, spec::Unit};
-use thiserror::Error;
+use pinion_proto::{bundle::Fingerprint, id::CertificateName, spec::Part, spec::Unit};
+
+pub use error::ReloadError;
 
 use crate::{
     config::Config,
@@ -36,6 +40,8 @@ pub struct About {
     pub certificate: CertificateName,
     /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
     pub generation: u64,
+    /// Of the leaf that is in place.
+    pub leaf: Option<Fingerprint>,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
 }
@@ -86,91 +92,24 @@ pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), Rel
             run(config, path.display().to_string(), &path, &[], about).await
         }
         Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await,
+        Tell::Restart(unit) if unit.as_str() == dockerd::UNIT => {
+            let before = dockerd::look(config, about).await;
+            unit_verb(config, "restart", unit, about).await?;
+            dockerd::wait(config, about, before).await;
+            Ok(())
+        }
         Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await,
+        Tell::RestartContainer(container) => docker::restart(config, container, about).await,
+        Tell::Signal(told) => docker::signal(config, told, about).await,
+        Tell::Touch(path) => touch::touch(config, path),
+        Tell::Swarm(secrets) => swarm::update(config, secrets, about).await,
     }
 }
 
 /// What `tell` does, for a message: `reload nginx.service`.
 #[must_use]
 pub fn attempt(tell: &Tell) -> String {
-    match tell {
-        Tell::Reload(unit) => format!("reload {unit}"),
-        Tell::Restart(unit) => format!("restart {unit}"),
-        Tell::Hook(hook) => format!("run the hook {hook}"),
-    }
-}
-
-/// Why a service was not told.
-#[derive(Debug, Error)]
-pub enum ReloadError {
-    /// Nobody to tell yet.
-    #[error("{what} {why}")]
-    NotThere {
-        /// The unit or hook.
-        what: String,
-        /// How it is not there.
-        why: String,
-    },
-    /// Not to be run.
-    #[error("the hook {path} is not run, because it {why}", path = path.display())]
-    Untrusted {
-        /// The hook.
-        path: PathBuf,
-        /// What makes it untrustworthy.
-        why: &'static str,
-    },
-    /// It said no.
-    #[error("`{what}` failed with {status}{output}")]
-    Failed {
-        /// What was run.
-        what: String,
-        /// Its exit status.
-        status: String,
-        /// What it wrote, shortened; begins with `: ` unless it is empty.
-        output: String,
-    },
-    /// It said nothing.
-    #[error("`{what}` was not done within {seconds} s and was ended{output}", seconds = after.as_secs_f32())]
-    TimedOut {
-        /// What was run.
-        what: String,
-        /// How long it was given.
-        after: Duration,
-        /// What it wrote, shortened; begins with `: ` unless it is empty.
-        output: String,
-    },
-    /// It could not be run.
-    #[error("cannot run `{what}`")]
-    Spawn {
-        /// What was to be run.
-        what: String,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl ReloadError {
-    /// Whether there is just nobody to tell yet.
-    #[must_use]
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::NotThere { .. })
-    }
-
-    /// What a person can do.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
-            Self::Untrusted { path, .. } => {
-                format!("chown root {0} and chmod 0755 {0}, after reading it", path.display())
-            }
-            Self::Failed { what, .. } => format!("run `{what}` by hand and correct what it complains about"),
-            Self::TimedOut { what, .. } => {
-                format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
-            }
-            Self::Spawn { what, .. } => format!("check that `{what}` is an executable for this machine"),
-        }
-    }
+    tell.to_string()
 }
 
 async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> Result<(), ReloadError> {
@@ -211,10 +150,10 @@ async fn run(
     match command::run(program, arguments, &environment(config, about), config.hook_timeout).await {
         Err(source) => Err(ReloadError::Spawn { what, source }),
         Ok(command::Ended { outcome: Outcome::Succeeded, .. }) => Ok(()),
-        Ok(command::Ended { outcome: Outcome::Failed(status), output }) => {
+        Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
             Err(ReloadError::Failed { what, status, output: appended(&output) })
         }
-        Ok(command::Ended { outcome: Outcome::TimedOut, output }) => {
+        Ok(command::Ended { outcome: Outcome::TimedOut, output, .. }) => {
             Err(ReloadError::TimedOut { what, after: config.hook_timeout, output: appended(&output) })
         }
     }
@@ -277,7 +216,7 @@ fn find_program(root: &Path, program: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     use super::*;
 
@@ -303,6 +242,7 @@ mod tests {
         About {
             certificate: "docker".parse().expect("a name"),
             generation: 7,
+            leaf: None,
             files: vec![(Part::Key, "/x/key.pem".into())],
         }
     }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::{
     bundle::Fingerprint,
     clock::Timestamp,
+    containers::{ContainerName, ContainerSignal, SwarmSecrets},
     id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
     key::KeyPolicy,
     names::{SubjectName, SubjectNames},
@@ -346,6 +347,14 @@ pub enum Reload {
     Restart(Unit),
     /// A hook of the guest's.
     Hook(PlainName),
+    /// `docker restart`.
+    Container(ContainerName),
+    /// `docker kill --signal`.
+    Signal(ContainerSignal),
+    /// The file's time of change becomes now, for a service that watches it.
+    Touch(GuestPath),
+    /// New versions of a Swarm service's secrets.
+    Swarm(SwarmSecrets),
 }
 
 /// How the agent looks at what is served.
@@ -360,7 +369,43 @@ pub enum Probe {
         connect: SocketAddr,
         /// The SNI to ask with; absent: the common name.
         server_name: Option<SubjectName>,
+        /// What is spoken before TLS; absent: nothing.
+        #[serde(default)]
+        starttls: Option<StartTls>,
     },
+}
+
+/// A protocol whose connections begin without TLS and turn to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartTls {
+    /// RFC 3207.
+    Smtp,
+    /// RFC 9051, section 6.2.1.
+    Imap,
+    /// PostgreSQL's SSLRequest (its documentation, 55.2.10).
+    Postgres,
+}
+
+impl StartTls {
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+impl FromStr for StartTls {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let all = [Self::Smtp, Self::Imap, Self::Postgres];
+        all.into_iter().find(|protocol| protocol.as_str() == text).ok_or_else(|| SpecError::StartTls(shown(text)))
+    }
 }
 
 /// Text that is not what a spec may hold.
@@ -387,4 +432,7 @@ pub enum SpecError {
     /// Not a unit.
     #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
     Unit(String),
+    /// Not a protocol.
+    #[error("`{0}` is not a protocol that turns to TLS here: use smtp, imap or postgres")]
+    StartTls(String),
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pinion_proto::{
     clock::Timestamp,
+    containers::{ContainerSignal, SwarmSecrets},
     hwaddr::HwAddr,
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
@@ -108,12 +109,21 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
         parsed("[a-z]{1,9}\\.service").prop_map(Reload::Reload),
         parsed("[a-z]{1,9}\\.service").prop_map(Reload::Restart),
         parsed("[a-z]{1,9}").prop_map(Reload::Hook),
+        parsed("[a-z]{2,9}").prop_map(Reload::Container),
+        (parsed("[a-z]{2,9}"), parsed("HUP|USR1|USR2"))
+            .prop_map(|(container, signal)| Reload::Signal(ContainerSignal { container, signal })),
+        parsed("(/[a-z]{1,8}){1,3}").prop_map(Reload::Touch),
+        (parsed("[a-z]{1,9}"), vec((select(&Part::ALL[..]), parsed("[a-z]{1,9}")), 0..4)).prop_map(
+            |(service, secrets)| Reload::Swarm(SwarmSecrets { service, secrets: secrets.into_iter().collect() })
+        ),
     ];
     let probe = prop_oneof![
         Just(Probe::Nothing),
-        (any::<(u32, u16)>(), option::of(name())).prop_map(|((ip, port), server_name)| {
-            Probe::Tls { connect: (std::net::Ipv4Addr::from_bits(ip), port).into(), server_name }
-        }),
+        (any::<(u32, u16)>(), option::of(name()), option::of(parsed("smtp|imap|postgres"))).prop_map(
+            |((ip, port), server_name, starttls)| {
+                Probe::Tls { connect: (std::net::Ipv4Addr::from_bits(ip), port).into(), server_name, starttls }
+            }
+        ),
     ];
     let key = (select(&KeyAlgorithm::ALL[..]), any::<bool>()).prop_map(|(algorithm, always)| KeyPolicy {
         algorithm,

@@ -4,9 +4,10 @@
 //! socket and its pid file are in the guest's directory, and it makes no bridge and no packet filter rule.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::SocketAddr,
-    os::unix::net::UnixStream,
+    os::unix::{fs::symlink, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     guest::Guest,
     port::Port,
-    program,
+    process, program,
     unit::{ReloadBy, Unit, UnitSpec},
     wait::PATIENCE,
 };
@@ -29,6 +30,7 @@ pub struct Docker {
     port: Port,
     unit: Unit,
     socket: PathBuf,
+    root: PathBuf,
 }
 
 impl Docker {
@@ -45,6 +47,7 @@ impl Docker {
         let path = |inside: &str| guest.path(inside);
         let tls = |name: &str| path(&format!("{directory}/{name}")).display().to_string();
         let socket = path("/run/docker.sock");
+        guest.link_program("docker")?;
         let flag = |name: &str, value: String| format!("--{name}={value}");
         let command = vec![
             program::found("dockerd")?.display().to_string(),
@@ -70,13 +73,19 @@ impl Docker {
         guest.write("etc/docker/daemon.json", "{}\n")?;
         let spec =
             UnitSpec { name: "docker.service".into(), command, reload: ReloadBy::Nothing, listens: port.address() };
-        Ok(Self { unit: Unit::install(guest, spec)?, port, socket })
+        Ok(Self { unit: Unit::install(guest, spec)?, port, socket, root: guest.root().to_owned() })
     }
 
     /// The manifest's placement for it, by the shipped recipe, with where it listens.
     #[must_use]
     pub fn placement(&self, guest: &Guest) -> Value {
         json!({ "guest": guest.manifest_name(), "recipe": "docker", "probe": { "connect": self.address() } })
+    }
+
+    /// Its Unix socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Where it listens with TLS.
@@ -89,6 +98,14 @@ impl Docker {
     #[must_use]
     pub fn unit(&self) -> &Unit {
         &self.unit
+    }
+
+    /// The docker command line with these arguments, on the daemon's Unix socket.
+    ///
+    /// # Errors
+    /// docker is not installed, does not end, or fails.
+    pub fn cli(&self, arguments: &[&str]) -> Result<String> {
+        cli(&self.socket, arguments)
     }
 
     /// `docker --tlsverify version` through its port, with the client's `cert.pem`, `key.pem` and `ca.pem`
@@ -123,4 +140,68 @@ impl Docker {
         }
         Ok(())
     }
+}
+
+impl Drop for Docker {
+    /// With live-restore, and for containers in the machine's network, dockerd leaves mounts when it ends; a guest's
+    /// directory could not be removed with them.
+    fn drop(&mut self) {
+        let stopped = self.unit.stop();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let paths = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        let ours: Vec<_> = paths.filter(|path| path.starts_with(&self.root)).collect();
+        for path in ours.into_iter().rev() {
+            let unmounted = process::run(Command::new("umount").arg(path), b"", PATIENCE);
+            if let Err(error) = unmounted.and_then(process::Finished::succeeded) {
+                tracing::warn!(path = %path.display(), error = %format!("{error:#}"), "Could not unmount what dockerd left");
+            }
+        }
+        if let Err(error) = stopped {
+            tracing::warn!(error = %format!("{error:#}"), "Could not stop dockerd");
+        }
+    }
+}
+
+/// The docker command line with these arguments, on a daemon's Unix socket: what it prints.
+///
+/// # Errors
+/// docker is not installed, does not end, or fails.
+pub fn cli(socket: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(program::found("docker")?);
+    command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").env("DOCKER_CONFIG", "/nonexistent");
+    command.arg("--host").arg(format!("unix://{}", socket.display())).args(arguments);
+    Ok(process::run(&mut command, b"", PATIENCE)?.succeeded()?.stdout)
+}
+
+/// Makes an image that has nothing but the places for the machine's own programs, which its containers mount: no
+/// image can be fetched in a test.
+///
+/// # Errors
+/// It cannot be written or imported.
+pub fn import_image(guest: &Guest, socket: &Path) -> Result<()> {
+    let tree = guest.path("/var/lib/image");
+    for directory in ["usr", "tmp", "certs", "pinion"] {
+        fs::create_dir_all(tree.join(directory)).context("make an image's directory")?;
+    }
+    // As on every merged-usr system: the dynamic loader's path is in each program.
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        symlink(format!("usr/{link}"), tree.join(link)).context("make an image's link")?;
+    }
+    let tar = guest.path("/var/lib/image.tar");
+    let mut command = Command::new(program::found("tar")?);
+    process::run(command.arg("-C").arg(&tree).arg("-cf").arg(&tar).arg("."), b"", PATIENCE)?.succeeded()?;
+    cli(socket, &["import", &tar.display().to_string(), IMAGE]).map(drop)
+}
+
+/// The image's name.
+pub const IMAGE: &str = "pinion-test:1";
+
+/// The options by which a container of [`IMAGE`] has the machine's programs and libraries, and this project's own.
+///
+/// # Errors
+/// The programs are not built.
+pub fn machine_mounts() -> Result<Vec<String>> {
+    let own = program::own("tls-server")?;
+    let own = own.parent().context("a program is in a directory")?;
+    Ok(["-v".into(), "/usr:/usr:ro".into(), "-v".into(), format!("{}:/pinion:ro", own.display())].into())
 }

@@ -3,7 +3,10 @@
 use std::{
     fmt::Write as _,
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -28,6 +31,8 @@ pub struct GuestOptions {
     pub directories: Vec<String>,
     /// Units that it may reload and restart.
     pub units: Vec<String>,
+    /// Containers that it may restart and send a signal.
+    pub containers: Vec<String>,
     /// How long it waits after a first failure.
     pub retry_initial: Duration,
     /// How long it waits at most.
@@ -43,10 +48,24 @@ impl Default for GuestOptions {
                 "/etc/ssl",
                 "/etc/pinion/certs",
                 "/etc/nginx/ssl",
-                "/etc/docker/tls",
+                "/etc/haproxy/certs",
+                "/etc/caddy/certs",
                 "/etc/traefik/certs",
+                "/etc/postgresql/tls",
+                "/etc/docker/tls",
+                "/etc/portainer/certs",
+                "/root/.docker",
             ]),
-            units: all(&["nginx.service", "docker.service", "traefik.service", "tls-server.service"]),
+            units: all(&[
+                "nginx.service",
+                "haproxy.service",
+                "caddy.service",
+                "traefik.service",
+                "postgresql.service",
+                "docker.service",
+                "tls-server.service",
+            ]),
+            containers: all(&["portainer", "web"]),
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(2),
         }
@@ -252,6 +271,28 @@ impl Guest {
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
+    /// Puts one of the machine's programs where the agent finds it in the guest.
+    ///
+    /// # Errors
+    /// It is not installed, or the link cannot be made.
+    pub fn link_program(&self, name: &str) -> Result<()> {
+        let (program, link) = (program::found(name)?, self.path("/usr/bin").join(name));
+        fs::create_dir_all(self.path("/usr/bin")).context("make the guest's /usr/bin")?;
+        symlink(&program, &link).with_context(|| format!("link {} to {}", link.display(), program.display()))
+    }
+
+    /// Adds a group with the number that the machine gives it, so that the machine's program of that group can read
+    /// what the guest's group may.
+    ///
+    /// # Errors
+    /// The machine has no such group, or a file cannot be read or written.
+    pub fn adopt_group(&self, name: &str) -> Result<()> {
+        let machine = fs::read_to_string("/etc/group").context("read the machine's groups")?;
+        let line = machine.lines().find(|line| line.split(':').next() == Some(name));
+        let line = line.with_context(|| format!("the machine has no group {name}"))?;
+        self.write("etc/group", &format!("{}{line}\n", self.read("etc/group")?))
+    }
+
     /// Writes an executable file into the guest's `hooks.d`.
     ///
     /// # Errors
@@ -284,9 +325,10 @@ impl Guest {
     fn write_config(&self, options: &GuestOptions) -> Result<()> {
         let list = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
         let text = format!(
-            "[allow]\ndirectories = [{}]\nunits = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n",
+            "[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n",
             list(&options.directories),
             list(&options.units),
+            list(&options.containers),
             options.retry_initial.as_millis(),
             options.retry_max.as_millis(),
         );

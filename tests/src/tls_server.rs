@@ -27,6 +27,14 @@ impl TlsServer {
     /// # Errors
     /// The program is not built, or the hook cannot be written.
     pub fn install(guest: &Guest, fullchain: &str, key: &str) -> Result<Self> {
+        Self::install_as(guest, "tls-server.service", fullchain, key)
+    }
+
+    /// The same under another unit's name, in the place of a service that the machine does not have.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn install_as(guest: &Guest, unit: &str, fullchain: &str, key: &str) -> Result<Self> {
         let port = Port::reserve()?;
         let command = vec![
             program::own("tls-server")?.display().to_string(),
@@ -37,12 +45,8 @@ impl TlsServer {
             "--key".into(),
             guest.path(key).display().to_string(),
         ];
-        let spec = UnitSpec {
-            name: "tls-server.service".into(),
-            command,
-            reload: ReloadBy::Signal(Signal::HUP),
-            listens: port.address(),
-        };
+        let spec =
+            UnitSpec { name: unit.into(), command, reload: ReloadBy::Signal(Signal::HUP), listens: port.address() };
         let files = (fullchain.to_owned(), key.to_owned());
         Ok(Self { unit: Unit::install(guest, spec)?, port, files })
     }

@@ -38,8 +38,13 @@ pub(crate) fn ensure_machine(children: &Children, may_install: bool) -> Result<(
 }
 
 /// A program, and the Debian package that has it.
-const DEBIAN: [(&str, &str); 8] = [
+const DEBIAN: [(&str, &str); 12] = [
     ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("caddy", "caddy"),
+    // The server itself is not on PATH; this comes with it.
+    ("pg_lsclusters", "postgresql"),
+    ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),
     ("pgrep", "procps"),

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{causes::chain, stage::Stage};
+use pinion_proto::{bundle::Fingerprint, causes::chain, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, sleep, timeout},
@@ -266,7 +266,8 @@ impl Placement<'_> {
     fn may_disturb(&self, rung: &Tell) -> Result<(), Interrupt> {
         let window = self.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
         let serves = self.ledger.switch.as_ref().is_none_or(|switch| switch.was_serving);
-        if !rung.is_disruptive() || !serves {
+        let noticed = rung.is_disruptive() || matches!(rung, Tell::Hook(_));
+        if !noticed || !serves {
             return Ok(());
         }
         let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
@@ -305,7 +306,7 @@ impl Placement<'_> {
         match self.settle(look, &leaf).await? {
             Seen::Served => self.reach(Stage::Served).await,
             Seen::Other(serial) => {
-                let restarts = matches!(self.rung(job), Some(Tell::Restart(_)));
+                let restarts = self.rung(job).is_some_and(Tell::is_disruptive);
                 self.tells = self.tells.saturating_add(1);
                 let hold = Hold::other(&connect, &serial, leaf.serial());
                 Err(if restarts { hold.disturbing() } else { hold }.into())
@@ -418,6 +419,7 @@ impl Placement<'_> {
         About {
             certificate: self.name.clone(),
             generation: self.ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
+            leaf: self.ledger.held.as_ref().map(|held| Fingerprint::of(held.bundle.chain().leaf().der())),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
         }
     }
@@ -425,8 +427,7 @@ impl Placement<'_> {
     async fn turn(&self, job: &Job) -> Result<Turn, Interrupt> {
         let service = match job.rungs.first() {
             None => return Ok(None),
-            Some(Tell::Reload(unit) | Tell::Restart(unit)) => unit.as_str(),
-            Some(Tell::Hook(hook)) => hook.as_str(),
+            Some(tell) => tell.service(),
         };
         let shared = Arc::clone(self.shared);
         Ok(Some(self.unless_stopped(shared.turn(service)).await?))

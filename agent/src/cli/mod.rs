@@ -3,6 +3,7 @@
 
 pub mod wait;
 mod join;
+mod recipe;
 mod seal;
 mod status;
 
@@ -67,6 +68,9 @@ enum Verb {
     },
     /// Show what this guest holds, how far each placement is, and what is wrong.
     Status,
+    /// Look at recipes: which there are, and what is wrong with one that you write.
+    #[command(subcommand)]
+    Recipe(recipe::Verb),
     /// Make this guest safe to be copied or turned into a template.
     ///
     /// Removes its identity, every key and certificate that Pinion placed here and nobody changed since, and what is
@@ -128,6 +132,7 @@ async fn dispatch(args: Args) -> Exit {
             }
         },
         Verb::Status => status::status(&config, args.json).await,
+        Verb::Recipe(verb) => recipe::recipe(&config, verb, args.json),
         // Nothing else is to be done meanwhile, so it may block.
         Verb::Seal => seal::seal(&config, args.json),
     }

@@ -12,26 +12,19 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, Layout, Part, PlainName, Reload},
+    spec::{Account, FileMode, Layout, Part, PlainName, Reload, StartTls},
 };
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::Tell;
+use super::{path::PathTemplate, shipped, tell::Rung};
 use crate::config::{Period, position};
-
-/// The recipes in the binary.
-const SHIPPED: [(&str, &str); 3] = [
-    ("nginx", include_str!("../../recipes/nginx.toml")),
-    ("docker", include_str!("../../recipes/docker.toml")),
-    ("files", include_str!("../../recipes/files.toml")),
-];
 
 /// A recipe is a page of text (bytes).
 const MOST_RECIPE: u64 = 64 * 1024;
 
 /// How one kind of service takes its certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Where each part goes; `{common_name}` in a path stands for the certificate's.
@@ -46,6 +39,9 @@ pub struct Recipe {
     /// How the service is told.
     #[serde(default)]
     pub(super) reload: Option<Reload>,
+    /// What the placement has to say.
+    #[serde(default)]
+    pub(super) requires: Vec<Required>,
     /// What comes after, when telling it so does not help.
     #[serde(default)]
     pub(super) escalate: Vec<Rung>,
@@ -57,7 +53,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileTemplate {
-    pub(super) path: String,
+    pub(super) path: PathTemplate,
     #[serde(default)]
     pub(super) mode: Option<FileMode>,
     #[serde(default)]
@@ -72,25 +68,18 @@ pub(super) struct ProbeTemplate {
     pub(super) connect: SocketAddr,
     #[serde(default)]
     pub(super) server_name: Option<SubjectName>,
+    /// What is spoken before TLS.
+    #[serde(default)]
+    pub(super) starttls: Option<StartTls>,
     #[serde(default)]
     pub(super) settle: Option<Period>,
 }
 
-/// A stronger way to tell the same unit.
+/// What a recipe leaves to each placement, because it differs everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Rung {
-    Restart,
-}
-
-impl Rung {
-    /// This rung above the first one; none when that is as strong already.
-    pub(super) fn above(self, first: &Tell) -> Option<Tell> {
-        match (self, first) {
-            (Self::Restart, Tell::Reload(unit)) => Some(Tell::Restart(unit.clone())),
-            (Self::Restart, Tell::Restart(_) | Tell::Hook(_)) => None,
-        }
-    }
+pub(super) enum Required {
+    Reload,
 }
 
 /// The recipe `name`: the operator's from `directory`, or the shipped one.
@@ -99,23 +88,27 @@ impl Rung {
 /// There is none of that name, or the operator's cannot be read or understood.
 pub fn find(name: &PlainName, directory: &Path) -> Result<Recipe, RecipeError> {
     let path = directory.join(format!("{name}.toml"));
-    let failed = |source| RecipeError::Read { path: path.clone(), source };
-    match File::open(&path) {
-        Ok(file) => {
-            let mut text = String::new();
-            let read = file.take(MOST_RECIPE + 1).read_to_string(&mut text).map_err(failed)?;
-            if read as u64 > MOST_RECIPE {
-                return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a recipe")));
-            }
-            parse(&text, path)
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == name.as_str());
-            let (_, text) = shipped.ok_or_else(|| RecipeError::Unknown { name: name.clone(), path: path.clone() })?;
-            parse(text, path)
-        }
-        Err(source) => Err(failed(source)),
+    match read(&path) {
+        Ok(text) => parse(&text, path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match shipped::text(name.as_str()) {
+            Some(text) => parse(text, path),
+            None => Err(RecipeError::Unknown { name: name.clone(), path }),
+        },
+        Err(source) => Err(RecipeError::Read { path, source }),
     }
+}
+
+/// The text of a recipe's file.
+///
+/// # Errors
+/// It cannot be read, or is far too long for a recipe.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(MOST_RECIPE + 1).read_to_string(&mut text)?;
+    if read as u64 > MOST_RECIPE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a recipe"));
+    }
+    Ok(text)
 }
 
 /// Why there is no recipe.
@@ -157,7 +150,10 @@ impl RecipeError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Unknown { path, .. } => {
-                format!("name a shipped recipe (nginx, docker, files) in the manifest, or write {}", path.display())
+                format!(
+                    "name a recipe that `pinion-agent recipe list` shows in the manifest, or write {}",
+                    path.display()
+                )
             }
             Self::Read { path, .. } => format!("make {} a text file that the agent may read", path.display()),
             Self::Content { path, line, .. } => format!("correct line {line} of {}", path.display()),
@@ -199,14 +195,14 @@ mod tests {
             ("validate = []", ":1:12:"),
             ("[files.key]\npath = 3", ":2:8:"),
             ("[files.kye]\npath = \"/x\"", ":1:"),
-            ("escalate = [\"reboot\"]", ":1:13:"),
+            ("escalate = [\"reboot\"]", ":1:12:"),
         ] {
             std::fs::write(&path, text).expect("written");
             let error = find(&nginx, directory.path()).expect_err(text);
             assert!(error.to_string().contains(place), "{error}");
             assert!(error.remedy().contains("nginx.toml"));
         }
-        let unknown = find(&"traefik".parse().expect("a name"), directory.path()).expect_err("none");
+        let unknown = find(&"unheard-of".parse().expect("a name"), directory.path()).expect_err("none");
         assert!(matches!(unknown, RecipeError::Unknown { .. }));
     }
 }

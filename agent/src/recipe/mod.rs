@@ -4,22 +4,28 @@
 //! Invariants: [`resolve`] is pure; a [`Job`] names nothing that the guest's allow-list refuses.
 
 mod file;
+mod path;
+mod tell;
+mod shipped;
+mod refusal;
+mod check;
+mod list;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use pinion_proto::{
     id::CertificateName,
     names::SubjectName,
-    spec::{
-        Account, FileMode, FileSpec, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, Reload, SpecError, Unit,
-        Validate,
-    },
+    spec::{Account, FileMode, FileSpec, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, StartTls, Validate},
 };
-use thiserror::Error;
 
-pub use file::{Recipe, RecipeError, find};
+pub use check::{Complaint, check};
+pub use file::{Recipe, RecipeError, find, read};
+pub use list::{Listed, list};
+pub use refusal::JobError;
+pub use tell::Tell;
 
-use crate::config::{Allow, Hooks};
+use crate::config::Allow;
 
 /// How long a service that was just told may take until it is judged, unless its recipe says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -67,28 +73,6 @@ pub enum Check {
     Hook(PlainName),
 }
 
-/// One way to tell a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tell {
-    /// A unit is to read its files anew.
-    Reload(Unit),
-    /// A unit is to start anew.
-    Restart(Unit),
-    /// A hook knows how.
-    Hook(PlainName),
-}
-
-impl Tell {
-    /// Whether the service's clients notice. What a hook does nobody knows.
-    #[must_use]
-    pub fn is_disruptive(&self) -> bool {
-        match self {
-            Self::Reload(_) => false,
-            Self::Restart(_) | Self::Hook(_) => true,
-        }
-    }
-}
-
 /// Where a service shows its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
@@ -96,6 +80,8 @@ pub struct Look {
     pub connect: SocketAddr,
     /// The name to ask for; none for a service that is known by its address.
     pub server_name: Option<Box<str>>,
+    /// What is spoken before TLS.
+    pub starttls: Option<StartTls>,
     /// How long it may take to come back after it was told.
     pub settle: Duration,
 }
@@ -111,107 +97,55 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> 
         Some(Validate::Hook(hook)) => Check::Hook(allowed_hook(hook, allow)?),
         None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
     };
-    let rungs = match (&spec.reload, recipe) {
-        (Some(reload), _) => tell(reload).into_iter().collect(),
-        (None, Some(recipe)) => {
-            let first = recipe.reload.as_ref().and_then(tell);
-            let further = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first)));
-            let further: Vec<_> = further.collect();
-            first.into_iter().chain(further).collect()
-        }
-        (None, None) => Vec::new(),
-    };
+    let rungs = rungs(spec, recipe)?;
     for rung in &rungs {
-        match rung {
-            Tell::Reload(unit) | Tell::Restart(unit) if !allow.units.contains(unit) => {
-                return Err(JobError::Unit(unit.clone()));
-            }
-            Tell::Hook(hook) => drop(allowed_hook(hook, allow)?),
-            _ => {}
+        rung.allowed(allow)?;
+        if let Tell::Swarm(swarm) = rung
+            && let Some(part) = swarm.secrets.keys().find(|part| files.iter().all(|file| file.part != **part))
+        {
+            return Err(JobError::NoSecretFile(*part));
         }
     }
     let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
     let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
-    let look = |connect, name: Option<&SubjectName>| Look {
+    let look = |connect, name: Option<&SubjectName>, starttls| Look {
         connect,
         server_name: server_name(name.unwrap_or(&spec.common_name)),
+        starttls,
         settle,
     };
     let look = match (&spec.probe, seen) {
         (Some(Probe::Nothing), _) | (None, None) => None,
-        (Some(Probe::Tls { connect, server_name }), _) => Some(look(*connect, server_name.as_ref())),
-        (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref())),
+        (Some(Probe::Tls { connect, server_name, starttls }), _) => {
+            Some(look(*connect, server_name.as_ref(), *starttls))
+        }
+        (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref(), probe.starttls)),
     };
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
     Ok(Job { certificate: spec.certificate.clone(), files, layout, validate, rungs, look })
-}
-
-/// Why a placement cannot be done as it is asked for.
-#[derive(Debug, Error)]
-pub enum JobError {
-    /// No recipe, no files.
-    #[error("neither the recipe nor the placement names a file")]
-    NoFiles,
-    /// A file without a place.
-    #[error("the file part `{0}` has no path")]
-    NoPath(Part),
-    /// Two parts in one place.
-    #[error("the file parts `{first}` and `{second}` have the same path {path}")]
-    SamePath {
-        /// One part.
-        first: Part,
-        /// The other part.
-        second: Part,
-        /// Where both would be.
-        path: GuestPath,
-    },
-    /// A recipe's path does not come out as one.
-    #[error("the path of the file part `{part}` cannot be used")]
-    Path {
-        /// Which part.
-        part: Part,
-        /// Why not.
-        source: SpecError,
-    },
-    /// Outside the allowed directories.
-    #[error("the guest does not allow files at {0}")]
-    Directory(GuestPath),
-    /// Not an allowed unit.
-    #[error("the guest does not allow telling {0}")]
-    Unit(Unit),
-    /// Not an allowed hook.
-    #[error("the guest does not allow the hook `{0}`")]
-    Hook(PlainName),
-}
-
-impl JobError {
-    /// What a person can do.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        let allow = |list: &str, entry: &str| {
-            format!(
-                "add \"{entry}\" to `{list}` under [allow] in the guest's /etc/pinion/agent.toml and restart the agent"
-            )
-        };
-        match self {
-            Self::NoFiles | Self::NoPath(_) | Self::SamePath { .. } => {
-                "correct the placement's recipe or files in the manifest".into()
-            }
-            Self::Path { .. } => "give the file a path in the manifest".into(),
-            Self::Directory(path) => {
-                let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
-                allow("directories", if directory.is_empty() { path.as_str() } else { directory })
-            }
-            Self::Unit(unit) => allow("units", unit.as_str()),
-            Self::Hook(hook) => allow("hooks", hook.as_str()),
-        }
-    }
 }
 
 /// Whether a path is in or below an allowed directory, by its name alone.
 #[must_use]
 pub fn is_allowed(path: &str, directories: &[GuestPath]) -> bool {
     directories.iter().any(|allowed| path.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// The ways to tell the service, the mildest first.
+fn rungs(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Tell>, JobError> {
+    let Some(recipe) = recipe else {
+        return Ok(spec.reload.as_ref().and_then(Tell::of).into_iter().collect());
+    };
+    if let Some(reload) = &spec.reload {
+        return Ok(Tell::of(reload).into_iter().collect());
+    }
+    if recipe.requires.contains(&file::Required::Reload) {
+        return Err(JobError::NoReload);
+    }
+    let first = recipe.reload.as_ref().and_then(Tell::of);
+    let further: Vec<_> =
+        first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first))).collect();
+    Ok(first.into_iter().chain(further).collect())
 }
 
 fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Vec<JobFile>, JobError> {
@@ -226,10 +160,7 @@ fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result
         };
         let path = match (&given.path, template) {
             (Some(path), _) => path.clone(),
-            (None, Some(template)) => {
-                let path = template.path.replace("{common_name}", &file_name(&spec.common_name));
-                path.parse().map_err(|source| JobError::Path { part, source })?
-            }
+            (None, Some(template)) => template.path.of(spec).map_err(|source| JobError::Path { part, source })?,
             (None, None) => return Err(JobError::NoPath(part)),
         };
         if !is_allowed(path.as_str(), &allow.directories) {
@@ -261,12 +192,6 @@ fn root() -> Account {
     "root".parse().expect("the constant is an account")
 }
 
-/// A name as part of a file name: `*.example` becomes `_wildcard.example`.
-fn file_name(name: &SubjectName) -> String {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
-    name.plain().replace('*', "_wildcard").chars().map(|c| if legal(c) { c } else { '_' }).collect()
-}
-
 /// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
 fn server_name(name: &SubjectName) -> Option<Box<str>> {
     match name {
@@ -275,31 +200,22 @@ fn server_name(name: &SubjectName) -> Option<Box<str>> {
     }
 }
 
-fn tell(reload: &Reload) -> Option<Tell> {
-    match reload {
-        Reload::Nothing => None,
-        Reload::Reload(unit) => Some(Tell::Reload(unit.clone())),
-        Reload::Restart(unit) => Some(Tell::Restart(unit.clone())),
-        Reload::Hook(hook) => Some(Tell::Hook(hook.clone())),
-    }
-}
-
 fn allowed_hook(hook: &PlainName, allow: &Allow) -> Result<PlainName, JobError> {
-    match &allow.hooks {
-        Hooks::Any => Ok(hook.clone()),
-        hooks if hooks.allows(hook) => Ok(hook.clone()),
-        _ => Err(JobError::Hook(hook.clone())),
-    }
+    if allow.hooks.allows(hook) { Ok(hook.clone()) } else { Err(JobError::Hook(hook.clone())) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use pinion_proto::{key::KeyPolicy, names::SubjectNames};
+    use pinion_proto::{
+        key::KeyPolicy,
+        names::SubjectNames,
+        spec::{Reload, Unit},
+    };
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Hooks};
 
     fn spec(recipe: Option<&str>) -> PlacementSpec {
         let name: SubjectName = "*.internal.example".parse().expect("a name");
@@ -358,7 +274,11 @@ mod tests {
         spec.files.insert(Part::Key, FileSpec { path, ..FileSpec::default() });
         spec.reload = Some(Reload::Nothing);
         spec.validate = Some(Validate::Nothing);
-        spec.probe = Some(Probe::Tls { connect: "127.0.0.1:8443".parse().expect("an address"), server_name: None });
+        spec.probe = Some(Probe::Tls {
+            connect: "127.0.0.1:8443".parse().expect("an address"),
+            server_name: None,
+            starttls: None,
+        });
         let job = job(&spec).expect("a job");
         let key = job.files.iter().find(|file| file.part == Part::Key).expect("a key");
         assert_eq!((key.path.as_str(), key.mode.bits(), key.group.as_str()), ("/etc/ssl/own.key", 0o640, "www-data"));

@@ -25,6 +25,8 @@ const BUSY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
+    /// Standard output alone, shortened.
+    pub(super) said: String,
     /// Standard output and error, shortened.
     pub(super) output: String,
 }
@@ -85,7 +87,8 @@ pub(super) async fn run(
     };
     let (said, complained) = (said.text(), complained.text());
     let gap = if said.is_empty() || complained.is_empty() || said.ends_with('\n') { "" } else { "\n" };
-    Ok(Ended { outcome, output: format!("{said}{gap}{complained}") })
+    let output = format!("{said}{gap}{complained}");
+    Ok(Ended { outcome, said, output })
 }
 
 async fn spawn(program: &Path, arguments: &[OsString], environment: &[(String, OsString)]) -> io::Result<Child> {

@@ -15,6 +15,7 @@ mod node;
 mod overrides;
 mod root;
 mod schema;
+mod told;
 mod uniqueness;
 pub mod window;
 

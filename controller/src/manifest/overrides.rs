@@ -7,7 +7,7 @@ use pinion_proto::{
     spec::{FileMode, FileSpec, Part, Probe, Reload, Validate},
 };
 
-use super::{fields::Fields, node::Node};
+use super::{fields::Fields, node::Node, told};
 
 /// `{"key": {"path": …}, …}`; `path_needed` where no recipe has one.
 pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> {
@@ -56,23 +56,28 @@ pub(super) fn validate(node: Node<'_>) -> Option<Validate> {
     }
 }
 
-/// `"nothing"`, `{"reload": …}`, `{"restart": …}` or `{"hook": …}`.
+/// `"nothing"`, or an object with exactly one way to tell the service, such as `{"reload": …}`.
 pub(super) fn reload(node: Node<'_>) -> Option<Reload> {
     const UNIT: &str = "a service unit such as \"nginx.service\"";
-    match one_of(node, &["reload", "restart", "hook"])? {
+    match one_of(node, &["reload", "restart", "hook", "container", "signal", "touch", "swarm"])? {
         None => Some(Reload::Nothing),
         Some(("reload", fields)) => fields.required("reload", |n| n.parsed(UNIT)).map(Reload::Reload),
         Some(("restart", fields)) => fields.required("restart", |n| n.parsed(UNIT)).map(Reload::Restart),
+        Some(("container", fields)) => fields.required("container", told::container).map(Reload::Container),
+        Some(("signal", fields)) => fields.required("signal", told::signal).map(Reload::Signal),
+        Some(("touch", fields)) => fields.required("touch", |n| n.parsed("an absolute path")).map(Reload::Touch),
+        Some(("swarm", fields)) => fields.required("swarm", told::swarm).map(Reload::Swarm),
         Some((_, fields)) => fields.required("hook", hook).map(Reload::Hook),
     }
 }
 
-/// `"nothing"` or `{"connect": …, "server_name": …}`.
+/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …}`.
 pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
     if node.text_is("nothing") {
         return Some(Probe::Nothing);
     }
-    let fields = Fields::of(node, "\"nothing\" or an object with \"connect\"", &["connect", "server_name"])?;
+    let fields =
+        Fields::of(node, "\"nothing\" or an object with \"connect\"", &["connect", "server_name", "starttls"])?;
     let connect = fields.required("connect", address);
     let server_name = fields.optional("server_name", |node| {
         let name: SubjectName = node.parsed("a host name")?;
@@ -84,7 +89,8 @@ pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
             }
         }
     });
-    Some(Probe::Tls { connect: connect?, server_name: server_name? })
+    let starttls = fields.optional("starttls", |n| n.parsed("\"smtp\", \"imap\" or \"postgres\""));
+    Some(Probe::Tls { connect: connect?, server_name: server_name?, starttls: starttls? })
 }
 
 fn address(node: Node<'_>) -> Option<SocketAddr> {

@@ -175,6 +175,53 @@ enum WrittenReload {
     Restart(UnitText),
     /// By a file in the guest's /etc/pinion/hooks.d.
     Hook(Name),
+    /// Restart a container.
+    Container(ContainerText),
+    /// Send a container a signal.
+    Signal(WrittenSignal),
+    /// Set the file's time of change to now, for a service that watches it.
+    Touch(PathText),
+    /// Give a Swarm service new versions of its secrets.
+    Swarm(WrittenSwarm),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "ContainerSignal", deny_unknown_fields, transform = needs(&["container", "signal"]))]
+struct WrittenSignal {
+    /// Which container.
+    container: ContainerText,
+    /// Which signal.
+    signal: SignalWord,
+}
+
+#[derive(JsonSchema)]
+enum SignalWord {
+    #[schemars(rename = "HUP")]
+    Hup,
+    #[schemars(rename = "USR1")]
+    Usr1,
+    #[schemars(rename = "USR2")]
+    Usr2,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "SwarmSecrets", deny_unknown_fields, transform = needs(&["service", "secrets"]))]
+struct WrittenSwarm {
+    /// The service's full name.
+    service: ServiceText,
+    /// What the service sees in /run/secrets, by what it contains.
+    secrets: WrittenSecrets,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Secrets", deny_unknown_fields, transform = needs(&[]), extend("minProperties" = 1))]
+struct WrittenSecrets {
+    cert: SecretText,
+    chain: SecretText,
+    fullchain: SecretText,
+    key: SecretText,
+    ca: SecretText,
+    combined: SecretText,
 }
 
 #[derive(JsonSchema)]
@@ -192,6 +239,16 @@ struct WrittenTls {
     connect: AddressText,
     /// The name to ask for; the common name if absent.
     server_name: ServerNameText,
+    /// What is spoken before TLS; nothing if absent.
+    starttls: StartTlsWord,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum StartTlsWord {
+    Smtp,
+    Imap,
+    Postgres,
 }
 
 /// When it may be disturbed: from `from` on its `days` to the next `to`.
@@ -288,6 +345,12 @@ text! {
     AccountText("^[A-Za-z0-9_][A-Za-z0-9_.-]*$", 32);
     /// A service unit with its suffix.
     UnitText("^[A-Za-z0-9][A-Za-z0-9:_.@-]*\\.service$", 255);
+    /// A container's name.
+    ContainerText("^[A-Za-z0-9][A-Za-z0-9._-]+$", 128);
+    /// A Swarm service's full name.
+    ServiceText("^[A-Za-z0-9][A-Za-z0-9._-]*$", 63);
+    /// A secret's name.
+    SecretText("^[A-Za-z0-9][A-Za-z0-9._-]*$", 44);
     /// An address and a port.
     AddressText("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[1-9][0-9]{0,4}$", 64);
     /// A host name.

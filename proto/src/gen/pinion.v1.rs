@@ -483,14 +483,14 @@ pub mod validate {
         Hook(::prost::alloc::string::String),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reload {
-    #[prost(oneof = "reload::How", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "reload::How", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub how: ::core::option::Option<reload::How>,
 }
 /// Nested message and enum types in `Reload`.
 pub mod reload {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum How {
         #[prost(bool, tag = "1")]
         Nothing(bool),
@@ -500,7 +500,39 @@ pub mod reload {
         RestartUnit(::prost::alloc::string::String),
         #[prost(string, tag = "4")]
         Hook(::prost::alloc::string::String),
+        /// A container to restart.
+        #[prost(string, tag = "5")]
+        Container(::prost::alloc::string::String),
+        #[prost(message, tag = "6")]
+        Signal(super::ContainerSignal),
+        /// The path of a file whose time of change becomes now.
+        #[prost(string, tag = "7")]
+        Touch(::prost::alloc::string::String),
+        #[prost(message, tag = "8")]
+        Swarm(super::SwarmSecrets),
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerSignal {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub signal: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SwarmSecrets {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// By part: what the service sees in /run/secrets.
+    #[prost(message, repeated, tag = "2")]
+    pub secrets: ::prost::alloc::vec::Vec<SwarmSecret>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SwarmSecret {
+    #[prost(string, tag = "1")]
+    pub part: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Probe {
@@ -524,6 +556,9 @@ pub struct TlsProbe {
     pub connect: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "2")]
     pub server_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// What is spoken before TLS: "smtp", "imap" or "postgres".
+    #[prost(string, optional, tag = "3")]
+    pub starttls: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An issued certificate for an ordered generation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

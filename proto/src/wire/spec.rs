@@ -1,11 +1,12 @@
 //! What a guest is asked to hold, between the generated messages and the checked ones.
 
-use super::{WireError, missing, parse, pb, read_trouble, write_trouble, wrong};
+use super::{WireError, at_most, missing, parse, pb, read_trouble, write_trouble, wrong};
 use crate::{
     clock::Timestamp,
+    containers::{ContainerSignal, SwarmSecrets},
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, Opening, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Opening, Part, PlacementSpec, Probe, Reload, Validate},
 };
 
 /// Reads a placement as it is ordered.
@@ -102,6 +103,22 @@ fn read_reload(reload: pb::Reload) -> Result<Reload, WireError> {
         How::ReloadUnit(unit) => Ok(Reload::Reload(parse("reload.reload_unit", &unit)?)),
         How::RestartUnit(unit) => Ok(Reload::Restart(parse("reload.restart_unit", &unit)?)),
         How::Hook(name) => Ok(Reload::Hook(parse("reload.hook", &name)?)),
+        How::Container(name) => Ok(Reload::Container(parse("reload.container", &name)?)),
+        How::Signal(told) => Ok(Reload::Signal(ContainerSignal {
+            container: parse("reload.signal.container", &told.container)?,
+            signal: parse("reload.signal.signal", &told.signal)?,
+        })),
+        How::Touch(path) => Ok(Reload::Touch(parse("reload.touch", &path)?)),
+        How::Swarm(swarm) => {
+            at_most("reload.swarm.secrets", swarm.secrets.len(), Part::ALL.len())?;
+            let secret = |secret: pb::SwarmSecret| {
+                Ok((parse("reload.swarm.part", &secret.part)?, parse("reload.swarm.name", &secret.name)?))
+            };
+            Ok(Reload::Swarm(SwarmSecrets {
+                service: parse("reload.swarm.service", &swarm.service)?,
+                secrets: swarm.secrets.into_iter().map(secret).collect::<Result<_, WireError>>()?,
+            }))
+        }
     }
 }
 
@@ -112,6 +129,19 @@ fn write_reload(reload: Reload) -> pb::Reload {
         Reload::Reload(unit) => How::ReloadUnit(unit.to_string()),
         Reload::Restart(unit) => How::RestartUnit(unit.to_string()),
         Reload::Hook(name) => How::Hook(name.to_string()),
+        Reload::Container(name) => How::Container(name.to_string()),
+        Reload::Signal(told) => {
+            How::Signal(pb::ContainerSignal { container: told.container.to_string(), signal: told.signal.to_string() })
+        }
+        Reload::Touch(path) => How::Touch(path.to_string()),
+        Reload::Swarm(swarm) => How::Swarm(pb::SwarmSecrets {
+            service: swarm.service.to_string(),
+            secrets: swarm
+                .secrets
+                .into_iter()
+                .map(|(part, name)| pb::SwarmSecret { part: part.to_string(), name: name.to_string() })
+                .collect(),
+        }),
     };
     pb::Reload { how: Some(how) }
 }
@@ -123,6 +153,7 @@ fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
         How::Tls(tls) => Ok(Probe::Tls {
             connect: parse("probe.connect", &tls.connect)?,
             server_name: tls.server_name.map(|name| parse("probe.server_name", &name)).transpose()?,
+            starttls: tls.starttls.map(|protocol| parse("probe.starttls", &protocol)).transpose()?,
         }),
     }
 }
@@ -131,18 +162,17 @@ fn write_probe(probe: Probe) -> pb::Probe {
     use pb::probe::How;
     let how = match probe {
         Probe::Nothing => How::Nothing(true),
-        Probe::Tls { connect, server_name } => How::Tls(pb::TlsProbe {
+        Probe::Tls { connect, server_name, starttls } => How::Tls(pb::TlsProbe {
             connect: connect.to_string(),
             server_name: server_name.map(|name| name.to_string()),
+            starttls: starttls.map(|protocol| protocol.as_str().into()),
         }),
     };
     pb::Probe { how: Some(how) }
 }
 
 fn read_window(window: pb::Window) -> Result<Vec<Opening>, WireError> {
-    if window.openings.len() > MOST_OPENINGS {
-        return Err(wrong("window.openings", "there are too many"));
-    }
+    at_most("window.openings", window.openings.len(), MOST_OPENINGS)?;
     let one = |opening: pb::Opening| Opening {
         opens: Timestamp::from_unix(opening.opens),
         closes: Timestamp::from_unix(opening.closes),

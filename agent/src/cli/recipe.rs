@@ -1,0 +1,121 @@
+//! `pinion-agent recipe check` and `recipe list`. Both look at files alone; the daemon need not run.
+
+use std::path::Path;
+
+use clap::Subcommand;
+use pinion_proto::{exit::Exit, spec::PlainName};
+use serde::Serialize;
+
+use super::print_json;
+use crate::{
+    config::Config,
+    recipe::{self, Complaint, Listed},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show the recipes that a placement of this guest may name: your own in /etc/pinion/recipes.d, and the shipped ones.
+    ///
+    /// A recipe of your own stands before a shipped one of the same name. With --json each says how much is wrong with it.
+    List,
+    /// Say everything that is wrong with a recipe: each mistake with line, column and what to do about it.
+    ///
+    /// Also what this guest's agent.toml does not allow: directories, units, containers, Swarm services, paths to
+    /// touch, hooks. Nothing is run and nothing is changed. Put the file into /etc/pinion/recipes.d/NAME.toml when it is
+    /// in order; the agent reads it at its next try. Returns 0 when nothing is wrong, and 2 when something is.
+    Check {
+        /// The recipe's file; its name without `.toml` is what the manifest calls it.
+        file: std::path::PathBuf,
+    },
+}
+
+/// Does what was asked.
+pub(super) fn recipe(config: &Config, verb: Verb, json: bool) -> Exit {
+    match verb {
+        Verb::List => list(config, json),
+        Verb::Check { file } => check(config, &file, json),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    recipes: Vec<Listed>,
+}
+
+fn list(config: &Config, json: bool) -> Exit {
+    let recipes = match recipe::list(config) {
+        Ok(recipes) => recipes,
+        Err(error) => {
+            eprintln!("pinion-agent: cannot read {}: {error}", config.recipes.display());
+            return Exit::Internal;
+        }
+    };
+    if json {
+        print_json(&List { recipes });
+    } else {
+        for one in &recipes {
+            println!("{}", row(one));
+        }
+    }
+    Exit::Reached
+}
+
+fn row(one: &Listed) -> String {
+    let origin = match (&one.path, one.replaces_shipped) {
+        (None, _) => "shipped",
+        (Some(_), false) => "own",
+        (Some(_), true) => "own, instead of the shipped one",
+    };
+    let mut row = format!("{:<17} {origin:<8} {}", one.name, one.about);
+    match (&one.path, one.complaints) {
+        (Some(path), 1..) => {
+            row += &format!("\n{:<17} not in order: pinion-agent recipe check {}", "", path.display());
+        }
+        // A shipped recipe has only this against it.
+        (None, 1..) => row += &format!("\n{:<17} this guest's agent.toml does not allow all of it", ""),
+        (_, 0) => {}
+    }
+    row
+}
+
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    file: &'a Path,
+    ok: bool,
+    complaints: Vec<Complaint>,
+}
+
+fn check(config: &Config, file: &Path, json: bool) -> Exit {
+    let text = match recipe::read(file) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("pinion-agent: cannot read {}: {error}", file.display());
+            return Exit::Usage;
+        }
+    };
+    let mut complaints = recipe::check(&text, config);
+    complaints.extend(misnamed(file));
+    let ok = complaints.is_empty();
+    if json {
+        print_json(&Checked { file, ok, complaints });
+    } else if ok {
+        println!("{}: in order", file.display());
+    } else {
+        for Complaint { line, column, why, remedy } in &complaints {
+            println!("{}:{line}:{column}: {why}; {remedy}", file.display());
+        }
+    }
+    if ok { Exit::Reached } else { Exit::Usage }
+}
+
+/// A file that the manifest could not name.
+fn misnamed(file: &Path) -> Option<Complaint> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let is_toml = file.extension().is_some_and(|extension| extension == "toml");
+    (!is_toml || stem.parse::<PlainName>().is_err()).then(|| Complaint {
+        line: 1,
+        column: 1,
+        why: "no manifest can name a recipe in a file of this name".into(),
+        remedy: "call it NAME.toml, NAME of letters, digits, `.`, `_`, `-`".into(),
+    })
+}

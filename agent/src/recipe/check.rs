@@ -1,0 +1,307 @@
+//! Everything that is wrong with a recipe, for whoever writes one.
+//!
+//! Answers: which line is not understood, what does this guest not allow, what would surprise?
+//! Invariant: the reader of recipes is the judge; what it refuses is taken out and the rest is read again, so that
+//! one mistake hides no other, and no second grammar can disagree with the first.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use pinion_proto::{
+    names::SubjectName,
+    spec::{GuestPath, Part, Reload},
+};
+use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::{
+    JobError, Tell,
+    file::{Recipe, Required},
+    is_allowed,
+};
+use crate::config::{Config, position};
+
+/// A recipe has a few dozen values; where so many are wrong, the first ones are enough.
+const MOST: usize = 100;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Complaint {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub why: String,
+    /// What a person can do.
+    pub remedy: String,
+}
+
+/// Everything that is wrong with a recipe's text for this guest, in the order of its lines.
+#[must_use]
+pub fn check(text: &str, config: &Config) -> Vec<Complaint> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut desk = Desk { text, complaints: Vec::new() };
+    for error in errors {
+        desk.add(error.span(), error.message(), "write it as TOML: name = \"value\", or [table]");
+    }
+    if desk.complaints.is_empty() {
+        let places = table.clone();
+        let recipe = understood(table, &mut desk);
+        judge(&recipe, config, &Places(places.get_ref()), &mut desk);
+    }
+    desk.complaints.sort();
+    desk.complaints.dedup();
+    desk.complaints
+}
+
+/// The recipe without what cannot be understood, which is complained about.
+fn understood(mut table: toml::Spanned<DeTable<'_>>, desk: &mut Desk<'_>) -> Recipe {
+    let mut removed: Vec<String> = Vec::new();
+    for _ in 0..MOST {
+        let error = match Recipe::deserialize(Deserializer::from(table.clone())) {
+            Ok(recipe) => return recipe,
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or_default();
+        // What was taken out because it was wrong is not missing as well.
+        let echo = removed.iter().any(|name| error.message().contains(&format!("missing field `{name}`")));
+        if !echo {
+            desk.add(Some(span.clone()), error.message(), "correct it; docs/recipes.md has every field and its form");
+        }
+        match take_out(table.get_mut(), &span) {
+            Some(name) => removed.push(name),
+            None => break,
+        }
+    }
+    Recipe::default()
+}
+
+/// Takes the innermost field that the span is about out of the table; its name.
+fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    let about = |range: Range<usize>| range.start <= span.start && span.end <= range.end;
+    let name = table.iter().find(|(key, value)| about(key.span()) || about(value.span())).map(|(key, _)| key.clone());
+    let name = name.or_else(|| {
+        // A table under several headers has the span of one of them; what is inside is found by looking inside.
+        let inside = |value: &DeValue<'_>| value.as_table().is_some_and(|inner| reaches(inner, span));
+        table.iter().find(|(_, value)| inside(value.get_ref())).map(|(key, _)| key.clone())
+    })?;
+    if !about(name.span())
+        && let Some(DeValue::Table(inner)) = table.get_mut(name.get_ref().as_ref()).map(toml::Spanned::get_mut)
+        && let Some(taken) = take_out(inner, span)
+    {
+        return Some(taken);
+    }
+    table.remove(name.get_ref().as_ref()).map(|_| name.get_ref().to_string())
+}
+
+/// Whether the span is about something in the table.
+fn reaches(table: &DeTable<'_>, span: &Range<usize>) -> bool {
+    let about = |range: Range<usize>| range.start <= span.start && span.end <= range.end;
+    table.iter().any(|(key, value)| {
+        about(key.span()) || about(value.span()) || value.get_ref().as_table().is_some_and(|inner| reaches(inner, span))
+    })
+}
+
+/// What is understood and still would not do.
+fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Desk<'_>) {
+    if recipe.files.is_empty() && places.of(&["files"]).is_none() {
+        desk.add(None, "no file is named", "add at least one, for example [files.fullchain] with a path");
+    }
+    let mut paths: BTreeMap<GuestPath, Part> = BTreeMap::new();
+    for (part, file) in &recipe.files {
+        let at = || places.of(&["files", part.as_str(), "path"]);
+        let Ok(path) = file.path.sample() else { continue };
+        if !is_allowed(path.as_str(), &config.allow.directories) {
+            desk.refused(at(), &JobError::Directory(path.clone()));
+        }
+        if let Some(first) = paths.insert(path, *part) {
+            desk.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
+        }
+        let open = file.mode.is_some_and(|mode| mode.bits() & 0o007 != 0);
+        if part.is_secret() && open {
+            desk.add(
+                places.of(&["files", part.as_str(), "mode"]),
+                "this mode lets every user reach the private key",
+                "use 0600, or 0640 with the service's group",
+            );
+        }
+    }
+    telling(recipe, config, places, desk);
+    if let Some(probe) = &recipe.probe {
+        if probe.connect.port() == 0 {
+            desk.add(places.of(&["probe", "connect"]), "nothing listens on port 0", "name the service's port");
+        }
+        let host = |name: &SubjectName| matches!(name, SubjectName::Dns(host) if !host.starts_with("*."));
+        if probe.server_name.as_ref().is_some_and(|name| !host(name)) {
+            desk.add(
+                places.of(&["probe", "server_name"]),
+                "a server name is one host name: no wildcard, address, URI or e-mail",
+                "name a host, or leave it out to ask for the common name",
+            );
+        }
+    }
+}
+
+fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Desk<'_>) {
+    let first = recipe.reload.as_ref().and_then(Tell::of);
+    if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
+        desk.add(
+            places.of(&["requires"]),
+            "the recipe tells the service itself, and requires the placement to",
+            "keep one of `reload` and `requires`",
+        );
+    }
+    if let Some(first) = &first {
+        if let Err(error) = first.allowed(&config.allow) {
+            desk.refused(places.of(&["reload"]), &error);
+        }
+        if let Some(Reload::Swarm(swarm)) = &recipe.reload {
+            if swarm.secrets.is_empty() {
+                desk.add(places.of(&["reload"]), "no secret is named", "add at least one to `secrets`");
+            }
+            for part in swarm.secrets.keys().filter(|part| !recipe.files.contains_key(part)) {
+                desk.refused(places.of(&["reload"]), &JobError::NoSecretFile(*part));
+            }
+        }
+    }
+    for rung in &recipe.escalate {
+        let at = || places.of(&["escalate"]);
+        match first.as_ref().map(|first| rung.above(first)) {
+            None => desk.add(at(), "there is no first way that it could be stronger than", "add `reload`"),
+            Some(None) => desk.add(at(), "it is no stronger than `reload`", "leave it out"),
+            Some(Some(rung)) => {
+                if let Err(error) = rung.allowed(&config.allow) {
+                    desk.refused(at(), &error);
+                }
+            }
+        }
+    }
+}
+
+/// Where complaints are written down.
+struct Desk<'t> {
+    text: &'t str,
+    complaints: Vec<Complaint>,
+}
+
+impl Desk<'_> {
+    fn add(&mut self, at: Option<Range<usize>>, why: &str, remedy: &str) {
+        let (line, column) = position(self.text, at.map_or(0, |span| span.start));
+        let why = why.trim().replace('\n', ", ");
+        self.complaints.push(Complaint { line, column, why, remedy: remedy.to_owned() });
+    }
+
+    fn refused(&mut self, at: Option<Range<usize>>, error: &JobError) {
+        self.add(at, &error.to_string(), &error.remedy());
+    }
+}
+
+/// Where each value stands.
+struct Places<'t>(&'t DeTable<'t>);
+
+impl Places<'_> {
+    /// The span of the value under these names.
+    fn of(&self, names: &[&str]) -> Option<Range<usize>> {
+        let (last, tables) = names.split_last()?;
+        let mut table = self.0;
+        for name in tables {
+            table = table.get(*name)?.get_ref().as_table()?;
+        }
+        table.get(*last).map(toml::Spanned::span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::recipe::shipped::SHIPPED;
+
+    fn complaints(text: &str) -> Vec<(usize, usize, String, String)> {
+        let found = check(text, &Config::shipped(PathBuf::from("/nowhere")));
+        found.into_iter().map(|c| (c.line, c.column, c.why, c.remedy)).collect()
+    }
+
+    #[test]
+    fn shipped_recipes_have_nothing_wrong_with_them_but_what_only_a_host_allows() {
+        for (name, text) in SHIPPED {
+            let found = complaints(text);
+            if name == "pveproxy" {
+                assert!(
+                    !found.is_empty() && found.iter().all(|(.., remedy)| remedy.contains("agent.toml")),
+                    "{found:?}"
+                );
+            } else {
+                assert!(found.is_empty(), "{name}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place_in_one_go() {
+        let text = "\
+reload = { restart = \"squid\" }
+escalte = [\"restart\"]
+validate = []
+
+[files.fullchain]
+path = 3
+
+[files.kye]
+path = \"/etc/ssl/a\"
+
+[files.key]
+path = \"/etc/ssl/{cn}.key\"
+mode = \"0648\"
+
+[probe]
+connect = \"localhost:1\"
+starttls = \"ftp\"
+";
+        let found = complaints(text);
+        let lines: Vec<usize> = found.iter().map(|(line, ..)| *line).collect();
+        assert_eq!(lines, [1, 2, 3, 6, 8, 12, 13, 16, 17], "{found:#?}");
+        for (line, word) in
+            [(1, "nginx.service"), (12, "{common_name}"), (13, "0640"), (16, "address"), (17, "postgres")]
+        {
+            assert!(found.iter().any(|(at, _, why, _)| *at == line && why.contains(word)), "{line} {word}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn what_the_guest_does_not_allow_is_told_with_what_to_add() {
+        let text = "\
+reload = { container = \"web\" }
+escalate = [{ restart = \"squid.service\" }]
+[files.key]
+path = \"/srv/tls/{common_name}.key\"
+mode = \"0644\"
+";
+        let found = complaints(text);
+        let expected = [(1, "`containers`"), (2, "`units`"), (4, "`directories`"), (5, "0640")];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for ((line, _, _, remedy), (at, word)) in found.iter().zip(expected) {
+            assert!(*line == at && remedy.contains(word), "{line} {remedy}");
+        }
+    }
+
+    #[test]
+    fn what_would_surprise_is_told() {
+        let files = "[files.key]\npath = \"/etc/ssl/k\"\n";
+        let alone = |text: &str| {
+            let found = complaints(&format!("{text}\n{files}"));
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            found.into_iter().next().map(|(.., why, _)| why).unwrap_or_default()
+        };
+        assert!(alone("escalate = [\"restart\"]").contains("no first way"));
+        assert!(alone("reload = { restart = \"nginx.service\" }\nescalate = [\"restart\"]").contains("no stronger"));
+        assert!(alone("requires = [\"reload\"]\nreload = { restart = \"nginx.service\" }").contains("itself"));
+        let swarm = "reload = { swarm = { service = \"portainer_portainer\", secrets = { ca = \"ca.pem\" } } }";
+        assert!(alone(swarm).contains("`ca`"));
+        assert!(complaints("x = ").iter().all(|(.., remedy)| remedy.contains("TOML")));
+        assert!(complaints("").iter().any(|(.., remedy)| remedy.contains("files.fullchain")));
+        let same = complaints(&format!("{files}[files.cert]\npath = \"/etc/ssl/k\"\n"));
+        assert!(same.iter().any(|(_, _, why, _)| why.contains("same path")), "{same:?}");
+    }
+}

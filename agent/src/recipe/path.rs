@@ -1,0 +1,99 @@
+//! A recipe's paths: text with placeholders, which a placement fills in.
+//!
+//! Invariant: whatever a certificate is called, a [`PathTemplate`] comes out as a path in the directory that its text
+//! says: what is filled in has no slash.
+
+use std::str::FromStr;
+
+use pinion_proto::{
+    bundle::Fingerprint,
+    id::{CertificateName, shown},
+    names::SubjectName,
+    spec::{GuestPath, PlacementSpec, SpecError},
+};
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+/// The certificate's common name, fit for a file name.
+const COMMON_NAME: &str = "{common_name}";
+
+/// SHA-256 of the certificate's name in the manifest, in hexadecimal: so docker calls the directory of what belongs
+/// to the context of that name (docker/cli, `cli/context/store`: `contextdirOf`).
+const CONTEXT: &str = "{context}";
+
+/// A path as a recipe writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PathTemplate(Box<str>);
+
+impl PathTemplate {
+    /// The path for a placement.
+    pub(super) fn of(&self, spec: &PlacementSpec) -> Result<GuestPath, SpecError> {
+        self.fill(&spec.common_name, &spec.certificate)
+    }
+
+    /// The path for some placement or other: its directory is every placement's.
+    pub(super) fn sample(&self) -> Result<GuestPath, SpecError> {
+        let name = "name.example".parse().expect("the constant is a name");
+        self.fill(&name, &"name".parse().expect("the constant is a name"))
+    }
+
+    fn fill(&self, common_name: &SubjectName, certificate: &CertificateName) -> Result<GuestPath, SpecError> {
+        let context = Fingerprint::of(certificate.as_str().as_bytes()).to_string();
+        self.0.replace(COMMON_NAME, &file_name(common_name)).replace(CONTEXT, &context).parse()
+    }
+}
+
+impl FromStr for PathTemplate {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let bare = text.replace(COMMON_NAME, "").replace(CONTEXT, "");
+        if bare.contains(['{', '}']) {
+            return Err(TemplateError::Placeholder(shown(text)));
+        }
+        let template = Self(text.into());
+        template.sample()?;
+        Ok(template)
+    }
+}
+
+impl<'de> Deserialize<'de> for PathTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Text that is no path of a recipe's.
+#[derive(Debug, Error)]
+pub(super) enum TemplateError {
+    #[error("`{0}` has braces around something that is not filled in: there are {{common_name}} and {{context}}")]
+    Placeholder(String),
+    #[error(transparent)]
+    Path(#[from] SpecError),
+}
+
+/// A name as part of a file name: `*.example` becomes `_wildcard.example`.
+fn file_name(name: &SubjectName) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
+    name.plain().replace('*', "_wildcard").chars().map(|c| if legal(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_become_names_and_nothing_else_does() {
+        let path = |text: &str, name: &str| {
+            let template: PathTemplate = text.parse().expect(text);
+            template.fill(&name.parse().expect(name), &"local".parse().expect("a name")).expect(name).to_string()
+        };
+        assert_eq!(path("/etc/x/{common_name}.crt", "*.a.example"), "/etc/x/_wildcard.a.example.crt");
+        assert_eq!(path("/etc/x/{common_name}", "spiffe://a/../../b"), "/etc/x/spiffe___a_.._.._b");
+        let context = "25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6";
+        assert_eq!(path("/root/{context}/docker", "a.example"), format!("/root/{context}/docker"));
+        for bad in ["/etc/{name}.crt", "/etc/{common_name", "etc/{common_name}", "/etc/../{common_name}", "/etc/x/"] {
+            assert!(bad.parse::<PathTemplate>().is_err(), "{bad}");
+        }
+    }
+}

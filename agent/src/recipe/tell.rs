@@ -1,0 +1,138 @@
+//! The ways to tell a service that its files are new.
+//!
+//! Invariant: a way is a word and checked names, never a command line; which names it may have is the guest's to allow.
+
+use std::fmt;
+
+use pinion_proto::{
+    containers::{ContainerName, ContainerSignal, SwarmSecrets},
+    spec::{GuestPath, PlainName, Reload, Unit},
+};
+use serde::Deserialize;
+
+use super::{JobError, is_allowed};
+use crate::config::Allow;
+
+/// One way to tell a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tell {
+    /// A unit is to read its files anew.
+    Reload(Unit),
+    /// A unit is to start anew.
+    Restart(Unit),
+    /// A hook knows how.
+    Hook(PlainName),
+    /// A container is to start anew.
+    RestartContainer(ContainerName),
+    /// A container is to read its files anew.
+    Signal(ContainerSignal),
+    /// Whoever watches a file is to see that it changed.
+    Touch(GuestPath),
+    /// A Swarm service is to have new versions of its secrets.
+    Swarm(SwarmSecrets),
+}
+
+impl Tell {
+    /// As the manifest or a recipe writes it; none when there is nobody to tell.
+    pub(super) fn of(reload: &Reload) -> Option<Self> {
+        match reload {
+            Reload::Nothing => None,
+            Reload::Reload(unit) => Some(Self::Reload(unit.clone())),
+            Reload::Restart(unit) => Some(Self::Restart(unit.clone())),
+            Reload::Hook(hook) => Some(Self::Hook(hook.clone())),
+            Reload::Container(container) => Some(Self::RestartContainer(container.clone())),
+            Reload::Signal(told) => Some(Self::Signal(told.clone())),
+            Reload::Touch(path) => Some(Self::Touch(path.clone())),
+            Reload::Swarm(swarm) => Some(Self::Swarm(swarm.clone())),
+        }
+    }
+
+    /// Who is told: placements of one service take turns at it.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        match self {
+            Self::Reload(unit) | Self::Restart(unit) => unit.as_str(),
+            Self::Hook(hook) => hook.as_str(),
+            Self::RestartContainer(container) => container.as_str(),
+            Self::Signal(told) => told.container.as_str(),
+            Self::Touch(path) => path.as_str(),
+            Self::Swarm(swarm) => swarm.service.as_str(),
+        }
+    }
+
+    /// Whether the service is away for a moment.
+    #[must_use]
+    pub fn is_disruptive(&self) -> bool {
+        match self {
+            Self::Restart(_) | Self::RestartContainer(_) | Self::Swarm(_) => true,
+            Self::Reload(_) | Self::Hook(_) | Self::Signal(_) | Self::Touch(_) => false,
+        }
+    }
+
+    /// Whether the guest allows it.
+    pub(super) fn allowed(&self, allow: &Allow) -> Result<(), JobError> {
+        match self {
+            Self::Reload(unit) | Self::Restart(unit) if !allow.units.contains(unit) => {
+                Err(JobError::Unit(unit.clone()))
+            }
+            Self::Hook(hook) if !allow.hooks.allows(hook) => Err(JobError::Hook(hook.clone())),
+            Self::RestartContainer(container) | Self::Signal(ContainerSignal { container, .. })
+                if !allow.containers.contains(container) =>
+            {
+                Err(JobError::Container(container.clone()))
+            }
+            Self::Touch(path) if !allow.touch.contains(path) && !is_allowed(path.as_str(), &allow.touch) => {
+                Err(JobError::Touch(path.clone()))
+            }
+            Self::Swarm(swarm) if !allow.swarm_services.contains(&swarm.service) => {
+                Err(JobError::Service(swarm.service.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reload(unit) => write!(f, "reload {unit}"),
+            Self::Restart(unit) => write!(f, "restart {unit}"),
+            Self::Hook(hook) => write!(f, "run the hook {hook}"),
+            Self::RestartContainer(container) => write!(f, "restart the container {container}"),
+            Self::Signal(told) => write!(f, "send {} to the container {}", told.signal, told.container),
+            Self::Touch(path) => write!(f, "touch {path}"),
+            Self::Swarm(swarm) => write!(f, "give the Swarm service {} its new secrets", swarm.service),
+        }
+    }
+}
+
+/// A stronger way, when the one before does not help.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a stronger way is \"restart\", or as in `reload`: for example { restart = \"x.service\" }"
+)]
+pub(super) enum Rung {
+    /// The same unit or container.
+    Word(Stronger),
+    /// Another way altogether.
+    Told(Reload),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Stronger {
+    Restart,
+}
+
+impl Rung {
+    /// This rung above the first one; none when that is as strong already.
+    pub(super) fn above(&self, first: &Tell) -> Option<Tell> {
+        match (self, first) {
+            (Self::Told(reload), _) => Tell::of(reload),
+            (Self::Word(Stronger::Restart), Tell::Reload(unit)) => Some(Tell::Restart(unit.clone())),
+            (Self::Word(Stronger::Restart), Tell::Signal(told)) => Some(Tell::RestartContainer(told.container.clone())),
+            (Self::Word(Stronger::Restart), _) => None,
+        }
+    }
+}

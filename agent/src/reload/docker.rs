@@ -1,0 +1,100 @@
+//! Telling containers, by the docker command line and fixed arguments.
+//!
+//! Invariants: it speaks with the guest's own dockerd over its socket, whatever contexts and configurations there are;
+//! a container that does not run is not started.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use pinion_proto::containers::{ContainerName, ContainerSignal};
+use tokio::net::UnixStream;
+
+use super::{About, ReloadError, appended, command, command::Outcome, environment, find_program};
+use crate::config::Config;
+
+/// A container starts anew.
+pub(super) async fn restart(config: &Config, container: &ContainerName, about: &About) -> Result<(), ReloadError> {
+    let docker = Docker::find(config, about).await?;
+    docker.state(container).await?;
+    docker.run(&["restart", container.as_str()]).await.map(drop)
+}
+
+/// A container gets a signal.
+pub(super) async fn signal(config: &Config, told: &ContainerSignal, about: &About) -> Result<(), ReloadError> {
+    let docker = Docker::find(config, about).await?;
+    let container = told.container.as_str();
+    match docker.state(&told.container).await? {
+        State::Running => docker.run(&["kill", "--signal", told.signal.as_str(), container]).await.map(drop),
+        // It starts again and again, perhaps for want of just these files; a signal would meet nobody.
+        State::Restarting => docker.run(&["restart", container]).await.map(drop),
+    }
+}
+
+/// A container that can be told something.
+enum State {
+    Running,
+    Restarting,
+}
+
+/// The docker command line, and a dockerd that answers.
+pub(super) struct Docker<'a> {
+    config: &'a Config,
+    about: &'a About,
+    program: PathBuf,
+}
+
+impl<'a> Docker<'a> {
+    /// # Errors
+    /// There is no docker, or nobody takes connections at dockerd's socket.
+    pub(super) async fn find(config: &'a Config, about: &'a About) -> Result<Self, ReloadError> {
+        let program = find_program(&config.root, "docker")
+            .ok_or_else(|| ReloadError::NotThere { what: "docker".into(), why: "is not installed".into() })?;
+        if let Err(error) = UnixStream::connect(&config.docker).await {
+            let why = format!("does not answer on {}: {error}", config.docker.display());
+            return Err(ReloadError::NotThere { what: "dockerd".into(), why });
+        }
+        Ok(Self { config, about, program })
+    }
+
+    /// What docker answers to these arguments on its standard output.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, ReloadError> {
+        let what = format!("docker {}", arguments.join(" "));
+        let mut all: Vec<OsString> = vec!["--host".into(), self.host()];
+        all.extend(arguments.iter().map(OsString::from));
+        let mut environment = environment(self.config, self.about);
+        // Nobody's contexts, credentials and plugins.
+        environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
+        let patience = self.config.hook_timeout;
+        match command::run(&self.program, &all, &environment, patience).await {
+            Err(source) => Err(ReloadError::Spawn { what, source }),
+            Ok(command::Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
+            Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
+                Err(ReloadError::Failed { what, status, output: appended(&output) })
+            }
+            Ok(command::Ended { outcome: Outcome::TimedOut, output, .. }) => {
+                Err(ReloadError::TimedOut { what, after: patience, output: appended(&output) })
+            }
+        }
+    }
+
+    fn host(&self) -> OsString {
+        let mut host = OsString::from("unix://");
+        host.push(&self.config.docker);
+        host
+    }
+
+    async fn state(&self, container: &ContainerName) -> Result<State, ReloadError> {
+        let not_there = |why: String| ReloadError::NotThere { what: format!("the container {container}"), why };
+        let asked = self.run(&["container", "inspect", "--format", "{{.State.Status}}", container.as_str()]).await;
+        let state = match asked {
+            Ok(state) => state,
+            // dockerd answers; what it says then is that there is none.
+            Err(ReloadError::Failed { output, .. }) => return Err(not_there(format!("cannot be found{output}"))),
+            Err(error) => return Err(error),
+        };
+        match state.trim() {
+            "running" => Ok(State::Running),
+            "restarting" => Ok(State::Restarting),
+            other => Err(not_there(format!("is not running ({})", pinion_proto::id::shown(other)))),
+        }
+    }
+}

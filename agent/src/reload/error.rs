@@ -1,0 +1,118 @@
+//! Why a service was not told, and what a person can do.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use pinion_proto::spec::GuestPath;
+use thiserror::Error;
+
+/// Why a service was not told.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// Nobody to tell yet.
+    #[error("{what} {why}")]
+    NotThere {
+        /// The unit or hook.
+        what: String,
+        /// How it is not there.
+        why: String,
+    },
+    /// Not to be run.
+    #[error("the hook {path} is not run, because it {why}", path = path.display())]
+    Untrusted {
+        /// The hook.
+        path: PathBuf,
+        /// What makes it untrustworthy.
+        why: &'static str,
+    },
+    /// A link leads out of what may be touched.
+    #[error("{path} is really {real}, which the guest does not allow touching", real = real.display())]
+    Elsewhere {
+        /// As it was named.
+        path: GuestPath,
+        /// Where it really is.
+        real: PathBuf,
+    },
+    /// A file's time could not be set.
+    #[error("cannot touch {path}")]
+    Touch {
+        /// The file or directory.
+        path: GuestPath,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A secret of this name is another certificate's.
+    #[error("the secret {secret} is there already, and is not of this certificate")]
+    Taken {
+        /// Its name, with the generation.
+        secret: String,
+    },
+    /// Docker said something else than was asked.
+    #[error("the answer to `{what}` is not understood: {output}")]
+    Answer {
+        /// What was run.
+        what: String,
+        /// What it wrote, shortened.
+        output: String,
+    },
+    /// It said no.
+    #[error("`{what}` failed with {status}{output}")]
+    Failed {
+        /// What was run.
+        what: String,
+        /// Its exit status.
+        status: String,
+        /// What it wrote, shortened; begins with `: ` unless it is empty.
+        output: String,
+    },
+    /// It said nothing.
+    #[error("`{what}` was not done within {seconds} s and was ended{output}", seconds = after.as_secs_f32())]
+    TimedOut {
+        /// What was run.
+        what: String,
+        /// How long it was given.
+        after: Duration,
+        /// What it wrote, shortened; begins with `: ` unless it is empty.
+        output: String,
+    },
+    /// It could not be run.
+    #[error("cannot run `{what}`")]
+    Spawn {
+        /// What was to be run.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl ReloadError {
+    /// Whether there is just nobody to tell yet.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotThere { .. })
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
+            Self::Untrusted { path, .. } => {
+                format!("chown root {0} and chmod 0755 {0}, after reading it", path.display())
+            }
+            Self::Elsewhere { real, .. } => format!(
+                "remove the link, or add \"{}\" to `touch` under [allow] in the guest's /etc/pinion/agent.toml",
+                real.display()
+            ),
+            Self::Touch { path, .. } => format!("let the agent's user change {path}"),
+            Self::Taken { secret } => format!("look whose it is, and then `docker secret rm {secret}`"),
+            Self::Answer { what, .. } => {
+                format!("run `{what}` by hand, and compare docker's version with the tested one")
+            }
+            Self::Failed { what, .. } => format!("run `{what}` by hand and correct what it complains about"),
+            Self::TimedOut { what, .. } => {
+                format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
+            }
+            Self::Spawn { what, .. } => format!("check that `{what}` is an executable for this machine"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A Swarm of one node, and a service that has a pair as secrets. Portainer's place is taken by a container that sleeps:
+//! what counts is what it sees in `/run/secrets`.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use pinion_proto::stage::Stage;
+use pinion_tests::{
+    docker::{self, IMAGE},
+    guest::Guest,
+    openssl,
+    port::Port,
+    process::Process,
+    program,
+    wait::{self, PATIENCE},
+};
+use serde_json::json;
+
+use crate::place::{Place, guest, placement};
+
+/// A dockerd in a network of its own: a Swarm makes bridges and listens where it likes.
+struct Swarm {
+    _dockerd: Process,
+    socket: PathBuf,
+}
+
+impl Swarm {
+    fn start(guest: &Guest) -> Result<Self> {
+        guest.link_program("docker")?;
+        guest.write("etc/docker/daemon.json", "{}\n")?;
+        let socket = guest.path("/run/docker.sock");
+        let flag = |name: &str, inside: &str| format!("--{name}={}", guest.path(inside).display());
+        let dockerd = [
+            program::found("dockerd")?.display().to_string(),
+            flag("config-file", "/etc/docker/daemon.json"),
+            flag("data-root", "/var/lib/docker"),
+            flag("exec-root", "/run/docker"),
+            flag("pidfile", "/run/docker.pid"),
+            format!("--host=unix://{}", socket.display()),
+            "--iptables=false --ip6tables=false --ip-forward=false --ip-masq=false".into(),
+            "--bridge=none --storage-driver=vfs".into(),
+        ];
+        let script = format!("ip link set lo up && exec {}", dockerd.join(" "));
+        let mut command = Command::new(program::found("unshare")?);
+        command.args(["--net", "--mount", "--", "/bin/sh", "-c", &script]);
+        let mut process = Process::spawn("dockerd", &mut command, &guest.path("/var/log/dockerd.log"))?;
+        wait::until("dockerd to answer", PATIENCE, || match process.check_running() {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => docker::cli(&socket, &["info"]).map(|_| Ok(())).map_err(|e| format!("{e:#}")),
+        })??;
+        Ok(Self { _dockerd: process, socket })
+    }
+
+    fn cli(&self, arguments: &[&str]) -> Result<String> {
+        docker::cli(&self.socket, arguments)
+    }
+
+    /// The file that the service's one container sees.
+    fn seen(&self, secret: &str) -> Result<String> {
+        let containers =
+            self.cli(&["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=portainer_portainer"])?;
+        let container = containers.lines().next().context("no container runs")?;
+        self.cli(&["exec", container, "/usr/bin/cat", &format!("/run/secrets/{secret}")])
+    }
+
+    fn secrets(&self) -> Result<Vec<String>> {
+        let mut names: Vec<_> =
+            self.cli(&["secret", "ls", "--format", "{{.Name}}"])?.lines().map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+const CERT: &str = "portainer_tls_cert.pem";
+const KEY: &str = "portainer_tls_key.pem";
+
+#[test]
+fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
+    let guest = guest().expect("a guest");
+    let swarm = Swarm::start(&guest).expect("docker.io is installed, and this is root");
+    let portainer = placement("portainer-swarm", json!({ "probe": "nothing" }));
+    let place = Place::join(guest, swarm).expect("a place");
+    let swarm = &place.service;
+    place.order(&[("ui", &portainer)]).expect("a manifest");
+    place.host.ensure(&["ui"], "installed").expect("installed");
+    place.waiting("ui", "cannot be found").expect("there is no Swarm yet");
+
+    let listen = format!("127.0.0.1:{}", Port::reserve().expect("a port").number());
+    swarm.cli(&["swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", &listen]).expect("a Swarm");
+    docker::import_image(&place.guest, &swarm.socket).expect("an image");
+    // As an operator made it by hand before: with a secret under the plain name.
+    let by_hand = place.guest.path("/etc/pinion/by-hand");
+    place.guest.write("etc/pinion/by-hand", "by hand\n").expect("written");
+    swarm.cli(&["secret", "create", KEY, by_hand.to_str().expect("text")]).expect("a secret");
+    let secret = format!("source={KEY},target={KEY},mode=0400");
+    let named = ["service", "create", "--quiet", "--no-resolve-image", "--name", "portainer_portainer"];
+    let with = ["--network", "host", "--stop-grace-period", "100ms", "--secret", &secret];
+    let runs = ["--mount", "type=bind,src=/usr,dst=/usr,ro", IMAGE, "/usr/bin/sleep", "600"];
+    let service = [named.as_slice(), &with, &runs];
+    swarm.cli(&service.concat()).expect("a service");
+    place.comes_to("ui", Stage::Reloaded).expect("told by itself");
+
+    let check = |expected: &str| -> Result<()> {
+        let generation = place.host.status()?.placement("ui@1001").and_then(|ui| ui.generation).context("installed")?;
+        let (cert, key) = (swarm.seen(CERT)?, swarm.seen(KEY)?);
+        ensure!(openssl::serial(&cert)? == expected, "the service does not see {expected}");
+        place.guest.write("tmp/seen.crt", &cert)?;
+        place.guest.write("tmp/seen.key", &key)?;
+        ensure!(openssl::is_pair(&place.guest.path("/tmp/seen.crt"), &place.guest.path("/tmp/seen.key"))?, "no pair");
+        // The one by hand is not Pinion's to remove; of its own, what nobody uses is gone.
+        let own = ["ca", "cert", "key"].map(|part| format!("portainer_tls_{part}.pem-{generation}"));
+        let expected = [own.as_slice(), &[KEY.to_owned()]].concat();
+        let (mut expected, found) = (expected, swarm.secrets()?);
+        expected.sort();
+        ensure!(found == expected, "{found:?} instead of {expected:?}");
+        Ok(())
+    };
+    check(&place.serial("ui").expect("installed")).expect("the first");
+    let renewed = place.renew("ui", "reloaded").expect("renewed");
+    check(&renewed).expect("the second");
+    let how = swarm.cli(&[
+        "service",
+        "inspect",
+        "--format",
+        "{{json .Spec.TaskTemplate.ContainerSpec.Secrets}}",
+        "portainer_portainer",
+    ]);
+    assert!(how.expect("a service").contains("\"Mode\":256"), "the mode that it had stays");
+
+    swarm.cli(&["service", "rm", "portainer_portainer"]).expect("removed");
+    place.host.renew(&["ui"], "installed").expect("installed");
+    place.waiting("ui", "cannot be found").expect("it is waited for");
+    swarm.cli(&service.concat()).expect("a service");
+    place.comes_to("ui", Stage::Reloaded).expect("by itself");
+    check(&place.serial("ui").expect("installed")).expect("the third");
+    swarm.cli(&["service", "rm", "portainer_portainer"]).expect("removed");
+}
