@@ -154,6 +154,7 @@ impl Ledger {
             generation: held.bundle.generation(),
             leaf: held.bundle.chain().leaf().clone(),
             issuer: held.bundle.issuer().clone(),
+            common_name: held.bundle.common_name().cloned(),
         });
         let requested = self.order.as_ref().map(|order| Incoming {
             generation: order.generation,

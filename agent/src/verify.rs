@@ -10,7 +10,7 @@ use pinion_proto::{
     clock::Timestamp,
     key::KeyAlgorithm,
     message::Delivery,
-    names::SubjectNames,
+    names::{SubjectName, SubjectNames},
     private_key::{KeyError, PrivateKey},
     spec::{Part, PlainName},
 };
@@ -30,6 +30,7 @@ pub struct Bundle {
     chain: Chain,
     root: RootCertificate,
     issuer: PlainName,
+    common_name: Option<SubjectName>,
 }
 
 /// What was ordered.
@@ -37,6 +38,8 @@ pub struct Bundle {
 pub struct Expected<'a> {
     /// The order's number.
     pub generation: u64,
+    /// The common name of the request. What the certificate says there is its issuer's affair.
+    pub common_name: &'a SubjectName,
     /// Exactly the names of the certificate.
     pub names: &'a SubjectNames,
     /// The kind of its key.
@@ -81,7 +84,7 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
     }
     // With a clock that lags a little the chain is judged at the moment the leaf begins to be valid.
     chain.verify(&root, now.max(leaf.not_before()))?;
-    Ok(Bundle { generation, key, chain, root, issuer })
+    Ok(Bundle { generation, key, chain, root, issuer, common_name: Some(expected.common_name.clone()) })
 }
 
 impl Bundle {
@@ -107,6 +110,12 @@ impl Bundle {
     #[must_use]
     pub fn issuer(&self) -> &PlainName {
         &self.issuer
+    }
+
+    /// The common name that it was ordered with; none when that was not written down.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&SubjectName> {
+        self.common_name.as_ref()
     }
 
     /// What the file of this part contains, PEM.
@@ -140,6 +149,9 @@ struct Written {
     key: PrivateKey,
     chain: String,
     root: String,
+    /// Absent in what was written before it was compared.
+    #[serde(default)]
+    common_name: Option<SubjectName>,
 }
 
 impl Serialize for Bundle {
@@ -150,6 +162,7 @@ impl Serialize for Bundle {
             key: self.key.clone(),
             chain: certificates_to_pem(self.chain.certificates()),
             root: certificates_to_pem([self.root.der()]),
+            common_name: self.common_name.clone(),
         }
         .serialize(serializer)
     }
@@ -157,13 +170,13 @@ impl Serialize for Bundle {
 
 impl<'de> Deserialize<'de> for Bundle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Written { generation, issuer, key, chain, root } = Written::deserialize(deserializer)?;
+        let Written { generation, issuer, key, chain, root, common_name } = Written::deserialize(deserializer)?;
         let chain = Chain::from_pem(&chain).map_err(de::Error::custom)?;
         let root = RootCertificate::from_pem(&root).map_err(de::Error::custom)?;
         if chain.leaf().key() != key.public() {
             return Err(de::Error::custom("the key is not the certificate's"));
         }
-        Ok(Self { generation, key, chain, root, issuer })
+        Ok(Self { generation, key, chain, root, issuer, common_name })
     }
 }
 
@@ -240,7 +253,6 @@ fn list<'a>(names: impl Iterator<Item = &'a (impl fmt::Display + 'a)>) -> String
 
 #[cfg(test)]
 mod tests {
-    use pinion_proto::names::SubjectName;
     use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 
     use super::*;
@@ -249,6 +261,7 @@ mod tests {
 
     struct Delivered {
         key: PrivateKey,
+        common_name: SubjectName,
         names: SubjectNames,
         delivery: Delivery,
     }
@@ -269,7 +282,8 @@ mod tests {
         let root = RootCertificate::parse(root.der()).expect("a root");
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
         let names = names(&["a.example", "10.0.0.1"]);
-        let request = key.request(&"a.example".parse().expect("a name"), &names).expect("a request");
+        let common_name: SubjectName = "a.example".parse().expect("a name");
+        let request = key.request(&common_name, &names).expect("a request");
         let mut request = CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
         (request.params.not_before, request.params.not_after) = (at(from), at(until));
         let leaf = request.signed_by(&Issuer::new(parameters, authority)).expect("a certificate");
@@ -281,11 +295,17 @@ mod tests {
             issuer: "embedded".parse().expect("a name"),
             shared_key: None,
         };
-        Delivered { key, names, delivery }
+        Delivered { key, common_name, names, delivery }
     }
 
     fn expected(it: &Delivered) -> Expected<'_> {
-        Expected { generation: 5, names: &it.names, algorithm: KeyAlgorithm::EcdsaP256, key: Some(&it.key) }
+        Expected {
+            generation: 5,
+            common_name: &it.common_name,
+            names: &it.names,
+            algorithm: KeyAlgorithm::EcdsaP256,
+            key: Some(&it.key),
+        }
     }
 
     fn check(it: &Delivered, expected: Expected<'_>) -> Result<Bundle, Refusal> {
@@ -303,6 +323,18 @@ mod tests {
             let json = serde_json::to_string(&bundle).expect("written");
             assert_eq!(serde_json::from_str::<Bundle>(&json).expect("read"), bundle);
         }
+    }
+
+    #[test]
+    fn what_was_ordered_is_remembered_whatever_the_ca_puts_into_the_subject() {
+        let mut it = delivered(-60, 3600);
+        it.common_name = "10.0.0.1".parse().expect("a name");
+        let bundle = check(&it, expected(&it)).expect("a CA may put another common name, or none");
+        assert_eq!(bundle.common_name(), Some(&it.common_name));
+        let mut before = serde_json::to_value(&bundle).expect("written");
+        before.as_object_mut().expect("an object").remove("common_name");
+        let bundle: Bundle = serde_json::from_value(before).expect("what was written before is read");
+        assert_eq!(bundle.common_name(), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     bundle::Leaf,
     hwaddr::HwAddr,
     id::CertificateName,
+    names::SubjectName,
     spec::{GuestPath, PlainName},
     stage::{Stage, Trouble},
 };
@@ -87,6 +88,10 @@ pub struct Held {
     pub leaf: Leaf,
     /// The issuer that signed it, by its name in the manifest.
     pub issuer: PlainName,
+    /// The common name that it was ordered with; none when that was not written down. The leaf's own is its issuer's
+    /// affair: a CA may leave it out, or put another there.
+    #[serde(default)]
+    pub common_name: Option<SubjectName>,
 }
 
 /// A generation on its way.

@@ -269,6 +269,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
             generation: held.generation,
             leaf_der: held.leaf.der().to_vec(),
             issuer: held.issuer.to_string(),
+            common_name: held.common_name.map(|name| name.to_string()).unwrap_or_default(),
         }),
         incoming: report.incoming.map(|incoming| {
             let (csr_der, delivered) = match incoming.progress {
@@ -288,6 +289,10 @@ fn read_held(held: pb::Held) -> Result<Held, WireError> {
         generation: held.generation,
         leaf: Leaf::parse(&held.leaf_der).map_err(|e| wrong("held.leaf_der", e))?,
         issuer: parse("held.issuer", &held.issuer)?,
+        common_name: Some(held.common_name.as_str())
+            .filter(|name| !name.is_empty())
+            .map(|name| parse("held.common_name", name))
+            .transpose()?,
     })
 }
 

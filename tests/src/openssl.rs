@@ -55,6 +55,15 @@ pub fn serial(pem: &str) -> Result<String> {
     Ok(serial.to_owned())
 }
 
+/// The subject of a PEM certificate, as `openssl x509 -subject` prints it.
+///
+/// # Errors
+/// It is none.
+pub fn subject(pem: &str) -> Result<String> {
+    let finished = run(openssl()?.args(["x509", "-noout", "-subject"]), pem.as_bytes(), LONGEST)?.succeeded()?;
+    Ok(finished.stdout.trim().to_owned())
+}
+
 /// The names of a PEM certificate as `openssl x509 -ext subjectAltName` prints them: `DNS:a.example`,
 /// `IP Address:10.0.0.1`, `URI:spiffe://a/b`, `email:a@b.example`.
 ///

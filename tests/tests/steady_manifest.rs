@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pinion_controller::events::{Event, Kind};
 use pinion_proto::stage::Stage;
 use pinion_tests::{
-    journal,
+    journal, openssl,
     site::{Site, manifest},
     wait::{self, PATIENCE},
 };
@@ -33,7 +33,7 @@ fn every_change_is_acted_on_within_a_second() {
     certificate["key"] = json!({ "algorithm": "ecdsa-p384" });
     let third = change("another kind of key", json!([certificate]), (Kind::Issued, "web@1001"));
     assert_ne!(second, third);
-    let text = pinion_tests::openssl::text(&site.guest.read(Site::FULLCHAIN).expect("a chain")).expect("a leaf");
+    let text = openssl::text(&site.guest.read(Site::FULLCHAIN).expect("a chain")).expect("a leaf");
     assert!(text.contains("Public-Key: (384 bit)") && text.contains("DNS:second.internal.example"), "{text}");
 
     let other = json!({ "name": "other", "common_name": "other.internal.example", "placements": [{
@@ -51,10 +51,51 @@ fn every_change_is_acted_on_within_a_second() {
         assert!(site.guest.path(file).exists(), "{file} stays until it is purged");
     }
 
+    certificate["common_name"] = "second.internal.example".into();
+    certificate["sans"] = json!([Site::NAME]);
+    let renamed = change("another common name", json!([certificate]), (Kind::Issued, "web@1001"));
+    assert_ne!(renamed, third);
+
+    certificate["placements"][0]["files"]["ca"]["path"] = "/etc/ssl/elsewhere/root.crt".into();
+    let moved = change("a file moved", json!([certificate]), (Kind::Stage, "web@1001 is "));
+    assert_eq!(moved, renamed, "another place is no reason for a new certificate");
+
     // Only the median, because the machine may have better things to do for a moment.
     times.sort_by_key(|(_, took)| *took);
     println!("from the manifest's change to the deed: {times:?}");
     assert!(times[times.len() / 2].1 < Duration::from_secs(1), "{times:?}");
+}
+
+#[test]
+fn another_common_name_among_the_same_names_is_one_new_certificate() {
+    const SECOND: &str = "second.internal.example";
+    let mut site = Site::served().expect("the certificate is served");
+    let named = |site: &Site, common_name: &str, other: &str| {
+        let mut certificate = site.certificate();
+        certificate["common_name"] = common_name.into();
+        certificate["sans"] = json!([other]);
+        json!([certificate])
+    };
+    site.host.write_manifest(&manifest(named(&site, Site::NAME, SECOND))).expect("the manifest is written");
+    site.host.ensure(&[], "served").expect("served");
+    for common_name in [SECOND, Site::NAME] {
+        let other = if common_name == SECOND { Site::NAME } else { SECOND };
+        let issued = site.issued().expect("the events are there");
+        acted_on(&site, named(&site, common_name, other), Kind::Issued, &["web@1001"]);
+        site.host.ensure(&[], "served").expect("served");
+        let subject = openssl::subject(&site.guest.read(Site::FULLCHAIN).expect("a chain")).expect("a leaf");
+        assert!(subject.contains(common_name) && !subject.contains(other), "{subject}");
+        let serial = site.serial().expect("all agree");
+        for _ in 0..5 {
+            site.host.ensure(&[], "served").expect("served");
+        }
+        site.guest.restart().expect("the agent restarts");
+        site.host.restart().expect("the controller restarts");
+        site.guest.wait_linked(&site.host).expect("linked");
+        site.host.ensure(&[], "served").expect("served");
+        assert_eq!(site.serial().expect("all agree"), serial);
+        assert_eq!(site.issued().expect("the events are there"), issued + 1, "one, and no more");
+    }
 }
 
 #[test]
@@ -68,9 +109,9 @@ fn files_move_with_the_certificate_that_they_have() {
     acted_on(&site, json!([moved]), Kind::Stage, &["web@1001 is "]);
     site.host.ensure(&[], "served").expect("the service still serves what it had");
 
-    let at = |path: &str| pinion_tests::openssl::serial(&site.guest.read(path).expect("a file")).expect("a leaf");
+    let at = |path: &str| openssl::serial(&site.guest.read(path).expect("a file")).expect("a leaf");
     assert_eq!(at(chain), serial, "the same certificate at the new place");
-    assert!(pinion_tests::openssl::is_pair(&site.guest.path(chain), &site.guest.path(key)).expect("both are there"));
+    assert!(openssl::is_pair(&site.guest.path(chain), &site.guest.path(key)).expect("both are there"));
     let left = |site: &Site| {
         let status = site.host.status().expect("the controller answers");
         let mut left = status.placement(Site::PLACEMENT).expect("it is known").left_behind.clone();

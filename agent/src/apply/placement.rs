@@ -313,8 +313,13 @@ impl Placement<'_> {
             tracing::info!(certificate = %self.name, generation, "Ignored a delivery for a generation that is not awaited");
             return;
         };
-        let expected =
-            Expected { generation, names: &order.names, algorithm: order.algorithm, key: order.key.as_ref() };
+        let expected = Expected {
+            generation,
+            common_name: &order.common_name,
+            names: &order.names,
+            algorithm: order.algorithm,
+            key: order.key.as_ref(),
+        };
         match verify(delivery, expected, self.shared.context.clock.now()) {
             Ok(bundle) => {
                 tracing::info!(certificate = %self.name, generation, serial = bundle.chain().leaf().serial(), "Verified");

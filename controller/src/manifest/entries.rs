@@ -61,7 +61,8 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
         _ => None,
     };
     context.seen.next_certificate();
-    let gist = |names: Option<&SubjectNames>| Some(Gist::of(names?, key?.algorithm, issuer.as_ref()?));
+    let gist =
+        |names: Option<&SubjectNames>| Some(Gist::of(common_name.as_ref()?, names?, key?.algorithm, issuer.as_ref()?));
     let common = Common {
         common_name: common_name.as_ref(),
         names: names.as_ref(),

@@ -15,6 +15,7 @@ use pinion_proto::{
 
 use super::{
     decision::{Decision, Order, Step, Why},
+    misfit::misfit,
     presence::{Absence, absence},
     renewal,
 };
@@ -198,7 +199,7 @@ impl Subject<'_> {
         renew_at.filter(|at| *at <= now).map(|since| Why::Due { since })
     }
 
-    /// What the manifest has otherwise than the certificate itself says.
+    /// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
     fn changed(&self, held: &Held) -> Option<Why> {
         let (wanted, certificate) = (&self.placement.names, self.certificate);
         if held.leaf.names() != wanted {
@@ -206,6 +207,11 @@ impl Subject<'_> {
                 added: wanted.missing_from(held.leaf.names()).cloned().collect(),
                 removed: held.leaf.names().missing_from(wanted).cloned().collect(),
             });
+        }
+        // What was ordered is compared, never what the certificate says: a CA that puts another common name, or none,
+        // would be asked for ever.
+        if let Some(ordered) = held.common_name.as_ref().filter(|ordered| **ordered != certificate.common_name) {
+            return Some(Why::CommonNameChanged { held: ordered.clone(), wanted: certificate.common_name.clone() });
         }
         if held.leaf.key_algorithm() != Some(certificate.key.algorithm) {
             let wanted = certificate.key.algorithm;
@@ -247,10 +253,7 @@ impl Subject<'_> {
         let Progress::Requested(der) = &incoming.progress else { return None };
         let fits = match (self.certificate.shared, self.entry?.request()) {
             (true, None) => der.is_empty(),
-            (false, Some(Ok(request))) => {
-                request.names.as_ref() == Some(&self.placement.names)
-                    && request.key_algorithm == Some(self.certificate.key.algorithm)
-            }
+            (false, Some(Ok(request))) => misfit(request, self.certificate, self.placement).is_none(),
             _ => false,
         };
         fits.then_some(incoming.generation)

@@ -62,6 +62,13 @@ pub enum Why {
         /// In the certificate alone.
         removed: Vec<SubjectName>,
     },
+    /// The manifest has another common name than the one that was ordered.
+    CommonNameChanged {
+        /// What was ordered.
+        held: SubjectName,
+        /// The manifest's.
+        wanted: SubjectName,
+    },
     /// The manifest has another kind of key than the certificate.
     KeyAlgorithmChanged {
         /// The certificate's; none for one that the manifest has no word for.
@@ -119,6 +126,7 @@ impl fmt::Display for Why {
                 added.iter().try_for_each(|name| write!(f, " +{name}"))?;
                 removed.iter().try_for_each(|name| write!(f, " -{name}"))
             }
+            Self::CommonNameChanged { held, wanted } => write!(f, "common name changed from {held} to {wanted}"),
             Self::KeyAlgorithmChanged { held: Some(held), wanted } => write!(f, "key changed from {held} to {wanted}"),
             Self::KeyAlgorithmChanged { held: None, wanted } => write!(f, "key changed to {wanted}"),
             Self::IssuerChanged { held, wanted } => write!(f, "issuer changed from {held} to {wanted}"),

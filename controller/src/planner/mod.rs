@@ -7,6 +7,7 @@
 pub mod backoff;
 mod decide;
 mod decision;
+mod misfit;
 mod presence;
 pub mod renewal;
 mod shared;
@@ -26,6 +27,7 @@ use pinion_proto::{
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 pub use decision::{Decision, Order, Step, Why};
+pub use misfit::{Misfit, misfit};
 pub use shared::needs_new_shared_key;
 pub use spec::spec;
 

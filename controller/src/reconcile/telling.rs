@@ -14,6 +14,7 @@ use super::Reconciler;
 use crate::{
     events::{Event, Kind},
     manifest::Placement,
+    planner::misfit,
 };
 
 impl Reconciler {
@@ -57,21 +58,14 @@ impl Reconciler {
         if known == Some(incoming) {
             return;
         }
-        let Some((names, algorithm)) = self.manifest.manifest.certificate(&id.certificate).and_then(|certificate| {
-            let here = |placement: &&Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
-            let placement = certificate.placements.iter().find(here)?;
-            Some((&placement.names, certificate.key.algorithm))
-        }) else {
-            return;
-        };
+        let Some(certificate) = self.manifest.manifest.certificate(&id.certificate) else { return };
+        let here = |placement: &&Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
+        let Some(placement) = certificate.placements.iter().find(here) else { return };
         let why = match CertificateRequest::parse(der) {
-            Ok(request) if request.names.as_ref() != Some(names) => {
-                "it asks for other names than the manifest gives this placement".to_owned()
-            }
-            Ok(request) if request.key_algorithm != Some(algorithm) => {
-                format!("its key is not {algorithm}, as the manifest asks for")
-            }
-            Ok(_) => return,
+            Ok(request) => match misfit(&request, certificate, placement) {
+                Some(misfit) => misfit.to_string(),
+                None => return,
+            },
             Err(error) => error.to_string(),
         };
         let text = format!("Refused: the certificate request of {id}: {why}");

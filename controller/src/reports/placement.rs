@@ -139,7 +139,7 @@ impl PlacementEntry {
             self.undelivered = 0;
         }
         self.holds = report.held.as_ref().and_then(|held| {
-            Some(Gist::of(held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
+            Some(Gist::of(held.common_name.as_ref()?, held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
         });
         self.report = Some(report);
     }

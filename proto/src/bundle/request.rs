@@ -11,6 +11,8 @@ use crate::{key::KeyAlgorithm, names::SubjectNames};
 /// A PKCS #10 request (RFC 2986) whose signature by its own key has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateRequest {
+    /// Its subject's common name; none when it has none.
+    pub common_name: Option<String>,
     /// The names of its extensionRequest; none when it asks for none.
     pub names: Option<SubjectNames>,
     /// The SHA-256 of its subjectPublicKeyInfo.
@@ -39,7 +41,10 @@ impl CertificateRequest {
                 names = Some(SubjectNames::from_general_names(&san.general_names)?);
             }
         }
-        let key = &request.certification_request_info.subject_pki;
-        Ok(Self { names, key: Fingerprint::of(key.raw), key_algorithm: key_algorithm(key) })
+        let info = &request.certification_request_info;
+        let common_name = info.subject.iter_common_name().next().map(|name| name.as_str().map(ToOwned::to_owned));
+        let common_name = common_name.transpose().map_err(malformed("certificate request"))?;
+        let key = &info.subject_pki;
+        Ok(Self { common_name, names, key: Fingerprint::of(key.raw), key_algorithm: key_algorithm(key) })
     }
 }

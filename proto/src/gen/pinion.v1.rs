@@ -561,6 +561,9 @@ pub struct Held {
     pub leaf_der: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "3")]
     pub issuer: ::prost::alloc::string::String,
+    /// The common name that it was ordered with; what the leaf says is its issuer's affair. Empty when not known.
+    #[prost(string, tag = "4")]
+    pub common_name: ::prost::alloc::string::String,
 }
 /// What was ordered and is not installed yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -59,6 +59,39 @@ fn a_request_that_no_longer_fits_makes_a_fresh_generation() {
 }
 
 #[test]
+fn another_common_name_among_the_same_names_is_ordered_at_once_and_once() {
+    let mut world = World::linked();
+    let web = web(r#", "sans": ["b.example"]"#, "");
+    let named = |common_name: Option<&str>, world: &World| {
+        let (from, until) = (world.now - seconds(10 * DAY), world.now + seconds(20 * DAY));
+        let mut report = world.held_for(&["a.example", "b.example"], from, until);
+        report.held.as_mut().expect("it holds one").common_name = common_name.map(|name| name.parse().expect(name));
+        report
+    };
+    world.report(named(Some("b.example"), &world));
+    let order = world.order(&web);
+    assert_eq!((order.generation, order.step), (4, Step::Ask));
+    assert_eq!(order.why.to_string(), "common name changed from dns:b.example to dns:a.example");
+    // What the certificate says of itself is the CA's affair: here it says nothing at all.
+    world.report(named(Some("a.example"), &world));
+    world.keeps(&web);
+    // An agent that does not say what was ordered is not asked in a circle.
+    world.report(named(None, &world));
+    world.keeps(&web);
+}
+
+#[test]
+fn a_request_with_another_common_name_is_not_signed() {
+    let mut world = World::linked();
+    let web = web("", "");
+    world.report(with_incoming(world.due(), 4, request_as("b.example", &key(), &["a.example"])));
+    let order = world.order(&web);
+    assert_eq!((order.generation, order.step), (5, Step::Ask));
+    world.report(with_incoming(world.due(), 5, request_as("a.example", &key(), &["a.example"])));
+    assert_eq!(world.order(&web).step, Step::Sign);
+}
+
+#[test]
 fn an_agent_whose_requests_never_fit_is_not_asked_in_a_circle() {
     let mut world = World::linked();
     let web = web("", "");

@@ -12,7 +12,7 @@ use pinion_proto::{
     report::{Held, Incoming, PlacementReport, Progress},
     stage::Stage,
 };
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use super::*;
 
@@ -51,7 +51,9 @@ fn key() -> KeyPair {
 }
 
 fn params(names: &[&str]) -> CertificateParams {
-    CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names")
+    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
+    params.distinguished_name = DistinguishedName::new();
+    params
 }
 
 fn leaf(key: &KeyPair, names: &[&str], from: Timestamp, until: Timestamp) -> Leaf {
@@ -64,11 +66,22 @@ fn request(key: &KeyPair, names: &[&str]) -> Progress {
     Progress::Requested(params(names).serialize_request(key).expect("a request").der().to_vec())
 }
 
+fn request_as(common_name: &str, key: &KeyPair, names: &[&str]) -> Progress {
+    let mut params = params(names);
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    Progress::Requested(params.serialize_request(key).expect("a request").der().to_vec())
+}
+
 fn holding(certificate: &str, generation: u64, leaf: Leaf) -> PlacementReport {
     PlacementReport {
         last_generation: generation,
         stage: Stage::Served,
-        held: Some(Held { generation, leaf, issuer: "embedded".parse().expect("a name") }),
+        held: Some(Held {
+            generation,
+            leaf,
+            issuer: "embedded".parse().expect("a name"),
+            common_name: Some("a.example".parse().expect("a name")),
+        }),
         ..PlacementReport::nothing(certificate.parse().expect("a name"))
     }
 }

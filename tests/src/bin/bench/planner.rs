@@ -48,6 +48,7 @@ pub(crate) fn measure() -> Result<Row> {
             generation: 1,
             leaf: Leaf::parse(signed.der()).context("read a certificate")?,
             issuer: certificate.issuer.clone(),
+            common_name: Some(certificate.common_name.clone()),
         };
         for guest in 0..GUESTS {
             let guest = Guest::Vmid((1000 + guest).try_into().context("a VMID")?);
