@@ -204,6 +204,13 @@ impl StepCa {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// How many certificates it has signed since its last start, by its own log.
+    #[must_use]
+    pub fn signed(&self) -> usize {
+        let signed = |line: &&str| line.contains("path=/1.0/sign") && line.contains("status=201");
+        self.log().lines().filter(signed).count()
+    }
+
     /// Its `ca.json`.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ fn forty_disturbances_end_with_everything_served() {
     let serial = site.serial().expect(&text);
 
     // A renewal that is asked for while one is under way is the same one; and one whose certificate was lost with
-    // a killed process is signed once more.
+    // a process that was killed before it had written it down is signed once more.
     let signed = journal::issued(&site.host, Site::PLACEMENT).expect("the events are there");
     assert!(signed.contains(&serial), "{text}: {serial} is not among {signed:?}");
     assert!(signed.len() <= 1 + asked + kills, "{text}: {} certificates were signed", signed.len());

@@ -175,6 +175,7 @@ impl Reconciler {
         self.sessions.end(guest);
         self.reports.forget(guest);
         self.facts.remove(&guest);
+        self.signing.retain(|id, _| id.guest != guest);
         keep::forget(&self.parts.store, guest);
     }
 

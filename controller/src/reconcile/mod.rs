@@ -12,6 +12,7 @@ mod session;
 mod shared;
 mod signing;
 mod telling;
+mod undelivered;
 mod view;
 mod voices;
 mod waiter;
@@ -27,7 +28,7 @@ use pinion_proto::{
     clock::{Clock, Timestamp},
     id::{Guest, PlacementId},
     message::{Purged, ToController},
-    report::{GuestFacts, Progress},
+    report::GuestFacts,
     spec::PlainName,
 };
 use tokio::{
@@ -35,7 +36,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tracing::{debug, info_span};
+use tracing::{debug, info_span, warn};
 
 use crate::{
     admin::{
@@ -68,6 +69,10 @@ const RESEND_DELAY: Duration = Duration::from_millis(200);
 /// A pass is followed by so many times its own length of listening: in a storm of reports of a large fleet, one plan
 /// answers many of them, and planning takes a quarter of a core at most.
 const LISTENING: u32 = 3;
+
+/// What an issuer has been asked for is waited for so long at the end, to be delivered after the next start: step-ca
+/// answers within a second unless it is in trouble.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// At most so many inputs are taken before the next plan: a flood must not put off acting for ever.
 const MOST_INPUTS: usize = 4096;
@@ -142,7 +147,7 @@ struct Reconciler {
 
 /// Runs until it is stopped, then writes down what is known.
 pub async fn run(parts: Parts, mut inputs: Inputs) {
-    let (signing, mut outcomes) = Signing::new();
+    let (signing, mut outcomes) = Signing::new(parts.store.clone());
     let (enrolments, mut enrolling) = parts.enrolling.clone().map(Enrolments::new).unzip();
     let manifest = inputs.manifest.borrow_and_update().clone();
     let inventory = inputs.inventory.borrow_and_update().clone();
@@ -170,6 +175,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         writing: None,
     };
     shared::restore(&mut reconciler);
+    reconciler.restore_undelivered();
     reconciler.restore_departures();
     reconciler.new_inventory(inventory);
     loop {
@@ -212,6 +218,16 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             }
         }
     }
+    let drained = async {
+        while reconciler.signing.is_busy()
+            && let Some(outcome) = outcomes.recv().await
+        {
+            reconciler.signed(outcome);
+        }
+    };
+    if tokio::time::timeout(LAST_ANSWERS, drained).await.is_err() {
+        warn!("Stopped while an issuer was still to answer; what it signs is signed once more");
+    }
     reconciler.write(true).await;
 }
 
@@ -250,14 +266,18 @@ impl Reconciler {
         self.look_at_shared();
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+        let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+        let mut outdated = false;
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
                 && self.unwritable.is_none()
                 && let Some(id) = planned.id()
             {
-                self.sign(&id, planned, order, now);
+                outdated |= !self.sign(&id, planned, order, now);
             }
+        }
+        if outdated {
+            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         }
         let enrol_at = self.enrol(&plan, now);
         self.note_retired(&plan, now);
@@ -420,19 +440,10 @@ impl Reconciler {
         self.manifest = next;
     }
 
-    /// Forgets deliveries that a guest's reports show to have arrived.
+    /// Forgets certificates that a guest's reports show it to have, or not to ask for any more.
     fn settle(&mut self, guest: Guest) {
         let reports = &self.reports;
-        self.signing.forget_arrived(guest, |id, generation| {
-            reports.placement(id).and_then(|entry| entry.report()).is_some_and(|report| {
-                let past = report.held.as_ref().is_some_and(|held| held.generation >= generation);
-                let here = report.incoming.as_ref().is_some_and(|incoming| {
-                    incoming.generation > generation
-                        || (incoming.generation == generation && incoming.progress == Progress::Delivered)
-                });
-                past || here
-            })
-        });
+        self.signing.retain(|id, ready| id.guest != guest || ready.answers(reports.placement(id)));
     }
 
     fn touch(&mut self, guest: Guest) {

@@ -110,6 +110,11 @@ fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<
     Ok(Prepared { csr, key: key.to_pkcs8() })
 }
 
+/// The key that is kept for a certificate; none when there is none that can be read, which is told elsewhere.
+pub(super) fn key(reconciler: &Reconciler, certificate: &CertificateName) -> Option<PrivateKey> {
+    read(reconciler, certificate).ok().flatten().map(|(key, _)| key)
+}
+
 fn read(reconciler: &Reconciler, certificate: &CertificateName) -> Result<Option<(PrivateKey, SharedKey)>, String> {
     let name = format!("{DIRECTORY}/{certificate}");
     let kept = reconciler.parts.store.read::<Kept>(Area::Shared, &name).map_err(|error| chain(&error))?;

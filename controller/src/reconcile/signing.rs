@@ -3,13 +3,14 @@
 //! Invariant: names, key kind and duration come from the manifest; the request gives the key and nothing else.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
 use pinion_proto::{
     clock::Timestamp,
-    id::{Guest, PlacementId},
+    id::PlacementId,
     message::Delivery,
     report::Progress,
     spec::PlainName,
@@ -17,14 +18,20 @@ use pinion_proto::{
 };
 use tokio::sync::mpsc;
 use tracing::{Instrument, info_span};
-use zeroize::Zeroizing;
 
-use super::{Reconciler, session::Sent, shared};
+use super::{
+    Reconciler,
+    session::Sent,
+    shared,
+    undelivered::{Shelf, Undelivered},
+};
 use crate::{
     allowance::{Allowance, Left},
     events::{Event, Kind},
     issuer::{IssuerError, Signed, SigningRequest},
     planner::{Order, Planned, Why},
+    reports::{Link, Reports},
+    store::Store,
 };
 
 /// How many certificates a placement may have without a person asking: a guest that is built anew over and over needs
@@ -34,8 +41,9 @@ const SIGNED: Allowance = Allowance { most: 10, every: Duration::from_secs(60) }
 /// What is being signed and what is on its way.
 #[derive(Debug)]
 pub(super) struct Signing {
-    under_way: HashMap<PlacementId, u64>,
-    ready: HashMap<PlacementId, Delivery>,
+    under_way: HashSet<PlacementId>,
+    ready: HashMap<PlacementId, Undelivered>,
+    shelf: Shelf,
     /// What is left to placements that had some signed lately.
     allowed: HashMap<PlacementId, Left>,
     outcomes: mpsc::UnboundedSender<Outcome>,
@@ -47,20 +55,28 @@ pub(super) struct Outcome {
     pub(super) id: PlacementId,
     pub(super) generation: u64,
     pub(super) issuer: PlainName,
-    pub(super) shared_key: Option<Zeroizing<Vec<u8>>>,
-    pub(super) result: Result<Signed, IssuerError>,
+    pub(super) result: Result<Fresh, IssuerError>,
+}
+
+/// A certificate that has just been signed.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    undelivered: Undelivered,
+    shortened_to: Option<Duration>,
 }
 
 impl Signing {
     /// Nothing yet, and where the outcomes come. Their number is bounded by that of the placements.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Outcome>) {
+    pub(super) fn new(store: Arc<Store>) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
         let (outcomes, receiver) = mpsc::unbounded_channel();
-        (Self { under_way: HashMap::new(), ready: HashMap::new(), allowed: HashMap::new(), outcomes }, receiver)
+        let shelf = Shelf::new(store);
+        let (under_way, ready, allowed) = (HashSet::new(), HashMap::new(), HashMap::new());
+        (Self { under_way, ready, shelf, allowed, outcomes }, receiver)
     }
 
-    /// Whether something is being signed or waits to be delivered for this generation.
-    pub(super) fn knows(&self, id: &PlacementId, generation: u64) -> bool {
-        self.under_way.contains_key(id) || self.ready.get(id).is_some_and(|ready| ready.generation == generation)
+    /// These were on their way when the controller stopped.
+    pub(super) fn restore(&mut self, undelivered: HashMap<PlacementId, Undelivered>) {
+        self.ready = undelivered;
     }
 
     /// Uses one of the placement's signatures; the moment of the next, when none is left.
@@ -72,19 +88,38 @@ impl Signing {
         if left.take(now) { Ok(()) } else { Err(left.next()) }
     }
 
-    /// A certificate is ready to be delivered.
-    pub(super) fn ready(&mut self, id: PlacementId, delivery: Delivery) {
-        self.ready.insert(id, delivery);
+    /// Whether the issuer is still to answer about anything.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
-    /// Forgets deliveries of a guest of which `arrived` holds.
-    pub(super) fn forget_arrived(&mut self, guest: Guest, arrived: impl Fn(&PlacementId, u64) -> bool) {
-        self.ready.retain(|id, delivery| id.guest != guest || !arrived(id, delivery.generation));
+    /// Whether a certificate is there already that is what the guest asks for, as the manifest is now.
+    fn has(&self, id: &PlacementId, planned: &Planned<'_>, reports: &Reports) -> bool {
+        self.ready.get(id).is_some_and(|ready| ready.answers(reports.placement(id)) && ready.fits(planned))
+    }
+
+    /// Forgets a placement's certificate, here and on disk.
+    fn forget(&mut self, id: &PlacementId) {
+        let gone = self.ready.remove(id).map(|gone| (id.clone(), gone.delivery.generation));
+        self.shelf.discard(gone.into_iter().collect());
+    }
+
+    /// Forgets certificates of which this does not hold, here and on disk.
+    pub(super) fn retain(&mut self, holds: impl Fn(&PlacementId, &Undelivered) -> bool) {
+        let mut gone = Vec::new();
+        self.ready.retain(|id, ready| {
+            let stays = holds(id, ready);
+            if !stays {
+                gone.push((id.clone(), ready.delivery.generation));
+            }
+            stays
+        });
+        self.shelf.discard(gone);
     }
 
     /// Whether the issuer has been asked for this certificate and has not answered.
     pub(super) fn is_under_way(&self, id: &PlacementId) -> bool {
-        self.under_way.contains_key(id)
+        self.under_way.contains(id)
     }
 
     /// Whether a certificate is signed for it that the guest has not taken yet.
@@ -94,27 +129,31 @@ impl Signing {
 }
 
 impl Reconciler {
-    /// Has a request signed that the plan found good, unless that is happening already.
-    pub(super) fn sign(&mut self, id: &PlacementId, planned: &Planned<'_>, order: &Order, now: Timestamp) {
-        if self.signing.knows(id, order.generation) {
-            return;
+    /// Has a request signed that the plan found good, unless that is happening already. False when the issuer is not
+    /// asked, which is noted as a failed attempt: then there is another plan.
+    #[must_use]
+    pub(super) fn sign(&mut self, id: &PlacementId, planned: &Planned<'_>, order: &Order, now: Timestamp) -> bool {
+        if self.signing.is_under_way(id) || self.signing.has(id, planned, &self.reports) {
+            return true;
         }
+        self.signing.forget(id);
         if order.why != Why::Requested
             && let Err(next) = self.signing.allow(id, now)
         {
-            return self.too_many(id, next, now);
+            self.too_many(id, next, now);
+            return false;
         }
         let certificate = planned.certificate;
         let (csr, shared_key) = if certificate.shared {
             match shared::prepare(self, id, planned, order, now) {
                 Some(prepared) => (prepared.csr, Some(prepared.key)),
-                None => return,
+                None => return false,
             }
         } else {
             let report = self.reports.placement(id).and_then(|entry| entry.report());
             match report.and_then(|report| report.incoming.as_ref()).map(|incoming| &incoming.progress) {
                 Some(Progress::Requested(csr)) => (csr.clone(), None),
-                _ => return,
+                _ => return true,
             }
         };
         let request = SigningRequest {
@@ -124,19 +163,37 @@ impl Reconciler {
             names: planned.placement.names.clone(),
             duration: certificate.duration,
         };
-        self.signing.under_way.insert(id.clone(), order.generation);
+        let kept = self.signing.ready.len() + self.signing.under_way.len();
+        let shelf = Shelf::has_room(kept).then(|| self.signing.shelf.clone());
+        self.signing.under_way.insert(id.clone());
         let (issuers, issuer) = (self.parts.issuers.clone(), certificate.issuer.clone());
         let (outcomes, id, generation, expires) =
             (self.signing.outcomes.clone(), id.clone(), order.generation, order.expires);
+        let (events, clock) = (self.parts.events.clone(), self.parts.clock.clone());
+        let common_name = certificate.common_name.clone();
         let span = info_span!("issue", guest = %id.guest, certificate = %id.certificate, generation);
         tokio::spawn(
             async move {
-                let result = issuers.sign(&issuer, request, expires).await;
+                let result = match issuers.sign(&issuer, request, expires).await {
+                    Ok(Signed { chain, root, shortened_to }) => {
+                        let (certificate, issuer) = (id.certificate.clone(), issuer.clone());
+                        let delivery = Delivery { certificate, generation, chain, root, issuer, shared_key };
+                        // Told before it is written down: what a kill in between costs is told too.
+                        events.record(issued(&id, &delivery, shortened_to, clock.now()));
+                        let undelivered = Undelivered { delivery, common_name };
+                        if let Some(shelf) = shelf {
+                            shelf.keep(&id, &undelivered).await;
+                        }
+                        Ok(Fresh { undelivered, shortened_to })
+                    }
+                    Err(error) => Err(error),
+                };
                 // The loop is gone only at shutdown.
-                outcomes.send(Outcome { id, generation, issuer, shared_key, result }).ok();
+                outcomes.send(Outcome { id, generation, issuer, result }).ok();
             }
             .instrument(span),
         );
+        true
     }
 
     /// A guest that has had one certificate after the other is left alone for a while.
@@ -155,16 +212,18 @@ impl Reconciler {
         self.signing.allowed.retain(|_, left| !left.is_whole(now));
     }
 
-    /// Sends what is ready to guests that are linked and have not been sent it. True when a queue was full.
+    /// Sends what is ready to guests that are linked, ask for it and have not been sent it. True when a queue was full.
     pub(super) fn deliver(&mut self, now: Timestamp) -> bool {
+        let reports = &self.reports;
+        // Who is linked is sent it all the same, and says what is wrong with it: a clock may be.
+        let linked = |id: &PlacementId| matches!(reports.link(id.guest), Link::Linked { .. });
+        self.signing.retain(|id, ready| linked(id) || !ready.is_expired(now));
         let mut full = false;
-        for (id, delivery) in &self.signing.ready {
-            let on_its_way = self
-                .reports
-                .placement(id)
-                .and_then(|entry| entry.delivery())
-                .is_some_and(|note| note.generation == delivery.generation);
-            if on_its_way || self.inventory.hands_off(id.guest) {
+        for (id, ready) in &self.signing.ready {
+            let (entry, delivery) = (self.reports.placement(id), &ready.delivery);
+            let on_its_way =
+                entry.and_then(|entry| entry.delivery()).is_some_and(|note| note.generation == delivery.generation);
+            if on_its_way || !ready.answers(entry) || self.inventory.hands_off(id.guest) {
                 continue;
             }
             match self.sessions.deliver(id.guest, delivery) {
@@ -179,33 +238,22 @@ impl Reconciler {
 
 /// Takes the issuer's answer.
 pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp) {
-    let Outcome { id, generation, issuer, shared_key, result } = outcome;
+    let Outcome { id, generation, issuer, result } = outcome;
     reconciler.signing.under_way.remove(&id);
     match result {
-        Ok(signed) => {
+        Ok(Fresh { undelivered, shortened_to }) => {
             reconciler.reports.attempt_succeeded(&id);
-            let leaf = signed.chain.leaf();
-            let mut text = format!("{issuer} signed {id}, valid until {}", leaf.not_after());
-            if let Some(most) = signed.shortened_to {
+            if let Some(most) = shortened_to {
                 reconciler.shortened.insert(issuer.clone(), most);
-                text += &format!(", shortened to the {} that it allows", humantime::format_duration(whole(most)));
             }
             // A longer life than the limit that was met before: it has been lifted.
-            let life = leaf.not_after().since(now);
-            if signed.shortened_to.is_none() && reconciler.shortened.get(&issuer).is_some_and(|most| life > *most) {
+            let life = undelivered.delivery.chain.leaf().not_after().since(now);
+            if shortened_to.is_none() && reconciler.shortened.get(&issuer).is_some_and(|most| life > *most) {
                 reconciler.shortened.remove(&issuer);
             }
-            let event = Event::new(now, Kind::Issued, text).guest(id.guest).certificate(&id.certificate);
-            reconciler.event(event.generation(generation).serial(leaf.serial()));
-            let delivery = Delivery {
-                certificate: id.certificate.clone(),
-                generation,
-                chain: signed.chain,
-                root: signed.root,
-                issuer,
-                shared_key,
-            };
-            reconciler.signing.ready(id, delivery);
+            let guest = id.guest;
+            reconciler.signing.ready.insert(id, undelivered);
+            reconciler.settle(guest);
         }
         Err(error) => {
             let trouble = error.trouble(format!("have {id} signed by {issuer}"), None);
@@ -217,6 +265,17 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
             reconciler.touch(id.guest);
         }
     }
+}
+
+/// That a certificate was signed, for people.
+fn issued(id: &PlacementId, delivery: &Delivery, shortened_to: Option<Duration>, now: Timestamp) -> Event {
+    let leaf = delivery.chain.leaf();
+    let mut text = format!("{} signed {id}, valid until {}", delivery.issuer, leaf.not_after());
+    if let Some(most) = shortened_to {
+        text += &format!(", shortened to the {} that it allows", humantime::format_duration(whole(most)));
+    }
+    let event = Event::new(now, Kind::Issued, text).guest(id.guest).certificate(&id.certificate);
+    event.generation(delivery.generation).serial(leaf.serial())
 }
 
 /// Whole seconds, for people.

@@ -4,8 +4,10 @@
 //! and leaves alone what is installed and served.
 
 mod away;
+mod killed;
 mod load;
 mod proxy;
 mod refusing;
 mod site;
+mod subject;
 mod told;
