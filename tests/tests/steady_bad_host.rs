@@ -151,6 +151,42 @@ fn what_is_known_of_a_guest_can_be_lost_and_its_identity_cannot() {
 }
 
 #[test]
+fn a_bad_shared_key_is_told_and_stops_its_renewals_alone() {
+    let mut site = Site::served().expect("the certificate is served");
+    let mut shared = site.certificate();
+    shared["shared"] = true.into();
+    let other = serde_json::json!({ "name": "other", "common_name": "other.internal.example", "placements": [{
+        "guest": 1001,
+        "files": { "cert": { "path": "/etc/ssl/other.crt" }, "key": { "path": "/etc/ssl/other.key" } },
+    }] });
+    let certificates = serde_json::json!([shared, other]);
+    site.host.write_manifest(&pinion_tests::site::manifest(certificates)).expect("the manifest is written");
+    // Without this its own key would do: that it was shared is what is asked for here.
+    site.host.renew(&["web"], "served").expect("served with a shared key");
+    let mut serial = site.serial().expect("all agree");
+    let path = site.host.root().join("var/lib/pinion/shared/shared-keys/web.json");
+    for damage in Damage::ALL {
+        site.host.stop().expect("the controller stops");
+        let damaged = Damaged::new(&path, damage).expect("damaged");
+        site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        site.guest.wait_linked(&site.host).expect("linked");
+        let told = journal::wait_event(&site.host, Kind::Failed, &["shared-keys/web.json"]);
+        told.unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        site.host.renew(&["other"], "installed").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        let asked = site.host.pinion(&["ensure", "web", "--renew", "--timeout", "20s"]).expect("pinion runs");
+        let named = asked.stderr.contains(&path.display().to_string());
+        assert!(asked.code() == 4 && named, "{damage:?}: {asked}");
+        assert_eq!(site.serial().expect("all agree"), serial, "{damage:?}: what is served stays");
+        assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
+        damaged.repair().expect("it is repaired");
+        site.host.ensure(&["web"], "served").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        let renewed = site.serial().expect("all agree");
+        assert_ne!(renewed, serial);
+        serial = renewed;
+    }
+}
+
+#[test]
 fn a_bad_file_of_events_costs_the_lines_that_are_bad() {
     let mut site = Site::served().expect("the certificate is served");
     let path = site.host.root().join("var/lib/pinion/local/events.jsonl");

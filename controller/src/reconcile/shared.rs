@@ -87,6 +87,12 @@ pub(super) fn prepare(
 
 fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<'_>) -> Result<Prepared, String> {
     let certificate = planned.certificate;
+    if reconciler.reports.shared_key(&certificate.name).is_none()
+        // One that could not be read at the start is not replaced while it cannot be read now either.
+        && let Some((_, known)) = read(reconciler, &certificate.name)?
+    {
+        reconciler.reports.set_shared_key(certificate.name.clone(), known);
+    }
     let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.as_ref());
     let current = reconciler.reports.shared_key(&certificate.name);
     let key = if planner::needs_new_shared_key(current, certificate.key, held) {
