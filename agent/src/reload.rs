@@ -59,7 +59,7 @@ pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), 
         }
         Check::Hook(hook) => {
             let path = trusted_hook(config, hook.as_str())?;
-            run(config, format!("hook {hook}"), &path, &[], about).await
+            run(config, path.display().to_string(), &path, &[], about).await
         }
     }
 }
@@ -83,7 +83,7 @@ pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), Rel
     match tell {
         Tell::Hook(hook) => {
             let path = trusted_hook(config, hook.as_str())?;
-            run(config, format!("hook {hook}"), &path, &[], about).await
+            run(config, path.display().to_string(), &path, &[], about).await
         }
         Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await,
         Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await,

@@ -130,6 +130,46 @@ fn a_hook_that_may_not_be_run_blocks_until_it_may() {
     }
 }
 
+#[test]
+fn a_hook_that_went_bad_is_told_with_its_file_and_harms_nothing_else() {
+    let site = Site::served().expect("the certificate is served");
+    let path = site.guest.hook_path("tell");
+    let script = "#!/bin/sh\necho told >>\"$PINION_ROOT/told\"\n";
+    // One that is enormous is a program like another, and has its time.
+    for (number, damage) in [Damage::Empty, Damage::CutOff, Damage::NotUtf8, Damage::Newer].into_iter().enumerate() {
+        let name = format!("hooked{number}");
+        site.guest.write_hook("tell", script).expect("a hook");
+        let damaged = match damage {
+            // A script says nothing of its version; its interpreter may not be here any more.
+            Damage::Newer => {
+                site.guest.write_hook("tell", &script.replace("/bin/sh", "/bin/of-a-later-release")).expect("a hook");
+                None
+            }
+            damage => Some(Damaged::new(&path, damage).expect("damaged")),
+        };
+        site.host.write_manifest(&manifest(json!([site.certificate(), hooked(&name)]))).expect("the manifest");
+        let asked = site.host.pinion(&["ensure", &name, "--timeout", "5s"]).expect("pinion runs");
+        assert!([3, 4].contains(&asked.code()), "{damage:?}: {asked}");
+        assert!(asked.stderr.contains("hooks.d/tell"), "{damage:?}: the file is not named: {asked}");
+        // What stands before the bytes that are no text was run.
+        let told = site.guest.path("/told");
+        assert_eq!(told.exists(), damage == Damage::NotUtf8, "{damage:?}");
+        if told.exists() {
+            fs::remove_file(&told).expect("it is forgotten");
+        }
+        match damaged {
+            Some(damaged) => {
+                assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
+                damaged.repair().expect("it is repaired");
+            }
+            None => site.guest.write_hook("tell", script).map(drop).expect("a hook"),
+        }
+        site.host.ensure(&[&name], "reloaded").expect("mended, it goes on");
+        fs::remove_file(&told).expect("it was run");
+        site.serial().expect("the service in the same guest is as it was");
+    }
+}
+
 fn hooked(name: &str) -> Value {
     json!({ "name": name, "common_name": "hooked.internal.example", "placements": [{
         "guest": 1001,
