@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use pinion_proto::hwaddr::HwAddr;
 
-use crate::inventory::GuestKind;
+use crate::inventory::{GuestInfo, GuestKind};
 
 /// Longer values are none that is looked for here (bytes): names have 255, a line of a network card some 300.
 const MOST_VALUE: usize = 4096;
@@ -23,71 +23,45 @@ const MOST_TAGS: usize = 64;
 /// Proxmox knows 32 network cards of a virtual machine and 10 of a container.
 const MOST_CARDS: u8 = 32;
 
-/// What a configuration says, as far as Pinion asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GuestConf {
-    /// `hostname` or `name`.
-    pub name: Option<String>,
-    /// `tags`.
-    pub tags: Vec<String>,
-    /// `lock`.
-    pub lock: Option<String>,
-    /// `template`.
-    pub template: bool,
-    /// `unprivileged`.
-    pub unprivileged: bool,
-    /// `agent`.
-    pub agent: bool,
-    /// `vmgenid`, when it is a UUID; lower-case.
-    pub vmgenid: Option<String>,
-    /// The addresses of `net0`, `net1`…
-    pub hwaddrs: Vec<HwAddr>,
-    /// `ostype`.
-    pub ostype: Option<String>,
-    /// `arch`.
-    pub arch: Option<String>,
+/// Reads a configuration: what it says of the guest, and nothing of where it is and whether it runs. None when nothing
+/// in it is one: an empty file, or something else's.
+#[must_use]
+pub(super) fn parse(kind: GuestKind, bytes: &[u8]) -> Option<GuestInfo> {
+    let mut conf = GuestInfo { kind: Some(kind), ..GuestInfo::default() };
+    let mut cards = BTreeMap::new();
+    let mut anything = false;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        // The first section ends what is true now, also when its line is cut off or odd.
+        if line.first() == Some(&b'[') {
+            break;
+        }
+        let Some((key, value)) = entry(line) else { continue };
+        anything = true;
+        take(&mut conf, kind, (key, value), &mut cards);
+    }
+    conf.hwaddrs = cards.into_values().collect();
+    anything.then_some(conf)
 }
 
-impl GuestConf {
-    /// Reads a configuration. None when nothing in it is one: an empty file, or something else's.
-    #[must_use]
-    pub fn parse(kind: GuestKind, bytes: &[u8]) -> Option<Self> {
-        let mut conf = Self::default();
-        let mut cards = BTreeMap::new();
-        let mut anything = false;
-        for line in bytes.split(|byte| *byte == b'\n') {
-            // The first section ends what is true now, also when its line is cut off or odd.
-            if line.first() == Some(&b'[') {
-                break;
-            }
-            let Some((key, value)) = entry(line) else { continue };
-            anything = true;
-            conf.take(kind, key, value, &mut cards);
-        }
-        conf.hwaddrs = cards.into_values().collect();
-        anything.then_some(conf)
-    }
-
-    /// A key that stands twice counts as it stands last.
-    fn take(&mut self, kind: GuestKind, key: &str, value: &str, cards: &mut BTreeMap<u8, HwAddr>) {
-        match (key, kind) {
-            ("hostname", GuestKind::Lxc) | ("name", GuestKind::Qemu) => self.name = word(value),
-            ("tags", _) => self.tags = tags(value),
-            ("lock", _) => self.lock = word(value),
-            ("template", _) => self.template = truth(value),
-            ("unprivileged", GuestKind::Lxc) => self.unprivileged = truth(value),
-            ("agent", GuestKind::Qemu) => self.agent = agent(value),
-            ("vmgenid", GuestKind::Qemu) => self.vmgenid = uuid(value),
-            ("ostype", _) => self.ostype = word(value),
-            ("arch", _) => self.arch = word(value),
-            _ => {
-                let number = key.strip_prefix("net").and_then(|digits| digits.parse::<u8>().ok());
-                if let Some(number) = number.filter(|number| *number < MOST_CARDS) {
-                    match card(kind, value) {
-                        Some(address) => cards.insert(number, address),
-                        None => cards.remove(&number),
-                    };
-                }
+/// A key that stands twice counts as it stands last.
+fn take(conf: &mut GuestInfo, kind: GuestKind, (key, value): (&str, &str), cards: &mut BTreeMap<u8, HwAddr>) {
+    match (key, kind) {
+        ("hostname", GuestKind::Lxc) | ("name", GuestKind::Qemu) => conf.name = word(value),
+        ("tags", _) => conf.tags = tags(value),
+        ("lock", _) => conf.lock = word(value),
+        ("template", _) => conf.template = truth(value),
+        ("unprivileged", GuestKind::Lxc) => conf.unprivileged = truth(value),
+        ("agent", GuestKind::Qemu) => conf.agent = agent(value),
+        ("vmgenid", GuestKind::Qemu) => conf.vmgenid = uuid(value),
+        ("ostype", _) => conf.ostype = word(value),
+        ("arch", _) => conf.arch = word(value),
+        _ => {
+            let number = key.strip_prefix("net").and_then(|digits| digits.parse::<u8>().ok());
+            if let Some(number) = number.filter(|number| *number < MOST_CARDS) {
+                match card(kind, value) {
+                    Some(address) => cards.insert(number, address),
+                    None => cards.remove(&number),
+                };
             }
         }
     }
@@ -165,12 +139,12 @@ mod tests {
         net0: virtio=BC:24:11:00:10:01,bridge=vmbr0,firewall=1\nostype: l26\ntags: a, b\n\
         vmgenid: 0BE35C7B-0c0e-4f4c-9b48-6a1f0f6ce0a1\n[PENDING]\nname: later\nagent: 0\n";
 
-    fn lxc(text: &str) -> GuestConf {
-        GuestConf::parse(GuestKind::Lxc, text.as_bytes()).expect("a configuration")
+    fn lxc(text: &str) -> GuestInfo {
+        parse(GuestKind::Lxc, text.as_bytes()).expect("a configuration")
     }
 
-    fn qemu(text: &str) -> GuestConf {
-        GuestConf::parse(GuestKind::Qemu, text.as_bytes()).expect("a configuration")
+    fn qemu(text: &str) -> GuestInfo {
+        parse(GuestKind::Qemu, text.as_bytes()).expect("a configuration")
     }
 
     #[test]
@@ -214,10 +188,11 @@ mod tests {
         for nothing in
             ["", "\n\n", "# only words\n", "[snapshot]\nhostname: x\n", "\u{1f}\u{8b} zipped", "Hostname: x\n"]
         {
-            assert_eq!(GuestConf::parse(GuestKind::Lxc, nothing.as_bytes()), None, "{nothing:?}");
+            assert_eq!(parse(GuestKind::Lxc, nothing.as_bytes()), None, "{nothing:?}");
         }
         let odd = lxc("what is this\n: x\nhostname: a b\nhostname:\nunprivileged: yes\nnet0: none\nnet99: hwaddr=x\n");
-        assert_eq!(odd, GuestConf { unprivileged: true, ..GuestConf::default() });
+        let expected = GuestInfo { kind: Some(GuestKind::Lxc), unprivileged: true, ..GuestInfo::default() };
+        assert_eq!(odd, expected);
         let twice = lxc("hostname: first\nhostname: last\n");
         assert_eq!(twice.name.as_deref(), Some("last"));
     }
@@ -226,7 +201,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
             for kind in [GuestKind::Lxc, GuestKind::Qemu] {
-                prop_assert!(GuestConf::parse(kind, &bytes).is_none_or(|conf| conf.hwaddrs.len() <= 32));
+                prop_assert!(parse(kind, &bytes).is_none_or(|conf| conf.hwaddrs.len() <= 32));
             }
         }
 
@@ -241,7 +216,7 @@ mod tests {
             let whole = lxc(LXC);
             // Up to the last line that is whole, nothing is read otherwise.
             let lines = LXC[..cut].rfind('\n').map_or("", |end| &LXC[..=end]);
-            if let Some(cut) = GuestConf::parse(GuestKind::Lxc, lines.as_bytes()) {
+            if let Some(cut) = parse(GuestKind::Lxc, lines.as_bytes()) {
                 prop_assert!(cut.name.is_none() || cut.name == whole.name);
                 prop_assert!(cut.tags.is_empty() || cut.tags == whole.tags);
                 prop_assert!(whole.hwaddrs.starts_with(&cut.hwaddrs));

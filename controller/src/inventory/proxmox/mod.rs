@@ -11,7 +11,6 @@ mod resources;
 mod vmlist;
 mod watch;
 
-pub use conf::GuestConf;
 pub use observer::Observer;
 pub use resources::{MOST_RESOURCES, ResourcesError, States};
 pub use vmlist::{Entry, VmList, VmListError};

@@ -17,7 +17,7 @@ use pinion_proto::{causes::chain, id::Vmid};
 use serde::Deserialize;
 
 use super::{
-    conf::{self, GuestConf},
+    conf,
     read::{Stamp, limited},
     resources::States,
     vmlist::{Entry, MOST_LIST, VmList},
@@ -65,7 +65,7 @@ struct Seen {
     stamp: Option<Stamp>,
     /// The file as it was when it did not end as a whole one does.
     growing: Option<Stamp>,
-    conf: GuestConf,
+    conf: GuestInfo,
     failures: u32,
     problem: Option<String>,
 }
@@ -209,7 +209,7 @@ impl Seen {
     }
 
     fn take(&mut self, path: &Path, kind: GuestKind, stamp: Stamp, bytes: &[u8], entry: (&Entry, Option<u64>)) {
-        let Some(conf) = GuestConf::parse(kind, bytes) else {
+        let Some(conf) = conf::parse(kind, bytes) else {
             let problem = format!(
                 "{} says nothing of a guest; restore it from a backup. The guest stays as it was known",
                 path.display()
@@ -243,23 +243,9 @@ fn path(directory: &Path, vmid: Vmid, entry: &Entry) -> Option<PathBuf> {
     Some(directory.join("nodes").join(&*entry.node).join(kind).join(format!("{vmid}.conf")))
 }
 
-fn info(entry: &Entry, conf: GuestConf, node: &str, running: Option<bool>) -> GuestInfo {
+fn info(entry: &Entry, conf: GuestInfo, node: &str, running: Option<bool>) -> GuestInfo {
     let node = if *entry.node == *node { Node::Here } else { Node::Elsewhere(entry.node.clone()) };
-    GuestInfo {
-        kind: entry.kind,
-        node,
-        name: conf.name,
-        tags: conf.tags,
-        template: conf.template,
-        lock: conf.lock,
-        running,
-        unprivileged: conf.unprivileged,
-        agent: conf.agent,
-        vmgenid: conf.vmgenid,
-        hwaddrs: conf.hwaddrs,
-        ostype: conf.ostype,
-        arch: conf.arch,
-    }
+    GuestInfo { kind: entry.kind, node, running, ..conf }
 }
 
 /// Why a file cannot be read, and what to do about it.
