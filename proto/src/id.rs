@@ -78,25 +78,11 @@ string_serde!(Guest);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CertificateName(Box<str>);
 
-impl CertificateName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for CertificateName {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         if is_plain_name(text) { Ok(Self(text.into())) } else { Err(IdError::CertificateName(shown(text))) }
-    }
-}
-
-impl fmt::Display for CertificateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -106,7 +92,7 @@ impl fmt::Debug for CertificateName {
     }
 }
 
-string_serde!(CertificateName);
+checked_text!(CertificateName, "The name as text.");
 
 /// One certificate in one place, written `docker@1001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,14 +125,6 @@ string_serde!(PlacementId);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrustDomain(Box<str>);
 
-impl TrustDomain {
-    /// The domain as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for TrustDomain {
     type Err = IdError;
 
@@ -160,13 +138,7 @@ impl FromStr for TrustDomain {
     }
 }
 
-impl fmt::Display for TrustDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-string_serde!(TrustDomain);
+checked_text!(TrustDomain, "The domain as text.");
 
 /// Who stands at the other end of a link: `spiffe://<trust domain>/controller`, `/host` or `/guest/<vmid>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,6 +243,28 @@ macro_rules! string_serde {
     };
 }
 pub(crate) use string_serde;
+
+/// A checked text: shown, written and read as what it is.
+macro_rules! checked_text {
+    ($type:ty, $what:literal) => {
+        impl $type {
+            #[doc = $what]
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        $crate::id::string_serde!($type);
+    };
+}
+pub(crate) use checked_text;
 
 #[cfg(test)]
 mod tests {

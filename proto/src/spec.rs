@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     bundle::Fingerprint,
-    id::{CertificateName, is_plain_name, shown, string_serde},
+    id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
     key::KeyPolicy,
     names::{SubjectName, SubjectNames},
     stage::Trouble,
@@ -146,14 +146,6 @@ pub struct FileSpec {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestPath(Box<str>);
 
-impl GuestPath {
-    /// The path as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for GuestPath {
     type Err = SpecError;
 
@@ -169,13 +161,7 @@ impl FromStr for GuestPath {
     }
 }
 
-impl fmt::Display for GuestPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-string_serde!(GuestPath);
+checked_text!(GuestPath, "The path as text.");
 
 /// Permission bits, at most 0o777, written as octal text: `0640`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -231,14 +217,6 @@ string_serde!(FileMode);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlainName(Box<str>);
 
-impl PlainName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FromStr for PlainName {
     type Err = SpecError;
 
@@ -247,25 +225,11 @@ impl FromStr for PlainName {
     }
 }
 
-impl fmt::Display for PlainName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-string_serde!(PlainName);
+checked_text!(PlainName, "The name as text.");
 
 /// A user or group in the guest, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account(Box<str>);
-
-impl Account {
-    /// The name or number as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl FromStr for Account {
     type Err = SpecError;
@@ -282,25 +246,11 @@ impl FromStr for Account {
     }
 }
 
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-string_serde!(Account);
+checked_text!(Account, "The name or number as text.");
 
 /// A unit of the guest's service manager, with its suffix: `nginx.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit(Box<str>);
-
-impl Unit {
-    /// The unit's name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl FromStr for Unit {
     type Err = SpecError;
@@ -318,13 +268,7 @@ impl FromStr for Unit {
     }
 }
 
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-string_serde!(Unit);
+checked_text!(Unit, "The unit's name as text.");
 
 /// How the new files are checked before the service is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
