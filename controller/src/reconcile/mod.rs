@@ -7,7 +7,10 @@ mod destroyed;
 mod enrolling;
 mod guests;
 mod keep;
+mod links;
+mod manifest;
 mod purging;
+mod requests;
 mod session;
 mod shared;
 mod signing;
@@ -27,7 +30,6 @@ use std::{
 use pinion_proto::{
     clock::{Clock, Timestamp},
     id::{Guest, PlacementId},
-    message::{Purged, ToController},
     report::GuestFacts,
     spec::PlainName,
 };
@@ -36,15 +38,12 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tracing::{debug, info_span, warn};
+use tracing::{info_span, warn};
 
 use crate::{
-    admin::{
-        Request,
-        protocol::{Answer, Ask},
-    },
+    admin::Request,
     enroll::{self, Enrolments},
-    events::{Event, Events, Kind},
+    events::{Event, Events},
     identity::Identities,
     inventory::Inventory,
     issuer::Issuers,
@@ -130,6 +129,8 @@ struct Reconciler {
     facts: HashMap<Guest, GuestFacts>,
     sessions: Sessions,
     signing: Signing,
+    /// What is to be answered from the next plan.
+    asked: Option<Request>,
     waiters: Vec<Waiter>,
     purging: BTreeSet<PlacementId>,
     retired: BTreeSet<PlacementId>,
@@ -163,6 +164,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         facts: HashMap::new(),
         sessions: Sessions::default(),
         signing,
+        asked: None,
         waiters: Vec::new(),
         purging,
         retired: BTreeSet::new(),
@@ -267,6 +269,9 @@ impl Reconciler {
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+        if self.answer_from(&plan, now) {
+            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+        }
         let mut outdated = false;
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
@@ -287,163 +292,6 @@ impl Reconciler {
         self.answer_waiters(&plan);
         let leaving = self.departures.wake_at().filter(|at| *at > now);
         (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).min(), resend)
-    }
-
-    fn link(&mut self, input: LinkInput) {
-        let now = self.parts.clock.now();
-        match input {
-            LinkInput::Up { guest, session, hello, outbound } => {
-                let linked = Event::new(now, Kind::Linked, format!("Guest {guest} is linked")).guest(guest);
-                self.heard(Some(guest), linked);
-                for report in &hello.reports {
-                    self.tell_progress(guest, report, now);
-                }
-                self.reports.hello(guest, hello.reports, now);
-                self.facts.insert(guest, hello.facts);
-                self.sessions.open(guest, session, outbound);
-                self.settle(guest);
-                self.touch(guest);
-            }
-            LinkInput::Message { guest, session, message } => {
-                if !self.sessions.is_current(guest, session) {
-                    return debug!(%guest, "A message on a link that is over is passed over");
-                }
-                match message {
-                    ToController::Report(report) => {
-                        self.tell_progress(guest, &report, now);
-                        self.reports.report(guest, *report, now);
-                        self.settle(guest);
-                        self.touch(guest);
-                    }
-                    ToController::Purged(Purged { certificate, left }) => {
-                        let mut text = format!("The files of {certificate}@{guest} are removed");
-                        if !left.is_empty() {
-                            let left: Vec<_> = left.iter().map(ToString::to_string).collect();
-                            text += ", except those that are not as Pinion wrote them: ";
-                            text += &left.join(", ");
-                        }
-                        let purged = Event::new(now, Kind::Purged, text).guest(guest).certificate(&certificate);
-                        self.heard(Some(guest), purged);
-                        self.reports.purged(guest, &certificate);
-                        self.purging.remove(&PlacementId { certificate, guest });
-                        self.touch(guest);
-                    }
-                    ToController::Hello(_) | ToController::RenewIdentity(_) => {
-                        debug!(%guest, "A second hello on a link is passed over");
-                    }
-                }
-            }
-            LinkInput::Down { guest, session, why } => {
-                if self.sessions.close(guest, session) {
-                    let text = format!("Guest {guest} is no longer linked: {why}");
-                    self.heard(Some(guest), Event::new(now, Kind::Unlinked, text).guest(guest));
-                    self.reports.link_down(guest, now);
-                    self.touch(guest);
-                }
-            }
-            LinkInput::Refused { guest, stranger, what } => {
-                let event = Event::new(now, Kind::Refused, format!("Refused: {what}"));
-                // What a stranger claims to be does not make that guest's events fewer.
-                let who = guest.filter(|_| !stranger);
-                self.heard(who, guest.map_or(event.clone(), |guest| event.guest(guest)));
-            }
-            LinkInput::TurnedAway { guest, refused } => self.turned_away(guest, refused, now),
-            LinkInput::Joined { guest, generation, renewed } => {
-                let (kind, verb) = if renewed { (Kind::Renewed, "renewed its") } else { (Kind::Joined, "joined with") };
-                let text = format!("Guest {guest} {verb} identity number {generation}");
-                self.heard(Some(guest), Event::new(now, kind, text).guest(guest).generation(generation));
-                if !renewed {
-                    // Whoever is linked with an earlier identity is not this guest any more.
-                    self.sessions.end(guest);
-                    self.reports.link_down(guest, now);
-                }
-            }
-        }
-    }
-
-    fn request(&mut self, request: Request) {
-        let Request { ask, answers } = request;
-        let now = self.parts.clock.now();
-        let answer = match ask {
-            Ask::Status(selection) => view::status(self, &selection, now),
-            Ask::Plan => view::plan(self, now),
-            Ask::Purge(names) => self.ask_purge(&names, now),
-            Ask::Ensure(ensure) => match self.start_ensure(ensure, answers.clone(), now) {
-                None => return,
-                Some(refusal) => refusal,
-            },
-            Ask::Forget(guest) => self.forget(&guest),
-            Ask::Wake(guest) => self.wake(&guest),
-            Ask::Enroll(guest) => match self.start_enrolment(&guest, answers.clone(), now) {
-                None => return,
-                Some(answer) => answer,
-            },
-            Ask::Acknowledge(guest) => self.acknowledge_end(&guest),
-            Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => {
-                Answer::Failed("this question is not for the loop; this is a bug".into())
-            }
-        };
-        // The asker may be gone.
-        answers.try_send(answer).ok();
-    }
-
-    /// Forgets what is known of a guest and ends its link; its identity is gone already.
-    fn forget(&mut self, guest: &str) -> Answer {
-        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
-        self.acknowledge(guest);
-        self.forget_all(guest);
-        Answer::End
-    }
-
-    /// Forgets what is known of a guest that was destroyed.
-    fn acknowledge_end(&mut self, guest: &str) -> Answer {
-        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
-        if !self.acknowledge(guest) {
-            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
-            return Answer::NoSuchName(text);
-        }
-        self.forget_all(guest);
-        let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
-        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest));
-        Answer::End
-    }
-
-    /// Takes the manifest in force, if it is another one than before.
-    fn look_at_manifest(&mut self, manifest: &mut watch::Receiver<InForce>) {
-        // The sender is gone only at shutdown.
-        if manifest.has_changed().unwrap_or(false) {
-            let next = manifest.borrow_and_update().clone();
-            self.new_manifest(next);
-        }
-    }
-
-    fn new_manifest(&mut self, next: InForce) {
-        let now = self.parts.clock.now();
-        if let Some(problem) = &next.problem {
-            if self.manifest.problem.as_ref() != Some(problem) {
-                let text = format!("The manifest on disk is not taken, the one before stays in force: {problem}");
-                self.event(Event::new(now, Kind::Failed, text));
-            }
-        } else {
-            let placements = next.manifest.placement_count();
-            let text = format!(
-                "A manifest with {} certificates in {placements} places is in force",
-                next.manifest.certificates.len()
-            );
-            self.event(Event::new(now, Kind::Manifest, text));
-        }
-        if !Arc::ptr_eq(&self.manifest.manifest, &next.manifest) {
-            // What failed may have been mended by the change.
-            self.reports.forget_attempts();
-            self.sessions.tell_anew();
-        }
-        self.manifest = next;
-    }
-
-    /// Forgets certificates that a guest's reports show it to have, or not to ask for any more.
-    fn settle(&mut self, guest: Guest) {
-        let reports = &self.reports;
-        self.signing.retain(|id, ready| id.guest != guest || ready.answers(reports.placement(id)));
     }
 
     fn touch(&mut self, guest: Guest) {

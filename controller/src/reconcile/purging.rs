@@ -31,9 +31,7 @@ impl Reconciler {
     }
 
     /// Takes names of retired placements whose files are to be removed.
-    pub(super) fn ask_purge(&mut self, names: &[String], now: Timestamp) -> Answer {
-        let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+    pub(super) fn ask_purge(&mut self, names: &[String], plan: &Plan<'_>, now: Timestamp) -> Answer {
         let mut chosen = Vec::new();
         for name in names {
             let matching: Vec<_> = plan

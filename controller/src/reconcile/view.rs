@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use pinion_proto::{
-    clock::Timestamp,
     id::{Guest, PlacementId},
     report::{PlacementReport, Progress},
     stage::{Halt, Stage, Trouble},
@@ -16,7 +15,7 @@ use crate::{
         protocol::{Answer, GuestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection, Status},
     },
     manifest::GuestRef,
-    planner::{self, Decision, Planned, Step},
+    planner::{self, Decision, Plan, Planned, Step},
     reports::Link,
 };
 
@@ -61,13 +60,11 @@ fn guest(reconciler: &Reconciler, text: &str) -> Result<Guest, Answer> {
 }
 
 /// Everything, for `pinion status`.
-pub(super) fn status(reconciler: &Reconciler, selection: &Selection, now: Timestamp) -> Answer {
+pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan<'_>) -> Answer {
     let chosen = match Chosen::new(reconciler, selection) {
         Ok(chosen) => chosen,
         Err(answer) => return answer,
     };
-    let manifest = &reconciler.manifest.manifest;
-    let plan = planner::plan(manifest, &reconciler.inventory, &reconciler.reports, now);
     let labels = plan
         .placements
         .iter()
@@ -189,8 +186,7 @@ fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatu
 }
 
 /// Everything that would be done now, for `pinion plan`.
-pub(super) fn plan(reconciler: &Reconciler, now: Timestamp) -> Answer {
-    let plan = planner::plan(&reconciler.manifest.manifest, &reconciler.inventory, &reconciler.reports, now);
+pub(super) fn plan(plan: &Plan<'_>) -> Answer {
     let mut steps: Vec<_> = plan
         .placements
         .iter()

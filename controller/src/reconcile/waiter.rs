@@ -9,7 +9,7 @@ use super::{Reconciler, view};
 use crate::{
     admin::protocol::{Answer, Ensure, Progress, ProgressLine},
     events::{Event, Kind},
-    planner::{self, Plan},
+    planner::Plan,
 };
 
 /// After a placement was asked to try again, its old trouble is not believed for this long.
@@ -40,14 +40,13 @@ impl Reconciler {
         &mut self,
         ensure: Ensure,
         answers: mpsc::Sender<Answer>,
+        plan: &Plan<'_>,
         now: Timestamp,
     ) -> Option<Answer> {
         let chosen = match view::Chosen::new(self, &ensure.selection) {
             Ok(chosen) => chosen,
             Err(answer) => return Some(answer),
         };
-        let manifest = self.manifest.manifest.clone();
-        let plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         let labels = plan.placements.iter().map(|p| (p.label(), p.certificate.name.as_str()));
         if let Some(unknown) = chosen.unknown(labels) {
             return Some(Answer::NoSuchName(format!(

@@ -1,0 +1,81 @@
+//! What the command line asks, and who answers it.
+//!
+//! Invariant: what is answered from a plan is answered from the one that the loop acts on, so that what a person is
+//! shown is what is done.
+
+use pinion_proto::clock::Timestamp;
+
+use super::{Reconciler, view};
+use crate::{
+    admin::{
+        Request,
+        protocol::{Answer, Ask},
+    },
+    events::{Event, Kind},
+    planner::Plan,
+};
+
+impl Reconciler {
+    /// Answers a request, or leaves it to the next plan.
+    pub(super) fn request(&mut self, request: Request) {
+        let now = self.parts.clock.now();
+        let answer = match &request.ask {
+            Ask::Status(_) | Ask::Plan | Ask::Purge(_) | Ask::Ensure(_) => {
+                self.asked = Some(request);
+                return;
+            }
+            Ask::Forget(guest) => self.forget(guest),
+            Ask::Wake(guest) => self.wake(guest),
+            Ask::Enroll(guest) => match self.start_enrolment(guest, request.answers.clone(), now) {
+                None => return,
+                Some(answer) => answer,
+            },
+            Ask::Acknowledge(guest) => self.acknowledge_end(guest),
+            Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => not_for_the_loop(),
+        };
+        // The asker may be gone.
+        request.answers.try_send(answer).ok();
+    }
+
+    /// Answers what was left to this plan. True when that makes another plan of it.
+    pub(super) fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
+        let Some(Request { ask, answers }) = self.asked.take() else { return false };
+        let answer = match ask {
+            Ask::Status(selection) => view::status(self, &selection, plan),
+            Ask::Plan => view::plan(plan),
+            Ask::Purge(names) => self.ask_purge(&names, plan, now),
+            Ask::Ensure(ensure) => match self.start_ensure(ensure, answers.clone(), plan, now) {
+                None => return true,
+                Some(refusal) => refusal,
+            },
+            _ => not_for_the_loop(),
+        };
+        answers.try_send(answer).ok();
+        false
+    }
+
+    /// Forgets what is known of a guest and ends its link; its identity is gone already.
+    fn forget(&mut self, guest: &str) -> Answer {
+        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
+        self.acknowledge(guest);
+        self.forget_all(guest);
+        Answer::End
+    }
+
+    /// Forgets what is known of a guest that was destroyed.
+    fn acknowledge_end(&mut self, guest: &str) -> Answer {
+        let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
+        if !self.acknowledge(guest) {
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            return Answer::NoSuchName(text);
+        }
+        self.forget_all(guest);
+        let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
+        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest));
+        Answer::End
+    }
+}
+
+fn not_for_the_loop() -> Answer {
+    Answer::Failed("this question is not for the loop; this is a bug".into())
+}
