@@ -63,7 +63,7 @@ fn held(generation: u64) -> Held {
         let made = made.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate");
         pinion_proto::bundle::Leaf::parse(made.der()).expect("a leaf")
     });
-    let common_name = (generation % 2 == 0).then(|| "a.example".parse().expect("a name"));
+    let common_name = generation.is_multiple_of(2).then(|| "a.example".parse().expect("a name"));
     Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name }
 }
 

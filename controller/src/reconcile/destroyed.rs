@@ -44,6 +44,9 @@ pub(super) struct Departures {
     /// Those that it lists no more, and from when on that counts.
     #[serde(skip)]
     leaving: BTreeMap<Vmid, Timestamp>,
+    /// What was written down before cannot be read, and is not replaced.
+    #[serde(skip)]
+    unread: bool,
 }
 
 impl Departures {
@@ -102,11 +105,13 @@ pub(super) fn trouble(label: &str, guest: Guest) -> Trouble {
 }
 
 impl Reconciler {
-    /// Takes what was known when the controller stopped. A document that cannot be read is told and left as it is.
+    /// Takes what was known when the controller stopped. A document that cannot be read is told and left as it is, for
+    /// as long as this controller runs.
     pub(super) fn restore_departures(&mut self) {
         match self.parts.store.read(Area::Local, DOCUMENT) {
             Ok(kept) => self.departures = kept.unwrap_or_default(),
             Err(error) => {
+                self.departures.unread = true;
                 let text = format!("Which guests were there before is not known: {}", chain(&error));
                 self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
             }
@@ -181,7 +186,8 @@ impl Reconciler {
     }
 
     fn keep_departures(&self, before: &Departures) {
-        if (&before.listed, &before.destroyed) == (&self.departures.listed, &self.departures.destroyed) {
+        let same = (&before.listed, &before.destroyed) == (&self.departures.listed, &self.departures.destroyed);
+        if same || self.departures.unread {
             return;
         }
         if let Err(error) = self.parts.store.write(Area::Local, DOCUMENT, &self.departures) {

@@ -1,7 +1,11 @@
 //! A guest that was destroyed: its identity is refused, and what it held is told until a person has taken note.
 
 use pinion_controller::events::Kind;
-use pinion_tests::{guest::Guest, journal};
+use pinion_tests::{
+    damage::{Damage, Damaged},
+    guest::Guest,
+    journal,
+};
 
 use crate::pve::{NODE, Pve, host, wait_status};
 
@@ -40,4 +44,29 @@ fn a_destroyed_guest_is_told_until_a_person_takes_note() {
     let guest = Guest::join(&host, 1001).expect("the new guest joins");
     host.ensure(&["web"], "installed").expect("installed");
     drop(guest);
+}
+
+#[test]
+fn which_guests_were_there_is_never_overwritten_by_a_guess() {
+    let mut host = host(&[("web", 1001)]);
+    let mut pve = Pve::for_host(&host);
+    host.start_again().expect("the controller starts");
+    let mut guest = Guest::join(&host, 1001).expect("a guest joins");
+    host.ensure(&["web"], "installed").expect("installed");
+    host.stop().expect("the controller stops");
+    let path = host.root().join("var/lib/pinion/local/listed-guests.json");
+    for damage in Damage::ALL {
+        let damaged = Damaged::new(&path, damage).expect("damaged");
+        host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        journal::wait_event(&host, Kind::Failed, &["listed-guests.json"]).expect("it is told");
+        guest.wait_linked(&host).unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        host.ensure(&["web"], "installed").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        host.stop().expect("the controller stops");
+        assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
+        damaged.repair().expect("it is repaired");
+    }
+    // It says what it said before: that the guest was there.
+    pve.destroy(1001);
+    host.start_again().expect("the controller starts");
+    journal::wait_event(&host, Kind::Destroyed, &["Guest 1001 was destroyed"]).expect("it is noticed");
 }

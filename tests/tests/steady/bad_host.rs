@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 use pinion_controller::events::Kind;
 use pinion_tests::{
     damage::{Damage, Damaged},
-    host::Host,
+    guest::{Guest, GuestOptions},
+    host::{Host, HostOptions},
     journal,
     process::{self, Finished},
     site::Site,
@@ -184,6 +185,27 @@ fn a_bad_shared_key_is_told_and_stops_its_renewals_alone() {
         assert_ne!(renewed, serial);
         serial = renewed;
     }
+}
+
+#[test]
+fn a_bad_join_token_lets_nobody_in_until_it_is_whole() {
+    let host = Host::start(&HostOptions::default()).expect("a host");
+    let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest");
+    let token = host.token("1001").expect("a token");
+    let path = host.root().join("var/lib/pinion/shared/join-tokens/1001.json");
+    for damage in Damage::ALL {
+        let known = journal::events(&host).expect("the events are there").len();
+        let damaged = Damaged::new(&path, damage).expect("damaged");
+        let refused = guest.join_with(&token).expect("it runs");
+        assert_ne!(refused.code(), 0, "{damage:?}: {refused}");
+        assert!(!refused.stderr.contains("join-tokens"), "{damage:?}: the caller learns nothing of it: {refused}");
+        let events = journal::events(&host).expect("the events are there");
+        let told = events.iter().skip(known).any(|event| event.text.contains(&path.display().to_string()));
+        assert!(told, "{damage:?}: the operator is told: {events:?}");
+        assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
+        damaged.repair().expect("it is repaired");
+    }
+    guest.join_with(&token).expect("it runs").succeeded().expect("repaired, it is good");
 }
 
 #[test]
