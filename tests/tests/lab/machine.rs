@@ -64,4 +64,5 @@ fn a_real_vm_is_enrolled_and_its_dockerd_served() {
          --tlskey /etc/ssl/client/key.pem -H tcp://10.0.0.111:2376 version --format '{{.Server.KernelVersion}}'",
     );
     assert_eq!(Some(version.trim()), kernel["out-data"].as_str().map(str::trim), "dockerd answers, and is in the VM");
+    println!("{shown}{version}{}", on_host("pinion status && pinion events"));
 }
