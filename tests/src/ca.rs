@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 pub use hostile::{HostileCa, Manner};
 
-use crate::host::StepCaIssuer;
+use crate::{host::StepCaIssuer, program};
 
 /// A loaded machine needs some seconds to start a server; none needs this long.
 const START: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ impl StepCa {
     fn init(port: u16) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory for the CA")?;
         fs::write(directory.path().join("password"), PASSWORD).context("write the CA's password")?;
-        let out = Command::new(program("step")?)
+        let out = Command::new(program::found("step")?)
             .args(["ca", "init", "--deployment-type", "standalone", "--name", "Test", "--dns", "127.0.0.1"])
             .args(["--dns", "localhost", "--provisioner", "admin", "--address", &format!("127.0.0.1:{port}")])
             .args(["--password-file", "password", "--provisioner-password-file", "password"])
@@ -100,7 +100,7 @@ impl StepCa {
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
         let log = fs::File::create(self.path("log")).context("make the CA's log")?;
-        let process = Command::new(program("step-ca")?)
+        let process = Command::new(program::found("step-ca")?)
             .arg(self.path("config/ca.json"))
             .args(["--password-file".into(), self.path("password")])
             .env("STEPPATH", self.directory.path())
@@ -239,19 +239,6 @@ impl Drop for StepCa {
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// A program on the PATH, or where `go install` puts it.
-fn program(name: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let go = env::var_os("HOME").map(|home| Path::new(&home).join("go/bin"));
-    let found = env::split_paths(&path).chain(go).map(|directory| directory.join(name)).find(|file| file.is_file());
-    found.with_context(|| {
-        format!(
-            "`{name}` is neither on PATH nor in ~/go/bin: install it with `CGO_ENABLED=0 go install \
-             github.com/smallstep/certificates/cmd/step-ca@v0.30.2` (step: github.com/smallstep/cli/cmd/step)"
-        )
-    })
 }
 
 /// A fresh key and its request for these names, PKCS #10 DER.
