@@ -289,7 +289,10 @@ impl Guest {
     pub fn adopt_group(&self, name: &str) -> Result<()> {
         let machine = fs::read_to_string("/etc/group").context("read the machine's groups")?;
         let line = machine.lines().find(|line| line.split(':').next() == Some(name));
-        let line = line.with_context(|| format!("the machine has no group {name}"))?;
+        let mut line = line.with_context(|| format!("the machine has no group {name}"))?.to_owned();
+        if !getuid().is_root() {
+            line = format!("{name}:x:{}:", getgid().as_raw());
+        }
         self.write("etc/group", &format!("{}{line}\n", self.read("etc/group")?))
     }
 

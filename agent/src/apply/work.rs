@@ -425,10 +425,7 @@ impl Placement<'_> {
     }
 
     async fn turn(&self, job: &Job) -> Result<Turn, Interrupt> {
-        let service = match job.rungs.first() {
-            None => return Ok(None),
-            Some(tell) => tell.service(),
-        };
+        let Some(service) = job.service() else { return Ok(None) };
         let shared = Arc::clone(self.shared);
         Ok(Some(self.unless_stopped(shared.turn(service)).await?))
     }

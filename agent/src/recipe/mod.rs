@@ -47,6 +47,14 @@ pub struct Job {
     pub look: Option<Look>,
 }
 
+impl Job {
+    /// Who is told in the end: placements of one service take turns at it, however mildly each begins.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.rungs.last().map(Tell::service)
+    }
+}
+
 /// One file of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFile {
@@ -262,6 +270,16 @@ mod tests {
         assert_eq!(docker.rungs, [Tell::Restart("docker.service".parse().expect("a unit"))]);
         assert_eq!(docker.files.len(), 3);
         assert!(docker.look.expect("a place to look").settle > Duration::from_secs(20));
+
+        let [traefik, client] = ["traefik", "traefik-client"].map(|name| job(&spec(Some(name))).expect(name));
+        assert_eq!((traefik.service(), client.service()), (Some("traefik.service"), Some("traefik.service")));
+        assert!(!traefik.rungs.iter().all(Tell::is_disruptive) && client.rungs.iter().all(Tell::is_disruptive));
+
+        let unit = job(&spec(Some("systemd-unit"))).expect_err("nobody knows which unit");
+        assert!(matches!(unit, JobError::NoReload) && unit.remedy().contains("\"restart\""));
+        let mut own = spec(Some("docker-container"));
+        own.reload = Some(Reload::Container("registry".parse().expect("a name")));
+        assert!(matches!(job(&own), Err(JobError::Container(_))));
 
         let files = job(&spec(Some("files"))).expect("files");
         assert!(files.rungs.is_empty() && files.look.is_none());

@@ -95,6 +95,9 @@ impl ReloadError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
+            Self::NotThere { what, .. } if what.starts_with('/') => {
+                format!("set up the service that {what} belongs to; Pinion goes on by itself then")
+            }
             Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
             Self::Untrusted { path, .. } => {
                 format!("chown root {0} and chmod 0755 {0}, after reading it", path.display())
