@@ -257,10 +257,28 @@ impl LedgerError {
 
 /// A ledger as it is written: whole, with its keys.
 fn document(ledger: &Ledger) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Sized generously at once: growing would leave copies of the keys behind in freed memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
-    serde_json::to_writer(&mut *bytes, &Document { version: VERSION, placement: ledger })?;
+    let document = Document { version: VERSION, placement: ledger };
+    // Sized at once, because growing would leave copies of the keys behind in freed memory; and no larger than it is,
+    // because the thread that writes keeps what it had.
+    let mut size = Count(0);
+    serde_json::to_writer(&mut size, &document)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size.0));
+    serde_json::to_writer(&mut *bytes, &document)?;
     Ok(bytes)
+}
+
+/// Counts bytes and keeps none.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn lock(state: &Path) -> Result<OwnedFd, LedgerError> {
