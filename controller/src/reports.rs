@@ -49,7 +49,8 @@ pub struct GuestEntry {
     /// As its last hello said; none before the first.
     age: Option<Age>,
     enrolment: Option<Trouble>,
-    placements: HashMap<CertificateName, PlacementEntry>,
+    /// Boxed: a map of one has room for four.
+    placements: HashMap<CertificateName, Box<PlacementEntry>>,
     /// How many of the placements have a report.
     reported: usize,
 }
@@ -98,7 +99,7 @@ impl GuestEntry {
     /// What is known of one of its placements.
     #[must_use]
     pub fn placement(&self, certificate: &CertificateName) -> Option<&PlacementEntry> {
-        self.placements.get(certificate)
+        self.placements.get(certificate).map(|placement| &**placement)
     }
 
     /// How many placements it has reported.
@@ -121,7 +122,7 @@ impl GuestEntry {
 
     /// Everything known of its placements, in no order.
     pub fn placements(&self) -> impl ExactSizeIterator<Item = (&CertificateName, &PlacementEntry)> {
-        self.placements.iter()
+        self.placements.iter().map(|(certificate, placement)| (certificate, &**placement))
     }
 }
 
@@ -219,7 +220,7 @@ impl Reports {
         if let Some(entry) = self.guests.get_mut(&guest) {
             if let Some(placement) = entry.placements.get_mut(certificate) {
                 entry.reported -= usize::from(placement.report.is_some());
-                *placement = placement.memory();
+                **placement = placement.memory();
             }
             entry.limit_memory();
         }

@@ -107,8 +107,9 @@ impl Turned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
-/// The way to a linked agent.
-pub type Outbound = mpsc::Sender<ToAgent>;
+/// The way to a linked agent. Boxed, because a queue has room for 32 messages, whatever their size, as soon as it is
+/// made (tokio `sync/mpsc/block.rs`).
+pub type Outbound = mpsc::Sender<Box<ToAgent>>;
 
 /// How many messages wait for a slow agent; the loop sends states, so a full queue loses nothing for long.
 const OUTBOUND_QUEUE: usize = 16;

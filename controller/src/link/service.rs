@@ -208,26 +208,30 @@ impl pb::link_server::Link for LinkService {
         let direct = outbound.downgrade();
         let up = LinkInput::Up { guest, session, hello, outbound };
         services.inputs.send(up).await.map_err(|_| Status::unavailable("the controller is shutting down"))?;
-        let reader = self.clone();
         let span = info_span!("link", %guest, from = %self.from);
-        tokio::spawn(async move { reader.read(session, inbound, direct, hoard).await }.instrument(span));
-        let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(message)));
+        let reader = Reader { link: self.clone(), session, inbound, direct, hoard, pace: Pace::new() };
+        tokio::spawn(Box::new(reader).read().instrument(span));
+        let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(*message)));
         Ok(Response::new(Box::pin(outgoing)))
     }
 }
 
-impl LinkService {
+/// What one link's reading needs; in a box of its own, because a task has room for its arguments twice.
+struct Reader {
+    link: LinkService,
+    session: SessionId,
+    inbound: Streaming<pb::ToController>,
+    direct: mpsc::WeakSender<Box<ToAgent>>,
+    hoard: Hoard,
+    pace: Pace,
+}
+
+impl Reader {
     /// Passes on what the guest says, until it says no more.
-    async fn read(
-        self,
-        session: SessionId,
-        mut inbound: Streaming<pb::ToController>,
-        direct: mpsc::WeakSender<ToAgent>,
-        mut hoard: Hoard,
-    ) {
-        let (services, guest) = (&self.services, self.guest);
-        let mut pace = Pace::new();
-        let expired = expiry(&*services.clock, self.peer.not_after);
+    async fn read(self: Box<Self>) {
+        let Self { link, session, mut inbound, direct, mut hoard, mut pace } = *self;
+        let (services, guest) = (&link.services, link.guest);
+        let expired = expiry(&*services.clock, link.peer.not_after);
         tokio::pin!(expired);
         let why = loop {
             let message = tokio::select! {
@@ -235,7 +239,8 @@ impl LinkService {
                 () = &mut expired => break "its identity has expired".to_owned(),
             };
             match message {
-                Ok(Some(ToController::RenewIdentity(csr))) => self.renew(csr, &direct).await,
+                // Rare, and large: not a part of each link.
+                Ok(Some(ToController::RenewIdentity(csr))) => Box::pin(link.renew(csr, &direct)).await,
                 Ok(Some(message)) => {
                     if let Err(why) = hoard.take(&message) {
                         services.refused(guest, format!("what {guest} reports: {why}")).await;
@@ -253,8 +258,10 @@ impl LinkService {
         debug!(%why, "Link ended");
         services.inputs.send(LinkInput::Down { guest, session, why }).await.ok();
     }
+}
 
-    async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<ToAgent>) {
+impl LinkService {
+    async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<Box<ToAgent>>) {
         let (services, guest) = (&self.services, self.guest);
         if !services.paces.renew(guest, services.clock.now()) {
             return debug!(%guest, "A guest renews its identity too often; passed over");
@@ -264,7 +271,7 @@ impl LinkService {
             Ok(Ok(identity)) => {
                 let generation = identity.generation;
                 if let Some(direct) = direct.upgrade() {
-                    direct.send(ToAgent::Identity(identity)).await.ok();
+                    direct.send(Box::new(ToAgent::Identity(identity))).await.ok();
                 }
                 services.inputs.send(LinkInput::Joined { guest, generation, renewed: true }).await.ok();
             }

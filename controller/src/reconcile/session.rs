@@ -159,7 +159,7 @@ pub(super) enum Sent {
 
 impl Session {
     fn send(&mut self, message: ToAgent, full: &mut bool) -> bool {
-        match self.outbound.try_send(message) {
+        match self.outbound.try_send(Box::new(message)) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
                 *full = true;

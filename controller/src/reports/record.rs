@@ -86,13 +86,13 @@ impl Reports {
     pub fn restore(&mut self, record: GuestRecord) {
         let link = record.last_seen.map_or(Link::NeverSeen, |since| Link::Away { since });
         let placements = record.placements.into_iter().map(|kept| {
-            let mut entry = PlacementEntry {
+            let mut entry = Box::new(PlacementEntry {
                 attempt: kept.attempt,
                 renew_above: kept.renew_above,
                 hurried: kept.hurried,
                 purge: kept.purge,
                 ..PlacementEntry::default()
-            };
+            });
             if let Some(report) = kept.report {
                 // Any moment does: the one that was kept replaces it.
                 entry.take(report, Timestamp::from_unix(0));
