@@ -21,7 +21,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
-use super::service::{Contract, Services};
+use super::{
+    nursery::{Connection, Nursery},
+    service::{Contract, Services},
+};
 
 /// A handshake takes milliseconds; a slow guest on a loaded host has this long.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -54,14 +57,20 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<Services>) {
     let acceptor = TlsAcceptor::from(tls);
     let crowd = Arc::new(Crowd::default());
+    let nursery = Arc::new(Nursery::start());
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
-                let (acceptor, services, crowd) = (acceptor.clone(), services.clone(), crowd.clone());
-                let place = crowd.clone();
-                place.shaking(connections.spawn(connection(stream, from, acceptor, services, crowd)));
+                let visit = Visit {
+                    from,
+                    acceptor: acceptor.clone(),
+                    services: services.clone(),
+                    crowd: crowd.clone(),
+                    nursery: nursery.clone(),
+                };
+                crowd.shaking(connections.spawn(Box::new(visit).connection(stream)));
             }
             Err(error) => {
                 warn!(%error, "Cannot accept a connection; is the limit on open files too low?");
@@ -71,30 +80,48 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
     }
 }
 
-/// One connection, from its first byte to its last. What a handshake needs is freed before the long quiet
-/// life of a link begins.
-async fn connection(
-    stream: TcpStream,
+/// What a connection needs until it is one.
+struct Visit {
     from: SocketAddr,
     acceptor: TlsAcceptor,
     services: Arc<Services>,
     crowd: Arc<Crowd>,
-) {
-    let Some((stream, caller)) = Box::pin(greet(stream, from, acceptor)).await else { return };
-    match caller {
-        Caller::Stranger => {
-            crowd.stranger();
-            let serving = Box::pin(http2(stream, services.for_stranger(from)));
-            if timeout(STRANGER_TIME, serving).await.is_err() {
-                debug!(%from, "A caller without an identity stayed too long");
+    nursery: Arc<Nursery>,
+}
+
+impl Visit {
+    /// One connection, from its first byte to its last. What a handshake needs is freed before the long quiet
+    /// life of a link begins.
+    async fn connection(self: Box<Self>, stream: TcpStream) {
+        let from = self.from;
+        let Some((serving, stranger)) = Box::pin(self.begin(stream)).await else { return };
+        let ended = if stranger {
+            match timeout(STRANGER_TIME, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return debug!(%from, "A caller without an identity stayed too long"),
             }
+        } else {
+            serving.await
+        };
+        if let Err(error) = ended {
+            debug!(%from, %error, "Connection ended");
         }
-        Caller::Guest(guest, peer) => {
-            crowd.guest(guest);
-            let contract = services.for_peer(from, guest, peer);
-            drop(services);
-            Box::pin(http2(stream, contract)).await;
-        }
+    }
+
+    /// The connection, and whether its caller is a stranger.
+    async fn begin(self: Box<Self>, stream: TcpStream) -> Option<(Connection, bool)> {
+        let (stream, caller) = greet(stream, self.from, self.acceptor).await?;
+        let (contract, stranger) = match caller {
+            Caller::Stranger => {
+                self.crowd.stranger();
+                (self.services.for_stranger(self.from), true)
+            }
+            Caller::Guest(guest, peer) => {
+                self.crowd.guest(guest);
+                (self.services.for_peer(self.from, guest, peer), false)
+            }
+        };
+        Some((self.nursery.make(stream, contract).await?, stranger))
     }
 }
 
@@ -142,7 +169,8 @@ async fn greet(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor) -> Op
     }
 }
 
-async fn http2(stream: TlsStream<TcpStream>, contract: Contract) {
+/// Makes the connection, with all its buffers.
+pub(super) fn http2(stream: TlsStream<TcpStream>, contract: Contract) -> Connection {
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -155,9 +183,7 @@ async fn http2(stream: TlsStream<TcpStream>, contract: Contract) {
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_ANSWER);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), contract).await {
-        debug!(%error, "Connection ended");
-    }
+    Box::pin(builder.serve_connection(TokioIo::new(stream), contract))
 }
 
 /// Who is connected, as far as it must be bounded.

@@ -6,6 +6,7 @@
 
 mod hoard;
 pub mod listener;
+mod nursery;
 mod pace;
 pub mod service;
 

@@ -1,0 +1,63 @@
+//! Where connections are made: on a thread that makes nothing else.
+//!
+//! Answers: why does a quiet link not cost what its buffers could hold?
+//! HTTP/2 makes the buffers of each connection at their full size (h2 `codec/framed_write.rs`, `DEFAULT_BUFFER_CAPACITY`,
+//! 16 KiB; tokio-util `codec/framed_impl.rs`, `INITIAL_CAPACITY`, 8 KiB; h2 `hpack/decoder.rs`, 4 KiB), and a link that
+//! says little uses the beginning of each. What is never touched is no memory, if it comes fresh from the kernel and is
+//! not what a handshake has used and given back. glibc gives each thread a heap of its own, so that what is made here
+//! lies beside its like, and takes the place of its like.
+//! Invariant: a link does not depend on it; where the thread is missing, connections are made where they are asked for.
+
+use std::{pin::Pin, sync::mpsc, thread};
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, sync::oneshot};
+use tokio_rustls::server::TlsStream;
+use tracing::warn;
+
+use super::{listener::http2, service::Contract};
+
+/// A connection that has begun: a future that is done when it is over.
+pub(super) type Connection =
+    Pin<Box<hyper::server::conn::http2::Connection<TokioIo<TlsStream<TcpStream>>, Contract, TokioExecutor>>>;
+
+/// The way to the thread; it ends with this.
+#[derive(Debug)]
+pub(super) struct Nursery(Option<mpsc::Sender<Order>>);
+
+struct Order {
+    stream: TlsStream<TcpStream>,
+    contract: Contract,
+    made: oneshot::Sender<Connection>,
+}
+
+impl Nursery {
+    /// Starts the thread.
+    pub(super) fn start() -> Self {
+        let (orders, queue) = mpsc::channel::<Order>();
+        let make = move || {
+            for Order { stream, contract, made } in queue {
+                // Whoever asked may be gone by now, and the connection goes too.
+                drop(made.send(http2(stream, contract)));
+            }
+        };
+        match thread::Builder::new().name("nursery".into()).stack_size(STACK).spawn(make) {
+            Ok(_) => Self(Some(orders)),
+            Err(error) => {
+                warn!(%error, "Cannot start a thread for making connections; each will need more memory");
+                Self(None)
+            }
+        }
+    }
+
+    /// Makes a connection; none when the controller is stopping.
+    pub(super) async fn make(&self, stream: TlsStream<TcpStream>, contract: Contract) -> Option<Connection> {
+        let Some(orders) = &self.0 else { return Some(http2(stream, contract)) };
+        let (made, connection) = oneshot::channel();
+        orders.send(Order { stream, contract, made }).ok()?;
+        connection.await.ok()
+    }
+}
+
+/// Nothing runs there but the making of a connection (bytes).
+const STACK: usize = 256 * 1024;
