@@ -9,6 +9,7 @@ mod hold;
 mod mailbox;
 mod order;
 mod placement;
+mod service;
 mod shared;
 mod switch;
 #[cfg(test)]

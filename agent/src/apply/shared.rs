@@ -1,4 +1,4 @@
-//! What the placements' tasks share: the context, what is published, whose turn it is at a service, who owns a path.
+//! What the placements' tasks share: the context, what is published, their services, who owns a path.
 
 use std::{
     collections::BTreeMap,
@@ -6,9 +6,9 @@ use std::{
 };
 
 use pinion_proto::{id::CertificateName, report::PlacementReport, spec::GuestPath};
-use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
-use super::{Context, Reports, Specs};
+use super::{Context, Reports, Specs, service::Services};
 use crate::ledger::{Ledger, LedgerError, Ledgers};
 
 pub(super) struct Shared {
@@ -19,7 +19,7 @@ pub(super) struct Shared {
     /// Making an RSA key takes a core for seconds; more than this at once would starve the guest's own work.
     pub(super) rsa_makers: Semaphore,
     stopping: watch::Sender<bool>,
-    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(super) services: Services,
     claims: Mutex<BTreeMap<GuestPath, CertificateName>>,
     /// What purges could not remove and nobody was told yet.
     left: Mutex<BTreeMap<CertificateName, Vec<GuestPath>>>,
@@ -34,7 +34,7 @@ impl Shared {
             specs: watch::Sender::default(),
             rsa_makers: Semaphore::new(1),
             stopping: watch::Sender::new(false),
-            turns: Mutex::default(),
+            services: Services::default(),
             claims: Mutex::default(),
             left: Mutex::default(),
         }
@@ -89,12 +89,6 @@ impl Shared {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
         drop(stopping.wait_for(|stopping| *stopping).await);
-    }
-
-    /// Waits for this placement's turn at a service: two at once could validate each other's half-done switch.
-    pub(super) async fn turn(&self, service: &str) -> OwnedMutexGuard<()> {
-        let turn = Arc::clone(lock(&self.turns).entry(service.to_owned()).or_default());
-        turn.lock_owned().await
     }
 
     /// Claims paths for a placement; the first that another one has, and whose it is.

@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     hold::Hold,
     placement::{Interrupt, Placement},
+    service::{Service, Told},
     switch::same_paths,
     window,
 };
@@ -36,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const TELLS_A_RUNG: u32 = 3;
 
 /// A placement's turn at its service; nobody else's where there is no service.
-type Turn = Option<OwnedMutexGuard<()>>;
+type Turn = Option<OwnedMutexGuard<Told>>;
 
 impl Placement<'_> {
     /// One try, from wherever the placement is.
@@ -52,6 +53,9 @@ impl Placement<'_> {
         };
         self.resume(Some(&job)).await?;
         self.order().await?;
+        if let (Some(order), Some(service)) = (&self.ledger.order, self.service(&job)) {
+            service.expect(self.name, order.generation);
+        }
         let moved = self.ledger.held.as_ref().is_some_and(|held| !same_paths(&job, held));
         if moved && self.ledger.next.is_none() {
             self.ledger.next = self.ledger.held.as_ref().map(|held| held.bundle.clone());
@@ -146,7 +150,7 @@ impl Placement<'_> {
         let config = &self.shared.context.config;
         let failures = self.backoff.failures();
         reload::can_check(config, &job.validate).map_err(|e| Hold::validate(&e, true, failures))?;
-        let turn = match timeout(Duration::ZERO, self.turn(job)).await {
+        let mut turn = match timeout(Duration::ZERO, self.turn(job)).await {
             Ok(turn) => turn?,
             Err(_) => {
                 // The service is busy with another placement, for minutes perhaps: what has come is told meanwhile.
@@ -160,13 +164,30 @@ impl Placement<'_> {
         };
         let moving = job.clone();
         let done = self.blocking(move |desk, ledger| desk.forward(ledger, &moving, bundle, was_serving)).await?;
+        if let Some(service) = self.service(job) {
+            service.no_longer_expect(self.name);
+        }
         self.let_sync(done.map_err(|e| Hold::switch(&e, failures))?);
         self.saved();
         self.accept(job);
         let paths: Vec<_> = self.ledger.files().map(|file| &file.path).collect();
         self.shared.keep_claims(self.name, &paths);
         self.publish();
-        self.tell(job, turn).await
+        self.check(job).await?;
+        let (Some(service), Some(rung), Some(told)) = (self.service(job), self.rung(job), turn.as_mut()) else {
+            return self.notify(job, turn).await;
+        };
+        let exchange = told.exchanged();
+        if service.expects_others(self.name) {
+            // Several certificates for one service are one reload.
+            drop(turn);
+            self.unless_stopped(service.gathered(self.name)).await?;
+            turn = self.turn(job).await?;
+            if turn.as_ref().is_some_and(|told| told.covers(exchange, rung)) {
+                return self.was_told(job, turn).await;
+            }
+        }
+        self.notify(job, turn).await
     }
 
     /// Puts right what somebody changed, and looks whether the service still shows what is in place.
@@ -234,6 +255,12 @@ impl Placement<'_> {
 
     /// Validates what is in place and tells the service.
     async fn tell(&mut self, job: &Job, turn: Turn) -> Result<(), Interrupt> {
+        self.check(job).await?;
+        self.notify(job, turn).await
+    }
+
+    /// Validates what is in place; what does not pass is taken back.
+    async fn check(&mut self, job: &Job) -> Result<(), Interrupt> {
         let config = &self.shared.context.config;
         let failures = self.backoff.failures();
         let about = self.about();
@@ -246,13 +273,27 @@ impl Placement<'_> {
             // The service was not told, so it is not told again either.
             return Err(self.go_back(hold, false).await?.into());
         }
+        Ok(())
+    }
+
+    /// Tells the service, and watches it.
+    async fn notify(&mut self, job: &Job, mut turn: Turn) -> Result<(), Interrupt> {
+        let (config, about) = (&self.shared.context.config, self.about());
         if let Some(rung) = self.rung(job) {
             self.may_disturb(rung)?;
             tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {}", reload::attempt(rung));
             if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
                 return self.not_told(job, rung, &e).await;
             }
+            if let Some(told) = &mut turn {
+                told.told(rung);
+            }
         }
+        self.was_told(job, turn).await
+    }
+
+    /// Watches what becomes of the service that was told.
+    async fn was_told(&mut self, job: &Job, turn: Turn) -> Result<(), Interrupt> {
         drop(turn);
         self.set_stage(Stage::Reloaded);
         self.publish();
@@ -425,8 +466,13 @@ impl Placement<'_> {
     }
 
     async fn turn(&self, job: &Job) -> Result<Turn, Interrupt> {
-        let Some(service) = job.service() else { return Ok(None) };
-        let shared = Arc::clone(self.shared);
-        Ok(Some(self.unless_stopped(shared.turn(service)).await?))
+        match self.service(job) {
+            Some(service) => Ok(Some(self.unless_stopped(service.turn()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    fn service(&self, job: &Job) -> Option<Arc<Service>> {
+        job.service().map(|name| self.shared.services.of(name))
     }
 }

@@ -41,17 +41,12 @@ pub const MOST_FILE: u64 = 1024 * 1024;
 pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) -> Result<Vec<Wanted>, InstallError> {
     let accounts = Accounts::read(&config.root)?;
     let one = |file: &JobFile| {
-        let Place { target, missing } = place::find(files, config, &file.path)?;
-        Ok(Wanted {
-            part: file.part,
-            path: file.path.clone(),
-            target,
-            missing,
-            content: bundle.content(file.part),
-            uid: accounts.user(&file.owner)?,
-            gid: accounts.group(&file.group)?,
-            mode: file.mode,
-        })
+        let place = place::find(files, config, &file.path)?;
+        let (uid, gid) = (accounts.user(&file.owner)?, accounts.group(&file.group)?);
+        place::trusted(files, &place, uid, &file.path)?;
+        let Place { target, missing } = place;
+        let (path, content) = (file.path.clone(), bundle.content(file.part));
+        Ok(Wanted { part: file.part, path, target, missing, content, uid, gid, mode: file.mode })
     };
     job.files.iter().map(one).collect()
 }

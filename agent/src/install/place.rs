@@ -75,6 +75,29 @@ pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Plac
     Ok(Place { target, missing: directory.missing })
 }
 
+/// Whether nobody else can exchange what is put in a place: its directory belongs to root, to the agent or to the file's
+/// own owner, and is not open to everybody.
+///
+/// # Errors
+/// It is not so, or the directory cannot be looked at.
+pub fn trusted(files: &dyn Files, place: &Place, owner: u32, path: &GuestPath) -> Result<(), PlaceError> {
+    let first = place.missing.first().unwrap_or(&place.target);
+    let Some(directory) = first.parent() else { return Ok(()) };
+    let looked = files.look(directory).map_err(|source| PlaceError::Look {
+        path: path.clone(),
+        at: directory.into(),
+        source,
+    })?;
+    let Some(found) = looked else { return Ok(()) };
+    if ![0, rustix::process::geteuid().as_raw(), owner].contains(&found.uid) {
+        return Err(PlaceError::Foreign { path: path.clone(), directory: directory.into(), uid: found.uid });
+    }
+    if found.mode & 0o002 != 0 {
+        return Err(PlaceError::Open { path: path.clone(), directory: directory.into() });
+    }
+    Ok(())
+}
+
 /// Why there is no place for a file.
 #[derive(Debug, Error)]
 pub enum PlaceError {
@@ -103,6 +126,24 @@ pub enum PlaceError {
     /// Links in a circle.
     #[error("the way to {0} has too many symbolic links")]
     Loop(GuestPath),
+    /// The directory is somebody else's.
+    #[error("{path} would be in {directory}, which belongs to user {uid}: neither to root nor to the file's owner", directory = directory.display())]
+    Foreign {
+        /// As it was asked for.
+        path: GuestPath,
+        /// Which directory.
+        directory: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// The directory is everybody's.
+    #[error("{path} would be in {directory}, in which every user may exchange files", directory = directory.display())]
+    Open {
+        /// As it was asked for.
+        path: GuestPath,
+        /// Which directory.
+        directory: PathBuf,
+    },
     /// A directory cannot be searched.
     #[error("cannot look at {at} on the way to {path}", at = at.display())]
     Look {
@@ -130,6 +171,10 @@ impl PlaceError {
             Self::NotAFile(path) => format!("move what is at {path} away, or name another path in the manifest"),
             Self::NotADirectory { directory, .. } => format!("make {} a directory", directory.display()),
             Self::Loop(path) => format!("remove the circle of links on the way to {path}"),
+            Self::Foreign { directory, .. } => {
+                format!("chown root {0}, or name its user as the file's owner in the manifest", directory.display())
+            }
+            Self::Open { directory, .. } => format!("chmod o-w {}", directory.display()),
             Self::Look { at, .. } => format!("let the agent's user search {}", at.display()),
         }
     }
@@ -270,6 +315,27 @@ mod tests {
         std::fs::remove_dir_all(root.config.root.join("etc/ssl")).expect("removed");
         symlink("/srv", root.config.root.join("etc/ssl")).expect("link");
         assert_eq!(place(&root, "/etc/ssl/f").expect("a place").target, root.config.root.join("srv/f"));
+    }
+
+    #[test]
+    fn a_directory_in_which_others_exchange_files_is_no_place() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = root();
+        let directory = root.config.root.join("etc/ssl/a");
+        let trusted = |file: &str, owner: u32| {
+            let path = file.parse().expect("a path");
+            trusted(&RealFiles, &place(&root, file).expect("a place"), owner, &path)
+        };
+        trusted("/etc/ssl/a/f", 0).expect("it is the agent's own");
+        trusted("/etc/ssl/a/b/f", 0).expect("what is missing will be");
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o1777)).expect("mode");
+        assert!(matches!(trusted("/etc/ssl/a/f", 0), Err(PlaceError::Open { .. })));
+        assert!(matches!(trusted("/etc/ssl/a/b/f", 0), Err(PlaceError::Open { .. })));
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        if std::os::unix::fs::chown(&directory, Some(33), None).is_ok() {
+            assert!(matches!(trusted("/etc/ssl/a/f", 0), Err(PlaceError::Foreign { uid: 33, .. })));
+            trusted("/etc/ssl/a/f", 33).expect("it is its owner's");
+        }
     }
 
     proptest::proptest! {

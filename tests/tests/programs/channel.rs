@@ -245,7 +245,11 @@ fn only_root_and_one_user_are_let_in() {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("changed");
         }
         let mut caller = Command::new(env::current_exe().expect("this test"));
-        caller.args(["--exact", "channel::calls_as_another_user", "--nocapture"]).env(SOCKET, &socket).uid(NOBODY).gid(NOBODY);
+        caller
+            .args(["--exact", "channel::calls_as_another_user", "--nocapture"])
+            .env(SOCKET, &socket)
+            .uid(NOBODY)
+            .gid(NOBODY);
         let called = process::run(&mut caller, b"", PATIENCE).expect("it runs").succeeded().expect("it ends well");
         assert!(called.stdout.contains(expected), "{called}");
         if expected == "refused" {

@@ -5,11 +5,11 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 use pinion_proto::{
     clock::{Clock, SystemClock, Timestamp},
     report::Progress,
-    spec::{Opening, PlacementSpec, Reload, Validate},
+    spec::{Opening, PlacementSpec, Probe, Reload, Validate},
     stage::{Halt, Stage},
 };
 
-use super::guest::{Guest, Service, at_stage, deliver, issue, ordered, report, spec};
+use super::guest::{Guest, Service, at_stage, deliver, issue, ordered, report, request, spec};
 use crate::apply::Placements;
 
 /// A guest whose service serves generation 1.
@@ -101,6 +101,32 @@ async fn a_reload_that_always_fails_leaves_the_old_certificate_served_and_is_nev
     assert_eq!(blocked.held.expect("held").generation, 1);
     service.hook(&guest.config.hooks, "");
     at_stage(&placements, "web", 2, Stage::Served).await;
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn several_certificates_for_one_service_are_one_reload() {
+    let (guest, service, placements) = serving().await;
+    // The client's pair is not shown by the service, and needs the reload too.
+    let client = PlacementSpec { probe: Some(Probe::Nothing), ..spec("client", "web") };
+    issue(&guest, &placements, &client, 1).await;
+    at_stage(&placements, "client", 1, Stage::Reloaded).await;
+    assert_eq!(service.calls(), ["reload", "reload"]);
+
+    placements.desire(vec![ordered(&spec("web", "web"), 2), ordered(&client, 2)]);
+    request(&placements, "client", 2).await;
+    deliver(&guest, &placements, "web", 2).await;
+    deliver(&guest, &placements, "client", 2).await;
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    at_stage(&placements, "client", 2, Stage::Reloaded).await;
+    assert_eq!(service.calls(), ["reload"; 3]);
+
+    // One that does not come holds up the other for a moment only.
+    placements.desire(vec![ordered(&spec("web", "web"), 3), ordered(&client, 3)]);
+    request(&placements, "client", 3).await;
+    deliver(&guest, &placements, "web", 3).await;
+    at_stage(&placements, "web", 3, Stage::Served).await;
+    assert_eq!(service.calls(), ["reload"; 4]);
     placements.shutdown().await;
 }
 
@@ -254,7 +280,7 @@ async fn the_agent_may_stop_at_every_stage_and_nothing_is_issued_again() {
     // Requested.
     let placements = guest.start().await;
     placements.desire(vec![ordered(&web, 1)]);
-    super::guest::request(&placements, "web", 1).await;
+    request(&placements, "web", 1).await;
     placements.shutdown().await;
     // Installed: the hook is still at it.
     let placements = guest.start().await;

@@ -1,0 +1,132 @@
+//! A service as its placements share it: whose turn it is there, and what it was told.
+//!
+//! Invariants: two placements of one service never exchange files or check them at the same time; a service is told once
+//! for all whose files were in place before.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pinion_proto::id::CertificateName;
+use tokio::{
+    sync::{OwnedMutexGuard, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::recipe::Tell;
+
+/// So long a certificate that was ordered for the same service is waited for: most CAs answer within a moment, and
+/// whose certificate comes later has the service told once more.
+const GATHER: Duration = Duration::from_secs(2);
+
+/// Every service that some placement knows.
+#[derive(Debug, Default)]
+pub(super) struct Services(Mutex<BTreeMap<String, Arc<Service>>>);
+
+/// One service.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    told: Arc<tokio::sync::Mutex<Told>>,
+    expected: watch::Sender<BTreeMap<CertificateName, Expected>>,
+}
+
+/// What a service was told, in the hands of the placement whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// How many exchanges of files there were.
+    exchanges: u64,
+    /// How many of them it was told of, and how.
+    covered: u64,
+    how: Option<Tell>,
+}
+
+/// A certificate on its way to the service.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    generation: u64,
+    until: Instant,
+}
+
+impl Services {
+    /// The service of this name.
+    pub(super) fn of(&self, name: &str) -> Arc<Service> {
+        let mut services = lock(&self.0);
+        if let Some(service) = services.get(name) {
+            return Arc::clone(service);
+        }
+        Arc::clone(services.entry(name.to_owned()).or_default())
+    }
+}
+
+impl Service {
+    /// Waits for a placement's turn.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<Told> {
+        Arc::clone(&self.told).lock_owned().await
+    }
+
+    /// A certificate was ordered for the service.
+    pub(super) fn expect(&self, placement: &CertificateName, generation: u64) {
+        self.expected.send_if_modified(|expected| {
+            if expected.get(placement).is_some_and(|known| known.generation == generation) {
+                return false;
+            }
+            expected.insert(placement.clone(), Expected { generation, until: Instant::now() + GATHER });
+            true
+        });
+    }
+
+    /// It is in place, or will not be.
+    pub(super) fn no_longer_expect(&self, placement: &CertificateName) {
+        self.expected.send_if_modified(|expected| expected.remove(placement).is_some());
+    }
+
+    /// Whether a certificate of another placement is on its way.
+    pub(super) fn expects_others(&self, placement: &CertificateName) -> bool {
+        latest(&self.expected.borrow(), placement).is_some()
+    }
+
+    /// Waits until the others that are on their way are in place, or have taken too long.
+    pub(super) async fn gathered(&self, placement: &CertificateName) {
+        let mut expected = self.expected.subscribe();
+        loop {
+            let Some(until) = latest(&expected.borrow_and_update(), placement) else { return };
+            tokio::select! {
+                // The sender lives as long as `self`.
+                _ = expected.changed() => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+}
+
+impl Told {
+    /// Files were exchanged: the number of that exchange.
+    pub(super) fn exchanged(&mut self) -> u64 {
+        self.exchanges += 1;
+        self.exchanges
+    }
+
+    /// The service was told.
+    pub(super) fn told(&mut self, how: &Tell) {
+        self.covered = self.exchanges;
+        self.how = Some(how.clone());
+    }
+
+    /// Whether it was told of an exchange already, in a way that is as good.
+    pub(super) fn covers(&self, exchange: u64, how: &Tell) -> bool {
+        let as_good = |told: &Tell| told == how || (told.is_disruptive() && !how.is_disruptive());
+        exchange <= self.covered && self.how.as_ref().is_some_and(as_good)
+    }
+}
+
+/// Until when others are waited for.
+fn latest(expected: &BTreeMap<CertificateName, Expected>, but: &CertificateName) -> Option<Instant> {
+    let others = expected.iter().filter(|(placement, _)| *placement != but).map(|(_, expected)| expected.until);
+    others.max().filter(|until| *until > Instant::now())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
