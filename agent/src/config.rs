@@ -47,6 +47,8 @@ pub struct Config {
     pub check_every: Duration,
     /// How long a hook, validation or service manager call may take.
     pub hook_timeout: Duration,
+    /// How long a certificate that was ordered is waited for, so that several for one service are one reload.
+    pub gather: Duration,
 }
 
 /// What a controller may name; everything else is refused, whoever asks.
@@ -251,6 +253,7 @@ struct Document {
     docker: Option<GuestPath>,
     check_every: Option<Period>,
     hook_timeout: Option<Period>,
+    gather: Option<Period>,
     allow: AllowTable,
     retry: RetryTable,
 }
@@ -337,6 +340,8 @@ impl Document {
             check_every: period(self.check_every, Duration::from_secs(60)),
             // systemd's own patience with a stopping service is 90 s; most reloads take less than one.
             hook_timeout: period(self.hook_timeout, Duration::from_secs(60)),
+            // Most CAs answer within a moment; whose certificate comes later has the service told once more.
+            gather: period(self.gather, Duration::from_secs(2)),
             root,
         }
     }

@@ -13,11 +13,11 @@ use super::{
     hold::Hold,
     placement::{Interrupt, Placement},
 };
-use crate::ledger::Order;
+use crate::{ledger::Order, recipe::Job};
 
 impl Placement<'_> {
     /// Makes key and request for what the controller orders, once.
-    pub(super) async fn order(&mut self) -> Result<(), Interrupt> {
+    pub(super) async fn order(&mut self, job: &Job) -> Result<(), Interrupt> {
         let Some(spec) = &self.ledger.spec else { return Ok(()) };
         let Some(generation) = spec.ordered else { return Ok(()) };
         let outdated = match &self.ledger.order {
@@ -25,6 +25,7 @@ impl Placement<'_> {
             _ => generation > self.ledger.last_generation,
         };
         if !outdated {
+            self.expect(job);
             return Ok(());
         }
         let order = self.make_order(spec.clone(), generation).await?;
@@ -38,8 +39,16 @@ impl Placement<'_> {
         self.saved();
         self.forget_refusal();
         tracing::info!(certificate = %self.name, generation, "Made a certificate request");
+        self.expect(job);
         self.publish();
         Ok(())
+    }
+
+    /// Tells the service's other placements what is on its way, before anybody can answer it.
+    fn expect(&self, job: &Job) {
+        if let (Some(order), Some(service)) = (&self.ledger.order, self.service(job)) {
+            service.expect(self.name, order.generation, self.shared.context.config.gather);
+        }
     }
 
     async fn make_order(&self, spec: PlacementSpec, generation: u64) -> Result<Order, Interrupt> {

@@ -17,10 +17,6 @@ use tokio::{
 
 use crate::recipe::Tell;
 
-/// So long a certificate that was ordered for the same service is waited for: most CAs answer within a moment, and
-/// whose certificate comes later has the service told once more.
-const GATHER: Duration = Duration::from_secs(2);
-
 /// Every service that some placement knows.
 #[derive(Debug, Default)]
 pub(super) struct Services(Mutex<BTreeMap<String, Arc<Service>>>);
@@ -66,13 +62,13 @@ impl Service {
         Arc::clone(&self.told).lock_owned().await
     }
 
-    /// A certificate was ordered for the service.
-    pub(super) fn expect(&self, placement: &CertificateName, generation: u64) {
+    /// A certificate was ordered for the service, and is waited for so long.
+    pub(super) fn expect(&self, placement: &CertificateName, generation: u64, patience: Duration) {
         self.expected.send_if_modified(|expected| {
             if expected.get(placement).is_some_and(|known| known.generation == generation) {
                 return false;
             }
-            expected.insert(placement.clone(), Expected { generation, until: Instant::now() + GATHER });
+            expected.insert(placement.clone(), Expected { generation, until: Instant::now() + patience });
             true
         });
     }

@@ -52,10 +52,7 @@ impl Placement<'_> {
             Err(stopped) => return Err(stopped),
         };
         self.resume(Some(&job)).await?;
-        self.order().await?;
-        if let (Some(order), Some(service)) = (&self.ledger.order, self.service(&job)) {
-            service.expect(self.name, order.generation);
-        }
+        self.order(&job).await?;
         let moved = self.ledger.held.as_ref().is_some_and(|held| !same_paths(&job, held));
         if moved && self.ledger.next.is_none() {
             self.ledger.next = self.ledger.held.as_ref().map(|held| held.bundle.clone());
@@ -472,7 +469,7 @@ impl Placement<'_> {
         }
     }
 
-    fn service(&self, job: &Job) -> Option<Arc<Service>> {
+    pub(super) fn service(&self, job: &Job) -> Option<Arc<Service>> {
         job.service().map(|name| self.shared.services.of(name))
     }
 }

@@ -9,7 +9,7 @@ use pinion_proto::{
     stage::{Halt, Stage},
 };
 
-use super::guest::{Guest, Service, at_stage, deliver, issue, ordered, report, request, spec};
+use super::guest::{DEADLINE, Guest, Service, at_stage, deliver, issue, ordered, report, request, spec};
 use crate::apply::Placements;
 
 /// A guest whose service serves generation 1.
@@ -106,7 +106,18 @@ async fn a_reload_that_always_fails_leaves_the_old_certificate_served_and_is_nev
 
 #[tokio::test]
 async fn several_certificates_for_one_service_are_one_reload() {
-    let (guest, service, placements) = serving().await;
+    let (mut guest, mut service, placements) = serving().await;
+    placements.shutdown().await;
+    // It knows its own files, whoever tells it.
+    let [crt, key] = ["crt", "key"].map(|kind| guest.at(&format!("etc/ssl/web.example.{kind}")));
+    let own = format!(
+        "cp {} new.crt && cp {} new.key && mv new.key key && mv new.crt crt; exit 0",
+        crt.display(),
+        key.display()
+    );
+    service.hook(&guest.config.hooks, &own);
+    guest.config.gather = DEADLINE;
+    let placements = guest.start().await;
     // The client's pair is not shown by the service, and needs the reload too.
     let client = PlacementSpec { probe: Some(Probe::Nothing), ..spec("client", "web") };
     issue(&guest, &placements, &client, 1).await;
@@ -122,6 +133,9 @@ async fn several_certificates_for_one_service_are_one_reload() {
     assert_eq!(service.calls(), ["reload"; 3]);
 
     // One that does not come holds up the other for a moment only.
+    placements.shutdown().await;
+    guest.config.gather = Duration::from_millis(50);
+    let placements = guest.start().await;
     placements.desire(vec![ordered(&spec("web", "web"), 3), ordered(&client, 3)]);
     request(&placements, "client", 3).await;
     deliver(&guest, &placements, "web", 3).await;
@@ -238,7 +252,7 @@ async fn files_that_somebody_changed_are_put_right_without_disturbing_the_servic
         std::fs::read(&crt).is_ok_and(|content| content == good)
             && std::fs::metadata(&key).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o600)
     };
-    let waited = tokio::time::timeout(super::guest::DEADLINE, async {
+    let waited = tokio::time::timeout(DEADLINE, async {
         while !right() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -342,7 +356,7 @@ async fn a_file_that_pinion_did_not_write_comes_back_when_the_service_refuses_th
             && guest.content("etc/ssl/web.example.key").is_none()
     };
     // The next tries put the new files in place for as long as the service takes to refuse them.
-    let waited = tokio::time::timeout(super::guest::DEADLINE, async {
+    let waited = tokio::time::timeout(DEADLINE, async {
         while !as_before() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
