@@ -11,7 +11,7 @@ use pinion_tests::{
     process::Process,
     wait::{self, PATIENCE},
 };
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// `pinion channel` for a host that is not started yet.
 pub(crate) struct Tools {
@@ -69,5 +69,24 @@ impl Tools {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
         let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
         children.map(|children| children.split_whitespace().count()).sum()
+    }
+}
+
+impl Drop for Tools {
+    fn drop(&mut self) {
+        // A guest that hangs leaves processes that outlive the tool on purpose; gone already, where the root process
+        // has ended them in time.
+        let guests = fs::read_dir(self.directory.join("guests")).into_iter().flatten().flatten();
+        for guest in guests {
+            let pids = fs::read_to_string(guest.path().join("pids")).unwrap_or_default();
+            for pid in pids.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+                // The number may be another's by now.
+                let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+                let command = String::from_utf8_lossy(&command);
+                if command == "sleep\x001000\0" || command.contains(&*self.directory.to_string_lossy()) {
+                    kill_process(pid, Signal::KILL).ok();
+                }
+            }
+        }
     }
 }
