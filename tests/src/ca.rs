@@ -6,7 +6,7 @@
 mod hostile;
 
 use std::{
-    env, fs,
+    fs,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},

@@ -111,8 +111,8 @@ impl Suite {
     }
 }
 
-/// Tests wait more than they work; two of the programs at once keep two cores busy, and leave the tests in them, which
-/// are several at once too, the time that they count in.
+/// Tests wait more than they work, and those of one program are several at once too: on two cores more programs would
+/// take the time from each other that their tests count in.
 const AT_ONCE: usize = 3;
 
 /// Those that take longest, the longest first.
