@@ -1,7 +1,7 @@
 //! A Swarm of one node, and a service that has a pair as secrets. Portainer's place is taken by a container that sleeps:
 //! what counts is what it sees in `/run/secrets`.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use pinion_proto::stage::Stage;
@@ -40,7 +40,18 @@ impl Swarm {
             "--iptables=false --ip6tables=false --ip-forward=false --ip-masq=false".into(),
             "--bridge=none --storage-driver=vfs".into(),
         ];
-        let script = format!("ip link set lo up && exec {}", dockerd.join(" "));
+        // As a service manager would: it starts dockerd again when it ends, and ends it when it is ended itself.
+        let script = format!(
+            "ip link set lo up\ntrap 'kill \"$child\"; wait \"$child\"; exit 0' TERM\n\
+             while :; do {} & child=$!; wait \"$child\"; done",
+            dockerd.join(" ")
+        );
+        let pid = guest.path("/run/docker.pid").display().to_string();
+        let hook = format!(
+            "#!/bin/sh\nold=$(cat {pid}) && kill \"$old\" || exit 1\n\
+             until [ -s {pid} ] && [ \"$(cat {pid})\" != \"$old\" ]; do sleep 0.05; done\n"
+        );
+        guest.write_hook("docker.service", &hook)?;
         let mut command = Command::new(program::found("unshare")?);
         command.args(["--net", "--mount", "--", "/bin/sh", "-c", &script]);
         let mut process = Process::spawn("dockerd", &mut command, &guest.path("/var/log/dockerd.log"))?;
@@ -126,6 +137,15 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
         "portainer_portainer",
     ]);
     assert!(how.expect("a service").contains("\"Mode\":256"), "the mode that it had stays");
+
+    // dockerd is restarted for a certificate of its own, and this node is waited for until it manages the Swarm again.
+    let dockerd = placement("docker", json!({ "probe": "nothing" }));
+    place.order(&[("ui", &portainer), ("docker", &dockerd)]).expect("a manifest");
+    place.host.ensure(&["docker"], "reloaded").expect("restarted");
+    let nodes = swarm.cli(&["node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}"]).expect("a manager");
+    assert_eq!(nodes.trim(), "Ready Leader");
+    let log = fs::read_to_string(place.guest.path("/var/log/pinion-agent.log")).expect("the agent's log");
+    assert!(log.contains("The Swarm is back") && log.contains("live-restore is off"), "{log}");
 
     swarm.cli(&["service", "rm", "portainer_portainer"]).expect("removed");
     place.host.renew(&["ui"], "installed").expect("installed");
