@@ -89,11 +89,10 @@ impl Desk {
                 return Err(e);
             }
         };
-        let exchanged = prepared.exchange().map_err(|e| {
+        let exchanged = prepared.exchange().inspect_err(|_| {
             if let Err(error) = self.back(ledger, false) {
                 tracing::error!(certificate = %self.name, %error, "Could not put the old files back yet");
             }
-            e
         })?;
         self.tidy(ledger);
         Ok(exchanged)
