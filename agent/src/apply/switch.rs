@@ -218,6 +218,8 @@ impl Desk {
                     standing::remove(self.files(), &current)?;
                 }
                 shelf.tidy(self.files(), None);
+                // The ledger says where it was, so it goes last also in a power cut.
+                Exchanged::found(shelf.directories().iter().take(1).map(PathBuf::as_path)).sync(self.files())?;
             }
         }
         self.shared.ledgers.remove(&self.name)?;

@@ -13,7 +13,7 @@ use super::{
     InstallError,
     files::{Files, NewFile},
     plan::{Plan, Step, Write, temporary},
-    replace::{Replacement, sync_together},
+    replace::{Replacement, at_once, sync_together},
     shelf,
 };
 
@@ -111,11 +111,15 @@ impl<'a> Written<'a> {
             paths.push(journal.path().into());
             all.push(journal.file());
         }
-        sync_together(all)
-            .map_err(|(at, source)| failed("sync", paths.get(at).map_or(Path::new(""), PathBuf::as_path))(source))?;
         // A link to a directory must not outlive it in a power cut.
         let homes = plan.fresh.iter().filter_map(|directory| directory.parent());
-        sync_directories(*files, plan.fresh.iter().map(PathBuf::as_path).chain(homes))
+        let directories: Vec<_> = plan.fresh.iter().map(PathBuf::as_path).chain(homes).collect();
+        let files: &dyn Files = *files;
+        let (entries, contents) =
+            at_once(|| sync_directories(files, directories.iter().copied()), || sync_together(all));
+        contents
+            .map_err(|(at, source)| failed("sync", paths.get(at).map_or(Path::new(""), PathBuf::as_path))(source))?;
+        entries
     }
 
     /// Removes what was made instead.

@@ -254,6 +254,11 @@ impl Plan {
                     _ => {}
                 }
             }
+            let current = Step::Remove(shelved.shelf.current());
+            if through.is_none() && shelved.in_use.is_some() && !plan.steps.contains(&current) {
+                // No link is left that goes through it.
+                plan.steps.push(current);
+            }
         }
         Ok(plan)
     }
@@ -457,7 +462,7 @@ mod tests {
         assert!(plan.writes.iter().any(|write| write.path.ends_with("0/cert") && write.file == foreign.saved()));
         let after = scene(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
         let back = Plan::back(&before.saved(), &after, |_| Ok::<_, ()>(Some(foreign.saved()))).expect("a plan");
-        assert_eq!(steps(&back), [".pinion/web/current -> 0", "cert", "- key"]);
+        assert_eq!(steps(&back), [".pinion/web/current -> 0", "cert", "- key", "- .pinion/web/current"]);
     }
 
     #[test]

@@ -115,6 +115,19 @@ pub fn sync_together(files: Vec<&mut dyn NewFile>) -> Result<(), (usize, io::Err
     failed.map_or(Ok(()), Err)
 }
 
+/// Does two things that wait for the disk at the same time.
+pub fn at_once<A: Send, B>(one: impl Fn() -> A + Send + Sync, other: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(SYNC_STACK).spawn_scoped(scope, &one);
+        let other = other();
+        match thread.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(one)) => (one, other),
+            // Where there may be no more threads it takes its turn.
+            Ok(Err(_)) | Err(_) => (one(), other),
+        }
+    })
+}
+
 fn sync(file: &Mutex<&mut dyn NewFile>) -> io::Result<()> {
     file.lock().unwrap_or_else(PoisonError::into_inner).sync()
 }

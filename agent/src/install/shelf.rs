@@ -136,12 +136,12 @@ impl Shelf {
                 None => files.remove(&path)?,
             }
         }
-        if in_use.is_none() && files.look(&self.home).is_ok_and(|found| found.is_some()) {
-            files.remove_directory(&self.home)?;
-            if let Some(shelves) = self.home.parent()
-                && files.list(shelves)?.is_empty()
-            {
-                files.remove_directory(shelves)?;
+        if in_use.is_none() {
+            // The outer one may have another placement's shelf in it.
+            for directory in self.directories().iter().rev() {
+                if is_empty(files, directory)? {
+                    files.remove_directory(directory)?;
+                }
             }
         }
         Ok(())
@@ -169,6 +169,15 @@ pub fn owner(link: &Path, name: &OsStr) -> Option<CertificateName> {
 /// It cannot be read, or something in it is no file.
 pub fn empty(files: &dyn Files, directory: &Path) -> io::Result<()> {
     files.list(directory)?.into_iter().try_for_each(|name| files.remove(&directory.join(name)))
+}
+
+/// Whether a directory is there and nothing is in it.
+fn is_empty(files: &dyn Files, directory: &Path) -> io::Result<bool> {
+    match files.list(directory) {
+        Ok(names) => Ok(names.is_empty()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// The names in a directory; none when it is not there.

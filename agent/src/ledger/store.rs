@@ -77,6 +77,8 @@ impl Ledgers {
         let directory = state.join("placements");
         if files.look(&directory).map_err(failed(&directory))?.is_none() {
             files.make_directory(&directory, 0o700).map_err(failed(&directory))?;
+            // A ledger is as safe as the way to it.
+            files.sync_directory(&state).map_err(failed(&state))?;
         }
         Ok(Self { directory, files, lock: Mutex::new(Some(lock)) })
     }

@@ -280,6 +280,15 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
     }
 }
 
+/// Writes an executable script.
+pub(super) fn script(path: &Path, body: &str) {
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("directory is made");
+    let new = path.with_extension("new");
+    std::fs::write(&new, format!("#!/bin/sh\n{body}\n")).expect("script is written");
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("script is executable");
+    std::fs::rename(&new, path).expect("script is in place");
+}
+
 pub(super) fn ordered(spec: &PlacementSpec, generation: u64) -> PlacementSpec {
     PlacementSpec { ordered: Some(generation), ..spec.clone() }
 }

@@ -1,6 +1,7 @@
 //! Placements from order to served, with a real service, real hooks and a CA, in one process.
 
 mod crash;
+mod cuts;
 mod guest;
 mod service;
 mod whole;

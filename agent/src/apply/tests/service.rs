@@ -9,7 +9,7 @@ use pinion_proto::{
     stage::{Halt, Stage},
 };
 
-use super::guest::{DEADLINE, Guest, Service, at_stage, deliver, issue, ordered, report, request, spec};
+use super::guest::{DEADLINE, Guest, Service, at_stage, deliver, issue, ordered, report, request, script, spec};
 use crate::apply::Placements;
 
 /// A guest whose service serves generation 1.
@@ -21,14 +21,6 @@ async fn serving() -> (Guest, Service, Placements) {
     issue(&guest, &placements, &spec("web", "web"), 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
     (guest, service, placements)
-}
-
-fn script(path: &std::path::Path, body: &str) {
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("directory is made");
-    let new = path.with_extension("new");
-    std::fs::write(&new, format!("#!/bin/sh\n{body}\n")).expect("script is written");
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("script is executable");
-    std::fs::rename(&new, path).expect("script is in place");
 }
 
 #[tokio::test]

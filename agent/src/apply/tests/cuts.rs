@@ -1,0 +1,218 @@
+//! The power goes at every operation of a first installation, of a way back and of a removal; renewals are in `crash`.
+//! Afterwards the set is there or not there, the old one or the new one, and the agent goes on by itself.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use pinion_proto::{
+    report::PlacementReport,
+    spec::{Layout, PlacementSpec, Probe, Reload, Validate},
+    stage::Stage,
+};
+
+use super::guest::{Guest, at_stage, deliver, ordered, report, request, script, spec, until};
+use crate::{
+    apply::Placements,
+    install::{
+        files::{Files, RealFiles},
+        forgetful::{Forgetful, Loss},
+    },
+};
+
+const CRT: &str = "etc/ssl/web.example.crt";
+const KEY: &str = "etc/ssl/web.example.key";
+
+#[tokio::test]
+async fn a_first_installation_is_there_or_not() {
+    for (layout, loss) in both() {
+        let mut cut = 0;
+        while !first_installation(layout, loss, cut).await {
+            cut += 1;
+        }
+        assert!(cut > 10, "an installation has more operations than {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_way_back_ends_with_the_old_set() {
+    for (layout, loss) in both() {
+        let mut cut = 0;
+        while !way_back(layout, loss, cut).await {
+            cut += 1;
+        }
+        assert!(cut > 10, "an installation and its way back have more operations than {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_is_gone_on_with() {
+    for (layout, loss) in both() {
+        let mut cut = 0;
+        while !removal(layout, loss, cut).await {
+            cut += 1;
+        }
+        assert!(cut > 5, "a removal has more operations than {cut}");
+    }
+}
+
+/// A first installation whose power goes after so many operations; true when it came to its end before.
+async fn first_installation(layout: Layout, loss: Loss, cut: usize) -> bool {
+    let (mut guest, web) = (guest(), web(layout));
+    let disk = Disk::new(&mut guest);
+    let placements = guest.start().await;
+    placements.desire(vec![ordered(&web, 1)]);
+    let asked = request(&placements, "web", 1).await;
+    let delivery = guest.authority.delivery(&web.certificate, 1, &asked);
+    disk.cut_after(cut);
+    placements.deliver(delivery.clone());
+    let seen = installed_or_troubled(&placements, 1).await;
+    let survived = disk.lose(&placements, loss).await && seen.trouble.is_none();
+    if layout == Layout::Symlink {
+        let (crt, key) = (guest.content(CRT), guest.content(KEY));
+        assert_eq!(crt.is_some(), key.is_some(), "{loss:?}, cut at {cut}: half a set");
+    }
+    let placements = disk.back(&mut guest).await;
+    // It comes again unless the guest has said that it has it.
+    placements.deliver(delivery.clone());
+    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    placements.shutdown().await;
+    assert_eq!(guest.serial(CRT).as_deref(), Some(delivery.chain.leaf().serial()), "{layout}, {loss:?}, cut at {cut}");
+    assert!(guest.content(KEY).is_some());
+    survived
+}
+
+/// An installation that does not validate, and the way back from it.
+async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
+    let (mut guest, first) = (guest(), web(layout));
+    place(&guest, &first).await;
+    let old = (guest.content(CRT), guest.content(KEY));
+    script(&guest.config.hooks.join("check"), "echo no good; exit 1");
+    let second = PlacementSpec { validate: Some(Validate::Hook("check".parse().expect("a name"))), ..first };
+    let disk = Disk::new(&mut guest);
+    let placements = guest.start().await;
+    placements.desire(vec![ordered(&second, 2)]);
+    let asked = request(&placements, "web", 2).await;
+    disk.cut_after(cut);
+    let delivery = guest.authority.delivery(&second.certificate, 2, &asked);
+    placements.deliver(delivery.clone());
+    let troubled = |report: &PlacementReport| report.trouble.is_some();
+    let seen = report(&placements, "web", "in trouble", troubled).await;
+    let is_back = seen.trouble.is_some_and(|trouble| trouble.cause.contains("the old files are back"));
+    let survived = disk.lose(&placements, loss).await && is_back;
+    if layout == Layout::Symlink {
+        let now = (guest.content(CRT), guest.content(KEY));
+        assert_eq!(now.0 == old.0, now.1 == old.1, "{loss:?}, cut at {cut}: one of a pair is the old one");
+    }
+    let placements = disk.back(&mut guest).await;
+    placements.deliver(delivery);
+    report(&placements, "web", "refused", |report| {
+        report.held.as_ref().is_some_and(|held| held.generation == 1)
+            && report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("no good"))
+    })
+    .await;
+    placements.shutdown().await;
+    assert_eq!((guest.content(CRT), guest.content(KEY)), old, "{layout}, {loss:?}, cut at {cut}");
+    script(&guest.config.hooks.join("check"), "exit 0");
+    let placements = guest.start().await;
+    at_stage(&placements, "web", 2, Stage::Reloaded).await;
+    placements.shutdown().await;
+    survived
+}
+
+/// The removal of a set that is not wanted any more.
+async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
+    let (mut guest, web) = (guest(), web(layout));
+    place(&guest, &web).await;
+    let disk = Disk::new(&mut guest);
+    let placements = guest.start().await;
+    placements.desire(Vec::new());
+    report(&placements, "web", "retired", |report| report.retired).await;
+    disk.cut_after(cut);
+    placements.purge(&web.certificate);
+    until(&placements, "removed or in trouble", |reports| {
+        reports.get(&web.certificate).is_none_or(|report| report.trouble.is_some())
+    })
+    .await;
+    let gone = placements.reports().borrow().is_empty();
+    let survived = disk.lose(&placements, loss).await && gone;
+    let whole = guest.content(CRT).is_some() && guest.content(KEY).is_some();
+    let placements = disk.back(&mut guest).await;
+    placements.desire(Vec::new());
+    if whole {
+        // Perhaps nothing was begun.
+        placements.purge(&web.certificate);
+    }
+    until(&placements, "removed", |reports| reports.is_empty()).await;
+    placements.shutdown().await;
+    let left = RealFiles.list(&guest.at("etc/ssl")).expect("listed");
+    assert!(left.is_empty(), "{layout}, {loss:?}, cut at {cut}: {left:?}");
+    survived
+}
+
+/// A disk whose power will go.
+struct Disk {
+    left: Arc<AtomicUsize>,
+    disk: Arc<Forgetful>,
+}
+
+impl Disk {
+    fn new(guest: &mut Guest) -> Self {
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let disk = Arc::new(Forgetful::after(&left, &guest.at("/")));
+        guest.files = Arc::clone(&disk) as Arc<dyn Files>;
+        Self { left, disk }
+    }
+
+    fn cut_after(&self, operations: usize) {
+        self.left.store(operations, Ordering::SeqCst);
+    }
+
+    /// The power is gone, and the agent with it; true when it went only after everything.
+    async fn lose(&self, placements: &Placements, loss: Loss) -> bool {
+        placements.shutdown().await;
+        self.disk.lose(loss);
+        self.left.load(Ordering::SeqCst) > 0
+    }
+
+    /// The power is back.
+    async fn back(self, guest: &mut Guest) -> Placements {
+        guest.files = Arc::new(RealFiles);
+        guest.start().await
+    }
+}
+
+fn both() -> impl Iterator<Item = (Layout, Loss)> {
+    Layout::ALL.into_iter().flat_map(|layout| [Loss::Nothing, Loss::Everything].map(|loss| (layout, loss)))
+}
+
+/// A guest with a recipe `web`.
+fn guest() -> Guest {
+    let mut guest = Guest::new();
+    guest.recipe("web", "127.0.0.1:1".parse().expect("an address"), "");
+    guest.allow_units(&["web"]);
+    guest
+}
+
+/// A placement that tells nobody and looks at nothing.
+fn web(layout: Layout) -> PlacementSpec {
+    let (probe, reload) = (Some(Probe::Nothing), Some(Reload::Nothing));
+    PlacementSpec { probe, reload, layout: Some(layout), ..spec("web", "web") }
+}
+
+async fn place(guest: &Guest, web: &PlacementSpec) {
+    let placements = guest.start().await;
+    placements.desire(vec![ordered(web, 1)]);
+    deliver(guest, &placements, "web", 1).await;
+    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    placements.shutdown().await;
+}
+
+async fn installed_or_troubled(placements: &Placements, generation: u64) -> PlacementReport {
+    report(placements, "web", "installed or in trouble", |report| {
+        let here = report.held.as_ref().is_some_and(|held| held.generation == generation);
+        report.trouble.is_some() || (report.stage == Stage::Reloaded && here)
+    })
+    .await
+}
