@@ -67,8 +67,11 @@ const LOCKED: [&str; 3] = [
     "can't lock file",
 ];
 
-const NO_AGENT: [&str; 4] = [
+const NO_AGENT: [&str; 6] = [
     "QEMU guest agent is not running",
+    // It ended between two of qm's questions, as when the guest shuts down (pve-common's `QMPClient.pm`).
+    " qga socket - ",
+    "client closed connection",
     "No QEMU guest agent configured",
     // Some distributions let their guest agent run nothing.
     "Command guest-exec has been disabled",
@@ -131,4 +134,19 @@ fn listed(path: &Path) -> io::Result<List> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_LIST).read_to_end(&mut bytes)?;
     serde_json::from_slice(&bytes).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_agent_that_ends_meanwhile_is_waited_for() {
+        let guest = Target { vmid: 1001.try_into().expect("a VMID"), kind: GuestKind::Qemu };
+        for reason in ["unable to connect to VM 1001 qga socket - Connection refused", "client closed connection"] {
+            let said = format!("VM 1001 qga command 'guest-exec-status' failed - {reason}\n");
+            let failure = meaning(&said, guest, Path::new("/")).expect("it has a meaning");
+            assert_eq!(failure.cause, Cause::NoGuestAgent, "{failure}");
+        }
+    }
 }
