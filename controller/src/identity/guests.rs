@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinion_proto::{
     clock::Timestamp,
+    hwaddr::HwAddr,
     id::{Guest, Vmid},
     message::IssuedIdentity,
     report::GuestFacts,
@@ -128,7 +129,7 @@ impl Guests {
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
         let _writing = self.writing();
-        let mut record = self.admitted(guest, serial, Whose::Nobodys)?;
+        let mut record = self.admitted(guest, serial, Whose::Nobodys, &[])?;
         record.generation = record.generation.saturating_add(1);
         let (next, identity) = issue(record.generation)?;
         // One that was given before and never seen is not good any more.
@@ -148,7 +149,7 @@ impl Guests {
         caller: Caller<'_>,
     ) -> Result<(), Refused> {
         let mut starts = self.writing();
-        let mut record = self.admitted(guest, serial, machine.whose)?;
+        let mut record = self.admitted(guest, serial, machine.whose, &caller.facts.hwaddrs)?;
         self.same_machine(guest, &mut record, machine.vmgenid)?;
         let Err(Twins { one, other }) = starts.note(guest, caller) else { return Ok(()) };
         self.lock(guest, &mut record, format!("two machines show its identity in turns: {one}, and {other}"));
@@ -181,11 +182,19 @@ impl Guests {
         self.write(guest, &record)
     }
 
-    /// The record of a guest whose identity is good; records that the newest one has been seen.
-    fn admitted(&self, guest: Guest, serial: &str, whose: Whose) -> Result<GuestRecord, Refused> {
+    /// The record of a guest whose identity is good, shown by whoever has these cards; records that the newest one has
+    /// been seen.
+    fn admitted(&self, guest: Guest, serial: &str, whose: Whose, cards: &[HwAddr]) -> Result<GuestRecord, Refused> {
         let mut record = self.read(guest)?.ok_or(Refused::Unknown { guest })?;
         if let Whose::Anothers(really) = whose {
             return Err(Refused::Copy { guest, really });
+        }
+        // A clone that has just been made may dial before the hypervisor's list has it. Cards that a guest gives
+        // itself are those that it joined with.
+        let joined_with = &record.facts.hwaddrs;
+        let known = joined_with.is_empty() || cards.iter().any(|card| joined_with.contains(card));
+        if whose == Whose::Strange && !known {
+            return Err(Refused::Strange { guest });
         }
         if let Some(why) = &record.locked {
             return Err(Refused::Locked { guest, why: why.clone() });
@@ -325,6 +334,15 @@ pub enum Refused {
         guest: Guest,
         /// Who showed it.
         really: Vmid,
+    },
+    /// Shown by a machine with none of its cards.
+    #[error(
+        "a machine with none of guest {guest}'s network cards showed its identity: it is a copy of it, and is sent away \
+         until the hypervisor says which guest it is"
+    )]
+    Strange {
+        /// Whose identity it is.
+        guest: Guest,
     },
     /// Shown by two machines in turns; the guest is now locked.
     #[error(

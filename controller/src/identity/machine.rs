@@ -36,6 +36,8 @@ pub enum Whose {
     Its,
     /// Another guest's.
     Anothers(Vmid),
+    /// Not the guest's whose identity it shows, as far as the hypervisor lists its cards; and no other's that it lists.
+    Strange,
     /// Nobody can tell.
     Nobodys,
 }

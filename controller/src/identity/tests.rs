@@ -306,6 +306,7 @@ impl Machines for Cards {
         }
         match ["101", "102"].map(name).into_iter().find(|guest| hwaddrs.contains(&of(*guest))) {
             Some(Guest::Vmid(vmid)) => Whose::Anothers(vmid),
+            _ if hwaddrs.contains(&of(name("999"))) => Whose::Strange,
             _ => Whose::Nobodys,
         }
     }
@@ -366,6 +367,26 @@ fn a_copy_never_speaks_as_the_original_and_leaves_it_undisturbed() {
     fixture.links("101", &next, &machine(&["101"], "a/1")).expect("renewed");
     fixture.links("101", &shown, &machine(&["102"], "b/2")).expect_err("its copy");
     assert_eq!(fixture.lock("101"), None);
+}
+
+#[test]
+fn a_copy_that_the_hypervisor_has_not_listed_yet_is_sent_away_and_locks_nobody() {
+    let fixture = Fixture::with_cards();
+    let request = JoinRequest {
+        guest: name("101"),
+        secret: fixture.token("101").secret,
+        csr: csr(),
+        // One that the hypervisor knows, and one that the guest made up itself.
+        facts: machine(&["101", "555"], "a/1"),
+    };
+    let shown = serial(&fixture.identities.join(&request, fixture.clock.now()).expect("joined"));
+    for boot in ["b/1", "b/2"] {
+        fixture.links("101", &shown, &machine(&["101"], "a/1")).expect("the original");
+        let refused = fixture.links("101", &shown, &machine(&["999"], boot)).expect_err("a copy");
+        assert!(matches!(refused, Refused::Strange { .. }), "{refused}");
+    }
+    assert_eq!(fixture.lock("101"), None);
+    fixture.links("101", &shown, &machine(&["999", "555"], "a/1")).expect("its own card is enough");
 }
 
 #[test]

@@ -131,10 +131,16 @@ impl Inventory {
     pub fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
         let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
         let has = |info: &GuestInfo| info.hwaddrs.iter().any(|own| hwaddrs.contains(own));
-        if self.guests.get(&vmid).is_some_and(has) {
+        let own = self.guests.get(&vmid);
+        if own.is_some_and(has) {
             return Whose::Its;
         }
-        self.guests.iter().find(|(_, info)| has(info)).map_or(Whose::Nobodys, |(other, _)| Whose::Anothers(*other))
+        let listed = own.is_some_and(|info| !info.hwaddrs.is_empty()) && !hwaddrs.is_empty();
+        match self.guests.iter().find(|(_, info)| has(info)) {
+            Some((other, _)) => Whose::Anothers(*other),
+            None if listed => Whose::Strange,
+            None => Whose::Nobodys,
+        }
     }
 
     /// A virtual machine's `vmgenid`.

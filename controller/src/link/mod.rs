@@ -99,7 +99,7 @@ impl Turned {
             | Refused::Replaced { .. }
             | Refused::Unknown { .. } => Self::Outcast,
             Refused::Copy { really, .. } => Self::Copy(*really),
-            Refused::Store(_) => Self::Nothing,
+            Refused::Strange { .. } | Refused::Store(_) => Self::Nothing,
         }
     }
 }
