@@ -12,6 +12,7 @@ mod placement;
 mod service;
 mod shared;
 mod switch;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod window;
