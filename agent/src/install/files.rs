@@ -149,6 +149,10 @@ pub struct RealFiles;
 
 impl Files for RealFiles {
     fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        if path == Path::new("/") {
+            // It is in no directory.
+            return Ok(Some(found(&rustix::fs::stat(path)?)));
+        }
         let (directory, name) = parent(path)?;
         match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(found(&stat))),
@@ -339,6 +343,7 @@ mod tests {
         );
         assert!(RealFiles.read(&directory, 9).is_err());
         assert_eq!(RealFiles.look(&directory.join("none")).expect("looked"), None);
+        assert_eq!(RealFiles.look(Path::new("/")).expect("looked").expect("there").kind, Kind::Directory);
         RealFiles.make_directory(&directory.join("made"), 0o755).expect("made");
         let mode = std::fs::metadata(directory.join("made")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o755);

@@ -134,11 +134,20 @@ impl Story {
         .expect("it is told")
     }
 
+    /// Waits until the gateway shows this: for a moment after a reload nginx's old workers take connections too.
+    fn wait_shown(&self, serial: &str) {
+        wait::until("the gateway to show it", BACK, || match self.shown() {
+            Some(shown) if shown == serial => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .expect("what is shown is what status says");
+    }
+
     fn rolled_back(&self) {
         self.lab.snapshot(101, "before").expect("a snapshot");
         // The identity is the same: what the guest shows after the rollback is good as far as its serial number goes.
         let renewals = [self.renew("gateway@101"), self.renew("gateway@101")];
-        assert_eq!(self.shown().as_ref(), renewals.last());
+        self.wait_shown(renewals.last().expect("two"));
         let (highest, others) = (self.generation("gateway@101"), self.told("Guest 1002"));
         let began = Instant::now();
         self.lab.rollback(101, "before").expect("rolled back");
@@ -153,11 +162,7 @@ impl Story {
         .expect("a generation above all that there were");
         assert!(!renewals.contains(&serial), "{serial} is of before");
         println!("served again {:.1} s after the rollback", began.elapsed().as_secs_f64());
-        wait::until("the gateway to show it", BACK, || match self.shown() {
-            Some(shown) if shown == serial => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-        .expect("what is shown is what status says");
+        self.wait_shown(&serial);
         assert_eq!(self.told("Guest 1002"), others, "no other guest is concerned");
     }
 
