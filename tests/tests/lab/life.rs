@@ -95,7 +95,7 @@ impl Story {
 
     fn seen_from_the_network(&self) {
         let serial = self.served("gateway@101", BACK);
-        assert_eq!(self.shown().as_deref(), Some(serial.as_str()), "what openssl sees is what status says");
+        self.wait_shown(&serial);
     }
 
     fn stopped_and_started(&self) {
