@@ -1,6 +1,6 @@
 //! The guest's own word on what Pinion may do here: `/etc/pinion/agent.toml`.
 //!
-//! Answers: where things live, which directories, units and hooks a controller may name, and how failures are retried.
+//! Answers: where things live, what a controller may name, and how failures are retried.
 //! Invariant: every path of a [`Config`] is absolute and under its root; without a file the shipped defaults hold.
 
 use std::{
@@ -188,7 +188,7 @@ pub enum ConfigError {
     },
     /// Says what it may not.
     #[error(
-        "{path}:{line}:{column}: {why}; correct that line, see agent.toml(5), or remove the file to use the shipped defaults",
+        "{path}:{line}:{column}: {why}; correct that line, see docs/agent.md, or remove the file to use the shipped defaults",
         path = path.display()
     )]
     Content {

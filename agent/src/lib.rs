@@ -2,18 +2,18 @@
 //!
 //! The modules stand in the order that a certificate passes them.
 
-pub mod apply;
 pub mod cli;
+pub mod run;
 pub mod config;
 pub mod facts;
 pub mod identity;
-pub mod install;
-pub mod ledger;
 pub mod link;
-pub mod local;
-pub mod probe;
+pub mod apply;
 pub mod recipe;
-pub mod reload;
-pub mod run;
-pub mod seal;
 pub mod verify;
+pub mod install;
+pub mod reload;
+pub mod probe;
+pub mod ledger;
+pub mod local;
+pub mod seal;

@@ -106,12 +106,6 @@ pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), Rel
     }
 }
 
-/// What `tell` does, for a message: `reload nginx.service`.
-#[must_use]
-pub fn attempt(tell: &Tell) -> String {
-    tell.to_string()
-}
-
 async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> Result<(), ReloadError> {
     // The test that sd_booted(3) makes.
     if !config.root.join("run/systemd/system").is_dir() {

@@ -2,21 +2,21 @@
 //!
 //! The modules stand in the order that a certificate passes them.
 
-pub mod admin;
-mod allowance;
-mod authority;
-pub mod channel;
 pub mod cli;
+pub mod serve;
 pub mod config;
-pub mod events;
-pub mod identity;
-pub mod enroll;
-pub mod inventory;
-pub mod issuer;
-pub mod link;
 pub mod manifest;
+pub mod inventory;
 pub mod planner;
 pub mod reconcile;
+pub mod issuer;
+mod authority;
+pub mod identity;
+pub mod enroll;
+pub mod channel;
+pub mod link;
+mod allowance;
 pub mod reports;
-pub mod serve;
+pub mod events;
 pub mod store;
+pub mod admin;

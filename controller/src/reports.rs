@@ -1,8 +1,8 @@
 //! Everything known about the guests: who is linked, what each says that it holds, what was tried for it.
 //!
 //! Answers the planner's every question about the world.
-//! Invariant: levels, not events. Each method replaces what was known, so that saying a thing twice, or
-//! saying only the newest, leads to the same state. What has to be parsed is parsed here, once, on entry.
+//! Invariant: what a guest says is a level: it replaces what was known, and saying it twice, or only the newest, leads to the
+//! same state; what only grows (generations, ages) is kept beside it. What has to be parsed is parsed here, once, on entry.
 
 mod age;
 mod placement;

@@ -208,7 +208,7 @@ async fn ask_states(
             }
             Err(failure) => {
                 failures = failures.saturating_add(1);
-                // At the host's start the root helper may come up a moment later.
+                // At the host's start the root process may come up a moment later.
                 if failures < FAILURES_TOLD { Asked::NotYet } else { Asked::Failed(unanswered(failure)) }
             }
         };

@@ -32,8 +32,8 @@ struct Arguments {
 enum Verb {
     /// Check everything: format, lints, docs, generated code, unit and end-to-end tests.
     ///
-    /// Installs what the tests need and the machine lacks (nginx, dockerd, openssl, lxc, debootstrap and
-    /// QEMU with apt-get, as root or with sudo; step-ca and step with Go, into target/tools), says so as it goes, and ends
+    /// Installs what the tests need and the machine lacks (nginx, haproxy, caddy, postgresql, dockerd, openssl,
+    /// lxc, debootstrap and QEMU with apt-get, as root or with sudo; step-ca and step with Go, into target/tools), says so as it goes, and ends
     /// with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
     Test {
         /// Fail when something is missing instead of installing it.
@@ -47,7 +47,7 @@ enum Verb {
     Demo,
     /// A Proxmox-like host with guests, in namespaces of its own.
     ///
-    /// Needs root, and installs lxc and debootstrap where they are missing. The first time it builds the
+    /// Needs root, and installs what the tests need where it is missing, as `test` does. The first time it builds the
     /// guests' file systems in target/lab, which takes minutes; from then on it is up in half a minute.
     Lab {
         #[command(subcommand)]

@@ -149,7 +149,7 @@ impl Desk {
         Ok(self.save(ledger)?)
     }
 
-    /// Finishes what a crash interrupted; true when the service may have to be told.
+    /// Finishes or undoes what a crash interrupted.
     pub(super) fn resume(&self, ledger: &mut Ledger, job: Option<&Job>) -> Result<(), SwitchError> {
         let Some(switch) = &ledger.switch else { return Ok(()) };
         match switch.phase {

@@ -71,7 +71,7 @@ impl Placement<'_> {
         let (config, about) = (&self.shared.context.config, self.about());
         if let Some(rung) = self.rung(job) {
             self.may_disturb(rung)?;
-            tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {}", reload::attempt(rung));
+            tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {rung}");
             if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
                 return self.not_told(job, rung, &e).await;
             }
@@ -104,13 +104,13 @@ impl Placement<'_> {
         let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
         let ends = previous.map(|held| held.bundle.chain().leaf().not_after());
         match window::closed(window, ends, self.shared.context.clock.now()) {
-            Some(closed) => Err(Hold::window(reload::attempt(rung), closed, self.name).into()),
+            Some(closed) => Err(Hold::window(rung.to_string(), closed, self.name).into()),
             None => Ok(()),
         }
     }
 
     async fn not_told(&mut self, job: &Job, rung: &Tell, error: &ReloadError) -> Result<(), Interrupt> {
-        let hold = Hold::reload(reload::attempt(rung), error, self.backoff.failures());
+        let hold = Hold::reload(rung.to_string(), error, self.backoff.failures());
         if error.is_absence() {
             // Some services read their files by themselves, and some are run by something that is not a unit.
             if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {

@@ -11,7 +11,7 @@ pub enum ReloadError {
     /// Nobody to tell yet.
     #[error("{what} {why}")]
     NotThere {
-        /// The unit or hook.
+        /// Who or what is not there.
         what: String,
         /// How it is not there.
         why: String,

@@ -93,11 +93,11 @@ impl Client {
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None)) => Err(Failure::new(
                 Cause::ToolMissing,
-                format!("the root helper stopped while it was asked to {}", call.verb()),
+                format!("the root process stopped while it was asked to {}", call.verb()),
             )),
             Ok(Err(failure)) => Err(failure),
             Err(_) => {
-                let text = format!("the root helper did not {} within {} s", call.verb(), longest.as_secs());
+                let text = format!("the root process did not {} within {} s", call.verb(), longest.as_secs());
                 Err(Failure::new(Cause::TimedOut, text))
             }
         }
@@ -116,7 +116,7 @@ impl Client {
             (Ok(None), Ok(())) => Ok(None),
             (Ok(None), Err(error)) => Err(self.away(&error)),
             (Err(error), _) if error.kind() == io::ErrorKind::InvalidData => {
-                let text = format!("the root helper's answer is not understood: {error}; is it of another version?");
+                let text = format!("the root process's answer is not understood: {error}; is it of another version?");
                 Err(Failure::new(Cause::Unexpected, text))
             }
             (Err(error), _) => Err(self.away(&error)),
@@ -125,7 +125,7 @@ impl Client {
 
     fn away(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
-        let text = format!("the root helper cannot be reached at {socket}: {error}; is `pinion-channel.service` up?");
+        let text = format!("the root process cannot be reached at {socket}: {error}; is `pinion-channel.service` up?");
         Failure::new(Cause::ToolMissing, text)
     }
 }
@@ -137,5 +137,5 @@ fn unexpected(answer: &Answer) -> Failure {
         Answer::Done => "done",
         Answer::Failed(_) => "failed",
     };
-    Failure::new(Cause::Unexpected, format!("the root helper answered `{what}` to something else; this is a bug"))
+    Failure::new(Cause::Unexpected, format!("the root process answered `{what}` to something else; this is a bug"))
 }

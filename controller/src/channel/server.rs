@@ -108,7 +108,7 @@ impl Server {
                 return Err(Failure::new(Cause::Refused, text));
             }
             if place.is_none() {
-                let text = format!("the root helper has {MOST_CALLERS} callers already");
+                let text = format!("the root process has {MOST_CALLERS} callers already");
                 return Err(Failure::new(Cause::Busy, text));
             }
             match timeout(READ_TIME, lines::read_limited::<Call>(&mut read, MOST_CALL)).await {

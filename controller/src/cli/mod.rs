@@ -55,7 +55,7 @@ struct Args {
 enum Verb {
     /// Run the daemon: plan, issue, push, look, for ever.
     Serve,
-    /// Run the root helper: what `pinion serve`, which is not root, may have done through pct and qm, for ever.
+    /// Run the root process: what `pinion serve`, which is not root, may have done through pct and qm, for ever.
     ///
     /// It looks into guests, brings the packaged agent and a join token in, and does nothing else.
     Channel,

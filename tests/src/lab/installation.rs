@@ -1,4 +1,4 @@
-//! Pinion on the lab's host, installed as its packages would: a user of its own, root's helper, and the agent's package.
+//! Pinion on the lab's host, installed as its packages would: a user of its own, the root process, and the agent's package.
 //!
 //! Answers: what does an operator see who installs it, writes the manifest and starts it? Invariant: `pinion serve` has
 //! no privileges here either.
@@ -97,7 +97,7 @@ impl Installation {
         write(lab, "/etc/pinion/certificate-manifest.json", 0o644, &format!("{manifest:#}\n"))
     }
 
-    /// Starts root's helper and the controller; returns when the controller answers.
+    /// Starts the root process and the controller; returns when the controller answers.
     ///
     /// # Errors
     /// One of them does not come up.
@@ -106,7 +106,7 @@ impl Installation {
         self.start_serve(lab)
     }
 
-    /// Starts root's helper.
+    /// Starts the root process.
     ///
     /// # Errors
     /// It does not come up.
@@ -116,7 +116,7 @@ impl Installation {
         command.arg("channel");
         let channel = self.channel.insert(Process::spawn("pinion channel", &mut command, &log)?);
         let socket = lab.path("/run/pinion/channel.sock");
-        wait::until("the root helper's socket", PATIENCE, || {
+        wait::until("the root process's socket", PATIENCE, || {
             channel.check_running().map_err(|error| error.to_string())?;
             if socket.exists() { Ok(()) } else { Err("it is not there".to_owned()) }
         })

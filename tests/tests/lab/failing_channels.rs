@@ -70,7 +70,7 @@ fn without_pct_or_the_root_helper_guests_are_blocked_until_they_are_back() {
 
     installation.channel().expect("it runs").stop().expect("stopped");
     pinion(&lab, "guest wake 104").expect("it runs").succeeded().expect("woken");
-    wait_held_up(&lab, &installation, 104, Halt::Blocked, &["root helper cannot be reached", "pinion-channel"]);
+    wait_held_up(&lab, &installation, 104, Halt::Blocked, &["root process cannot be reached", "pinion-channel"]);
     let asked = pinion(&lab, "guest enroll 104").expect("it runs");
     assert_eq!(asked.code(), 4, "{asked}");
 

@@ -1,4 +1,4 @@
-//! The controller has no privileges: what needs root goes through the root helper's verbs, or not at all.
+//! The controller has no privileges: what needs root goes through the root process's verbs, or not at all.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ const LIKE_SERVE: [&str; 6] =
 /// Anyone else on the host.
 const LIKE_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/// Says a line on the root helper's socket and prints its answer.
+/// Says a line on the root process's socket and prints its answer.
 const ASK: &str = "my $socket = IO::Socket::UNIX->new(Peer => '/run/pinion/channel.sock') or die qq(connect: $!\\n); \
                    print $socket qq(\"states\"\\n); $socket->flush; print scalar <$socket>;";
 
