@@ -110,9 +110,16 @@ impl Told {
         self.how = Some(how.clone());
     }
 
-    /// Whether it was told of an exchange already, in a way that is as good.
+    /// Whether it was told of an exchange already, in a way that is as good. A hook and Swarm secrets are about one
+    /// certificate's files.
     pub(super) fn covers(&self, exchange: u64, how: &Tell) -> bool {
-        let as_good = |told: &Tell| told == how || (told.is_disruptive() && !how.is_disruptive());
+        let as_good = |told: &Tell| match how {
+            Tell::Hook(_) | Tell::Swarm(_) => false,
+            Tell::Restart(_) | Tell::RestartContainer(_) => told == how,
+            Tell::Reload(_) | Tell::Signal(_) | Tell::Touch(_) => {
+                told == how || matches!(told, Tell::Restart(_) | Tell::RestartContainer(_))
+            }
+        };
         exchange <= self.covered && self.how.as_ref().is_some_and(as_good)
     }
 }

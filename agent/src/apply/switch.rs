@@ -18,18 +18,19 @@ use thiserror::Error;
 
 use super::shared::Shared;
 use crate::{
+    config::Config,
     install::{
         self, InstallError,
         execute::{Exchanged, Prepared, Written, clean, write},
         files::Files,
-        place,
+        place::{self, Place},
         plan::{Plan, Wanted},
         scene::{self, Scene},
         shelf::{BEFORE, Shelf},
         standing::{self, Standing},
     },
     ledger::{Installed, InstalledFile, Ledger, LedgerError, Phase, Switch},
-    recipe::Job,
+    recipe::{self, Job},
     verify::Bundle,
 };
 
@@ -58,7 +59,7 @@ impl Desk {
         bundle: Bundle,
         was_serving: bool,
     ) -> Result<Exchanged, SwitchError> {
-        let (wanted, scene) = self.compare(job, &bundle)?;
+        let (wanted, scene) = self.compare(ledger, job, &bundle)?;
         let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
         let plan = Plan::forward(job.layout, wanted, bundle.generation(), &scene);
         let written = write(self.files(), &plan)?;
@@ -157,7 +158,7 @@ impl Desk {
             Phase::Back => self.back(ledger, true),
             Phase::Forward => match (job, &ledger.held) {
                 (Some(job), Some(held)) if same_paths(job, held) => {
-                    self.put_right(held, job, held.layout)?;
+                    self.put_right(ledger, job, held.layout)?;
                     if let Some(switch) = &mut ledger.switch {
                         switch.phase = Phase::Done;
                     }
@@ -172,14 +173,14 @@ impl Desk {
     /// Whether a file in place is not as the job wants it.
     pub(super) fn differs(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
         let Some(held) = &ledger.held else { return Ok(false) };
-        let (wanted, scene) = self.compare(job, &held.bundle)?;
+        let (wanted, scene) = self.compare(ledger, job, &held.bundle)?;
         Ok(!Plan::forward(job.layout, wanted, held.bundle.generation(), &scene).is_empty())
     }
 
     /// Puts files right that somebody else changed; true when their readers may have got something else.
     pub(super) fn repair(&self, ledger: &mut Ledger, job: &Job) -> Result<bool, SwitchError> {
+        let changed = self.put_right(ledger, job, job.layout)?;
         let Some(held) = &mut ledger.held else { return Ok(false) };
-        let changed = self.put_right(held, job, job.layout)?;
         held.layout = job.layout;
         if changed {
             held.stage = Stage::Installed;
@@ -211,8 +212,8 @@ impl Desk {
                 Err(error) => return Err(error.into()),
             }
         }
-        if left.is_empty() {
-            for shelf in self.shelves(ledger) {
+        for shelf in self.shelves(ledger) {
+            if left.is_empty() {
                 let current = shelf.current();
                 if matches!(self.files().look(&current), Ok(Some(_))) {
                     standing::remove(self.files(), &current)?;
@@ -220,6 +221,9 @@ impl Desk {
                 shelf.tidy(self.files(), None);
                 // The ledger says where it was, so it goes last also in a power cut.
                 Exchanged::found(shelf.directories().iter().take(1).map(PathBuf::as_path)).sync(self.files())?;
+            } else {
+                // What was changed may be behind a link; what it was before is nobody's any more.
+                shelf.forget_earlier(self.files());
             }
         }
         self.shared.ledgers.remove(&self.name)?;
@@ -250,15 +254,33 @@ impl Desk {
         let former = |switch: &Switch| switch.previous.as_ref().map_or(BEFORE, |held| held.bundle.generation());
         let back_to = ledger.switch.as_ref().map(former);
         for shelf in self.shelves(ledger) {
+            if !self.is_read(ledger, &shelf) {
+                drop(self.files().remove(&shelf.current()));
+            }
             shelf.tidy(self.files(), back_to);
         }
+    }
+
+    /// Whether some file is a link to a shelf, or will be again on the way back.
+    fn is_read(&self, ledger: &Ledger, shelf: &Shelf) -> bool {
+        let config = &self.shared.context.config;
+        let saved = ledger.switch.iter().flat_map(|switch| &switch.saved);
+        let targets = ledger.files().filter_map(|file| place::find(self.files(), config, &file.path).ok());
+        let linked = |target: &Path| {
+            shelf.is_beside(target)
+                && matches!(scene::behind(self.files(), target), Ok(Some((owner, _))) if owner == self.name)
+        };
+        saved.clone().any(|old| shelf.is_beside(&old.path) && (old.generation.is_some() || linked(&old.path)))
+            || targets.map(|place| place.target).any(|target| linked(&target))
     }
 
     /// Where this placement's generations may be.
     fn shelves(&self, ledger: &Ledger) -> Vec<Shelf> {
         let config = &self.shared.context.config;
         let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| saved.path.clone());
-        let targets = ledger.files().filter_map(|file| place::find(self.files(), config, &file.path).ok());
+        // What was asked for may have been begun before anything was written down.
+        let paths = ledger.files().map(|file| file.path.clone()).chain(asked_for(config, ledger));
+        let targets = paths.filter_map(|path| place::find(self.files(), config, &path).ok());
         let mut directories: Vec<_> = targets
             .map(|place| place.target)
             .chain(saved)
@@ -274,8 +296,9 @@ impl Desk {
     }
 
     /// Writes what differs from the held bundle; true when its readers may have got something else.
-    fn put_right(&self, held: &Installed, job: &Job, layout: Layout) -> Result<bool, SwitchError> {
-        let (wanted, scene) = self.compare(job, &held.bundle)?;
+    fn put_right(&self, ledger: &Ledger, job: &Job, layout: Layout) -> Result<bool, SwitchError> {
+        let Some(held) = &ledger.held else { return Ok(false) };
+        let (wanted, scene) = self.compare(ledger, job, &held.bundle)?;
         let as_wanted = |file: &Wanted| scene.at(&file.target).file().is_some_and(|there| file.is(there));
         let changed = !wanted.iter().all(as_wanted);
         let plan = Plan::forward(layout, wanted, held.bundle.generation(), &scene);
@@ -295,9 +318,20 @@ impl Desk {
         write(self.files(), plan)?.sync(None)?.exchange()
     }
 
-    fn compare(&self, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Scene), InstallError> {
-        let wanted = install::wanted(self.files(), &self.shared.context.config, job, bundle)?;
-        let scene = Scene::look(self.files(), &self.name, wanted.iter().map(|file| file.target.as_path()))?;
+    /// What is wanted, and what is there: at its targets, and at the links of this placement's beside them.
+    fn compare(&self, ledger: &Ledger, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Scene), InstallError> {
+        let config = &self.shared.context.config;
+        let wanted = install::wanted(self.files(), config, job, bundle)?;
+        let mut targets: Vec<PathBuf> = wanted.iter().map(|file| file.target.clone()).collect();
+        for file in ledger.files() {
+            let Ok(Place { target, .. }) = place::find(self.files(), config, &file.path) else { continue };
+            let beside = wanted.iter().any(|file| file.target.parent() == target.parent());
+            let linked = matches!(scene::behind(self.files(), &target), Ok(Some((owner, _))) if owner == self.name);
+            if beside && linked && !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        let scene = Scene::look(self.files(), &self.name, targets.iter().map(PathBuf::as_path))?;
         Ok((wanted, scene))
     }
 
@@ -318,4 +352,13 @@ impl Desk {
 pub(super) fn same_paths(job: &Job, held: &Installed) -> bool {
     job.files.len() == held.files.len()
         && job.files.iter().all(|file| held.files.iter().any(|there| there.path == file.path))
+}
+
+/// The paths of what was asked for last, as far as they can be told.
+fn asked_for(config: &Config, ledger: &Ledger) -> Vec<GuestPath> {
+    let Some(spec) = &ledger.spec else { return Vec::new() };
+    // A recipe that is not to be had any more had no files written either.
+    let recipe = spec.recipe.as_ref().and_then(|name| recipe::find(name, &config.recipes).ok());
+    let job = recipe::resolve(spec, recipe.as_ref(), &config.allow);
+    job.map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
 }

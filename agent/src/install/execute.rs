@@ -112,8 +112,8 @@ impl<'a> Written<'a> {
             all.push(journal.file());
         }
         // A link to a directory must not outlive it in a power cut.
-        let homes = plan.fresh.iter().filter_map(|directory| directory.parent());
-        let directories: Vec<_> = plan.fresh.iter().map(PathBuf::as_path).chain(homes).collect();
+        let parents = plan.fresh.iter().chain(&plan.make).filter_map(|directory| directory.parent());
+        let directories: Vec<_> = plan.fresh.iter().map(PathBuf::as_path).chain(parents).collect();
         let files: &dyn Files = *files;
         let (entries, contents) =
             at_once(|| sync_directories(files, directories.iter().copied()), || sync_together(all));

@@ -40,21 +40,7 @@ pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Plac
     let (Some(parent), Some(name)) = (named.parent(), named.file_name()) else {
         return Err(PlaceError::NotAFile(path.clone()));
     };
-    let directory = resolve(files, &config.root, parent, path)?;
-    let mut allowed = false;
-    for permitted in &config.allow.directories {
-        // An allowed directory may itself be reached through links: who allowed it put them there.
-        allowed = directory.path.starts_with(config.under_root(permitted))
-            || resolve(files, &config.root, Path::new(permitted.as_str()), permitted)
-                .is_ok_and(|real| directory.path.starts_with(real.path));
-        if allowed {
-            break;
-        }
-    }
-    if !allowed {
-        let real = directory.path.strip_prefix(&config.root).map_or(directory.path.clone(), |p| Path::new("/").join(p));
-        return Err(PlaceError::Outside { path: path.clone(), real });
-    }
+    let directory = directory(files, config, parent, path)?;
     let target = directory.path.join(name);
     if directory.missing.is_empty() {
         match look(files, &target, path)? {
@@ -73,6 +59,36 @@ pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Plac
         }
     }
     Ok(Place { target, missing: directory.missing })
+}
+
+/// Finds the real directory of a file, whatever is in the file's place; none when it is not there.
+///
+/// # Errors
+/// As [`find`].
+pub fn beside(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Option<PathBuf>, PlaceError> {
+    let Some(parent) = Path::new(path.as_str()).parent() else { return Ok(None) };
+    let found = directory(files, config, parent, path)?;
+    Ok(found.missing.is_empty().then_some(found.path))
+}
+
+/// Finds a file's real directory, which the guest allows.
+fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<RealDirectory, PlaceError> {
+    let directory = resolve(files, &config.root, parent, path)?;
+    let mut allowed = false;
+    for permitted in &config.allow.directories {
+        // An allowed directory may itself be reached through links: who allowed it put them there.
+        allowed = directory.path.starts_with(config.under_root(permitted))
+            || resolve(files, &config.root, Path::new(permitted.as_str()), permitted)
+                .is_ok_and(|real| directory.path.starts_with(real.path));
+        if allowed {
+            break;
+        }
+    }
+    if !allowed {
+        let real = directory.path.strip_prefix(&config.root).map_or(directory.path.clone(), |p| Path::new("/").join(p));
+        return Err(PlaceError::Outside { path: path.clone(), real });
+    }
+    Ok(directory)
 }
 
 /// Whether nobody else can exchange what is put in a place: its directory belongs to root, to the agent or to the file's

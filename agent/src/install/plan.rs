@@ -200,10 +200,16 @@ impl Plan {
         for file in files {
             self.make(&file.missing);
         }
-        self.make(&shelf.directories());
+        if in_use.is_none() {
+            self.make(&shelf.directories());
+        }
         let new = shelf.generation(generation);
         for file in files {
             self.writes.push(Write { path: new.join(file.name()), file: file.saved() });
+        }
+        // What is not asked for any more stays as it is until it is purged: its link leads to the new generation too.
+        for (name, file) in scene.others(shelved, files.iter().map(|file| file.target.as_path())) {
+            self.writes.push(Write { path: new.join(name), file: file.clone() });
         }
         self.fresh.push(new);
         let before = shelf.generation(in_use.unwrap_or(BEFORE));

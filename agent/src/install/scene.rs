@@ -1,6 +1,7 @@
 //! What is at a placement's files now, for comparing and for putting back. Nothing is changed here.
 
 use std::{
+    ffi::OsStr,
     io,
     path::{Path, PathBuf},
 };
@@ -87,6 +88,21 @@ impl Scene {
     #[must_use]
     pub fn shelf(&self, directory: &Path) -> Option<&Shelved> {
         self.shelves.iter().find(|shelved| shelved.directory == directory)
+    }
+
+    /// What the links of a directory lead to, besides these targets.
+    pub fn others<'s>(
+        &'s self,
+        shelved: &'s Shelved,
+        targets: impl Iterator<Item = &'s Path> + Clone,
+    ) -> impl Iterator<Item = (&'s OsStr, &'s SavedFile)> {
+        let here = self.files.iter().filter(|present| present.target.parent() == Some(&shelved.directory));
+        here.filter(move |present| !targets.clone().any(|target| target == present.target)).filter_map(|present| {
+            match &present.at {
+                At::Alias(Some(file)) => Some((present.target.file_name()?, file)),
+                At::Alias(None) | At::File(_) | At::Nothing => None,
+            }
+        })
     }
 
     /// What has to be remembered for the way back.

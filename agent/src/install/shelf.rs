@@ -99,12 +99,12 @@ impl Shelf {
                 entries.insert(0, path);
             }
         }
-        for directory in [Some(self.home.as_path()), self.home.parent()].into_iter().flatten() {
-            let is_there = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
-            match files.list(directory) {
-                Ok(names) if directory == self.home || names.len() == 1 => directories.push(directory.to_owned()),
-                Err(e) if is_there(&e) => return Err(e),
-                _ => {}
+        if files.look(&self.home).is_ok_and(|found| found.is_some()) {
+            directories.push(self.home.clone());
+            // The outer one goes too, unless another placement's shelf is in it.
+            let [shelves, _] = self.directories();
+            if list(files, &shelves)?.len() == 1 {
+                directories.push(shelves);
             }
         }
         entries.append(&mut directories);
@@ -114,12 +114,27 @@ impl Shelf {
     /// Removes every generation but the one in use, the last one before it, and the one to go back to; and the whole
     /// shelf when nothing on it is in use.
     pub fn tidy(&self, files: &dyn Files, back_to: Option<u64>) {
-        if let Err(error) = self.try_tidy(files, back_to) {
+        self.tell(self.try_tidy(files, |generation, last| [last, back_to].contains(&Some(generation))));
+    }
+
+    /// Removes every generation but the one in use.
+    pub fn forget_earlier(&self, files: &dyn Files) {
+        self.tell(self.try_tidy(files, |_, _| false));
+    }
+
+    /// Whether a file has its generations here.
+    #[must_use]
+    pub fn is_beside(&self, target: &Path) -> bool {
+        target.parent() == self.home.parent().and_then(Path::parent)
+    }
+
+    fn tell(&self, tidied: io::Result<()>) {
+        if let Err(error) = tidied {
             tracing::warn!(path = %self.home.display(), %error, "Could not remove what is left of older certificates");
         }
     }
 
-    fn try_tidy(&self, files: &dyn Files, back_to: Option<u64>) -> io::Result<()> {
+    fn try_tidy(&self, files: &dyn Files, keep: impl Fn(u64, Option<u64>) -> bool) -> io::Result<()> {
         let in_use = self.in_use(files)?;
         let names = list(files, &self.home)?;
         let generation = |name: &OsString| name.to_str().and_then(|name| name.parse::<u64>().ok());
@@ -127,7 +142,7 @@ impl Shelf {
         for name in &names {
             let path = self.home.join(name);
             match generation(name) {
-                Some(kept) if in_use.is_some() && [in_use, last, back_to].contains(&Some(kept)) => {}
+                Some(kept) if in_use == Some(kept) || (in_use.is_some() && keep(kept, last)) => {}
                 Some(_) => {
                     empty(files, &path)?;
                     files.remove_directory(&path)?;

@@ -109,11 +109,8 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
     let mut seen = BTreeSet::new();
     for (name, ledger) in &known {
         let mut found = Vec::new();
-        let mut shelves = BTreeSet::new();
         // Of several ledgers the first has it removed.
         for path in paths(config, ledger).into_iter().filter(|path| seen.insert(path.clone())) {
-            let place = place::find(files, config, &path).ok();
-            shelves.extend(place.and_then(|place| place.target.parent().map(Path::to_owned)));
             match leftover(files, config, &path) {
                 Ok(leftover) => found.extend(leftover),
                 Err(error) => plan.obstacles.push(Obstacle::File(path.clone(), error)),
@@ -125,8 +122,7 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
                 Some(Fate::Gone) | None => {}
             }
         }
-        for directory in shelves {
-            let shelf = Shelf::of(&directory, name);
+        for shelf in shelves(files, config, name, ledger, &mut plan.obstacles) {
             let everything = shelf.everything(files);
             let failed = |source| LedgerError::Directory { path: shelf.current(), source };
             found.extend(everything.map_err(failed)?);
@@ -191,6 +187,31 @@ fn is_there(config: &Config, directory: &Path, path: &GuestPath) -> bool {
     let directory = config.root.join(directory.strip_prefix("/").unwrap_or(directory));
     let name = Path::new(path.as_str()).file_name().unwrap_or_default();
     !matches!(directory.join(name).symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Where a placement's generations are, beside every path of its, whoever has the path by now.
+fn shelves(
+    files: &dyn Files,
+    config: &Config,
+    name: &CertificateName,
+    ledger: &Ledger,
+    obstacles: &mut Vec<Obstacle>,
+) -> Vec<Shelf> {
+    let mut directories = BTreeSet::new();
+    for path in paths(config, ledger) {
+        match place::beside(files, config, &path) {
+            Ok(directory) => directories.extend(directory),
+            Err(PlaceError::Outside { real, path: outside }) => {
+                let real = config.root.join(real.strip_prefix("/").unwrap_or(&real));
+                if files.look(&Shelf::of(&real, name).current()).is_ok_and(|found| found.is_some()) {
+                    obstacles.push(Obstacle::File(path.clone(), PlaceError::Outside { path: outside, real }.into()));
+                }
+            }
+            // There is no such directory, or its file is told of already.
+            Err(_) => {}
+        }
+    }
+    directories.iter().map(|directory| Shelf::of(directory, name)).collect()
 }
 
 /// Every path at which a placement has a file, or was about to have one.

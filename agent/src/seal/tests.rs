@@ -113,6 +113,35 @@ fn all_that_pinion_brought_goes_and_nothing_else() {
 }
 
 #[test]
+fn the_keys_of_every_generation_go_whoever_has_the_path() {
+    let guest = Guest::new();
+    // An earlier placement wrote the same file, and comes first.
+    guest.remember("alpha", &[(Part::Key, KEY, "an older key")]);
+    let home = "/etc/ssl/web/.pinion/web";
+    for generation in ["3", "4"] {
+        fs::create_dir_all(guest.at(&format!("{home}/{generation}"))).expect("directories");
+        guest.write(&format!("{home}/{generation}/web.key"), PEM_KEY);
+    }
+    symlink("4", guest.at(&format!("{home}/current"))).expect("a link");
+    let link = |to: &str| {
+        fs::remove_file(guest.at(KEY)).expect("removed");
+        symlink(to, guest.at(KEY)).expect("a link");
+    };
+    link(".pinion/web/current/web.key");
+    guest.seal().expect("sealed");
+    assert_eq!(guest.files(), ["/etc/machine-id", "/var/lib/pinion-agent/lock"]);
+
+    // The operator has put a link of his own there since.
+    let guest = Guest::new();
+    fs::create_dir_all(guest.at(&format!("{home}/3"))).expect("directories");
+    guest.write(&format!("{home}/3/web.key"), PEM_KEY);
+    fs::remove_file(guest.at(KEY)).expect("removed");
+    symlink("/etc/other.key", guest.at(KEY)).expect("a link");
+    guest.seal().expect("sealed");
+    assert!(!guest.at(home).exists());
+}
+
+#[test]
 fn a_guest_without_any_state_is_sealed() {
     let guest = Guest::new();
     fs::remove_dir_all(&guest.config.state).expect("removed");

@@ -5,11 +5,11 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 use pinion_proto::{
     clock::{Clock, SystemClock, Timestamp},
     report::Progress,
-    spec::{Opening, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, Validate},
     stage::{Halt, Stage},
 };
 
-use super::guest::{DEADLINE, Guest, Service, at_stage, deliver, issue, ordered, report, request, script, spec};
+use super::guest::{DEADLINE, Guest, Service, at_stage, deliver, issue, ordered, report, request, script, spec, until};
 use crate::apply::Placements;
 
 /// A guest whose service serves generation 1.
@@ -47,6 +47,46 @@ async fn files_that_do_not_validate_are_rolled_back_and_the_service_is_not_told(
     script(&guest.config.hooks.join("check"), "exit 0");
     let report = at_stage(&placements, "web", 2, Stage::Served).await;
     assert_eq!(report.last_generation, 2);
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_under_another_name_leave_the_old_ones_readable_and_the_way_back_too() {
+    let (guest, _service, placements) = serving().await;
+    let linked = PlacementSpec { layout: Some(Layout::Symlink), ..spec("web", "web") };
+    issue(&guest, &placements, &linked, 2).await;
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    let pair = || [guest.content("etc/ssl/web.example.crt"), guest.content("etc/ssl/web.example.key")];
+    let old = pair();
+    script(&guest.config.hooks.join("check"), "echo no good; exit 1");
+    let path = |kind: &str| FileSpec {
+        path: Some(format!("/etc/ssl/other.{kind}").parse().expect("a path")),
+        owner: Some(rustix::process::geteuid().as_raw().to_string().parse().expect("a user")),
+        group: Some(rustix::process::getegid().as_raw().to_string().parse().expect("a group")),
+        ..FileSpec::default()
+    };
+    let renamed = PlacementSpec {
+        files: [(Part::Fullchain, path("crt")), (Part::Key, path("key"))].into(),
+        validate: Some(Validate::Hook("check".parse().expect("a name"))),
+        ..linked
+    };
+    issue(&guest, &placements, &renamed, 3).await;
+    let back = report(&placements, "web", "back", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("the old files are back"))
+    });
+    assert_eq!(back.await.held.expect("held").generation, 2);
+    assert_eq!(pair(), old);
+    assert_eq!(guest.content("etc/ssl/other.crt"), None);
+    // Under the new name beside the old one, which stays until it is purged.
+    script(&guest.config.hooks.join("check"), "exit 0");
+    at_stage(&placements, "web", 3, Stage::Served).await;
+    assert_eq!(pair(), old);
+    assert!(guest.content("etc/ssl/other.crt").is_some() && guest.content("etc/ssl/other.key").is_some());
+    placements.desire(Vec::new());
+    report(&placements, "web", "retired", |report| report.retired).await;
+    placements.purge(&"web".parse().expect("a name"));
+    until(&placements, "purged", |reports| reports.is_empty()).await;
+    assert_eq!(std::fs::read_dir(guest.at("etc/ssl")).expect("readable").count(), 0);
     placements.shutdown().await;
 }
 
