@@ -24,7 +24,9 @@ use crate::{
 /// So many kills in each layout.
 pub(crate) fn attack(kills: usize, random: &mut Random, tally: &mut Tally) -> Result<()> {
     println!("\n### Kills\n");
-    println!("| layout | kills | within an exchange | renewals served | handshakes | failed | pairs by handle | mismatched | pairs by path | mismatched | not readable | served in the end |");
+    println!(
+        "| layout | kills | within an exchange | renewals served | handshakes | failed | pairs by handle | mismatched | pairs by path | mismatched | not readable | served in the end |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|");
     for layout in [Layout::Symlink, Layout::Copy] {
         let mut place = Place::served(layout, |_| Ok(()))?;
@@ -119,7 +121,7 @@ fn spawn(guest: &Guest) -> Result<Process> {
 fn has_journal(guest: &Guest) -> bool {
     let ledger = fs::read(guest.path(Place::STATE).join("placements/web.json")).context("read the ledger");
     let ledger = ledger.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).context("parse the ledger"));
-    ledger.is_ok_and(|ledger| ledger.get("switch").is_some_and(|switch| !switch.is_null()))
+    ledger.is_ok_and(|ledger| ledger.pointer("/placement/switch").is_some_and(|switch| !switch.is_null()))
 }
 
 /// Twice what a start and a renewal take on an idle machine, so that kills fall everywhere in them (microseconds).

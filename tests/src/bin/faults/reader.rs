@@ -32,11 +32,9 @@ pub(crate) fn attack(switches: usize, pairs: usize, tally: &mut Tally) -> Result
     println!("\n### Readers during switches\n");
     println!("| layout | opened | switches | pairs read | mismatched | directory opened anew | not readable |");
     println!("|---|---|---:|---:|---:|---:|---:|");
-    for (layout, how, promised) in [
-        (Layout::Symlink, How::Handle, true),
-        (Layout::Symlink, How::Path, false),
-        (Layout::Copy, How::Path, false),
-    ] {
+    for (layout, how, promised) in
+        [(Layout::Symlink, How::Handle, true), (Layout::Symlink, How::Path, false), (Layout::Copy, How::Path, false)]
+    {
         let (switched, reads) = race(layout, how, switches, pairs)?;
         let Reads { pairs, mismatched, again, unreadable, .. } = reads;
         if promised {
