@@ -152,6 +152,6 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
         }
         cut += 1;
     }
-    count("cuts", cut);
+    count("cuts", &format!("a renewal, {layout}, lost {loss:?}"), cut);
     assert!(cut > 20, "a renewal has more operations than {cut}");
 }

@@ -280,10 +280,10 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
     }
 }
 
-/// Says how often something was done, for `cargo xtask faults`, which sums it up.
+/// Says how often something was done, such as `cuts`, to what; `cargo xtask faults` sums it up.
 #[allow(clippy::print_stdout, reason = "only shown with --nocapture")]
-pub(super) fn count(what: &str, times: usize) {
-    println!("{what}: {times}");
+pub(super) fn count(what: &str, to: &str, times: usize) {
+    println!("{to}; {what}: {times}");
 }
 
 /// Writes an executable script.
