@@ -9,9 +9,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use pinion_proto::spec::Layout;
-use pinion_tests::{interrupt, process, wait::PATIENCE};
+use pinion_tests::interrupt;
 
 use crate::{pair::Pair, place::Place, tally::Tally};
 
@@ -22,18 +22,14 @@ pub(crate) fn attack(layouts: &[Layout], tally: &mut Tally) -> Result<()> {
     println!("|---|---|---|---|---|---|");
     for &layout in layouts {
         for (what, inside) in [("what the agent knows", Place::STATE), ("the service's files", Place::DIRECTORY)] {
-            let mut disk = None;
-            let place = Place::served(layout, |guest| {
-                disk = Some(Disk::mount(&guest.path(inside))?);
-                Ok(())
-            })?;
-            let disk = disk.context("the disk is mounted before anything is in it")?;
+            let place = Place::served(layout, Some(inside))?;
+            let disk = place.disk.as_ref().context("a disk was asked for")?;
             for fault in Fault::ALL {
                 if interrupt::requested() {
                     bail!("interrupted");
                 }
                 eprintln!("faults: {} is {}, layout {layout}", inside, fault.words());
-                let Failed { kept, told, recovered } = fail(&place, &disk, fault)?;
+                let Failed { kept, told, recovered } = fail(&place, disk, fault)?;
                 tally.faults += 1;
                 let at = format!("{inside} was {}, layout {layout}", fault.words());
                 for (went_well, what) in
@@ -131,13 +127,13 @@ impl Fault {
 }
 
 /// A small disk in memory.
-struct Disk {
+pub(crate) struct Disk {
     at: PathBuf,
 }
 
 impl Disk {
     /// Over a directory, which is empty.
-    fn mount(at: &Path) -> Result<Self> {
+    pub(crate) fn mount(at: &Path) -> Result<Self> {
         let disk = Self { at: at.to_owned() };
         disk.run(&["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=256,mode=0755", "tmpfs"], &[at])?;
         Ok(disk)
@@ -163,17 +159,21 @@ impl Disk {
         until_full(|| File::create(path.join(names.next().unwrap_or(0_u32).to_string())).map(drop))
     }
 
+    /// Not as the harness runs programs: whoever is interrupted still unmounts.
     fn run(&self, words: &[&str], paths: &[&Path]) -> Result<()> {
         let (program, arguments) = words.split_first().context("a command has a program")?;
-        let mut command = Command::new(program);
-        process::run(command.args(arguments).args(paths), b"", PATIENCE)?.succeeded().map(drop)
+        let output = Command::new(program).args(arguments).args(paths).output();
+        let output = output.with_context(|| format!("start {program}"))?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{program} at {}: {}", self.at.display(), told.trim());
+        Ok(())
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // So that its guest's directory can be removed; the namespace would take it in the end.
-        drop(self.run(&["umount", "--lazy"], &[&self.at]));
+        // So that its guest's directory can be removed; the namespace would take it in the end. It may be mounted twice.
+        while self.run(&["umount", "--lazy"], &[&self.at]).is_ok() {}
     }
 }
 

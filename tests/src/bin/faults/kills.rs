@@ -29,7 +29,7 @@ pub(crate) fn attack(kills: usize, random: &mut Random, tally: &mut Tally) -> Re
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|");
     for layout in [Layout::Symlink, Layout::Copy] {
-        let mut place = Place::served(layout, |_| Ok(()))?;
+        let mut place = Place::served(layout, None)?;
         eprintln!("faults: {kills} kills, layout {layout}");
         // The agent that was started last goes on until the end is seen.
         let Killed { seen, within, renewed, last: _agent } = kill(&mut place, kills, random)?;

@@ -14,8 +14,12 @@ use pinion_tests::{
 };
 use serde_json::json;
 
+use crate::disk::Disk;
+
 /// Everything runs, and the certificate is served.
 pub(crate) struct Place {
+    /// A small disk in the guest. It goes first, so that the guest's directory can be removed.
+    pub(crate) disk: Option<Disk>,
     /// Ends before its guest does.
     pub(crate) nginx: Nginx,
     pub(crate) guest: Guest,
@@ -35,16 +39,16 @@ impl Place {
     /// What the agent knows.
     pub(crate) const STATE: &str = "/var/lib/pinion-agent";
 
-    /// `before` may change the guest before anything is in it.
-    pub(crate) fn served(layout: Layout, before: impl FnOnce(&Guest) -> Result<()>) -> Result<Self> {
+    /// With a small disk over one of the guest's directories, if one is named.
+    pub(crate) fn served(layout: Layout, disk: Option<&str>) -> Result<Self> {
         let guest = Guest::prepare("1001", &GuestOptions::default())?;
-        before(&guest)?;
+        let disk = disk.map(|inside| Disk::mount(&guest.path(inside))).transpose()?;
         let (chain, key, ca) = (path("crt"), path("key"), format!("{}/root.crt", Self::DIRECTORY));
         let nginx = Nginx::install(&guest, &chain, &key)?;
         Nginx::place_snakeoil(&guest, &chain, &key)?;
         let host = Host::start(&HostOptions::embedded(&json!([])))?;
         let root = host.root().join("root.crt");
-        let mut place = Self { nginx, guest, host, layout, root };
+        let mut place = Self { disk, nginx, guest, host, layout, root };
         place.nginx.unit().start()?;
         place.guest.join_with(&place.host.token(place.guest.name())?)?.succeeded()?;
         place.guest.start()?;
