@@ -2,7 +2,13 @@
 //!
 //! Both programs answer their command lines this way; what the documents say is theirs to define.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -12,6 +18,10 @@ use tokio::{
 
 /// The longest line that is read (bytes): 3,000 guests' status fits, an endless line does not.
 const MOST_LINE: u64 = 64 * 1024 * 1024;
+
+/// A daemon that was killed may leave its socket to a program that it was starting, until that one runs.
+const LEFT_OPEN: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads the next document; none at the end of the stream.
 ///
@@ -52,7 +62,8 @@ pub async fn write<T: Serialize + Sync>(stream: &mut (impl AsyncWrite + Unpin), 
     stream.flush().await
 }
 
-/// Binds a daemon's socket, in place of one that an earlier daemon left behind, with these permission bits.
+/// Binds a daemon's socket, in place of one that an earlier daemon left behind, with these permission bits. Waits a
+/// little for one that has just ended; blocks until then.
 ///
 /// # Errors
 /// Another daemon answers there, or the directory cannot be written.
@@ -60,8 +71,12 @@ pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers on this socket"));
+    let deadline = Instant::now() + LEFT_OPEN;
+    while std::os::unix::net::UnixStream::connect(path).is_ok() {
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers on this socket"));
+        }
+        thread::sleep(PAUSE);
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

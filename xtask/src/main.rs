@@ -15,6 +15,7 @@ mod children;
 mod codegen;
 mod demo;
 mod dist;
+mod faults;
 mod lab;
 mod suites;
 mod test;
@@ -52,6 +53,15 @@ enum Verb {
     Lab {
         #[command(subcommand)]
         verb: LabVerb,
+    },
+    /// Attack it while it is in use: cut its power, kill it, fail its disks; ends with what was torn and lost.
+    ///
+    /// Needs root for the disks, nginx, and a quarter of an hour. `--seed N` repeats the random moments of another
+    /// run, `--short` does a little of everything, and `kills`, `reader` or `disk` one part alone.
+    Faults {
+        /// Handed to the attacking program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Measure it against its budgets, with release builds.
     Bench {
@@ -123,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Lab { verb } => {
             lab::run(root, &verb.words(), matches!(verb, LabVerb::Up { vm: true } | LabVerb::Run { vm: true }))
         }
+        Verb::Faults { arguments } => faults::run(root, arguments),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),

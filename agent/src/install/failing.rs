@@ -1,4 +1,4 @@
-//! A file system whose power goes: for tests that cut at every operation.
+//! A file system whose power goes, or that has one fault: for tests that do so at every operation.
 
 use std::{
     ffi::OsString,
@@ -10,35 +10,57 @@ use std::{
     },
 };
 
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::files::{Files, Found, NewFile, RealFiles};
 
-/// Does so many more changes, and then nothing any more: a write that is cut is half done.
-#[derive(Debug)]
-pub(crate) struct Failing(Arc<AtomicUsize>);
+/// Does so many more changes, and then fails: a write that fails is half done.
+#[derive(Debug, Clone)]
+pub(crate) struct Failing {
+    left: Arc<AtomicUsize>,
+    fault: Fault,
+}
+
+/// How it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Nothing is done any more.
+    PowerCut,
+    /// One change is refused so, and the next ones are done again.
+    Once(Errno),
+}
 
 impl Failing {
-    /// Fails as soon as `left` is spent.
+    /// The power goes as soon as `left` is spent.
     pub(crate) fn after(left: &Arc<AtomicUsize>) -> Self {
-        Self(Arc::clone(left))
+        Self { left: Arc::clone(left), fault: Fault::PowerCut }
+    }
+
+    /// One change fails when `left` is spent; then it is far from being spent again.
+    pub(crate) fn once_after(left: &Arc<AtomicUsize>, with: Errno) -> Self {
+        Self { left: Arc::clone(left), fault: Fault::Once(with) }
     }
 
     fn change(&self) -> io::Result<()> {
-        spend(&self.0)
+        let next = |left: usize| match self.fault {
+            Fault::PowerCut => left.checked_sub(1),
+            Fault::Once(_) => Some(left.checked_sub(1).unwrap_or(usize::MAX)),
+        };
+        let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        match (before, self.fault) {
+            (Err(_), _) => Err(io::Error::other("the power is gone")),
+            (Ok(0), Fault::Once(with)) => Err(with.into()),
+            (Ok(_), _) => Ok(()),
+        }
     }
 }
 
-fn spend(left: &AtomicUsize) -> io::Result<()> {
-    let spent = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-    spent.map(drop).map_err(|_| io::Error::other("the power is gone"))
-}
-
-struct FailingFile(Box<dyn NewFile>, Arc<AtomicUsize>);
+struct FailingFile(Box<dyn NewFile>, Failing);
 
 impl NewFile for FailingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(e) = spend(&self.1) {
+        if let Err(e) = self.1.change() {
             self.0.write(&bytes[..bytes.len() / 2])?;
             return Err(e);
         }
@@ -46,17 +68,17 @@ impl NewFile for FailingFile {
     }
 
     fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
-        spend(&self.1)?;
+        self.1.change()?;
         self.0.set_owner(uid, gid)
     }
 
     fn set_mode(&mut self, mode: u32) -> io::Result<()> {
-        spend(&self.1)?;
+        self.1.change()?;
         self.0.set_mode(mode)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        spend(&self.1)?;
+        self.1.change()?;
         self.0.sync()
     }
 }
@@ -85,7 +107,7 @@ impl Files for Failing {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
         self.change()?;
-        Ok(Box::new(FailingFile(RealFiles.create(path)?, Arc::clone(&self.0))))
+        Ok(Box::new(FailingFile(RealFiles.create(path)?, self.clone())))
     }
 
     fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {

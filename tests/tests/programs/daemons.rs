@@ -2,7 +2,7 @@
 //! on SIGHUP, and end at once on SIGTERM.
 
 use std::{
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -64,6 +64,25 @@ fn lives(mut command: Command, manager: &mut Manager, log: &Path) {
     manager.hear("STOPPING=1", 1);
     assert_eq!(daemon.wait_end(PATIENCE).expect("it ends").code(), Some(0), "{}", daemon.log_tail());
     assert_eq!(manager.heard.first().map(String::as_str), Some("READY=1"));
+}
+
+#[test]
+fn an_agent_waits_for_the_socket_of_one_that_was_killed() {
+    let host = Host::start(&HostOptions::default()).expect("a host");
+    let mut guest = Guest::join(&host, 1001).expect("a guest");
+    guest.kill9().expect("it is killed");
+    // A program that the killed one was starting has its socket still.
+    let socket = guest.path("/run/pinion/agent.sock");
+    std::fs::remove_file(&socket).expect("the dead one left it");
+    let left = UnixListener::bind(&socket).expect("a socket");
+    let mut run = guest.command(&["run"]).expect("it is built");
+    let mut agent = Process::spawn("pinion-agent", &mut run, &guest.path("/var/log/x.log")).expect("it starts");
+    drop((left.accept().expect("the new agent looks whether somebody answers"), left));
+    let up = wait::until("the agent to answer", PATIENCE, || match agent.check_running() {
+        Err(ended) => Ok(Err(ended)),
+        Ok(()) => UnixStream::connect(&socket).map(|_| Ok(())),
+    });
+    up.and_then(|up| up).expect("it takes the socket over");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use pinion_proto::{
     stage::Stage,
 };
 
-use super::guest::{Guest, at_stage, deliver, ordered, report, request, spec};
+use super::guest::{Guest, at_stage, count, deliver, ordered, report, request, spec};
 use crate::install::{
     files::{Files, RealFiles},
     forgetful::{Forgetful, Loss},
@@ -152,5 +152,6 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
         }
         cut += 1;
     }
+    count("cuts", &format!("a renewal, {layout}, lost {loss:?}"), cut);
     assert!(cut > 20, "a renewal has more operations than {cut}");
 }

@@ -12,7 +12,7 @@ use pinion_proto::{
     stage::Stage,
 };
 
-use super::guest::{Guest, at_stage, deliver, ordered, report, request, script, spec, until};
+use super::guest::{Guest, at_stage, count, deliver, ordered, report, request, script, spec, until};
 use crate::{
     apply::Placements,
     install::{
@@ -31,6 +31,7 @@ async fn a_first_installation_is_there_or_not() {
         while !first_installation(layout, loss, cut).await {
             cut += 1;
         }
+        count("cuts", &format!("a first installation, {layout}, lost {loss:?}"), cut);
         assert!(cut > 10, "an installation has more operations than {cut}");
     }
 }
@@ -42,6 +43,7 @@ async fn a_way_back_ends_with_the_old_set() {
         while !way_back(layout, loss, cut).await {
             cut += 1;
         }
+        count("cuts", &format!("a way back, {layout}, lost {loss:?}"), cut);
         assert!(cut > 10, "an installation and its way back have more operations than {cut}");
     }
 }
@@ -53,6 +55,7 @@ async fn a_removal_is_gone_on_with() {
         while !removal(layout, loss, cut).await {
             cut += 1;
         }
+        count("cuts", &format!("a removal, {layout}, lost {loss:?}"), cut);
         assert!(cut > 5, "a removal has more operations than {cut}");
     }
 }

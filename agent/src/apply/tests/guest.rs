@@ -280,6 +280,12 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
     }
 }
 
+/// Says how often something was done, such as `cuts`, to what; `cargo xtask faults` sums it up.
+#[allow(clippy::print_stdout, reason = "only shown with --nocapture")]
+pub(super) fn count(what: &str, to: &str, times: usize) {
+    println!("{to}; {what}: {times}");
+}
+
 /// Writes an executable script.
 pub(super) fn script(path: &Path, body: &str) {
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("directory is made");

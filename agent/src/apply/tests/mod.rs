@@ -2,6 +2,7 @@
 
 mod crash;
 mod cuts;
+mod faults;
 mod guest;
 mod service;
 mod whole;

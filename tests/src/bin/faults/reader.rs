@@ -1,0 +1,143 @@
+//! A reader opens key and certificate again and again while they are switched as fast as the disk allows.
+//!
+//! What switches is the agent's own `install`, in this process: the reader meets far more switches than renewals could
+//! give it. Everything is synced as in a guest.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use pinion_agent::install::{execute::write, files::RealFiles, plan::Plan, plan::Wanted, scene::Scene, shelf::Shelf};
+use pinion_proto::{
+    id::CertificateName,
+    spec::{Layout, Part},
+};
+use pinion_tests::interrupt;
+use rcgen::generate_simple_self_signed;
+use rustix::process::{getgid, getuid};
+
+use crate::{
+    pair::{Pair, Reads},
+    tally::Tally,
+};
+
+const KEY: &str = "web.key";
+const CHAIN: &str = "web.crt";
+
+/// At least so many switches and so many pairs for each kind of reader.
+pub(crate) fn attack(switches: usize, pairs: usize, tally: &mut Tally) -> Result<()> {
+    println!("\n### Readers during switches\n");
+    println!("| layout | opened | switches | pairs read | mismatched | directory opened anew | not readable |");
+    println!("|---|---|---:|---:|---:|---:|---:|");
+    for (layout, how, promised) in
+        [(Layout::Symlink, How::Handle, true), (Layout::Symlink, How::Path, false), (Layout::Copy, How::Path, false)]
+    {
+        let (switched, reads) = race(layout, how, switches, pairs)?;
+        let Reads { pairs, mismatched, again, unreadable, .. } = reads;
+        if promised {
+            tally.tear(mismatched, "a pair in one directory did not match");
+        }
+        tally.tear(unreadable, "a file could not be read");
+        println!("| `{layout}` | {} | {switched} | {pairs} | {mismatched} | {again} | {unreadable} |", how.words());
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Handle,
+    Path,
+}
+
+impl How {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Handle => "through the directory handle of `current`",
+            Self::Path => "each by its path",
+        }
+    }
+}
+
+/// How often was switched, and what was read meanwhile.
+fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usize, Reads)> {
+    let kept = tempfile::tempdir().context("make a directory to switch in")?;
+    let directory = kept.path().canonicalize().context("find the directory to switch in")?;
+    let sets = (0..SETS).map(|_| made()).collect::<Result<Vec<_>>>()?;
+    let certificate: CertificateName = "web".parse().context("a name")?;
+    switch(&directory, &certificate, layout, &sets, 1)?;
+
+    let (switched, read) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+    let enough = move || switched.load(Ordering::Relaxed) >= switches && read.load(Ordering::Relaxed) >= pairs;
+    let place = &directory;
+    let (switching, reading) = thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let current = Shelf::of(place, &"web".parse().ok()?).current();
+            let mut reads = Reads::default();
+            while !enough() && !interrupt::requested() && switched.load(Ordering::Relaxed) != FAILED {
+                reads.count(match how {
+                    How::Handle => Pair::by_handle(&current, KEY.as_ref(), CHAIN.as_ref()),
+                    How::Path => Pair::by_path(&place.join(KEY), &place.join(CHAIN)).map(Some),
+                });
+                read.store(reads.pairs, Ordering::Relaxed);
+            }
+            Some(reads)
+        });
+        let mut generation = 1;
+        let mut switching = Ok(());
+        while switching.is_ok() && !enough() && !interrupt::requested() {
+            generation += 1;
+            switching = switch(place, &certificate, layout, &sets, generation);
+            switched.fetch_add(1, Ordering::Relaxed);
+        }
+        let count = switched.load(Ordering::Relaxed);
+        if switching.is_err() {
+            switched.store(FAILED, Ordering::Relaxed);
+        }
+        (switching.map(|()| count), reading.join())
+    });
+    if interrupt::requested() {
+        bail!("interrupted");
+    }
+    let reads = reading.map_err(|_| anyhow!("the reader panicked"))?.context("the reader knows the name")?;
+    Ok((switching?, reads))
+}
+
+/// Puts the next set in place, as the agent does.
+fn switch(place: &Path, name: &CertificateName, layout: Layout, sets: &[Pair], generation: usize) -> Result<()> {
+    let set = sets.get(generation % sets.len()).context("there are sets")?;
+    let generation = u64::try_from(generation).context("count generations")?;
+    let wanted = [(Part::Key, KEY, &set.key), (Part::Fullchain, CHAIN, &set.chain)]
+        .into_iter()
+        .map(|(part, file, content)| {
+            Ok(Wanted {
+                part,
+                path: format!("/etc/ssl/{file}").parse().context("a path")?,
+                target: place.join(file),
+                missing: Vec::new(),
+                content: content.clone().into(),
+                uid: getuid().as_raw(),
+                gid: getgid().as_raw(),
+                mode: "0640".parse().context("a mode")?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let scene = Scene::look(&RealFiles, name, wanted.iter().map(|file| file.target.as_path()))?;
+    let plan = Plan::forward(layout, wanted, generation, &scene);
+    write(&RealFiles, &plan)?.sync(None)?.exchange()?.sync(&RealFiles)?;
+    Shelf::of(place, name).tidy(&RealFiles, None);
+    Ok(())
+}
+
+fn made() -> Result<Pair> {
+    let made = generate_simple_self_signed(["web.internal.example".to_owned()]).context("make a pair")?;
+    Ok(Pair { key: made.signing_key.serialize_pem().into_bytes(), chain: made.cert.pem().into_bytes() })
+}
+
+/// More than are ever on a shelf at once.
+const SETS: usize = 16;
+
+/// Said to a reader whose switches have failed.
+const FAILED: usize = usize::MAX;
