@@ -4,4 +4,5 @@ mod crash;
 mod cuts;
 mod guest;
 mod service;
+mod shares;
 mod whole;
