@@ -112,7 +112,9 @@ pub enum Kind {
     Refused,
     /// A certificate was signed.
     Issued,
-    /// Signing failed.
+    /// A certificate that was replaced was revoked.
+    Revoked,
+    /// Signing, or revoking, failed.
     Failed,
     /// A placement has come to another stage.
     Stage,
@@ -144,6 +146,7 @@ impl Kind {
             Self::Unlinked => "unlinked",
             Self::Refused => "refused",
             Self::Issued => "issued",
+            Self::Revoked => "revoked",
             Self::Failed => "failed",
             Self::Stage => "stage",
             Self::Trouble => "trouble",

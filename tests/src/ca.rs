@@ -189,6 +189,7 @@ impl StepCa {
             fingerprint: self.fingerprint()?.to_string(),
             provisioner: "admin".into(),
             password_file: self.password_file(),
+            revoke_replaced: false,
         })
     }
 

@@ -77,6 +77,8 @@ pub struct StepCaIssuer {
     pub provisioner: String,
     /// A file with the provisioner's password.
     pub password_file: PathBuf,
+    /// Whether what was replaced is revoked; said in the configuration only when it is.
+    pub revoke_replaced: bool,
 }
 
 /// A host whose controller runs.
@@ -291,6 +293,9 @@ impl Host {
                 step_ca.provisioner,
                 step_ca.password_file.display()
             ));
+            if step_ca.revoke_replaced {
+                add(format_args!("revoke_replaced = true\n"));
+            }
         }
         let (initial, max) = (options.retry_initial.as_millis(), options.retry_max.as_millis());
         add(format_args!("\n[retry]\ninitial = \"{initial}ms\"\nmax = \"{max}ms\"\n\n[guests]\n"));

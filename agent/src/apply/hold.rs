@@ -189,9 +189,9 @@ impl Hold {
     }
 }
 
-/// Something that is brought by somebody else's installation, whenever that is.
+/// Something that is brought by somebody else, whenever that is: an account by its service, a share by its server.
 fn is_absence(error: &InstallError) -> bool {
-    matches!(error, InstallError::Account { .. })
+    matches!(error, InstallError::Account { .. }) || error.is_share_gone()
 }
 
 /// When a delay from now is over.

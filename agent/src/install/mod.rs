@@ -13,10 +13,14 @@ pub mod place;
 pub mod plan;
 pub mod replace;
 pub mod scene;
+mod share;
 pub mod shelf;
 pub mod standing;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use pinion_proto::spec::{Account, FileMode};
 use thiserror::Error;
@@ -119,6 +123,9 @@ impl InstallError {
     /// Whether it may go by itself: a full disk does, a refusing file system or allow-list does not.
     #[must_use]
     pub fn may_pass(&self) -> bool {
+        if self.is_share_gone() {
+            return true;
+        }
         match self {
             // The service's package brings its user.
             Self::Account { .. } | Self::Accounts { .. } => true,
@@ -130,9 +137,31 @@ impl InstallError {
         }
     }
 
+    /// Whether a directory that a server shares is not there now.
+    #[must_use]
+    pub fn is_share_gone(&self) -> bool {
+        self.failed().is_some_and(|(source, _)| share::is_gone(source))
+    }
+
+    /// What the kernel said, and about which path.
+    fn failed(&self) -> Option<(&io::Error, &Path)> {
+        match self {
+            Self::Place(PlaceError::Look { at, source, .. }) => Some((source, at)),
+            Self::Place(_) | Self::Account { .. } => None,
+            Self::Accounts { path, source }
+            | Self::Present { path, source }
+            | Self::Owner { path, source, .. }
+            | Self::Mode { path, source, .. }
+            | Self::Operation { path, source, .. } => Some((source, path)),
+        }
+    }
+
     /// What a person can do.
     #[must_use]
     pub fn remedy(&self) -> String {
+        if let Some(remedy) = self.failed().and_then(|(source, path)| share::remedy(source, path)) {
+            return remedy;
+        }
         match self {
             Self::Place(error) => error.remedy(),
             Self::Account { kind, .. } => {

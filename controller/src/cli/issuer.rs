@@ -61,6 +61,9 @@ fn words(report: &IssuerReport) -> String {
     if let Some(asked) = check.shortened {
         out += &format!("  shortened    {} was asked for\n", duration(asked));
     }
+    if check.revokes_replaced {
+        out += "  replaced     certificates are revoked\n";
+    }
     for warning in &check.warnings {
         out += &format!("  warning      {warning}\n");
     }

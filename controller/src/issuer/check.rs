@@ -32,6 +32,9 @@ pub struct IssuerCheck {
     /// The longest duration that was asked for and had to be shortened, if any was since the controller started.
     #[serde(default)]
     pub shortened: Option<Duration>,
+    /// Whether certificates that were replaced are revoked.
+    #[serde(default)]
+    pub revokes_replaced: bool,
     /// What works and deserves a look, each a sentence with what to do.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -10,7 +10,11 @@ use serde::{Deserialize, Deserializer, de};
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum IssuerConfig {
     /// A CA inside the controller.
-    Embedded {},
+    Embedded {
+        /// There for its message: nobody asks the embedded CA what is revoked.
+        #[serde(default, deserialize_with = "never")]
+        revoke_replaced: (),
+    },
     /// A step-ca server.
     StepCa(StepCaConfig),
 }
@@ -33,6 +37,9 @@ pub struct StepCaConfig {
     /// How long one call may take, for example `15s`.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
+    /// Whether a certificate is revoked when its successor is in use.
+    #[serde(default)]
+    pub revoke_replaced: bool,
 }
 
 /// The address of a CA: https, without path, query and user; no slash at its end.
@@ -95,6 +102,16 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     Ok(duration)
 }
 
+fn never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    if bool::deserialize(deserializer)? {
+        return Err(de::Error::custom(
+            "`revoke_replaced` is for issuers of type `step-ca`: the embedded CA has no list of revoked certificates \
+             that anybody could ask for; leave it out here",
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +131,11 @@ mod tests {
         };
         assert_eq!(config.url.as_str(), "https://10.0.0.3:9000");
         assert_eq!((config.concurrency.get(), config.timeout), (16, Duration::from_secs(15)));
-        assert_eq!(toml::from_str::<IssuerConfig>("type = 'embedded'"), Ok(IssuerConfig::Embedded {}));
+        assert_eq!(
+            toml::from_str::<IssuerConfig>("type = 'embedded'"),
+            Ok(IssuerConfig::Embedded { revoke_replaced: () })
+        );
+        assert!(!config.revoke_replaced, "nothing is revoked unless somebody says so");
     }
 
     #[test]
@@ -131,6 +152,9 @@ mod tests {
             assert!(toml::from_str::<IssuerConfig>(&changed).is_err(), "{changed}");
         }
         assert!(toml::from_str::<IssuerConfig>("type = 'embedded'\nurl = 'https://x'").is_err());
+        let embedded = toml::from_str::<IssuerConfig>("type = 'embedded'\nrevoke_replaced = true");
+        assert!(embedded.is_err_and(|error| error.to_string().contains("embedded CA has no list")));
+        assert!(toml::from_str::<IssuerConfig>("type = 'embedded'\nrevoke_replaced = false").is_ok());
         assert!(toml::from_str::<IssuerConfig>(&format!("{STEP_CA}\ntimeout = '0s'")).is_err());
         assert!(toml::from_str::<IssuerConfig>(&format!("{STEP_CA}\ntimeout = '5m'")).is_ok());
     }

@@ -115,6 +115,7 @@ impl Embedded {
             durations: Durations { min: SHORTEST, default: DEFAULT.min(left), max: left },
             clock_difference: None,
             shortened: None,
+            revokes_replaced: false,
             warnings,
         })
     }

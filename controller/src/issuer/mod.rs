@@ -17,6 +17,7 @@ mod config;
 pub mod embedded;
 pub(crate) mod error;
 mod queue;
+mod serial;
 pub mod step_ca;
 
 pub use self::{
@@ -24,6 +25,7 @@ pub use self::{
     config::{IssuerConfig, StepCaConfig},
     error::IssuerError,
     queue::Issuers,
+    serial::Serial,
 };
 
 /// A request to sign, already compared with the manifest.
@@ -62,4 +64,15 @@ pub trait Issuer: fmt::Debug + Send + Sync {
 
     /// Looks whether it could sign, without signing: reachability, root, provisioner, durations, clock.
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>>;
+
+    /// Whether it is to revoke certificates that were replaced.
+    fn revokes_replaced(&self) -> bool {
+        false
+    }
+
+    /// Revokes a certificate that was replaced; well too when it is revoked already.
+    fn revoke<'a>(&'a self, serial: &'a Serial) -> BoxFuture<'a, Result<(), IssuerError>> {
+        let message = format!("this issuer cannot revoke {serial}");
+        Box::pin(async { Err(IssuerError::Refused { message }) })
+    }
 }

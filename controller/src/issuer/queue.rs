@@ -20,7 +20,7 @@ use pinion_proto::{
 use tokio::sync::oneshot;
 
 use super::{
-    Issuer, IssuerCheck, IssuerConfig, IssuerError, Signed, SigningRequest, embedded::Embedded, step_ca::StepCa,
+    Issuer, IssuerCheck, IssuerConfig, IssuerError, Serial, Signed, SigningRequest, embedded::Embedded, step_ca::StepCa,
 };
 use crate::store::Store;
 
@@ -50,7 +50,7 @@ impl Issuers {
             Box::new(Embedded::new(name.clone(), store.clone(), clock.clone()))
         };
         let configured = config.iter().map(|(name, config)| match config {
-            IssuerConfig::Embedded {} => (name.clone(), embedded(name), EMBEDDED_CONCURRENCY),
+            IssuerConfig::Embedded { .. } => (name.clone(), embedded(name), EMBEDDED_CONCURRENCY),
             IssuerConfig::StepCa(config) => {
                 let issuer: Box<dyn Issuer> = Box::new(StepCa::new(name.clone(), config, clock.clone(), root));
                 (name.clone(), issuer, config.concurrency)
@@ -92,6 +92,24 @@ impl Issuers {
         let permit = lane.turn(expires).await?;
         let result = lane.issuer.sign(&request).await;
         permit.done(result.as_ref().map_or_else(Outcome::of, |_| Outcome::Answered));
+        result
+    }
+
+    /// Whether an issuer is to revoke certificates that were replaced; one that is not there is not.
+    #[must_use]
+    pub fn revokes_replaced(&self, issuer: &PlainName) -> bool {
+        self.0.get(issuer).is_some_and(|lane| lane.issuer.revokes_replaced())
+    }
+
+    /// Revokes a certificate when its turn has come. `expires` is when it expires.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub async fn revoke(&self, issuer: &PlainName, serial: &Serial, expires: Timestamp) -> Result<(), IssuerError> {
+        let lane = self.lane(issuer)?;
+        let permit = lane.turn(Some(expires)).await?;
+        let result = lane.issuer.revoke(serial).await;
+        permit.done(result.as_ref().map_or_else(Outcome::of, |()| Outcome::Answered));
         result
     }
 

@@ -2,7 +2,7 @@
 
 use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
-use super::Reconciler;
+use super::{Reconciler, revoking};
 use crate::{
     events::{Event, Events, Kind},
     reports::{GuestRecord, Reports},
@@ -47,8 +47,9 @@ impl Reconciler {
         let now = self.parts.clock.now();
         let guests = std::mem::take(&mut self.unwritten);
         let records: Vec<_> = guests.into_iter().filter_map(|guest| self.reports.record(guest, now)).collect();
-        if !records.is_empty() {
-            self.write_records(records);
+        let replaced = self.revoking.take_unwritten();
+        if !records.is_empty() || !replaced.is_empty() {
+            self.write_records(records, replaced);
         }
         if last
             && let Some(writing) = self.writing.take()
@@ -58,7 +59,7 @@ impl Reconciler {
         }
     }
 
-    fn write_records(&mut self, records: Vec<GuestRecord>) {
+    fn write_records(&mut self, records: Vec<GuestRecord>, replaced: Vec<(String, Option<revoking::Record>)>) {
         let store = self.parts.store.clone();
         let write = move || {
             for record in records {
@@ -67,6 +68,7 @@ impl Reconciler {
                     tracing::warn!(guest = %record.guest, error = chain(&error), "Cannot keep what the guest said");
                 }
             }
+            revoking::write(&store, replaced);
         };
         let before = self.writing.take();
         self.writing = Some(tokio::spawn(async move {

@@ -11,6 +11,7 @@ mod links;
 mod manifest;
 mod purging;
 mod requests;
+mod revoking;
 mod rolled_back;
 mod session;
 mod shared;
@@ -55,6 +56,7 @@ use crate::{
     store::Store,
 };
 use destroyed::Departures;
+use revoking::Revoking;
 use session::Sessions;
 use signing::{Outcome, Signing};
 use voices::Voices;
@@ -130,6 +132,7 @@ struct Reconciler {
     facts: HashMap<Guest, GuestFacts>,
     sessions: Sessions,
     signing: Signing,
+    revoking: Revoking,
     /// What is to be answered from the next plan.
     asked: Option<Request>,
     waiters: Vec<Waiter>,
@@ -150,6 +153,7 @@ struct Reconciler {
 /// Runs until it is stopped, then writes down what is known.
 pub async fn run(parts: Parts, mut inputs: Inputs) {
     let (signing, mut outcomes) = Signing::new(parts.store.clone());
+    let (revoking, mut revocations) = Revoking::new();
     let (enrolments, mut enrolling) = parts.enrolling.clone().map(Enrolments::new).unzip();
     let manifest = inputs.manifest.borrow_and_update().clone();
     let inventory = inputs.inventory.borrow_and_update().clone();
@@ -165,6 +169,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         facts: HashMap::new(),
         sessions: Sessions::default(),
         signing,
+        revoking,
         asked: None,
         waiters: Vec::new(),
         purging,
@@ -178,6 +183,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         writing: None,
     };
     shared::restore(&mut reconciler);
+    reconciler.restore_revoking();
     reconciler.restore_undelivered();
     reconciler.restore_departures();
     reconciler.new_inventory(inventory);
@@ -197,6 +203,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
                 reconciler.request(request);
             }
             Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
+            Some(outcome) = revocations.recv() => reconciler.revoked(outcome),
             Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
@@ -291,8 +298,9 @@ impl Reconciler {
         resend |= self.deliver(now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
+        let revoke_at = self.revoke(now);
         let leaving = self.departures.wake_at().filter(|at| *at > now);
-        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).min(), resend)
+        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).chain(revoke_at).min(), resend)
     }
 
     fn touch(&mut self, guest: Guest) {

@@ -251,6 +251,7 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
             if shortened_to.is_none() && reconciler.shortened.get(&issuer).is_some_and(|most| life > *most) {
                 reconciler.shortened.remove(&issuer);
             }
+            reconciler.note_signed(&id, generation, &issuer, undelivered.delivery.chain.leaf());
             let guest = id.guest;
             reconciler.signing.ready.insert(id, undelivered);
             reconciler.settle(guest);

@@ -182,6 +182,10 @@ impl Reconciler {
                 "Certificates that were on their way are delivered when they are asked for"
             );
         }
+        for (id, Undelivered { delivery, .. }) in &found {
+            // A kill may have come before it was noted.
+            self.note_signed(id, delivery.generation, &delivery.issuer, delivery.chain.leaf());
+        }
         self.signing.restore(found);
     }
 

@@ -210,6 +210,7 @@ impl Lab {
             fingerprint: self.authority_root()?.fingerprint().to_string(),
             provisioner: "admin".into(),
             password_file,
+            revoke_replaced: false,
         })
     }
 

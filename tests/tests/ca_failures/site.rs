@@ -43,6 +43,7 @@ pub(crate) fn issuer(url: &str, fingerprint: Fingerprint, password_file: &Path) 
         fingerprint: fingerprint.to_string(),
         provisioner: "admin".into(),
         password_file: password_file.to_owned(),
+        revoke_replaced: false,
     }
 }
 

@@ -28,6 +28,7 @@ async fn scene(ca: &HostileCa, names: &[&str]) -> (Host, Guest) {
         fingerprint: ca.fingerprint().to_string(),
         provisioner: "admin".into(),
         password_file: password.path().to_owned(),
+        revoke_replaced: false,
     };
     let placed = |guest: u32, name: &str| {
         let file = |kind: &str| json!({ "path": format!("/etc/ssl/{name}.{kind}") });

@@ -49,6 +49,16 @@ fn all_that_the_root_helper_brings_into_guests_is_there() {
 }
 
 #[test]
+fn an_agent_on_the_host_leaves_the_controllers_directory_as_it_is() {
+    let tmpfiles = fs::read_to_string(packaged("controller/tmpfiles.conf")).expect("there");
+    let line = tmpfiles.lines().find(|line| line.starts_with("d /run/pinion ")).expect("the directory of the sockets");
+    let mode = line.split_whitespace().nth(2).expect("its mode");
+    let unit = fs::read_to_string(packaged("agent/pinion-agent.service")).expect("there");
+    // systemd gives a RuntimeDirectory its mode at each start, one that is there already too.
+    assert!(unit.lines().any(|line| line == format!("RuntimeDirectoryMode={mode}")), "{unit}");
+}
+
+#[test]
 fn the_hookscript_wakes_pinion_and_never_fails() {
     let hookscript = packaged("proxmox/pinion-wake");
     is_shell(&hookscript);

@@ -20,6 +20,7 @@ fn a_bad_password_file_holds_up_renewals_until_it_is_mended() {
         fingerprint: ca.fingerprint().expect("a root").to_string(),
         provisioner: "admin".into(),
         password_file: host.into(),
+        revoke_replaced: false,
     };
     // A copy: the CA itself reads its own.
     let directory = tempfile::tempdir().expect("a directory");

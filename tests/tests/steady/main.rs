@@ -5,6 +5,7 @@ mod bad_guest;
 mod bad_host;
 mod bad_password;
 mod empty_root;
+mod host;
 mod manifest;
 mod nothing;
 mod places;

@@ -5,4 +5,5 @@ mod cuts;
 mod faults;
 mod guest;
 mod service;
+mod shares;
 mod whole;

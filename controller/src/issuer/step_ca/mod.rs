@@ -12,6 +12,7 @@ mod http;
 mod jwe;
 mod jwk;
 mod provisioner;
+mod revoke;
 mod session;
 mod skew;
 
@@ -36,7 +37,8 @@ use self::{
     skew::Skew,
 };
 use super::{
-    BoxFuture, Issuer, IssuerCheck, IssuerError, Signed, SigningRequest, StepCaConfig, check::leaf_is_what_was_asked,
+    BoxFuture, Issuer, IssuerCheck, IssuerError, Serial, Signed, SigningRequest, StepCaConfig,
+    check::leaf_is_what_was_asked,
 };
 
 /// A token is used at once; five minutes forgive slow networks, as step's own do.
@@ -187,8 +189,6 @@ impl StepCa {
     /// The body of `POST /1.0/sign`.
     fn body(&self, session: &Session, request: &SigningRequest, duration: Duration) -> Result<Vec<u8>, IssuerError> {
         let impossible = |why: &str| self.settings.unavailable("prepare a token", why);
-        let mut jti = [0u8; 32];
-        aws_lc_rs::rand::fill(&mut jti).map_err(|_| impossible("the system gives no random numbers"))?;
         let now = self.skew.at_ca();
         let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request.csr);
         let claims = Claims {
@@ -197,7 +197,7 @@ impl StepCa {
             sub: request.common_name.plain(),
             sans: request.names.iter().map(|name| name.plain()).collect(),
             sha: self.settings.fingerprint.to_string(),
-            jti: jti.iter().map(|byte| format!("{byte:02x}")).collect(),
+            jti: token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
             iat: now.unix(),
             nbf: now.unix(),
             exp: (now + TOKEN_LIFE).unix(),
@@ -276,6 +276,7 @@ impl StepCa {
             durations,
             clock_difference: ahead,
             shortened,
+            revokes_replaced: self.settings.revoke_replaced,
             warnings,
         })
     }
@@ -289,6 +290,21 @@ impl Issuer for StepCa {
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
         Box::pin(self.check_now())
     }
+
+    fn revokes_replaced(&self) -> bool {
+        self.settings.revoke_replaced
+    }
+
+    fn revoke<'a>(&'a self, serial: &'a Serial) -> BoxFuture<'a, Result<(), IssuerError>> {
+        Box::pin(self.revoke_serial(serial))
+    }
+}
+
+/// A number that no other token has; none when the system has no random numbers.
+fn token_id() -> Option<String> {
+    let mut id = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut id).ok()?;
+    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What has been done already about one request's failures.

@@ -48,6 +48,7 @@ pub(super) struct Settings {
     pub(super) password_file: PathBuf,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
+    pub(super) revoke_replaced: bool,
 }
 
 impl Settings {
@@ -60,6 +61,7 @@ impl Settings {
             password_file: root.join(&config.password_file),
             concurrency: config.concurrency.get().into(),
             timeout: config.timeout,
+            revoke_replaced: config.revoke_replaced,
         }
     }
 

@@ -49,6 +49,7 @@ pub(crate) fn measure() -> Result<Row> {
         fingerprint: fingerprint.clone(),
         provisioner: "admin".into(),
         password_file: ca.password_file(),
+        revoke_replaced: false,
     };
     let text = format!(
         "type = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{fingerprint}\"\nprovisioner = \"admin\"\npassword_file = \"{}\"\n",

@@ -1,0 +1,89 @@
+//! Directories that a server shares, such as NFS: what their own failures mean.
+//!
+//! Answers: is this the share's doing rather than this machine's, and who must act?
+//! Invariant: nothing is opened for it; a file system is asked for its kind only after it has answered an operation.
+
+use std::{io, path::Path};
+
+use rustix::fs::{FsWord, NFS_SUPER_MAGIC, statfs};
+
+/// File systems on which a server decides who may do what: NFS, SMB, 9p and Ceph (linux/magic.h). FUSE is not among them:
+/// Proxmox's `/etc/pve` is of that kind, and refuses for reasons of its own.
+const SHARED: [FsWord; 5] = [NFS_SUPER_MAGIC, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x00c3_6400];
+
+/// Whether the share is not there now: it passes when it is mounted or reached again, however long that takes.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, NotConnected, StaleNetworkFileHandle, TimedOut};
+    matches!(error.kind(), StaleNetworkFileHandle | NotConnected | TimedOut | HostUnreachable | NetworkUnreachable)
+}
+
+/// What a person can do about an operation that failed there; none when it has nothing to do with a share.
+pub(super) fn remedy(error: &io::Error, path: &Path) -> Option<String> {
+    let refused_to_root =
+        error.kind() == io::ErrorKind::PermissionDenied && rustix::process::geteuid().is_root() && is_shared(path);
+    words(error, refused_to_root, path)
+}
+
+fn words(error: &io::Error, refused_to_root: bool, path: &Path) -> Option<String> {
+    let directory = path.parent().unwrap_or(path).display();
+    let path = path.display();
+    if error.kind() == io::ErrorKind::StaleNetworkFileHandle {
+        return Some(format!(
+            "the share that {path} is on went away and must be mounted again: `umount -l` and `mount` its mount point; \
+             Pinion goes on by itself then"
+        ));
+    }
+    if is_gone(error) {
+        return Some(format!(
+            "the server that {path} is on does not answer: see to it and to the network; Pinion goes on by itself \
+             when it is back"
+        ));
+    }
+    refused_to_root.then(|| {
+        format!(
+            "the server maps root to another user: let this machine's root be root there (`no_root_squash` in the \
+             server's exports), or give {directory} to the user that root becomes, often `nobody`, and name that one \
+             as the files' owner and group in the manifest"
+        )
+    })
+}
+
+/// Whether the nearest directory that is there is on a share.
+fn is_shared(path: &Path) -> bool {
+    path.ancestors().find_map(|at| statfs(at).ok()).is_some_and(|found| SHARED.contains(&found.f_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn told(errno: Errno, refused_to_root: bool) -> Option<String> {
+        words(&errno.into(), refused_to_root, Path::new("/srv/share/key.pem"))
+    }
+
+    #[test]
+    fn each_failure_is_told_as_what_it_is() {
+        for (errno, refused_to_root, says) in [
+            (Errno::STALE, false, "went away and must be mounted again"),
+            (Errno::NOTCONN, false, "does not answer"),
+            (Errno::TIMEDOUT, false, "does not answer"),
+            (Errno::ACCESS, true, "maps root to another user"),
+            (Errno::PERM, true, "maps root to another user"),
+        ] {
+            let told = told(errno, refused_to_root).unwrap_or_default();
+            assert!(told.contains(says) && told.contains("/srv/share"), "{errno}: {told}");
+        }
+        for errno in [Errno::ACCESS, Errno::NOSPC, Errno::ROFS, Errno::IO] {
+            assert_eq!(told(errno, false), None, "{errno} is this machine's own");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_this_machine_is_no_share() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert!(!is_shared(&directory.path().join("not/there/yet")));
+        assert_eq!(remedy(&Errno::PERM.into(), &directory.path().join("file")), None);
+    }
+}

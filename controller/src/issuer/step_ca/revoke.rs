@@ -1,0 +1,125 @@
+//! Revocation at step-ca: `POST /1.0/revoke` with a one-time token of the provisioner (smallstep/certificates
+//! `api/revoke.go`, `authority/tls.go`).
+//!
+//! Answers: is this serial number revoked there now?
+//! Invariant: a token names one serial number and is good for nothing else. A certificate that is revoked already is
+//! revoked: asking twice does no harm. What the CA answers about a revocation never says that it could not sign.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Serialize;
+
+use super::{
+    StepCa, TOKEN_LIFE,
+    http::CallError,
+    session::{Session, call_failed, words},
+};
+use crate::issuer::{IssuerError, Serial};
+
+/// RFC 5280: superseded.
+const SUPERSEDED: u8 = 4;
+
+/// Attempts for one revocation: each but the first mends what the one before found.
+const MOST_ATTEMPTS: usize = 4;
+
+/// The claims of a token that revokes; `sub` is the serial number, in the decimal form that step-ca compares with.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: String,
+    sub: &'a str,
+    sha: String,
+    jti: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RevokeRequest<'a> {
+    serial: &'a str,
+    ott: String,
+    reason_code: u8,
+    reason: &'a str,
+    /// The only kind that step-ca has: the certificate is not renewed any more, and stands in the CRL where there is one.
+    passive: bool,
+}
+
+/// Why one attempt failed, as far as another can help.
+enum Failure {
+    Call(CallError),
+    TooEarly(String),
+    Unauthorized(String),
+    Error(IssuerError),
+}
+
+impl StepCa {
+    pub(super) async fn revoke_serial(&self, serial: &Serial) -> Result<(), IssuerError> {
+        const DOING: &str = "revoke";
+        let decimal = serial.decimal();
+        let (mut connection, mut early, mut reopened) = (false, false, false);
+        for _ in 0..MOST_ATTEMPTS {
+            let session = self.session().await?;
+            match self.try_revoke(&session, &decimal).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Call(CallError::Broken(_))) if !connection => connection = true,
+                Err(Failure::Call(CallError::Certificate(_)) | Failure::Unauthorized(_)) if !reopened => {
+                    reopened = true;
+                    self.reopen(&session).await?;
+                }
+                Err(Failure::TooEarly(_)) if !early => {
+                    // Tokens have whole seconds, and the CA takes none from before its start.
+                    early = true;
+                    tokio::time::sleep(Duration::from_millis(1100)).await;
+                }
+                Err(Failure::Call(error)) => return Err(call_failed(&self.settings, DOING, &error)),
+                Err(Failure::TooEarly(words) | Failure::Unauthorized(words)) => return Err(self.refused(&words)),
+                Err(Failure::Error(error)) => return Err(error),
+            }
+        }
+        Err(self.settings.unavailable(DOING, "the CA changed with every attempt"))
+    }
+
+    async fn try_revoke(&self, session: &Session, serial: &str) -> Result<(), Failure> {
+        let body = self.revoke_body(session, serial).map_err(Failure::Error)?;
+        let answer = session.http.post("/1.0/revoke", body).await.map_err(Failure::Call)?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let words = format!("{}: {}", answer.status, words(&answer));
+        if words.contains("already revoked") {
+            return Ok(());
+        }
+        Err(match answer.status {
+            StatusCode::UNAUTHORIZED if words.contains("before the bootstrap") => Failure::TooEarly(words),
+            StatusCode::UNAUTHORIZED => Failure::Unauthorized(words),
+            _ => Failure::Error(self.refused(&words)),
+        })
+    }
+
+    fn revoke_body(&self, session: &Session, serial: &str) -> Result<Vec<u8>, IssuerError> {
+        let impossible = |why: &str| self.settings.unavailable("prepare a token", why);
+        let now = self.skew.at_ca();
+        let claims = Claims {
+            iss: &self.settings.provisioner,
+            aud: format!("{}/1.0/revoke", self.settings.url),
+            sub: serial,
+            sha: self.settings.fingerprint.to_string(),
+            jti: super::token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
+            iat: now.unix(),
+            nbf: now.unix(),
+            exp: (now + TOKEN_LIFE).unix(),
+        };
+        let ott = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
+        let reason = "replaced by a newer certificate";
+        let body = RevokeRequest { serial, ott, reason_code: SUPERSEDED, reason, passive: true };
+        serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
+    }
+
+    /// Every answer that is no consent, a server's error too: about its signatures it says nothing.
+    fn refused(&self, words: &str) -> IssuerError {
+        IssuerError::Refused { message: format!("{}: revoke: {words}", self.settings.who()) }
+    }
+}

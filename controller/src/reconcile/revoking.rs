@@ -1,0 +1,317 @@
+//! Certificates that were replaced, revoked at their issuer where its configuration says `revoke_replaced`.
+//!
+//! Answers: which certificate may be revoked now, and what became of it?
+//! Invariant: revoked is only what this controller had signed for a placement that has come to its goal with a later
+//! certificate of its own, and what no guest says that it holds. A guest's word starts or holds up the revocation of
+//! its own placements' certificates; it never names a serial number. What is known is written down at once, so that a
+//! restart loses nothing, and forgotten when the certificate has expired.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use pinion_proto::{
+    bundle::{Fingerprint, Leaf},
+    causes::chain,
+    clock::Timestamp,
+    id::PlacementId,
+    spec::PlainName,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::Reconciler;
+use crate::{
+    events::{Event, Kind},
+    issuer::{IssuerError, Serial},
+    reports::{PlacementEntry, Reports},
+    store::{Area, Store},
+};
+
+const DIRECTORY: &str = "replaced";
+
+/// Nobody waits for a revocation: so few calls at once leave the issuer to those who wait for a signature.
+const MOST_AT_ONCE: usize = 4;
+
+/// More placements than the largest host has.
+const MOST_PLACEMENTS: usize = 10_000;
+
+/// Certificates of one placement: beyond this the oldest are left to expire.
+const MOST_EACH: usize = 16;
+
+/// A certificate that was signed and is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Issued {
+    generation: u64,
+    serial: Serial,
+    issuer: PlainName,
+    not_after: Timestamp,
+    /// Its successor has come to its goal.
+    #[serde(default)]
+    replaced: Option<Replaced>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Replaced {
+    failures: u32,
+    not_before: Timestamp,
+}
+
+/// What is written down of a placement.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    placement: PlacementId,
+    issued: Vec<Issued>,
+}
+
+/// What became of a revocation.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    id: PlacementId,
+    serial: Serial,
+    result: Result<(), IssuerError>,
+}
+
+/// Every certificate that may have to be revoked.
+#[derive(Debug)]
+pub(super) struct Revoking {
+    issued: BTreeMap<PlacementId, Vec<Issued>>,
+    under_way: HashSet<Serial>,
+    /// Why each failed last; the same is not told again.
+    told: HashMap<Serial, String>,
+    unwritten: BTreeSet<PlacementId>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+}
+
+impl Revoking {
+    /// Nothing yet, and where the outcomes come: never more than [`MOST_AT_ONCE`].
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Outcome>) {
+        let (outcomes, receiver) = mpsc::unbounded_channel();
+        let (under_way, told, unwritten) = (HashSet::new(), HashMap::new(), BTreeSet::new());
+        (Self { issued: BTreeMap::new(), under_way, told, unwritten, outcomes }, receiver)
+    }
+
+    /// Takes note of a certificate that was signed. False when that is known, or there is no room.
+    fn note(&mut self, id: &PlacementId, issued: Issued) -> bool {
+        if self.issued.len() >= MOST_PLACEMENTS && !self.issued.contains_key(id) {
+            return false;
+        }
+        let all = self.issued.entry(id.clone()).or_default();
+        if all.iter().any(|other| other.serial == issued.serial) {
+            return false;
+        }
+        all.push(issued);
+        all.sort_by_key(|issued| issued.generation);
+        all.drain(..all.len().saturating_sub(MOST_EACH));
+        self.unwritten.insert(id.clone());
+        true
+    }
+
+    /// Forgets what has expired, and marks what placements have replaced by now.
+    fn mark(&mut self, reports: &Reports, now: Timestamp) {
+        for (id, all) in &mut self.issued {
+            let before = all.len();
+            all.retain(|issued| issued.not_after >= now);
+            let mut changed = all.len() != before;
+            if let Some((generation, leaf)) = reports.placement(id).and_then(in_use)
+                && all.iter().any(|one| one.generation == generation && one.serial.as_str() == leaf.serial())
+            {
+                let older = |one: &&mut Issued| one.generation <= generation && one.serial.as_str() != leaf.serial();
+                for one in all.iter_mut().filter(older).filter(|one| one.replaced.is_none()) {
+                    one.replaced = Some(Replaced { failures: 0, not_before: now });
+                    changed = true;
+                }
+            }
+            if changed {
+                self.unwritten.insert(id.clone());
+            }
+        }
+        self.issued.retain(|_, all| !all.is_empty());
+    }
+
+    /// What is to be revoked now, the soonest to expire first, and when the next is. What somebody holds is not.
+    fn due(&self, reports: &Reports, now: Timestamp) -> (Vec<(PlacementId, Issued)>, Option<Timestamp>) {
+        let replaced = || self.issued.iter().flat_map(|(id, all)| all.iter().map(move |one| (id, one)));
+        let replaced = || replaced().filter_map(|(id, one)| Some((id, one, one.replaced.as_ref()?.not_before)));
+        if replaced().next().is_none() {
+            return (Vec::new(), None);
+        }
+        let held = held(reports);
+        let mut due = Vec::new();
+        let mut next: Option<Timestamp> = None;
+        for (id, one, not_before) in replaced() {
+            if self.under_way.contains(&one.serial) || held.contains(one.serial.as_str()) {
+                continue;
+            }
+            if not_before <= now {
+                due.push((id.clone(), one.clone()));
+            } else {
+                next = Some(next.map_or(not_before, |next| next.min(not_before)));
+            }
+        }
+        due.sort_by_key(|(_, one)| one.not_after);
+        due.truncate(MOST_AT_ONCE.saturating_sub(self.under_way.len()));
+        (due, next)
+    }
+
+    /// The certificate that is revoked now, taken out.
+    fn take(&mut self, id: &PlacementId, serial: &Serial) -> Option<Issued> {
+        let all = self.issued.get_mut(id)?;
+        let index = all.iter().position(|one| one.serial == *serial)?;
+        let taken = all.remove(index);
+        if all.is_empty() {
+            self.issued.remove(id);
+        }
+        self.unwritten.insert(id.clone());
+        Some(taken)
+    }
+
+    fn get_mut(&mut self, id: &PlacementId, serial: &Serial) -> Option<&mut Issued> {
+        self.issued.get_mut(id)?.iter_mut().find(|one| one.serial == *serial)
+    }
+
+    /// What has changed since it was written down: none stands for a document that is not needed any more.
+    pub(super) fn take_unwritten(&mut self) -> Vec<(String, Option<Record>)> {
+        let changed = std::mem::take(&mut self.unwritten).into_iter();
+        let document = |id: PlacementId| {
+            let issued = self.issued.get(&id).cloned();
+            (name(&id), issued.map(|issued| Record { placement: id, issued }))
+        };
+        changed.map(document).collect()
+    }
+}
+
+impl Reconciler {
+    /// Takes note of a certificate that was signed, where its issuer revokes what is replaced.
+    pub(super) fn note_signed(&mut self, id: &PlacementId, generation: u64, issuer: &PlainName, leaf: &Leaf) {
+        if !self.parts.issuers.revokes_replaced(issuer) {
+            return;
+        }
+        let serial = match Serial::try_from(leaf.serial().to_owned()) {
+            Ok(serial) => serial,
+            Err(why) => return tracing::warn!(placement = %id, why, "A certificate will not be revoked"),
+        };
+        let issued = Issued { generation, serial, issuer: issuer.clone(), not_after: leaf.not_after(), replaced: None };
+        if self.revoking.note(id, issued) {
+            self.write_at = Some(Instant::now());
+        }
+    }
+
+    /// Has revoked what was replaced. Returns when the next is due.
+    pub(super) fn revoke(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.revoking.mark(&self.reports, now);
+        let (due, next) = self.revoking.due(&self.reports, now);
+        for (id, Issued { serial, issuer, not_after, .. }) in due {
+            self.revoking.under_way.insert(serial.clone());
+            let (issuers, outcomes) = (self.parts.issuers.clone(), self.revoking.outcomes.clone());
+            tokio::spawn(async move {
+                let result = issuers.revoke(&issuer, &serial, not_after).await;
+                // The loop is gone only at shutdown: then it is asked for once more after the next start.
+                outcomes.send(Outcome { id, serial, result }).ok();
+            });
+        }
+        if !self.revoking.unwritten.is_empty() {
+            self.write_at = Some(Instant::now());
+        }
+        next
+    }
+
+    /// Takes the issuer's answer.
+    pub(super) fn revoked(&mut self, outcome: Outcome) {
+        let now = self.parts.clock.now();
+        let Outcome { id, serial, result } = outcome;
+        self.revoking.under_way.remove(&serial);
+        let event = |kind, text| {
+            Event::new(now, kind, text).guest(id.guest).certificate(&id.certificate).serial(serial.as_str())
+        };
+        match result {
+            Ok(()) => {
+                self.revoking.told.remove(&serial);
+                let Some(Issued { issuer, generation, .. }) = self.revoking.take(&id, &serial) else { return };
+                let text = format!("{issuer} revoked {serial}, which {id} does not use any more");
+                self.event(event(Kind::Revoked, text).generation(generation));
+            }
+            Err(error) => {
+                let backoff = self.parts.backoff;
+                let Some(issued) = self.revoking.get_mut(&id, &serial) else { return };
+                let failures = issued.replaced.as_ref().map_or(0, |replaced| replaced.failures).saturating_add(1);
+                // Rounded up: a moment has whole seconds.
+                let not_before = now + backoff.delay(failures, &id) + Duration::from_millis(999);
+                issued.replaced = Some(Replaced { failures, not_before });
+                let (issuer, generation) = (issued.issuer.clone(), issued.generation);
+                self.revoking.unwritten.insert(id.clone());
+                let cause = error.to_string();
+                if self.revoking.told.insert(serial.clone(), cause.clone()).as_ref() != Some(&cause) {
+                    let text = format!(
+                        "{issuer} has not revoked {serial}, which {id} does not use any more; it is tried again until \
+                         the certificate expires: {cause}"
+                    );
+                    self.event(event(Kind::Failed, text).generation(generation));
+                }
+            }
+        }
+    }
+
+    /// Takes what was to be revoked when the controller stopped. What its issuer does not revoke any more is forgotten;
+    /// a document that cannot be understood is told and passed over.
+    pub(super) fn restore_revoking(&mut self) {
+        let (now, store) = (self.parts.clock.now(), self.parts.store.clone());
+        let fail = |this: &Self, error: &dyn std::error::Error| {
+            let text = format!("What was to be revoked is not known, and is left to expire: {}", chain(error));
+            this.event(Event::new(now, Kind::Failed, text));
+        };
+        let documents = store.list(Area::Local, DIRECTORY).unwrap_or_else(|error| {
+            fail(self, &error);
+            Vec::new()
+        });
+        for document in documents {
+            let document = format!("{DIRECTORY}/{document}");
+            match store.read::<Record>(Area::Local, &document) {
+                Ok(Some(Record { placement, issued })) if name(&placement) == document => {
+                    // Also those without a certificate that is still of interest are written, which removes them.
+                    self.revoking.unwritten.insert(placement.clone());
+                    for one in issued.into_iter().filter(|one| self.parts.issuers.revokes_replaced(&one.issuer)) {
+                        self.revoking.note(&placement, one);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => fail(self, &error),
+            }
+        }
+    }
+}
+
+/// Writes down what changed.
+pub(super) fn write(store: &Store, changed: Vec<(String, Option<Record>)>) {
+    for (name, record) in changed {
+        let done = match &record {
+            Some(record) => store.write(Area::Local, &name, record),
+            None => store.remove(Area::Local, &name),
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = chain(&error), "Cannot keep which certificates were replaced");
+        }
+    }
+}
+
+/// What a placement has come to its goal with.
+fn in_use(entry: &PlacementEntry) -> Option<(u64, &Leaf)> {
+    let report = entry.report().filter(|report| report.stage >= report.goal)?;
+    report.held.as_ref().map(|held| (held.generation, &held.leaf))
+}
+
+/// Every serial number that a guest says it holds.
+fn held(reports: &Reports) -> HashSet<&str> {
+    let entries = reports.guests().flat_map(|(_, guest)| guest.placements());
+    entries.filter_map(|(_, entry)| Some(entry.report()?.held.as_ref()?.leaf.serial())).collect()
+}
+
+/// A document's name. A certificate's own may be as long as a document's, so a hash of it stands here.
+fn name(id: &PlacementId) -> String {
+    let certificate = Fingerprint::of(id.certificate.as_str().as_bytes()).short();
+    format!("{DIRECTORY}/{}-{certificate:016x}", id.guest)
+}
+
+#[cfg(test)]
+mod tests;
