@@ -65,7 +65,7 @@ pub struct Store {
     /// Whether a write of shared state was refused and none has succeeded since.
     refused: AtomicBool,
     /// Holds the flock until the store is dropped.
-    _lock: File,
+    lock: File,
 }
 
 impl Store {
@@ -97,7 +97,7 @@ impl Store {
             outcome => outcome?,
         }
         let (local, shared, refused) = (local.into(), shared.into(), AtomicBool::new(false));
-        Ok(Self { local, shared, files, temporaries, refused, _lock: lock })
+        Ok(Self { local, shared, files, temporaries, refused, lock })
     }
 
     /// Why shared state cannot be written now, if so. That shows without a write, unless one was refused before: then
@@ -291,6 +291,16 @@ fn make_directory(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
 fn is_refusal(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Unlocked by name: a process that was forked this moment and has not started its program yet has a copy of the
+        // descriptor, and closing ours alone would leave the lock to it.
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::debug!(%error, "Could not unlock the state directory");
+        }
+    }
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

@@ -7,12 +7,16 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
-use pinion_tests::lab::{
-    Lab, Spec,
-    installation::{Installation, pinion},
-    remains,
+use pinion_tests::{
+    lab::{
+        Lab, Spec,
+        installation::{Installation, pinion},
+        remains,
+    },
+    wait,
 };
 
 use crate::few::{container, numbered, wait_well};
@@ -127,10 +131,15 @@ fn a_token_is_found_where_it_is() {
         .env("TOKEN", "pinion-join-1.eyJndWVzdCI6IjEwNCIsInNlY3JldCI6Il")
         .spawn()
         .expect("started");
-    let mut found = BTreeSet::new();
     let mine = sleeping.id().to_string();
-    in_processes(|pid| pid == mine, &mut found);
+    // The kernel lets the caller go on a moment before it shows what the new program was given (execve(2)).
+    let found = wait::until("the token to be found", Duration::from_secs(10), || {
+        let mut found = BTreeSet::new();
+        in_processes(|pid| pid == mine, &mut found);
+        if found.is_empty() { Err("nothing was found") } else { Ok(found) }
+    });
     sleeping.kill().and_then(|()| sleeping.wait()).expect("ended");
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["environ of `sleep`"]);
+    let found: Vec<_> = found.expect("found").into_iter().collect();
+    assert_eq!(found, ["environ of `sleep`"]);
     assert!(!has_token(b"pinion-join-1.\0and other words of a program that knows tokens"));
 }
