@@ -18,7 +18,6 @@ use thiserror::Error;
 
 use super::shared::Shared;
 use crate::{
-    config::Config,
     install::{
         self, InstallError,
         execute::{Exchanged, Prepared, Written, clean, write},
@@ -266,12 +265,14 @@ impl Desk {
         let config = &self.shared.context.config;
         let saved = ledger.switch.iter().flat_map(|switch| &switch.saved);
         let targets = ledger.files().filter_map(|file| place::find(self.files(), config, &file.path).ok());
-        let linked = |target: &Path| {
-            shelf.is_beside(target)
-                && matches!(scene::behind(self.files(), target), Ok(Some((owner, _))) if owner == self.name)
-        };
+        let linked = |target: &Path| shelf.is_beside(target) && self.is_own_link(target);
         saved.clone().any(|old| shelf.is_beside(&old.path) && (old.generation.is_some() || linked(&old.path)))
             || targets.map(|place| place.target).any(|target| linked(&target))
+    }
+
+    /// Whether a file is a link to a generation of this placement's.
+    fn is_own_link(&self, target: &Path) -> bool {
+        matches!(scene::behind(self.files(), target), Ok(Some((owner, _))) if owner == self.name)
     }
 
     /// Where this placement's generations may be.
@@ -279,7 +280,8 @@ impl Desk {
         let config = &self.shared.context.config;
         let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| saved.path.clone());
         // What was asked for may have been begun before anything was written down.
-        let paths = ledger.files().map(|file| file.path.clone()).chain(asked_for(config, ledger));
+        let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config));
+        let paths = ledger.files().map(|file| file.path.clone()).chain(asked_for);
         let targets = paths.filter_map(|path| place::find(self.files(), config, &path).ok());
         let mut directories: Vec<_> = targets
             .map(|place| place.target)
@@ -326,8 +328,7 @@ impl Desk {
         for file in ledger.files() {
             let Ok(Place { target, .. }) = place::find(self.files(), config, &file.path) else { continue };
             let beside = wanted.iter().any(|file| file.target.parent() == target.parent());
-            let linked = matches!(scene::behind(self.files(), &target), Ok(Some((owner, _))) if owner == self.name);
-            if beside && linked && !targets.contains(&target) {
+            if beside && self.is_own_link(&target) && !targets.contains(&target) {
                 targets.push(target);
             }
         }
@@ -352,13 +353,4 @@ impl Desk {
 pub(super) fn same_paths(job: &Job, held: &Installed) -> bool {
     job.files.len() == held.files.len()
         && job.files.iter().all(|file| held.files.iter().any(|there| there.path == file.path))
-}
-
-/// The paths of what was asked for last, as far as they can be told.
-fn asked_for(config: &Config, ledger: &Ledger) -> Vec<GuestPath> {
-    let Some(spec) = &ledger.spec else { return Vec::new() };
-    // A recipe that is not to be had any more had no files written either.
-    let recipe = spec.recipe.as_ref().and_then(|name| recipe::find(name, &config.recipes).ok());
-    let job = recipe::resolve(spec, recipe.as_ref(), &config.allow);
-    job.map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
 }

@@ -25,7 +25,7 @@ pub use list::{Listed, list};
 pub use refusal::JobError;
 pub use tell::Tell;
 
-use crate::config::Allow;
+use crate::config::{Allow, Config};
 
 /// How long a service that was just told may take until it is judged, unless its recipe says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -154,6 +154,14 @@ fn rungs(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Tell>, Job
     let further: Vec<_> =
         first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first))).collect();
     Ok(first.into_iter().chain(further).collect())
+}
+
+/// The paths of what a spec asks for, as far as this guest can tell: a recipe that is not to be had had no files written.
+#[must_use]
+pub fn paths(spec: &PlacementSpec, config: &Config) -> Vec<GuestPath> {
+    let recipe = spec.recipe.as_ref().and_then(|name| find(name, &config.recipes).ok());
+    let job = resolve(spec, recipe.as_ref(), &config.allow);
+    job.map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
 }
 
 fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Vec<JobFile>, JobError> {

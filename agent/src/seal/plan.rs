@@ -216,15 +216,8 @@ fn shelves(
 
 /// Every path at which a placement has a file, or was about to have one.
 fn paths(config: &Config, ledger: &Ledger) -> BTreeSet<GuestPath> {
-    let mut paths: BTreeSet<_> = ledger.files().map(|file| file.path.clone()).collect();
-    if let Some(spec) = &ledger.spec {
-        // A recipe that is not to be had any more had no files written either.
-        let recipe = spec.recipe.as_ref().and_then(|name| recipe::find(name, &config.recipes).ok());
-        if let Ok(job) = recipe::resolve(spec, recipe.as_ref(), &config.allow) {
-            paths.extend(job.files.into_iter().map(|file| file.path));
-        }
-    }
-    paths
+    let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config));
+    ledger.files().map(|file| file.path.clone()).chain(asked_for).collect()
 }
 
 /// What an interrupted exchange left beside a path.

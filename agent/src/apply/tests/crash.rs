@@ -6,13 +6,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use pinion_proto::{
-    report::Progress,
-    spec::{Layout, PlacementSpec, Probe, Reload},
-    stage::Stage,
-};
+use pinion_proto::{report::Progress, spec::Layout, stage::Stage};
 
-use super::guest::{Guest, at_stage, count, deliver, ordered, report, request, spec};
+use super::guest::{CRT, KEY, at_stage, count, deliver, ordered, plain, plain_guest, report, request};
 use crate::install::{
     files::{Files, RealFiles},
     forgetful::{Forgetful, Loss},
@@ -56,17 +52,7 @@ async fn cut_everywhere_in_both(loss: Loss) {
 
 /// Renews again and again, each time with one operation more before the power goes.
 async fn cut_everywhere(loss: Loss, layout: Layout) {
-    let mut guest = Guest::new();
-    let nothing = "127.0.0.1:1".parse().expect("an address");
-    guest.recipe("web", nothing, "");
-    guest.allow_units(&["web"]);
-    let web = PlacementSpec {
-        probe: Some(Probe::Nothing),
-        reload: Some(Reload::Nothing),
-        layout: Some(layout),
-        ..spec("web", "web")
-    };
-    let (crt, key) = ("etc/ssl/web.example.crt", "etc/ssl/web.example.key");
+    let (mut guest, web) = (plain_guest(), plain(layout));
     let mut generation = 1;
     let first = guest.start().await;
     first.desire(vec![ordered(&web, 1)]);
@@ -77,7 +63,7 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
     let mut cut = 0;
     loop {
         generation += 1;
-        let old = (guest.content(crt), guest.content(key));
+        let old = (guest.content(CRT), guest.content(KEY));
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         let disk = Arc::new(Forgetful::after(&left, &guest.at("/")));
         guest.files = Arc::clone(&disk) as Arc<dyn Files>;
@@ -108,7 +94,7 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
         disk.lose(loss);
         if layout == Layout::Symlink {
             // Nobody has started the agent again yet.
-            let now = (guest.content(crt), guest.content(key));
+            let now = (guest.content(CRT), guest.content(KEY));
             assert!(now.0.is_some() && now.1.is_some(), "cut at {cut}: something is missing");
             assert_eq!(now.0 == old.0, now.1 == old.1, "cut at {cut}: one of a pair is the old one");
         }
@@ -131,8 +117,8 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
         };
         at_stage(&placements, "web", generation, Stage::Reloaded).await;
         placements.shutdown().await;
-        let new = (guest.content(crt), guest.content(key));
-        assert_eq!(guest.serial(crt).as_deref(), Some(leaf.serial()), "cut at {cut}");
+        let new = (guest.content(CRT), guest.content(KEY));
+        assert_eq!(guest.serial(CRT).as_deref(), Some(leaf.serial()), "cut at {cut}");
         assert!(new.0 != old.0 && new.1 != old.1, "cut at {cut}: one of a pair is still the old one");
         let names = RealFiles.list(&guest.at("etc/ssl")).expect("listed");
         match layout {

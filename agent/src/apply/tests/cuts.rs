@@ -8,11 +8,13 @@ use std::sync::{
 
 use pinion_proto::{
     report::PlacementReport,
-    spec::{Layout, PlacementSpec, Probe, Reload, Validate},
+    spec::{Layout, PlacementSpec, Validate},
     stage::Stage,
 };
 
-use super::guest::{Guest, at_stage, count, deliver, ordered, report, request, script, spec, until};
+use super::guest::{
+    CRT, Guest, KEY, at_stage, count, deliver, ordered, plain, plain_guest, report, request, script, until,
+};
 use crate::{
     apply::Placements,
     install::{
@@ -20,9 +22,6 @@ use crate::{
         forgetful::{Forgetful, Loss},
     },
 };
-
-const CRT: &str = "etc/ssl/web.example.crt";
-const KEY: &str = "etc/ssl/web.example.key";
 
 #[tokio::test]
 async fn a_first_installation_is_there_or_not() {
@@ -62,7 +61,7 @@ async fn a_removal_is_gone_on_with() {
 
 /// A first installation whose power goes after so many operations; true when it came to its end before.
 async fn first_installation(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, web) = (guest(), web(layout));
+    let (mut guest, web) = (plain_guest(), plain(layout));
     let disk = Disk::new(&mut guest);
     let placements = guest.start().await;
     placements.desire(vec![ordered(&web, 1)]);
@@ -88,7 +87,7 @@ async fn first_installation(layout: Layout, loss: Loss, cut: usize) -> bool {
 
 /// An installation that does not validate, and the way back from it.
 async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, first) = (guest(), web(layout));
+    let (mut guest, first) = (plain_guest(), plain(layout));
     place(&guest, &first).await;
     let old = (guest.content(CRT), guest.content(KEY));
     script(&guest.config.hooks.join("check"), "echo no good; exit 1");
@@ -126,7 +125,7 @@ async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
 
 /// The removal of a set that is not wanted any more.
 async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, web) = (guest(), web(layout));
+    let (mut guest, web) = (plain_guest(), plain(layout));
     place(&guest, &web).await;
     let disk = Disk::new(&mut guest);
     let placements = guest.start().await;
@@ -188,20 +187,6 @@ impl Disk {
 
 fn both() -> impl Iterator<Item = (Layout, Loss)> {
     Layout::ALL.into_iter().flat_map(|layout| [Loss::Nothing, Loss::Everything].map(|loss| (layout, loss)))
-}
-
-/// A guest with a recipe `web`.
-fn guest() -> Guest {
-    let mut guest = Guest::new();
-    guest.recipe("web", "127.0.0.1:1".parse().expect("an address"), "");
-    guest.allow_units(&["web"]);
-    guest
-}
-
-/// A placement that tells nobody and looks at nothing.
-fn web(layout: Layout) -> PlacementSpec {
-    let (probe, reload) = (Some(Probe::Nothing), Some(Reload::Nothing));
-    PlacementSpec { probe, reload, layout: Some(layout), ..spec("web", "web") }
 }
 
 async fn place(guest: &Guest, web: &PlacementSpec) {

@@ -10,20 +10,17 @@ use pinion_proto::{
     message::Delivery,
     private_key::PrivateKey,
     report::{Incoming, Progress},
-    spec::{Layout, PlacementSpec, Probe, Reload},
+    spec::{Layout, PlacementSpec},
     stage::Stage,
 };
 use rustix::io::Errno;
 use tokio::time::timeout;
 
-use super::guest::{DEADLINE, Guest, at_stage, count, deliver, ordered, spec};
+use super::guest::{CRT, DEADLINE, Guest, KEY, at_stage, count, deliver, ordered, plain, plain_guest};
 use crate::{
     apply::Placements,
     install::{failing::Failing, files::Files},
 };
-
-const CRT: &str = "etc/ssl/web.example.crt";
-const KEY: &str = "etc/ssl/web.example.key";
 
 #[tokio::test]
 async fn a_disk_that_is_full_for_a_moment_costs_time() {
@@ -43,15 +40,7 @@ async fn a_disk_that_is_read_only_for_a_moment_costs_time() {
 /// Renews again and again in each layout, each time with one operation more before the one that fails.
 async fn fail_everywhere(with: Errno) {
     for layout in Layout::ALL {
-        let mut guest = Guest::new();
-        guest.recipe("web", "127.0.0.1:1".parse().expect("an address"), "");
-        guest.allow_units(&["web"]);
-        let web = PlacementSpec {
-            probe: Some(Probe::Nothing),
-            reload: Some(Reload::Nothing),
-            layout: Some(layout),
-            ..spec("web", "web")
-        };
+        let (mut guest, web) = (plain_guest(), plain(layout));
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         guest.files = Arc::new(Failing::once_after(&left, with)) as Arc<dyn Files>;
         let placements = guest.start().await;

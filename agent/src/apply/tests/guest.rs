@@ -20,7 +20,7 @@ use pinion_proto::{
     message::Delivery,
     names::{SubjectName, SubjectNames},
     report::{PlacementReport, Progress},
-    spec::PlacementSpec,
+    spec::{Layout, PlacementSpec, Probe, Reload},
     stage::Stage,
     tls::provider,
 };
@@ -284,6 +284,24 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
 #[allow(clippy::print_stdout, reason = "only shown with --nocapture")]
 pub(super) fn count(what: &str, to: &str, times: usize) {
     println!("{to}; {what}: {times}");
+}
+
+/// Where the placement `web` has its files.
+pub(super) const CRT: &str = "etc/ssl/web.example.crt";
+pub(super) const KEY: &str = "etc/ssl/web.example.key";
+
+/// A guest with a recipe `web` and no service.
+pub(super) fn plain_guest() -> Guest {
+    let mut guest = Guest::new();
+    guest.recipe("web", "127.0.0.1:1".parse().expect("an address"), "");
+    guest.allow_units(&["web"]);
+    guest
+}
+
+/// A placement `web` that tells nobody and looks at nothing.
+pub(super) fn plain(layout: Layout) -> PlacementSpec {
+    let (probe, reload) = (Some(Probe::Nothing), Some(Reload::Nothing));
+    PlacementSpec { probe, reload, layout: Some(layout), ..spec("web", "web") }
 }
 
 /// Writes an executable script.
