@@ -349,7 +349,7 @@ impl Document {
 
 /// What the shipped recipes need, and the two usual places of certificates. Proxmox's own directory is left to the
 /// host's agent.toml: the files of other guests are in it too.
-const SHIPPED_DIRECTORIES: [&str; 10] = [
+const SHIPPED_DIRECTORIES: [&str; 13] = [
     "/etc/ssl",
     "/etc/pinion/certs",
     "/etc/nginx/ssl",
@@ -360,6 +360,9 @@ const SHIPPED_DIRECTORIES: [&str; 10] = [
     "/etc/docker/tls",
     "/etc/portainer/certs",
     "/root/.docker",
+    "/etc/docker/certs.d",
+    "/usr/local/share/ca-certificates",
+    "/etc/pki/ca-trust/source/anchors",
 ];
 const SHIPPED_UNITS: [&str; 6] =
     ["nginx.service", "haproxy.service", "caddy.service", "traefik.service", "postgresql.service", "docker.service"];

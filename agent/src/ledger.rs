@@ -21,7 +21,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::verify::Bundle;
+use crate::bundle::Bundle;
 
 pub use store::{LedgerError, Ledgers};
 
@@ -84,6 +84,23 @@ pub struct Installed {
     /// How it is there.
     #[serde(default = "copy")]
     pub layout: Layout,
+    /// Which roots its files of [`Part::Ca`] contain; none where it has no such file.
+    #[serde(default)]
+    pub roots: Box<[Fingerprint]>,
+    /// Those of them that their readers are known to have.
+    #[serde(default)]
+    pub trusted: Box<[Fingerprint]>,
+    /// Other roots came beside a certificate that stayed: the service is to be told, whatever it shows.
+    #[serde(default)]
+    pub untold: bool,
+}
+
+impl Installed {
+    /// Its files get other roots, of which its readers know nothing yet.
+    pub fn set_roots(&mut self, roots: Box<[Fingerprint]>) {
+        self.trusted = self.trusted.iter().filter(|root| roots.contains(root)).copied().collect();
+        self.roots = roots;
+    }
 }
 
 /// Ledgers of before there were two.
@@ -178,14 +195,18 @@ impl Ledger {
     /// The state without the trouble, which is not remembered.
     #[must_use]
     pub fn report(&self, name: &CertificateName) -> PlacementReport {
-        let held = self.held.as_ref().map(|held| Held {
-            generation: held.bundle.generation(),
-            leaf: held.bundle.chain().leaf().clone(),
-            issuer: held.bundle.issuer().clone(),
-            common_name: held.bundle.common_name().cloned(),
+        let held = self.held.as_ref().and_then(|held| {
+            let credential = held.bundle.credential()?;
+            Some(Held {
+                generation: held.bundle.generation(),
+                leaf: credential.chain.leaf().clone(),
+                issuer: credential.issuer.clone(),
+                common_name: credential.common_name.clone(),
+                root: Some(credential.root.fingerprint()),
+            })
         });
         let requested = self.order.as_ref().map(Order::incoming);
-        let delivered = self.next.as_ref().and_then(|next| {
+        let delivered = self.next.as_ref().filter(|next| next.credential().is_some()).and_then(|next| {
             // The same generation on its way to other paths is not incoming any more.
             let here = held.as_ref().is_some_and(|held| held.generation == next.generation());
             (!here).then(|| Incoming { generation: next.generation(), progress: Progress::Delivered })
@@ -195,6 +216,7 @@ impl Ledger {
             (None, Some(_)) => Stage::Issued,
             (None, None) => Stage::Pending,
         };
+        let roots = self.held.as_ref().map(|held| held.trusted.clone()).unwrap_or_default();
         PlacementReport {
             last_generation: self.last_generation,
             stage,
@@ -202,6 +224,7 @@ impl Ledger {
             incoming: requested.or(delivered),
             retired: self.retired,
             left_behind: self.left_behind.iter().map(|file| file.path.clone()).collect(),
+            roots,
             ..PlacementReport::nothing(name.clone())
         }
     }

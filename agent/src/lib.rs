@@ -11,6 +11,7 @@ pub mod link;
 pub mod apply;
 pub mod recipe;
 pub mod verify;
+pub mod bundle;
 pub mod install;
 pub mod reload;
 pub mod probe;

@@ -70,6 +70,18 @@ pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), 
     }
 }
 
+/// Has a store made of files that changed, by the recipe's own program.
+///
+/// # Errors
+/// It is not installed, or fails.
+pub async fn update(config: &Config, arguments: &[String], about: &About) -> Result<(), ReloadError> {
+    let Some((program, rest)) = arguments.split_first() else { return Ok(()) };
+    let path = find_program(&config.root, program)
+        .ok_or_else(|| ReloadError::NotThere { what: program.clone(), why: "is not installed".into() })?;
+    let rest: Vec<_> = rest.iter().map(OsString::from).collect();
+    run(config, arguments.join(" "), &path, &rest, about).await
+}
+
 /// Whether the check can be made at all, before any file is touched.
 ///
 /// # Errors

@@ -1,37 +1,24 @@
 //! A delivery against what was ordered, before anything of the old is touched.
 //!
 //! Answers: is this the certificate that was asked for, does it end at its root, and may it be used now?
-//! Invariant: a [`Bundle`] holds a key and the certificate for that very key.
 
 use std::{fmt, time::Duration};
 
 use pinion_proto::{
-    bundle::{CertificateError, Chain, RootCertificate, certificates_to_pem},
+    bundle::CertificateError,
     clock::Timestamp,
     key::KeyAlgorithm,
     message::Delivery,
     names::{SubjectName, SubjectNames},
     private_key::{KeyError, PrivateKey},
-    spec::{Part, PlainName},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
-use zeroize::Zeroizing;
+
+use crate::bundle::{Bundle, Credential};
 
 /// Clocks of host and guest differ by less than this when they are kept; a guest that was just restored or has
 /// no time service may lag. A certificate this far in the future is taken, further is a mistake.
 pub const SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// Key, certificate, intermediates and root of one generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bundle {
-    generation: u64,
-    key: PrivateKey,
-    chain: Chain,
-    root: RootCertificate,
-    issuer: PlainName,
-    common_name: Option<SubjectName>,
-}
 
 /// What was ordered.
 #[derive(Debug, Clone, Copy)]
@@ -84,100 +71,8 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
     }
     // With a clock that lags a little the chain is judged at the moment the leaf begins to be valid.
     chain.verify(&root, now.max(leaf.not_before()))?;
-    Ok(Bundle { generation, key, chain, root, issuer, common_name: Some(expected.common_name.clone()) })
-}
-
-impl Bundle {
-    /// The number of this content.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The private key.
-    #[must_use]
-    pub fn key(&self) -> &PrivateKey {
-        &self.key
-    }
-
-    /// Leaf and intermediates.
-    #[must_use]
-    pub fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
-    /// Who signed it.
-    #[must_use]
-    pub fn issuer(&self) -> &PlainName {
-        &self.issuer
-    }
-
-    /// The common name that it was ordered with; none when that was not written down.
-    #[must_use]
-    pub fn common_name(&self) -> Option<&SubjectName> {
-        self.common_name.as_ref()
-    }
-
-    /// What the file of this part contains, PEM.
-    #[must_use]
-    pub fn content(&self, part: Part) -> Zeroizing<Vec<u8>> {
-        let fullchain = || certificates_to_pem(self.chain.certificates());
-        let text = match part {
-            Part::Cert => certificates_to_pem([self.chain.leaf().der()]),
-            Part::Chain => certificates_to_pem(self.chain.intermediates()),
-            Part::Fullchain => fullchain(),
-            Part::Ca => certificates_to_pem([self.root.der()]),
-            Part::Key => return Zeroizing::new(self.key.to_pem().as_bytes().to_vec()),
-            Part::Combined => {
-                // Certificates first: HAProxy and lighttpd read either order, and a reader of the leaf stops early.
-                let (certificates, key) = (fullchain(), self.key.to_pem());
-                let mut both = Zeroizing::new(Vec::with_capacity(certificates.len() + key.len()));
-                both.extend_from_slice(certificates.as_bytes());
-                both.extend_from_slice(key.as_bytes());
-                return both;
-            }
-        };
-        Zeroizing::new(text.into_bytes())
-    }
-}
-
-/// A bundle as the ledger keeps it.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    generation: u64,
-    issuer: PlainName,
-    key: PrivateKey,
-    chain: String,
-    root: String,
-    /// Absent in what was written before it was compared.
-    #[serde(default)]
-    common_name: Option<SubjectName>,
-}
-
-impl Serialize for Bundle {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written {
-            generation: self.generation,
-            issuer: self.issuer.clone(),
-            key: self.key.clone(),
-            chain: certificates_to_pem(self.chain.certificates()),
-            root: certificates_to_pem([self.root.der()]),
-            common_name: self.common_name.clone(),
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bundle {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Written { generation, issuer, key, chain, root, common_name } = Written::deserialize(deserializer)?;
-        let chain = Chain::from_pem(&chain).map_err(de::Error::custom)?;
-        let root = RootCertificate::from_pem(&root).map_err(de::Error::custom)?;
-        if chain.leaf().key() != key.public() {
-            return Err(de::Error::custom("the key is not the certificate's"));
-        }
-        Ok(Self { generation, key, chain, root, issuer, common_name })
-    }
+    let common_name = Some(expected.common_name.clone());
+    Ok(Bundle::of(generation, Credential { key, chain, root, issuer, common_name }))
 }
 
 /// Why a delivery was not taken.
@@ -255,6 +150,11 @@ fn list<'a>(names: impl Iterator<Item = &'a (impl fmt::Display + 'a)>) -> String
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 
+    use pinion_proto::{
+        bundle::{Chain, RootCertificate},
+        spec::Part,
+    };
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000;
@@ -317,12 +217,16 @@ mod tests {
         for from in [-60, 0, 200] {
             let it = delivered(from, 3600);
             let bundle = check(&it, expected(&it)).expect("as ordered");
-            let (cert, key) = (bundle.content(Part::Cert), bundle.content(Part::Key));
-            assert_eq!(bundle.content(Part::Combined).as_slice(), [cert.as_slice(), key.as_slice()].concat());
-            assert!(bundle.content(Part::Chain).is_empty(), "the root signed it itself");
+            let (cert, key) = (bundle.content(Part::Cert, &[]), bundle.content(Part::Key, &[]));
+            assert_eq!(bundle.content(Part::Combined, &[]).as_slice(), [cert.as_slice(), key.as_slice()].concat());
+            assert!(bundle.content(Part::Chain, &[]).is_empty(), "the root signed it itself");
             let json = serde_json::to_string(&bundle).expect("written");
             assert_eq!(serde_json::from_str::<Bundle>(&json).expect("read"), bundle);
         }
+    }
+
+    fn common_name(bundle: &Bundle) -> Option<&SubjectName> {
+        bundle.credential().expect("a certificate").common_name.as_ref()
     }
 
     #[test]
@@ -330,11 +234,11 @@ mod tests {
         let mut it = delivered(-60, 3600);
         it.common_name = "10.0.0.1".parse().expect("a name");
         let bundle = check(&it, expected(&it)).expect("a CA may put another common name, or none");
-        assert_eq!(bundle.common_name(), Some(&it.common_name));
+        assert_eq!(common_name(&bundle), Some(&it.common_name));
         let mut before = serde_json::to_value(&bundle).expect("written");
         before.as_object_mut().expect("an object").remove("common_name");
         let bundle: Bundle = serde_json::from_value(before).expect("what was written before is read");
-        assert_eq!(bundle.common_name(), None);
+        assert_eq!(common_name(&bundle), None);
     }
 
     #[test]

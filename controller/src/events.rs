@@ -114,6 +114,8 @@ pub enum Kind {
     Issued,
     /// A certificate that was replaced was revoked.
     Revoked,
+    /// An issuer has other roots.
+    Roots,
     /// Signing, or revoking, failed.
     Failed,
     /// A placement has come to another stage.
@@ -147,6 +149,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Issued => "issued",
             Self::Revoked => "revoked",
+            Self::Roots => "roots",
             Self::Failed => "failed",
             Self::Stage => "stage",
             Self::Trouble => "trouble",

@@ -8,7 +8,11 @@ mod age;
 mod placement;
 mod record;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use pinion_proto::{
     bundle::Fingerprint,
@@ -16,6 +20,7 @@ use pinion_proto::{
     id::{CertificateName, Guest, PlacementId},
     key::KeyAlgorithm,
     report::{PlacementReport, Progress},
+    spec::PlainName,
     stage::Trouble,
     wire::MOST_PLACEMENTS,
 };
@@ -25,7 +30,7 @@ pub use age::{Age, Setback};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry};
 pub use record::{GuestRecord, PlacementRecord};
 
-use crate::planner::backoff::Backoff;
+use crate::{issuer::IssuerRoots, planner::backoff::Backoff};
 
 /// Generations up to here are learned from what guests say: one that says the highest number there is must not make
 /// the placement unusable for ever.
@@ -40,6 +45,7 @@ const MOST_REMEMBERED: usize = MOST_PLACEMENTS;
 pub struct Reports {
     guests: HashMap<Guest, GuestEntry>,
     shared_keys: HashMap<CertificateName, SharedKey>,
+    roots: BTreeMap<PlainName, Arc<IssuerRoots>>,
 }
 
 /// What is known of one guest.
@@ -322,6 +328,17 @@ impl Reports {
     /// when the certificate is no longer shared: then whoever still holds it gets a key of its own.
     pub fn set_shared_key(&mut self, certificate: CertificateName, key: SharedKey) {
         self.shared_keys.insert(certificate, key);
+    }
+
+    /// The roots that an issuer's certificates end at; none before it was asked.
+    #[must_use]
+    pub fn roots(&self, issuer: &PlainName) -> Option<&Arc<IssuerRoots>> {
+        self.roots.get(issuer)
+    }
+
+    /// An issuer's certificates end at these roots.
+    pub fn set_roots(&mut self, issuer: PlainName, roots: IssuerRoots) {
+        self.roots.insert(issuer, Arc::new(roots));
     }
 
     fn entry(&mut self, id: &PlacementId) -> &mut PlacementEntry {

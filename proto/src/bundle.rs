@@ -216,6 +216,8 @@ impl Chain {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootCertificate {
     der: Box<[u8]>,
+    fingerprint: Fingerprint,
+    not_after: Timestamp,
 }
 
 impl RootCertificate {
@@ -228,7 +230,8 @@ impl RootCertificate {
         if !certificate.is_ca() {
             return Err(CertificateError::NotAnAuthority(certificate.subject().to_string()));
         }
-        Ok(Self { der: der.into() })
+        let not_after = certificate.validity().not_after.to_datetime().into();
+        Ok(Self { der: der.into(), fingerprint: Fingerprint::of(der), not_after })
     }
 
     /// Parses one PEM block.
@@ -251,7 +254,35 @@ impl RootCertificate {
     /// The SHA-256 of its DER: what `step certificate fingerprint` prints.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.der)
+        self.fingerprint
+    }
+
+    /// The last second of its validity.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Whether it has signed this certificate (DER).
+    #[must_use]
+    pub fn has_signed(&self, der: &[u8]) -> bool {
+        let (Ok(signer), Ok(subject)) = (parse_certificate(&self.der), parse_certificate(der)) else { return false };
+        subject.issuer().as_raw() == signer.subject().as_raw()
+            && subject.verify_signature(Some(signer.public_key())).is_ok()
+    }
+}
+
+impl Serialize for RootCertificate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.der))
+    }
+}
+
+impl<'de> Deserialize<'de> for RootCertificate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let der = STANDARD.decode(text).map_err(de::Error::custom)?;
+        Self::parse(&der).map_err(de::Error::custom)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bundle::Leaf,
+    bundle::{Fingerprint, Leaf},
     hwaddr::HwAddr,
     id::CertificateName,
     names::SubjectName,
@@ -41,6 +41,9 @@ pub struct PlacementReport {
     /// Files that an earlier spec put elsewhere, which stay until they are purged.
     #[serde(default)]
     pub left_behind: Vec<GuestPath>,
+    /// Which roots the readers of its files of [`crate::spec::Part::Ca`] are known to have; none where it has no such file.
+    #[serde(default)]
+    pub roots: Box<[Fingerprint]>,
 }
 
 impl PlacementReport {
@@ -54,7 +57,7 @@ impl PlacementReport {
         };
         let words = |trouble: &Trouble| trouble.attempt.len() + trouble.cause.len() + trouble.remedy.len();
         let paths: usize = self.left_behind.iter().map(|path| path.as_str().len() + size_of::<GuestPath>()).sum();
-        size_of::<Self>() + held + incoming + self.trouble.as_ref().map_or(0, words) + paths
+        size_of::<Self>() + held + incoming + self.trouble.as_ref().map_or(0, words) + paths + size_of_val(&*self.roots)
     }
 
     /// The report of a placement that nothing is known of.
@@ -71,6 +74,7 @@ impl PlacementReport {
             trouble: None,
             retired: false,
             left_behind: Vec::new(),
+            roots: Box::default(),
         }
     }
 }
@@ -92,6 +96,9 @@ pub struct Held {
     /// affair: a CA may leave it out, or put another there.
     #[serde(default)]
     pub common_name: Option<SubjectName>,
+    /// The root that its chain ends at; none when that was not said.
+    #[serde(default)]
+    pub root: Option<Fingerprint>,
 }
 
 /// A generation on its way.

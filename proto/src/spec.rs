@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    bundle::Fingerprint,
+    bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
     containers::{ContainerName, ContainerSignal, SwarmSecrets},
     id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
@@ -32,6 +32,14 @@ pub struct PlacementSpec {
     /// The controller makes the key, one for all placements of the certificate.
     #[serde(default)]
     pub shared: bool,
+    /// Its issuer's roots alone are placed: nothing is ordered, the names say nothing, and there are files of
+    /// [`Part::Ca`] only.
+    #[serde(default)]
+    pub trust: bool,
+    /// What [`Part::Ca`] contains: every root of the issuer's that somebody may need, at most [`MOST_ROOTS`]. Empty
+    /// while the controller does not know them: then those that were said before stay.
+    #[serde(default)]
+    pub roots: Vec<RootCertificate>,
     /// Where files, validate, reload and probe come from unless they are given here.
     #[serde(default)]
     pub recipe: Option<PlainName>,
@@ -76,6 +84,9 @@ impl PlacementSpec {
     }
 }
 
+/// An issuer has one root, and two while one takes the other's place; more is a mistake.
+pub const MOST_ROOTS: usize = 16;
+
 /// What a file of a placement contains, all PEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,7 +99,7 @@ pub enum Part {
     Fullchain,
     /// The private key, PKCS #8.
     Key,
-    /// The issuer's root.
+    /// The issuer's roots.
     Ca,
     /// Leaf, intermediates and private key in one file.
     Combined,

@@ -12,12 +12,13 @@ use tonic::codec::BufferSettings;
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::{Chain, Leaf, MOST_DER, RootCertificate},
+    bundle::{Chain, Fingerprint, Leaf, MOST_DER, RootCertificate},
     clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
     message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
+    spec::MOST_ROOTS,
     stage::{Halt, Trouble},
 };
 use spec::{read_spec, write_spec};
@@ -242,6 +243,7 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
 
 fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError> {
     at_most("report.left_behind", report.left_behind.len(), MOST_LEFT_BEHIND)?;
+    at_most("report.roots", report.roots.len(), MOST_ROOTS)?;
     Ok(PlacementReport {
         certificate: parse("report.certificate", &report.certificate)?,
         last_generation: report.last_generation,
@@ -257,6 +259,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
             .iter()
             .map(|path| parse("report.left_behind", path))
             .collect::<Result<_, _>>()?,
+        roots: report.roots.iter().map(|root| read_fingerprint("report.roots", root)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -272,6 +275,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
             leaf_der: held.leaf.der().to_vec(),
             issuer: held.issuer.to_string(),
             common_name: held.common_name.map(|name| name.to_string()).unwrap_or_default(),
+            root: held.root.map(|root| root.as_bytes().to_vec()).unwrap_or_default(),
         }),
         incoming: report.incoming.map(|incoming| {
             let (csr_der, delivered) = match incoming.progress {
@@ -283,7 +287,14 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         trouble: report.trouble.map(write_trouble),
         retired: report.retired,
         left_behind: report.left_behind.iter().take(MOST_LEFT_BEHIND).map(ToString::to_string).collect(),
+        roots: report.roots.iter().take(MOST_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
     }
+}
+
+fn read_fingerprint(field: &'static str, bytes: &[u8]) -> Result<Fingerprint, WireError> {
+    let bytes =
+        <[u8; 32]>::try_from(bytes).map_err(|_| wrong(field, format!("{} bytes instead of 32", bytes.len())))?;
+    Ok(Fingerprint::from(bytes))
 }
 
 fn read_held(held: pb::Held) -> Result<Held, WireError> {
@@ -295,6 +306,7 @@ fn read_held(held: pb::Held) -> Result<Held, WireError> {
             .filter(|name| !name.is_empty())
             .map(|name| parse("held.common_name", name))
             .transpose()?,
+        root: (!held.root.is_empty()).then(|| read_fingerprint("held.root", &held.root)).transpose()?,
     })
 }
 

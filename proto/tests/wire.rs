@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pinion_proto::{
+    bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
     containers::{ContainerSignal, SwarmSecrets},
     hwaddr::HwAddr,
@@ -55,6 +56,23 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         })
 }
 
+/// A root for the specs, made once.
+fn root() -> RootCertificate {
+    static ROOT: std::sync::OnceLock<RootCertificate> = std::sync::OnceLock::new();
+    let made = || {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let made = parameters.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate");
+        RootCertificate::parse(made.der()).expect("a root")
+    };
+    ROOT.get_or_init(made).clone()
+}
+
+/// Which roots a report names.
+fn held_roots(number: u64) -> Box<[Fingerprint]> {
+    (0..number % 3).map(|root| Fingerprint::of(&root.to_be_bytes())).collect()
+}
+
 /// A leaf for the reports, made once: what it says is not the wire's affair.
 fn held(generation: u64) -> Held {
     static LEAF: std::sync::OnceLock<pinion_proto::bundle::Leaf> = std::sync::OnceLock::new();
@@ -64,7 +82,8 @@ fn held(generation: u64) -> Held {
         pinion_proto::bundle::Leaf::parse(made.der()).expect("a leaf")
     });
     let common_name = generation.is_multiple_of(2).then(|| "a.example".parse().expect("a name"));
-    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name }
+    let root = generation.is_multiple_of(3).then(|| Fingerprint::of(&generation.to_be_bytes()));
+    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name, root }
 }
 
 fn report() -> impl Strategy<Value = PlacementReport> {
@@ -86,6 +105,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 trouble,
                 retired,
                 left_behind,
+                roots: held_roots(last_generation),
                 ..base
             }
         },
@@ -148,6 +168,8 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
                 names,
                 key,
                 shared,
+                trust: !shared && purge,
+                roots: if purge { vec![root()] } else { Vec::new() },
                 recipe,
                 files,
                 layout,
@@ -215,7 +237,7 @@ fn read_all(bytes: &[u8]) {
     pb::JoinResponse::decode(bytes).ok().map(wire::read_join_response);
     JoinToken::parse(&String::from_utf8_lossy(bytes)).ok();
     pinion_proto::bundle::CertificateRequest::parse(bytes).ok();
-    pinion_proto::bundle::RootCertificate::parse(bytes).ok();
+    RootCertificate::parse(bytes).ok();
     pinion_proto::bundle::Leaf::parse(bytes).ok();
 }
 

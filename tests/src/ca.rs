@@ -4,6 +4,7 @@
 //! Invariant: everything lives in a directory of its own and is made at run time; a server ends with its value.
 
 mod hostile;
+mod rollover;
 
 use std::{
     fs,
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use hostile::{HostileCa, Manner};
+pub use rollover::make_root;
 
 use crate::{host::StepCaIssuer, program};
 
@@ -190,6 +192,7 @@ impl StepCa {
             provisioner: "admin".into(),
             password_file: self.password_file(),
             revoke_replaced: false,
+            roots_every: None,
         })
     }
 

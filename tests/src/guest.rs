@@ -55,6 +55,9 @@ impl Default for GuestOptions {
                 "/etc/docker/tls",
                 "/etc/portainer/certs",
                 "/root/.docker",
+                "/etc/docker/certs.d",
+                "/usr/local/share/ca-certificates",
+                "/etc/pki/ca-trust/source/anchors",
             ]),
             units: all(&[
                 "nginx.service",

@@ -79,6 +79,8 @@ pub struct StepCaIssuer {
     pub password_file: PathBuf,
     /// Whether what was replaced is revoked; said in the configuration only when it is.
     pub revoke_replaced: bool,
+    /// How often it is asked for its roots; said only where there is something to say.
+    pub roots_every: Option<Duration>,
 }
 
 /// A host whose controller runs.
@@ -295,6 +297,9 @@ impl Host {
             ));
             if step_ca.revoke_replaced {
                 add(format_args!("revoke_replaced = true\n"));
+            }
+            if let Some(every) = step_ca.roots_every {
+                add(format_args!("roots_every = \"{}ms\"\n", every.as_millis()));
             }
         }
         let (initial, max) = (options.retry_initial.as_millis(), options.retry_max.as_millis());

@@ -1,6 +1,7 @@
 //! What `pinion status --json` says, as far as tests look at it.
 
 use pinion_proto::{
+    bundle::Fingerprint,
     clock::Timestamp,
     id::Guest,
     stage::{Stage, Trouble},
@@ -65,6 +66,9 @@ pub struct PlacementStatus {
     /// The leaf's last second.
     #[serde(default)]
     pub not_after: Option<Timestamp>,
+    /// The roots in its files of roots.
+    #[serde(default)]
+    pub roots: Vec<Fingerprint>,
     /// When it is renewed.
     #[serde(default)]
     pub renew_at: Option<Timestamp>,

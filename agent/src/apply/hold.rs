@@ -150,6 +150,41 @@ impl Hold {
         Self::new(halt, attempt, chain(error), error.remedy())
     }
 
+    /// Nobody has said which roots.
+    pub(super) fn no_roots() -> Self {
+        Self::new(
+            Halt::Waiting,
+            "place the issuer's roots",
+            "the controller does not know them yet".into(),
+            "run `pinion issuer check` on the host".into(),
+        )
+    }
+
+    /// The program that makes a store of the roots' files did not.
+    pub(super) fn update(update: &[String], error: &ReloadError, failures: u32) -> Self {
+        let halt = if error.is_absence() || failures < PATIENT_TRIES { Halt::Waiting } else { Halt::Blocked };
+        let remedy = if error.is_absence() {
+            "install the package `ca-certificates`, or name the recipe of this distribution's store in the manifest"
+                .into()
+        } else {
+            error.remedy()
+        };
+        Self::new(halt, format!("run {}", update.join(" ")), chain(error), remedy)
+    }
+
+    /// The store was made, and a root is not in it.
+    pub(super) fn not_in_store(store: &GuestPath, missing: usize) -> Self {
+        let cause = format!("{missing} of the roots are not in it, though their files are in place");
+        let remedy = "run the program that makes the store by hand and read what it says".into();
+        Self::new(Halt::Waiting, format!("look for the roots in {store}"), cause, remedy)
+    }
+
+    /// There is no store.
+    pub(super) fn no_store(store: &GuestPath, cause: String) -> Self {
+        let remedy = "make the store readable, or name the recipe of this distribution's store in the manifest".into();
+        Self::new(Halt::Waiting, format!("look for the roots in {store}"), cause, remedy)
+    }
+
     /// The service is not to be disturbed now.
     pub(super) fn window(attempt: String, closed: Closed, name: &CertificateName) -> Self {
         let remedy = format!("nothing; `pinion ensure {name} --renew` on the host does not wait for the window");

@@ -15,6 +15,7 @@ mod switch;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod window;
 mod work;
 

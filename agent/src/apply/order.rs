@@ -13,7 +13,7 @@ use super::{
     hold::Hold,
     placement::{Interrupt, Placement},
 };
-use crate::{ledger::Order, recipe::Job};
+use crate::{bundle::Bundle, ledger::Order, recipe::Job};
 
 impl Placement<'_> {
     /// Makes key and request for what the controller orders, once.
@@ -59,8 +59,9 @@ impl Placement<'_> {
             let old = self.ledger.next.as_ref().or(self.ledger.held.as_ref().map(|held| &held.bundle));
             let kept = old
                 .filter(|_| policy.rotation == Rotation::Never)
-                .filter(|old| old.chain().leaf().key_algorithm() == Some(policy.algorithm))
-                .map(|old| old.key().clone());
+                .and_then(Bundle::credential)
+                .filter(|old| old.chain.leaf().key_algorithm() == Some(policy.algorithm))
+                .map(|old| old.key.clone());
             let (common_name, names) = (common_name.clone(), names.clone());
             let make = move || {
                 let key = match kept {

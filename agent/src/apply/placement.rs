@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{
+    bundle::Leaf,
     causes::chain,
     id::CertificateName,
     message::Delivery,
@@ -306,6 +307,12 @@ impl Placement<'_> {
     fn want(&mut self, mut spec: PlacementSpec) {
         // What the controller does meanwhile is its own to remember.
         spec.trouble = None;
+        if spec.roots.is_empty()
+            && let Some(before) = &self.ledger.spec
+        {
+            // It does not know them yet; what is trusted stays.
+            spec.roots.clone_from(&before.roots);
+        }
         if self.ledger.spec.as_ref() == Some(&spec) && !self.ledger.retired {
             return;
         }
@@ -343,7 +350,7 @@ impl Placement<'_> {
         };
         match verify(delivery, expected, self.shared.context.clock.now()) {
             Ok(bundle) => {
-                tracing::info!(certificate = %self.name, generation, serial = bundle.chain().leaf().serial(), "Verified");
+                tracing::info!(certificate = %self.name, generation, serial = bundle.leaf().map(Leaf::serial), "Verified");
                 self.ledger.next = Some(bundle);
                 self.answered = self.ledger.order.take();
                 self.refusal = None;
@@ -358,10 +365,14 @@ impl Placement<'_> {
     }
 
     async fn purge(&mut self) -> Result<bool, Stopped> {
+        let store = self.store_of_roots();
         let done = self.blocking(|desk, ledger| desk.purge(ledger)).await?;
         match done {
             Ok(left) => {
                 self.unsaved = false;
+                if let Some(job) = store {
+                    self.make_store_anew(&job).await?;
+                }
                 self.shared.leave(self.name, left);
                 tracing::info!(certificate = %self.name, "Purged");
                 Ok(true)
@@ -438,7 +449,7 @@ impl Placement<'_> {
             && held.stage != stage
         {
             let generation = held.bundle.generation();
-            tracing::info!(certificate = %self.name, generation, serial = held.bundle.chain().leaf().serial(), %stage, "Stage");
+            tracing::info!(certificate = %self.name, generation, serial = held.bundle.leaf().map(Leaf::serial), %stage, "Stage");
             held.stage = stage;
             self.unsaved = true;
         }

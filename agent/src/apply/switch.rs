@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::shared::Shared;
 use crate::{
+    bundle::Bundle,
     install::{
         self, InstallError,
         execute::{Exchanged, Prepared, Written, clean, write},
@@ -30,7 +31,6 @@ use crate::{
     },
     ledger::{Installed, InstalledFile, Ledger, LedgerError, Phase, Switch},
     recipe::{self, Job},
-    verify::Bundle,
 };
 
 /// Where one placement's files and ledger are changed.
@@ -65,6 +65,7 @@ impl Desk {
         let now = scene.saved();
         let before = ledger.clone();
         let former = ledger.held.take();
+        let trusted = former.as_ref().map(|held| held.trusted.clone()).unwrap_or_default();
         for file in former.iter().flat_map(|held| &held.files) {
             if !ledger.left_behind.iter().any(|left| left.path == file.path) {
                 ledger.left_behind.push(file.clone());
@@ -80,7 +81,18 @@ impl Desk {
             }
             None => Switch { phase: Phase::Forward, saved: now, previous: former.map(Box::new), was_serving },
         });
-        ledger.held = Some(Installed { bundle, stage: Stage::Installed, files, layout: job.layout });
+        let roots = job.trusted(&bundle);
+        let mut held = Installed {
+            bundle,
+            stage: Stage::Installed,
+            files,
+            layout: job.layout,
+            roots: Box::default(),
+            trusted,
+            untold: false,
+        };
+        held.set_roots(roots);
+        ledger.held = Some(held);
         ledger.next = None;
         let prepared = match self.journal(ledger, written) {
             Ok(prepared) => prepared,
@@ -173,20 +185,54 @@ impl Desk {
     pub(super) fn differs(&self, ledger: &Ledger, job: &Job) -> Result<bool, SwitchError> {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, scene) = self.compare(ledger, job, &held.bundle)?;
-        Ok(!Plan::forward(job.layout, wanted, held.bundle.generation(), &scene).is_empty())
+        let as_written = Plan::forward(job.layout, wanted, held.bundle.generation(), &scene).is_empty();
+        Ok(!as_written || held.roots != job.trusted(&held.bundle))
     }
 
-    /// Puts files right that somebody else changed; true when their readers may have got something else.
+    /// Puts files right that somebody else changed, or that are to have other roots; true when their readers may have got
+    /// something else.
     pub(super) fn repair(&self, ledger: &mut Ledger, job: &Job) -> Result<bool, SwitchError> {
+        let Some(held) = &ledger.held else { return Ok(false) };
+        let (wanted, scene) = self.compare(ledger, job, &held.bundle)?;
+        let (roots, files) = (job.trusted(&held.bundle), wanted.iter().map(Wanted::installed).collect());
+        if held.roots != roots && !is_as_wanted(&wanted, &scene) {
+            // Written down first: after a crash the files are as wanted, and nobody has been told of them.
+            if let Some(held) = &mut ledger.held {
+                held.untold = true;
+            }
+            self.save(ledger)?;
+        }
         let changed = self.put_right(ledger, job, job.layout)?;
         let Some(held) = &mut ledger.held else { return Ok(false) };
-        held.layout = job.layout;
+        (held.layout, held.files) = (job.layout, files);
+        held.set_roots(roots);
         if changed {
             held.stage = Stage::Installed;
         }
         self.save(ledger)?;
         self.tidy(ledger);
         Ok(changed)
+    }
+
+    /// Removes what is left of roots that are not wanted any more; true when there was something to remove.
+    pub(super) fn drop_former(&self, ledger: &mut Ledger) -> Result<bool, SwitchError> {
+        let mut changed = Vec::new();
+        let before = ledger.left_behind.len();
+        for file in &ledger.left_behind {
+            if !self.remove(file)? {
+                changed.push(file.clone());
+            }
+        }
+        let removed = changed.len() < before;
+        if removed {
+            ledger.left_behind = changed;
+            if let Some(held) = &mut ledger.held {
+                // Whoever made a store of them has to make it anew.
+                (held.stage, held.untold) = (Stage::Installed, true);
+            }
+            self.save(ledger)?;
+        }
+        Ok(removed)
     }
 
     /// Removes every file that Pinion wrote and nobody changed since, then the ledger; the files that are left.
@@ -301,8 +347,7 @@ impl Desk {
     fn put_right(&self, ledger: &Ledger, job: &Job, layout: Layout) -> Result<bool, SwitchError> {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, scene) = self.compare(ledger, job, &held.bundle)?;
-        let as_wanted = |file: &Wanted| scene.at(&file.target).file().is_some_and(|there| file.is(there));
-        let changed = !wanted.iter().all(as_wanted);
+        let changed = !is_as_wanted(&wanted, &scene);
         let plan = Plan::forward(layout, wanted, held.bundle.generation(), &scene);
         if plan.is_empty() {
             // In place, but perhaps by an exchange whose directories could not be synced.
@@ -347,6 +392,11 @@ impl Desk {
     fn files(&self) -> &dyn Files {
         &*self.shared.context.files
     }
+}
+
+/// Whether what readers get is what is wanted.
+fn is_as_wanted(wanted: &[Wanted], scene: &Scene) -> bool {
+    wanted.iter().all(|file| scene.at(&file.target).file().is_some_and(|there| file.is(there)))
 }
 
 /// Whether a bundle is where the job wants it, by its paths.

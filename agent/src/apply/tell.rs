@@ -69,6 +69,11 @@ impl Placement<'_> {
     /// Tells the service, and watches it.
     pub(super) async fn notify(&mut self, job: &Job, mut turn: Turn) -> Result<(), Interrupt> {
         let (config, about) = (&self.shared.context.config, self.about());
+        if let Some(update) = &job.update
+            && let Err(e) = self.unless_stopped(reload::update(config, update, &about)).await?
+        {
+            return self.not_updated(update, &e).await;
+        }
         if let Some(rung) = self.rung(job) {
             self.may_disturb(rung)?;
             tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {rung}");
@@ -85,11 +90,15 @@ impl Placement<'_> {
     /// Watches what becomes of the service that was told.
     pub(super) async fn was_told(&mut self, job: &Job, turn: Turn) -> Result<(), Interrupt> {
         drop(turn);
+        if let Some(held) = &mut self.ledger.held {
+            self.unsaved |= std::mem::take(&mut held.untold);
+        }
         self.set_stage(Stage::Reloaded);
         self.publish();
-        match &job.look {
-            Some(_) => self.watch(job).await,
-            None => self.reach(Stage::Reloaded).await,
+        match (&job.look, &job.store) {
+            (Some(_), _) => self.watch(job).await,
+            (None, Some(store)) => self.look_into(store, job).await,
+            (None, None) => self.reach(Stage::Reloaded).await,
         }
     }
 
@@ -102,7 +111,7 @@ impl Placement<'_> {
             return Ok(());
         }
         let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
-        let ends = previous.map(|held| held.bundle.chain().leaf().not_after());
+        let ends = previous.and_then(|held| held.bundle.leaf()).map(Leaf::not_after);
         match window::closed(window, ends, self.shared.context.clock.now()) {
             Some(closed) => Err(Hold::window(rung.to_string(), closed, self.name).into()),
             None => Ok(()),
@@ -113,11 +122,11 @@ impl Placement<'_> {
         let hold = Hold::reload(rung.to_string(), error, self.backoff.failures());
         if error.is_absence() {
             // Some services read their files by themselves, and some are run by something that is not a unit.
-            if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {
-                let leaf = held.bundle.chain().leaf();
-                if self.unless_stopped(probe::look(look, leaf, GLANCE)).await? == Seen::Served {
-                    return self.reach(Stage::Served).await;
-                }
+            if let (Some(look), Some(leaf)) = (&job.look, self.leaf())
+                && !self.is_untold()
+                && self.unless_stopped(probe::look(look, &leaf, GLANCE)).await? == Seen::Served
+            {
+                return self.reach(Stage::Served).await;
             }
             return Err(hold.into());
         }
@@ -131,8 +140,7 @@ impl Placement<'_> {
 
     /// Watches a service that was told until it shows the leaf, or its time is up.
     pub(super) async fn watch(&mut self, job: &Job) -> Result<(), Interrupt> {
-        let (Some(look), Some(held)) = (&job.look, &self.ledger.held) else { return Ok(()) };
-        let leaf = held.bundle.chain().leaf().clone();
+        let (Some(look), Some(leaf)) = (&job.look, self.leaf()) else { return Ok(()) };
         let connect = look.connect.to_string();
         match self.settle(look, &leaf).await? {
             Seen::Served => self.reach(Stage::Served).await,
@@ -200,11 +208,10 @@ impl Placement<'_> {
             return Ok(hold.and(&format!("the service does not take them either: {}", chain(&e))));
         }
         self.set_stage(Stage::Reloaded);
-        if let (Some(look), Some(held)) = (&job.look, &self.ledger.held) {
-            let leaf = held.bundle.chain().leaf().clone();
-            if self.settle(look, &leaf).await? == Seen::Served {
-                self.set_stage(Stage::Served);
-            }
+        if let (Some(look), Some(leaf)) = (&job.look, self.leaf())
+            && self.settle(look, &leaf).await? == Seen::Served
+        {
+            self.set_stage(Stage::Served);
         }
         self.publish();
         Ok(hold)
@@ -213,6 +220,13 @@ impl Placement<'_> {
     /// The goal, or as much of it as there is to see: the way back is no longer needed.
     pub(super) async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
         self.tells = 0;
+        if let Some(held) = &mut self.ledger.held
+            && !held.untold
+            && held.trusted != held.roots
+        {
+            held.trusted.clone_from(&held.roots);
+            self.unsaved = true;
+        }
         self.set_stage(stage);
         self.publish();
         self.synced().await?;
@@ -241,7 +255,17 @@ impl Placement<'_> {
         self.ledger.switch.as_ref().is_some_and(|switch| switch.was_serving)
     }
 
-    fn about(&self) -> About {
+    /// The certificate in place; none where only roots are.
+    pub(super) fn leaf(&self) -> Option<Leaf> {
+        self.ledger.held.as_ref()?.bundle.leaf().cloned()
+    }
+
+    /// Whether something came that the service cannot show that it has.
+    pub(super) fn is_untold(&self) -> bool {
+        self.ledger.held.as_ref().is_some_and(|held| held.untold)
+    }
+
+    pub(super) fn about(&self) -> About {
         let context = &self.shared.context;
         let real = |file: &InstalledFile| {
             let place = place::find(&*context.files, &context.config, &file.path);
@@ -250,7 +274,7 @@ impl Placement<'_> {
         About {
             certificate: self.name.clone(),
             generation: self.ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
-            leaf: self.ledger.held.as_ref().map(|held| Fingerprint::of(held.bundle.chain().leaf().der())),
+            leaf: self.leaf().map(|leaf| Fingerprint::of(leaf.der())),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
         }
     }

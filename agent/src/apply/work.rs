@@ -33,6 +33,11 @@ impl Placement<'_> {
             Err(stopped) => return Err(stopped),
         };
         self.resume(Some(&job)).await?;
+        if job.trust {
+            let outcome = self.trust(&job).await;
+            self.accept(&job);
+            return outcome;
+        }
         self.order(&job).await?;
         let moved = self.ledger.held.as_ref().is_some_and(|held| !same_paths(&job, held));
         if moved && self.ledger.next.is_none() {
@@ -69,8 +74,7 @@ impl Placement<'_> {
             return Ok(false);
         }
         // What is held up is tried when it is due; but a service that came by itself is seen sooner.
-        let Some(look) = &job.look else { return Ok(false) };
-        let leaf = held.bundle.chain().leaf();
+        let (Some(look), Some(leaf), false) = (&job.look, held.bundle.leaf(), held.untold) else { return Ok(false) };
         let served = self.unless_stopped(probe::look(look, leaf, probe::PATIENCE)).await? == Seen::Served;
         if served {
             self.reach(Stage::Served).await?;
@@ -90,12 +94,15 @@ impl Placement<'_> {
     async fn decide(&mut self) -> Result<Job, Interrupt> {
         let config = &self.shared.context.config;
         let Some(spec) = &self.ledger.spec else { return Err(Interrupt::Stopped) };
+        if spec.trust && spec.roots.is_empty() && !spec.purge {
+            return Err(Hold::no_roots().into());
+        }
         let recipe = match &spec.recipe {
             Some(name) => Some(recipe::find(name, &config.recipes).map_err(|e| Hold::recipe(&e))?),
             None => None,
         };
         let job = recipe::resolve(spec, recipe.as_ref(), &config.allow).map_err(|e| Hold::job(&e))?;
-        self.goal = if job.look.is_some() { Stage::Served } else { Stage::Reloaded };
+        self.goal = if job.look.is_some() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
         let claim = self.shared.claim(self.name, job.files.iter().map(|file| &file.path));
         claim.map_err(|(path, owner)| Hold::claimed(&path, &owner))?;
         Ok(job)
@@ -123,7 +130,7 @@ impl Placement<'_> {
     }
 
     /// Puts the next bundle in place and brings the service to it.
-    async fn install(&mut self, job: &Job) -> Result<(), Interrupt> {
+    pub(super) async fn install(&mut self, job: &Job) -> Result<(), Interrupt> {
         let Some(bundle) = self.ledger.next.clone() else { return Ok(()) };
         let config = &self.shared.context.config;
         let failures = self.backoff.failures();
@@ -137,7 +144,10 @@ impl Placement<'_> {
             }
         };
         let was_serving = match &job.look {
-            Some(look) => self.unless_stopped(probe::look(look, bundle.chain().leaf(), GLANCE)).await?.is_serving(),
+            Some(look) => match bundle.leaf() {
+                Some(leaf) => self.unless_stopped(probe::look(look, leaf, GLANCE)).await?.is_serving(),
+                None => false,
+            },
             None => false,
         };
         let moving = job.clone();
@@ -169,21 +179,23 @@ impl Placement<'_> {
     }
 
     /// Puts right what somebody changed, and looks whether the service still shows what is in place.
-    async fn maintain(&mut self, job: &Job) -> Result<(), Interrupt> {
+    pub(super) async fn maintain(&mut self, job: &Job) -> Result<(), Interrupt> {
         if self.ledger.held.is_none() {
             return Ok(());
         }
         self.repair(job).await?;
         let Some(held) = &self.ledger.held else { return Ok(()) };
         let stage = held.stage;
-        let Some(look) = &job.look else {
-            if stage < Stage::Reloaded {
+        let (Some(look), Some(leaf), false) = (&job.look, held.bundle.leaf().cloned(), held.untold) else {
+            if held.untold || stage < Stage::Reloaded {
                 let turn = self.turn(job).await?;
                 return self.tell(job, turn).await;
             }
-            return self.reach(Stage::Reloaded).await;
+            return match &job.store {
+                Some(store) => self.look_into(store, job).await,
+                None => self.reach(Stage::Reloaded).await,
+            };
         };
-        let leaf = held.bundle.chain().leaf().clone();
         let mut seen = self.unless_stopped(probe::look(look, &leaf, probe::PATIENCE)).await?;
         if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
             // After a reload nginx's old workers take connections beside the new ones for a moment: a single

@@ -22,13 +22,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::spec::{Account, FileMode};
+use pinion_proto::{
+    bundle::certificates_to_pem,
+    spec::{Account, FileMode},
+};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{
+    bundle::Bundle,
     config::Config,
     recipe::{Job, JobFile},
-    verify::Bundle,
 };
 use accounts::Accounts;
 use files::Files;
@@ -49,7 +53,11 @@ pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) ->
         let (uid, gid) = (accounts.user(&file.owner)?, accounts.group(&file.group)?);
         place::trusted(files, &place, uid, &file.path)?;
         let Place { target, missing } = place;
-        let (path, content) = (file.path.clone(), bundle.content(file.part));
+        let content = match &file.root {
+            Some(root) => Zeroizing::new(certificates_to_pem([root.der()]).into_bytes()),
+            None => bundle.content(file.part, &job.roots),
+        };
+        let path = file.path.clone();
         Ok(Wanted { part: file.part, path, target, missing, content, uid, gid, mode: file.mode })
     };
     job.files.iter().map(one).collect()

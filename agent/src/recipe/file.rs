@@ -12,7 +12,7 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, Layout, Part, PlainName, Reload, StartTls},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -48,6 +48,12 @@ pub struct Recipe {
     /// Where it shows its certificate.
     #[serde(default)]
     pub(super) probe: Option<ProbeTemplate>,
+    /// Program and arguments that make a store of the files, before the service is told.
+    #[serde(default, deserialize_with = "arguments")]
+    pub(super) update: Option<Vec<String>>,
+    /// Where the store's readers get it, a file of PEM certificates: each root has to be in it.
+    #[serde(default)]
+    pub(super) store: Option<GuestPath>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -172,9 +178,7 @@ fn arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
     let arguments = Vec::<String>::deserialize(deserializer)?;
     let program = arguments.first().map(String::as_str).unwrap_or_default();
     if program.is_empty() || arguments.iter().any(|argument| argument.contains('\0')) {
-        return Err(serde::de::Error::custom(
-            "`validate` is a program and its arguments, for example [\"nginx\", \"-t\"]",
-        ));
+        return Err(serde::de::Error::custom("this is a program and its arguments, for example [\"nginx\", \"-t\"]"));
     }
     Ok(Some(arguments))
 }

@@ -4,6 +4,7 @@
 //! Invariants: [`resolve`] is pure; a [`Job`] names nothing that the guest's allow-list refuses.
 
 mod file;
+mod files;
 mod path;
 mod tell;
 mod shipped;
@@ -11,12 +12,13 @@ mod refusal;
 mod check;
 mod list;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use pinion_proto::{
+    bundle::{Fingerprint, RootCertificate},
     id::CertificateName,
     names::SubjectName,
-    spec::{Account, FileMode, FileSpec, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, StartTls, Validate},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, StartTls, Validate},
 };
 
 pub use check::{Complaint, check};
@@ -25,7 +27,10 @@ pub use list::{Listed, list};
 pub use refusal::JobError;
 pub use tell::Tell;
 
-use crate::config::{Allow, Config};
+use crate::{
+    bundle::Bundle,
+    config::{Allow, Config},
+};
 
 /// How long a service that was just told may take until it is judged, unless its recipe says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -45,13 +50,31 @@ pub struct Job {
     pub rungs: Vec<Tell>,
     /// Where to look; none when there is nothing to see.
     pub look: Option<Look>,
+    /// The issuer's roots alone are placed.
+    pub trust: bool,
+    /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.
+    pub roots: Vec<RootCertificate>,
+    /// The program that makes a store of the roots' files, and its arguments.
+    pub update: Option<Vec<String>>,
+    /// Where the store's readers get it.
+    pub store: Option<GuestPath>,
 }
 
 impl Job {
     /// Who is told in the end: placements of one service take turns at it, however mildly each begins.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
-        self.rungs.last().map(Tell::service)
+        let program = self.update.as_ref().and_then(|words| words.first()).map(String::as_str);
+        program.or(self.rungs.last().map(Tell::service))
+    }
+
+    /// Which roots are in its files, when this bundle is in place; none where it has no file of roots.
+    #[must_use]
+    pub fn trusted(&self, bundle: &Bundle) -> Box<[Fingerprint]> {
+        if self.files.iter().all(|file| file.part != Part::Ca) {
+            return Box::default();
+        }
+        bundle.roots(&self.roots).map(RootCertificate::fingerprint).collect()
     }
 }
 
@@ -68,6 +91,8 @@ pub struct JobFile {
     pub owner: Account,
     /// Its group.
     pub group: Account,
+    /// The one root that it contains, where each has a file of its own.
+    pub root: Option<RootCertificate>,
 }
 
 /// How new files are checked.
@@ -99,7 +124,7 @@ pub struct Look {
 /// # Errors
 /// Something is missing or the guest's allow-list refuses it; the error says which and what to do.
 pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Job, JobError> {
-    let files = files(spec, recipe, allow)?;
+    let files = files::files(spec, recipe, allow)?;
     let validate = match &spec.validate {
         Some(Validate::Nothing) => Check::Nothing,
         Some(Validate::Hook(hook)) => Check::Hook(allowed_hook(hook, allow)?),
@@ -130,7 +155,18 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> 
         (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref(), probe.starttls)),
     };
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
-    Ok(Job { certificate: spec.certificate.clone(), files, layout, validate, rungs, look })
+    Ok(Job {
+        certificate: spec.certificate.clone(),
+        files,
+        layout,
+        validate,
+        rungs,
+        look: look.filter(|_| !spec.trust),
+        trust: spec.trust,
+        roots: spec.roots.clone(),
+        update: recipe.and_then(|recipe| recipe.update.clone()),
+        store: recipe.and_then(|recipe| recipe.store.clone()),
+    })
 }
 
 /// Whether a path is in or below an allowed directory, by its name alone.
@@ -164,50 +200,6 @@ pub fn paths(spec: &PlacementSpec, config: &Config) -> Vec<GuestPath> {
     job.map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
 }
 
-fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Vec<JobFile>, JobError> {
-    let nothing = FileSpec::default();
-    let mut files: Vec<JobFile> = Vec::new();
-    let mut places: BTreeMap<GuestPath, Part> = BTreeMap::new();
-    for part in Part::ALL {
-        let template = recipe.and_then(|recipe| recipe.files.get(&part));
-        let given = match (spec.files.get(&part), template) {
-            (None, None) => continue,
-            (given, _) => given.unwrap_or(&nothing),
-        };
-        let path = match (&given.path, template) {
-            (Some(path), _) => path.clone(),
-            (None, Some(template)) => template.path.of(spec).map_err(|source| JobError::Path { part, source })?,
-            (None, None) => return Err(JobError::NoPath(part)),
-        };
-        if !is_allowed(path.as_str(), &allow.directories) {
-            return Err(JobError::Directory(path));
-        }
-        if let Some(first) = places.insert(path.clone(), part) {
-            return Err(JobError::SamePath { first, second: part, path });
-        }
-        let mode = given.mode.or(template.and_then(|template| template.mode));
-        let owner = given.owner.as_ref().or(template.and_then(|template| template.owner.as_ref()));
-        let group = given.group.as_ref().or(template.and_then(|template| template.group.as_ref()));
-        files.push(JobFile {
-            part,
-            path,
-            mode: mode.unwrap_or_else(|| default_mode(part)),
-            owner: owner.cloned().unwrap_or_else(root),
-            group: group.cloned().unwrap_or_else(root),
-        });
-    }
-    if files.is_empty() { Err(JobError::NoFiles) } else { Ok(files) }
-}
-
-fn default_mode(part: Part) -> FileMode {
-    let bits = if part.is_secret() { 0o600 } else { 0o644 };
-    FileMode::from_bits(bits).expect("both are plain permission bits")
-}
-
-fn root() -> Account {
-    "root".parse().expect("the constant is an account")
-}
-
 /// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
 fn server_name(name: &SubjectName) -> Option<Box<str>> {
     match name {
@@ -222,12 +214,12 @@ fn allowed_hook(hook: &PlainName, allow: &Allow) -> Result<PlainName, JobError> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{collections::BTreeMap, path::PathBuf};
 
     use pinion_proto::{
         key::KeyPolicy,
         names::SubjectNames,
-        spec::{Reload, Unit},
+        spec::{FileSpec, Reload, Unit},
     };
 
     use super::*;
@@ -241,6 +233,8 @@ mod tests {
             names: SubjectNames::try_from(vec![name]).expect("names"),
             key: KeyPolicy::default(),
             shared: false,
+            trust: false,
+            roots: Vec::new(),
             recipe: recipe.map(|recipe| recipe.parse().expect("a name")),
             files: BTreeMap::new(),
             layout: None,

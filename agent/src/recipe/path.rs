@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use pinion_proto::{
-    bundle::Fingerprint,
+    bundle::{Fingerprint, RootCertificate},
     id::{CertificateName, shown},
     names::SubjectName,
     spec::{GuestPath, PlacementSpec, SpecError},
@@ -21,25 +21,42 @@ const COMMON_NAME: &str = "{common_name}";
 /// to the context of that name (docker/cli, `cli/context/store`: `contextdirOf`).
 const CONTEXT: &str = "{context}";
 
+/// The SHA-256 of a root, in hexadecimal, its first half: then each root has a file of its own.
+const ROOT: &str = "{root}";
+
+/// As much of it tells two roots apart.
+const ROOT_DIGITS: usize = 32;
+
 /// A path as a recipe writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathTemplate(Box<str>);
 
 impl PathTemplate {
     /// The path for a placement.
-    pub(super) fn of(&self, spec: &PlacementSpec) -> Result<GuestPath, SpecError> {
-        self.fill(&spec.common_name, &spec.certificate)
+    pub(super) fn of(&self, spec: &PlacementSpec, root: Option<&RootCertificate>) -> Result<GuestPath, SpecError> {
+        self.fill(&spec.common_name, &spec.certificate, root.map(RootCertificate::fingerprint))
+    }
+
+    /// Whether each root has a path of its own.
+    pub(super) fn is_for_each_root(&self) -> bool {
+        self.0.contains(ROOT)
     }
 
     /// The path for some placement or other: its directory is every placement's.
     pub(super) fn sample(&self) -> Result<GuestPath, SpecError> {
         let name = "name.example".parse().expect("the constant is a name");
-        self.fill(&name, &"name".parse().expect("the constant is a name"))
+        self.fill(&name, &"name".parse().expect("the constant is a name"), Some(Fingerprint::of(&[])))
     }
 
-    fn fill(&self, common_name: &SubjectName, certificate: &CertificateName) -> Result<GuestPath, SpecError> {
+    fn fill(
+        &self,
+        common_name: &SubjectName,
+        certificate: &CertificateName,
+        root: Option<Fingerprint>,
+    ) -> Result<GuestPath, SpecError> {
         let context = Fingerprint::of(certificate.as_str().as_bytes()).to_string();
-        self.0.replace(COMMON_NAME, &file_name(common_name)).replace(CONTEXT, &context).parse()
+        let root = root.map(|root| root.to_string().chars().take(ROOT_DIGITS).collect::<String>()).unwrap_or_default();
+        self.0.replace(COMMON_NAME, &file_name(common_name)).replace(CONTEXT, &context).replace(ROOT, &root).parse()
     }
 }
 
@@ -47,7 +64,7 @@ impl FromStr for PathTemplate {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        let bare = text.replace(COMMON_NAME, "").replace(CONTEXT, "");
+        let bare = text.replace(COMMON_NAME, "").replace(CONTEXT, "").replace(ROOT, "");
         if bare.contains(['{', '}']) {
             return Err(TemplateError::Placeholder(shown(text)));
         }
@@ -66,7 +83,9 @@ impl<'de> Deserialize<'de> for PathTemplate {
 /// Text that is no path of a recipe's.
 #[derive(Debug, Error)]
 pub(super) enum TemplateError {
-    #[error("`{0}` has braces around something that is not filled in: there are {{common_name}} and {{context}}")]
+    #[error(
+        "`{0}` has braces around something that is not filled in: there are {{common_name}}, {{context}} and {{root}}"
+    )]
     Placeholder(String),
     #[error(transparent)]
     Path(#[from] SpecError),
@@ -86,7 +105,7 @@ mod tests {
     fn placeholders_become_names_and_nothing_else_does() {
         let path = |text: &str, name: &str| {
             let template: PathTemplate = text.parse().expect(text);
-            template.fill(&name.parse().expect(name), &"local".parse().expect("a name")).expect(name).to_string()
+            template.fill(&name.parse().expect(name), &"local".parse().expect("a name"), None).expect(name).to_string()
         };
         assert_eq!(path("/etc/x/{common_name}.crt", "*.a.example"), "/etc/x/_wildcard.a.example.crt");
         assert_eq!(path("/etc/x/{common_name}", "spiffe://a/../../b"), "/etc/x/spiffe___a_.._.._b");

@@ -21,6 +21,12 @@ pub enum JobError {
     /// A secret of which there is no file.
     #[error("the secret of the part `{0}` has no file to be made from")]
     NoSecretFile(Part),
+    /// Roots alone are placed.
+    #[error("only roots are placed here, and there is a file `{0}`, which has to do with a certificate")]
+    NotOfRoots(Part),
+    /// A file for each root, with a certificate.
+    #[error("the file part `{0}` has a path for each root, which is for placements with \"trust\": true")]
+    OnlyRoots(Part),
     /// Two parts in one place.
     #[error("the file parts `{first}` and `{second}` have the same path {path}")]
     SamePath {
@@ -72,6 +78,11 @@ impl JobError {
             Self::NoFiles | Self::NoPath(_) | Self::SamePath { .. } => {
                 "correct the placement's recipe or files in the manifest".into()
             }
+            Self::NotOfRoots(_) => {
+                "name a recipe for roots in the manifest: `ca-certificates`, `ca-trust` or none, with a file `ca`"
+                    .into()
+            }
+            Self::OnlyRoots(_) => "place the issuer's roots by an entry of their own with \"trust\": true".into(),
             Self::NoReload => "add who is told to the placement in the manifest, for example \"reload\": \
                                {\"restart\": \"x.service\"} or \"reload\": {\"container\": \"x\"}"
                 .into(),

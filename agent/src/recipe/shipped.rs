@@ -1,7 +1,7 @@
 //! The recipes in the binary.
 
 /// Their names and texts, in the order that they are documented in.
-pub(super) const SHIPPED: [(&str, &str); 16] = [
+pub(super) const SHIPPED: [(&str, &str); 18] = [
     ("files", include_str!("../../recipes/files.toml")),
     ("systemd-unit", include_str!("../../recipes/systemd-unit.toml")),
     ("nginx", include_str!("../../recipes/nginx.toml")),
@@ -18,6 +18,8 @@ pub(super) const SHIPPED: [(&str, &str); 16] = [
     ("portainer", include_str!("../../recipes/portainer.toml")),
     ("portainer-swarm", include_str!("../../recipes/portainer-swarm.toml")),
     ("pveproxy", include_str!("../../recipes/pveproxy.toml")),
+    ("ca-certificates", include_str!("../../recipes/ca-certificates.toml")),
+    ("ca-trust", include_str!("../../recipes/ca-trust.toml")),
 ];
 
 /// The text of a shipped recipe.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
+    bundle::Fingerprint,
     clock::Timestamp,
     id::{CertificateName, Guest},
     names::SubjectNames,
@@ -157,6 +158,9 @@ pub struct PlacementStatus {
     pub renew_at: Option<Timestamp>,
     /// Who signed what is installed; who will, while nothing is.
     pub issuer: String,
+    /// The fingerprints of the roots in its files of roots; none where it has no such file.
+    #[serde(default)]
+    pub roots: Vec<Fingerprint>,
     /// Whether it is no longer in the manifest and its files are still there.
     pub retired: bool,
     /// Files at places that the manifest named earlier.
@@ -210,6 +214,9 @@ pub struct IdentityStatus {
 pub struct PlanDocument {
     /// A step for each placement.
     pub steps: Vec<PlanStep>,
+    /// What is to be known of issuers whose roots change.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// When something changes by itself next.
     pub wake_at: Option<Timestamp>,
 }

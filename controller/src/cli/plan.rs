@@ -15,6 +15,9 @@ pub(super) async fn plan(session: &Session) -> Exit {
             }
             let rows: Vec<_> = plan.steps.into_iter().map(|step| [step.placement, step.action, step.why]).collect();
             print!("{}", table(["PLACEMENT", "ACTION", "WHY"], &rows));
+            for note in plan.notes {
+                println!("note: {note}");
+            }
             if let Some(at) = plan.wake_at {
                 println!("the next change by itself: {at}");
             }

@@ -86,7 +86,10 @@ fn row(placement: &PlacementStatus) -> [String; 6] {
     } else {
         match &placement.trouble {
             Some(trouble) => format!("{} ({})", placement.stage, trouble.halt),
-            None if placement.goal < pinion_proto::stage::Stage::Served && placement.stage >= placement.goal => {
+            None if placement.names.is_some()
+                && placement.goal < pinion_proto::stage::Stage::Served
+                && placement.stage >= placement.goal =>
+            {
                 format!("{} (no TLS to look at)", placement.stage)
             }
             None => placement.stage.to_string(),
@@ -97,6 +100,11 @@ fn row(placement: &PlacementStatus) -> [String; 6] {
     let more = names.len().saturating_sub(3);
     names.truncate(3);
     let mut names = names.join(", ");
+    if placement.names.is_none() && !placement.retired {
+        // Roots alone: the beginning of a fingerprint is enough to tell them.
+        let roots: Vec<_> = placement.roots.iter().map(|root| format!("{:.16}…", root.to_string())).collect();
+        names = format!("roots of {}: {}", placement.issuer, roots.join(", "));
+    }
     if more > 0 {
         names += &format!(" and {more} more");
     }

@@ -40,6 +40,9 @@ pub struct StepCaConfig {
     /// Whether a certificate is revoked when its successor is in use.
     #[serde(default)]
     pub revoke_replaced: bool,
+    /// How often it is asked which roots it has.
+    #[serde(default = "default_roots_every", deserialize_with = "duration")]
+    pub roots_every: Duration,
 }
 
 /// The address of a CA: https, without path, query and user; no slash at its end.
@@ -93,11 +96,16 @@ fn default_timeout() -> Duration {
     Duration::from_secs(15)
 }
 
+/// A new root is at work for years, and waits this long for its guests.
+fn default_roots_every() -> Duration {
+    Duration::from_secs(60)
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let duration = humantime::parse_duration(&text).map_err(|e| de::Error::custom(format!("`{text}`: {e}")))?;
     if duration.is_zero() {
-        return Err(de::Error::custom("a call needs more than no time"));
+        return Err(de::Error::custom("this takes more than no time"));
     }
     Ok(duration)
 }

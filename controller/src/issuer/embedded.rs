@@ -15,7 +15,7 @@ use pinion_proto::{
 };
 use rcgen::ExtendedKeyUsagePurpose;
 
-use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, Signed, SigningRequest};
+use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Signed, SigningRequest};
 use crate::{
     authority::{Authority, AuthorityError, Profile},
     store::Store,
@@ -144,6 +144,14 @@ impl Issuer for Embedded {
 
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
         Box::pin(async move { self.check_now() })
+    }
+
+    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
+        Box::pin(async move {
+            let root = self.authority()?.root().clone();
+            let signing = root.fingerprint();
+            Ok(IssuerRoots { current: vec![root], former: Vec::new(), signing })
+        })
     }
 }
 

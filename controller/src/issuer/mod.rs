@@ -17,6 +17,7 @@ mod config;
 pub mod embedded;
 pub(crate) mod error;
 mod queue;
+mod roots;
 mod serial;
 pub mod step_ca;
 
@@ -25,6 +26,7 @@ pub use self::{
     config::{IssuerConfig, StepCaConfig},
     error::IssuerError,
     queue::Issuers,
+    roots::IssuerRoots,
     serial::Serial,
 };
 
@@ -64,6 +66,14 @@ pub trait Issuer: fmt::Debug + Send + Sync {
 
     /// Looks whether it could sign, without signing: reachability, root, provisioner, durations, clock.
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>>;
+
+    /// Which roots its certificates end at: as it says now or, while it cannot be asked, as it said last.
+    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>>;
+
+    /// How often that may change; none for one whose roots stay.
+    fn roots_every(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether it is to revoke certificates that were replaced.
     fn revokes_replaced(&self) -> bool {

@@ -11,6 +11,7 @@ use std::{
     num::NonZeroU16,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pinion_proto::{
@@ -20,7 +21,8 @@ use pinion_proto::{
 use tokio::sync::oneshot;
 
 use super::{
-    Issuer, IssuerCheck, IssuerConfig, IssuerError, Serial, Signed, SigningRequest, embedded::Embedded, step_ca::StepCa,
+    Issuer, IssuerCheck, IssuerConfig, IssuerError, IssuerRoots, Serial, Signed, SigningRequest, embedded::Embedded,
+    step_ca::StepCa,
 };
 use crate::store::Store;
 
@@ -52,7 +54,8 @@ impl Issuers {
         let configured = config.iter().map(|(name, config)| match config {
             IssuerConfig::Embedded { .. } => (name.clone(), embedded(name), EMBEDDED_CONCURRENCY),
             IssuerConfig::StepCa(config) => {
-                let issuer: Box<dyn Issuer> = Box::new(StepCa::new(name.clone(), config, clock.clone(), root));
+                let issuer: Box<dyn Issuer> =
+                    Box::new(StepCa::new(name.clone(), config, store.clone(), clock.clone(), root));
                 (name.clone(), issuer, config.concurrency)
             }
         });
@@ -122,6 +125,20 @@ impl Issuers {
         let check = lane.issuer.check().await?;
         lane.state().down = None;
         Ok(check)
+    }
+
+    /// Which roots an issuer's certificates end at, without waiting for a turn.
+    ///
+    /// # Errors
+    /// It cannot be asked and never has been, or there is no such issuer.
+    pub async fn roots(&self, issuer: &PlainName) -> Result<IssuerRoots, IssuerError> {
+        self.lane(issuer)?.issuer.roots().await
+    }
+
+    /// How often an issuer is worth asking for its roots; none for one whose roots stay.
+    #[must_use]
+    pub fn roots_every(&self, issuer: &PlainName) -> Option<Duration> {
+        self.0.get(issuer)?.issuer.roots_every()
     }
 
     fn lane(&self, name: &PlainName) -> Result<&Arc<Lane>, IssuerError> {

@@ -10,8 +10,8 @@ use pinion_proto::{
 };
 
 use super::{
-    Certificate, Defaults, Gist, GuestRef, Placement, fields::Fields, length, node::Node, overrides, uniqueness::Seen,
-    window,
+    Certificate, Defaults, Gist, GuestRef, Placement, fields::Fields, length, node::Node, overrides, trust,
+    uniqueness::Seen, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
@@ -26,11 +26,15 @@ pub(super) struct Context<'c> {
 
 /// One element of `certificates`.
 pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
+    if trust::is_meant(node) {
+        return trust::roots(node, context);
+    }
     let fields = Fields::of(
         node,
         "a certificate: an object",
-        &["name", "common_name", "sans", "key", "duration", "renew_before", "issuer", "shared", "placements"],
+        &["name", "common_name", "sans", "key", "duration", "renew_before", "issuer", "shared", "trust", "placements"],
     )?;
+    fields.or("trust", false, |n| n.boolean());
     let name = fields.required("name", |n| {
         let name = n.parsed("a name in quotes")?;
         context.seen.certificate(n, &name);
@@ -81,6 +85,7 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
         renew_before: renew_before?,
         issuer: issuer?,
         shared: shared?,
+        trust: false,
         placements: placements?,
     })
 }
@@ -152,7 +157,8 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     })
 }
 
-fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
+/// Where a placement is.
+pub(super) fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
     let by_guest = fields.optional("guest", |node| match node.value {
         Value::NumberLit(number) => {
             let vmid = number.value.parse::<u32>().ok().and_then(|number| Vmid::try_from(number).ok());

@@ -16,6 +16,7 @@ mod overrides;
 mod root;
 mod schema;
 mod told;
+mod trust;
 mod uniqueness;
 pub mod window;
 
@@ -117,6 +118,8 @@ pub struct Certificate {
     pub issuer: PlainName,
     /// One key in all places, made by the controller.
     pub shared: bool,
+    /// Its issuer's roots are placed, and no certificate: names, key and duration say nothing then.
+    pub trust: bool,
     /// Where it goes, each guest once.
     pub placements: Vec<Placement>,
 }

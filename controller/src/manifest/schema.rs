@@ -43,7 +43,7 @@ struct WrittenDefaults {
 
 /// One certificate, perhaps in several places.
 #[derive(JsonSchema)]
-#[schemars(rename = "Certificate", deny_unknown_fields, transform = needs(&["name", "common_name", "placements"]))]
+#[schemars(rename = "Certificate", deny_unknown_fields, transform = a_certificate_or_roots)]
 struct WrittenCertificate {
     /// What people call it; as in `pinion status NAME`.
     name: Name,
@@ -61,6 +61,8 @@ struct WrittenCertificate {
     issuer: Name,
     /// One key in all places, which the controller makes and keeps. Otherwise each place makes its own.
     shared: bool,
+    /// The issuer's roots are placed, and no certificate.
+    trust: bool,
     /// Where it goes; each guest once.
     placements: Vec<WrittenPlacement>,
 }
@@ -369,6 +371,25 @@ fn needs(fields: &'static [&'static str]) -> impl FnMut(&mut Schema) {
             schema.insert("required".to_owned(), json!(fields));
         }
     }
+}
+
+/// An entry for roots has neither names nor a key.
+fn a_certificate_or_roots(schema: &mut Schema) {
+    needs(&["name", "placements"])(schema);
+    let none_of = |fields: &[&str]| {
+        fields.iter().map(|field| ((*field).to_owned(), json!(false))).collect::<serde_json::Map<_, _>>()
+    };
+    let placements = json!({ "items": { "properties": none_of(&["sans", "probe"]) } });
+    let mut none = none_of(&["common_name", "sans", "key", "duration", "renew_before", "shared"]);
+    let files = json!({ "properties": none_of(&["cert", "chain", "fullchain", "key", "combined"]) });
+    let mut placements = placements;
+    if let Some(properties) = placements["items"]["properties"].as_object_mut() {
+        properties.insert("files".to_owned(), files);
+    }
+    none.insert("placements".to_owned(), placements);
+    schema.insert("if".to_owned(), json!({ "required": ["trust"], "properties": { "trust": { "const": true } } }));
+    schema.insert("then".to_owned(), json!({ "properties": none }));
+    schema.insert("else".to_owned(), json!({ "required": ["common_name"] }));
 }
 
 fn one_place_and_something_to_write(schema: &mut Schema) {

@@ -10,7 +10,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::Guest,
     report::{Held, Incoming, PlacementReport, Progress},
-    stage::{Halt, Trouble},
+    stage::{Halt, Stage, Trouble},
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     misfit::misfit,
     presence::{Absence, absence},
     renewal,
+    trust::{self, Change, Trust},
 };
 use crate::{
     inventory::Inventory,
@@ -55,6 +56,8 @@ pub(super) struct Subject<'s> {
     pub(super) shared_key: Option<&'s SharedKey>,
     /// The certificate is shared, and its placements hold different keys of their own.
     pub(super) keys_differ: bool,
+    /// What is to be trusted of its issuer, where that is known.
+    pub(super) trust: Option<&'s Trust>,
 }
 
 /// The decision, and what else the plan says about the placement.
@@ -70,6 +73,9 @@ pub(super) struct Verdict {
 pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     if subject.placement.purge {
         return purge(subject);
+    }
+    if subject.certificate.trust {
+        return Verdict { decision: roots(subject), renew_at: None, ordered: None, wake_at: None };
     }
     let held = subject.held();
     let renew_at = held.map(|held| renewal::renew_at(subject.certificate, subject.guest, &held.leaf));
@@ -110,6 +116,11 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     {
         return verdict(halted(attempt.trouble.clone(), attempt.not_before), usable, Some(attempt.not_before));
     }
+    if let Some(trust) = subject.trust
+        && let Some(until) = trust.waits(subject, renew_at, now)
+    {
+        return verdict(Decision::Wait(trust.trouble(subject, until)), usable, until.0);
+    }
     let expires = held.map(|held| held.leaf.not_after());
     let order = |generation, step| {
         let order = Order { generation, step, why, expires };
@@ -129,12 +140,23 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     }
 }
 
+/// A placement of roots: nothing is ordered, it is told which.
+fn roots(subject: &Subject<'_>) -> Decision {
+    let Some(trust) = subject.trust else { return Decision::Wait(trust::unknown(subject.certificate, subject.guest)) };
+    match (Change::between(subject.report(), trust), subject.unreachable()) {
+        (None, _) => Decision::Keep,
+        (Some(_), Some(unreachable)) => held_up(unreachable.trouble),
+        (Some(change), None) => Decision::Trust(change),
+    }
+}
+
 /// A placement whose files are to be removed.
 fn purge(subject: &Subject<'_>) -> Verdict {
     let verdict = |decision| Verdict { decision, renew_at: None, ordered: None, wake_at: None };
-    let nothing_there = subject
-        .report()
-        .is_none_or(|report| report.held.is_none() && report.incoming.is_none() && report.left_behind.is_empty());
+    let nothing_there = subject.report().is_none_or(|report| {
+        let none = report.held.is_none() && report.incoming.is_none();
+        none && report.left_behind.is_empty() && report.stage < Stage::Installed
+    });
     match subject.unreachable() {
         None if nothing_there => verdict(Decision::Keep),
         None => verdict(Decision::Purge),
@@ -158,7 +180,7 @@ impl Subject<'_> {
         self.entry.and_then(PlacementEntry::report)
     }
 
-    fn held(&self) -> Option<&Held> {
+    pub(super) fn held(&self) -> Option<&Held> {
         self.report()?.held.as_ref()
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use pinion_proto::{clock::Timestamp, key::KeyAlgorithm, names::SubjectName, spec::PlainName, stage::Trouble};
 use serde::Serialize;
 
+use super::trust::Change;
+
 /// What is to be done for a placement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "decision")]
@@ -17,6 +19,8 @@ pub enum Decision {
     Wait(Trouble),
     /// Something is to be done and needs a person; it is still retried.
     Block(Trouble),
+    /// The guest is told to trust other roots.
+    Trust(Change),
     /// The files are to be removed.
     Purge,
 }
@@ -105,6 +109,7 @@ impl fmt::Display for Decision {
             Self::Keep => f.write_str("keep"),
             Self::Order(order) => order.fmt(f),
             Self::Wait(trouble) | Self::Block(trouble) => trouble.fmt(f),
+            Self::Trust(change) => change.fmt(f),
             Self::Purge => f.write_str("purge: the manifest says so"),
         }
     }

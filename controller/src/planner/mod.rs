@@ -14,14 +14,19 @@ mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 mod words;
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use pinion_proto::{
+    bundle::RootCertificate,
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
-    spec::{Opening, PlacementSpec},
+    spec::{Opening, PlacementSpec, PlainName},
     stage::{Halt, Trouble},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -37,6 +42,7 @@ use crate::{
     reports::{PlacementEntry, Reports},
 };
 use decide::{Subject, Verdict, decide};
+use trust::Trust;
 
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,6 +52,8 @@ pub struct Plan<'m> {
     /// What guests hold that the manifest does not ask for (any more), sorted. Nothing is removed without
     /// a person's word.
     pub retired: Vec<PlacementId>,
+    /// What is to be trusted, by issuer; none of an issuer whose roots are not known.
+    pub trust: BTreeMap<PlainName, Trust>,
     /// When the plan changes next if nothing else happens: the earliest moment at which something is due.
     pub wake_at: Option<Timestamp>,
 }
@@ -67,6 +75,10 @@ pub struct Planned<'m> {
     pub ordered: Option<u64>,
     /// When its service may be disturbed next; none for at any time.
     pub window: Option<Vec<Opening>>,
+    /// Its issuer's roots; none while they are not known.
+    pub roots: Arc<[RootCertificate]>,
+    /// The issuer signs under a root that is not in every place yet: what was signed so goes to no guest either.
+    pub waits_for_root: bool,
 }
 
 impl Planned<'_> {
@@ -87,20 +99,20 @@ impl Planned<'_> {
     pub fn trouble(&self) -> Option<&Trouble> {
         match &self.decision {
             Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
-            Decision::Keep | Decision::Order(_) | Decision::Purge => None,
+            Decision::Keep | Decision::Order(_) | Decision::Trust(_) | Decision::Purge => None,
         }
     }
 
     /// By which number the guest says that its report is about what is asked for now.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        spec(self.certificate, self.placement, None, None, None).revision()
+        spec(self.certificate, self.placement, &self.roots, None, None, None).revision()
     }
 
     /// What the guest is asked to hold.
     #[must_use]
     pub fn spec(&self) -> PlacementSpec {
-        spec(self.certificate, self.placement, self.ordered, self.trouble(), self.window.as_deref())
+        spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())
     }
 }
 
@@ -142,8 +154,9 @@ pub fn absent(planned: &Planned<'_>, inventory: &Inventory, reports: &Reports, a
     let guest = planned.guest?;
     let (link, enrolment) = reports.guest(guest).map(|known| (known.link(), known.enrolment())).unwrap_or_default();
     let Planned { certificate, placement, .. } = planned;
-    let (entry, shared_key, keys_differ) = (None, None, false);
-    let subject = Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ };
+    let (entry, shared_key, keys_differ, trust) = (None, None, false, None);
+    let subject =
+        Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ, trust };
     subject.absent().map(|trouble| Trouble { attempt, ..trouble })
 }
 
@@ -155,9 +168,12 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
     // How many of the guests' reports the manifest asks for: if all, the search for the others is spared.
     let mut asked_for = 0_usize;
     let mut twice = Twice::default();
+    let all_trust = trust::trust(manifest, inventory, reports, now);
+    let no_roots: Arc<[RootCertificate]> = Arc::default();
     for certificate in &manifest.certificates {
         twice.start(certificate);
         let keys_differ = shared::keys_differ(certificate, inventory, reports);
+        let trust = all_trust.get(&certificate.issuer);
         for placement in &certificate.placements {
             let guest = match inventory.resolve(&placement.guest) {
                 Ok(guest) => guest,
@@ -176,9 +192,20 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             };
             asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
             let shared_key = reports.shared_key(&certificate.name);
-            let subject =
-                Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ };
+            let subject = Subject {
+                certificate,
+                placement,
+                guest,
+                inventory,
+                link,
+                enrolment,
+                entry,
+                shared_key,
+                keys_differ,
+                trust,
+            };
             let Verdict { decision, renew_at, ordered, wake_at: wake } = decide(&subject, now);
+            let waits_for_root = trust.is_some_and(|trust| trust.waits(&subject, renew_at, now).is_some());
             // A moment that has come already is no reason to wake: what it brings is in this plan.
             if let Some(wake) = wake.filter(|wake| *wake > now) {
                 wake_at = Some(wake_at.map_or(wake, |earliest| earliest.min(wake)));
@@ -188,12 +215,22 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
                 // Those that follow are told when this one is over.
                 wake_at = Some(wake_at.map_or(*closes, |earliest| earliest.min(*closes)));
             }
-            let guest = Some(guest);
-            placements.push(Planned { certificate, placement, guest, decision, renew_at, ordered, window });
+            let (guest, roots) = (Some(guest), trust.map_or(&no_roots, |trust| &trust.roots).clone());
+            placements.push(Planned {
+                certificate,
+                placement,
+                guest,
+                decision,
+                renew_at,
+                ordered,
+                window,
+                roots,
+                waits_for_root,
+            });
         }
     }
     let retired = retired(&placements, reports, asked_for);
-    Plan { placements, retired, wake_at }
+    Plan { placements, retired, trust: all_trust, wake_at }
 }
 
 fn unplaced<'m>(
@@ -203,7 +240,17 @@ fn unplaced<'m>(
     trouble: Trouble,
 ) -> Planned<'m> {
     let decision = Decision::Block(trouble);
-    Planned { certificate, placement, guest, decision, renew_at: None, ordered: None, window: None }
+    Planned {
+        certificate,
+        placement,
+        guest,
+        decision,
+        renew_at: None,
+        ordered: None,
+        window: None,
+        roots: Arc::default(),
+        waits_for_root: false,
+    }
 }
 
 /// When the placement's service may be disturbed; who asks for a renewal by hand means now.

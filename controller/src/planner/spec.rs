@@ -1,18 +1,20 @@
 //! A placement as it goes to its guest.
 
 use pinion_proto::{
+    bundle::RootCertificate,
     spec::{Opening, PlacementSpec},
     stage::Trouble,
 };
 
 use crate::manifest::{Certificate, Placement};
 
-/// What a guest is asked to hold: the placement, the generation that is ordered, if one is, what holds it up on the
+/// What a guest is asked to hold: the placement, its issuer's roots, the generation that is ordered, if one is, what holds it up on the
 /// controller's side, and when its service may be disturbed.
 #[must_use]
 pub fn spec(
     certificate: &Certificate,
     placement: &Placement,
+    roots: &[RootCertificate],
     ordered: Option<u64>,
     trouble: Option<&Trouble>,
     window: Option<&[Opening]>,
@@ -23,6 +25,8 @@ pub fn spec(
         names: placement.names.clone(),
         key: certificate.key,
         shared: certificate.shared,
+        trust: certificate.trust,
+        roots: roots.to_vec(),
         recipe: placement.recipe.clone(),
         files: placement.files.clone(),
         layout: placement.layout,

@@ -17,6 +17,7 @@ mod session;
 mod shared;
 mod signing;
 mod telling;
+mod trusting;
 mod undelivered;
 mod view;
 mod voices;
@@ -59,6 +60,7 @@ use destroyed::Departures;
 use revoking::Revoking;
 use session::Sessions;
 use signing::{Outcome, Signing};
+use trusting::Trusting;
 use voices::Voices;
 use waiter::Waiter;
 
@@ -133,6 +135,7 @@ struct Reconciler {
     sessions: Sessions,
     signing: Signing,
     revoking: Revoking,
+    trusting: Trusting,
     /// What is to be answered from the next plan.
     asked: Option<Request>,
     waiters: Vec<Waiter>,
@@ -154,6 +157,7 @@ struct Reconciler {
 pub async fn run(parts: Parts, mut inputs: Inputs) {
     let (signing, mut outcomes) = Signing::new(parts.store.clone());
     let (revoking, mut revocations) = Revoking::new();
+    let (trusting, mut roots) = Trusting::new();
     let (enrolments, mut enrolling) = parts.enrolling.clone().map(Enrolments::new).unzip();
     let manifest = inputs.manifest.borrow_and_update().clone();
     let inventory = inputs.inventory.borrow_and_update().clone();
@@ -170,6 +174,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         sessions: Sessions::default(),
         signing,
         revoking,
+        trusting,
         asked: None,
         waiters: Vec::new(),
         purging,
@@ -204,6 +209,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             }
             Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
             Some(outcome) = revocations.recv() => reconciler.revoked(outcome),
+            Some(told) = roots.recv() => reconciler.told_roots(told),
             Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
@@ -276,6 +282,7 @@ impl Reconciler {
         self.look_at_shared();
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
+        self.trusting.ask(&manifest, &self.parts.issuers);
         let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
         if self.answer_from(&plan, now) {
             plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
@@ -295,7 +302,7 @@ impl Reconciler {
         let enrol_at = self.enrol(&plan, now);
         self.note_retired(&plan, now);
         let mut resend = self.sessions.tell(&plan, &self.inventory);
-        resend |= self.deliver(now);
+        resend |= self.deliver(&plan, now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);
         let revoke_at = self.revoke(now);

@@ -176,6 +176,7 @@ fn fingerprint(planned: &Planned<'_>, hasher: &mut DefaultHasher) {
     std::ptr::from_ref(planned.placement).addr().hash(hasher);
     planned.ordered.hash(hasher);
     planned.window.hash(hasher);
+    planned.roots.iter().for_each(|root| root.fingerprint().hash(hasher));
     if let Some(trouble) = planned.trouble() {
         (&trouble.attempt, &trouble.cause, &trouble.remedy, trouble.retry_at.map(|at| at.unix())).hash(hasher);
         (trouble.halt == pinion_proto::stage::Halt::Blocked).hash(hasher);

@@ -29,7 +29,7 @@ use crate::{
     allowance::{Allowance, Left},
     events::{Event, Kind},
     issuer::{IssuerError, Signed, SigningRequest},
-    planner::{Order, Planned, Why},
+    planner::{Order, Plan, Planned, Why},
     reports::{Link, Reports},
     store::Store,
 };
@@ -213,7 +213,13 @@ impl Reconciler {
     }
 
     /// Sends what is ready to guests that are linked, ask for it and have not been sent it. True when a queue was full.
-    pub(super) fn deliver(&mut self, now: Timestamp) -> bool {
+    pub(super) fn deliver(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
+        if self.signing.ready.is_empty() {
+            return false;
+        }
+        // Signed under a root that only turned out to be a new one when it came.
+        let waiting: HashSet<_> =
+            plan.placements.iter().filter(|planned| planned.waits_for_root).filter_map(Planned::id).collect();
         let reports = &self.reports;
         // Who is linked is sent it all the same, and says what is wrong with it: a clock may be.
         let linked = |id: &PlacementId| matches!(reports.link(id.guest), Link::Linked { .. });
@@ -223,7 +229,8 @@ impl Reconciler {
             let (entry, delivery) = (self.reports.placement(id), &ready.delivery);
             let on_its_way =
                 entry.and_then(|entry| entry.delivery()).is_some_and(|note| note.generation == delivery.generation);
-            if on_its_way || !ready.answers(entry) || self.inventory.hands_off(id.guest) {
+            let held_back = waiting.contains(id) || self.inventory.hands_off(id.guest);
+            if on_its_way || !ready.answers(entry) || held_back {
                 continue;
             }
             match self.sessions.deliver(id.guest, delivery) {
@@ -252,6 +259,7 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
                 reconciler.shortened.remove(&issuer);
             }
             reconciler.note_signed(&id, generation, &issuer, undelivered.delivery.chain.leaf());
+            reconciler.signed_under(&issuer, undelivered.delivery.root.fingerprint());
             let guest = id.guest;
             reconciler.signing.ready.insert(id, undelivered);
             reconciler.settle(guest);

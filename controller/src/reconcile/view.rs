@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pinion_proto::{
+    bundle::RootCertificate,
     id::{Guest, PlacementId},
     report::{PlacementReport, Progress},
     stage::{Halt, Stage, Trouble},
@@ -109,7 +110,11 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
     let id = planned.id();
     let report = id.as_ref().and_then(|id| report(reconciler, id));
     let mut status = described(reconciler, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
-    status.names = status.names.or_else(|| Some(planned.placement.names.clone()));
+    if planned.certificate.trust {
+        status.not_after = planned.roots.iter().map(RootCertificate::not_after).min();
+    } else {
+        status.names = status.names.or_else(|| Some(planned.placement.names.clone()));
+    }
     status.renew_at = planned.renew_at;
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
@@ -160,6 +165,7 @@ fn described(
         not_after: held.map(|held| held.leaf.not_after()),
         renew_at: None,
         issuer: held.map(|held| held.issuer.to_string()).unwrap_or_default(),
+        roots: report.iter().flat_map(|report| report.roots.iter().copied()).collect(),
         retired: false,
         left_behind: report.iter().flat_map(|report| &report.left_behind).map(ToString::to_string).collect(),
         trouble: report.and_then(|report| report.trouble.clone()),
@@ -196,6 +202,11 @@ pub(super) fn plan(plan: &Plan<'_>) -> Answer {
                 Decision::Keep if planned.ordered.is_some() => {
                     ("keep", "a new generation is being installed".to_owned())
                 }
+                Decision::Keep if planned.certificate.trust => {
+                    let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
+                    ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
+                }
+                Decision::Trust(change) => ("trust", change.to_string()),
                 Decision::Keep => (
                     "keep",
                     match planned.renew_at {
@@ -216,7 +227,8 @@ pub(super) fn plan(plan: &Plan<'_>) -> Answer {
         action: "retired".into(),
         why: format!("it is not in the manifest; its files stay until `pinion purge {id}`"),
     }));
-    Answer::Plan(PlanDocument { steps, wake_at: plan.wake_at })
+    let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
+    Answer::Plan(PlanDocument { steps, notes, wake_at: plan.wake_at })
 }
 
 /// How far a placement is, for `pinion ensure`.
@@ -239,7 +251,9 @@ pub(super) fn progress(
         settled
     } else {
         let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
-        let renewed = held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
+        // Roots are nobody's to renew.
+        let renewed =
+            planned.certificate.trust || held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         linked && ((settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above)))
     };
     let trouble = || match gone {
@@ -259,6 +273,7 @@ pub(super) fn progress(
         (Decision::Keep, Some(incoming)) if incoming.progress == Progress::Delivered => "being installed",
         (Decision::Keep, Some(_)) => "being delivered",
         (Decision::Keep, None) => "being looked at",
+        (Decision::Trust(_), _) => "being told its roots",
         (Decision::Purge, _) => "being removed",
         (Decision::Wait(_) | Decision::Block(_), _) => "held up",
     };

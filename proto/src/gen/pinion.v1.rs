@@ -440,6 +440,12 @@ pub struct PlacementSpec {
     /// When the service may be disturbed; absent when at any time.
     #[prost(message, optional, tag = "16")]
     pub window: ::core::option::Option<Window>,
+    /// The issuer's roots alone are placed: no key, no certificate.
+    #[prost(bool, tag = "17")]
+    pub trust: bool,
+    /// The issuer's roots, each DER, for files of the part "ca"; none: those that were said before stay.
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub roots_der: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// The next stretches of time in which a service may be disturbed, soonest first.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -608,6 +614,9 @@ pub struct PlacementReport {
     /// Which spec this is about: a hash that both sides compute alike, 0 before the first.
     #[prost(fixed64, tag = "10")]
     pub revision: u64,
+    /// Which roots the readers of its files of the part "ca" are known to have: the SHA-256 of each one's DER.
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -622,6 +631,9 @@ pub struct Held {
     /// The common name that it was ordered with; what the leaf says is its issuer's affair. Empty when not known.
     #[prost(string, tag = "4")]
     pub common_name: ::prost::alloc::string::String,
+    /// The SHA-256 of the DER of the root that its chain ends at; empty when not known.
+    #[prost(bytes = "vec", tag = "5")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
 }
 /// What was ordered and is not installed yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,16 +2,18 @@
 
 use super::{WireError, at_most, missing, parse, pb, read_trouble, write_trouble, wrong};
 use crate::{
+    bundle::RootCertificate,
     clock::Timestamp,
     containers::{ContainerSignal, SwarmSecrets},
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, Opening, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, MOST_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Validate},
 };
 
 /// Reads a placement as it is ordered.
 pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireError> {
     let names: Vec<SubjectName> = spec.names.iter().map(|n| parse("spec.names", n)).collect::<Result<_, _>>()?;
+    at_most("spec.roots_der", spec.roots_der.len(), MOST_ROOTS)?;
     Ok(PlacementSpec {
         certificate: parse("spec.certificate", &spec.certificate)?,
         common_name: parse("spec.common_name", &spec.common_name)?,
@@ -21,6 +23,12 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
             rotation: if spec.rotate_key { Rotation::Always } else { Rotation::Never },
         },
         shared: spec.shared,
+        trust: spec.trust,
+        roots: spec
+            .roots_der
+            .iter()
+            .map(|der| RootCertificate::parse(der).map_err(|e| wrong("spec.roots_der", e)))
+            .collect::<Result<_, _>>()?,
         recipe: spec.recipe.map(|name| parse("spec.recipe", &name)).transpose()?,
         files: spec
             .files
@@ -47,6 +55,8 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         key_algorithm: spec.key.algorithm.to_string(),
         rotate_key: spec.key.rotation == Rotation::Always,
         shared: spec.shared,
+        trust: spec.trust,
+        roots_der: spec.roots.iter().take(MOST_ROOTS).map(|root| root.der().to_vec()).collect(),
         recipe: spec.recipe.map(|name| name.to_string()),
         files: spec
             .files

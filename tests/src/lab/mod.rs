@@ -211,6 +211,7 @@ impl Lab {
             provisioner: "admin".into(),
             password_file,
             revoke_replaced: false,
+            roots_every: None,
         })
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn issuer(url: &str, fingerprint: Fingerprint, password_file: &Path) 
         provisioner: "admin".into(),
         password_file: password_file.to_owned(),
         revoke_replaced: false,
+        roots_every: None,
     }
 }
 

@@ -29,6 +29,7 @@ async fn scene(ca: &HostileCa, names: &[&str]) -> (Host, Guest) {
         provisioner: "admin".into(),
         password_file: password.path().to_owned(),
         revoke_replaced: false,
+        roots_every: None,
     };
     let placed = |guest: u32, name: &str| {
         let file = |kind: &str| json!({ "path": format!("/etc/ssl/{name}.{kind}") });

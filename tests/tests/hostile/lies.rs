@@ -66,6 +66,8 @@ fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> PlacementSp
         names: SubjectNames::try_from(names).expect("names"),
         key: KeyPolicy::default(),
         shared: false,
+        trust: false,
+        roots: Vec::new(),
         recipe: None,
         files: [(Part::Fullchain, file("crt")), (Part::Key, file("key"))].into(),
         validate: Some(Validate::Nothing),

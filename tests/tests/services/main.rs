@@ -3,4 +3,5 @@
 mod files;
 mod keys;
 mod names;
+mod roots;
 mod step_ca;

@@ -21,6 +21,7 @@ fn a_bad_password_file_holds_up_renewals_until_it_is_mended() {
         provisioner: "admin".into(),
         password_file: host.into(),
         revoke_replaced: false,
+        roots_every: None,
     };
     // A copy: the CA itself reads its own.
     let directory = tempfile::tempdir().expect("a directory");

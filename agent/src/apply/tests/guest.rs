@@ -267,6 +267,8 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         names: SubjectNames::try_from(names).expect("names"),
         key: KeyPolicy::default(),
         shared: false,
+        trust: false,
+        roots: Vec::new(),
         recipe: Some(recipe.parse().expect("a name")),
         files: BTreeMap::new(),
         layout: None,

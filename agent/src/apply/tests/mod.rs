@@ -6,4 +6,5 @@ mod faults;
 mod guest;
 mod service;
 mod shares;
+mod trust;
 mod whole;

@@ -36,6 +36,10 @@ impl Issuer for Fake {
         })
     }
 
+    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
+        Box::pin(async { Err(IssuerError::Unavailable { message: "not here".into() }) })
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
         Box::pin(async { Err(IssuerError::Unavailable { message: "not here".into() }) })
     }

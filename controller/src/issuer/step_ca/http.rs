@@ -31,6 +31,15 @@ pub(super) struct Http {
     skew: Arc<Skew>,
 }
 
+/// Whose certificate is taken for the CA's.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trust<'r> {
+    /// One that ends at any of these.
+    These(&'r [RootCertificate]),
+    /// Anyone's: then only what can be checked by itself may be read.
+    Anyone,
+}
+
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -39,17 +48,17 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    /// Trusts `root`, or takes any certificate when there is none: then only what can be checked by itself may be read.
+    /// A client of the CA at `url`.
     pub(super) fn new(
         url: &str,
-        root: Option<&RootCertificate>,
+        trust: Trust<'_>,
         timeout: Duration,
         idle: usize,
         skew: &Arc<Skew>,
     ) -> Result<Self, CallError> {
-        let verifier: Arc<dyn ServerCertVerifier> = match root {
-            Some(root) => pinned(root)?,
-            None => Arc::new(AnyCertificate(provider())),
+        let verifier: Arc<dyn ServerCertVerifier> = match trust {
+            Trust::These(roots) => pinned(roots)?,
+            Trust::Anyone => Arc::new(AnyCertificate(provider())),
         };
         let mut tls = ClientConfig::builder_with_details(provider(), skew.clone())
             .with_safe_default_protocol_versions()
@@ -162,11 +171,13 @@ fn certificate_words(error: &rustls::CertificateError) -> String {
     }
 }
 
-fn pinned(root: &RootCertificate) -> Result<Arc<WebPkiServerVerifier>, CallError> {
-    let mut roots = RootCertStore::empty();
-    let setup = |why: String| CallError::Setup(format!("the pinned root is no trust anchor: {why}"));
-    roots.add(CertificateDer::from(root.der())).map_err(|e| setup(e.to_string()))?;
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(|e| setup(e.to_string()))
+fn pinned(roots: &[RootCertificate]) -> Result<Arc<WebPkiServerVerifier>, CallError> {
+    let mut store = RootCertStore::empty();
+    let setup = |why: String| CallError::Setup(format!("a root of the CA's is no trust anchor: {why}"));
+    for root in roots {
+        store.add(CertificateDer::from(root.der())).map_err(|e| setup(e.to_string()))?;
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()).build().map_err(|e| setup(e.to_string()))
 }
 
 /// Takes any certificate whose key the server has; for fetching what is then checked against a fingerprint.

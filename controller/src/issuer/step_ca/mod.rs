@@ -13,6 +13,7 @@ mod jwe;
 mod jwk;
 mod provisioner;
 mod revoke;
+mod roots;
 mod session;
 mod skew;
 
@@ -24,7 +25,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pinion_proto::{
-    bundle::{CertificateRequest, Chain},
+    bundle::{CertificateRequest, Chain, RootCertificate},
     clock::{Clock, Timestamp},
     spec::PlainName,
 };
@@ -33,13 +34,15 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     http::CallError,
+    roots::Memory,
     session::{Session, Settings, call_failed, json, words},
     skew::Skew,
 };
 use super::{
-    BoxFuture, Issuer, IssuerCheck, IssuerError, Serial, Signed, SigningRequest, StepCaConfig,
+    BoxFuture, Issuer, IssuerCheck, IssuerError, IssuerRoots, Serial, Signed, SigningRequest, StepCaConfig,
     check::leaf_is_what_was_asked,
 };
+use crate::store::Store;
 
 /// A token is used at once; five minutes forgive slow networks, as step's own do.
 const TOKEN_LIFE: Duration = Duration::from_secs(300);
@@ -64,6 +67,7 @@ const MOST_ATTEMPTS: usize = 4;
 pub struct StepCa {
     settings: Settings,
     skew: Arc<Skew>,
+    memory: Memory,
     /// Held while a session is opened, so that many callers open one.
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
     /// The longest duration that was asked for and shortened.
@@ -73,9 +77,11 @@ pub struct StepCa {
 impl StepCa {
     /// A step-ca as configured; a relative password file is under `root`. Nothing is read or dialled yet.
     #[must_use]
-    pub fn new(name: PlainName, config: &StepCaConfig, clock: Arc<dyn Clock>, root: &Path) -> Self {
+    pub fn new(name: PlainName, config: &StepCaConfig, store: Arc<Store>, clock: Arc<dyn Clock>, root: &Path) -> Self {
+        let settings = Settings::new(name, config, root);
         Self {
-            settings: Settings::new(name, config, root),
+            memory: Memory::new(store, &settings),
+            settings,
             skew: Skew::new(clock),
             session: tokio::sync::Mutex::new(None),
             shortened: Mutex::new(None),
@@ -87,7 +93,7 @@ impl StepCa {
         if let Some(session) = held.as_ref().filter(|session| !session.is_stale(self.skew.here())) {
             return Ok(session.clone());
         }
-        let session = Arc::new(Session::open(&self.settings, &self.skew, held.as_deref()).await?);
+        let session = Arc::new(Session::open(&self.settings, &self.memory, &self.skew, held.as_deref()).await?);
         *held = Some(session.clone());
         Ok(session)
     }
@@ -100,7 +106,7 @@ impl StepCa {
             return Ok(());
         }
         *held = None;
-        *held = Some(Arc::new(Session::open(&self.settings, &self.skew, Some(failed)).await?));
+        *held = Some(Arc::new(Session::open(&self.settings, &self.memory, &self.skew, Some(failed)).await?));
         Ok(())
     }
 
@@ -137,8 +143,13 @@ impl StepCa {
                     mended.duration = true;
                     self.reopen(&session).await?;
                 }
+                Failure::Root(_) if !mended.session => {
+                    // It signs under a root that it did not have when it was asked last.
+                    mended.session = true;
+                    self.learn_roots(&session).await?;
+                }
                 Failure::Unauthorized(words) | Failure::Duration(words) => return Err(refused(words)),
-                Failure::Error(error) => return Err(error),
+                Failure::Root(error) | Failure::Error(error) => return Err(error),
             }
         }
         Err(self.settings.unavailable("sign", "the CA changed with every attempt"))
@@ -170,12 +181,11 @@ impl StepCa {
             });
         }
         let chain = self.chain(&answer).map_err(Failure::Error)?;
-        let wrong = |why: String| Failure::Error(self.settings.unavailable("check what was signed", why));
         leaf_is_what_was_asked(chain.leaf(), asked, &request.names).map_err(|why| {
             let message = format!("{}: {why}: a template of the provisioner's may change names", self.settings.who());
             Failure::Error(IssuerError::Refused { message })
         })?;
-        chain.verify(&session.root, self.skew.at_ca()).map_err(|e| wrong(e.to_string()))?;
+        let root = self.root_of(session, &chain)?;
         let given = chain.leaf().not_after().since(self.given_from());
         let shortened = duration < request.duration || given + TOLERANCE < request.duration;
         if shortened {
@@ -183,7 +193,59 @@ impl StepCa {
             *longest = longest.max(Some(request.duration));
         }
         let shortened_to = shortened.then_some(if given + TOLERANCE < duration { given } else { duration });
-        Ok(Signed { chain, root: session.root.clone(), shortened_to })
+        Ok(Signed { chain, root, shortened_to })
+    }
+
+    /// The root that a signed chain ends at.
+    fn root_of(&self, session: &Session, chain: &Chain) -> Result<RootCertificate, Failure> {
+        let mut refused = None;
+        for root in &session.roots {
+            match chain.verify(root, self.skew.at_ca()) {
+                Ok(()) => return Ok(root.clone()),
+                // Of the others it is said anyway that they are not the right ones.
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let why = refused.map(|error| error.to_string()).unwrap_or_default();
+        Err(Failure::Root(self.settings.unavailable("check what was signed", why)))
+    }
+
+    /// Asks the CA for its roots, and trusts them from now on.
+    async fn learn_roots(&self, session: &Arc<Session>) -> Result<(), IssuerError> {
+        let (current, signing) = roots::ask(&self.settings, &session.http).await?;
+        let before = self.memory.successors();
+        let signing = signing.or_else(|| current.first().map(RootCertificate::fingerprint));
+        let signing = signing.ok_or_else(|| self.settings.unavailable("ask for its roots", "it has none"))?;
+        let learned = self.memory.learn(current, signing, self.skew.here());
+        learned.map_err(|why| self.settings.unavailable("write down its roots", why))?;
+        if self.memory.successors() != before {
+            self.reopen(session).await?;
+        }
+        Ok(())
+    }
+
+    async fn roots_now(&self) -> Result<IssuerRoots, IssuerError> {
+        let learned = match self.session().await {
+            Ok(session) => match self.learn_roots(&session).await {
+                Err(error) => {
+                    // The CA may have begun to show a certificate that ends at another of its roots.
+                    self.reopen(&session).await?;
+                    let session = self.session().await?;
+                    self.learn_roots(&session).await.map_err(|_| error)
+                }
+                learned => learned,
+            },
+            Err(error) => Err(error),
+        };
+        match (learned, self.memory.told()) {
+            (Ok(()), Some(roots)) => Ok(roots),
+            (Err(error), Some(roots)) => {
+                tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; those said last stand");
+                Ok(roots)
+            }
+            (Err(error), None) => Err(error),
+            (Ok(()), None) => Err(self.settings.unavailable("ask for its roots", "it has none")),
+        }
     }
 
     /// The body of `POST /1.0/sign`.
@@ -231,7 +293,7 @@ impl StepCa {
     async fn check_now(&self) -> Result<IssuerCheck, IssuerError> {
         // All is proven anew, the password too: what an earlier session kept is no answer to someone who asks.
         let before = self.session.lock().await.clone();
-        let session = Session::open(&self.settings, &self.skew, None).await?;
+        let session = Session::open(&self.settings, &self.memory, &self.skew, None).await?;
         if let Some(before) = before {
             let claims = session.limits().claims();
             let kept = before.limits().refreshed(claims);
@@ -239,7 +301,7 @@ impl StepCa {
         }
         let (durations, known) = session.limits().shown(self.skew.here());
         let shortened = *self.shortened.lock().unwrap_or_else(PoisonError::into_inner);
-        let root = session.root.fingerprint();
+        let root = session.roots.first().map_or(self.settings.fingerprint, RootCertificate::fingerprint);
         *self.session.lock().await = Some(Arc::new(session));
         let mut warnings = Vec::new();
         let asked = shortened.unwrap_or(USUAL);
@@ -260,6 +322,15 @@ impl StepCa {
                  the first order finds out whether the authority allows more"
                     .into(),
             );
+        }
+        if let Some(told) = self.memory.told()
+            && !told.is_current(self.settings.fingerprint)
+        {
+            warnings.push(format!(
+                "the CA has given up the root that is configured: set `fingerprint` of [issuers.{}] in controller.toml to \
+                 {}, which it signs under and said so while it had both",
+                self.settings.name, told.signing
+            ));
         }
         let ahead = self.skew.ahead();
         if self.skew.significant().abs() >= BEHIND {
@@ -289,6 +360,14 @@ impl Issuer for StepCa {
 
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
         Box::pin(self.check_now())
+    }
+
+    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
+        Box::pin(self.roots_now())
+    }
+
+    fn roots_every(&self) -> Option<Duration> {
+        Some(self.settings.roots_every)
     }
 
     fn revokes_replaced(&self) -> bool {
@@ -325,6 +404,8 @@ enum Failure {
     Unauthorized(String),
     /// The duration is not allowed; which is has been learned.
     Duration(String),
+    /// What was signed ends at no root that is known.
+    Root(IssuerError),
     Error(IssuerError),
 }
 

@@ -24,10 +24,11 @@ use zeroize::Zeroizing;
 
 use super::{
     durations::Limits,
-    http::{Answer, CallError, Http},
+    http::{Answer, CallError, Http, Trust},
     jwe,
     jwk::TokenKey,
     provisioner::{Listed, MOST_PAGES, Page},
+    roots::Memory,
     skew::Skew,
 };
 use crate::issuer::{IssuerError, StepCaConfig};
@@ -49,6 +50,7 @@ pub(super) struct Settings {
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
     pub(super) revoke_replaced: bool,
+    pub(super) roots_every: Duration,
 }
 
 impl Settings {
@@ -62,6 +64,7 @@ impl Settings {
             concurrency: config.concurrency.get().into(),
             timeout: config.timeout,
             revoke_replaced: config.revoke_replaced,
+            roots_every: config.roots_every,
         }
     }
 
@@ -82,7 +85,8 @@ impl Settings {
 /// A proven CA and an opened key.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) root: RootCertificate,
+    /// What its certificate and those that it signs may end at: the configured root first, if it still has that.
+    pub(super) roots: Vec<RootCertificate>,
     pub(super) http: Http,
     pub(super) key: Arc<OpenedKey>,
     pub(super) read_at: Timestamp,
@@ -101,11 +105,18 @@ impl Session {
     /// Proves the CA and opens the provisioner's key. What `before` has that still holds is kept.
     pub(super) async fn open(
         settings: &Settings,
+        memory: &Memory,
         skew: &Arc<Skew>,
         before: Option<&Session>,
     ) -> Result<Self, IssuerError> {
-        let root = fetch_root(settings, skew).await?;
-        let http = Http::new(&settings.url, Some(&root), settings.timeout, settings.concurrency, skew)
+        let successors = memory.successors();
+        let roots = match fetch_root(settings, skew).await {
+            Ok(root) => [vec![root], successors].concat(),
+            // It has given that root up, and while it had it, it said which came in its place.
+            Err(IssuerError::Misconfigured { .. }) if !successors.is_empty() => successors,
+            Err(error) => return Err(error),
+        };
+        let http = Http::new(&settings.url, Trust::These(&roots), settings.timeout, settings.concurrency, skew)
             .map_err(|e| settings.unavailable("prepare", e))?;
         let (listed, encrypted) = find_provisioner(settings, &http).await?;
         let claims = listed.claims.unwrap_or_default();
@@ -115,7 +126,7 @@ impl Session {
             Some(key) => key.clone(),
             None => Arc::new(open_key(settings, listed.key.map(|key| key.kid).unwrap_or_default(), encrypted).await?),
         };
-        Ok(Self { root, http, key, read_at: skew.here(), limits: Mutex::new(limits) })
+        Ok(Self { roots, http, key, read_at: skew.here(), limits: Mutex::new(limits) })
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
@@ -135,8 +146,8 @@ async fn fetch_root(settings: &Settings, skew: &Arc<Skew>) -> Result<RootCertifi
         ca: String,
     }
     const DOING: &str = "fetch the root";
-    let anyone =
-        Http::new(&settings.url, None, settings.timeout, 0, skew).map_err(|e| settings.unavailable("prepare", e))?;
+    let anyone = Http::new(&settings.url, Trust::Anyone, settings.timeout, 0, skew)
+        .map_err(|e| settings.unavailable("prepare", e))?;
     let answer =
         anyone.get(&format!("/root/{}", settings.fingerprint)).await.map_err(|e| settings.unavailable(DOING, e))?;
     if answer.status == StatusCode::NOT_FOUND {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::{EXAMPLE, parse};
 use crate::manifest::schema;
 
-fn judge() -> jsonschema::Validator {
+pub(super) fn judge() -> jsonschema::Validator {
     jsonschema::draft202012::new(&schema()).expect("the schema is a schema")
 }
 
 #[track_caller]
-fn both(judge: &jsonschema::Validator, document: &Value, good: bool) {
+pub(super) fn both(judge: &jsonschema::Validator, document: &Value, good: bool) {
     let read = parse(&document.to_string());
     assert_eq!(read.is_ok(), good, "the reader: {:?}\n{document:#}", read.err().map(|e| e.to_string()));
     let errors: Vec<String> = judge.iter_errors(document).map(|e| e.to_string()).collect();

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod mistakes;
+mod trust;
 mod windows;
 
 use pinion_proto::{id::Guest, key::KeyAlgorithm, names::SubjectNames};

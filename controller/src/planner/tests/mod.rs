@@ -6,6 +6,7 @@ mod presence;
 mod renewals;
 mod rounds;
 mod taken_back;
+mod trust;
 
 use jiff::tz::TimeZone;
 use pinion_proto::{
@@ -82,6 +83,7 @@ fn holding(certificate: &str, generation: u64, leaf: Leaf) -> PlacementReport {
             leaf,
             issuer: "embedded".parse().expect("a name"),
             common_name: Some("a.example".parse().expect("a name")),
+            root: None,
         }),
         ..PlacementReport::nothing(certificate.parse().expect("a name"))
     }

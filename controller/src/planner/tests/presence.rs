@@ -10,12 +10,12 @@ impl World {
     fn knowing(mut self, info: GuestInfo) -> Self {
         let Guest::Vmid(vmid) = id("web@101").guest else { panic!("a guest") };
         let info = GuestInfo { kind: Some(GuestKind::Lxc), ..info };
-        self.inventory = Inventory::complete([(vmid, info)].into(), &std::collections::BTreeMap::new());
+        self.inventory = Inventory::complete([(vmid, info)].into(), &BTreeMap::new());
         self
     }
 
     fn knowing_none(mut self) -> Self {
-        self.inventory = Inventory::complete(std::collections::BTreeMap::new(), &std::collections::BTreeMap::new());
+        self.inventory = Inventory::complete(BTreeMap::new(), &BTreeMap::new());
         self
     }
 

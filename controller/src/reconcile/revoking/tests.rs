@@ -37,6 +37,7 @@ fn says(reports: &mut Reports, placement: &str, generation: u64, number: u8, sta
         leaf: Leaf::parse(certificate.der()).expect("a leaf"),
         issuer: "step-ca".parse().expect("a name"),
         common_name: None,
+        root: None,
     };
     let mut report = PlacementReport::nothing(id.certificate.clone());
     (report.stage, report.held) = (stage, Some(held));

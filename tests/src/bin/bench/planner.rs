@@ -49,6 +49,7 @@ pub(crate) fn measure() -> Result<Row> {
             leaf: Leaf::parse(signed.der()).context("read a certificate")?,
             issuer: certificate.issuer.clone(),
             common_name: Some(certificate.common_name.clone()),
+            root: None,
         };
         for guest in 0..GUESTS {
             let guest = Guest::Vmid((1000 + guest).try_into().context("a VMID")?);

@@ -50,6 +50,7 @@ pub(crate) fn measure() -> Result<Row> {
         provisioner: "admin".into(),
         password_file: ca.password_file(),
         revoke_replaced: false,
+        roots_every: None,
     };
     let text = format!(
         "type = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{fingerprint}\"\nprovisioner = \"admin\"\npassword_file = \"{}\"\n",

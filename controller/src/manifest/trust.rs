@@ -1,0 +1,115 @@
+//! Entries with `"trust": true`: an issuer's roots, and where they go.
+
+use std::collections::BTreeMap;
+
+use jsonc_parser::ast::Value;
+use pinion_proto::{
+    key::KeyPolicy,
+    names::{SubjectName, SubjectNames},
+    spec::{FileSpec, Part, PlainName},
+};
+
+use super::{
+    Certificate, Gist, Placement,
+    entries::{Context, guest, issuer},
+    fields::Fields,
+    node::Node,
+    overrides, window,
+};
+
+/// What stands where a certificate has its name: nothing is ordered, so nobody sees it. RFC 6761 section 6.4.
+const NO_NAME: &str = "roots.invalid";
+
+/// Whether an element of `certificates` is about roots.
+pub(super) fn is_meant(node: Node<'_>) -> bool {
+    let Value::Object(object) = node.value else { return false };
+    let trust = |field: &&jsonc_parser::ast::ObjectProp<'_>| field.name.as_str() == "trust";
+    object
+        .properties
+        .iter()
+        .find(trust)
+        .is_some_and(|field| matches!(&field.value, Value::BooleanLit(yes) if yes.value))
+}
+
+/// An element of `certificates` that is about roots.
+pub(super) fn roots(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
+    let what = "an entry with \"trust\": true, which has a \"name\", an \"issuer\" and \"placements\"";
+    let fields = Fields::of(node, what, &["name", "trust", "issuer", "placements"])?;
+    let name = fields.required("name", |n| {
+        let name = n.parsed("a name in quotes")?;
+        context.seen.certificate(n, &name);
+        Some(name)
+    });
+    let issuer = fields.or("issuer", context.defaults.issuer.clone(), issuer);
+    context.seen.next_certificate();
+    let common_name: SubjectName = NO_NAME.parse().expect("the constant is a name");
+    let names = SubjectNames::try_from(vec![common_name.clone()]).expect("one name is enough");
+    let key = KeyPolicy::default();
+    let placements = fields.required("placements", |n| {
+        n.each("a list of placements", |n| {
+            let gist = Gist::of(&common_name, &names, key.algorithm, issuer.as_ref()?);
+            placement(n, context, &names, gist)
+        })
+    });
+    Some(Certificate {
+        name: name?,
+        common_name,
+        names,
+        key,
+        duration: context.defaults.duration,
+        renew_before: None,
+        issuer: issuer?,
+        shared: false,
+        trust: true,
+        placements: placements?,
+    })
+}
+
+fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: Gist) -> Option<Placement> {
+    let fields = Fields::of(
+        node,
+        "a placement of roots: an object",
+        &["guest", "host", "recipe", "files", "layout", "validate", "reload", "window", "purge"],
+    )?;
+    let guest = guest(&fields);
+    if let Some(guest) = &guest {
+        context.seen.guest(&fields, guest);
+    }
+    let recipe = fields.optional("recipe", |n| n.parsed::<PlainName>("a recipe's name"));
+    let has_recipe = fields.has("recipe");
+    let files = fields.or("files", BTreeMap::new(), |n| files(n, !has_recipe));
+    if let (Some(guest), Some(files)) = (&guest, &files) {
+        context.seen.paths(&fields, guest, files);
+    }
+    if !has_recipe && files.as_ref().is_some_and(BTreeMap::is_empty) {
+        fields.problem("roots need a \"recipe\" such as \"ca-certificates\", or a file \"ca\" that says where they go");
+    }
+    let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
+    let validate = fields.optional("validate", overrides::validate);
+    let reload = fields.optional("reload", overrides::reload);
+    let window = fields.optional("window", |n| window::read(n, context.local));
+    let purge = fields.or("purge", false, |n| n.boolean());
+    Some(Placement {
+        guest: guest?,
+        names: names.clone(),
+        recipe: recipe?,
+        files: files?,
+        layout: layout?,
+        validate: validate?,
+        reload: reload?,
+        probe: None,
+        window: window?,
+        purge: purge?,
+        gist,
+    })
+}
+
+fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> {
+    let files = overrides::files(node, path_needed)?;
+    let mut whole = true;
+    for part in files.keys().filter(|part| **part != Part::Ca) {
+        node.problem(format_args!("roots go into a file \"ca\" alone, and this has \"{part}\""));
+        whole = false;
+    }
+    whole.then_some(files)
+}

@@ -1,0 +1,76 @@
+//! A step-ca gets another root, in the steps in which its operator does that.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use pinion_proto::bundle::{Fingerprint, RootCertificate};
+use serde_json::json;
+
+use super::StepCa;
+use crate::program;
+
+impl StepCa {
+    /// Makes another root and an intermediate under it, and restarts the CA so that it says that it has both roots. It
+    /// goes on signing under the first.
+    ///
+    /// # Errors
+    /// `step` fails, or the CA does not come back.
+    pub fn announce_new_root(&mut self) -> Result<Fingerprint> {
+        make_root(self.directory.path())?;
+        let (old, new) = (self.path("certs/root_ca.crt"), self.path("new_root.crt"));
+        self.change(|config| config["root"] = json!([old, new]))?;
+        self.restart()?;
+        self.new_root().map(|root| root.fingerprint())
+    }
+
+    /// From now on it signs under the new root.
+    ///
+    /// # Errors
+    /// As [`Self::announce_new_root`].
+    pub fn sign_under_new_root(&mut self) -> Result<()> {
+        let (certificate, key) = (self.path("new_intermediate.crt"), self.path("new_intermediate.key"));
+        self.change(|config| (config["crt"], config["key"]) = (json!(certificate), json!(key)))?;
+        self.restart()
+    }
+
+    /// It has the old root no longer.
+    ///
+    /// # Errors
+    /// As [`Self::announce_new_root`].
+    pub fn give_up_old_root(&mut self) -> Result<()> {
+        let new = self.path("new_root.crt");
+        self.change(|config| config["root"] = json!(new))?;
+        self.restart()
+    }
+
+    /// The root that [`Self::announce_new_root`] made.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new_root(&self) -> Result<RootCertificate> {
+        let pem = std::fs::read_to_string(self.path("new_root.crt")).context("read the new root")?;
+        Ok(RootCertificate::from_pem(&pem)?)
+    }
+}
+
+/// `new_root.crt` and `new_intermediate.crt` with their keys, in a directory that has the CA's `password`.
+///
+/// # Errors
+/// `step` is not there, or fails.
+pub fn make_root(directory: &Path) -> Result<()> {
+    let step = |words: &[&str]| -> Result<()> {
+        let mut command = Command::new(program::found("step")?);
+        command.args(["certificate", "create"]).args(words).arg("--force").current_dir(directory);
+        command.env("STEPPATH", directory).env("HOME", directory).stdin(Stdio::null());
+        let out = command.output().context("run step certificate create")?;
+        ensure!(out.status.success(), "step certificate create fails: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(())
+    };
+    step(&["New Root", "new_root.crt", "new_root.key", "--profile", "root-ca", "--password-file", "password"])?;
+    let signer = ["--ca", "new_root.crt", "--ca-key", "new_root.key", "--ca-password-file", "password"];
+    let subject = ["New Intermediate", "new_intermediate.crt", "new_intermediate.key", "--profile", "intermediate-ca"];
+    step(&[&subject[..], &signer[..], &["--password-file", "password"]].concat())
+}
