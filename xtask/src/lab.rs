@@ -17,7 +17,7 @@ use crate::{
 /// The lab is a program of the harness, `tests/src/bin/lab.rs`; the words are its.
 pub(crate) fn run(root: &Path, words: &[&str], vm: bool) -> Result<ExitCode> {
     let children = Children::watched()?;
-    let tools = tools::ensure(root, &children, true)?;
+    let tools = tools::ensure(root, &children, true, &[&tools::STEP_CA, &tools::STEP])?.build(&children)?;
     if vm {
         tools::ensure_machine(&children, true)?;
     }
