@@ -4,7 +4,7 @@
 //! work on? Invariant: what a value here started ends when the value is dropped, by process id,
 //! and everything it wrote is in a temporary directory that goes with it.
 //!
-//! Begin with [`host::Host`] and [`guest::Guest`]; [`nginx`], [`docker`] and [`tls_server`] are their services,
+//! Begin with [`host::Host`] and [`guest::Guest`]; [`nginx`], [`traefik`], [`docker`] and [`tls_server`] are their services,
 //! [`ca`] is who signs, [`look`] and [`openssl`] judge from outside.
 
 pub mod ca;
@@ -27,5 +27,6 @@ pub mod status;
 pub mod terminal;
 pub mod tls_server;
 pub mod traces;
+pub mod traefik;
 pub mod unit;
 pub mod wait;

@@ -16,7 +16,7 @@ use crate::{
 /// Builds and measures; the measuring program finds the others through its environment.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let children = Children::watched()?;
-    let tools = tools::ensure(root, &children, true)?;
+    let tools = tools::ensure(root, &children, true, &[&tools::STEP_CA, &tools::STEP])?.build(&children)?;
     let controller = binaries::controller(root, &children)?;
     let agent = binaries::agent(root, &children)?;
     children.run_well(cargo(root).args(["build", "--locked", "--release", "-p", "pinion-tests", "--bins"]))?;

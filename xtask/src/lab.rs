@@ -15,20 +15,30 @@ use crate::{
 };
 
 /// The lab is a program of the harness, `tests/src/bin/lab.rs`; the words are its.
-pub(crate) fn run(root: &Path, words: &[&str], vm: bool) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
     let children = Children::watched()?;
-    let tools = tools::ensure(root, &children, true)?;
+    let (vm, all) = (words.contains(&"--vm"), words.contains(&"--all"));
+    let mut wanted = vec![&tools::STEP_CA, &tools::STEP];
+    if all {
+        wanted.push(&tools::TRAEFIK);
+    }
+    let tools = tools::ensure(root, &children, true, &wanted)?.build(&children)?;
     if vm {
         tools::ensure_machine(&children, true)?;
     }
     let mut build = cargo(root);
     build.args(["build", "--locked", "--quiet", "-p", "pinion-controller", "-p", "pinion-agent", "-p", "pinion-tests"]);
-    for name in ["pinion", "pinion-agent", "lab", "pct", "qm", "pvesh"] {
+    for name in ["pinion", "pinion-agent", "lab", "pct", "qm", "pvesh", "tls-server"] {
         build.args(["--bin", name]);
     }
     children.run_well(&mut build)?;
     // Becomes it: a shell wants the terminal, and Ctrl-C is for the lab.
     let program = binaries::target(root).join("debug/lab");
-    let failed = Command::new(&program).args(words).env("PINION_TOOLS", tools).exec();
-    Err(failed).with_context(|| format!("start {}", program.display()))
+    let mut lab = Command::new(&program);
+    lab.args(words).env("PINION_TOOLS", tools);
+    if all {
+        // What is brought into the guests.
+        lab.env("PINION_STATIC_AGENT", binaries::test_agent(root, &children)?);
+    }
+    Err(lab.exec()).with_context(|| format!("start {}", program.display()))
 }

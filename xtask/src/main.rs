@@ -34,8 +34,8 @@ enum Verb {
     /// Check everything: format, lints, docs, generated code, unit and end-to-end tests.
     ///
     /// Installs what the tests need and the machine lacks (nginx, haproxy, caddy, postgresql, dockerd, openssl,
-    /// lxc, debootstrap and QEMU with apt-get, as root or with sudo; step-ca and step with Go, into target/tools), says so as it goes, and ends
-    /// with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
+    /// lxc, debootstrap and QEMU with apt-get, as root or with sudo; step-ca, step and Traefik with Go, into target/tools), says
+    /// so as it goes, and ends with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
     Test {
         /// Fail when something is missing instead of installing it.
         #[arg(long)]
@@ -86,12 +86,18 @@ enum LabVerb {
         /// With 1001 in a real, emulated machine: a minute or two more.
         #[arg(long)]
         vm: bool,
+        /// With every recipe at work: seven guests, Traefik among them, and Pinion installed. Builds Traefik once.
+        #[arg(long, conflicts_with = "vm")]
+        all: bool,
     },
     /// Have it until Ctrl-C.
     Run {
         /// With 1001 in a real, emulated machine: a minute or two more.
         #[arg(long)]
         vm: bool,
+        /// With every recipe at work: seven guests, Traefik among them, and Pinion installed. Builds Traefik once.
+        #[arg(long, conflicts_with = "vm")]
+        all: bool,
     },
     /// A shell in a guest (101, 103, 1001, 1002) or on the lab's `host`.
     Shell {
@@ -105,13 +111,16 @@ enum LabVerb {
 impl LabVerb {
     fn words(&self) -> Vec<&str> {
         match self {
-            Self::Up { vm: false } => vec!["up"],
-            Self::Up { vm: true } => vec!["up", "--vm"],
-            Self::Run { vm: false } => vec!["run"],
-            Self::Run { vm: true } => vec!["run", "--vm"],
+            Self::Up { vm, all } => Self::with("up", *vm, *all),
+            Self::Run { vm, all } => Self::with("run", *vm, *all),
             Self::Shell { guest } => vec!["shell", guest],
             Self::Down => vec!["down"],
         }
+    }
+
+    fn with(word: &'static str, vm: bool, all: bool) -> Vec<&'static str> {
+        let flags = [vm.then_some("--vm"), all.then_some("--all")];
+        [Some(word)].into_iter().chain(flags).flatten().collect()
     }
 }
 
@@ -130,9 +139,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.verb {
         Verb::Test { no_install } => test::run(root, !no_install),
         Verb::Demo => demo::run(root),
-        Verb::Lab { verb } => {
-            lab::run(root, &verb.words(), matches!(verb, LabVerb::Up { vm: true } | LabVerb::Run { vm: true }))
-        }
+        Verb::Lab { verb } => lab::run(root, &verb.words()),
         Verb::Faults { arguments } => faults::run(root, arguments),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),

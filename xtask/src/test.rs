@@ -4,14 +4,15 @@
 //! nothing is skipped in silence: a check that could not run, and a test that is ignored, has failed.
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     path::Path,
     process::{Command, ExitCode},
     sync::LazyLock,
+    thread,
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     binaries,
@@ -33,9 +34,19 @@ pub(crate) fn run(root: &Path, may_install: bool) -> Result<ExitCode> {
 fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     let children = Children::watched()?;
     say("what the tests need");
-    let tools = tools::ensure(root, &children, may_install)?;
+    let wanted = [&tools::STEP_CA, &tools::STEP, &tools::TRAEFIK];
+    let tools = tools::ensure(root, &children, may_install, &wanted)?;
     tools::ensure_machine(&children, may_install)?;
+    thread::scope(|scope| {
+        // Minutes of Go's, in the shadow of everything that cargo builds.
+        let tools = scope.spawn(|| tools.build(&children));
+        let tools = || tools.join().unwrap_or_else(|_| bail!("the thread that builds with Go failed"));
+        builds(root, &children, tools, tally)
+    })
+}
 
+/// What needs no Go; then the tests, for which it is waited.
+fn builds(root: &Path, children: &Children, tools: impl FnOnce() -> Result<OsString>, tally: &mut Tally) -> Result<()> {
     let mut check = |name: &str, command: &mut Command| -> Result<bool> {
         say(&format!("{name}: {}", shown(command)));
         let passed = children.run(command)?.success();
@@ -58,7 +69,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     tally.count("generated code", generated.is_ok());
 
     if built {
-        tests(root, &children, &tools, tally)
+        tests(root, children, tools, tally)
     } else {
         // Tests against yesterday's programs would prove nothing.
         tally.count("tests", false);
@@ -67,7 +78,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
 }
 
 /// All unit, integration and end-to-end tests.
-fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> Result<()> {
+fn tests(root: &Path, children: &Children, tools: impl FnOnce() -> Result<OsString>, tally: &mut Tally) -> Result<()> {
     // Whatever a killed test leaves is in here and goes with it. The name is short because paths of
     // Unix sockets are at most 107 bytes (unix(7)).
     let scratch = tempfile::Builder::new().prefix("pinion-").tempdir().context("make a directory for the tests")?;
@@ -76,10 +87,13 @@ fn tests(root: &Path, children: &Children, tools: &OsStr, tally: &mut Tally) -> 
     say("the file systems of the lab's guests");
     let trees = children.run(Command::new(binaries::target(root).join("debug/lab")).arg("trees"))?;
     tally.count("the lab's file systems", trees.success());
-    say("tests");
+    say("the tests' programs");
     let suites = suites::build(root, children, scratch.path()).context("build the tests")?;
+    say("what Go builds");
+    let tools = tools()?;
+    say("tests");
     let environment = |command: &mut Command| {
-        command.env("PINION_STATIC_AGENT", &agent).env("PINION_TOOLS", tools).env("TMPDIR", scratch.path());
+        command.env("PINION_STATIC_AGENT", &agent).env("PINION_TOOLS", &tools).env("TMPDIR", scratch.path());
         command.env("RUST_TEST_THREADS", TESTS_AT_ONCE);
     };
     suites::run(suites, children, scratch.path(), environment, |told| {

@@ -67,6 +67,10 @@ impl<'a> Docker<'a> {
         match command::run(&self.program, &all, &environment, patience).await {
             Err(source) => Err(ReloadError::Spawn { what, source }),
             Ok(command::Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
+            // It goes in this moment, as it does for a certificate of its own: nobody to tell, and nothing that failed.
+            Ok(command::Ended { outcome: Outcome::Failed(_), output, .. }) if lost(&output) => {
+                Err(ReloadError::NotThere { what: "dockerd".into(), why: format!("went away{}", appended(&output)) })
+            }
             Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
                 Err(ReloadError::Failed { what, status, output: appended(&output) })
             }
@@ -95,6 +99,44 @@ impl<'a> Docker<'a> {
             "running" => Ok(State::Running),
             "restarting" => Ok(State::Restarting),
             other => Err(not_there(format!("is not running ({})", pinion_proto::id::shown(other)))),
+        }
+    }
+}
+
+/// Whether docker complains of the connection to dockerd and not of what was asked (docker's `client/errors.go` and
+/// `client/request.go`).
+fn lost(output: &str) -> bool {
+    ["Cannot connect to the Docker daemon", "error during connect"].iter().any(|words| output.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dockerd_that_goes_meanwhile_is_waited_for_and_one_that_refuses_is_not() {
+        for (said, absent) in [
+            (
+                "error during connect: Post \"http://%2Frun%2Fdocker.sock/v1.41/containers/web/kill?signal=HUP\": EOF",
+                true,
+            ),
+            ("Cannot connect to the Docker daemon at unix:///run/docker.sock. Is the docker daemon running?", true),
+            ("Error response from daemon: Cannot kill container: web: No such container: web", false),
+        ] {
+            let kept = tempfile::tempdir().expect("a temporary directory");
+            let mut config = Config::shipped(kept.path().canonicalize().expect("a real path"));
+            config.hook_timeout = Duration::from_secs(30);
+            let program = kept.path().join("docker");
+            fs::write(&program, format!("#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 1\n")).expect("written");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+            let certificate = "web".parse().expect("a name");
+            let about = About { certificate, generation: 1, leaf: None, files: vec![] };
+            let docker = Docker { config: &config, about: &about, program };
+            let error = docker.run(&["kill", "web"]).await.expect_err("it fails");
+            assert_eq!(error.is_absence(), absent, "{error}");
+            assert!(error.to_string().contains(said), "{error}");
         }
     }
 }

@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use pinion_tests::{
     interrupt,
-    lab::{GATEWAY_NAME, Lab, Spec, Tree, namespace, place, remains},
+    lab::{
+        GATEWAY_NAME, Lab, Spec, Tree, namespace, place, remains,
+        whole::{self, Whole},
+    },
     wait,
 };
 
@@ -25,8 +28,10 @@ fn main() -> ExitCode {
         ["trees"] => trees(),
         ["up"] => up(&["keep"]),
         ["up", "--vm"] => up(&["keep", "--vm"]),
-        ["keep" | "run"] => run(Spec::all()),
-        ["keep" | "run", "--vm"] => run(Spec::all_with_machine()),
+        ["up", "--all"] => up(&["keep", "--all"]),
+        ["keep" | "run"] => run(Spec::all(), |_| Ok(())),
+        ["keep" | "run", "--vm"] => run(Spec::all_with_machine(), |_| Ok(())),
+        ["keep" | "run", "--all"] => run(Spec::whole(), begin_whole),
         ["shell", guest] => shell(guest),
         ["down"] => down(),
         ["guard", live] => namespace::guard(Path::new(live)),
@@ -42,7 +47,8 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "say `up` to start it in the background, `run` to have it until Ctrl-C (both with `--vm` for 1001 in a \
-                     real machine), `shell GUEST` for a shell in 101, 103, 1001, 1002 or on its `host`, `down` to end it";
+                     real machine, or `--all` for every recipe at work), `shell GUEST` for a shell in 101, 103, 1001, 1002 or on its \
+                     `host`, `down` to end it";
 
 /// Builds what the guests lie on, where it is missing.
 fn trees() -> Result<()> {
@@ -93,18 +99,36 @@ fn up(keep: &[&str]) -> Result<()> {
     }
 }
 
-/// Up until Ctrl-C or SIGTERM.
-fn run(specs: Vec<Spec>) -> Result<()> {
+/// Up until Ctrl-C or SIGTERM; `begin` starts what is at work in it.
+fn run<T>(specs: Vec<Spec>, begin: impl FnOnce(&Lab) -> Result<T>) -> Result<()> {
     interrupt::watch().context("watch for Ctrl-C")?;
+    let guests: Vec<String> = specs.iter().map(described).collect();
     let lab = Lab::kept(specs)?;
     fs::write(place::kept().join("keeper"), std::process::id().to_string()).context("write down who keeps the lab")?;
-    describe(&lab);
+    let at_work = begin(&lab)?;
+    guests.iter().for_each(|guest| println!("{guest}"));
+    println!("lab: the host is 10.0.0.13, with pct, qm and pvesh; the gateway serves {GATEWAY_NAME}");
+    println!("{READY}{:.1} s", lab.took().as_secs_f64());
     while !interrupt::requested() {
         thread::sleep(Duration::from_millis(100));
     }
     println!("lab: going down");
+    drop(at_work);
     drop(lab);
     Ok(())
+}
+
+/// Every recipe's service, and Pinion, which has begun to bring agents into the guests.
+fn begin_whole(lab: &Lab) -> Result<Whole> {
+    whole::set_up(lab)?;
+    let whole = Whole::start(lab)?;
+    println!("lab: Pinion is at work; `shell host`, then `pinion status`, `pinion ensure --renew --until served`");
+    Ok(whole)
+}
+
+fn described(spec: &Spec) -> String {
+    let address = spec.nets.first().map_or("", |net| net.address.as_str());
+    format!("lab: {:>5}  {:<14} {address:<16} {:?}", spec.vmid, spec.name, spec.role)
 }
 
 /// What the last line of a lab's start begins with.
@@ -112,15 +136,6 @@ const READY: &str = "lab: up after ";
 
 /// Trees are built first, when they are not there.
 const LONGEST: Duration = Duration::from_secs(1200);
-
-fn describe(lab: &Lab) {
-    for spec in Spec::all() {
-        let address = spec.nets.first().map_or("", |net| net.address.as_str());
-        println!("lab: {:>5}  {:<14} {address:<16} {:?}", spec.vmid, spec.name, spec.role);
-    }
-    println!("lab: the host is 10.0.0.13, with pct, qm and pvesh; the gateway serves {GATEWAY_NAME}");
-    println!("{READY}{:.1} s", lab.took().as_secs_f64());
-}
 
 /// Becomes a shell in a guest, or on the lab's host.
 fn shell(guest: &str) -> Result<()> {

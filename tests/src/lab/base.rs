@@ -33,11 +33,13 @@ pub enum Tree {
     Machine,
     /// nginx and openssl under OpenRC and the init of System V; owned as [`Self::Plain`].
     WithoutSystemd,
+    /// systemd, HAProxy, Caddy and PostgreSQL; owned as [`Self::Plain`].
+    Services,
 }
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd, Self::Services];
 
     fn name(self) -> &'static str {
         match self {
@@ -45,6 +47,7 @@ impl Tree {
             Self::Docker => "docker",
             Self::Machine => "machine",
             Self::WithoutSystemd => "without-systemd",
+            Self::Services => "services",
         }
     }
 
@@ -52,7 +55,7 @@ impl Tree {
     #[must_use]
     pub fn shift(self) -> u32 {
         match self {
-            Self::Plain | Self::WithoutSystemd => SHIFT,
+            Self::Plain | Self::WithoutSystemd | Self::Services => SHIFT,
             Self::Docker | Self::Machine => 0,
         }
     }
@@ -65,15 +68,18 @@ impl Tree {
                 "systemd,systemd-sysv,dbus,udev,docker.io,qemu-guest-agent,linux-image-cloud-amd64,initramfs-tools"
             }
             Self::WithoutSystemd => "nginx-light",
+            Self::Services => "systemd,systemd-sysv,dbus",
         };
         format!("iproute2,procps,openssl,ca-certificates,{more}")
     }
 
-    /// What only apt gets right: debootstrap takes the first of two alternatives, which is sysv-rc and not OpenRC.
+    /// What only apt gets right: debootstrap takes the first of two alternatives, which is sysv-rc and not OpenRC, and
+    /// knows nothing of PostgreSQL's virtual packages.
     fn added(self) -> &'static [&'static str] {
         match self {
             Self::Plain | Self::Docker | Self::Machine => &[],
             Self::WithoutSystemd => &["sysvinit-core", "openrc"],
+            Self::Services => &["haproxy", "caddy", "postgresql"],
         }
     }
 
@@ -97,7 +103,7 @@ impl Tree {
 
     fn masked(self) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Docker => [MASKED, DEVICES].concat(),
+            Self::Plain | Self::Docker | Self::Services => [MASKED, DEVICES].concat(),
             // It has devices of its own.
             Self::Machine => MASKED.to_owned(),
             Self::WithoutSystemd => Vec::new(),
@@ -124,10 +130,16 @@ impl Tree {
         process::run(&mut debootstrap, b"", LONGEST)?.succeeded()?;
         remove(&fresh.join("debootstrap"))?;
         if !self.added().is_empty() {
+            // Debian's own switch (invoke-rc.d(8)): nothing is started in a tree that is being built.
+            let policy = fresh.join("usr/sbin/policy-rc.d");
+            fs::write(&policy, "#!/bin/sh\nexit 101\n")
+                .and_then(|()| fs::set_permissions(&policy, Permissions::from_mode(0o755)))
+                .with_context(|| format!("write {}", policy.display()))?;
             let mut apt = Command::new("chroot");
             apt.arg(&fresh).args(["apt-get", "-q", "-y", "install", "--no-install-recommends"]).args(self.added());
-            apt.env("DEBIAN_FRONTEND", "noninteractive");
+            apt.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
             process::run(&mut apt, b"", LONGEST)?.succeeded()?;
+            fs::remove_file(&policy).with_context(|| format!("remove {}", policy.display()))?;
         }
         for archive in fs::read_dir(fresh.join("var/cache/apt/archives")).into_iter().flatten().flatten() {
             if archive.path().extension().is_some_and(|extension| extension == "deb") {

@@ -201,6 +201,25 @@ impl Container {
             .with_context(|| format!("write {}", file.display()))
     }
 
+    /// Puts a program of the machine into its `/usr/local/bin`.
+    pub(super) fn bring(&self, namespace: &Namespace, from: &Path) -> Result<()> {
+        ensure!(!self.is_on_its_disk(namespace), "the files of VM {} are on its own disk", self.spec.vmid);
+        let name = from.file_name().context("a program has a name")?;
+        let (place, owner) = (self.root(namespace).join("usr/local/bin").join(name), Some(self.spec.tree().shift()));
+        fs::copy(from, &place)
+            .and_then(|_| chown(&place, owner, owner))
+            .with_context(|| format!("put {} into guest {}", from.display(), self.spec.vmid))
+    }
+
+    /// The number of one of its groups.
+    pub(super) fn group(&self, namespace: &Namespace, name: &str) -> Result<u32> {
+        let path = self.root(namespace).join("etc/group");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let mut groups = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let number = groups.find(|words| words.first() == Some(&name)).and_then(|words| words.get(2)?.parse().ok());
+        number.with_context(|| format!("guest {} has no group {name}", self.spec.vmid))
+    }
+
     /// Copies what it changed so far to `place`; while it runs, between two of its steps.
     pub(super) fn save(&self, namespace: &Namespace, place: &Path) -> Result<()> {
         ensure!(!self.is_on_its_disk(namespace), "the lab copies no disks: VM {} has one", self.spec.vmid);
@@ -255,6 +274,11 @@ impl Container {
                 "lxc.cap.drop =".to_owned(),
                 "lxc.mount.auto =".to_owned(),
                 "lxc.mount.auto = proc:rw sys:rw cgroup:rw".to_owned(),
+                // Forgotten again: runc gives a container devices that LXC keeps from its own.
+                "lxc.cgroup.devices.deny =".to_owned(),
+                "lxc.cgroup.devices.allow =".to_owned(),
+                "lxc.cgroup2.devices.deny =".to_owned(),
+                "lxc.cgroup2.devices.allow =".to_owned(),
                 // Where a VM's guest agent has its port, and where the host has the other end of it.
                 format!("lxc.mount.entry = /run/qemu-server/{vmid} dev/virtio-ports none bind,create=dir 0 0"),
             ]),

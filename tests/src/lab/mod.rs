@@ -18,6 +18,7 @@ pub mod life;
 pub mod namespace;
 pub mod network;
 pub mod place;
+mod proxies;
 pub mod pve;
 mod qemu;
 pub mod remains;
@@ -25,6 +26,7 @@ mod services;
 mod without_systemd;
 pub mod spec;
 pub mod tools;
+pub mod whole;
 
 use std::{
     collections::BTreeMap,

@@ -1,9 +1,9 @@
-//! What runs in the lab's guests before Pinion comes: nginx, step-ca and dockerd, each as the field has it.
+//! What runs in the lab's guests before Pinion comes: nginx, step-ca, dockerd and the others, each as the field has it.
 //!
-//! Invariant: each starts without Pinion. nginx and dockerd hold a self-signed pair that nobody trusts, in
-//! the place where Pinion's certificate will be.
+//! Invariant: each starts without Pinion. It holds a self-signed pair that nobody trusts, in the place where
+//! Pinion's certificate will be.
 
-use std::{fs, os::unix::fs::chown, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 use rcgen::generate_simple_self_signed;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     container::Container,
     namespace::Namespace,
-    qemu,
+    proxies, qemu,
     spec::{Body, Role},
     without_systemd,
 };
@@ -33,7 +33,11 @@ pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
     match guest.spec.role {
         Role::Gateway => gateway(namespace, guest),
         Role::Authority => authority(namespace, guest),
-        Role::Docker => docker(namespace, guest),
+        Role::Docker => docker(namespace, guest, true),
+        Role::Manager => docker(namespace, guest, false),
+        Role::Traefik => proxies::traefik(namespace, guest),
+        Role::Services => proxies::services(namespace, guest),
+        Role::Unit => proxies::unit(namespace, guest),
         Role::Empty => Ok(()),
     }
 }
@@ -42,7 +46,7 @@ pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
 pub(super) fn finish(namespace: &Namespace, guest: &Container) -> Result<()> {
     match guest.spec.role {
         Role::Authority => begin_authority(namespace, guest),
-        Role::Gateway | Role::Docker | Role::Empty => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -52,6 +56,9 @@ fn gateway(namespace: &Namespace, guest: &Container) -> Result<()> {
         (format!("/etc/nginx/ssl/{GATEWAY_NAME}.crt"), format!("/etc/nginx/ssl/{GATEWAY_NAME}.key"));
     guest.write(namespace, &cert_path, 0o644, WWW_DATA, certificate.as_bytes())?;
     guest.write(namespace, &key_path, 0o640, WWW_DATA, key.as_bytes())?;
+    for (end, mode, text) in [("crt", 0o644, &certificate), ("key", 0o640, &key)] {
+        guest.write(namespace, &format!("/etc/nginx/ssl/nginx-client.{end}"), mode, WWW_DATA, text.as_bytes())?;
+    }
     let site = format!(
         "server {{\n\
          \tlisten 443 ssl;\n\
@@ -60,6 +67,12 @@ fn gateway(namespace: &Namespace, guest: &Container) -> Result<()> {
          \tssl_certificate {cert_path};\n\
          \tssl_certificate_key {key_path};\n\
          \tlocation / {{ return 200 \"the lab's gateway\\n\"; }}\n\
+         \t# dockerd lets nobody in without a certificate.\n\
+         \tlocation = /_ping {{\n\
+         \t\tproxy_pass https://10.0.0.111:2376;\n\
+         \t\tproxy_ssl_certificate /etc/nginx/ssl/nginx-client.crt;\n\
+         \t\tproxy_ssl_certificate_key /etc/nginx/ssl/nginx-client.key;\n\
+         \t}}\n\
          }}\n"
     );
     guest.write(namespace, "/etc/nginx/conf.d/gateway.conf", 0o644, 0, site.as_bytes())
@@ -68,7 +81,7 @@ fn gateway(namespace: &Namespace, guest: &Container) -> Result<()> {
 /// Debian's group `www-data` (base-passwd).
 const WWW_DATA: u32 = 33;
 
-fn docker(namespace: &Namespace, guest: &Container) -> Result<()> {
+fn docker(namespace: &Namespace, guest: &Container, live_restore: bool) -> Result<()> {
     let (certificate, key) = pair()?;
     for (name, mode, text) in
         [("cert.pem", 0o644, &certificate), ("key.pem", 0o600, &key), ("ca.pem", 0o644, &certificate)]
@@ -81,7 +94,7 @@ fn docker(namespace: &Namespace, guest: &Container) -> Result<()> {
         "tlscacert": "/etc/docker/tls/ca.pem",
         "tlscert": "/etc/docker/tls/cert.pem",
         "tlskey": "/etc/docker/tls/key.pem",
-        "live-restore": true,
+        "live-restore": live_restore,
     });
     if guest.spec.body == Body::Machine {
         // No container ever runs in it, and an emulated processor spends a minute on the rules for them.
@@ -111,15 +124,7 @@ fn authority(namespace: &Namespace, guest: &Container) -> Result<()> {
                 ExecStart=/usr/local/bin/step-ca /etc/step-ca/config/ca.json --password-file /etc/step-ca/password\n\
                 Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
     guest.enable(namespace, "step-ca.service", unit)?;
-    let shift = Some(guest.spec.tree().shift());
-    for name in ["step", "step-ca"] {
-        let place = guest.root(namespace).join("usr/local/bin").join(name);
-        let from = program::found(name)?;
-        fs::copy(&from, &place)
-            .and_then(|_| chown(&place, shift, shift))
-            .with_context(|| format!("put {} into guest {}", from.display(), guest.spec.vmid))?;
-    }
-    Ok(())
+    ["step", "step-ca"].iter().try_for_each(|name| guest.bring(namespace, &program::found(name)?))
 }
 
 /// Makes the authority in its guest, as its operator would, and waits until it is healthy.
@@ -154,7 +159,7 @@ fn begin_authority(namespace: &Namespace, guest: &Container) -> Result<()> {
 }
 
 /// A self-signed certificate and its key, PEM.
-fn pair() -> Result<(String, String)> {
+pub(super) fn pair() -> Result<(String, String)> {
     let made = generate_simple_self_signed(["snakeoil.invalid".to_owned()]).context("make a self-signed pair")?;
     Ok((made.cert.pem(), made.signing_key.serialize_pem()))
 }

@@ -45,6 +45,14 @@ pub enum Role {
     Authority,
     /// dockerd on 2376.
     Docker,
+    /// As that; it may manage a Swarm, which refuses to let containers live on without dockerd.
+    Manager,
+    /// Traefik on 443, which asks the dockerd in 1002.
+    Traefik,
+    /// HAProxy on 443, Caddy on 8443 and PostgreSQL on 5432.
+    Services,
+    /// A service under a unit of its own: `vllm.service` on 8000.
+    Unit,
     /// Nothing of its own.
     Empty,
 }
@@ -113,6 +121,25 @@ impl Spec {
         vec![Self::gateway(), Self::authority(), Self::first_docker().in_qemu(), Self::second_docker()]
     }
 
+    /// What a whole installation has: every shipped recipe has its service in one of them, or on the host.
+    #[must_use]
+    pub fn whole() -> Vec<Self> {
+        let at = |spec: Self, address: &str| {
+            let nets = spec.nets.iter().cloned().map(|net| Net { address: address.into(), ..net }).collect();
+            Self { nets, ..spec }
+        };
+        vec![
+            Self::gateway(),
+            // 10.0.0.102 is 1002's.
+            at(Self::container(102, "traefik", Role::Traefik), "10.0.0.122/24"),
+            Self::authority(),
+            Self::container(107, "services", Role::Services),
+            at(Self::container(801, "vllm", Role::Unit), "10.0.0.81/24"),
+            Self { role: Role::Manager, ..Self::first_docker() },
+            Self::second_docker(),
+        ]
+    }
+
     /// An unprivileged container at `10.0.0.VMID`; its number is below 255.
     #[must_use]
     pub fn container(vmid: u32, name: &str, role: Role) -> Self {
@@ -161,6 +188,7 @@ impl Spec {
     #[must_use]
     pub fn tree(&self) -> Tree {
         match (self.kind, self.init, self.body) {
+            (Kind::Container, Init::Systemd, _) if self.role == Role::Services => Tree::Services,
             (Kind::Container, Init::Systemd, _) => Tree::Plain,
             (Kind::Container, Init::OpenRc | Init::Script, _) => Tree::WithoutSystemd,
             (Kind::Machine, _, Body::Container) => Tree::Docker,

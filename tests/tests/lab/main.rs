@@ -12,4 +12,5 @@ mod nothing;
 mod privileges;
 mod template;
 mod token;
+mod whole;
 mod without_systemd;
