@@ -68,7 +68,7 @@ impl Installation {
             own(&lab.path(&issuer.password_file.display().to_string()))?;
             config += &format!(
                 "[issuers.step-ca]\ntype = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{}\"\nprovisioner = \"{}\"\n\
-                 password_file = \"{}\"\n",
+                 password_file = \"{}\"\nroots_every = \"1s\"\n",
                 issuer.url,
                 issuer.fingerprint,
                 issuer.provisioner,

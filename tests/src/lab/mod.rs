@@ -22,6 +22,7 @@ mod proxies;
 pub mod pve;
 mod qemu;
 pub mod remains;
+mod rollover;
 mod services;
 mod without_systemd;
 pub mod spec;

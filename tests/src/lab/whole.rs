@@ -56,6 +56,9 @@ pub fn manifest() -> Value {
 /// Which of 1001's contexts of docker is replaced; it is called as its certificate.
 const CONTEXT: &str = "docker-context";
 
+/// What the host's own store of roots is made of.
+const STORE: &str = "/usr/local/share/ca-certificates";
+
 /// What old consumers on the host read.
 const SHARE: &str = "/var/lib/archive";
 
@@ -125,8 +128,16 @@ impl Whole {
     /// # Errors
     /// One of them does not come up.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, &manifest())
+    }
+
+    /// As [`Self::start`], with another manifest.
+    ///
+    /// # Errors
+    /// One of them does not come up.
+    pub fn start_with(lab: &Lab, manifest: &Value) -> Result<Self> {
         let logs = tempfile::Builder::new().prefix("pinion-whole-").tempdir().context("make a directory for logs")?;
-        let mut installation = Installation::install(lab, &manifest(), "")?;
+        let mut installation = Installation::install(lab, manifest, "")?;
         installation.start(lab)?;
         prepare_host(lab)?;
         let pveproxy = start_pveproxy(lab, logs.path())?;
@@ -155,7 +166,7 @@ fn prepare_host(lab: &Lab) -> Result<()> {
     // No systemd runs on the lab's host; the agent's hook of the unit's name does what its ExecReload would.
     let files = format!(
         "set -e\nmkdir -p {SHARE} /etc/pinion/hooks.d\n\
-             cat >/etc/pinion/agent.toml <<'END'\n[allow]\ndirectories = [\"/etc/pve/local\", \"{SHARE}\"]\n\
+             cat >/etc/pinion/agent.toml <<'END'\n[allow]\ndirectories = [\"/etc/pve/local\", \"{SHARE}\", \"{STORE}\"]\n\
              units = [\"pveproxy.service\"]\nEND\n\
              cat >/etc/pinion/hooks.d/pveproxy.service <<'END'\n#!/bin/sh\n\
              [ \"$1\" = reload ] && kill -HUP \"$(cat /run/pveproxy.pid)\"\nEND\n\

@@ -10,6 +10,7 @@ mod machine;
 mod network;
 mod nothing;
 mod privileges;
+mod roots;
 mod template;
 mod token;
 mod whole;
