@@ -171,7 +171,12 @@ impl Guests {
         let mut record = self.admitted(&mut memory, guest, serial, machine.whose, &caller.facts.hwaddrs)?;
         self.same_machine(&mut memory, guest, &mut record, machine.vmgenid)?;
         let Err(Twins { one, other }) = memory.starts.note(guest, caller) else { return Ok(()) };
-        self.lock(&mut memory, guest, &mut record, format!("two machines show its identity in turns: {one}, and {other}"));
+        self.lock(
+            &mut memory,
+            guest,
+            &mut record,
+            format!("two machines show its identity in turns: {one}, and {other}"),
+        );
         Err(Refused::Twins { guest, one, other })
     }
 

@@ -22,6 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use super::{
+    SessionId,
     nursery::{Connection, Nursery},
     service::{Contract, Services},
 };
@@ -65,6 +66,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
             Ok((stream, from)) => {
                 let visit = Visit {
                     from,
+                    session: services.next_session(),
                     acceptor: acceptor.clone(),
                     services: services.clone(),
                     crowd: crowd.clone(),
@@ -83,6 +85,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
 /// What a connection needs until it is one.
 struct Visit {
     from: SocketAddr,
+    session: SessionId,
     acceptor: TlsAcceptor,
     services: Arc<Services>,
     crowd: Arc<Crowd>,
@@ -118,7 +121,7 @@ impl Visit {
             }
             Caller::Guest(guest, peer) => {
                 self.crowd.guest(guest);
-                (self.services.for_peer(self.from, guest, peer), false)
+                (self.services.for_peer(self.from, self.session, guest, peer), false)
             }
         };
         Some((self.nursery.make(stream, contract).await?, stranger))

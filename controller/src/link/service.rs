@@ -66,9 +66,20 @@ impl Services {
         Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MOST_JOIN))
     }
 
+    /// The number of a connection that has just come in.
+    pub(super) fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// The contract for a guest: its link, and nothing else.
-    pub(super) fn for_peer(self: &Arc<Self>, from: SocketAddr, guest: Guest, peer: Peer) -> Contract {
-        let link = LinkService { services: self.clone(), from, guest, peer: Arc::new(peer) };
+    pub(super) fn for_peer(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        session: SessionId,
+        guest: Guest,
+        peer: Peer,
+    ) -> Contract {
+        let link = LinkService { services: self.clone(), from, session, guest, peer: Arc::new(peer) };
         Contract::Link(pb::link_server::LinkServer::new(link).max_decoding_message_size(wire::MOST_MESSAGE))
     }
 
@@ -161,6 +172,7 @@ fn join_refusal(from: SocketAddr, refused: &JoinRefused) -> String {
 pub struct LinkService {
     services: Arc<Services>,
     from: SocketAddr,
+    session: SessionId,
     guest: Guest,
     peer: Arc<Peer>,
 }
@@ -170,7 +182,7 @@ impl pb::link_server::Link for LinkService {
     type OpenStream = Pin<Box<dyn Stream<Item = Result<pb::ToAgent, Status>> + Send>>;
 
     async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {
-        let (services, guest) = (&self.services, self.guest);
+        let (services, session, guest) = (&self.services, self.session, self.guest);
         if !services.paces.link(guest, services.clock.now()) {
             // Not told each time: that would be another way to keep everyone busy.
             debug!(%guest, from = %self.from, "A guest links too often");
@@ -203,13 +215,12 @@ impl pb::link_server::Link for LinkService {
             }
         }
         let hoard = Hoard::of(&hello.reports);
-        let session = SessionId(services.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
         let direct = outbound.downgrade();
         let up = LinkInput::Up { guest, session, hello, outbound };
         services.inputs.send(up).await.map_err(|_| Status::unavailable("the controller is shutting down"))?;
         let span = info_span!("link", %guest, from = %self.from);
-        let reader = Reader { link: self.clone(), session, inbound, direct, hoard, pace: Pace::new() };
+        let reader = Reader { link: self.clone(), inbound, direct, hoard, pace: Pace::new() };
         tokio::spawn(Box::new(reader).read().instrument(span));
         let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(*message)));
         Ok(Response::new(Box::pin(outgoing)))
@@ -219,7 +230,6 @@ impl pb::link_server::Link for LinkService {
 /// What one link's reading needs; in a box of its own, because a task has room for its arguments twice.
 struct Reader {
     link: LinkService,
-    session: SessionId,
     inbound: Streaming<pb::ToController>,
     direct: mpsc::WeakSender<Box<ToAgent>>,
     hoard: Hoard,
@@ -229,8 +239,8 @@ struct Reader {
 impl Reader {
     /// Passes on what the guest says, until it says no more.
     async fn read(self: Box<Self>) {
-        let Self { link, session, mut inbound, direct, mut hoard, mut pace } = *self;
-        let (services, guest) = (&link.services, link.guest);
+        let Self { link, mut inbound, direct, mut hoard, mut pace } = *self;
+        let (services, session, guest) = (&link.services, link.session, link.guest);
         let expired = expiry(&*services.clock, link.peer.not_after);
         tokio::pin!(expired);
         let why = loop {
