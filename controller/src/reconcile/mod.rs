@@ -277,9 +277,7 @@ impl Reconciler {
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-        if self.answer_from(&plan, now) {
-            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-        }
+        self.answer_from(&plan, now);
         let mut outdated = false;
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
