@@ -13,6 +13,7 @@ use std::{
 
 use pinion_proto::{
     containers::{ContainerName, ServiceName},
+    place::line_and_column,
     spec::{GuestPath, PlainName, Unit},
 };
 use serde::{Deserialize, Deserializer, de};
@@ -229,17 +230,9 @@ struct Fault {
 
 impl Fault {
     fn in_file(self, path: PathBuf, text: &str) -> ConfigError {
-        let (line, column) = position(text, self.at.map_or(0, |range| range.start));
+        let (line, column) = line_and_column(text, self.at.map_or(0, |range| range.start));
         ConfigError::Content { path, line, column, why: self.why.replace('\n', ", ") }
     }
-}
-
-/// Line and column, both from 1, of a byte of the text.
-pub(crate) fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(line_start..).unwrap_or_default().chars().count();
-    (before.matches('\n').count() + 1, column + 1)
 }
 
 /// The file as it is written.

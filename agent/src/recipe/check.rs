@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use pinion_proto::{
     names::SubjectName,
+    place::line_and_column,
     spec::{GuestPath, Part, Reload},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use super::{
     file::{Recipe, Required},
     is_allowed,
 };
-use crate::config::{Config, position};
+use crate::config::Config;
 
 /// A recipe has a few dozen values; where so many are wrong, the first ones are enough.
 const MOST: usize = 100;
@@ -186,7 +187,7 @@ struct Desk<'t> {
 
 impl Desk<'_> {
     fn add(&mut self, at: Option<Range<usize>>, why: &str, remedy: &str) {
-        let (line, column) = position(self.text, at.map_or(0, |span| span.start));
+        let (line, column) = line_and_column(self.text, at.map_or(0, |span| span.start));
         let why = why.trim().replace('\n', ", ");
         self.complaints.push(Complaint { line, column, why, remedy: remedy.to_owned() });
     }
