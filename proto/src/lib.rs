@@ -23,4 +23,5 @@ pub mod lines;
 pub mod exit;
 pub mod causes;
 pub mod place;
+pub mod lock;
 pub mod daemon;

@@ -3,13 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pinion_proto::{
     id::{Guest, Member},
+    lock::lock,
     tls::{self, Peer},
 };
 use rustls::ServerConfig;
@@ -236,8 +237,4 @@ fn keep_newest(row: &mut VecDeque<AbortHandle>, task: AbortHandle, most: usize) 
             oldest.abort();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
