@@ -50,7 +50,7 @@ use crate::{
     inventory::Inventory,
     issuer::Issuers,
     link::LinkInput,
-    manifest::Manifest,
+    manifest::file::InForce,
     planner::{self, Step, backoff::Backoff},
     reports::Reports,
     store::Store,
@@ -111,15 +111,6 @@ pub struct Inputs {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Comes, or is dropped, when the controller stops.
     pub stop: oneshot::Receiver<()>,
-}
-
-/// The manifest in force.
-#[derive(Debug, Clone)]
-pub struct InForce {
-    /// What is desired.
-    pub manifest: Arc<Manifest>,
-    /// Why the file on disk is not what is in force.
-    pub problem: Option<String>,
 }
 
 /// The loop's state: all of it can be lost, and comes back with the agents' reports.
