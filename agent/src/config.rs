@@ -3,6 +3,8 @@
 //! Answers: where things live, what a controller may name, and how failures are retried.
 //! Invariant: every path of a [`Config`] is absolute and under its root; without a file the shipped defaults hold.
 
+mod written;
+
 use std::{
     fs::File,
     io::{self, Read},
@@ -13,10 +15,13 @@ use std::{
 
 use pinion_proto::{
     containers::{ContainerName, ServiceName},
+    place::line_and_column,
     spec::{GuestPath, PlainName, Unit},
 };
-use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
+
+use written::Document;
+pub(crate) use written::Period;
 
 /// Where the file is, below the root.
 pub const CONFIG_FILE: &str = "etc/pinion/agent.toml";
@@ -66,6 +71,20 @@ pub struct Allow {
     pub swarm_services: Vec<ServiceName>,
     /// These files and directories, and those below them, may be touched.
     pub touch: Vec<GuestPath>,
+}
+
+impl Allow {
+    /// What the shipped recipes need.
+    fn shipped() -> Self {
+        Self {
+            directories: shipped_list(&SHIPPED_DIRECTORIES),
+            units: shipped_list(&SHIPPED_UNITS),
+            hooks: Hooks::Any,
+            containers: shipped_list(&SHIPPED_CONTAINERS),
+            swarm_services: shipped_list(&SHIPPED_SWARM_SERVICES),
+            touch: shipped_list(&SHIPPED_TOUCH),
+        }
+    }
 }
 
 /// Which files of the hook directory may be run.
@@ -229,121 +248,8 @@ struct Fault {
 
 impl Fault {
     fn in_file(self, path: PathBuf, text: &str) -> ConfigError {
-        let (line, column) = position(text, self.at.map_or(0, |range| range.start));
+        let (line, column) = line_and_column(text, self.at.map_or(0, |range| range.start));
         ConfigError::Content { path, line, column, why: self.why.replace('\n', ", ") }
-    }
-}
-
-/// Line and column, both from 1, of a byte of the text.
-pub(crate) fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(line_start..).unwrap_or_default().chars().count();
-    (before.matches('\n').count() + 1, column + 1)
-}
-
-/// The file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Document {
-    state: Option<GuestPath>,
-    socket: Option<GuestPath>,
-    hooks: Option<GuestPath>,
-    recipes: Option<GuestPath>,
-    docker: Option<GuestPath>,
-    check_every: Option<Period>,
-    hook_timeout: Option<Period>,
-    gather: Option<Period>,
-    allow: AllowTable,
-    retry: RetryTable,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct AllowTable {
-    directories: Option<Vec<GuestPath>>,
-    units: Option<Vec<Unit>>,
-    hooks: Option<HooksValue>,
-    containers: Option<Vec<ContainerName>>,
-    swarm_services: Option<Vec<ServiceName>>,
-    touch: Option<Vec<GuestPath>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "`hooks` is true, false or a list of hook names")]
-enum HooksValue {
-    Switch(bool),
-    Named(Vec<PlainName>),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RetryTable {
-    initial: Option<Period>,
-    max: Option<Period>,
-    blocked: Option<Period>,
-}
-
-/// A duration as people write it: `90s`, `5m`, `1h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Period(pub(crate) Duration);
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let period = humantime::parse_duration(&text)
-            .map_err(|e| de::Error::custom(format!("`{}` is not a period such as `90s` or `5m`: {e}", show(&text))))?;
-        // A timer further away than a century is a mistake, and overflows clocks.
-        if period > Duration::from_secs(100 * 365 * 86_400) {
-            return Err(de::Error::custom(format!("`{}` is longer than a century", show(&text))));
-        }
-        Ok(Self(period))
-    }
-}
-
-fn show(text: &str) -> String {
-    pinion_proto::id::shown(text)
-}
-
-impl Document {
-    fn into_config(self, root: PathBuf) -> Config {
-        let place = |given: Option<GuestPath>, shipped: &str| match given {
-            Some(path) => root.join(path.as_str().trim_start_matches('/')),
-            None => root.join(shipped),
-        };
-        let period = |given: Option<Period>, shipped: Duration| given.map_or(shipped, |period| period.0);
-        let retry = Retry::default();
-        Config {
-            state: place(self.state, "var/lib/pinion-agent"),
-            socket: place(self.socket, "run/pinion/agent.sock"),
-            hooks: place(self.hooks, "etc/pinion/hooks.d"),
-            recipes: place(self.recipes, "etc/pinion/recipes.d"),
-            docker: place(self.docker, "run/docker.sock"),
-            allow: Allow {
-                directories: self.allow.directories.unwrap_or_else(|| shipped_list(&SHIPPED_DIRECTORIES)),
-                units: self.allow.units.unwrap_or_else(|| shipped_list(&SHIPPED_UNITS)),
-                hooks: match self.allow.hooks {
-                    Some(HooksValue::Switch(false)) => Hooks::Nothing,
-                    None | Some(HooksValue::Switch(true)) => Hooks::Any,
-                    Some(HooksValue::Named(names)) => Hooks::Named(names),
-                },
-                containers: self.allow.containers.unwrap_or_else(|| shipped_list(&SHIPPED_CONTAINERS)),
-                swarm_services: self.allow.swarm_services.unwrap_or_else(|| shipped_list(&SHIPPED_SWARM_SERVICES)),
-                touch: self.allow.touch.unwrap_or_else(|| shipped_list(&SHIPPED_TOUCH)),
-            },
-            retry: Retry {
-                initial: period(self.retry.initial, retry.initial),
-                max: period(self.retry.max, retry.max),
-                blocked: period(self.retry.blocked, retry.blocked),
-            },
-            // A file that was changed by hand, or a service that went back, is noticed within a minute.
-            check_every: period(self.check_every, Duration::from_secs(60)),
-            // systemd's own patience with a stopping service is 90 s; most reloads take less than one.
-            hook_timeout: period(self.hook_timeout, Duration::from_secs(60)),
-            // Most CAs answer within a moment; whose certificate comes later has the service told once more.
-            gather: period(self.gather, Duration::from_secs(2)),
-            root,
-        }
     }
 }
 

@@ -25,7 +25,6 @@ use crate::{
     config::Config,
     recipe::{Check, Tell},
 };
-use command::Outcome;
 
 /// Where programs are looked for, below the root.
 const PROGRAM_DIRECTORIES: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
@@ -153,21 +152,8 @@ async fn run(
     arguments: &[OsString],
     about: &About,
 ) -> Result<(), ReloadError> {
-    match command::run(program, arguments, &environment(config, about), config.hook_timeout).await {
-        Err(source) => Err(ReloadError::Spawn { what, source }),
-        Ok(command::Ended { outcome: Outcome::Succeeded, .. }) => Ok(()),
-        Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
-            Err(ReloadError::Failed { what, status, output: appended(&output) })
-        }
-        Ok(command::Ended { outcome: Outcome::TimedOut, output, .. }) => {
-            Err(ReloadError::TimedOut { what, after: config.hook_timeout, output: appended(&output) })
-        }
-    }
-}
-
-fn appended(output: &str) -> String {
-    let output = output.trim();
-    if output.is_empty() { String::new() } else { format!(": {output}") }
+    let environment = environment(config, about);
+    command::call(what, program, arguments, &environment, config.hook_timeout).await.map(drop)
 }
 
 fn environment(config: &Config, about: &About) -> Vec<(String, OsString)> {

@@ -15,6 +15,7 @@ use std::{
 
 use pinion_proto::{
     id::{TrustDomain, Vmid},
+    place::line_and_column,
     spec::PlainName,
 };
 use serde::Deserialize;
@@ -188,9 +189,7 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 
 fn parse(path: &Path, text: &str) -> Result<Written, ConfigError> {
     toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
         ConfigError::Wrong { path: path.into(), line, column, why: error.message().to_owned() }
     })
 }

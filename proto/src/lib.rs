@@ -22,4 +22,6 @@ pub mod wire;
 pub mod lines;
 pub mod exit;
 pub mod causes;
+pub mod place;
+pub mod lock;
 pub mod daemon;

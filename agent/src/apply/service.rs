@@ -5,11 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use pinion_proto::id::CertificateName;
+use pinion_proto::{id::CertificateName, lock::lock};
 use tokio::{
     sync::{OwnedMutexGuard, watch},
     time::{Instant, sleep_until},
@@ -128,8 +128,4 @@ impl Told {
 fn latest(expected: &BTreeMap<CertificateName, Expected>, but: &CertificateName) -> Option<Instant> {
     let others = expected.iter().filter(|(placement, _)| *placement != but).map(|(_, expected)| expected.until);
     others.max().filter(|until| *until > Instant::now())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

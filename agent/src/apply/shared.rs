@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use pinion_proto::{id::CertificateName, report::PlacementReport, spec::GuestPath};
+use pinion_proto::{id::CertificateName, lock::lock, report::PlacementReport, spec::GuestPath};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Context, Reports, Specs, service::Services};
@@ -112,8 +112,4 @@ impl Shared {
     pub(super) fn keep_claims(&self, name: &CertificateName, paths: &[&GuestPath]) {
         lock(&self.claims).retain(|path, owner| owner != name || paths.contains(&path));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

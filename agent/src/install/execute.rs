@@ -12,9 +12,9 @@ use std::{
 use super::{
     InstallError,
     files::{Files, NewFile},
-    plan::{Plan, Step, Write, temporary},
     replace::{Replacement, at_once, sync_together},
     shelf,
+    steps::{Plan, Step, Write, temporary},
 };
 
 /// A directory on the way to a certificate; the files in it have modes of their own.

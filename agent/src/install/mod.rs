@@ -16,6 +16,7 @@ pub mod scene;
 mod share;
 pub mod shelf;
 pub mod standing;
+pub mod steps;
 
 use std::{
     io,

@@ -52,6 +52,8 @@ async fn dial_one(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Conn
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        // One answer comes in a link's life: the controller has nothing to remember for the next, for each guest.
+        .header_table_size(0)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_ANSWER)

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use pinion_proto::{
     names::SubjectName,
+    place::line_and_column,
     spec::{GuestPath, Part, Reload},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use super::{
     file::{Recipe, Required},
     is_allowed,
 };
-use crate::config::{Config, position};
+use crate::config::Config;
 
 /// A recipe has a few dozen values; where so many are wrong, the first ones are enough.
 const MOST: usize = 100;
@@ -40,22 +41,22 @@ pub struct Complaint {
 #[must_use]
 pub fn check(text: &str, config: &Config) -> Vec<Complaint> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut desk = Desk { text, complaints: Vec::new() };
+    let mut complaints = Complaints { text, found: Vec::new() };
     for error in errors {
-        desk.add(error.span(), error.message(), "write it as TOML: name = \"value\", or [table]");
+        complaints.add(error.span(), error.message(), "write it as TOML: name = \"value\", or [table]");
     }
-    if desk.complaints.is_empty() {
+    if complaints.found.is_empty() {
         let places = table.clone();
-        let recipe = understood(table, &mut desk);
-        judge(&recipe, config, &Places(places.get_ref()), &mut desk);
+        let recipe = understood(table, &mut complaints);
+        judge(&recipe, config, &Places(places.get_ref()), &mut complaints);
     }
-    desk.complaints.sort();
-    desk.complaints.dedup();
-    desk.complaints
+    complaints.found.sort();
+    complaints.found.dedup();
+    complaints.found
 }
 
 /// The recipe without what cannot be understood, which is complained about.
-fn understood(mut table: toml::Spanned<DeTable<'_>>, desk: &mut Desk<'_>) -> Recipe {
+fn understood(mut table: toml::Spanned<DeTable<'_>>, complaints: &mut Complaints<'_>) -> Recipe {
     let mut removed: Vec<String> = Vec::new();
     for _ in 0..MOST {
         let error = match Recipe::deserialize(Deserializer::from(table.clone())) {
@@ -66,7 +67,11 @@ fn understood(mut table: toml::Spanned<DeTable<'_>>, desk: &mut Desk<'_>) -> Rec
         // What was taken out because it was wrong is not missing as well.
         let echo = removed.iter().any(|name| error.message().contains(&format!("missing field `{name}`")));
         if !echo {
-            desk.add(Some(span.clone()), error.message(), "correct it; docs/recipes.md has every field and its form");
+            complaints.add(
+                Some(span.clone()),
+                error.message(),
+                "correct it; docs/recipes.md has every field and its form",
+            );
         }
         match take_out(table.get_mut(), &span) {
             Some(name) => removed.push(name),
@@ -103,37 +108,37 @@ fn reaches(table: &DeTable<'_>, span: &Range<usize>) -> bool {
 }
 
 /// What is understood and still would not do.
-fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Desk<'_>) {
+fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut Complaints<'_>) {
     if recipe.files.is_empty() && places.of(&["files"]).is_none() {
-        desk.add(None, "no file is named", "add at least one, for example [files.fullchain] with a path");
+        complaints.add(None, "no file is named", "add at least one, for example [files.fullchain] with a path");
     }
     let mut paths: BTreeMap<GuestPath, Part> = BTreeMap::new();
     for (part, file) in &recipe.files {
         let at = || places.of(&["files", part.as_str(), "path"]);
         let Ok(path) = file.path.sample() else { continue };
         if !is_allowed(path.as_str(), &config.allow.directories) {
-            desk.refused(at(), &JobError::Directory(path.clone()));
+            complaints.refused(at(), &JobError::Directory(path.clone()));
         }
         if let Some(first) = paths.insert(path, *part) {
-            desk.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
+            complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
         }
         let open = file.mode.is_some_and(|mode| mode.bits() & 0o007 != 0);
         if part.is_secret() && open {
-            desk.add(
+            complaints.add(
                 places.of(&["files", part.as_str(), "mode"]),
                 "this mode lets every user reach the private key",
                 "use 0600, or 0640 with the service's group",
             );
         }
     }
-    telling(recipe, config, places, desk);
+    telling(recipe, config, places, complaints);
     if let Some(probe) = &recipe.probe {
         if probe.connect.port() == 0 {
-            desk.add(places.of(&["probe", "connect"]), "nothing listens on port 0", "name the service's port");
+            complaints.add(places.of(&["probe", "connect"]), "nothing listens on port 0", "name the service's port");
         }
         let host = |name: &SubjectName| matches!(name, SubjectName::Dns(host) if !host.starts_with("*."));
         if probe.server_name.as_ref().is_some_and(|name| !host(name)) {
-            desk.add(
+            complaints.add(
                 places.of(&["probe", "server_name"]),
                 "a server name is one host name: no wildcard, address, URI or e-mail",
                 "name a host, or leave it out to ask for the common name",
@@ -142,10 +147,10 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Desk<
     }
 }
 
-fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Desk<'_>) {
+fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut Complaints<'_>) {
     let first = recipe.reload.as_ref().and_then(Tell::of);
     if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
-        desk.add(
+        complaints.add(
             places.of(&["requires"]),
             "the recipe tells the service itself, and requires the placement to",
             "keep one of `reload` and `requires`",
@@ -153,42 +158,42 @@ fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, desk: &mut Des
     }
     if let Some(first) = &first {
         if let Err(error) = first.allowed(&config.allow) {
-            desk.refused(places.of(&["reload"]), &error);
+            complaints.refused(places.of(&["reload"]), &error);
         }
         if let Some(Reload::Swarm(swarm)) = &recipe.reload {
             if swarm.secrets.is_empty() {
-                desk.add(places.of(&["reload"]), "no secret is named", "add at least one to `secrets`");
+                complaints.add(places.of(&["reload"]), "no secret is named", "add at least one to `secrets`");
             }
             for part in swarm.secrets.keys().filter(|part| !recipe.files.contains_key(part)) {
-                desk.refused(places.of(&["reload"]), &JobError::NoSecretFile(*part));
+                complaints.refused(places.of(&["reload"]), &JobError::NoSecretFile(*part));
             }
         }
     }
     for rung in &recipe.escalate {
         let at = || places.of(&["escalate"]);
         match first.as_ref().map(|first| rung.above(first)) {
-            None => desk.add(at(), "there is no first way that it could be stronger than", "add `reload`"),
-            Some(None) => desk.add(at(), "it is no stronger than `reload`", "leave it out"),
+            None => complaints.add(at(), "there is no first way that it could be stronger than", "add `reload`"),
+            Some(None) => complaints.add(at(), "it is no stronger than `reload`", "leave it out"),
             Some(Some(rung)) => {
                 if let Err(error) = rung.allowed(&config.allow) {
-                    desk.refused(at(), &error);
+                    complaints.refused(at(), &error);
                 }
             }
         }
     }
 }
 
-/// Where complaints are written down.
-struct Desk<'t> {
+/// What is complained about so far.
+struct Complaints<'t> {
     text: &'t str,
-    complaints: Vec<Complaint>,
+    found: Vec<Complaint>,
 }
 
-impl Desk<'_> {
+impl Complaints<'_> {
     fn add(&mut self, at: Option<Range<usize>>, why: &str, remedy: &str) {
-        let (line, column) = position(self.text, at.map_or(0, |span| span.start));
+        let (line, column) = line_and_column(self.text, at.map_or(0, |span| span.start));
         let why = why.trim().replace('\n', ", ");
-        self.complaints.push(Complaint { line, column, why, remedy: remedy.to_owned() });
+        self.found.push(Complaint { line, column, why, remedy: remedy.to_owned() });
     }
 
     fn refused(&mut self, at: Option<Range<usize>>, error: &JobError) {

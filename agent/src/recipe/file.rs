@@ -12,13 +12,14 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
+    place::line_and_column,
     spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls},
 };
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::{path::PathTemplate, shipped, tell::Rung};
-use crate::config::{Period, position};
+use crate::config::Period;
 
 /// A recipe is a page of text (bytes).
 const MOST_RECIPE: u64 = 64 * 1024;
@@ -169,7 +170,7 @@ impl RecipeError {
 
 fn parse(text: &str, path: PathBuf) -> Result<Recipe, RecipeError> {
     toml::from_str(text).map_err(|e| {
-        let (line, column) = position(text, e.span().map_or(0, |span| span.start));
+        let (line, column) = line_and_column(text, e.span().map_or(0, |span| span.start));
         RecipeError::Content { path, line, column, why: e.message().replace('\n', ", ") }
     })
 }

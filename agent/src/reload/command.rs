@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use super::ReloadError;
+
 /// Of the output's begin and end so much is kept each: the first complaint and the last (bytes).
 const KEPT: usize = 4 * 1024;
 
@@ -37,6 +39,33 @@ pub(super) enum Outcome {
     /// With this status, in words.
     Failed(String),
     TimedOut,
+}
+
+/// Runs `program`, at most for `patience`, which is to succeed: what it said on its standard output. `what` is how errors
+/// call it.
+pub(super) async fn call(
+    what: String,
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(String, OsString)],
+    patience: Duration,
+) -> Result<String, ReloadError> {
+    match run(program, arguments, environment, patience).await {
+        Err(source) => Err(ReloadError::Spawn { what, source }),
+        Ok(Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
+        Ok(Ended { outcome: Outcome::Failed(status), output, .. }) => {
+            Err(ReloadError::Failed { what, status, output: appended(&output) })
+        }
+        Ok(Ended { outcome: Outcome::TimedOut, output, .. }) => {
+            Err(ReloadError::TimedOut { what, after: patience, output: appended(&output) })
+        }
+    }
+}
+
+/// A program's words as an error's text ends with them.
+pub(super) fn appended(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { String::new() } else { format!(": {output}") }
 }
 
 /// Runs `program`, at most for `patience`.

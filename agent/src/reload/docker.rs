@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::PathBuf};
 use pinion_proto::containers::{ContainerName, ContainerSignal};
 use tokio::net::UnixStream;
 
-use super::{About, ReloadError, appended, command, command::Outcome, environment, find_program};
+use super::{About, ReloadError, command, environment, find_program};
 use crate::config::Config;
 
 /// A container starts anew.
@@ -63,20 +63,13 @@ impl<'a> Docker<'a> {
         let mut environment = environment(self.config, self.about);
         // Nobody's contexts, credentials and plugins.
         environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
-        let patience = self.config.hook_timeout;
-        match command::run(&self.program, &all, &environment, patience).await {
-            Err(source) => Err(ReloadError::Spawn { what, source }),
-            Ok(command::Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
+        let called = command::call(what, &self.program, &all, &environment, self.config.hook_timeout).await;
+        match called {
             // It goes in this moment, as it does for a certificate of its own: nobody to tell, and nothing that failed.
-            Ok(command::Ended { outcome: Outcome::Failed(_), output, .. }) if lost(&output) => {
-                Err(ReloadError::NotThere { what: "dockerd".into(), why: format!("went away{}", appended(&output)) })
+            Err(ReloadError::Failed { output, .. }) if lost(&output) => {
+                Err(ReloadError::NotThere { what: "dockerd".into(), why: format!("went away{output}") })
             }
-            Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
-                Err(ReloadError::Failed { what, status, output: appended(&output) })
-            }
-            Ok(command::Ended { outcome: Outcome::TimedOut, output, .. }) => {
-                Err(ReloadError::TimedOut { what, after: patience, output: appended(&output) })
-            }
+            called => called,
         }
     }
 

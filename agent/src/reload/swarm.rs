@@ -15,7 +15,7 @@ use pinion_proto::{
 use serde::Deserialize;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::{About, ReloadError, appended, docker::Docker};
+use super::{About, ReloadError, command::appended, docker::Docker};
 use crate::config::Config;
 
 /// Which certificate a secret was made for, and which content it has.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    install::{failing::Failing, files::RealFiles, plan::temporary},
+    install::{failing::Failing, files::RealFiles, steps::temporary},
     ledger::{InstalledFile, Ledger},
 };
 

@@ -5,6 +5,7 @@
 //! into the guest and does what is missing there, so that a try which was cut off at any step is simply made again.
 //! At most `AT_ONCE` guests are worked on at a time, each by one task.
 
+mod state;
 mod steps;
 mod version;
 
@@ -34,9 +35,9 @@ use crate::{
     config::{Enroll, Proxmox},
     identity::Identities,
     inventory::{GuestInfo, Inventory},
-    planner::backoff::Backoff,
     reports::Link,
 };
+use state::{Job, Phase, State};
 
 /// Guests that are worked on at once: each is a few processes on the host, which runs guests and not only Pinion.
 const AT_ONCE: usize = 8;
@@ -50,9 +51,6 @@ const REDIAL_TIME: Duration = Duration::from_secs(90);
 
 /// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
-
-/// Failures back off from seconds, because most of them are guests that still boot.
-const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(10 * 60) };
 
 /// What enrolling needs.
 #[derive(Debug, Clone)]
@@ -76,33 +74,6 @@ pub(crate) struct Enrolments {
     places: Arc<Semaphore>,
     guests: HashMap<Vmid, State>,
     happened: mpsc::UnboundedSender<Happened>,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    /// Since when it has been there and not linked.
-    missing_since: Timestamp,
-    /// What it holds is known to be refused: it needs another identity.
-    outcast: bool,
-    failures: u32,
-    not_before: Option<Timestamp>,
-    /// Those who asked for it and wait.
-    asked: Vec<mpsc::Sender<Answer>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Resting,
-    Working(Job),
-    /// Everything is done; its agent has to link.
-    Linking {
-        until: Timestamp,
-    },
-    /// A newer agent was brought in, and has to link.
-    Upgrading {
-        until: Timestamp,
-    },
 }
 
 /// What a task has to say.
@@ -380,61 +351,8 @@ impl Enrolments {
 
     fn failed(&mut self, guest: Vmid, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) {
         let Some(state) = self.guests.get_mut(&guest) else { return };
-        state.failures = state.failures.saturating_add(1);
-        let at = now + BACKOFF.after(state.failures);
-        state.not_before = Some(at);
-        let trouble = Trouble {
-            halt: failure.cause.halt(),
-            attempt: format!("enrol guest {guest}"),
-            cause: failure.text,
-            remedy: failure.cause.remedy().into(),
-            retry_at: Some(at),
-        };
-        if trouble.halt == Halt::Blocked {
-            for asked in state.asked.drain(..) {
-                asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
-            }
-        } else {
-            state.tell(&trouble.to_string());
-        }
-        state.asked.retain(|asked| !asked.is_closed());
+        let trouble = state.failed(guest, failure, now);
         notes.push(Note::Trouble { guest, trouble: Some(trouble) });
-    }
-}
-
-/// What a task does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Job {
-    /// Whatever is missing. Patient: an agent that runs and has an identity is given time to dial.
-    Enrol {
-        patient: bool,
-    },
-    Upgrade,
-    Restore,
-}
-
-impl State {
-    fn new(now: Timestamp) -> Self {
-        Self {
-            phase: Phase::Resting,
-            missing_since: now,
-            outcast: false,
-            failures: 0,
-            not_before: None,
-            asked: Vec::new(),
-        }
-    }
-
-    /// Whether its agent is being replaced by a newer one, or put back.
-    fn is_upgrading(&self) -> bool {
-        matches!(self.phase, Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. })
-    }
-
-    fn tell(&mut self, text: &str) {
-        for asked in &self.asked {
-            // Whoever does not listen misses a step, not the end.
-            asked.try_send(Answer::Step(text.to_owned())).ok();
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Answers: is the one who shows this certificate the guest, or what was made of it by cloning or rolling back?
 //! Invariant: at most two identities of a guest are good: the one last seen, and the one given since. As soon as the
-//! newer one is seen, the older one is stale; a stale one seen again means that there are two of the guest.
+//! newer one is seen, the older one is stale; a stale one seen again means that there are two of the guest. What is
+//! decided against a guest holds whether the disk takes it or not.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use super::{
     JoinRefused,
+    decided::Decided,
     machine::{Caller, Machine, Starts, Twins, Whose},
 };
 use crate::store::{Area, Store, StoreError};
@@ -60,8 +62,17 @@ pub struct GuestRecord {
 #[derive(Debug)]
 pub(super) struct Guests {
     store: Arc<Store>,
-    /// Reading a record and writing it back must be one step; with it, who was seen.
-    writing: Mutex<Starts>,
+    /// Reading a record and writing it back must be one step.
+    writing: Mutex<Memory>,
+}
+
+/// What is not on disk.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Who was seen.
+    starts: Starts,
+    /// What is to be written as soon as it can.
+    decided: Decided,
 }
 
 impl Guests {
@@ -70,7 +81,15 @@ impl Guests {
     }
 
     pub(super) fn read(&self, guest: Guest) -> Result<Option<GuestRecord>, StoreError> {
-        self.store.read(Area::Shared, &document(guest))
+        self.known(&self.writing(), guest)
+    }
+
+    fn known(&self, memory: &Memory, guest: Guest) -> Result<Option<GuestRecord>, StoreError> {
+        let mut record: Option<GuestRecord> = self.store.read(Area::Shared, &document(guest))?;
+        if let Some(record) = &mut record {
+            memory.decided.lay_over(guest, record);
+        }
+        Ok(record)
     }
 
     pub(super) fn all(&self) -> Result<Vec<(Guest, GuestRecord)>, StoreError> {
@@ -95,8 +114,8 @@ impl Guests {
         now: Timestamp,
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
-        let mut starts = self.writing();
-        let before = self.read(guest)?;
+        let mut memory = self.writing();
+        let before = self.known(&memory, guest)?;
         let unlocked = |record: &GuestRecord| match &record.locked {
             Some(why) => Err(Refused::Locked { guest, why: why.clone() }),
             None => Ok(()),
@@ -116,8 +135,8 @@ impl Guests {
             issued_at: now,
             locked: None,
         };
-        self.write(guest, &record)?;
-        starts.forget(guest);
+        self.write(&mut memory, guest, &record)?;
+        memory.starts.forget(guest);
         Ok(identity)
     }
 
@@ -128,8 +147,8 @@ impl Guests {
         now: Timestamp,
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
-        let _writing = self.writing();
-        let mut record = self.admitted(guest, serial, Whose::Nobodys, &[])?;
+        let mut memory = self.writing();
+        let mut record = self.admitted(&mut memory, guest, serial, Whose::Nobodys, &[])?;
         record.generation = record.generation.saturating_add(1);
         let (next, identity) = issue(record.generation)?;
         // One that was given before and never seen is not good any more.
@@ -137,7 +156,7 @@ impl Guests {
             record.remember_stale(unseen);
         }
         record.issued_at = now;
-        self.write(guest, &record)?;
+        self.write(&mut memory, guest, &record)?;
         Ok(identity)
     }
 
@@ -148,16 +167,27 @@ impl Guests {
         machine: Machine,
         caller: Caller<'_>,
     ) -> Result<(), Refused> {
-        let mut starts = self.writing();
-        let mut record = self.admitted(guest, serial, machine.whose, &caller.facts.hwaddrs)?;
-        self.same_machine(guest, &mut record, machine.vmgenid)?;
-        let Err(Twins { one, other }) = starts.note(guest, caller) else { return Ok(()) };
-        self.lock(guest, &mut record, format!("two machines show its identity in turns: {one}, and {other}"));
+        let mut memory = self.writing();
+        let mut record = self.admitted(&mut memory, guest, serial, machine.whose, &caller.facts.hwaddrs)?;
+        self.same_machine(&mut memory, guest, &mut record, machine.vmgenid)?;
+        let Err(Twins { one, other }) = memory.starts.note(guest, caller) else { return Ok(()) };
+        self.lock(
+            &mut memory,
+            guest,
+            &mut record,
+            format!("two machines show its identity in turns: {one}, and {other}"),
+        );
         Err(Refused::Twins { guest, one, other })
     }
 
     /// Whether this is the machine still that the identity was given to, as far as the hypervisor tells.
-    fn same_machine(&self, guest: Guest, record: &mut GuestRecord, vmgenid: Option<String>) -> Result<(), Refused> {
+    fn same_machine(
+        &self,
+        memory: &mut Memory,
+        guest: Guest,
+        record: &mut GuestRecord,
+        vmgenid: Option<String>,
+    ) -> Result<(), Refused> {
         if vmgenid.is_none() || record.vmgenid == vmgenid {
             return Ok(());
         }
@@ -168,24 +198,58 @@ impl Guests {
             record.vmgenid = vmgenid;
         }
         // What the disk does not take now is seen again at the next link.
-        if let Err(error) = self.write(guest, record) {
+        if let Err(error) = self.write(memory, guest, record) {
             tracing::warn!(%guest, %error, "Cannot record which machine an identity belongs to");
         }
         if moved { Err(Refused::MachineChanged { guest }) } else { Ok(()) }
     }
 
-    /// Trusts none of the identities that a guest has been given so far.
+    /// Trusts none of the identities that a guest has been given so far, whether or not that can be written.
     pub(super) fn distrust(&self, guest: Guest) -> Result<(), StoreError> {
-        let _writing = self.writing();
-        let Some(mut record) = self.read(guest)? else { return Ok(()) };
-        record.distrust();
-        self.write(guest, &record)
+        let mut memory = self.writing();
+        memory.decided.distrust(guest);
+        self.write_decided(&mut memory, guest).map(drop)
+    }
+
+    /// Writes what was decided and could not be written before, as far as it can be now.
+    pub(super) fn catch_up(&self) {
+        let mut memory = self.writing();
+        for guest in memory.decided.guests() {
+            self.try_again(&mut memory, guest);
+        }
+    }
+
+    fn try_again(&self, memory: &mut Memory, guest: Guest) {
+        if memory.decided.has(guest)
+            && let Err(error) = self.write_decided(memory, guest)
+        {
+            tracing::debug!(%guest, %error, "What was decided about a guest still cannot be written");
+        }
+    }
+
+    /// False when the guest has no identity.
+    fn write_decided(&self, memory: &mut Memory, guest: Guest) -> Result<bool, StoreError> {
+        match self.known(memory, guest)? {
+            Some(record) => self.write(memory, guest, &record).map(|()| true),
+            None => {
+                memory.decided.is_over(guest);
+                Ok(false)
+            }
+        }
     }
 
     /// The record of a guest whose identity is good, shown by whoever has these cards; records that the newest one has
     /// been seen.
-    fn admitted(&self, guest: Guest, serial: &str, whose: Whose, cards: &[HwAddr]) -> Result<GuestRecord, Refused> {
-        let mut record = self.read(guest)?.ok_or(Refused::Unknown { guest })?;
+    fn admitted(
+        &self,
+        memory: &mut Memory,
+        guest: Guest,
+        serial: &str,
+        whose: Whose,
+        cards: &[HwAddr],
+    ) -> Result<GuestRecord, Refused> {
+        self.try_again(memory, guest);
+        let mut record = self.known(memory, guest)?.ok_or(Refused::Unknown { guest })?;
         if let Whose::Anothers(really) = whose {
             return Err(Refused::Copy { guest, really });
         }
@@ -208,7 +272,7 @@ impl Guests {
                 record.remember_stale(before);
             }
             // A disk that refuses (a cluster without quorum) must not cut guests off: it is recorded next time.
-            if let Err(error) = self.write(guest, &record) {
+            if let Err(error) = self.write(memory, guest, &record) {
                 tracing::warn!(%guest, %error, "Cannot record that a renewed identity was seen");
             }
             return Ok(record);
@@ -221,44 +285,54 @@ impl Guests {
         }
         let why =
             "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
-        self.lock(guest, &mut record, why.to_owned());
+        self.lock(memory, guest, &mut record, why.to_owned());
         Err(Refused::Stale { guest })
     }
 
-    /// Refuses all of a guest's identities, from now on if the disk takes it.
-    fn lock(&self, guest: Guest, record: &mut GuestRecord, why: String) {
+    /// Refuses all of a guest's identities from now on, whether or not that can be written.
+    fn lock(&self, memory: &mut Memory, guest: Guest, record: &mut GuestRecord, why: String) {
+        memory.decided.lock(guest, &why);
         record.locked = Some(why);
-        if let Err(error) = self.write(guest, record) {
+        if let Err(error) = self.write(memory, guest, record) {
             tracing::warn!(%guest, %error, "Cannot record that a guest is locked");
         }
     }
 
     pub(super) fn set_lock(&self, guest: Guest, why: Option<&str>) -> Result<bool, StoreError> {
-        let mut starts = self.writing();
-        starts.forget(guest);
-        let Some(mut record) = self.read(guest)? else { return Ok(false) };
-        record.locked = why.map(str::to_owned);
-        self.write(guest, &record)?;
+        let mut memory = self.writing();
+        memory.starts.forget(guest);
+        if let Some(why) = why {
+            memory.decided.lock(guest, why);
+            return self.write_decided(&mut memory, guest);
+        }
+        let Some(mut record) = self.known(&memory, guest)? else { return Ok(false) };
+        record.locked = None;
+        self.write(&mut memory, guest, &record)?;
         Ok(true)
     }
 
     pub(super) fn forget(&self, guest: Guest) -> Result<(), StoreError> {
-        let _writing = self.writing();
-        self.store.remove(Area::Shared, &document(guest))
+        let mut memory = self.writing();
+        self.store.remove(Area::Shared, &document(guest))?;
+        memory.decided.is_over(guest);
+        Ok(())
     }
 
-    fn write(&self, guest: Guest, record: &GuestRecord) -> Result<(), StoreError> {
-        self.store.write(Area::Shared, &document(guest), record)
+    /// Writes a record that was read with what was decided about it.
+    fn write(&self, memory: &mut Memory, guest: Guest, record: &GuestRecord) -> Result<(), StoreError> {
+        self.store.write(Area::Shared, &document(guest), record)?;
+        memory.decided.is_over(guest);
+        Ok(())
     }
 
-    fn writing(&self) -> MutexGuard<'_, Starts> {
+    fn writing(&self) -> MutexGuard<'_, Memory> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl GuestRecord {
     /// Gives up what was given so far, without forgetting it: who shows it is known for what it is.
-    fn distrust(&mut self) {
+    pub(super) fn distrust(&mut self) {
         for serial in [self.current.take(), self.next.take()].into_iter().flatten() {
             self.remember_stale(serial);
         }

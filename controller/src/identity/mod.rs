@@ -5,6 +5,7 @@
 //! identity is the newest is on disk before anything is given out. Services' certificates have no part in this.
 
 mod ca;
+mod decided;
 mod guests;
 mod machine;
 mod token;
@@ -133,7 +134,7 @@ impl Identities {
     /// Trusts none of the identities that a guest has been given so far: it was rolled back, and has to join again.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk refuses; it holds all the same, and is written as soon as it can be ([`Self::catch_up`]).
     pub fn distrust(&self, guest: Guest) -> Result<(), StoreError> {
         self.guests.distrust(guest)
     }
@@ -154,10 +155,16 @@ impl Identities {
         self.guests.all()
     }
 
+    /// Writes down what was decided about guests while the disk refused it, as far as it takes it now. Each link of such
+    /// a guest tries that too.
+    pub fn catch_up(&self) {
+        self.guests.catch_up();
+    }
+
     /// Refuses all of a guest's identities, and tokens for it, until it is unlocked. False when it has none.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk refuses; as with [`Self::distrust`], it holds all the same.
     pub fn lock(&self, guest: Guest, why: &str) -> Result<bool, StoreError> {
         self.guests.set_lock(guest, Some(why))
     }

@@ -261,19 +261,19 @@ fn the_trust_domain_stays_what_it_was() {
 }
 
 /// Identities on files that are as pmxcfs.
-fn on_pmxcfs() -> (Fixture, Arc<crate::store::pmxcfs::Pmxcfs>) {
+fn on_pmxcfs(machines: Arc<dyn Machines>) -> (Fixture, Arc<crate::store::pmxcfs::Pmxcfs>) {
     let directory = TempDir::new().expect("a directory");
     let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000)));
     let files = Arc::new(crate::store::pmxcfs::Pmxcfs::default());
     let paths = (directory.path().join("local"), directory.path().join("shared"));
     let store = Store::open_on(&paths.0, &paths.1, files.clone()).expect("a store");
-    let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(NoMachines)).expect("identities");
+    let identities = Identities::open(&Arc::new(store), clock.clone(), None, machines).expect("identities");
     (Fixture { directory, clock, identities }, files)
 }
 
 #[test]
 fn without_quorum_no_token_is_made_no_identity_given_and_nobody_cut_off() {
-    let (fixture, files) = on_pmxcfs();
+    let (fixture, files) = on_pmxcfs(Arc::new(NoMachines));
     let joined = fixture.joined("101");
     let token = fixture.token("102");
     let refusal = crate::store::pmxcfs::Refusal { errno: rustix::io::Errno::ACCESS, shows: false };
@@ -442,6 +442,47 @@ fn an_identity_that_is_given_up_stays_out_until_the_guest_joins() {
     let again = fixture.joined("101");
     fixture.links("101", &again, &machine(&["101"], "a/1")).expect("joined anew");
     fixture.links("102", &other, &machine(&["102"], "b/1")).expect("others are not concerned");
+}
+
+#[test]
+fn what_is_decided_against_a_guest_holds_while_it_cannot_be_written_and_is_written_later() {
+    let refusal = crate::store::pmxcfs::Refusal { errno: rustix::io::Errno::ACCESS, shows: false };
+    let (fixture, files) = on_pmxcfs(Arc::new(Cards::default()));
+    let (given_up, locked, other) = (fixture.joined("101"), fixture.joined("102"), fixture.joined("103"));
+    files.refuse(Some(refusal));
+    fixture.identities.distrust(name("101")).expect_err("it cannot be written");
+    fixture.identities.lock(name("102"), "there are two of it").expect_err("it cannot be written");
+    // However often it dials.
+    for boot in ["a/1", "a/2", "a/3", "a/4"] {
+        let refused = fixture.links("101", &given_up, &machine(&["101"], boot)).expect_err("given up");
+        assert!(matches!(refused, Refused::RolledBack { .. }), "{refused}");
+        let refused = fixture.links("102", &locked, &machine(&["102"], boot)).expect_err("locked");
+        assert!(matches!(refused, Refused::Locked { .. }), "{refused}");
+    }
+    assert!(fixture.lock("102").is_some(), "and it is told");
+    fixture.links("103", &other, &machine(&[], "c/1")).expect("others are not concerned");
+
+    files.refuse(None);
+    fixture.identities.catch_up();
+    let fixture = fixture.restarted();
+    fixture.admit("101", &given_up).expect_err("given up for good");
+    assert!(matches!(fixture.admit("102", &locked), Err(Refused::Locked { .. })));
+    fixture.admit("103", &other).expect("others are not concerned");
+}
+
+#[test]
+fn whoever_joins_anew_is_not_held_to_what_was_decided_before() {
+    let refusal = crate::store::pmxcfs::Refusal { errno: rustix::io::Errno::ACCESS, shows: false };
+    let (fixture, files) = on_pmxcfs(Arc::new(Cards::default()));
+    let given_up = fixture.joined("101");
+    files.refuse(Some(refusal));
+    fixture.identities.distrust(name("101")).expect_err("it cannot be written");
+    files.refuse(None);
+    let again = fixture.joined("101");
+    fixture.links("101", &again, &machine(&["101"], "a/1")).expect("joined anew");
+    fixture.identities.catch_up();
+    fixture.links("101", &again, &machine(&["101"], "a/1")).expect("and stays");
+    fixture.links("101", &given_up, &machine(&["101"], "a/1")).expect_err("given up");
 }
 
 #[test]

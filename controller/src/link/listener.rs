@@ -3,13 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pinion_proto::{
     id::{Guest, Member},
+    lock::lock,
     tls::{self, Peer},
 };
 use rustls::ServerConfig;
@@ -22,8 +22,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use super::{
+    SessionId,
     nursery::{Connection, Nursery},
-    service::{Contract, Services},
+    service::Services,
 };
 
 /// A handshake takes milliseconds; a slow guest on a loaded host has this long.
@@ -38,17 +39,6 @@ const STRANGER_TIME: Duration = Duration::from_secs(15);
 
 /// A guest has one link, and for a moment two while it redials.
 const MOST_PER_GUEST: usize = 2;
-
-/// A dead peer is noticed within 20 s: a ping after 10 s of silence, and 10 s for its answer.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_ANSWER: Duration = Duration::from_secs(10);
-
-/// What HTTP/2 may use per connection: small, because thousands of connections are idle most of the time. A guest
-/// has one link on its connection, and a stranger joins once on its own.
-const WINDOW: u32 = 64 * 1024;
-const MOST_STREAMS: u32 = 1;
-const MOST_HEADERS: u32 = 4 * 1024;
-const SEND_BUFFER: usize = 16 * 1024;
 
 /// How long `accept` rests when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -65,6 +55,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
             Ok((stream, from)) => {
                 let visit = Visit {
                     from,
+                    session: services.next_session(),
                     acceptor: acceptor.clone(),
                     services: services.clone(),
                     crowd: crowd.clone(),
@@ -83,6 +74,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
 /// What a connection needs until it is one.
 struct Visit {
     from: SocketAddr,
+    session: SessionId,
     acceptor: TlsAcceptor,
     services: Arc<Services>,
     crowd: Arc<Crowd>,
@@ -118,7 +110,7 @@ impl Visit {
             }
             Caller::Guest(guest, peer) => {
                 self.crowd.guest(guest);
-                (self.services.for_peer(self.from, guest, peer), false)
+                (self.services.for_peer(self.from, self.session, guest, peer), false)
             }
         };
         Some((self.nursery.make(stream, contract).await?, stranger))
@@ -169,23 +161,6 @@ async fn greet(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor) -> Op
     }
 }
 
-/// Makes the connection, with all its buffers.
-pub(super) fn http2(stream: TlsStream<TcpStream>, contract: Contract) -> Connection {
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(MOST_HEADERS)
-        // A link has one request in its life: there is nothing to compress against.
-        .header_table_size(0)
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_ANSWER);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), contract))
-}
-
 /// Who is connected, as far as it must be bounded.
 #[derive(Debug, Default)]
 struct Crowd {
@@ -233,8 +208,4 @@ fn keep_newest(row: &mut VecDeque<AbortHandle>, task: AbortHandle, most: usize) 
             oldest.abort();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

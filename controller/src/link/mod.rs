@@ -104,7 +104,8 @@ impl Turned {
     }
 }
 
-/// One of a guest's sessions; they only ever grow.
+/// One of a guest's sessions: a number that grows with each connection that comes in, so that of two the later one is
+/// known whichever says hello first. A connection carries one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 

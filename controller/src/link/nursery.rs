@@ -8,14 +8,28 @@
 //! lies beside its like, and takes the place of its like.
 //! Invariant: a link does not depend on it; where the thread is missing, connections are made where they are asked for.
 
-use std::{pin::Pin, sync::mpsc, thread};
+use std::{pin::Pin, sync::mpsc, thread, time::Duration};
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::oneshot};
 use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
-use super::{listener::http2, service::Contract};
+use super::service::Contract;
+
+/// A dead peer is noticed within 20 s: a ping after 10 s of silence, and 10 s for its answer.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// What HTTP/2 may use per connection: small, because thousands of connections are idle most of the time. A guest
+/// has one link on its connection, and a stranger joins once on its own.
+const WINDOW: u32 = 64 * 1024;
+const MOST_STREAMS: u32 = 1;
+const MOST_HEADERS: u32 = 4 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// Nothing runs on the thread but the making of a connection (bytes).
+const STACK: usize = 256 * 1024;
 
 /// A connection that has begun: a future that is done when it is over.
 pub(super) type Connection =
@@ -59,5 +73,19 @@ impl Nursery {
     }
 }
 
-/// Nothing runs there but the making of a connection (bytes).
-const STACK: usize = 256 * 1024;
+/// Makes the connection, with all its buffers.
+fn http2(stream: TlsStream<TcpStream>, contract: Contract) -> Connection {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEADERS)
+        // A link has one request in its life: there is nothing to compress against.
+        .header_table_size(0)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_ANSWER);
+    Box::pin(builder.serve_connection(TokioIo::new(stream), contract))
+}

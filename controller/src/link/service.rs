@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{debug, warn};
 
 use super::{
     LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
@@ -66,9 +66,20 @@ impl Services {
         Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MOST_JOIN))
     }
 
+    /// The number of a connection that has just come in.
+    pub(super) fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// The contract for a guest: its link, and nothing else.
-    pub(super) fn for_peer(self: &Arc<Self>, from: SocketAddr, guest: Guest, peer: Peer) -> Contract {
-        let link = LinkService { services: self.clone(), from, guest, peer: Arc::new(peer) };
+    pub(super) fn for_peer(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        session: SessionId,
+        guest: Guest,
+        peer: Peer,
+    ) -> Contract {
+        let link = LinkService { services: self.clone(), from, session, guest, peer: Arc::new(peer) };
         Contract::Link(pb::link_server::LinkServer::new(link).max_decoding_message_size(wire::MOST_MESSAGE))
     }
 
@@ -161,6 +172,7 @@ fn join_refusal(from: SocketAddr, refused: &JoinRefused) -> String {
 pub struct LinkService {
     services: Arc<Services>,
     from: SocketAddr,
+    session: SessionId,
     guest: Guest,
     peer: Arc<Peer>,
 }
@@ -170,7 +182,7 @@ impl pb::link_server::Link for LinkService {
     type OpenStream = Pin<Box<dyn Stream<Item = Result<pb::ToAgent, Status>> + Send>>;
 
     async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {
-        let (services, guest) = (&self.services, self.guest);
+        let (services, session, guest) = (&self.services, self.session, self.guest);
         if !services.paces.link(guest, services.clock.now()) {
             // Not told each time: that would be another way to keep everyone busy.
             debug!(%guest, from = %self.from, "A guest links too often");
@@ -203,23 +215,21 @@ impl pb::link_server::Link for LinkService {
             }
         }
         let hoard = Hoard::of(&hello.reports);
-        let session = SessionId(services.sessions.fetch_add(1, Ordering::Relaxed));
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
         let direct = outbound.downgrade();
         let up = LinkInput::Up { guest, session, hello, outbound };
         services.inputs.send(up).await.map_err(|_| Status::unavailable("the controller is shutting down"))?;
-        let span = info_span!("link", %guest, from = %self.from);
-        let reader = Reader { link: self.clone(), session, inbound, direct, hoard, pace: Pace::new() };
-        tokio::spawn(Box::new(reader).read().instrument(span));
+        let reader = Reader { link: self.clone(), inbound, direct, hoard, pace: Pace::new() };
+        tokio::spawn(Box::new(reader).read());
         let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(*message)));
         Ok(Response::new(Box::pin(outgoing)))
     }
 }
 
-/// What one link's reading needs; in a box of its own, because a task has room for its arguments twice.
+/// What one link's reading needs. It stays in its box while it is used: a task has room for what it moves twice, and
+/// there is a task for each guest.
 struct Reader {
     link: LinkService,
-    session: SessionId,
     inbound: Streaming<pb::ToController>,
     direct: mpsc::WeakSender<Box<ToAgent>>,
     hoard: Hoard,
@@ -228,35 +238,42 @@ struct Reader {
 
 impl Reader {
     /// Passes on what the guest says, until it says no more.
-    async fn read(self: Box<Self>) {
-        let Self { link, session, mut inbound, direct, mut hoard, mut pace } = *self;
-        let (services, guest) = (&link.services, link.guest);
-        let expired = expiry(&*services.clock, link.peer.not_after);
+    async fn read(mut self: Box<Self>) {
+        let expired = expiry(self.link.services.clone(), self.link.peer.not_after);
         tokio::pin!(expired);
         let why = loop {
             let message = tokio::select! {
-                message = next(&mut inbound) => message,
+                message = next(&mut self.inbound) => message,
                 () = &mut expired => break "its identity has expired".to_owned(),
             };
-            match message {
-                // Rare, and large: not a part of each link.
-                Ok(Some(ToController::RenewIdentity(csr))) => Box::pin(link.renew(csr, &direct)).await,
-                Ok(Some(message)) => {
-                    if let Err(why) = hoard.take(&message) {
-                        services.refused(guest, format!("what {guest} reports: {why}")).await;
-                        break why;
-                    }
-                    if services.inputs.send(LinkInput::Message { guest, session, message }).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => break "the agent closed it".to_owned(),
-                Err(why) => break why,
+            // Rare beside the waiting, and large: not a part of each link.
+            if let Some(why) = Box::pin(self.take(message)).await {
+                break why;
             }
-            pace.step().await;
+            self.pace.step().await;
         };
-        debug!(%why, "Link ended");
+        let (services, session, guest) = (&self.link.services, self.link.session, self.link.guest);
+        debug!(%guest, from = %self.link.from, %why, "Link ended");
         services.inputs.send(LinkInput::Down { guest, session, why }).await.ok();
+    }
+
+    /// Passes on one message. Why it was the last, if it was.
+    async fn take(&mut self, message: Result<Option<ToController>, String>) -> Option<String> {
+        let (services, session, guest) = (&self.link.services, self.link.session, self.link.guest);
+        match message {
+            Ok(Some(ToController::RenewIdentity(csr))) => self.link.renew(csr, &self.direct).await,
+            Ok(Some(message)) => {
+                if let Err(why) = self.hoard.take(&message) {
+                    services.refused(guest, format!("what {guest} reports: {why}")).await;
+                    return Some(why);
+                }
+                // The loop is gone only at shutdown.
+                services.inputs.send(LinkInput::Message { guest, session, message }).await.ok();
+            }
+            Ok(None) => return Some("the agent closed it".to_owned()),
+            Err(why) => return Some(why),
+        }
+        None
     }
 }
 
@@ -278,7 +295,7 @@ impl LinkService {
             Ok(Err(refused)) => {
                 services.refused(guest, format!("identity renewal from {}: {}", self.from, chain(&refused))).await;
             }
-            Err(error) => warn!(%error, "An identity renewal was cut short by a panic; this is a bug"),
+            Err(error) => warn!(%guest, %error, "An identity renewal was cut short by a panic; this is a bug"),
         }
     }
 }
@@ -293,7 +310,8 @@ async fn next(inbound: &mut Streaming<pb::ToController>) -> Result<Option<ToCont
 
 /// Returns once an identity has been over for a moment: a link does not outlive it. The moment is for a clock that
 /// jumped, of both sides perhaps: an agent asks for its next identity as soon as it notices.
-async fn expiry(clock: &dyn Clock, not_after: Timestamp) {
+async fn expiry(services: Arc<Services>, not_after: Timestamp) {
+    let clock = &services.clock;
     loop {
         while clock.now() <= not_after {
             clock.sleep_until(not_after + Duration::from_secs(1)).await;

@@ -4,6 +4,7 @@
 //! look at it: `serde_json` is the strict judge and words the syntax errors, `jsonc-parser` keeps the places.
 
 use jsonc_parser::{CollectOptions, ParseOptions, ast::Value};
+use pinion_proto::place::line_and_column;
 use serde::de::IgnoredAny;
 
 use super::errors::ManifestErrors;
@@ -35,7 +36,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let (line, column) = place(&String::from_utf8_lossy(good), good.len());
+        let (line, column) = line_and_column(&String::from_utf8_lossy(good), good.len());
         ManifestErrors::whole(line, column, "a byte here is not UTF-8: save the manifest as UTF-8")
     })?;
     if text.trim_start().is_empty() {
@@ -78,24 +79,12 @@ pub(super) fn tree(text: &str) -> Result<Value<'_>, ManifestErrors> {
     }
 }
 
-/// Line and column, both from 1, of a byte of the text.
-pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
-    let mut byte = byte.min(text.len());
-    while !text.is_char_boundary(byte) {
-        byte -= 1;
-    }
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
-}
-
 fn syntax(error: &serde_json::Error, text: &str) -> ManifestErrors {
     let whole = error.to_string();
     // serde_json appends the place, which stands at the front here.
     let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(message, _)| message);
     let at = if error.is_eof() { text.len() } else { byte_of(text, error.line(), error.column()) };
-    let (line, column) = place(text, at);
+    let (line, column) = line_and_column(text, at);
     let closes_object = text.as_bytes().get(at) == Some(&b'}');
     let message = if error.is_eof() {
         format!(
@@ -137,7 +126,7 @@ fn too_deep(text: &str) -> Result<(), ManifestErrors> {
             _ => {}
         }
         if depth > MOST_DEPTH {
-            let (line, column) = place(text, at);
+            let (line, column) = line_and_column(text, at);
             let message = format!("brackets are nested more than {MOST_DEPTH} deep here: no manifest needs that");
             return Err(ManifestErrors::whole(line, column, message));
         }

@@ -16,7 +16,6 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::{Manifest, ManifestErrors};
-use crate::reconcile::InForce;
 
 /// How often the file is looked at. It is looked at rather than watched, because on pmxcfs a change that
 /// another node makes raises no inotify event; a look is one stat.
@@ -34,6 +33,15 @@ pub struct ManifestFile {
     path: PathBuf,
     seen: Mutex<Option<Seen>>,
     in_force: watch::Sender<InForce>,
+}
+
+/// The manifest in force.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// What is desired.
+    pub manifest: Arc<Manifest>,
+    /// Why the file on disk is not what is in force.
+    pub problem: Option<String>,
 }
 
 /// What was seen of the file last.

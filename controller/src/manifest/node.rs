@@ -6,12 +6,9 @@
 use std::{cell::RefCell, fmt, str::FromStr};
 
 use jsonc_parser::{ast::Value, common::Ranged};
-use pinion_proto::id::shown;
+use pinion_proto::{id::shown, place::line_and_column};
 
-use super::{
-    document::place,
-    errors::{ManifestErrors, Problem},
-};
+use super::errors::{ManifestErrors, Problem};
 
 /// Nobody reads more, and an enormous file of mistakes must not become an enormous answer.
 const MOST_PROBLEMS: usize = 200;
@@ -47,7 +44,7 @@ impl<'t> Findings<'t> {
     /// The line of a byte, for a message about another place.
     pub(super) fn line(&self, at: usize) -> usize {
         // Counting lines for messages that nobody will see would make a file of mistakes slow.
-        if self.full() { 0 } else { place(self.text, at).0 }
+        if self.full() { 0 } else { line_and_column(self.text, at).0 }
     }
 
     /// All problems in the order of the file, if there are any.
@@ -58,7 +55,7 @@ impl<'t> Findings<'t> {
         }
         found.sort_by_key(|(at, ..)| *at);
         let problems = found.into_iter().map(|(at, path, message)| {
-            let (line, column) = place(self.text, at);
+            let (line, column) = line_and_column(self.text, at);
             Problem { line, column, path, message }
         });
         Some(ManifestErrors { problems: problems.collect(), omitted: self.omitted.get() })

@@ -91,7 +91,7 @@ impl Planned<'_> {
     /// How the placement is called: its id, or with the manifest's name for the guest.
     #[must_use]
     pub fn label(&self) -> String {
-        self.id().map_or_else(|| format!("{}@{}", self.certificate.name, self.placement.guest), |id| id.to_string())
+        label(self.certificate, self.placement, self.guest)
     }
 
     /// What holds it up on the controller's side.
@@ -113,6 +113,15 @@ impl Planned<'_> {
     #[must_use]
     pub fn spec(&self) -> PlacementSpec {
         spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())
+    }
+}
+
+/// How a placement is called that is in this guest; none when the manifest's name leads to no guest.
+#[must_use]
+pub fn label(certificate: &Certificate, placement: &Placement, guest: Option<Guest>) -> String {
+    match guest {
+        Some(guest) => format!("{}@{guest}", certificate.name),
+        None => format!("{}@{}", certificate.name, placement.guest),
     }
 }
 

@@ -18,6 +18,9 @@ impl Reconciler {
         let now = self.parts.clock.now();
         match input {
             LinkInput::Up { guest, session, hello, outbound } => {
+                if !self.sessions.arrives(guest, session) {
+                    return debug!(%guest, "A hello that was overtaken by a later link's is passed over");
+                }
                 if let Some(setback) = self.reports.setback(guest, &hello) {
                     return self.rolled_back(guest, &setback, &hello.facts, now);
                 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{InForce, Reconciler};
-use crate::events::{Event, Kind};
+use super::Reconciler;
+use crate::{
+    events::{Event, Kind},
+    manifest::file::InForce,
+};
 
 impl Reconciler {
     /// Takes the manifest in force, if it is another one than before.

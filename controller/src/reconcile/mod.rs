@@ -51,7 +51,7 @@ use crate::{
     inventory::Inventory,
     issuer::Issuers,
     link::LinkInput,
-    manifest::Manifest,
+    manifest::file::InForce,
     planner::{self, Step, backoff::Backoff},
     reports::Reports,
     store::Store,
@@ -113,15 +113,6 @@ pub struct Inputs {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Comes, or is dropped, when the controller stops.
     pub stop: oneshot::Receiver<()>,
-}
-
-/// The manifest in force.
-#[derive(Debug, Clone)]
-pub struct InForce {
-    /// What is desired.
-    pub manifest: Arc<Manifest>,
-    /// Why the file on disk is not what is in force.
-    pub problem: Option<String>,
 }
 
 /// The loop's state: all of it can be lost, and comes back with the agents' reports.
@@ -284,9 +275,7 @@ impl Reconciler {
         let manifest = self.manifest.manifest.clone();
         self.trusting.ask(&manifest, &self.parts.issuers);
         let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-        if self.answer_from(&plan, now) {
-            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-        }
+        self.answer_from(&plan, now);
         let mut outdated = false;
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign

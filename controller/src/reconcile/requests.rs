@@ -20,10 +20,14 @@ impl Reconciler {
     pub(super) fn request(&mut self, request: Request) {
         let now = self.parts.clock.now();
         let answer = match &request.ask {
-            Ask::Status(_) | Ask::Plan | Ask::Purge(_) | Ask::Ensure(_) => {
+            Ask::Status(_) | Ask::Plan | Ask::Purge(_) => {
                 self.asked = Some(request);
                 return;
             }
+            Ask::Ensure(ensure) => match self.start_ensure(ensure.clone(), request.answers.clone(), now) {
+                None => return,
+                Some(refusal) => refusal,
+            },
             Ask::Forget(guest) => self.forget(guest),
             Ask::Wake(guest) => self.wake(guest),
             Ask::Enroll(guest) => match self.start_enrolment(guest, request.answers.clone(), now) {
@@ -37,21 +41,16 @@ impl Reconciler {
         request.answers.try_send(answer).ok();
     }
 
-    /// Answers what was left to this plan. True when that makes another plan of it.
-    pub(super) fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
-        let Some(Request { ask, answers }) = self.asked.take() else { return false };
+    /// Answers what was left to this plan.
+    pub(super) fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) {
+        let Some(Request { ask, answers }) = self.asked.take() else { return };
         let answer = match ask {
             Ask::Status(selection) => view::status(self, &selection, plan),
             Ask::Plan => view::plan(plan),
             Ask::Purge(names) => self.ask_purge(&names, plan, now),
-            Ask::Ensure(ensure) => match self.start_ensure(ensure, answers.clone(), plan, now) {
-                None => return true,
-                Some(refusal) => refusal,
-            },
             _ => not_for_the_loop(),
         };
         answers.try_send(answer).ok();
-        false
     }
 
     /// Forgets what is known of a guest and ends its link; its identity is gone already.

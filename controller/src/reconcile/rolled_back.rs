@@ -17,37 +17,33 @@ use crate::{
 impl Reconciler {
     /// A guest has linked and is younger than it was.
     pub(super) fn rolled_back(&mut self, guest: Guest, setback: &Setback, facts: &GuestFacts, now: Timestamp) {
-        let told = if self.inventory.whose(guest, &facts.hwaddrs) == Whose::Its {
-            self.parts.identities.distrust(guest).map(|()| {
-                let text = format!(
-                    "Guest {guest} was rolled back to a snapshot: {setback}. Its identity is not trusted any more, and \
-                     it joins anew through the hypervisor"
-                );
-                (Turned::Outcast, text)
-            })
+        let (turned, text, written) = if self.inventory.whose(guest, &facts.hwaddrs) == Whose::Its {
+            let text = format!(
+                "Guest {guest} was rolled back to a snapshot: {setback}. Its identity is not trusted any more, and it \
+                 joins anew through the hypervisor"
+            );
+            (Turned::Outcast, text, self.parts.identities.distrust(guest))
         } else {
             let who = match self.facts.get(&guest) {
                 Some(before) => format!("last seen as {}, and now as {}", words(before), words(facts)),
                 None => format!("seen as {}", words(facts)),
             };
             let why = format!("it was rolled back to a snapshot, or cloned: {setback}; {who}");
-            self.parts.identities.lock(guest, &why).map(|_| {
-                let text = format!(
-                    "Guest {guest} is locked, because {why}. See to it that one of it runs; `pinion guest enroll \
-                     {guest}`, or `pinion guest unlock {guest}` and a fresh join token, let it in again"
-                );
-                (Turned::Locked, text)
-            })
+            let text = format!(
+                "Guest {guest} is locked, because {why}. See to it that one of it runs; `pinion guest enroll {guest}`, \
+                 or `pinion guest unlock {guest}` and a fresh join token, let it in again"
+            );
+            (Turned::Locked, text, self.parts.identities.lock(guest, &why).map(drop))
         };
-        let (turned, event) = match told {
-            Ok((turned, text)) => (turned, Event::new(now, Kind::RolledBack, text)),
-            Err(error) => {
-                let text =
-                    format!("Guest {guest} was rolled back ({setback}), and that cannot be kept: {}", chain(&error));
-                (Turned::Outcast, Event::new(now, Kind::Failed, text))
-            }
-        };
-        self.heard(Some(guest), event.guest(guest));
+        self.heard(Some(guest), Event::new(now, Kind::RolledBack, text).guest(guest));
+        if let Err(error) = written {
+            let text = format!(
+                "That guest {guest} is refused cannot be written down yet, and holds for as long as this controller \
+                 runs: {}",
+                chain(&error)
+            );
+            self.heard(Some(guest), Event::new(now, Kind::Failed, text).guest(guest));
+        }
         self.let_go(guest, now);
         self.turned_away(guest, turned, now);
     }

@@ -22,6 +22,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     sessions: HashMap<Guest, Session>,
+    /// The latest of each guest that has said hello, whatever has become of it.
+    latest: HashMap<Guest, SessionId>,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,16 @@ struct Session {
 }
 
 impl Sessions {
+    /// A session says hello. False when a later one of the guest has said it before: what was said earlier and heard
+    /// later is no sign of anything.
+    pub(super) fn arrives(&mut self, guest: Guest, id: SessionId) -> bool {
+        let latest = self.latest.get(&guest).is_none_or(|latest| *latest < id);
+        if latest {
+            self.latest.insert(guest, id);
+        }
+        latest
+    }
+
     /// A guest has linked; its earlier session, if it is still there, ends.
     pub(super) fn open(&mut self, guest: Guest, id: SessionId, outbound: Outbound) {
         let session = Session { id, outbound, told: None, ordered: HashMap::new(), purged: HashSet::new() };

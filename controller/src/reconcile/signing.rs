@@ -23,7 +23,7 @@ use super::{
     Reconciler,
     session::Sent,
     shared,
-    undelivered::{Shelf, Undelivered},
+    undelivered::{Documents, Undelivered},
 };
 use crate::{
     allowance::{Allowance, Left},
@@ -43,7 +43,7 @@ const SIGNED: Allowance = Allowance { most: 10, every: Duration::from_secs(60) }
 pub(super) struct Signing {
     under_way: HashSet<PlacementId>,
     ready: HashMap<PlacementId, Undelivered>,
-    shelf: Shelf,
+    documents: Documents,
     /// What is left to placements that had some signed lately.
     allowed: HashMap<PlacementId, Left>,
     outcomes: mpsc::UnboundedSender<Outcome>,
@@ -69,9 +69,9 @@ impl Signing {
     /// Nothing yet, and where the outcomes come. Their number is bounded by that of the placements.
     pub(super) fn new(store: Arc<Store>) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
         let (outcomes, receiver) = mpsc::unbounded_channel();
-        let shelf = Shelf::new(store);
+        let documents = Documents::new(store);
         let (under_way, ready, allowed) = (HashSet::new(), HashMap::new(), HashMap::new());
-        (Self { under_way, ready, shelf, allowed, outcomes }, receiver)
+        (Self { under_way, ready, documents, allowed, outcomes }, receiver)
     }
 
     /// These were on their way when the controller stopped.
@@ -101,7 +101,7 @@ impl Signing {
     /// Forgets a placement's certificate, here and on disk.
     fn forget(&mut self, id: &PlacementId) {
         let gone = self.ready.remove(id).map(|gone| (id.clone(), gone.delivery.generation));
-        self.shelf.discard(gone.into_iter().collect());
+        self.documents.discard(gone.into_iter().collect());
     }
 
     /// Forgets certificates of which this does not hold, here and on disk.
@@ -114,7 +114,7 @@ impl Signing {
             }
             stays
         });
-        self.shelf.discard(gone);
+        self.documents.discard(gone);
     }
 
     /// Whether the issuer has been asked for this certificate and has not answered.
@@ -164,7 +164,7 @@ impl Reconciler {
             duration: certificate.duration,
         };
         let kept = self.signing.ready.len() + self.signing.under_way.len();
-        let shelf = Shelf::has_room(kept).then(|| self.signing.shelf.clone());
+        let documents = Documents::has_room(kept).then(|| self.signing.documents.clone());
         self.signing.under_way.insert(id.clone());
         let (issuers, issuer) = (self.parts.issuers.clone(), certificate.issuer.clone());
         let (outcomes, id, generation, expires) =
@@ -181,8 +181,8 @@ impl Reconciler {
                         // Told before it is written down: what a kill in between costs is told too.
                         events.record(issued(&id, &delivery, shortened_to, clock.now()));
                         let undelivered = Undelivered { delivery, common_name };
-                        if let Some(shelf) = shelf {
-                            shelf.keep(&id, &undelivered).await;
+                        if let Some(documents) = documents {
+                            documents.keep(&id, &undelivered).await;
                         }
                         Ok(Fresh { undelivered, shortened_to })
                     }

@@ -99,11 +99,11 @@ impl Undelivered {
     }
 }
 
-/// Where they are written down.
+/// What they are written down in.
 #[derive(Debug, Clone)]
-pub(super) struct Shelf(Arc<Store>);
+pub(super) struct Documents(Arc<Store>);
 
-impl Shelf {
+impl Documents {
     pub(super) fn new(store: Arc<Store>) -> Self {
         Self(store)
     }
@@ -149,7 +149,7 @@ impl Reconciler {
         let mut found: HashMap<PlacementId, Undelivered> = HashMap::new();
         for (count, document) in names.into_iter().enumerate() {
             let document = format!("{DIRECTORY}/{document}");
-            if !Shelf::has_room(count) {
+            if !Documents::has_room(count) {
                 remove(&store, &document);
                 continue;
             }

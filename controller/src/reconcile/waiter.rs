@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use pinion_proto::clock::Timestamp;
+use pinion_proto::{clock::Timestamp, id::PlacementId};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Reconciler, view};
 use crate::{
     admin::protocol::{Answer, Ensure, Progress, ProgressLine},
     events::{Event, Kind},
-    planner::Plan,
+    planner::{self, Plan},
 };
 
 /// After a placement was asked to try again, its old trouble is not believed for this long.
@@ -35,32 +35,39 @@ impl Waiter {
 }
 
 impl Reconciler {
-    /// Begins to make something so. Returns why not, if not.
+    /// Begins to make something so, which the next plan has in it. Returns why not, if not.
     pub(super) fn start_ensure(
         &mut self,
         ensure: Ensure,
         answers: mpsc::Sender<Answer>,
-        plan: &Plan<'_>,
         now: Timestamp,
     ) -> Option<Answer> {
         let chosen = match view::Chosen::new(self, &ensure.selection) {
             Ok(chosen) => chosen,
             Err(answer) => return Some(answer),
         };
-        let labels = plan.placements.iter().map(|p| (p.label(), p.certificate.name.as_str()));
+        let (manifest, inventory) = (self.manifest.manifest.clone(), self.inventory.clone());
+        let mut wanted = Vec::with_capacity(manifest.placement_count());
+        for certificate in &manifest.certificates {
+            for placement in &certificate.placements {
+                let guest = inventory.resolve(&placement.guest).ok();
+                wanted.push((certificate, placement, guest, planner::label(certificate, placement, guest)));
+            }
+        }
+        let labels = wanted.iter().map(|(certificate, _, _, label)| (label.clone(), certificate.name.as_str()));
         if let Some(unknown) = chosen.unknown(labels) {
             return Some(Answer::NoSuchName(format!(
                 "no certificate or placement of the manifest is called {unknown}"
             )));
         }
         let mut above = HashMap::new();
-        for planned in &plan.placements {
-            let label = planned.label();
-            if !chosen.means(&label, planned.certificate.name.as_str(), planned.guest) {
+        for (certificate, placement, guest, label) in wanted {
+            if !chosen.means(&label, certificate.name.as_str(), guest) {
                 continue;
             }
-            let Some(id) = planned.id() else { continue };
-            if ensure.renew && !planned.placement.purge {
+            let Some(guest) = guest else { continue };
+            let id = PlacementId { certificate: certificate.name.clone(), guest };
+            if ensure.renew && !placement.purge {
                 above.insert(label, self.reports.request_renewal(&id));
                 self.touch_now(id.guest);
             }

@@ -53,6 +53,9 @@ impl Reconciler {
             _ => {}
         }
         self.unwritable = problem;
+        if self.unwritable.is_none() {
+            self.parts.identities.catch_up();
+        }
     }
 
     /// What the operator should know of it.

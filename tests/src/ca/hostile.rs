@@ -4,14 +4,17 @@ use std::{
     collections::VecDeque,
     net::Ipv4Addr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
-use pinion_proto::bundle::{CertificateRequest, Fingerprint, RootCertificate, certificates_to_pem};
+use pinion_proto::{
+    bundle::{CertificateRequest, Fingerprint, RootCertificate, certificates_to_pem},
+    lock::lock,
+};
 use rcgen::{CertificateParams, CertificateSigningRequestParams, Issuer, KeyPair};
 use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
@@ -315,8 +318,4 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> Result<(String, Vec<u8>)> {
         ensure!(read > 0, "the caller went away");
         request.extend_from_slice(&buffer[..read]);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -112,6 +112,29 @@ async fn an_identity_that_was_renewed_away_locks_its_guest_and_ends_its_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hello_that_comes_late_is_no_rollback() {
+    let host = Host::start(&HostOptions::default()).expect("a host");
+    let guest = Rogue::join(&host, "101").await;
+    // The first link is held up on its way; the guest gives it up, and its second overtakes it.
+    let (first, second) = (guest.dial().await.expect("dialled"), guest.dial().await.expect("dialled"));
+    let mut second = second.link(2).await.expect("linked");
+    assert!(matches!(second.hear().await, Some(ToAgent::Desired(_))));
+    if let Ok(mut first) = first.link(1).await {
+        first.end().await;
+    }
+    assert!(host.status().expect("a status").is_linked("101"));
+    let events = journal::events(&host).expect("the events");
+    assert!(events.iter().all(|event| event.kind != Kind::RolledBack), "{events:?}");
+    // And one that really comes again is.
+    let again = guest.dial().await.expect("dialled");
+    if let Ok(mut again) = again.link(2).await {
+        again.end().await;
+    }
+    journal::wait_event(&host, Kind::RolledBack, &["101"]).expect("the operator is told");
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_identity_is_refused_and_a_link_does_not_outlive_its_own() {
     let host = Host::prepare(&HostOptions::default()).expect("a host's files");
     let clock = Arc::new(ManualClock::at(Timestamp::from_unix(1_900_000_000)));

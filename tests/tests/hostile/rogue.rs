@@ -30,6 +30,12 @@ pub(crate) struct Rogue {
     clock: Arc<dyn Clock>,
 }
 
+/// Its connection, before it says hello.
+pub(crate) struct Line {
+    client: pb::link_client::LinkClient<dial::Connection>,
+    identity: u64,
+}
+
 /// Its link.
 pub(crate) struct Wire {
     said: mpsc::Sender<pb::ToController>,
@@ -60,22 +66,30 @@ impl Rogue {
 
     /// The error is what the agent would be told.
     pub(crate) async fn try_link(&self) -> Result<Wire, String> {
+        self.dial().await?.link(0).await
+    }
+
+    /// Dials and says nothing yet.
+    pub(crate) async fn dial(&self) -> Result<Line, String> {
         let tls =
             tls::client_config(Some(self.identity.cell().expect("a pair")), &self.identity.root, self.clock.clone());
         let tls = Arc::new(tls.expect("a configuration"));
         let dialled = dial::dial(&self.identity.controllers, tls).await;
         let (connection, _) = dialled.map_err(|error| pinion_proto::causes::chain(&error))?;
-        let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin());
+        let client = pb::link_client::LinkClient::with_origin(connection, dial::origin());
+        Ok(Line { client, identity: self.identity.generation })
+    }
+}
+
+impl Line {
+    /// Links, as this one of the guest's links; 0 says nothing of that.
+    pub(crate) async fn link(mut self, link_count: u64) -> Result<Wire, String> {
         let (said, queue) = mpsc::channel(64);
-        let hello = Hello {
-            facts: GuestFacts::default(),
-            identity_generation: self.identity.generation,
-            link_count: 0,
-            reports: vec![],
-        };
+        let hello =
+            Hello { facts: GuestFacts::default(), identity_generation: self.identity, link_count, reports: vec![] };
         let hello = wire::write_to_controller(ToController::Hello(hello));
         said.send(hello).await.expect("room");
-        let opened = timeout(PATIENCE, client.open(ReceiverStream::new(queue))).await.expect("an answer");
+        let opened = timeout(PATIENCE, self.client.open(ReceiverStream::new(queue))).await.expect("an answer");
         let heard = opened.map_err(|status| status.to_string())?.into_inner();
         Ok(Wire { said, heard })
     }

@@ -1,0 +1,105 @@
+//! How far one guest is that has something to be done.
+//!
+//! Invariant: whoever asked for it is let go with an answer, or when nobody listens any more.
+
+use std::time::Duration;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::Vmid,
+    stage::{Halt, Trouble},
+};
+use tokio::sync::mpsc;
+
+use crate::{admin::protocol::Answer, channel::protocol::Failure, planner::backoff::Backoff};
+
+/// Failures back off from seconds, because most of them are guests that still boot.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(10 * 60) };
+
+/// What is to be done for one guest, and how far it is.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Since when it has been there and not linked.
+    pub(super) missing_since: Timestamp,
+    /// What it holds is known to be refused: it needs another identity.
+    pub(super) outcast: bool,
+    pub(super) failures: u32,
+    pub(super) not_before: Option<Timestamp>,
+    /// Those who asked for it and wait.
+    pub(super) asked: Vec<mpsc::Sender<Answer>>,
+}
+
+/// What it is about now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Resting,
+    Working(Job),
+    /// Everything is done; its agent has to link.
+    Linking {
+        until: Timestamp,
+    },
+    /// A newer agent was brought in, and has to link.
+    Upgrading {
+        until: Timestamp,
+    },
+}
+
+/// What a task does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Whatever is missing. Patient: an agent that runs and has an identity is given time to dial.
+    Enrol {
+        patient: bool,
+    },
+    Upgrade,
+    Restore,
+}
+
+impl State {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::Resting,
+            missing_since: now,
+            outcast: false,
+            failures: 0,
+            not_before: None,
+            asked: Vec::new(),
+        }
+    }
+
+    /// Whether its agent is being replaced by a newer one, or put back.
+    pub(super) fn is_upgrading(&self) -> bool {
+        matches!(self.phase, Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. })
+    }
+
+    pub(super) fn tell(&mut self, text: &str) {
+        for asked in &self.asked {
+            // Whoever does not listen misses a step, not the end.
+            asked.try_send(Answer::Step(text.to_owned())).ok();
+        }
+    }
+
+    /// A try has failed: what it waits for, and who asked for it is told.
+    pub(super) fn failed(&mut self, guest: Vmid, failure: Failure, now: Timestamp) -> Trouble {
+        self.failures = self.failures.saturating_add(1);
+        let at = now + BACKOFF.after(self.failures);
+        self.not_before = Some(at);
+        let trouble = Trouble {
+            halt: failure.cause.halt(),
+            attempt: format!("enrol guest {guest}"),
+            cause: failure.text,
+            remedy: failure.cause.remedy().into(),
+            retry_at: Some(at),
+        };
+        if trouble.halt == Halt::Blocked {
+            for asked in self.asked.drain(..) {
+                asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
+            }
+        } else {
+            self.tell(&trouble.to_string());
+        }
+        self.asked.retain(|asked| !asked.is_closed());
+        trouble
+    }
+}
