@@ -11,6 +11,8 @@ pub mod files;
 pub(crate) mod forgetful;
 pub mod place;
 pub mod plan;
+#[cfg(test)]
+pub(crate) mod racing;
 pub mod replace;
 pub mod scene;
 mod share;

@@ -71,14 +71,32 @@ pub fn beside(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Op
     Ok(found.missing.is_empty().then_some(found.path))
 }
 
+/// Where something really is, wherever that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Real {
+    /// Its path, all links followed as if the root were `/`.
+    pub path: PathBuf,
+    /// Whether there is something.
+    pub is_there: bool,
+}
+
+/// Finds the real path of a file or directory, its own links followed too.
+///
+/// # Errors
+/// It cannot be searched.
+pub fn real(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Real, PlaceError> {
+    let found = resolve(files, &config.root, Path::new(path.as_str()), Last::Anything, path)?;
+    Ok(Real { path: found.path, is_there: found.missing.is_empty() })
+}
+
 /// Finds a file's real directory, which the guest allows.
-fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<RealDirectory, PlaceError> {
-    let directory = resolve(files, &config.root, parent, path)?;
+fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<Resolved, PlaceError> {
+    let directory = resolve(files, &config.root, parent, Last::Directory, path)?;
     let mut allowed = false;
     for permitted in &config.allow.directories {
         // An allowed directory may itself be reached through links: who allowed it put them there.
         allowed = directory.path.starts_with(config.under_root(permitted))
-            || resolve(files, &config.root, Path::new(permitted.as_str()), permitted)
+            || resolve(files, &config.root, Path::new(permitted.as_str()), Last::Directory, permitted)
                 .is_ok_and(|real| directory.path.starts_with(real.path));
         if allowed {
             break;
@@ -196,13 +214,26 @@ impl PlaceError {
     }
 }
 
-struct RealDirectory {
+struct Resolved {
     path: PathBuf,
     missing: Vec<PathBuf>,
 }
 
+/// What the end of a path may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Directory,
+    Anything,
+}
+
 /// Follows links below `root` by hand: an absolute one starts at the root again, and `..` never leaves it.
-fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) -> Result<RealDirectory, PlaceError> {
+fn resolve(
+    files: &dyn Files,
+    root: &Path,
+    directory: &Path,
+    last: Last,
+    asked: &GuestPath,
+) -> Result<Resolved, PlaceError> {
     let mut real = root.to_owned();
     let mut missing = Vec::new();
     let mut links = 0;
@@ -224,6 +255,7 @@ fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) 
                 real = next;
             }
             Some(Kind::Directory) => real = next,
+            Some(Kind::File | Kind::Other) if last == Last::Anything && todo.is_empty() => real = next,
             Some(Kind::Link) => {
                 links += 1;
                 if links > MOST_LINKS {
@@ -246,7 +278,7 @@ fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) 
             }
         }
     }
-    Ok(RealDirectory { path: real, missing })
+    Ok(Resolved { path: real, missing })
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {
