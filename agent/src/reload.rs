@@ -17,13 +17,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::{bundle::Fingerprint, id::CertificateName, spec::Part, spec::Unit};
+use pinion_proto::{id::CertificateName, spec::Part, spec::Unit};
 
 pub use error::ReloadError;
 
 use crate::{
     config::Config,
     recipe::{Check, Tell},
+    verify::Bundle,
 };
 use command::Outcome;
 
@@ -40,8 +41,8 @@ pub struct About {
     pub certificate: CertificateName,
     /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
     pub generation: u64,
-    /// Of the leaf that is in place.
-    pub leaf: Option<Fingerprint>,
+    /// What is in place; not told.
+    pub bundle: Option<Bundle>,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
 }
@@ -236,7 +237,7 @@ mod tests {
         About {
             certificate: "docker".parse().expect("a name"),
             generation: 7,
-            leaf: None,
+            bundle: None,
             files: vec![(Part::Key, "/x/key.pem".into())],
         }
     }

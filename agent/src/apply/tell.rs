@@ -5,11 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{
-    bundle::{Fingerprint, Leaf},
-    causes::chain,
-    stage::Stage,
-};
+use pinion_proto::{bundle::Leaf, causes::chain, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, sleep},
@@ -250,7 +246,7 @@ impl Placement<'_> {
         About {
             certificate: self.name.clone(),
             generation: self.ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
-            leaf: self.ledger.held.as_ref().map(|held| Fingerprint::of(held.bundle.chain().leaf().der())),
+            bundle: self.ledger.held.as_ref().map(|held| held.bundle.clone()),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
         }
     }

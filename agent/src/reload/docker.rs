@@ -8,7 +8,11 @@ use std::{ffi::OsString, path::PathBuf};
 use pinion_proto::containers::{ContainerName, ContainerSignal};
 use tokio::net::UnixStream;
 
-use super::{About, ReloadError, appended, command, command::Outcome, environment, find_program};
+use super::{
+    About, ReloadError, appended,
+    command::{self, Outcome, Pipes},
+    environment, find_program,
+};
 use crate::config::Config;
 
 /// A container starts anew.
@@ -35,6 +39,9 @@ enum State {
     Restarting,
 }
 
+/// A use of a secret takes 200 bytes, or 500 with the longest names: room for hundreds of them (bytes).
+const MOST_LISTED: usize = 256 * 1024;
+
 /// The docker command line, and a dockerd that answers.
 pub(super) struct Docker<'a> {
     config: &'a Config,
@@ -57,6 +64,20 @@ impl<'a> Docker<'a> {
 
     /// What docker answers to these arguments on its standard output.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, ReloadError> {
+        self.run_with(arguments, Pipes::default()).await
+    }
+
+    /// As [`Self::run`], for an answer that grows with what is asked about.
+    pub(super) async fn list(&self, arguments: &[&str]) -> Result<String, ReloadError> {
+        self.run_with(arguments, Pipes { keep: MOST_LISTED, ..Pipes::default() }).await
+    }
+
+    /// As [`Self::run`], with this as its standard input.
+    pub(super) async fn give(&self, arguments: &[&str], input: &[u8]) -> Result<(), ReloadError> {
+        self.run_with(arguments, Pipes { input: Some(input), ..Pipes::default() }).await.map(drop)
+    }
+
+    async fn run_with(&self, arguments: &[&str], pipes: Pipes<'_>) -> Result<String, ReloadError> {
         let what = format!("docker {}", arguments.join(" "));
         let mut all: Vec<OsString> = vec!["--host".into(), self.host()];
         all.extend(arguments.iter().map(OsString::from));
@@ -64,7 +85,7 @@ impl<'a> Docker<'a> {
         // Nobody's contexts, credentials and plugins.
         environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
         let patience = self.config.hook_timeout;
-        match command::run(&self.program, &all, &environment, patience).await {
+        match command::run_with(&self.program, &all, &environment, patience, pipes).await {
             Err(source) => Err(ReloadError::Spawn { what, source }),
             Ok(command::Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
             Ok(command::Ended { outcome: Outcome::Failed(status), output, .. }) => {
