@@ -191,6 +191,12 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
+    /// Whether it may go by itself: the path was not judged, because it could not be looked at.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Look { .. })
+    }
+
     /// What a person can do.
     #[must_use]
     pub fn remedy(&self) -> String {

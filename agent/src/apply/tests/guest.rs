@@ -29,7 +29,7 @@ use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs
 use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{
-    apply::{Context, Placements, Reports},
+    apply::{Context, Placements, Reports, StartError},
     config::{Config, Retry},
     install::files::{Files, RealFiles},
 };
@@ -114,9 +114,13 @@ impl Guest {
     }
 
     pub(super) async fn start(&self) -> Placements {
+        self.try_start().await.expect("the agent starts")
+    }
+
+    pub(super) async fn try_start(&self) -> Result<Placements, StartError> {
         let context =
             Context { config: self.config.clone(), clock: Arc::new(SystemClock), files: Arc::clone(&self.files) };
-        Placements::start(Arc::new(context)).await.expect("the agent starts")
+        Placements::start(Arc::new(context)).await
     }
 
     /// Installs a service: its unit's hook, which logs its verbs, and a recipe of the same name.

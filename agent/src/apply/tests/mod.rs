@@ -7,3 +7,4 @@ mod guest;
 mod service;
 mod shares;
 mod whole;
+mod works;
