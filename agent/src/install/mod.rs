@@ -18,6 +18,8 @@ pub mod scene;
 mod share;
 pub mod shelf;
 pub mod standing;
+#[cfg(test)]
+mod trees;
 
 use std::{
     io,

@@ -246,10 +246,13 @@ fn resolve(
     let mut todo = names(directory);
     while let Some(name) = todo.pop_front() {
         if name == ".." {
+            // The kernel goes up from a directory, and not from what is to be one.
+            if missing.last() == Some(&real) {
+                return Err(PlaceError::NotADirectory { path: asked.clone(), directory: real });
+            }
             if real != root {
                 real.pop();
             }
-            missing.retain(|gone| real.starts_with(gone));
             continue;
         }
         let next = real.join(&name);
@@ -347,6 +350,7 @@ mod tests {
         symlink("../../../../../../../../srv", at("etc/ssl/far")).expect("link");
         symlink("/etc/ssl/circle", at("etc/ssl/circle")).expect("link");
         symlink("a/f", at("etc/ssl/target")).expect("link");
+        symlink("missing/..", at("etc/ssl/up")).expect("link");
         std::fs::write(at("etc/ssl/file"), "").expect("file");
         for inside in ["absolute", "relative"] {
             let found = place(&root, &format!("/etc/ssl/{inside}/f")).expect(inside);
@@ -357,6 +361,8 @@ mod tests {
         );
         assert!(matches!(place(&root, "/etc/ssl/far/f"), Err(PlaceError::Outside { .. })));
         assert!(matches!(place(&root, "/etc/ssl/circle/f"), Err(PlaceError::Loop(_))));
+        // Whoever opens it finds nothing there.
+        assert!(matches!(place(&root, "/etc/ssl/up/f"), Err(PlaceError::NotADirectory { .. })));
         assert!(matches!(place(&root, "/etc/ssl/target"), Err(PlaceError::Link(_))));
         assert!(matches!(place(&root, "/etc/ssl/a"), Err(PlaceError::NotAFile(_))));
         assert!(matches!(place(&root, "/etc/ssl/file/f"), Err(PlaceError::NotADirectory { .. })));
