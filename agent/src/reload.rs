@@ -17,11 +17,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::{bundle::Fingerprint, id::CertificateName, spec::Part, spec::Unit};
+use pinion_proto::{
+    bundle::RootCertificate,
+    id::CertificateName,
+    spec::{Part, Unit},
+};
 
 pub use error::ReloadError;
 
 use crate::{
+    bundle::Bundle,
     config::Config,
     recipe::{Check, Tell},
 };
@@ -39,8 +44,10 @@ pub struct About {
     pub certificate: CertificateName,
     /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
     pub generation: u64,
-    /// Of the leaf that is in place.
-    pub leaf: Option<Fingerprint>,
+    /// What is in place; not told.
+    pub bundle: Option<Bundle>,
+    /// What is trusted besides the root of its own chain; not told.
+    pub roots: Vec<RootCertificate>,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
 }
@@ -153,7 +160,8 @@ async fn run(
     about: &About,
 ) -> Result<(), ReloadError> {
     let environment = environment(config, about);
-    command::call(what, program, arguments, &environment, config.hook_timeout).await.map(drop)
+    let pipes = command::Pipes::default();
+    command::call(what, program, arguments, &environment, config.hook_timeout, pipes).await.map(drop)
 }
 
 fn environment(config: &Config, about: &About) -> Vec<(String, OsString)> {
@@ -234,7 +242,8 @@ mod tests {
         About {
             certificate: "docker".parse().expect("a name"),
             generation: 7,
-            leaf: None,
+            bundle: None,
+            roots: Vec::new(),
             files: vec![(Part::Key, "/x/key.pem".into())],
         }
     }

@@ -447,3 +447,33 @@ pub enum SpecError {
     #[error("`{0}` is not a protocol that turns to TLS here: use smtp, imap or postgres")]
     StartTls(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Component, Path};
+
+    use super::*;
+
+    proptest::proptest! {
+        /// A path is taken as it stands or not at all: nothing in it goes up, stays, is doubled or is hidden.
+        #[test]
+        fn only_plain_absolute_paths_are_paths(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            parts in proptest::collection::vec("(\\.{0,3}|[a-z~$* ]{0,3}|\\PC{1,3}|\\x00|\n|n{254,257})", 0..6),
+            absolute in proptest::bool::weighted(0.9),
+        ) {
+            let text = format!("{}{}", if absolute { "/" } else { "" }, parts.join("/"));
+            for text in [text.as_str(), &String::from_utf8_lossy(&bytes)] {
+                let names = || Path::new(text).components().skip(1);
+                let plain = |part: Component<'_>| matches!(part, Component::Normal(name) if name.len() <= 255);
+                let joined: String = names().map(|part| format!("/{}", part.as_os_str().to_string_lossy())).collect();
+                let legal = joined == text && text.len() <= 1024 && !text.contains(|c: char| c.is_control());
+                let parsed = text.parse::<GuestPath>();
+                proptest::prop_assert_eq!(parsed.is_ok(), !joined.is_empty() && names().all(plain) && legal, "{:?}", text);
+                if let Ok(path) = parsed {
+                    proptest::prop_assert_eq!(path.as_str(), text);
+                }
+            }
+        }
+    }
+}

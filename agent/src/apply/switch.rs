@@ -5,11 +5,13 @@
 //! is known to be on disk, and not before.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use pinion_proto::{
+    causes::chain,
     id::CertificateName,
     spec::{GuestPath, Layout},
     stage::Stage,
@@ -23,7 +25,7 @@ use crate::{
         self, InstallError,
         execute::{Exchanged, Prepared, Written, clean, write},
         files::Files,
-        place::{self, Place},
+        place,
         plan::{Plan, Wanted},
         scene::{self, Scene},
         shelf::{BEFORE, Shelf},
@@ -250,20 +252,16 @@ impl Desk {
                     tracing::warn!(certificate = %self.name, path = %file.path, "Left a file that is not as Pinion wrote it");
                     left.push(file.path.clone());
                 }
-                Err(InstallError::Place(error)) => {
+                Err(InstallError::Place(error)) if !error.may_pass() => {
                     tracing::warn!(certificate = %self.name, path = %file.path, %error, "Left a file that may not be touched");
                     left.push(file.path.clone());
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        for shelf in self.shelves(ledger) {
+        for shelf in self.shelves(ledger)? {
             if left.is_empty() {
-                let current = shelf.current();
-                if matches!(self.files().look(&current), Ok(Some(_))) {
-                    standing::remove(self.files(), &current)?;
-                }
-                shelf.tidy(self.files(), None);
+                shelf.clear(self.files())?;
                 // The ledger says where it was, so it goes last also in a power cut.
                 Exchanged::found(shelf.directories().iter().take(1).map(PathBuf::as_path)).sync(self.files())?;
             } else {
@@ -298,45 +296,71 @@ impl Desk {
     fn tidy(&self, ledger: &Ledger) {
         let former = |switch: &Switch| switch.previous.as_ref().map_or(BEFORE, |held| held.bundle.generation());
         let back_to = ledger.switch.as_ref().map(former);
-        for shelf in self.shelves(ledger) {
-            if !self.is_read(ledger, &shelf) {
-                drop(self.files().remove(&shelf.current()));
+        let tidied = self.shelves(ledger).and_then(|shelves| {
+            for shelf in shelves {
+                // What cannot be looked at is read by somebody, for all one knows.
+                if !self.is_read(ledger, &shelf)? {
+                    drop(self.files().remove(&shelf.current()));
+                }
+                shelf.tidy(self.files(), back_to);
             }
-            shelf.tidy(self.files(), back_to);
+            Ok(())
+        });
+        if let Err(error) = tidied {
+            tracing::warn!(certificate = %self.name, error = chain(&error), "Could not look for what is left of older certificates");
         }
     }
 
     /// Whether some file is a link to a shelf, or will be again on the way back.
-    fn is_read(&self, ledger: &Ledger, shelf: &Shelf) -> bool {
-        let config = &self.shared.context.config;
+    fn is_read(&self, ledger: &Ledger, shelf: &Shelf) -> Result<bool, InstallError> {
         let saved = ledger.switch.iter().flat_map(|switch| &switch.saved);
-        let targets = ledger.files().filter_map(|file| place::find(self.files(), config, &file.path).ok());
-        let linked = |target: &Path| shelf.is_beside(target) && self.is_own_link(target);
-        saved.clone().any(|old| shelf.is_beside(&old.path) && (old.generation.is_some() || linked(&old.path)))
-            || targets.map(|place| place.target).any(|target| linked(&target))
+        if saved.clone().any(|old| shelf.is_beside(&old.path) && old.generation.is_some()) {
+            return Ok(true);
+        }
+        for target in
+            saved.map(|old| Ok(Some(old.path.clone()))).chain(ledger.files().map(|file| self.target(&file.path)))
+        {
+            if let Some(target) = target?
+                && shelf.is_beside(&target)
+                && self.is_own_link(&target)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a file is a link to a generation of this placement's.
-    fn is_own_link(&self, target: &Path) -> bool {
-        matches!(scene::behind(self.files(), target), Ok(Some((owner, _))) if owner == self.name)
+    fn is_own_link(&self, target: &Path) -> Result<bool, InstallError> {
+        match scene::behind(self.files(), target) {
+            Ok(behind) => Ok(behind.is_some_and(|(owner, _)| owner == self.name)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(InstallError::Operation { operation: "look behind", path: target.into(), source }),
+        }
+    }
+
+    /// Where a file really is; none when it may not be touched any more.
+    fn target(&self, path: &GuestPath) -> Result<Option<PathBuf>, InstallError> {
+        match place::find(self.files(), &self.shared.context.config, path) {
+            Ok(place) => Ok(Some(place.target)),
+            Err(error) if error.may_pass() => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Where this placement's generations may be.
-    fn shelves(&self, ledger: &Ledger) -> Vec<Shelf> {
-        let config = &self.shared.context.config;
-        let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| saved.path.clone());
+    fn shelves(&self, ledger: &Ledger) -> Result<Vec<Shelf>, InstallError> {
+        let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| Ok(Some(saved.path.clone())));
         // What was asked for may have been begun before anything was written down.
-        let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config));
+        let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, &self.shared.context.config));
         let paths = ledger.files().map(|file| file.path.clone()).chain(asked_for);
-        let targets = paths.filter_map(|path| place::find(self.files(), config, &path).ok());
-        let mut directories: Vec<_> = targets
-            .map(|place| place.target)
-            .chain(saved)
-            .filter_map(|target| target.parent().map(Path::to_owned))
-            .collect();
+        let mut directories = Vec::new();
+        for target in paths.map(|path| self.target(&path)).chain(saved) {
+            directories.extend(target?.as_deref().and_then(Path::parent).map(Path::to_owned));
+        }
         directories.sort_unstable();
         directories.dedup();
-        directories.iter().map(|directory| Shelf::of(directory, &self.name)).collect()
+        Ok(directories.iter().map(|directory| Shelf::of(directory, &self.name)).collect())
     }
 
     pub(super) fn save(&self, ledger: &Ledger) -> Result<(), LedgerError> {
@@ -371,9 +395,9 @@ impl Desk {
         let wanted = install::wanted(self.files(), config, job, bundle)?;
         let mut targets: Vec<PathBuf> = wanted.iter().map(|file| file.target.clone()).collect();
         for file in ledger.files() {
-            let Ok(Place { target, .. }) = place::find(self.files(), config, &file.path) else { continue };
+            let Some(target) = self.target(&file.path)? else { continue };
             let beside = wanted.iter().any(|file| file.target.parent() == target.parent());
-            if beside && self.is_own_link(&target) && !targets.contains(&target) {
+            if beside && !targets.contains(&target) && self.is_own_link(&target)? {
                 targets.push(target);
             }
         }

@@ -5,11 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{
-    bundle::{Fingerprint, Leaf},
-    causes::chain,
-    stage::Stage,
-};
+use pinion_proto::{bundle::Leaf, causes::chain, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, sleep},
@@ -274,7 +270,8 @@ impl Placement<'_> {
         About {
             certificate: self.name.clone(),
             generation: self.ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
-            leaf: self.leaf().map(|leaf| Fingerprint::of(leaf.der())),
+            bundle: self.ledger.held.as_ref().map(|held| held.bundle.clone()),
+            roots: self.ledger.spec.as_ref().map(|spec| spec.roots.clone()).unwrap_or_default(),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
         }
     }

@@ -20,6 +20,8 @@ use super::files::{Files, Found, NewFile, RealFiles};
 pub(crate) struct Failing {
     left: Arc<AtomicUsize>,
     fault: Fault,
+    /// So many one after the other.
+    span: usize,
 }
 
 /// How it fails.
@@ -29,30 +31,42 @@ enum Fault {
     PowerCut,
     /// One change is refused so, and the next ones are done again.
     Once(Errno),
+    /// The same for some operations of any kind, looks and reads too.
+    SomeOfAny(Errno),
 }
 
 impl Failing {
     /// The power goes as soon as `left` is spent.
     pub(crate) fn after(left: &Arc<AtomicUsize>) -> Self {
-        Self { left: Arc::clone(left), fault: Fault::PowerCut }
+        Self { left: Arc::clone(left), fault: Fault::PowerCut, span: 1 }
     }
 
     /// One change fails when `left` is spent; then it is far from being spent again.
     pub(crate) fn once_after(left: &Arc<AtomicUsize>, with: Errno) -> Self {
-        Self { left: Arc::clone(left), fault: Fault::Once(with) }
+        Self { left: Arc::clone(left), fault: Fault::Once(with), span: 1 }
+    }
+
+    /// So many operations of any kind fail, one after the other, when `left` is less than that; then it is far from being
+    /// spent again.
+    pub(crate) fn some_of_any_after(left: &Arc<AtomicUsize>, with: Errno, span: usize) -> Self {
+        Self { left: Arc::clone(left), fault: Fault::SomeOfAny(with), span }
     }
 
     fn change(&self) -> io::Result<()> {
         let next = |left: usize| match self.fault {
             Fault::PowerCut => left.checked_sub(1),
-            Fault::Once(_) => Some(left.checked_sub(1).unwrap_or(usize::MAX)),
+            Fault::Once(_) | Fault::SomeOfAny(_) => Some(left.checked_sub(1).unwrap_or(usize::MAX)),
         };
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         match (before, self.fault) {
             (Err(_), _) => Err(io::Error::other("the power is gone")),
-            (Ok(0), Fault::Once(with)) => Err(with.into()),
+            (Ok(left), Fault::Once(with) | Fault::SomeOfAny(with)) if left < self.span => Err(with.into()),
             (Ok(_), _) => Ok(()),
         }
+    }
+
+    fn look_only(&self) -> io::Result<()> {
+        if let Fault::SomeOfAny(_) = self.fault { self.change() } else { Ok(()) }
     }
 }
 
@@ -85,18 +99,22 @@ impl NewFile for FailingFile {
 
 impl Files for Failing {
     fn look(&self, path: &Path) -> io::Result<Option<Found>> {
+        self.look_only()?;
         RealFiles.look(path)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.look_only()?;
         RealFiles.read_link(path)
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.look_only()?;
         RealFiles.read(path, most)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.look_only()?;
         RealFiles.list(directory)
     }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid},
     io::Errno,
 };
 use zeroize::Zeroizing;
@@ -240,6 +240,19 @@ impl Files for RealFiles {
     }
 }
 
+/// Touches a file or directory as touch(1) does, which inotify(7) tells as IN_ATTRIB: both times, because the kernel tells
+/// one alone as something else (`fsnotify_change` in Linux's `include/linux/fsnotify.h`). A link in its place is touched
+/// itself.
+///
+/// # Errors
+/// As utimensat(2), or a link is on the way.
+pub fn touch(path: &Path) -> io::Result<()> {
+    let (directory, name) = parent(path)?;
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::utimensat(&directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
 struct RealNewFile(File);
 
 impl NewFile for RealNewFile {
@@ -330,6 +343,12 @@ mod tests {
         assert!(RealFiles.create(&directory.join("link/new")).is_err());
         assert!(RealFiles.create(&directory.join("file")).is_err());
         assert!(RealFiles.look(&directory.join("link/file")).is_err());
+        assert!(touch(&directory.join("link/file")).is_err());
+        let time =
+            |path: &str| std::fs::metadata(directory.join(path)).and_then(|found| found.modified()).expect("a time");
+        let before = time("real/file");
+        touch(&directory.join("file")).expect("the link itself");
+        assert_eq!(time("real/file"), before);
         assert_eq!(RealFiles.read_link(&directory.join("link")).expect("a link"), directory.join("real"));
     }
 

@@ -11,12 +11,16 @@ pub mod files;
 pub(crate) mod forgetful;
 pub mod place;
 pub mod plan;
+#[cfg(test)]
+pub(crate) mod racing;
 pub mod replace;
 pub mod scene;
 mod share;
 pub mod shelf;
 pub mod standing;
 pub mod steps;
+#[cfg(test)]
+mod trees;
 
 use std::{
     io,
@@ -27,6 +31,7 @@ use pinion_proto::{
     bundle::certificates_to_pem,
     spec::{Account, FileMode},
 };
+use rustix::io::Errno;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -128,6 +133,11 @@ pub enum InstallError {
     },
 }
 
+/// The process or the machine has no room for another open file.
+fn too_many_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 impl InstallError {
     /// Whether it may go by itself: a full disk does, a refusing file system or allow-list does not.
     #[must_use]
@@ -138,7 +148,11 @@ impl InstallError {
         match self {
             // The service's package brings its user.
             Self::Account { .. } | Self::Accounts { .. } => true,
-            Self::Place(error) => matches!(error, PlaceError::Look { .. }),
+            Self::Place(error) => error.may_pass(),
+            // A disk that cannot be read for a moment, and not something that is no certificate.
+            Self::Present { source, .. } if source.raw_os_error().is_some() => {
+                source.kind() != io::ErrorKind::PermissionDenied
+            }
             Self::Present { .. } | Self::Owner { .. } | Self::Mode { .. } => false,
             Self::Operation { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
@@ -177,13 +191,16 @@ impl InstallError {
                 format!("install the service that brings the {kind}, or name another in the manifest")
             }
             Self::Accounts { path, .. } => format!("make {} readable", path.display()),
-            Self::Present { path, .. } => format!("move {} away", path.display()),
+            Self::Present { path, source } if source.raw_os_error().is_none() => {
+                format!("move {} away", path.display())
+            }
             Self::Owner { .. } => {
                 "run the agent as root, or name the agent's own user and group as the file's owner in the manifest"
                     .into()
             }
             Self::Mode { .. } => "put the file on a file system that keeps permissions".into(),
-            Self::Operation { source, .. } => match source.kind() {
+            Self::Operation { source, .. } | Self::Present { source, .. } => match source.kind() {
+                _ if too_many_files(source) => "raise `LimitNOFILE=` of the agent's unit".into(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on the disk".into(),
                 io::ErrorKind::ReadOnlyFilesystem => "make the file system writable".into(),
                 io::ErrorKind::PermissionDenied => "let the agent's user write there".into(),

@@ -71,14 +71,32 @@ pub fn beside(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Op
     Ok(found.missing.is_empty().then_some(found.path))
 }
 
+/// Where something really is, wherever that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Real {
+    /// Its path, all links followed as if the root were `/`.
+    pub path: PathBuf,
+    /// Whether there is something.
+    pub is_there: bool,
+}
+
+/// Finds the real path of a file or directory, its own links followed too.
+///
+/// # Errors
+/// It cannot be searched.
+pub fn real(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Real, PlaceError> {
+    let found = resolve(files, &config.root, Path::new(path.as_str()), Last::Anything, path)?;
+    Ok(Real { path: found.path, is_there: found.missing.is_empty() })
+}
+
 /// Finds a file's real directory, which the guest allows.
-fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<RealDirectory, PlaceError> {
-    let directory = resolve(files, &config.root, parent, path)?;
+fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<Resolved, PlaceError> {
+    let directory = resolve(files, &config.root, parent, Last::Directory, path)?;
     let mut allowed = false;
     for permitted in &config.allow.directories {
         // An allowed directory may itself be reached through links: who allowed it put them there.
         allowed = directory.path.starts_with(config.under_root(permitted))
-            || resolve(files, &config.root, Path::new(permitted.as_str()), permitted)
+            || resolve(files, &config.root, Path::new(permitted.as_str()), Last::Directory, permitted)
                 .is_ok_and(|real| directory.path.starts_with(real.path));
         if allowed {
             break;
@@ -173,6 +191,12 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
+    /// Whether it may go by itself: the path was not judged, because it could not be looked at.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Look { .. })
+    }
+
     /// What a person can do.
     #[must_use]
     pub fn remedy(&self) -> String {
@@ -196,23 +220,39 @@ impl PlaceError {
     }
 }
 
-struct RealDirectory {
+struct Resolved {
     path: PathBuf,
     missing: Vec<PathBuf>,
 }
 
+/// What the end of a path may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Directory,
+    Anything,
+}
+
 /// Follows links below `root` by hand: an absolute one starts at the root again, and `..` never leaves it.
-fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) -> Result<RealDirectory, PlaceError> {
+fn resolve(
+    files: &dyn Files,
+    root: &Path,
+    directory: &Path,
+    last: Last,
+    asked: &GuestPath,
+) -> Result<Resolved, PlaceError> {
     let mut real = root.to_owned();
     let mut missing = Vec::new();
     let mut links = 0;
     let mut todo = names(directory);
     while let Some(name) = todo.pop_front() {
         if name == ".." {
+            // The kernel goes up from a directory, and not from what is to be one.
+            if missing.last() == Some(&real) {
+                return Err(PlaceError::NotADirectory { path: asked.clone(), directory: real });
+            }
             if real != root {
                 real.pop();
             }
-            missing.retain(|gone| real.starts_with(gone));
             continue;
         }
         let next = real.join(&name);
@@ -224,6 +264,7 @@ fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) 
                 real = next;
             }
             Some(Kind::Directory) => real = next,
+            Some(Kind::File | Kind::Other) if last == Last::Anything && todo.is_empty() => real = next,
             Some(Kind::Link) => {
                 links += 1;
                 if links > MOST_LINKS {
@@ -246,7 +287,7 @@ fn resolve(files: &dyn Files, root: &Path, directory: &Path, asked: &GuestPath) 
             }
         }
     }
-    Ok(RealDirectory { path: real, missing })
+    Ok(Resolved { path: real, missing })
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {
@@ -309,6 +350,7 @@ mod tests {
         symlink("../../../../../../../../srv", at("etc/ssl/far")).expect("link");
         symlink("/etc/ssl/circle", at("etc/ssl/circle")).expect("link");
         symlink("a/f", at("etc/ssl/target")).expect("link");
+        symlink("missing/..", at("etc/ssl/up")).expect("link");
         std::fs::write(at("etc/ssl/file"), "").expect("file");
         for inside in ["absolute", "relative"] {
             let found = place(&root, &format!("/etc/ssl/{inside}/f")).expect(inside);
@@ -319,6 +361,8 @@ mod tests {
         );
         assert!(matches!(place(&root, "/etc/ssl/far/f"), Err(PlaceError::Outside { .. })));
         assert!(matches!(place(&root, "/etc/ssl/circle/f"), Err(PlaceError::Loop(_))));
+        // Whoever opens it finds nothing there.
+        assert!(matches!(place(&root, "/etc/ssl/up/f"), Err(PlaceError::NotADirectory { .. })));
         assert!(matches!(place(&root, "/etc/ssl/target"), Err(PlaceError::Link(_))));
         assert!(matches!(place(&root, "/etc/ssl/a"), Err(PlaceError::NotAFile(_))));
         assert!(matches!(place(&root, "/etc/ssl/file/f"), Err(PlaceError::NotADirectory { .. })));

@@ -13,7 +13,11 @@ use std::{
 
 use pinion_proto::id::CertificateName;
 
-use super::files::{Files, Kind};
+use super::{
+    InstallError,
+    files::{Files, Kind},
+    standing,
+};
 
 /// The generation of what was there before Pinion: no order has this number.
 pub const BEFORE: u64 = 0;
@@ -115,6 +119,25 @@ impl Shelf {
     /// shelf when nothing on it is in use.
     pub fn tidy(&self, files: &dyn Files, back_to: Option<u64>) {
         self.tell(self.try_tidy(files, |generation, last| [last, back_to].contains(&Some(generation))));
+    }
+
+    /// Removes all of it, whatever is in use.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub fn clear(&self, files: &dyn Files) -> Result<(), InstallError> {
+        let current = self.current();
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| InstallError::Operation { operation, path, source }
+        };
+        match files.look(&current) {
+            Ok(Some(_)) => standing::remove(files, &current)?,
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(failed("look at", &current)(source)),
+        }
+        self.try_tidy(files, |_, _| false).map_err(failed("remove all of", &self.home))
     }
 
     /// Removes every generation but the one in use.

@@ -115,4 +115,22 @@ mod tests {
             assert!(bad.parse::<PathTemplate>().is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever a certificate is called, its file is in the directory that the recipe says.
+        #[test]
+        fn what_is_filled_in_stays_in_its_directory(
+            name in "(\\*\\.|\\.|-)?[a-z0-9_.-]{1,12}|(spiffe|https)://[a-z./%*-]{1,12}|[a-z.]{1,8}@[a-z.]{1,8}|[0-9.]{7}|[0-9a-f:]{3,9}",
+            template in "(/[a-z.]{1,3}|/\\{common_name\\}|/\\{context\\}[a-z.]{0,2}|/x\\{common_name\\}\\.crt){1,4}",
+        ) {
+            let (Ok(name), Ok(template)) = (name.parse(), template.parse::<PathTemplate>()) else { return Ok(()) };
+            let Ok(path) = template.fill(&name, &"local".parse().expect("a name"), None) else { return Ok(()) };
+            let (written, filled): (Vec<_>, Vec<_>) = (template.0.split('/').collect(), path.as_str().split('/').collect());
+            proptest::prop_assert_eq!(written.len(), filled.len());
+            for (written, filled) in written.iter().zip(&filled) {
+                proptest::prop_assert!(written.contains('{') || written == filled, "{} for {}", filled, written);
+                proptest::prop_assert!(*filled != "." && *filled != "..");
+            }
+        }
+    }
 }

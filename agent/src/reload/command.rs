@@ -1,14 +1,14 @@
 //! Running one program to its end, or to the end of one's patience.
 //!
-//! Invariants: the program gets nothing of the agent's environment and no input; it runs in a process group of its
-//! own, which is ended as a whole when time is up; of its output a bounded part is kept.
+//! Invariants: the program gets nothing of the agent's environment, and no input but what it is given; it runs in a process
+//! group of its own, which is ended as a whole when time is up; of its output a bounded part is kept.
 
 use std::{collections::VecDeque, ffi::OsString, io, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdin, Command},
     time::{Instant, sleep, timeout},
 };
 
@@ -16,6 +16,21 @@ use super::ReloadError;
 
 /// Of the output's begin and end so much is kept each: the first complaint and the last (bytes).
 const KEPT: usize = 4 * 1024;
+
+/// What goes through a program's pipes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pipes<'a> {
+    /// Its standard input; none is an empty one.
+    pub(super) input: Option<&'a [u8]>,
+    /// Of each end of its standard output so much is kept (bytes).
+    pub(super) keep: usize,
+}
+
+impl Default for Pipes<'_> {
+    fn default() -> Self {
+        Self { input: None, keep: KEPT }
+    }
+}
 
 /// How long output is still read after the program has ended: a daemon it left behind may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -49,8 +64,9 @@ pub(super) async fn call(
     arguments: &[OsString],
     environment: &[(String, OsString)],
     patience: Duration,
+    pipes: Pipes<'_>,
 ) -> Result<String, ReloadError> {
-    match run(program, arguments, environment, patience).await {
+    match run_with(program, arguments, environment, patience, pipes).await {
         Err(source) => Err(ReloadError::Spawn { what, source }),
         Ok(Ended { outcome: Outcome::Succeeded, said, .. }) => Ok(said),
         Ok(Ended { outcome: Outcome::Failed(status), output, .. }) => {
@@ -75,13 +91,27 @@ pub(super) async fn run(
     environment: &[(String, OsString)],
     patience: Duration,
 ) -> io::Result<Ended> {
-    let mut child = spawn(program, arguments, environment).await?;
+    run_with(program, arguments, environment, patience, Pipes::default()).await
+}
+
+/// Runs `program` with these pipes, at most for `patience`.
+pub(super) async fn run_with(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(String, OsString)],
+    patience: Duration,
+    pipes: Pipes<'_>,
+) -> io::Result<Ended> {
+    let stdin = if pipes.input.is_some() { Stdio::piped } else { Stdio::null };
+    let mut child = spawn(program, arguments, environment, stdin).await?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let (mut said, mut complained) = (Kept::default(), Kept::default());
+    let stdin = child.stdin.take();
+    let (mut said, mut complained) = (Kept::of(pipes.keep), Kept::of(KEPT));
     let outcome = {
         let read = async {
-            tokio::join!(keep(out.as_mut(), &mut said), keep(err.as_mut(), &mut complained));
+            let written = give(stdin, pipes.input.unwrap_or_default());
+            tokio::join!(written, keep(out.as_mut(), &mut said), keep(err.as_mut(), &mut complained));
         };
         tokio::pin!(read);
         let mut drained = false;
@@ -120,7 +150,12 @@ pub(super) async fn run(
     Ok(Ended { outcome, said, output })
 }
 
-async fn spawn(program: &Path, arguments: &[OsString], environment: &[(String, OsString)]) -> io::Result<Child> {
+async fn spawn(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(String, OsString)],
+    stdin: fn() -> Stdio,
+) -> io::Result<Child> {
     let deadline = Instant::now() + BUSY;
     loop {
         let mut command = Command::new(program);
@@ -129,7 +164,7 @@ async fn spawn(program: &Path, arguments: &[OsString], environment: &[(String, O
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(stdin())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -140,6 +175,14 @@ async fn spawn(program: &Path, arguments: &[OsString], environment: &[(String, O
             }
             spawned => return spawned,
         }
+    }
+}
+
+/// Writes all of it and closes the pipe. A program that does not want it may say so with its exit status.
+async fn give(stdin: Option<ChildStdin>, input: &[u8]) {
+    let Some(mut stdin) = stdin else { return };
+    if let Err(error) = stdin.write_all(input).await {
+        tracing::debug!(%error, "A program did not read its whole input");
     }
 }
 
@@ -156,19 +199,25 @@ async fn keep(stream: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Kept) {
 }
 
 /// The begin and end of a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    /// So much of each (bytes).
+    most: usize,
     first: Vec<u8>,
     last: VecDeque<u8>,
     left_out: usize,
 }
 
 impl Kept {
+    fn of(most: usize) -> Self {
+        Self { most, first: Vec::new(), last: VecDeque::new(), left_out: 0 }
+    }
+
     fn push(&mut self, bytes: &[u8]) {
-        let (head, tail) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
+        let (head, tail) = bytes.split_at(bytes.len().min(self.most - self.first.len()));
         self.first.extend_from_slice(head);
         self.last.extend(tail);
-        let excess = self.last.len().saturating_sub(KEPT);
+        let excess = self.last.len().saturating_sub(self.most);
         self.last.drain(..excess);
         self.left_out += excess;
     }

@@ -8,7 +8,11 @@ use std::{ffi::OsString, path::PathBuf};
 use pinion_proto::containers::{ContainerName, ContainerSignal};
 use tokio::net::UnixStream;
 
-use super::{About, ReloadError, command, environment, find_program};
+use super::{
+    About, ReloadError,
+    command::{self, Pipes},
+    environment, find_program,
+};
 use crate::config::Config;
 
 /// A container starts anew.
@@ -35,6 +39,9 @@ enum State {
     Restarting,
 }
 
+/// A use of a secret takes 200 bytes, or 500 with the longest names: room for hundreds of them (bytes).
+const MOST_LISTED: usize = 256 * 1024;
+
 /// The docker command line, and a dockerd that answers.
 pub(super) struct Docker<'a> {
     config: &'a Config,
@@ -57,13 +64,27 @@ impl<'a> Docker<'a> {
 
     /// What docker answers to these arguments on its standard output.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, ReloadError> {
+        self.run_with(arguments, Pipes::default()).await
+    }
+
+    /// As [`Self::run`], for an answer that grows with what is asked about.
+    pub(super) async fn list(&self, arguments: &[&str]) -> Result<String, ReloadError> {
+        self.run_with(arguments, Pipes { keep: MOST_LISTED, ..Pipes::default() }).await
+    }
+
+    /// As [`Self::run`], with this as its standard input.
+    pub(super) async fn give(&self, arguments: &[&str], input: &[u8]) -> Result<(), ReloadError> {
+        self.run_with(arguments, Pipes { input: Some(input), ..Pipes::default() }).await.map(drop)
+    }
+
+    async fn run_with(&self, arguments: &[&str], pipes: Pipes<'_>) -> Result<String, ReloadError> {
         let what = format!("docker {}", arguments.join(" "));
         let mut all: Vec<OsString> = vec!["--host".into(), self.host()];
         all.extend(arguments.iter().map(OsString::from));
         let mut environment = environment(self.config, self.about);
         // Nobody's contexts, credentials and plugins.
         environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
-        let called = command::call(what, &self.program, &all, &environment, self.config.hook_timeout).await;
+        let called = command::call(what, &self.program, &all, &environment, self.config.hook_timeout, pipes).await;
         match called {
             // It goes in this moment, as it does for a certificate of its own: nobody to tell, and nothing that failed.
             Err(ReloadError::Failed { output, .. }) if lost(&output) => {
@@ -125,7 +146,7 @@ mod tests {
             fs::write(&program, format!("#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 1\n")).expect("written");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
             let certificate = "web".parse().expect("a name");
-            let about = About { certificate, generation: 1, leaf: None, files: vec![] };
+            let about = About { certificate, generation: 1, bundle: None, roots: vec![], files: vec![] };
             let docker = Docker { config: &config, about: &about, program };
             let error = docker.run(&["kill", "web"]).await.expect_err("it fails");
             assert_eq!(error.is_absence(), absent, "{error}");

@@ -4,12 +4,15 @@
 //! `NAME-GENERATION`, one update of the service exchanges all of them, and the service goes on seeing them under
 //! their names; then versions that nobody uses are removed.
 //! Invariants: a pair changes in one update; a secret that Pinion did not make is not removed; doing it twice is as
-//! doing it once.
+//! doing it once; a secret is made from what was verified, and no file is opened for it, which its owner could have
+//! exchanged for a link to another's.
 
 use std::collections::BTreeMap;
 
 use pinion_proto::{
+    bundle::{Fingerprint, Leaf},
     containers::{SecretName, SwarmSecrets},
+    id::shown,
     spec::Part,
 };
 use serde::Deserialize;
@@ -101,9 +104,11 @@ async fn settle(config: &Config, docker: &Docker<'_>, swarm: &SwarmSecrets) -> R
 }
 
 async fn used(docker: &Docker<'_>, swarm: &SwarmSecrets) -> Result<Vec<Used>, ReloadError> {
-    const FORMAT: &str = "{{json .Spec.TaskTemplate.ContainerSpec.Secrets}}";
+    // One a line, and of each only what is needed here.
+    const FORMAT: &str = "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}\
+                          {\"SecretName\":{{json .SecretName}},\"File\":{{json .File}}}\n{{end}}";
     let service = swarm.service.as_str();
-    let said = match docker.run(&["service", "inspect", "--format", FORMAT, service]).await {
+    let said = match docker.list(&["service", "inspect", "--format", FORMAT, service]).await {
         Ok(said) => said,
         // dockerd answers: there is no such service, or this node does not manage the Swarm (any more, or yet).
         Err(ReloadError::Failed { output, .. }) => {
@@ -112,16 +117,22 @@ async fn used(docker: &Docker<'_>, swarm: &SwarmSecrets) -> Result<Vec<Used>, Re
         }
         Err(error) => return Err(error),
     };
-    let answer = |_| ReloadError::Answer { what: format!("docker service inspect {service}"), output: said.clone() };
-    Ok(serde_json::from_str::<Option<Vec<Used>>>(said.trim()).map_err(answer)?.unwrap_or_default())
+    let one = |line: &str| {
+        serde_json::from_str::<Used>(line)
+            .map_err(|_| ReloadError::Answer { what: format!("docker service inspect {service}"), output: shown(line) })
+    };
+    said.lines().map(str::trim).filter(|line| !line.is_empty()).map(one).collect()
 }
 
 /// Makes a version of a secret, unless it is there from a try before.
 async fn make(docker: &Docker<'_>, part: Part, version: &str, about: &About) -> Result<(), ReloadError> {
-    let file = about.files.iter().find(|(there, _)| *there == part).map(|(_, path)| path.to_string_lossy());
-    let (Some(file), Some(fingerprint)) = (file, about.leaf) else {
+    let installed = about.files.iter().any(|(there, _)| *there == part);
+    let Some(bundle) = about.bundle.as_ref().filter(|_| installed) else {
         return Err(ReloadError::NotThere { what: format!("the file part {part}"), why: "is not installed".into() });
     };
+    let content = bundle.content(part, &about.roots);
+    // All parts of a certificate are told by it; roots alone by themselves.
+    let fingerprint = Fingerprint::of(bundle.leaf().map_or(&content, Leaf::der));
     let labels = format!("{{{{index .Spec.Labels \"{CERTIFICATE}\"}}}} {{{{index .Spec.Labels \"{FINGERPRINT}\"}}}}");
     let own = format!("{} {fingerprint}", about.certificate);
     match docker.run(&["secret", "inspect", "--format", &labels, version]).await {
@@ -131,8 +142,8 @@ async fn make(docker: &Docker<'_>, part: Part, version: &str, about: &About) -> 
             let certificate = format!("{CERTIFICATE}={}", about.certificate);
             let fingerprint = format!("{FINGERPRINT}={fingerprint}");
             let labels = ["--label", &certificate, "--label", &fingerprint];
-            let arguments = [&["secret", "create"], labels.as_slice(), &[version, &file]].concat();
-            docker.run(&arguments).await.map(drop)
+            let arguments = [&["secret", "create"], labels.as_slice(), &[version, "-"]].concat();
+            docker.give(&arguments, &content).await
         }
         Err(error) => Err(error),
     }
@@ -165,7 +176,7 @@ fn exchange(used: &[Used], wanted: &BTreeMap<&SecretName, String>) -> Vec<String
 /// Removes versions of this certificate's secrets that nobody uses any more. What cannot be removed stays for next time.
 async fn prune(docker: &Docker<'_>, wanted: &BTreeMap<&SecretName, String>, about: &About) {
     let filter = format!("label={CERTIFICATE}={}", about.certificate);
-    let Ok(said) = docker.run(&["secret", "ls", "--filter", &filter, "--format", "{{.Name}}"]).await else { return };
+    let Ok(said) = docker.list(&["secret", "ls", "--filter", &filter, "--format", "{{.Name}}"]).await else { return };
     for name in said.lines().map(str::trim).filter(|name| is_version(name, wanted)) {
         match docker.run(&["secret", "rm", name]).await {
             Ok(_) => {
@@ -232,5 +243,34 @@ mod tests {
         ] {
             assert_eq!(is_version(name, &wanted), other, "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_service_with_many_secrets_is_read_wholly() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let config = Config::shipped(kept.path().canonicalize().expect("a real path"));
+        for directory in ["usr/bin", "run"] {
+            std::fs::create_dir_all(config.root.join(directory)).expect("directory");
+        }
+        let listening = std::os::unix::net::UnixListener::bind(&config.docker).expect("a socket");
+        let script = "#!/bin/sh\ni=0\nwhile [ $i -lt 500 ]; do i=$((i+1))\n\
+                      printf '{\"SecretName\":\"a-name-of-64-characters-as-long-as-docker-lets-a-name-be-%08d\",\
+                      \"File\":{\"Name\":\"/run/secrets/somewhere/%08d\",\"UID\":\"0\",\"GID\":\"0\",\"Mode\":292}}\\n' $i $i\ndone\n";
+        let docker = config.root.join("usr/bin/docker");
+        std::fs::write(&docker, script).expect("written");
+        std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let about = About {
+            certificate: "ui".parse().expect("a name"),
+            generation: 1,
+            bundle: None,
+            roots: Vec::new(),
+            files: Vec::new(),
+        };
+        let swarm = SwarmSecrets { service: "web".parse().expect("a name"), secrets: BTreeMap::new() };
+        let docker = Docker::find(&config, &about).await.expect("it is there");
+        let used = used(&docker, &swarm).await.expect("read");
+        assert_eq!(used.len(), 500);
+        assert!(used.last().expect("many").secret_name.ends_with("00000500"));
+        drop(listening);
     }
 }

@@ -1,37 +1,46 @@
 //! A file's time of change becomes now, for a service that watches it and not its certificates.
 //!
-//! Invariant: its content is not opened; a link does not lead out of what the guest allows.
+//! Invariant: its content is not opened; a link does not lead out of what the guest allows, also not one that is put there
+//! between the look and the touch.
 
-use std::io;
+use std::path::Path;
 
 use pinion_proto::spec::GuestPath;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use super::ReloadError;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    install::{
+        files::{self, Files, RealFiles},
+        place::{self, PlaceError},
+    },
+};
 
-/// Touches a file or directory as touch(1) does, which inotify(7) tells as IN_ATTRIB: both times, because the kernel tells
-/// one alone as something else (`fsnotify_change` in Linux's `include/linux/fsnotify.h`).
+/// Touches a file or directory, its path's links followed once and then none any more.
 pub(super) fn touch(config: &Config, path: &GuestPath) -> Result<(), ReloadError> {
-    let failed = |source: io::Error| ReloadError::Touch { path: path.clone(), source };
-    let real = match config.under_root(path).canonicalize() {
+    touch_at(&RealFiles, config, path)
+}
+
+fn touch_at(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<(), ReloadError> {
+    let failed = |source| ReloadError::Touch { path: path.clone(), source };
+    let real = match place::real(files, config, path) {
         Ok(real) => real,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(ReloadError::NotThere { what: path.to_string(), why: "is not there".into() });
-        }
-        Err(e) => return Err(failed(e)),
+        Err(PlaceError::Look { source, .. }) => return Err(failed(source)),
+        Err(refused) => return Err(failed(std::io::Error::other(refused))),
     };
     let allowed = config.allow.touch.iter().any(|allowed| {
-        let allowed = config.under_root(allowed);
         // An allowed path may itself be a link: who allowed it put it there.
-        real.starts_with(&allowed) || allowed.canonicalize().is_ok_and(|allowed| real.starts_with(allowed))
+        real.path.starts_with(config.under_root(allowed))
+            || place::real(files, config, allowed).is_ok_and(|allowed| real.path.starts_with(allowed.path))
     });
     if !allowed {
-        return Err(ReloadError::Elsewhere { path: path.clone(), real });
+        let seen = real.path.strip_prefix(&config.root).map_or(real.path.clone(), |inside| Path::new("/").join(inside));
+        return Err(ReloadError::Elsewhere { path: path.clone(), real: seen });
     }
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let times = Timestamps { last_access: now, last_modification: now };
-    utimensat(CWD, &real, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))
+    if !real.is_there {
+        return Err(ReloadError::NotThere { what: path.to_string(), why: "is not there".into() });
+    }
+    files::touch(&real.path).map_err(failed)
 }
 
 #[cfg(test)]
@@ -42,7 +51,10 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
     use super::*;
+    use crate::install::racing::Racing;
 
     #[test]
     fn only_the_time_changes_and_links_do_not_lead_out() {
@@ -62,8 +74,37 @@ mod tests {
         touch(&config, &"/etc/traefik/dynamic".parse().expect("a path")).expect("a directory too");
 
         fs::write(config.root.join("etc/shadow"), "").expect("written");
-        symlink(config.root.join("etc/shadow"), config.root.join("etc/traefik/dynamic/link")).expect("link");
+        symlink("/etc/shadow", config.root.join("etc/traefik/dynamic/link")).expect("link");
         let error = touch(&config, &"/etc/traefik/dynamic/link".parse().expect("a path")).expect_err("refused");
         assert!(matches!(error, ReloadError::Elsewhere { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_becomes_a_link_meanwhile_leads_nowhere() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let config = Config::shipped(kept.path().canonicalize().expect("a real path"));
+        let at = |path: &str| config.root.join(path);
+        for directory in ["etc/traefik/dynamic/d", "outside"] {
+            fs::create_dir_all(at(directory)).expect("directory");
+            fs::write(at(directory).join("file"), "").expect("written");
+        }
+        let old = SystemTime::now() - Duration::from_secs(86_400);
+        let outside = at("outside/file");
+        fs::File::options().write(true).open(&outside).and_then(|file| file.set_modified(old)).expect("an old file");
+        symlink("../../../outside", at("etc/traefik/dynamic/other")).expect("link");
+        let path = "/etc/traefik/dynamic/d/file".parse().expect("a path");
+        for exchanged_after in 0.. {
+            let names = [at("etc/traefik/dynamic/d"), at("etc/traefik/dynamic/other")];
+            let files = Racing::after(exchanged_after, names.clone());
+            drop(touch_at(&files, &config, &path));
+            if !files.has_happened() {
+                assert!(exchanged_after >= 5, "it looks at each directory on the way");
+                break;
+            }
+            renameat_with(CWD, &names[0], CWD, &names[1], RenameFlags::EXCHANGE).expect("back");
+        }
+        let now = fs::metadata(&outside).and_then(|found| found.modified()).expect("a time");
+        assert_eq!(now, old, "it was touched outside");
+        touch(&config, &path).expect("touched, when nobody is in the way");
     }
 }

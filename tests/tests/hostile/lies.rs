@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use super::fake::{FakeController, Link};
 
 /// A CA in the liar's hands.
-struct Ca {
+pub(super) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     root: RootCertificate,
 }
@@ -54,7 +54,7 @@ impl Ca {
     }
 }
 
-fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> PlacementSpec {
+pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> PlacementSpec {
     let names: Vec<SubjectName> = vec!["web.example".parse().expect("a name")];
     let file = |kind: &str| {
         let path = format!("{directory}/{certificate}.{kind}").parse().expect("a path");
@@ -82,7 +82,7 @@ fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> PlacementSp
 }
 
 /// A guest that holds `web`, generation 1, and its link.
-async fn scene() -> (FakeController, Ca, Guest, Link) {
+pub(super) async fn scene() -> (FakeController, Ca, Guest, Link) {
     let mut fake = FakeController::start().await;
     let mut guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest");
     guest.join_with(&fake.token("1001")).expect("it runs").succeeded().expect("joined");

@@ -2,6 +2,7 @@
 //!
 //! Each is refused, learns nothing, is told to the operator, and harms nobody else.
 
+mod allow_list;
 mod bytes;
 mod fake;
 mod guests;

@@ -1,7 +1,7 @@
 //! A Swarm of one node, and a service that has a pair as secrets. Portainer's place is taken by a container that sleeps:
 //! what counts is what it sees in `/run/secrets`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use pinion_proto::stage::Stage;
@@ -26,7 +26,13 @@ struct Swarm {
 
 impl Swarm {
     fn start(guest: &Guest) -> Result<Self> {
-        guest.link_program("docker")?;
+        let docker = format!(
+            "#!/bin/sh\nprintf '%s ' \"$@\" >>{0}\necho >>{0}\nexec {1} \"$@\"\n",
+            guest.path("/var/log/docker-calls").display(),
+            program::found("docker")?.display()
+        );
+        guest.write("usr/bin/docker", &docker)?;
+        fs::set_permissions(guest.path("/usr/bin/docker"), fs::Permissions::from_mode(0o755))?;
         guest.write("etc/docker/daemon.json", "{}\n")?;
         let socket = guest.path("/run/docker.sock");
         let flag = |name: &str, inside: &str| format!("--{name}={}", guest.path(inside).display());
@@ -85,6 +91,9 @@ impl Swarm {
 const CERT: &str = "portainer_tls_cert.pem";
 const KEY: &str = "portainer_tls_key.pem";
 
+/// Secrets of the service that are not Pinion's.
+const OTHERS: usize = 50;
+
 #[test]
 fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
     let guest = guest().expect("a guest");
@@ -107,7 +116,13 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
     let named = ["service", "create", "--quiet", "--no-resolve-image", "--name", "portainer_portainer"];
     let with = ["--network", "host", "--stop-grace-period", "100ms", "--secret", &secret];
     let runs = ["--mount", "type=bind,src=/usr,dst=/usr,ro", IMAGE, "/usr/bin/sleep", "600"];
-    let service = [named.as_slice(), &with, &runs];
+    // So many that what docker says of them is long.
+    let others: Vec<String> = (0..OTHERS).map(|number| format!("{number:0>60}")).collect();
+    for other in &others {
+        swarm.cli(&["secret", "create", other, by_hand.to_str().expect("text")]).expect("a secret");
+    }
+    let others: Vec<&str> = others.iter().flat_map(|other| ["--secret", other]).collect();
+    let service = [named.as_slice(), &with, &others, &runs];
     swarm.cli(&service.concat()).expect("a service");
     place.comes_to("ui", Stage::Reloaded).expect("told by itself");
 
@@ -121,7 +136,9 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
         // The one by hand is not Pinion's to remove; of its own, what nobody uses is gone.
         let own = ["ca", "cert", "key"].map(|part| format!("portainer_tls_{part}.pem-{generation}"));
         let expected = [own.as_slice(), &[KEY.to_owned()]].concat();
-        let (mut expected, found) = (expected, swarm.secrets()?);
+        let (mut expected, mut found) = (expected, swarm.secrets()?);
+        ensure!(found.iter().filter(|name| name.starts_with('0')).count() == OTHERS, "others were removed: {found:?}");
+        found.retain(|name| !name.starts_with('0'));
         expected.sort();
         ensure!(found == expected, "{found:?} instead of {expected:?}");
         Ok(())
@@ -137,6 +154,14 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
         "portainer_portainer",
     ]);
     assert!(how.expect("a service").contains("\"Mode\":256"), "the mode that it had stays");
+
+    // A secret is given as bytes: no file is opened by its path as root, which its owner could have exchanged.
+    let calls = fs::read_to_string(place.guest.path("/var/log/docker-calls")).expect("docker was asked");
+    let made: Vec<&str> = calls.lines().filter(|call| call.contains(" secret create ")).collect();
+    let root = place.guest.root().display().to_string();
+    let named =
+        |call: &&str| call.split_whitespace().skip(2).any(|word| word.contains(&root)) || !call.ends_with(" - ");
+    assert!(made.len() == 6 && !made.iter().any(named), "{made:#?}");
 
     // dockerd is restarted for a certificate of its own, and this node is waited for until it manages the Swarm again.
     let dockerd = placement("docker", json!({ "probe": "nothing" }));

@@ -6,9 +6,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use pinion_proto::{report::Progress, spec::Layout, stage::Stage};
+use pinion_proto::{report::Progress, spec::Layout};
 
-use super::guest::{CRT, KEY, at_stage, count, deliver, ordered, plain, plain_guest, report, request};
+use super::guest::{CRT, KEY, Subject, at_stage, count, deliver, ordered, report, request};
 use crate::install::{
     files::{Files, RealFiles},
     forgetful::{Forgetful, Loss},
@@ -52,12 +52,14 @@ async fn cut_everywhere_in_both(loss: Loss) {
 
 /// Renews again and again, each time with one operation more before the power goes.
 async fn cut_everywhere(loss: Loss, layout: Layout) {
-    let (mut guest, web) = (plain_guest(), plain(layout));
+    // Where nothing is kept it is served, too.
+    let subject = if loss == Loss::Everything { Subject::served(layout).await } else { Subject::plain(layout) };
+    let Subject { mut guest, web, goal, service: _service } = subject;
     let mut generation = 1;
     let first = guest.start().await;
     first.desire(vec![ordered(&web, 1)]);
     deliver(&guest, &first, "web", 1).await;
-    at_stage(&first, "web", 1, Stage::Reloaded).await;
+    at_stage(&first, "web", 1, goal).await;
     first.shutdown().await;
 
     let mut cut = 0;
@@ -81,7 +83,7 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
             placements.deliver(delivery.clone());
             let seen = report(&placements, "web", "installed or in trouble", |report| {
                 report.trouble.is_some()
-                    || (report.stage == Stage::Reloaded && report.held.as_ref().is_some_and(|held| held.leaf == leaf))
+                    || (report.stage == goal && report.held.as_ref().is_some_and(|held| held.leaf == leaf))
             });
             let seen = seen.await;
             let told = seen.trouble.is_none() || seen.incoming.is_some_and(|i| i.progress == Progress::Delivered);
@@ -95,7 +97,7 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
         if layout == Layout::Symlink {
             // Nobody has started the agent again yet.
             let now = (guest.content(CRT), guest.content(KEY));
-            assert!(now.0.is_some() && now.1.is_some(), "cut at {cut}: something is missing");
+            assert!(guest.has_pair(), "cut at {cut}: something is missing, or of another pair");
             assert_eq!(now.0 == old.0, now.1 == old.1, "cut at {cut}: one of a pair is the old one");
         }
 
@@ -115,9 +117,10 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
                 deliver(&guest, &placements, "web", generation).await
             }
         };
-        at_stage(&placements, "web", generation, Stage::Reloaded).await;
+        at_stage(&placements, "web", generation, goal).await;
         placements.shutdown().await;
         let new = (guest.content(CRT), guest.content(KEY));
+        assert!(guest.has_pair(), "cut at {cut}: no pair");
         assert_eq!(guest.serial(CRT).as_deref(), Some(leaf.serial()), "cut at {cut}");
         assert!(new.0 != old.0 && new.1 != old.1, "cut at {cut}: one of a pair is still the old one");
         let names = RealFiles.list(&guest.at("etc/ssl")).expect("listed");

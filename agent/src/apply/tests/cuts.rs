@@ -12,9 +12,7 @@ use pinion_proto::{
     stage::Stage,
 };
 
-use super::guest::{
-    CRT, Guest, KEY, at_stage, count, deliver, ordered, plain, plain_guest, report, request, script, until,
-};
+use super::guest::{CRT, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script, until};
 use crate::{
     apply::Placements,
     install::{
@@ -61,7 +59,7 @@ async fn a_removal_is_gone_on_with() {
 
 /// A first installation whose power goes after so many operations; true when it came to its end before.
 async fn first_installation(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, web) = (plain_guest(), plain(layout));
+    let Subject { mut guest, web, goal, service: _service } = subject(layout, loss).await;
     let disk = Disk::new(&mut guest);
     let placements = guest.start().await;
     placements.desire(vec![ordered(&web, 1)]);
@@ -69,26 +67,27 @@ async fn first_installation(layout: Layout, loss: Loss, cut: usize) -> bool {
     let delivery = guest.authority.delivery(&web.certificate, 1, &asked);
     disk.cut_after(cut);
     placements.deliver(delivery.clone());
-    let seen = installed_or_troubled(&placements, 1).await;
+    let seen = installed_or_troubled(&placements, 1, goal).await;
     let survived = disk.lose(&placements, loss).await && seen.trouble.is_none();
     if layout == Layout::Symlink {
         let (crt, key) = (guest.content(CRT), guest.content(KEY));
         assert_eq!(crt.is_some(), key.is_some(), "{loss:?}, cut at {cut}: half a set");
+        assert!(crt.is_none() || guest.has_pair(), "{loss:?}, cut at {cut}: no pair");
     }
     let placements = disk.back(&mut guest).await;
     // It comes again unless the guest has said that it has it.
     placements.deliver(delivery.clone());
-    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    at_stage(&placements, "web", 1, goal).await;
     placements.shutdown().await;
     assert_eq!(guest.serial(CRT).as_deref(), Some(delivery.chain.leaf().serial()), "{layout}, {loss:?}, cut at {cut}");
-    assert!(guest.content(KEY).is_some());
+    assert!(guest.has_pair(), "{layout}, {loss:?}, cut at {cut}: no pair");
     survived
 }
 
 /// An installation that does not validate, and the way back from it.
 async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, first) = (plain_guest(), plain(layout));
-    place(&guest, &first).await;
+    let Subject { mut guest, web: first, goal, service: _service } = subject(layout, loss).await;
+    place(&guest, &first, goal).await;
     let old = (guest.content(CRT), guest.content(KEY));
     script(&guest.config.hooks.join("check"), "echo no good; exit 1");
     let second = PlacementSpec { validate: Some(Validate::Hook("check".parse().expect("a name"))), ..first };
@@ -106,6 +105,7 @@ async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
     if layout == Layout::Symlink {
         let now = (guest.content(CRT), guest.content(KEY));
         assert_eq!(now.0 == old.0, now.1 == old.1, "{loss:?}, cut at {cut}: one of a pair is the old one");
+        assert!(guest.has_pair(), "{loss:?}, cut at {cut}: no pair");
     }
     let placements = disk.back(&mut guest).await;
     placements.deliver(delivery);
@@ -118,15 +118,16 @@ async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
     assert_eq!((guest.content(CRT), guest.content(KEY)), old, "{layout}, {loss:?}, cut at {cut}");
     script(&guest.config.hooks.join("check"), "exit 0");
     let placements = guest.start().await;
-    at_stage(&placements, "web", 2, Stage::Reloaded).await;
+    at_stage(&placements, "web", 2, goal).await;
     placements.shutdown().await;
+    assert!(guest.has_pair(), "{layout}, {loss:?}, cut at {cut}: no pair");
     survived
 }
 
 /// The removal of a set that is not wanted any more.
 async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
-    let (mut guest, web) = (plain_guest(), plain(layout));
-    place(&guest, &web).await;
+    let Subject { mut guest, web, goal, .. } = Subject::plain(layout);
+    place(&guest, &web, goal).await;
     let disk = Disk::new(&mut guest);
     let placements = guest.start().await;
     placements.desire(Vec::new());
@@ -189,18 +190,23 @@ fn both() -> impl Iterator<Item = (Layout, Loss)> {
     Layout::ALL.into_iter().flat_map(|layout| [Loss::Nothing, Loss::Everything].map(|loss| (layout, loss)))
 }
 
-async fn place(guest: &Guest, web: &PlacementSpec) {
+/// Where nothing is kept it is served, too.
+async fn subject(layout: Layout, loss: Loss) -> Subject {
+    if loss == Loss::Everything { Subject::served(layout).await } else { Subject::plain(layout) }
+}
+
+async fn place(guest: &Guest, web: &PlacementSpec, goal: Stage) {
     let placements = guest.start().await;
     placements.desire(vec![ordered(web, 1)]);
     deliver(guest, &placements, "web", 1).await;
-    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    at_stage(&placements, "web", 1, goal).await;
     placements.shutdown().await;
 }
 
-async fn installed_or_troubled(placements: &Placements, generation: u64) -> PlacementReport {
+async fn installed_or_troubled(placements: &Placements, generation: u64, goal: Stage) -> PlacementReport {
     report(placements, "web", "installed or in trouble", |report| {
         let here = report.held.as_ref().is_some_and(|held| held.generation == generation);
-        report.trouble.is_some() || (report.stage == Stage::Reloaded && here)
+        report.trouble.is_some() || (report.stage == goal && here)
     })
     .await
 }

@@ -1,137 +1,175 @@
-//! One operation of a renewal fails, whichever, and the next ones do not: the agent goes on by itself to the new set.
+//! One operation fails, whichever, and the next ones do not: of a first installation, a renewal, a way back, a removal and
+//! a change of layout. Nothing is lost, what holds it up is told with its cause, and the agent goes on by itself.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use pinion_proto::{
-    bundle::Leaf,
-    message::Delivery,
-    private_key::PrivateKey,
-    report::{Incoming, Progress},
-    spec::{Layout, PlacementSpec},
-    stage::Stage,
-};
+use pinion_proto::spec::Layout;
 use rustix::io::Errno;
-use tokio::time::timeout;
 
-use super::guest::{CRT, DEADLINE, Guest, KEY, at_stage, count, deliver, ordered, plain, plain_guest};
-use crate::{
-    apply::Placements,
-    install::{failing::Failing, files::Files},
+use super::{
+    guest::{Guest, count, plain, plain_guest},
+    works::{Work, Works},
+};
+use crate::install::{
+    failing::Failing,
+    files::{Files, RealFiles},
 };
 
 #[tokio::test]
-async fn a_disk_that_is_full_for_a_moment_costs_time() {
-    fail_everywhere(Errno::NOSPC).await;
+async fn a_first_installation_is_gone_on_with() {
+    fail_everywhere(Work::First).await;
 }
 
 #[tokio::test]
-async fn a_disk_that_cannot_be_read_for_a_moment_costs_time() {
-    fail_everywhere(Errno::IO).await;
+async fn a_renewal_is_gone_on_with() {
+    fail_everywhere(Work::Renewal).await;
 }
 
 #[tokio::test]
-async fn a_disk_that_is_read_only_for_a_moment_costs_time() {
-    fail_everywhere(Errno::ROFS).await;
+async fn a_way_back_from_what_does_not_validate_is_gone_on_with() {
+    fail_everywhere(Work::BackFromCheck).await;
 }
 
-/// Renews again and again in each layout, each time with one operation more before the one that fails.
-async fn fail_everywhere(with: Errno) {
-    for layout in Layout::ALL {
-        let (mut guest, web) = (plain_guest(), plain(layout));
-        let left = Arc::new(AtomicUsize::new(usize::MAX));
-        guest.files = Arc::new(Failing::once_after(&left, with)) as Arc<dyn Files>;
-        let placements = guest.start().await;
-        placements.desire(vec![ordered(&web, 1)]);
-        deliver(&guest, &placements, "web", 1).await;
-        at_stage(&placements, "web", 1, Stage::Reloaded).await;
-        let trouble = Troubles::watch(&placements);
+#[tokio::test]
+async fn a_way_back_from_what_the_service_refuses_is_gone_on_with() {
+    fail_everywhere(Work::BackFromReload).await;
+}
 
-        let (mut operation, mut told) = (0, 0);
-        loop {
-            let generation = u64::try_from(operation).expect("a few") + 2;
-            trouble.forget();
-            left.store(operation, Ordering::SeqCst);
-            let leaf = renew(&guest, &placements, &web, generation).await;
-            let failed = left.swap(usize::MAX, Ordering::SeqCst) > usize::MAX / 2;
-            assert_eq!(guest.serial(CRT).as_deref(), Some(leaf.serial()), "{layout}, {with}, operation {operation}");
-            let key = String::from_utf8(guest.content(KEY).expect("a key")).expect("PEM");
-            let key = PrivateKey::from_pem(&key).expect("a key");
-            assert_eq!(key.public(), leaf.key(), "{layout}, {with}, operation {operation}");
-            if !failed {
+#[tokio::test]
+async fn a_removal_is_gone_on_with() {
+    fail_everywhere(Work::Removal).await;
+}
+
+#[tokio::test]
+async fn a_change_of_layout_is_gone_on_with() {
+    fail_everywhere(Work::Layout).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_start_says_why_and_can_the_next_time() {
+    let mut operation = 0;
+    loop {
+        let mut guest = plain_guest();
+        let left = Arc::new(AtomicUsize::new(operation));
+        guest.files = Arc::new(Failing::some_of_any_after(&left, Errno::NOSPC, 1));
+        match guest.try_start().await {
+            Ok(placements) => {
+                placements.shutdown().await;
                 break;
             }
-            told += usize::from(trouble.was_told());
-            operation += 1;
+            Err(error) => {
+                let told = pinion_proto::causes::chain(&error);
+                assert!(told.contains("os error 28") && told.contains("pinion-agent"), "{told}");
+                guest.try_start().await.expect("the next time").shutdown().await;
+            }
         }
-        placements.shutdown().await;
-        count("faults", &format!("a renewal, {layout}, {with}, told {told}"), operation);
-        assert!(operation > 15, "a renewal has more operations than {operation}");
-        // Not told is what holds nothing up: what is tidied up, and written down once more, after a renewal.
-        assert!(told > 10, "of {operation} faults {told} were told");
+        operation += 1;
+    }
+    assert!(operation > 2, "a start has more operations than {operation}");
+}
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Of one operation that changes something: a write, a sync, a rename.
+    OfChange(Errno),
+    /// Of one operation of any kind, a look or a read too.
+    OfAny(Errno),
+    /// Of so many, one after the other.
+    OfSome(Errno, usize),
+}
+
+impl Fault {
+    /// A disk that is full, broken, read-only or, for renewals, used up by its owner; and no more open files.
+    fn of(work: Work) -> impl Iterator<Item = Self> {
+        let all = [
+            Self::OfChange(Errno::NOSPC),
+            Self::OfChange(Errno::IO),
+            Self::OfChange(Errno::ROFS),
+            Self::OfAny(Errno::IO),
+            Self::OfSome(Errno::MFILE, 8),
+        ];
+        all.into_iter().chain((work == Work::Renewal).then_some(Self::OfChange(Errno::DQUOT)))
+    }
+
+    fn errno(self) -> Errno {
+        match self {
+            Self::OfChange(errno) | Self::OfAny(errno) | Self::OfSome(errno, _) => errno,
+        }
+    }
+
+    /// It begins with this operation.
+    fn after(self, operation: usize) -> usize {
+        match self {
+            Self::OfChange(_) | Self::OfAny(_) => operation,
+            Self::OfSome(_, span) => operation + span - 1,
+        }
+    }
+
+    fn disk(self, left: &Arc<AtomicUsize>) -> Arc<dyn Files> {
+        Arc::new(match self {
+            Self::OfChange(errno) => Failing::once_after(left, errno),
+            Self::OfAny(errno) => Failing::some_of_any_after(left, errno, 1),
+            Self::OfSome(errno, span) => Failing::some_of_any_after(left, errno, span),
+        })
     }
 }
 
-/// Orders, and delivers what is asked for, once more whenever a trouble was told, until the generation is in place.
-async fn renew(guest: &Guest, placements: &Placements, web: &PlacementSpec, generation: u64) -> Leaf {
-    let mut reports = placements.reports();
-    placements.desire(vec![ordered(web, generation)]);
-    let mut sent: Option<(Vec<u8>, Delivery)> = None;
-    let renewed = async {
-        loop {
-            let seen = reports.borrow_and_update().get(&web.certificate).cloned();
-            if let Some(report) = seen {
-                let held = report.held.filter(|held| held.generation == generation);
-                if let (Some(held), Stage::Reloaded, None) = (held, report.stage, &report.trouble) {
-                    return held.leaf;
-                }
-                if let Some(Incoming { progress: Progress::Requested(asked), generation: asks }) = report.incoming
-                    && asks == generation
-                {
-                    match &sent {
-                        Some((answered, delivery)) if *answered == asked => {
-                            if report.trouble.is_some() {
-                                placements.deliver(delivery.clone());
-                            }
-                        }
-                        _ => {
-                            let delivery = guest.authority.delivery(&web.certificate, generation, &asked);
-                            placements.deliver(delivery.clone());
-                            sent = Some((asked, delivery));
-                        }
-                    }
-                }
-            }
-            reports.changed().await.expect("the agent runs");
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = std::io::Error::from(self.errno());
+        match self {
+            Self::OfChange(_) => write!(f, "{errno} for one change"),
+            Self::OfAny(_) => write!(f, "{errno} for one operation"),
+            Self::OfSome(_, span) => write!(f, "{errno} for {span} operations"),
         }
-    };
-    timeout(DEADLINE, renewed).await.unwrap_or_else(|_| panic!("never in place: {:#?}", placements.reports().borrow()))
+    }
 }
 
-/// Whether a trouble was told.
-struct Troubles(Arc<AtomicBool>);
-
-impl Troubles {
-    fn watch(placements: &Placements) -> Self {
-        let told = Arc::new(AtomicBool::new(false));
-        let (mut reports, noted) = (placements.reports(), Arc::clone(&told));
-        tokio::spawn(async move {
-            while reports.changed().await.is_ok() {
-                if reports.borrow_and_update().values().any(|report| report.trouble.is_some()) {
-                    noted.store(true, Ordering::SeqCst);
+/// Does it again and again in each layout, each time with one operation more before the one that fails.
+async fn fail_everywhere(work: Work) {
+    for layout in Layout::ALL {
+        for fault in Fault::of(work) {
+            let (mut guest, left) = (failing_guest(), Arc::new(AtomicUsize::new(usize::MAX)));
+            guest.files = fault.disk(&left);
+            let mut works = Works::begin(guest, plain(layout)).await;
+            let (mut operation, mut told) = (0, 0);
+            loop {
+                let at = format!("{work}, {layout}, {fault}, operation {operation}");
+                works.prepare(work).await;
+                works.forget_troubles();
+                works.begin_work(work, || left.store(fault.after(operation), Ordering::SeqCst));
+                works.is_done(work, &at).await;
+                let failed = left.swap(usize::MAX, Ordering::SeqCst) > usize::MAX / 2;
+                told += usize::from(works.was_told(fault.errno(), &at));
+                works.afterwards(work, &at).await;
+                if !failed {
+                    break;
                 }
+                operation += 1;
             }
-        });
-        Self(told)
+            let guest = works.end().await;
+            let names = RealFiles.list(&guest.at("etc/ssl")).expect("listed");
+            assert!(names.is_empty(), "{work}, {layout}, {fault}: leftovers in {names:?}");
+            count("faults", &format!("{work}, {layout}, {fault}, told {told}"), operation);
+            assert!(operation >= work.least(), "{work} has more operations than {operation}");
+            // Not told is what holds nothing up: what is tidied up, and written down once more, afterwards.
+            assert!(told * 3 > operation, "{work}, {layout}: of {operation} faults {told} were told");
+        }
     }
+}
 
-    fn forget(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-
-    fn was_told(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
+/// What is wrong for long is tried again soon, too.
+fn failing_guest() -> Guest {
+    let mut guest = plain_guest();
+    guest.config.retry.initial = Duration::from_millis(2);
+    guest.config.retry.blocked = Duration::from_millis(60);
+    guest
 }

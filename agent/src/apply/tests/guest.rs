@@ -19,6 +19,7 @@ use pinion_proto::{
     key::KeyPolicy,
     message::Delivery,
     names::{SubjectName, SubjectNames},
+    private_key::PrivateKey,
     report::{PlacementReport, Progress},
     spec::{Layout, PlacementSpec, Probe, Reload},
     stage::Stage,
@@ -29,7 +30,7 @@ use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs
 use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{
-    apply::{Context, Placements, Reports},
+    apply::{Context, Placements, Reports, StartError},
     config::{Config, Retry},
     install::files::{Files, RealFiles},
 };
@@ -114,9 +115,13 @@ impl Guest {
     }
 
     pub(super) async fn start(&self) -> Placements {
+        self.try_start().await.expect("the agent starts")
+    }
+
+    pub(super) async fn try_start(&self) -> Result<Placements, StartError> {
         let context =
             Context { config: self.config.clone(), clock: Arc::new(SystemClock), files: Arc::clone(&self.files) };
-        Placements::start(Arc::new(context)).await.expect("the agent starts")
+        Placements::start(Arc::new(context)).await
     }
 
     /// Installs a service: its unit's hook, which logs its verbs, and a recipe of the same name.
@@ -150,6 +155,14 @@ impl Guest {
 
     pub(super) fn content(&self, path: &str) -> Option<Vec<u8>> {
         std::fs::read(self.at(path)).ok()
+    }
+
+    /// Whether key and certificate of the placement `web` are both there and belong together.
+    pub(super) fn has_pair(&self) -> bool {
+        let text = |path| String::from_utf8(self.content(path)?).ok();
+        let key = text(KEY).and_then(|key| PrivateKey::from_pem(&key).ok());
+        let chain = text(CRT).and_then(|crt| Chain::from_pem(&crt).ok());
+        key.zip(chain).is_some_and(|(key, chain)| key.public() == chain.leaf().key())
     }
 
     /// The serial of the leaf in a file.
@@ -304,6 +317,29 @@ pub(super) fn plain_guest() -> Guest {
 pub(super) fn plain(layout: Layout) -> PlacementSpec {
     let (probe, reload) = (Some(Probe::Nothing), Some(Reload::Nothing));
     PlacementSpec { probe, reload, layout: Some(layout), ..spec("web", "web") }
+}
+
+/// A guest whose placement `web` is served, or has nobody to look at it, and how far it comes then.
+pub(super) struct Subject {
+    pub(super) guest: Guest,
+    pub(super) web: PlacementSpec,
+    pub(super) goal: Stage,
+    /// Runs as long as this is kept.
+    pub(super) service: Option<Service>,
+}
+
+impl Subject {
+    pub(super) fn plain(layout: Layout) -> Self {
+        Self { guest: plain_guest(), web: plain(layout), goal: Stage::Reloaded, service: None }
+    }
+
+    pub(super) async fn served(layout: Layout) -> Self {
+        let mut guest = Guest::new();
+        guest.allow_units(&["web"]);
+        let service = guest.service("web").await;
+        let web = PlacementSpec { layout: Some(layout), ..spec("web", "web") };
+        Self { guest, web, goal: Stage::Served, service: Some(service) }
+    }
 }
 
 /// Writes an executable script.

@@ -8,3 +8,4 @@ mod service;
 mod shares;
 mod trust;
 mod whole;
+mod works;
