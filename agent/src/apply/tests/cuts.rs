@@ -12,7 +12,10 @@ use pinion_proto::{
     stage::Stage,
 };
 
-use super::guest::{CRT, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script, until};
+use super::{
+    guest::{Authority, CRT, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script, until},
+    trust,
+};
 use crate::{
     apply::Placements,
     install::{
@@ -55,6 +58,51 @@ async fn a_removal_is_gone_on_with() {
         count("cuts", &format!("a removal, {layout}, lost {loss:?}"), cut);
         assert!(cut > 5, "a removal has more operations than {cut}");
     }
+}
+
+#[tokio::test]
+async fn a_change_of_roots_is_the_old_ones_or_the_new_ones() {
+    for loss in [Loss::Nothing, Loss::Everything] {
+        let mut cut = 0;
+        while !roots_change(loss, cut).await {
+            cut += 1;
+        }
+        count("cuts", &format!("a change of roots, lost {loss:?}"), cut);
+        assert!(cut > 10, "a change of roots has more operations than {cut}");
+    }
+}
+
+/// Roots of which one takes another's place, each in a file of its own: both are trusted before the old one goes.
+async fn roots_change(loss: Loss, cut: usize) -> bool {
+    let mut guest = Guest::new();
+    trust::with_store(&guest, "");
+    let (old, new) = (Authority::new().root, Authority::new().root);
+    let placements = guest.start().await;
+    placements.desire(vec![trust::roots(std::slice::from_ref(&old))]);
+    trust::served(&placements, std::slice::from_ref(&old)).await;
+    placements.shutdown().await;
+    let disk = Disk::new(&mut guest);
+    let placements = guest.start().await;
+    disk.cut_after(cut);
+    placements.desire(vec![trust::roots(std::slice::from_ref(&new))]);
+    let wanted = [new.fingerprint()];
+    let ended = report(&placements, "roots", "changed or in trouble", |report| {
+        let changed = *report.roots == wanted && report.stage == Stage::Served && report.left_behind.is_empty();
+        changed || report.trouble.is_some()
+    });
+    let ended = ended.await;
+    let survived = disk.lose(&placements, loss).await && ended.trouble.is_none();
+    let files = trust::in_files(&guest);
+    assert!(!files.is_empty(), "{loss:?}, cut at {cut}: there is always a root to trust");
+    let placements = disk.back(&mut guest).await;
+    placements.desire(vec![trust::roots(std::slice::from_ref(&new))]);
+    trust::served(&placements, std::slice::from_ref(&new)).await;
+    until(&placements, "rid of the old one", |_| {
+        trust::in_files(&guest) == wanted && trust::in_store(&guest) == wanted
+    })
+    .await;
+    placements.shutdown().await;
+    survived
 }
 
 /// A first installation whose power goes after so many operations; true when it came to its end before.

@@ -13,7 +13,7 @@ use super::guest::{Authority, Guest, at_stage, issue, report, script, spec, unti
 const STORE: &str = "etc/ssl/certs/ca-certificates.crt";
 const FILES: &str = "usr/local/share/ca-certificates";
 
-fn roots(roots: &[RootCertificate]) -> PlacementSpec {
+pub(super) fn roots(roots: &[RootCertificate]) -> PlacementSpec {
     PlacementSpec { trust: true, roots: roots.to_vec(), ..spec("roots", "ca-certificates") }
 }
 
@@ -22,7 +22,7 @@ fn fingerprints(roots: &[RootCertificate]) -> Vec<Fingerprint> {
 }
 
 /// What a store is made of and by: the real one's directories, and a program that does the same with them.
-fn with_store(guest: &Guest, before: &str) {
+pub(super) fn with_store(guest: &Guest, before: &str) {
     for directory in [FILES, "etc/ssl/certs"] {
         std::fs::create_dir_all(guest.at(directory)).expect("directory is made");
     }
@@ -37,11 +37,22 @@ fn with_store(guest: &Guest, before: &str) {
 }
 
 /// What the store's readers get, sorted.
-fn in_store(guest: &Guest) -> Vec<Fingerprint> {
+pub(super) fn in_store(guest: &Guest) -> Vec<Fingerprint> {
     let text = String::from_utf8(guest.content(STORE).unwrap_or_default()).expect("text");
     let mut found: Vec<_> = certificates_from_pem(&text).expect("PEM").iter().map(|der| Fingerprint::of(der)).collect();
     found.sort_unstable();
     found
+}
+
+/// Which roots the files are of, sorted.
+pub(super) fn in_files(guest: &Guest) -> Vec<Fingerprint> {
+    let files = std::fs::read_dir(guest.at(FILES)).expect("listed").map(|entry| entry.expect("an entry").path());
+    let one = |path: PathBuf| {
+        let pem = std::fs::read_to_string(&path).expect("readable");
+        RootCertificate::from_pem(&pem).unwrap_or_else(|e| panic!("{}: {e}", path.display())).fingerprint()
+    };
+    let crt = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "crt");
+    sorted(files.filter(crt).map(one).collect())
 }
 
 fn sorted(mut roots: Vec<Fingerprint>) -> Vec<Fingerprint> {
@@ -49,7 +60,7 @@ fn sorted(mut roots: Vec<Fingerprint>) -> Vec<Fingerprint> {
     roots
 }
 
-async fn served(placements: &crate::apply::Placements, wanted: &[RootCertificate]) {
+pub(super) async fn served(placements: &crate::apply::Placements, wanted: &[RootCertificate]) {
     let wanted = fingerprints(wanted);
     report(placements, "roots", "served with these roots", |report| {
         report.stage == Stage::Served && report.trouble.is_none() && *report.roots == *wanted
