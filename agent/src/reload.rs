@@ -8,6 +8,7 @@ mod command;
 mod error;
 mod docker;
 mod dockerd;
+mod journal;
 mod swarm;
 mod touch;
 
@@ -15,6 +16,7 @@ use std::{
     ffi::OsString,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use pinion_proto::{
@@ -149,7 +151,16 @@ async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> R
             return Err(ReloadError::NotThere { what: unit.to_string(), why });
         }
     };
-    run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await
+    let began = UNIX_EPOCH.elapsed().unwrap_or_default();
+    match run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await {
+        // Its own words are that it failed, and where to look.
+        Err(ReloadError::Failed { what, status, output }) => {
+            let output =
+                journal::said(config, unit, began, about).await.map_or(output, |said| command::appended(&said));
+            Err(ReloadError::Failed { what, status, output })
+        }
+        told => told,
+    }
 }
 
 async fn run(
@@ -301,6 +312,33 @@ mod tests {
                 None => assert!(told.expect_err(state).is_absence() && calls.is_empty()),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn where_systemctl_says_where_to_look_it_is_looked_there() {
+        let guest = guest();
+        let at = |path: &str| guest.config.root.join(path);
+        std::fs::create_dir_all(at("run/systemd/system")).expect("directory");
+        let refuses =
+            "[ \"$2\" = is-active ] && echo active && exit 0; echo 'See \"journalctl\" for details.' >&2; exit 1";
+        script(&at("usr/bin/systemctl"), refuses);
+        let unit = Tell::Reload("nginx.service".parse().expect("a unit"));
+        let error = tell(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
+        assert_eq!(
+            error,
+            "`systemctl reload nginx.service` failed with exit status: 1: See \"journalctl\" for details."
+        );
+        // It comes to the journal a moment later.
+        let journal = format!(
+            "echo \"$@\" > {0}; [ -e {1} ] && printf '2026/11/27 01:06:45 [error] 143#143: no pid\\nand so\\n'; touch {1}; exit 0",
+            at("asked").display(),
+            at("later").display()
+        );
+        script(&at("usr/bin/journalctl"), &journal);
+        let error = tell(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
+        assert_eq!(error, "`systemctl reload nginx.service` failed with exit status: 1: [error] no pid; and so");
+        let asked = std::fs::read_to_string(at("asked")).expect("it was asked");
+        assert!(asked.contains("--since=@") && asked.contains("_SYSTEMD_UNIT=nginx.service"), "{asked}");
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! Makes `docs/transcript.md`: what an operator types, and what real programs answer.
 //!
 //! Each line is run by a shell just as it is shown; only `pinion` stands for `pinion --root DIRECTORY`.
-//! The text lands in `target/transcript.md`; copied over the one in `docs/`, it is the new one.
+//! The text lands in `target/transcript.md`. That one and then `target/lab-reload.md`, which the lab's `reload_fails`
+//! leaves, are the new one in `docs/`.
 
 use std::{fs, path::Path, process::Command};
 

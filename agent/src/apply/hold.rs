@@ -15,6 +15,7 @@ use super::{switch::SwitchError, window::Closed};
 use crate::{
     install::InstallError,
     ledger::LedgerError,
+    probe::Seen,
     recipe::{JobError, RecipeError},
     reload::ReloadError,
     verify::Refusal,
@@ -58,6 +59,26 @@ impl Hold {
         self.cause.push_str("; ");
         self.cause.push_str(what);
         self
+    }
+
+    /// Adds that the service does not take the old files either.
+    pub(super) fn neither(self, error: &ReloadError) -> Self {
+        let cause = chain(error);
+        if self.cause.starts_with(&cause) {
+            return self.and("the service does not take them either, for the same reason");
+        }
+        self.and(&format!("the service does not take them either: {cause}"))
+    }
+
+    /// Adds what is served now that the old files are back.
+    pub(super) fn meanwhile(self, connect: &str, seen: &Seen) -> Self {
+        match seen {
+            Seen::Served => self.and(&format!("{connect} serves the old certificate meanwhile")),
+            Seen::Other(serial) => self.and(&format!("{connect} serves another certificate (serial {serial})")),
+            Seen::NotListening(cause) | Seen::NoTls(cause) => {
+                self.and(&format!("{connect} does not serve it: {cause}"))
+            }
+        }
     }
 
     pub(super) fn trouble(&self, retry_at: Option<Timestamp>) -> Trouble {

@@ -194,20 +194,29 @@ impl Placement<'_> {
         }
     }
 
-    /// Tells the service of the old files again, and looks whether it serves them.
-    async fn tell_old(&mut self, job: &Job, hold: Hold) -> Result<Hold, Interrupt> {
+    /// Tells the service of the old files again, and looks whether it serves them: it may all the same when it does not
+    /// take them anew.
+    async fn tell_old(&mut self, job: &Job, mut hold: Hold) -> Result<Hold, Interrupt> {
         let Some(rung) = job.rungs.first() else { return Ok(hold) };
         let about = self.about();
         let config = &self.shared.context.config;
-        if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
-            tracing::error!(certificate = %self.name, error = chain(&e), "The service does not take the old files either");
-            return Ok(hold.and(&format!("the service does not take them either: {}", chain(&e))));
+        let told = self.unless_stopped(reload::tell(config, rung, &about)).await?;
+        match &told {
+            Ok(()) => self.set_stage(Stage::Reloaded),
+            Err(e) => {
+                tracing::error!(certificate = %self.name, error = chain(e), "The service does not take the old files either");
+                hold = hold.neither(e);
+            }
         }
-        self.set_stage(Stage::Reloaded);
-        if let (Some(look), Some(leaf)) = (&job.look, self.leaf())
-            && self.settle(look, &leaf).await? == Seen::Served
-        {
-            self.set_stage(Stage::Served);
+        if let (Some(look), Some(leaf)) = (&job.look, self.leaf()) {
+            let seen = match told {
+                Ok(()) => self.settle(look, &leaf).await?,
+                Err(_) => self.unless_stopped(probe::look(look, &leaf, GLANCE)).await?,
+            };
+            hold = hold.meanwhile(&look.connect.to_string(), &seen);
+            if seen == Seen::Served {
+                self.set_stage(Stage::Served);
+            }
         }
         self.publish();
         Ok(hold)

@@ -78,10 +78,10 @@ pub(super) async fn call(
     }
 }
 
-/// A program's words as an error's text ends with them.
+/// A program's words as an error's text ends with them: one line, because that is what events and logs are.
 pub(super) fn appended(output: &str) -> String {
-    let output = output.trim();
-    if output.is_empty() { String::new() } else { format!(": {output}") }
+    let lines: Vec<_> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
 }
 
 /// Runs `program`, at most for `patience`.

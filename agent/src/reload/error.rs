@@ -111,7 +111,7 @@ impl ReloadError {
             Self::Answer { what, .. } => {
                 format!("run `{what}` by hand, and compare docker's version with the tested one")
             }
-            Self::Failed { what, .. } => format!("run `{what}` by hand and correct what it complains about"),
+            Self::Failed { what, .. } => format!("run `{what}` there by hand and correct what it complains about"),
             Self::TimedOut { what, .. } => {
                 format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
             }

@@ -89,6 +89,12 @@ fn why(line: &ProgressLine) -> String {
     }
 }
 
+/// What is new about a placement that is held up: trouble that stays the same is tried again and again, and said once.
+fn news(line: &ProgressLine) -> Option<String> {
+    let trouble = line.trouble.as_ref().filter(|_| !line.reached)?;
+    Some(format!("{}: {}: {}", trouble.halt, trouble.attempt, trouble.cause))
+}
+
 /// Progress on a terminal, or as plain lines.
 enum View {
     Bars { all: MultiProgress, bars: BTreeMap<String, ProgressBar>, style: ProgressStyle },
@@ -131,9 +137,10 @@ impl View {
             Self::Lines { told } => {
                 for line in &progress.placements {
                     let text = if line.reached { reached(line) } else { why(line) };
-                    if told.get(&line.placement) != Some(&text) {
+                    let news = news(line).unwrap_or_else(|| text.clone());
+                    if told.get(&line.placement) != Some(&news) {
                         eprintln!("{}: {text}", line.placement);
-                        told.insert(line.placement.clone(), text);
+                        told.insert(line.placement.clone(), news);
                     }
                 }
             }

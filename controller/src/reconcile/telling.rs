@@ -28,7 +28,12 @@ impl Reconciler {
             && before.map(at) != Some(at(report))
             && report.stage >= Stage::Installed
         {
-            let text = format!("{id} is {}", report.stage);
+            // What comes back has been served, and is what the service has if it does not take the newer one.
+            let back = before.is_some_and(|before| held(before) > Some(now_held.generation));
+            let text = match back {
+                true => format!("{id} went back to the certificate before, which is {}", report.stage),
+                false => format!("{id} is {}", report.stage),
+            };
             let event = Event::new(now, Kind::Stage, text).guest(guest).certificate(&report.certificate);
             let event = event.generation(now_held.generation).serial(now_held.leaf.serial());
             self.heard(Some(guest), event);

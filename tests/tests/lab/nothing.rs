@@ -7,10 +7,11 @@ use pinion_tests::{
         Lab, Spec,
         installation::{Installation, LONG, wait_for},
     },
-    process::Finished,
     status::PlacementStatus,
 };
 use serde_json::{Value, json};
+
+use crate::transcript::Transcript;
 
 pub(crate) fn manifest() -> Value {
     json!({
@@ -54,7 +55,7 @@ fn from_nothing_every_guest_is_enrolled_and_served_without_another_command() {
         took.as_secs_f64()
     );
 
-    let mut told = Transcript { lab: &lab, text: String::new() };
+    let mut told = Transcript::new(&lab);
     let status = told.on_host("pinion status");
     told.on_host("pinion guest list");
     let look = "openssl s_client -connect 10.0.0.101:443 -servername nginx.internal.example </dev/null 2>/dev/null \
@@ -69,34 +70,11 @@ fn from_nothing_every_guest_is_enrolled_and_served_without_another_command() {
     told.on_host("pinion events");
 
     let text = format!(
-        "Up from its cache, the lab took {:.0} s; from an empty controller to everything served, {:.0} s.\n\n```console\n{}\n```\n",
+        "Up from its cache, the lab took {:.0} s; from an empty controller to everything served, {:.0} s.\n\n{}",
         lab.took().as_secs_f64(),
         took.as_secs_f64(),
-        told.text.trim_end()
+        told.block()
     );
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab-transcript.md");
     fs::write(&target, text).unwrap_or_else(|error| panic!("write {}: {error}", target.display()));
-}
-
-/// What is typed in the lab, and what is answered.
-struct Transcript<'l> {
-    lab: &'l Lab,
-    text: String,
-}
-
-impl Transcript<'_> {
-    fn on_host(&mut self, line: &str) -> String {
-        self.note("pve1", line, self.lab.run(&["sh", "-c", line]).expect(line))
-    }
-
-    fn in_guest(&mut self, vmid: u32, line: &str) -> String {
-        self.note(&vmid.to_string(), line, self.lab.exec(vmid, &["sh", "-c", line]).expect(line))
-    }
-
-    fn note(&mut self, place: &str, line: &str, finished: Finished) -> String {
-        let said = finished.succeeded().expect(line).stdout;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        self.text += &format!("{place}# {}\n{}\n\n", words.join(" "), said.trim_end());
-        said
-    }
 }

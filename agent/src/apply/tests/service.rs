@@ -129,8 +129,28 @@ async fn a_reload_that_always_fails_leaves_the_old_certificate_served_and_is_nev
     let blocked = blocked.await;
     let trouble = blocked.trouble.expect("trouble");
     assert!(trouble.cause.contains("bad pair") && trouble.cause.contains("old files"), "{trouble}");
+    assert!(trouble.cause.ends_with("serves the old certificate meanwhile"), "{trouble}");
     assert!(trouble.retry_at.is_some());
     assert_eq!(blocked.held.expect("held").generation, 1);
+    service.hook(&guest.config.hooks, "");
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_service_that_takes_neither_is_told_once_and_looked_at_all_the_same() {
+    let (guest, mut service, placements) = serving().await;
+    service.hook(&guest.config.hooks, "echo no pid >&2; exit 1");
+    issue(&guest, &placements, &spec("web", "web"), 2).await;
+    let held_up = report(&placements, "web", "held up", |report| {
+        report.stage == Stage::Served && report.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_some())
+    });
+    let held_up = held_up.await;
+    let trouble = held_up.trouble.expect("trouble");
+    assert_eq!(trouble.cause.matches("no pid").count(), 1, "{trouble}");
+    assert!(trouble.cause.contains("for the same reason"), "{trouble}");
+    assert!(trouble.cause.ends_with("serves the old certificate meanwhile"), "{trouble}");
+    assert_eq!(held_up.held.expect("held").generation, 1);
     service.hook(&guest.config.hooks, "");
     at_stage(&placements, "web", 2, Stage::Served).await;
     placements.shutdown().await;
