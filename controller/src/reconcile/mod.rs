@@ -14,6 +14,7 @@ mod requests;
 mod revoking;
 mod rolled_back;
 mod session;
+mod set_back;
 mod shared;
 mod signing;
 mod telling;
@@ -58,6 +59,7 @@ use crate::{
 use destroyed::Departures;
 use revoking::Revoking;
 use session::Sessions;
+use set_back::Hands;
 use signing::{Outcome, Signing};
 use voices::Voices;
 use waiter::Waiter;
@@ -130,6 +132,7 @@ struct Reconciler {
     departures: Departures,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
+    hands: Hands,
     sessions: Sessions,
     signing: Signing,
     revoking: Revoking,
@@ -167,6 +170,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         departures: Departures::default(),
         reports,
         facts: HashMap::new(),
+        hands: Hands::at(clock.now()),
         sessions: Sessions::default(),
         signing,
         revoking,
@@ -273,6 +277,7 @@ impl Reconciler {
     /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
+        self.look_at_clock(now);
         self.look_at_shared();
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
