@@ -269,6 +269,15 @@ impl Reports {
         }
     }
 
+    /// The clock shows less than before: no moment that was put down lies ahead, and what was refused is offered again.
+    pub fn clock_was_set_back(&mut self, now: Timestamp) {
+        self.forget_attempts();
+        for placement in self.guests.values_mut().flat_map(|guest| guest.placements.values_mut()) {
+            placement.delivery = None;
+            placement.incoming_since = placement.incoming_since.map(|since| since.min(now));
+        }
+    }
+
     /// A certificate was sent to the guest.
     pub fn delivery_sent(&mut self, id: &PlacementId, generation: u64, now: Timestamp) {
         self.entry(id).delivery = Some(DeliveryNote { generation, sent: now, refused: None });

@@ -2,14 +2,18 @@
 //!
 //! Invariant: nothing here trusts the system's roots, a name from DNS, or a certificate of the services.
 
+mod early;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
-    client::{ResolvesClientCert, WebPkiServerVerifier},
+    client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
     time_provider::TimeProvider,
     version::TLS13,
@@ -17,6 +21,8 @@ use rustls::{
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
+
+use early::Early;
 
 use crate::{
     bundle::RootCertificate,
@@ -105,7 +111,7 @@ pub fn server_config(
         .map_err(|source| TlsError::Anchor(source.to_string()))?;
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(Early::<dyn ClientCertVerifier>(verifier)))
         .with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Every connection proves itself anew, and strangers leave no sessions behind.
@@ -128,7 +134,8 @@ pub fn client_config(
         .map_err(|source| TlsError::Anchor(source.to_string()))?;
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&TLS13])?
-        .with_webpki_verifier(verifier);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Early::<dyn ServerCertVerifier>(verifier)));
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(Arc::new(identity)),
         None => builder.with_no_client_auth(),

@@ -284,7 +284,7 @@ fn a_directory_that_is_exchanged_all_the_time_leads_nobody_out() {
             }
         });
         let try_it = |number: usize| {
-            let layout = if number % 2 == 0 { Layout::Copy } else { Layout::Symlink };
+            let layout = if number.is_multiple_of(2) { Layout::Copy } else { Layout::Symlink };
             install(&RealFiles, &tree.config, layout, &path).is_ok()
         };
         let installed = (0..400).filter(|number| try_it(*number)).count();

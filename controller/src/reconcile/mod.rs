@@ -14,6 +14,7 @@ mod requests;
 mod revoking;
 mod rolled_back;
 mod session;
+mod set_back;
 mod shared;
 mod signing;
 mod telling;
@@ -59,6 +60,7 @@ use crate::{
 use destroyed::Departures;
 use revoking::Revoking;
 use session::Sessions;
+use set_back::Hands;
 use signing::{Outcome, Signing};
 use trusting::Trusting;
 use voices::Voices;
@@ -123,6 +125,7 @@ struct Reconciler {
     departures: Departures,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
+    hands: Hands,
     sessions: Sessions,
     signing: Signing,
     revoking: Revoking,
@@ -162,6 +165,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         departures: Departures::default(),
         reports,
         facts: HashMap::new(),
+        hands: Hands::at(clock.now()),
         sessions: Sessions::default(),
         signing,
         revoking,
@@ -270,6 +274,7 @@ impl Reconciler {
     /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
     fn pass(&mut self) -> (Option<Timestamp>, bool) {
         let now = self.parts.clock.now();
+        self.look_at_clock(now);
         self.look_at_shared();
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();

@@ -22,6 +22,7 @@ use tracing::{Instrument, info_span};
 use super::{
     Reconciler,
     session::Sent,
+    set_back::SKEW,
     shared,
     undelivered::{Documents, Undelivered},
 };
@@ -55,6 +56,8 @@ pub(super) struct Outcome {
     pub(super) id: PlacementId,
     pub(super) generation: u64,
     pub(super) issuer: PlainName,
+    /// When the issuer was asked.
+    pub(super) asked: Timestamp,
     pub(super) result: Result<Fresh, IssuerError>,
 }
 
@@ -189,7 +192,7 @@ impl Reconciler {
                     Err(error) => Err(error),
                 };
                 // The loop is gone only at shutdown.
-                outcomes.send(Outcome { id, generation, issuer, result }).ok();
+                outcomes.send(Outcome { id, generation, issuer, asked: now, result }).ok();
             }
             .instrument(span),
         );
@@ -245,7 +248,7 @@ impl Reconciler {
 
 /// Takes the issuer's answer.
 pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp) {
-    let Outcome { id, generation, issuer, result } = outcome;
+    let Outcome { id, generation, issuer, asked, result } = outcome;
     reconciler.signing.under_way.remove(&id);
     match result {
         Ok(Fresh { undelivered, shortened_to }) => {
@@ -261,9 +264,16 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
             reconciler.note_signed(&id, generation, &issuer, undelivered.delivery.chain.leaf());
             reconciler.signed_under(&issuer, undelivered.delivery.root.fingerprint());
             let guest = id.guest;
-            reconciler.signing.ready.insert(id, undelivered);
+            let early = undelivered.delivery.chain.leaf().not_before() > now + SKEW;
+            reconciler.signing.ready.insert(id.clone(), undelivered);
+            // Signed by a clock that was set back meanwhile: it is of no use to anybody, and there will be another.
+            if early && asked > now + SKEW {
+                reconciler.signing.forget(&id);
+            }
             reconciler.settle(guest);
         }
+        // What failed by a clock that was set back meanwhile says nothing about now.
+        Err(_) if asked > now + SKEW => reconciler.touch(id.guest),
         Err(error) => {
             let trouble = error.trouble(format!("have {id} signed by {issuer}"), None);
             let backoff = reconciler.parts.backoff;

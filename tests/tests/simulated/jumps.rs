@@ -11,13 +11,12 @@ async fn a_day_back_and_ten_days_on_bring_no_storm() {
     lab.clock.advance(HOUR);
     lab.settled("an hour later").await;
     assert_eq!(lab.events(Kind::Issued).await.len(), 2);
-    // What is held begins in the future now, and is kept.
+    // What is held begins in the future now, and is kept: this clock may be the wrong one.
     lab.clock.set(START - DAY);
     lab.settled("a day back").await;
     assert_eq!(lab.events(Kind::Issued).await.len(), 2, "a clock set back brings nothing");
     lab.clock.set(START + 10 * DAY);
-    lab.settled("ten days on").await;
-    assert_eq!(lab.events(Kind::Issued).await.len(), 3, "the one that was due, once");
+    lab.settled_with(3, "ten days on: the one that was due, once").await;
     assert_eq!(lab.events(Kind::Failed).await, []);
     lab.stop().await;
 }
@@ -32,8 +31,7 @@ async fn a_year_on_and_back_again_brings_one_renewal_each_and_loses_nobody() {
     lab.join_another("1002").await;
     // The clock was wrong, and is set right.
     lab.clock.set(START + HOUR);
-    lab.settled("the right time again").await;
-    assert_eq!(lab.events(Kind::Issued).await.len(), 4, "a clock set back brings nothing");
+    lab.settled_with(6, "the right time again: what begins in a year is of no use for that long").await;
     lab.join_another("1003").await;
     assert_eq!(lab.clock.now(), START + HOUR);
     lab.stop().await;

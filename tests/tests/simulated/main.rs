@@ -4,3 +4,4 @@ mod hundred_days;
 mod jumps;
 mod lab;
 mod month;
+mod steps;
