@@ -121,12 +121,13 @@ impl Placement<'_> {
             }
             return Err(hold.into());
         }
+        self.tells = self.tells.saturating_add(1);
         let hold = hold.disturbing();
         if !self.can_go_back() {
             return Err(hold.into());
         }
         let hold = self.go_back(hold, true).await?;
-        Err(self.tell_old(job, hold).await?.into())
+        Err(self.tell_old(job, Some(rung), hold).await?.into())
     }
 
     /// Watches a service that was told until it shows the leaf, or its time is up.
@@ -148,7 +149,7 @@ impl Placement<'_> {
                 }
                 let _turn = self.turn(job).await?;
                 let hold = self.go_back(Hold::broke(&connect, &cause), true).await?;
-                Err(self.tell_old(job, hold).await?.into())
+                Err(self.tell_old(job, self.rung(job), hold).await?.into())
             }
         }
     }
@@ -190,12 +191,17 @@ impl Placement<'_> {
         }
     }
 
-    /// Tells the service of the old files again, and looks whether it serves them.
-    async fn tell_old(&mut self, job: &Job, hold: Hold) -> Result<Hold, Interrupt> {
-        let Some(rung) = job.rungs.first() else { return Ok(hold) };
+    /// Tells the service of the old files again, and looks whether it serves them. It is told in the mildest way, and
+    /// where that fails as it was told last: what a restart has ended only a restart brings back.
+    async fn tell_old(&mut self, job: &Job, last: Option<&Tell>, hold: Hold) -> Result<Hold, Interrupt> {
+        let Some(mildest) = job.rungs.first() else { return Ok(hold) };
         let about = self.about();
         let config = &self.shared.context.config;
-        if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
+        let mut told = self.unless_stopped(reload::tell(config, mildest, &about)).await?;
+        if let (Err(_), Some(last)) = (&told, last.filter(|&last| last != mildest)) {
+            told = self.unless_stopped(reload::tell(config, last, &about)).await?;
+        }
+        if let Err(e) = told {
             tracing::error!(certificate = %self.name, error = chain(&e), "The service does not take the old files either");
             return Ok(hold.and(&format!("the service does not take them either: {}", chain(&e))));
         }

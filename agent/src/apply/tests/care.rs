@@ -60,3 +60,44 @@ async fn while_a_renewal_is_held_up_a_service_is_not_told_at_every_look() {
     assert_eq!(service.calls(), ["reload", "reload"]);
     placements.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_reload_that_fails_three_times_is_followed_by_a_restart() {
+    let mut guest = Guest::new();
+    guest.allow_units(&["web"]);
+    let mut service = guest.service("web").await;
+    // Looks in between see the old certificate served, which is no reason to begin anew.
+    guest.config.check_every = Duration::from_millis(20);
+    let placements = guest.start().await;
+    issue(&guest, &placements, &spec("web", "web"), 1).await;
+    at_stage(&placements, "web", 1, Stage::Served).await;
+    service.hook(&guest.config.hooks, "if [ \"$1\" = reload ]; then echo no reload here; exit 1; fi");
+    issue(&guest, &placements, &spec("web", "web"), 2).await;
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    // Each try tells of the new files and, in vain too, of the old ones again.
+    assert_eq!(service.calls(), [["reload"; 7].as_slice(), &["restart"]].concat());
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_restart_has_ended_is_brought_back_by_a_restart() {
+    let mut guest = Guest::new();
+    guest.allow_units(&["web"]);
+    let mut service = guest.service("web").await;
+    let placements = guest.start().await;
+    issue(&guest, &placements, &spec("web", "web"), 1).await;
+    at_stage(&placements, "web", 1, Stage::Served).await;
+    fs::copy(guest.at(CRT), service.directory.join("good")).expect("copied");
+    // It cannot be reloaded, and with the new pair it ends and does not start.
+    let only_old = "[ \"$1\" = restart ] || exit 1\nrm -f crt\ncmp -s \"$PINION_FILE_FULLCHAIN\" good || exit 1";
+    service.hook(&guest.config.hooks, only_old);
+    issue(&guest, &placements, &spec("web", "web"), 2).await;
+    let tried = || service.calls().iter().filter(|&call| call == "restart").count() >= 2;
+    let back = report(&placements, "web", "back", |report| {
+        report.stage == Stage::Served && report.trouble.is_some() && tried()
+    });
+    assert_eq!(back.await.held.expect("held").generation, 1);
+    service.hook(&guest.config.hooks, "");
+    at_stage(&placements, "web", 2, Stage::Served).await;
+    placements.shutdown().await;
+}
