@@ -37,7 +37,7 @@ fn renewed(trial: &mut Trial) -> Result<()> {
 }
 
 fn invalid(trial: &mut Trial) -> Result<()> {
-    let (before, files, told) = (trial.shown()?, trial.files()?, trial.subject().told());
+    let (before, files, told) = (trial.settled()?, trial.files()?, trial.subject().told());
     let says = trial.spoil()?;
     trial.is_refused(says)?;
     trial.halts(Halt::Blocked, "the old files are back in place")?;
@@ -60,7 +60,7 @@ fn refused_once(trial: &mut Trial) -> Result<()> {
 }
 
 fn never_told(trial: &mut Trial) -> Result<()> {
-    let (before, files, firmly) = (trial.shown()?, trial.files()?, trial.subject().told_firmly());
+    let (before, files, firmly) = (trial.settled()?, trial.files()?, trial.subject().told_firmly());
     trial.subject().refuse(true)?;
     trial.hangs()?;
     trial.halts(Halt::Blocked, REFUSAL)?;
@@ -85,7 +85,7 @@ fn never_told(trial: &mut Trial) -> Result<()> {
 }
 
 fn stopped(trial: &mut Trial) -> Result<()> {
-    let (name, before) = (trial.row.name, trial.shown()?);
+    let (name, before) = (trial.row.name, trial.settled()?);
     trial.subject().stop()?;
     trial.place.host.renew(&[name], "installed")?;
     let trouble = trial.place.waiting(name, "")?;
@@ -96,7 +96,7 @@ fn stopped(trial: &mut Trial) -> Result<()> {
 }
 
 fn replaced(trial: &mut Trial) -> Result<()> {
-    let (name, before) = (trial.row.name, trial.shown()?);
+    let (name, before) = (trial.row.name, trial.settled()?);
     let (from, to) = trial.copy_of_old()?;
     trial.subject().replace(&from, &to)?;
     ensure!(trial.shown()? == before, "the other one does not go on with the old files");
@@ -120,7 +120,7 @@ fn replaced(trial: &mut Trial) -> Result<()> {
 }
 
 fn spoilt_rights(trial: &mut Trial) -> Result<()> {
-    let (before, rights) = (trial.shown()?, trial.rights()?);
+    let (before, rights) = (trial.settled()?, trial.rights()?);
     for path in trial.paths() {
         chown(&path, Some(NOBODY), Some(NOBODY)).with_context(|| format!("give {} away", path.display()))?;
         let open = fs::Permissions::from_mode(0o606);
@@ -135,7 +135,7 @@ fn spoilt_rights(trial: &mut Trial) -> Result<()> {
 }
 
 fn foreign_directory(trial: &mut Trial) -> Result<()> {
-    let (before, files, told) = (trial.shown()?, trial.files()?, trial.subject().told());
+    let (before, files, told) = (trial.settled()?, trial.files()?, trial.subject().told());
     trial.give_directory(NOBODY)?;
     trial.is_refused(&format!("belongs to user {NOBODY}"))?;
     ensure!(trial.shown()? == before && trial.files()? == files, "something has changed");

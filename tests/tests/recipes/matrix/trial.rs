@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::PathBuf,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -107,11 +107,25 @@ impl Trial {
         self.comes_to_show(&serial)
     }
 
-    /// A client comes to see this certificate: after a reload, old workers may answer for a moment.
+    /// The serial number that clients see, and no other any more.
+    pub(super) fn settled(&self) -> Result<String> {
+        let serial = self.place.serial(self.row.name)?;
+        self.comes_to_show(&serial)?;
+        Ok(serial)
+    }
+
+    /// Clients come to see this certificate, and no other any more: after a reload, old workers answer for a moment.
     pub(super) fn comes_to_show(&self, serial: &str) -> Result<()> {
+        let mut since: Option<Instant> = None;
         wait::until(&format!("clients to see {serial}"), PATIENCE, || match self.shown() {
-            Ok(shown) if shown == serial => Ok(()),
-            other => Err(format!("{other:?}")),
+            Ok(shown) if shown == serial => match since.get_or_insert_with(Instant::now).elapsed() {
+                held if held >= SETTLED => Ok(()),
+                held => Err(format!("{serial}, for {held:?} now")),
+            },
+            other => {
+                since = None;
+                Err(format!("{other:?}"))
+            }
         })
     }
 
@@ -221,6 +235,9 @@ impl Trial {
         Ok((from, to))
     }
 }
+
+/// nginx's old and new workers accept side by side for 100 ms after a reload (`ngx_master_process_cycle`).
+const SETTLED: Duration = Duration::from_millis(250);
 
 /// A guest whose agent tries again soon.
 pub(super) fn options() -> GuestOptions {
