@@ -37,6 +37,10 @@ pub struct GuestOptions {
     pub retry_initial: Duration,
     /// How long it waits at most.
     pub retry_max: Duration,
+    /// How long it waits at most while a person is needed; as shipped where nothing is said.
+    pub retry_blocked: Option<Duration>,
+    /// How often it looks whether all is as it should be; as shipped where nothing is said.
+    pub check_every: Option<Duration>,
 }
 
 impl Default for GuestOptions {
@@ -71,6 +75,8 @@ impl Default for GuestOptions {
             containers: all(&["portainer", "web"]),
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(2),
+            retry_blocked: None,
+            check_every: None,
         }
     }
 }
@@ -330,13 +336,18 @@ impl Guest {
 
     fn write_config(&self, options: &GuestOptions) -> Result<()> {
         let list = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        let said = |name: &str, period: Option<Duration>| {
+            period.map(|period| format!("{name} = \"{}ms\"\n", period.as_millis())).unwrap_or_default()
+        };
         let text = format!(
-            "[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n",
+            "{}[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n{}",
+            said("check_every", options.check_every),
             list(&options.directories),
             list(&options.units),
             list(&options.containers),
             options.retry_initial.as_millis(),
             options.retry_max.as_millis(),
+            said("blocked", options.retry_blocked),
         );
         self.write("etc/pinion/agent.toml", &text)
     }

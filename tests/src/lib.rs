@@ -5,8 +5,9 @@
 //! and everything it wrote is in a temporary directory that goes with it.
 //!
 //! Begin with [`host::Host`] and [`guest::Guest`]; [`nginx`], [`traefik`], [`docker`] and [`tls_server`] are their services,
-//! [`ca`] is who signs, [`look`] and [`openssl`] judge from outside.
+//! [`ca`] is who signs, [`look`], [`pair`] and [`openssl`] judge from outside.
 
+pub mod account;
 pub mod ca;
 pub mod clock;
 pub mod damage;
@@ -19,6 +20,7 @@ pub mod lab;
 pub mod look;
 pub mod nginx;
 pub mod openssl;
+pub mod pair;
 pub mod port;
 pub mod process;
 pub mod program;

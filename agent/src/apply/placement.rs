@@ -73,6 +73,8 @@ pub(super) struct Placement<'a> {
     /// Leftovers of an earlier run have been looked for.
     pub(super) swept: bool,
     pub(super) backoff: Backoff,
+    /// What is in place, while something newer is held up.
+    pub(super) care: Care,
     /// How often the service was told and showed something else.
     pub(super) tells: u32,
     mailbox: &'a Mailbox,
@@ -91,6 +93,27 @@ pub(super) struct Placement<'a> {
     purging: bool,
     due: Instant,
     check_due: Instant,
+}
+
+/// How a service is looked after whose newer certificate is held up.
+pub(super) struct Care {
+    pub(super) backoff: Backoff,
+    /// How often it was told of what is in place, in vain.
+    pub(super) tells: u32,
+    /// When it may be told again.
+    pub(super) due: Instant,
+}
+
+impl Care {
+    fn new(now: Instant) -> Self {
+        Self { backoff: Backoff::default(), tells: 0, due: now }
+    }
+
+    /// It shows what it should.
+    pub(super) fn settle(&mut self) {
+        self.backoff.reset();
+        self.due = Instant::now();
+    }
 }
 
 /// What comes after a round.
@@ -121,6 +144,7 @@ pub(super) async fn run(
         unsaved: false,
         swept: false,
         backoff: Backoff::default(),
+        care: Care::new(now),
         tells: 0,
         mailbox,
         trouble: None,
@@ -388,6 +412,7 @@ impl Placement<'_> {
         self.backoff.reset();
         self.tells = 0;
         self.due = Instant::now();
+        self.care = Care::new(self.due);
     }
 
     /// Notes that everything is written down.

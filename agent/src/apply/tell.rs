@@ -126,12 +126,13 @@ impl Placement<'_> {
             }
             return Err(hold.into());
         }
+        self.tells = self.tells.saturating_add(1);
         let hold = hold.disturbing();
         if !self.can_go_back() {
             return Err(hold.into());
         }
         let hold = self.go_back(hold, true).await?;
-        Err(self.tell_old(job, hold).await?.into())
+        Err(self.tell_old(job, Some(rung), hold).await?.into())
     }
 
     /// Watches a service that was told until it shows the leaf, or its time is up.
@@ -152,7 +153,7 @@ impl Placement<'_> {
                 }
                 let _turn = self.turn(job).await?;
                 let hold = self.go_back(Hold::broke(&connect, &cause), true).await?;
-                Err(self.tell_old(job, hold).await?.into())
+                Err(self.tell_old(job, self.rung(job), hold).await?.into())
             }
         }
     }
@@ -195,12 +196,16 @@ impl Placement<'_> {
     }
 
     /// Tells the service of the old files again, and looks whether it serves them: it may all the same when it does not
-    /// take them anew.
-    async fn tell_old(&mut self, job: &Job, mut hold: Hold) -> Result<Hold, Interrupt> {
-        let Some(rung) = job.rungs.first() else { return Ok(hold) };
+    /// take them anew. It is told in the mildest way, and where that fails as it was told last: what a restart has ended
+    /// only a restart brings back.
+    async fn tell_old(&mut self, job: &Job, last: Option<&Tell>, mut hold: Hold) -> Result<Hold, Interrupt> {
+        let Some(mildest) = job.rungs.first() else { return Ok(hold) };
         let about = self.about();
         let config = &self.shared.context.config;
-        let told = self.unless_stopped(reload::tell(config, rung, &about)).await?;
+        let mut told = self.unless_stopped(reload::tell(config, mildest, &about)).await?;
+        if let (Err(_), Some(last)) = (&told, last.filter(|&last| last != mildest)) {
+            told = self.unless_stopped(reload::tell(config, last, &about)).await?;
+        }
         match &told {
             Ok(()) => self.set_stage(Stage::Reloaded),
             Err(e) => {

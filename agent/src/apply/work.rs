@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pinion_proto::stage::Stage;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     hold::Hold,
@@ -68,14 +68,45 @@ impl Placement<'_> {
     /// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
     pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
         let job = self.decide().await?;
-        let Some(held) = self.ledger.held.as_ref().filter(|held| same_paths(&job, held)) else { return Ok(false) };
-        if self.ledger.next.is_some() {
-            self.maintain(&job).await?;
+        if !self.ledger.held.as_ref().is_some_and(|held| same_paths(&job, held)) {
             return Ok(false);
         }
-        // What is held up is tried when it is due; but a service that came by itself is seen sooner.
-        let (Some(look), Some(leaf), false) = (&job.look, held.bundle.leaf(), held.untold) else { return Ok(false) };
-        let served = self.unless_stopped(probe::look(look, leaf, probe::PATIENCE)).await? == Seen::Served;
+        if self.ledger.next.is_none() {
+            // What is held up is tried when it is due; but a service that came by itself is seen sooner.
+            return self.glance(&job).await;
+        }
+        // How often a service was told of what is in place says nothing of how to tell it of what is held up.
+        std::mem::swap(&mut self.tells, &mut self.care.tells);
+        let cared = self.care_for(&job).await;
+        std::mem::swap(&mut self.tells, &mut self.care.tells);
+        cared.map(|()| false)
+    }
+
+    /// Looks after what is in place while something newer is held up. Files are put right at each look; a service that
+    /// was told in vain is left alone for a while, as long as it does not come by itself.
+    async fn care_for(&mut self, job: &Job) -> Result<(), Interrupt> {
+        if Instant::now() < self.care.due {
+            self.repair(job).await?;
+            if self.glance(job).await? {
+                self.care.settle();
+            }
+            return Ok(());
+        }
+        match self.maintain(job).await {
+            Ok(()) => self.care.settle(),
+            Err(Interrupt::Held(hold)) => {
+                let retry = &self.shared.context.config.retry;
+                self.care.due = Instant::now() + self.care.backoff.fail(self.name, retry, hold.halt, hold.cost);
+            }
+            Err(stopped) => return Err(stopped),
+        }
+        Ok(())
+    }
+
+    /// Whether the service shows what is in place; nothing is done when it does not.
+    async fn glance(&mut self, job: &Job) -> Result<bool, Interrupt> {
+        let (Some(look), Some(leaf), false) = (&job.look, self.leaf(), self.is_untold()) else { return Ok(false) };
+        let served = self.unless_stopped(probe::look(look, &leaf, probe::PATIENCE)).await? == Seen::Served;
         if served {
             self.reach(Stage::Served).await?;
         }

@@ -1,6 +1,8 @@
 //! Caddy with a pair of its own, reloaded as its unit does.
 
+use anyhow::Result;
 use pinion_tests::{
+    guest::Guest,
     port::Port,
     program,
     unit::{ReloadBy, Unit, UnitSpec},
@@ -9,11 +11,12 @@ use serde_json::json;
 
 use crate::place::{Place, goes_round, guest, placement};
 
-#[test]
-fn an_unchanged_caddyfile_reads_the_new_pair() {
-    let guest = guest().expect("a guest");
-    guest.adopt_group("caddy").expect("caddy is installed");
-    let (port, admin) = (Port::reserve().expect("a port"), Port::reserve().expect("a port"));
+/// Where its configuration is in the guest.
+pub(crate) const CONFIGURATION: &str = "/etc/caddy/Caddyfile";
+
+/// Caddy as a unit that is told over the port `admin`, and `caddy validate` as the hook `caddy-test`.
+pub(crate) fn install(guest: &Guest, port: &Port, admin: &Port) -> Result<Unit> {
+    guest.adopt_group("caddy")?;
     let path = |inside: &str| guest.path(inside).display().to_string();
     let caddyfile = format!(
         "{{\n\tadmin {}\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n\tstorage file_system {}\n}}\n\
@@ -24,12 +27,14 @@ fn an_unchanged_caddyfile_reads_the_new_pair() {
         path("/etc/caddy/certs/web.internal.example.crt"),
         path("/etc/caddy/certs/web.internal.example.key"),
     );
-    guest.write("etc/caddy/Caddyfile", &caddyfile).expect("written");
-    let caddy = program::found("caddy").expect("caddy is installed").display().to_string();
-    let config = path("/etc/caddy/Caddyfile");
+    guest.write(CONFIGURATION, &caddyfile)?;
+    let caddy = program::found("caddy")?.display().to_string();
+    let config = path(CONFIGURATION);
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|&word| word.to_owned()).collect() };
     let copies = format!("XDG_CONFIG_HOME={}", path("/var/lib/caddy"));
-    let (address, listens) = (admin.address().to_string(), port.address());
+    let test = format!("#!/bin/sh\nexec env {copies} {caddy} validate --config {config} --adapter caddyfile\n");
+    guest.write_hook("caddy-test", &test)?;
+    let address = admin.address().to_string();
     let spec = UnitSpec {
         name: "caddy.service".into(),
         // It keeps a copy of its configuration where it is told to.
@@ -45,9 +50,17 @@ fn an_unchanged_caddyfile_reads_the_new_pair() {
             &address,
             "--force",
         ])),
-        listens,
+        listens: port.address(),
     };
-    let unit = Unit::install(&guest, spec).expect("a unit");
+    Unit::install(guest, spec)
+}
+
+#[test]
+fn an_unchanged_caddyfile_reads_the_new_pair() {
+    let guest = guest().expect("a guest");
+    let (port, admin) = (Port::reserve().expect("a port"), Port::reserve().expect("a port"));
+    let unit = install(&guest, &port, &admin).expect("caddy is installed");
+    let listens = port.address();
     let server = placement(
         "caddy",
         json!({ "files": { "ca": { "path": "/etc/caddy/certs/ca.crt" } }, "probe": { "connect": listens } }),

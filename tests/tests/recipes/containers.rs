@@ -1,5 +1,7 @@
 //! Containers that are restarted or sent a signal: Portainer's place is taken by the small TLS server in a container.
 
+use std::path::Path;
+
 use anyhow::Result;
 use pinion_proto::stage::{Halt, Stage};
 use pinion_tests::{
@@ -17,9 +19,10 @@ fn install(guest: &Guest) -> Docker {
     Docker::install(guest, "/etc/docker/tls").expect("docker.io is installed, and this is root")
 }
 
-fn run(docker: &Docker, guest: &Guest, name: &str, directory: &str, port: &Port, pair: (&str, &str)) -> Result<()> {
+/// Starts the small TLS server in a container, with the directory that has its pair.
+pub(crate) fn run(docker: &Docker, directory: &Path, name: &str, port: &Port, pair: (&str, &str)) -> Result<()> {
     let mounts = docker::machine_mounts()?;
-    let certificates = format!("{}:/certs:ro", guest.path(directory).display());
+    let certificates = format!("{}:/certs:ro", directory.display());
     let (address, fullchain, key) =
         (port.address().to_string(), format!("/certs/{}", pair.0), format!("/certs/{}", pair.1));
     let mut words = vec!["run", "--detach", "--name", name, "--network", "host", "--volume", &certificates];
@@ -54,9 +57,9 @@ fn a_container_is_restarted_or_sent_a_signal_and_waited_for() {
     docker::import_image(&place.guest, docker.socket()).expect("an image");
     place.waiting("ui", "cannot be found").expect("there is no container yet");
 
-    run(docker, &place.guest, "portainer", "/etc/portainer/certs", &ui, ("cert.pem", "key.pem")).expect("started");
+    run(docker, &place.guest.path("/etc/portainer/certs"), "portainer", &ui, ("cert.pem", "key.pem")).expect("started");
     let pair = ("web.internal.example.crt", "web.internal.example.key");
-    run(docker, &place.guest, "web", "/etc/pinion/certs", &web, pair).expect("started");
+    run(docker, &place.guest.path("/etc/pinion/certs"), "web", &web, pair).expect("started");
     place.comes_to("ui", Stage::Served).expect("served by itself");
     place.comes_to("web", Stage::Served).expect("served by itself");
 

@@ -1,4 +1,5 @@
-//! Each recipe with its real service: what is renewed is served, and a service that is not there is waited for.
+//! Each recipe with its real service: what is renewed is served, a service that is not there is waited for, and
+//! whatever goes wrong leaves the old certificate served.
 
 mod place;
 mod asked;
@@ -12,3 +13,4 @@ mod dockerd;
 mod containers;
 mod swarm;
 mod own;
+mod matrix;

@@ -84,7 +84,7 @@ impl<S> Place<S> {
         Ok(after)
     }
 
-    fn id(&self, name: &str) -> String {
+    pub(crate) fn id(&self, name: &str) -> String {
         format!("{name}@{}", self.guest.name())
     }
 }
@@ -109,23 +109,6 @@ pub(crate) fn goes_round<S>(place: &Place<S>, name: &str, unit: &Unit, address: 
     unit.start()?;
     place.comes_to(name, Stage::Served)?;
     look::wait_served(address, &asked, &ca, &place.serial(name)?).map(drop)
-}
-
-/// What a refused renewal looks like: the old certificate is still served, and the old files are back.
-pub(crate) fn refusal_keeps_the_old_one<S>(
-    place: &Place<S>,
-    name: &str,
-    address: SocketAddr,
-    ca: &str,
-    refuse: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let before = look::served(address, &common_name(name), &place.guest.path(ca))?;
-    refuse()?;
-    let refused = place.host.pinion(&["ensure", name, "--renew", "--until", "served", "--timeout", "3s"])?;
-    ensure!(refused.code() != 0, "it was taken: {refused}");
-    let after = look::served(address, &common_name(name), &place.guest.path(ca))?;
-    ensure!(before.serial() == after.serial(), "{} was served before, {} is now", before.serial(), after.serial());
-    Ok(())
 }
 
 /// A guest of the usual kind, with nothing in it yet.

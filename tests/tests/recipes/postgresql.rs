@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -27,8 +28,13 @@ fn server_program(name: &str) -> Result<PathBuf> {
     candidates.filter(|path| path.is_file()).max().with_context(|| format!("postgresql has no {name}"))
 }
 
-/// A server of its own in the guest, as the user postgres: it refuses to run as root.
-fn install(guest: &Guest, port: &Port) -> Result<Unit> {
+/// Where its configuration is in the guest.
+pub(crate) const CONFIGURATION: &str = "/var/lib/postgresql/data/postgresql.auto.conf";
+
+/// A server of its own in the guest, as the user postgres: it refuses to run as root. It says what it makes of its
+/// configuration in the hook `postgresql-test`.
+pub(crate) fn install(guest: &Guest, port: &Port) -> Result<Unit> {
+    guest.adopt_group("postgres")?;
     let data = guest.path("/var/lib/postgresql/data");
     let as_postgres = |program: &Path, arguments: &[&str]| -> Result<Vec<String>> {
         let own = ["--reuid=postgres", "--regid=postgres", "--init-groups"].map(str::to_owned);
@@ -56,7 +62,9 @@ fn install(guest: &Guest, port: &Port) -> Result<Unit> {
         file("crt"),
         file("key"),
     );
-    fs::write(data.join("postgresql.auto.conf"), settings)?;
+    guest.write(CONFIGURATION, &settings)?;
+    let test = as_postgres(&server_program("postgres")?, &["-D", &directory, "-C", "ssl_cert_file"])?.join(" ");
+    guest.write_hook("postgresql-test", &format!("#!/bin/sh\ncd / && exec {test}\n"))?;
     let spec = UnitSpec {
         name: "postgresql.service".into(),
         command: as_postgres(&server_program("postgres")?, &["-D", &directory])?,
@@ -67,9 +75,9 @@ fn install(guest: &Guest, port: &Port) -> Result<Unit> {
 }
 
 /// The serial number that `openssl s_client -starttls postgres` is shown.
-fn shown(port: &Port) -> Result<String> {
+pub(crate) fn shown(address: SocketAddr) -> Result<String> {
     let mut client = Command::new(program::found("openssl")?);
-    client.args(["s_client", "-starttls", "postgres", "-connect", &port.address().to_string()]);
+    client.args(["s_client", "-starttls", "postgres", "-connect", &address.to_string()]);
     let seen = process::run(&mut client, b"", PATIENCE)?.stdout;
     let begin = seen.find("-----BEGIN CERTIFICATE-----").with_context(|| format!("no certificate: {seen}"))?;
     pinion_tests::openssl::serial(seen.get(begin..).unwrap_or_default())
@@ -78,7 +86,6 @@ fn shown(port: &Port) -> Result<String> {
 #[test]
 fn it_is_asked_for_its_certificate_in_its_own_way() {
     let guest = guest().expect("a guest");
-    guest.adopt_group("postgres").expect("postgresql is installed");
     let port = Port::reserve().expect("a port");
     let unit = install(&guest, &port).expect("a server");
     let probe = json!({ "connect": port.address(), "starttls": "postgres" });
@@ -91,9 +98,9 @@ fn it_is_asked_for_its_certificate_in_its_own_way() {
 
     unit.start().unwrap_or_else(|error| panic!("{error:#}"));
     place.comes_to("db", Stage::Served).unwrap_or_else(|error| panic!("{error:#}\n{}", unit.log()));
-    assert_eq!(shown(&port).expect("openssl sees it"), place.serial("db").expect("installed"));
+    assert_eq!(shown(port.address()).expect("openssl sees it"), place.serial("db").expect("installed"));
     let renewed = place.renew("db", "served").expect("renewed");
-    assert_eq!(shown(&port).expect("openssl sees it"), renewed);
+    assert_eq!(shown(port.address()).expect("openssl sees it"), renewed);
     assert_eq!(unit.restarts(), 0, "a reload is enough");
 
     unit.stop().expect("stopped");
@@ -101,5 +108,5 @@ fn it_is_asked_for_its_certificate_in_its_own_way() {
     place.waiting("db", "").expect("it is waited for");
     unit.start().expect("started");
     place.comes_to("db", Stage::Served).expect("by itself");
-    assert_eq!(shown(&port).expect("openssl sees it"), place.serial("db").expect("installed"));
+    assert_eq!(shown(port.address()).expect("openssl sees it"), place.serial("db").expect("installed"));
 }

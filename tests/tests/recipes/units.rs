@@ -1,6 +1,6 @@
 //! Any unit, and Proxmox's own web interface.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, io, os::unix::fs::symlink};
 
 use pinion_proto::stage::Halt;
 use pinion_tests::{
@@ -11,6 +11,16 @@ use pinion_tests::{
 use serde_json::json;
 
 use crate::place::{Place, goes_round, guest, placement};
+
+/// As on Proxmox: the node's directory has a name of its own, and `local` leads there.
+pub(crate) fn node_directory(guest: &Guest) -> io::Result<()> {
+    let local = guest.path("/etc/pve/local");
+    fs::create_dir_all(guest.path("/etc/pve/nodes/pve1"))?;
+    if local.is_dir() {
+        fs::remove_dir(&local)?;
+    }
+    symlink("nodes/pve1", &local)
+}
 
 #[test]
 fn the_placement_says_which_unit_and_how() {
@@ -42,17 +52,8 @@ fn the_placement_says_which_unit_and_how() {
 #[test]
 fn the_hosts_own_agent_serves_its_web_interface_when_the_host_allows_it() {
     let mut options = GuestOptions::default();
-    let shown = |guest: &Guest, options: &GuestOptions| {
-        // As on Proxmox: the node's directory has a name of its own, and `local` leads there.
-        let local = guest.path("/etc/pve/local");
-        fs::create_dir_all(guest.path("/etc/pve/nodes/pve1"))?;
-        if options.directories.iter().any(|directory| directory == "/etc/pve/local") {
-            fs::remove_dir(&local)?;
-        }
-        symlink("nodes/pve1", &local)
-    };
     let refused = Guest::prepare("1001", &options).expect("a guest");
-    shown(&refused, &options).expect("a node's directory");
+    node_directory(&refused).expect("a node's directory");
     let place = Place::join(refused, ()).expect("a place");
     place.order(&[("pve", &placement("pveproxy", json!({})))]).expect("a manifest");
     let blocked = place.host.pinion(&["ensure", "pve", "--until", "installed", "--timeout", "20s"]).expect("an answer");
@@ -62,7 +63,7 @@ fn the_hosts_own_agent_serves_its_web_interface_when_the_host_allows_it() {
     options.directories.push("/etc/pve/local".into());
     options.units.push("pveproxy.service".into());
     let guest = Guest::prepare("1001", &options).expect("a guest");
-    shown(&guest, &options).expect("a node's directory");
+    node_directory(&guest).expect("a node's directory");
     let (fullchain, key) = ("/etc/pve/local/pveproxy-ssl.pem", "/etc/pve/local/pveproxy-ssl.key");
     let pveproxy = TlsServer::install_as(&guest, "pveproxy.service", fullchain, key).expect("built");
     let more = json!({ "files": { "ca": { "path": "/etc/ssl/ca.crt" } }, "probe": { "connect": pveproxy.address() } });

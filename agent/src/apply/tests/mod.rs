@@ -1,5 +1,6 @@
 //! Placements from order to served, with a real service, real hooks and a CA, in one process.
 
+mod care;
 mod crash;
 mod cuts;
 mod faults;

@@ -12,8 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use pinion_proto::spec::Layout;
 use pinion_tests::interrupt;
+use pinion_tests::pair::Pair;
 
-use crate::{pair::Pair, place::Place, tally::Tally};
+use crate::{place::Place, tally::Tally};
 
 /// Each kind of failure on each of the two disks, in these layouts.
 pub(crate) fn attack(layouts: &[Layout], tally: &mut Tally) -> Result<()> {

@@ -38,6 +38,9 @@ pub(crate) fn attack(kills: usize, random: &mut Random, tally: &mut Tally) -> Re
         if let Err(error) = &end {
             tally.lose(&format!("after {kills} kills in the layout {layout}: {error:#}"));
         }
+        for why in [&seen.by_handle.why, &seen.by_path.why].into_iter().flatten() {
+            eprintln!("faults: a reader could not read: {why}");
+        }
         let unreadable = seen.by_handle.unreadable + seen.by_path.unreadable;
         tally.tear(seen.shakes.failed, "a handshake failed");
         tally.tear(seen.by_handle.mismatched, "a pair in one directory did not match");

@@ -7,7 +7,6 @@
 
 mod disk;
 mod kills;
-mod pair;
 mod place;
 mod random;
 mod reader;

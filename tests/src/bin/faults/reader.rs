@@ -1,9 +1,12 @@
 //! A reader opens key and certificate again and again while they are switched as fast as the disk allows.
 //!
 //! What switches is the agent's own `install`, in this process: the reader meets far more switches than renewals could
-//! give it. Everything is synced as in a guest.
+//! give it. Everything is synced as in a guest. Files are root's and nginx's group's, as nginx's recipe has them, and the reader
+//! is nginx's user.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -15,14 +18,15 @@ use pinion_proto::{
     id::CertificateName,
     spec::{Layout, Part},
 };
-use pinion_tests::interrupt;
-use rcgen::generate_simple_self_signed;
-use rustix::process::{getgid, getuid};
-
-use crate::{
+use pinion_tests::{
+    account::Account,
+    interrupt,
     pair::{Pair, Reads},
-    tally::Tally,
 };
+use rcgen::generate_simple_self_signed;
+use rustix::process::getuid;
+
+use crate::tally::Tally;
 
 const KEY: &str = "web.key";
 const CHAIN: &str = "web.crt";
@@ -36,11 +40,11 @@ pub(crate) fn attack(switches: usize, pairs: usize, tally: &mut Tally) -> Result
         [(Layout::Symlink, How::Handle, true), (Layout::Symlink, How::Path, false), (Layout::Copy, How::Path, false)]
     {
         let (switched, reads) = race(layout, how, switches, pairs)?;
-        let Reads { pairs, mismatched, again, unreadable, .. } = reads;
+        let Reads { pairs, mismatched, again, unreadable, why, .. } = reads;
         if promised {
             tally.tear(mismatched, "a pair in one directory did not match");
         }
-        tally.tear(unreadable, "a file could not be read");
+        tally.tear(unreadable, &format!("a file could not be read: {}", why.unwrap_or_default()));
         println!("| `{layout}` | {} | {switched} | {pairs} | {mismatched} | {again} | {unreadable} |", how.words());
     }
     Ok(())
@@ -65,16 +69,19 @@ impl How {
 fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usize, Reads)> {
     let kept = tempfile::tempdir().context("make a directory to switch in")?;
     let directory = kept.path().canonicalize().context("find the directory to switch in")?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).context("let the reader in")?;
+    let account = Account::of(READER)?;
     let sets = (0..SETS).map(|_| made()).collect::<Result<Vec<_>>>()?;
     let certificate: CertificateName = "web".parse().context("a name")?;
-    switch(&directory, &certificate, layout, &sets, 1)?;
+    switch(&directory, &certificate, layout, &sets, account, 1)?;
 
     let (switched, read) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
     let enough = move || switched.load(Ordering::Relaxed) >= switches && read.load(Ordering::Relaxed) >= pairs;
     let place = &directory;
     let (switching, reading) = thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            let current = Shelf::of(place, &"web".parse().ok()?).current();
+        let reading = scope.spawn(move || -> Result<Reads> {
+            account.take_over()?;
+            let current = Shelf::of(place, &"web".parse().context("a name")?).current();
             let mut reads = Reads::default();
             while !enough() && !interrupt::requested() && switched.load(Ordering::Relaxed) != FAILED {
                 reads.count(match how {
@@ -83,13 +90,13 @@ fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usiz
                 });
                 read.store(reads.pairs, Ordering::Relaxed);
             }
-            Some(reads)
+            Ok(reads)
         });
         let mut generation = 1;
         let mut switching = Ok(());
         while switching.is_ok() && !enough() && !interrupt::requested() {
             generation += 1;
-            switching = switch(place, &certificate, layout, &sets, generation);
+            switching = switch(place, &certificate, layout, &sets, account, generation);
             switched.fetch_add(1, Ordering::Relaxed);
         }
         let count = switched.load(Ordering::Relaxed);
@@ -101,12 +108,19 @@ fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usiz
     if interrupt::requested() {
         bail!("interrupted");
     }
-    let reads = reading.map_err(|_| anyhow!("the reader panicked"))?.context("the reader knows the name")?;
+    let reads = reading.map_err(|_| anyhow!("the reader panicked"))??;
     Ok((switching?, reads))
 }
 
 /// Puts the next set in place, as the agent does.
-fn switch(place: &Path, name: &CertificateName, layout: Layout, sets: &[Pair], generation: usize) -> Result<()> {
+fn switch(
+    place: &Path,
+    name: &CertificateName,
+    layout: Layout,
+    sets: &[Pair],
+    reader: Account,
+    generation: usize,
+) -> Result<()> {
     let set = sets.get(generation % sets.len()).context("there are sets")?;
     let generation = u64::try_from(generation).context("count generations")?;
     let wanted = [(Part::Key, KEY, &set.key), (Part::Fullchain, CHAIN, &set.chain)]
@@ -119,7 +133,7 @@ fn switch(place: &Path, name: &CertificateName, layout: Layout, sets: &[Pair], g
                 missing: Vec::new(),
                 content: content.clone().into(),
                 uid: getuid().as_raw(),
-                gid: getgid().as_raw(),
+                gid: reader.group(),
                 mode: "0640".parse().context("a mode")?,
             })
         })
@@ -135,6 +149,9 @@ fn made() -> Result<Pair> {
     let made = generate_simple_self_signed(["web.internal.example".to_owned()]).context("make a pair")?;
     Ok(Pair { key: made.signing_key.serialize_pem().into_bytes(), chain: made.cert.pem().into_bytes() })
 }
+
+/// nginx's user in Debian.
+const READER: &str = "www-data";
 
 /// More than are ever on a shelf at once.
 const SETS: usize = 16;

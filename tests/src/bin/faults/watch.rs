@@ -1,4 +1,4 @@
-//! Who uses a place while it is attacked: a client that shakes hands, and readers that open its files.
+//! Who uses a place while it is attacked: a client that shakes hands, and readers that open its files as nginx's user.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -8,18 +8,19 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use pinion_proto::spec::Layout;
-use pinion_tests::look;
-
-use crate::{
+use pinion_tests::{
+    account::Account,
+    look,
     pair::{Pair, Reads},
-    place::Place,
 };
+
+use crate::place::Place;
 
 /// They run until they are told.
 pub(crate) struct Watch<'scope> {
     client: ScopedJoinHandle<'scope, Shakes>,
-    by_handle: ScopedJoinHandle<'scope, Reads>,
-    by_path: ScopedJoinHandle<'scope, Reads>,
+    by_handle: ScopedJoinHandle<'scope, Result<Reads>>,
+    by_path: ScopedJoinHandle<'scope, Result<Reads>>,
 }
 
 /// What they saw.
@@ -56,19 +57,21 @@ impl<'scope> Watch<'scope> {
         });
         let (key, chain, current) = (place.key(), place.chain(), place.current());
         let (key_name, chain_name) = (key.clone(), chain.clone());
-        let by_handle = scope.spawn(move || {
+        let by_handle = scope.spawn(move || -> Result<Reads> {
             let mut reads = Reads::default();
+            Account::of(READER)?.take_over()?;
             if let (Layout::Symlink, Some(key), Some(chain)) =
                 (place.layout, key_name.file_name(), chain_name.file_name())
             {
                 each(done, || reads.count(Pair::by_handle(&current, key, chain)));
             }
-            reads
+            Ok(reads)
         });
-        let by_path = scope.spawn(move || {
+        let by_path = scope.spawn(move || -> Result<Reads> {
             let mut reads = Reads::default();
+            Account::of(READER)?.take_over()?;
             each(done, || reads.count(Pair::by_path(&key, &chain).map(Some)));
-            reads
+            Ok(reads)
         });
         Self { client, by_handle, by_path }
     }
@@ -78,8 +81,8 @@ impl<'scope> Watch<'scope> {
         let panicked = |_| anyhow!("it panicked");
         Ok(Seen {
             shakes: self.client.join().map_err(panicked).context("watch as a client")?,
-            by_handle: self.by_handle.join().map_err(panicked).context("read by the directory")?,
-            by_path: self.by_path.join().map_err(panicked).context("read by paths")?,
+            by_handle: self.by_handle.join().map_err(panicked).context("read by the directory")??,
+            by_path: self.by_path.join().map_err(panicked).context("read by paths")??,
         })
     }
 }
@@ -90,6 +93,9 @@ fn each(done: &AtomicBool, mut step: impl FnMut()) {
         thread::sleep(PAUSE);
     }
 }
+
+/// nginx's user in Debian.
+const READER: &str = "www-data";
 
 /// Leaves the processor to those who are watched.
 const PAUSE: Duration = Duration::from_millis(3);

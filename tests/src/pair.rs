@@ -1,4 +1,6 @@
 //! A key and a certificate as a reader gets them, and whether they belong together.
+//!
+//! Answers: could whoever reads them always read them, and did it ever get half a pair?
 
 use std::{
     ffi::OsStr,
@@ -15,19 +17,27 @@ use rustix::{
 
 /// What was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Pair {
-    pub(crate) key: Vec<u8>,
-    pub(crate) chain: Vec<u8>,
+pub struct Pair {
+    /// The key's file.
+    pub key: Vec<u8>,
+    /// The certificate's.
+    pub chain: Vec<u8>,
 }
 
 impl Pair {
     /// Reads both by their paths, one after the other.
-    pub(crate) fn by_path(key: &Path, chain: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// One of them is not there, or this thread's user may not read it.
+    pub fn by_path(key: &Path, chain: &Path) -> io::Result<Self> {
         Ok(Self { key: fs::read(key)?, chain: fs::read(chain)? })
     }
 
     /// Opens a directory, and both by their names in it; none when the directory was removed meanwhile.
-    pub(crate) fn by_handle(directory: &Path, key: &OsStr, chain: &OsStr) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// The directory or one of them may not be read by this thread's user.
+    pub fn by_handle(directory: &Path, key: &OsStr, chain: &OsStr) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let handle = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;
         let read = |name: &OsStr| -> io::Result<Option<Vec<u8>>> {
@@ -45,7 +55,8 @@ impl Pair {
     }
 
     /// Whether the certificate is for the key; false when one of them is not whole.
-    pub(crate) fn matches(&self) -> bool {
+    #[must_use]
+    pub fn matches(&self) -> bool {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let key = text(&self.key).and_then(|text| PrivateKey::from_pem(&text).ok());
         let chain = text(&self.chain).and_then(|text| Chain::from_pem(&text).ok());
@@ -55,20 +66,23 @@ impl Pair {
 
 /// What a reader has counted.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Reads {
+pub struct Reads {
     /// Pairs that were read.
-    pub(crate) pairs: usize,
+    pub pairs: usize,
     /// Of these, the ones that do not match.
-    pub(crate) mismatched: usize,
+    pub mismatched: usize,
     /// Directories that were removed while they were read, and opened anew.
-    pub(crate) again: usize,
+    pub again: usize,
     /// Files that were not there or could not be read.
-    pub(crate) unreadable: usize,
+    pub unreadable: usize,
+    /// Why the first of them could not be read.
+    pub why: Option<String>,
     last: Pair,
 }
 
 impl Reads {
-    pub(crate) fn count(&mut self, read: io::Result<Option<Pair>>) {
+    /// Counts one reading.
+    pub fn count(&mut self, read: io::Result<Option<Pair>>) {
         match read {
             Ok(Some(pair)) => {
                 self.pairs += 1;
@@ -83,9 +97,7 @@ impl Reads {
             }
             Ok(None) => self.again += 1,
             Err(error) => {
-                if self.unreadable == 0 {
-                    eprintln!("faults: a reader could not read: {error}");
-                }
+                self.why.get_or_insert_with(|| error.to_string());
                 self.unreadable += 1;
             }
         }
