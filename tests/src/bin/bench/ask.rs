@@ -13,22 +13,48 @@ use tokio::{io::BufReader, net::UnixStream, time::timeout};
 /// Nothing that is measured here may take longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// An `ensure` as whoever asked saw it, from the question on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Course {
+    /// When the first placement was with its issuer.
+    pub(crate) first_asked: Duration,
+    /// When the last one was not any more.
+    pub(crate) last_signed: Duration,
+    /// When everything was reached.
+    pub(crate) took: Duration,
+}
+
 /// How long an `ensure` takes, from the question until everything is reached.
 pub(crate) async fn ensure(root: &Path, renew: bool, until: Stage) -> Result<Duration> {
+    course(root, renew, until).await.map(|course| course.took)
+}
+
+/// As [`ensure`], with what happened on the way.
+pub(crate) async fn course(root: &Path, renew: bool, until: Stage) -> Result<Course> {
     let started = Instant::now();
     let (read, mut write) = connect(root).await?.into_split();
     let ask = Ask::Ensure(Ensure { selection: Selection::default(), renew, until });
     lines::write(&mut write, &ask).await.context("ask the controller")?;
     let mut read = BufReader::new(read);
+    let mut course = Course::default();
     loop {
         let answer = timeout(PATIENCE, lines::read::<Answer>(&mut read)).await.context("wait for the controller")?;
+        let now = started.elapsed();
         match answer.context("hear the controller")? {
-            Some(Answer::Progress(_)) => {}
+            Some(Answer::Progress(progress)) => {
+                let any = |words: &[&str]| progress.placements.iter().any(|line| words.contains(&line.now.as_str()));
+                if course.first_asked.is_zero() && any(&["being signed"]) {
+                    course.first_asked = now;
+                }
+                if any(&["being delivered", "being installed"]) {
+                    course.last_signed = now;
+                }
+            }
             Some(Answer::Ensured(progress)) => {
                 if let Some(line) = progress.placements.iter().find(|line| !line.reached) {
                     bail!("{line:?} was not reached");
                 }
-                return Ok(started.elapsed());
+                return Ok(Course { took: now, ..course });
             }
             other => bail!("the controller answered {other:?}"),
         }
