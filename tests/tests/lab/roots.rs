@@ -95,7 +95,7 @@ fn wait_roots(lab: &Lab, whole: &Whole, wanted: &[Fingerprint]) {
                 reached && same
             })
         };
-        PLACES.iter().all(|place| has(&place)).then_some(())
+        PLACES.iter().all(has).then_some(())
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", whole.log()));
 }

@@ -24,7 +24,7 @@ use crate::{
 use spec::{read_spec, write_spec};
 
 #[rustfmt::skip]
-#[path = "gen/pinion.v1.rs"]
+#[path = "../gen/pinion.v1.rs"]
 #[expect(missing_docs, unused_qualifications, reason = "generated; the .proto files are its documentation")]
 #[allow(clippy::all, clippy::unwrap_used, rustdoc::all, reason = "generated")]
 pub mod pb;
