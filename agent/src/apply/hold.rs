@@ -164,7 +164,7 @@ impl Hold {
     pub(super) fn reload(attempt: String, error: &ReloadError, failures: u32) -> Self {
         let passing = match error {
             ReloadError::NotThere { .. } => true,
-            ReloadError::Untrusted { .. } => false,
+            ReloadError::Untrusted { .. } | ReloadError::Elsewhere { .. } => false,
             _ => failures < PATIENT_TRIES,
         };
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
