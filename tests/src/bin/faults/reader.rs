@@ -5,7 +5,7 @@
 //! is nginx's user.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -34,7 +34,7 @@ const CHAIN: &str = "web.crt";
 /// At least so many switches and so many pairs for each kind of reader.
 pub(crate) fn attack(switches: usize, pairs: usize, tally: &mut Tally) -> Result<()> {
     println!("\n### Readers during switches\n");
-    println!("| layout | opened | switches | pairs read | mismatched | directory opened anew | not readable |");
+    println!("| layout | opened | switches | pairs read | mismatched | opened anew | not readable |");
     println!("|---|---|---:|---:|---:|---:|---:|");
     for (layout, how, promised) in
         [(Layout::Symlink, How::Handle, true), (Layout::Symlink, How::Path, false), (Layout::Copy, How::Path, false)]
@@ -86,7 +86,7 @@ fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usiz
             while !enough() && !interrupt::requested() && switched.load(Ordering::Relaxed) != FAILED {
                 reads.count(match how {
                     How::Handle => Pair::by_handle(&current, KEY.as_ref(), CHAIN.as_ref()),
-                    How::Path => Pair::by_path(&place.join(KEY), &place.join(CHAIN)).map(Some),
+                    How::Path => by_path(place),
                 });
                 read.store(reads.pairs, Ordering::Relaxed);
             }
@@ -110,6 +110,16 @@ fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usiz
     }
     let reads = reading.map_err(|_| anyhow!("the reader panicked"))??;
     Ok((switching?, reads))
+}
+
+/// Both by their paths; none where the kernel was on its way through a directory that was removed, which is over with the
+/// next try.
+fn by_path(place: &Path) -> io::Result<Option<Pair>> {
+    let read = || Pair::by_path(&place.join(KEY), &place.join(CHAIN));
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => read().map(|_| None),
+        read => read.map(Some),
+    }
 }
 
 /// Puts the next set in place, as the agent does.
