@@ -74,10 +74,10 @@ pub struct PlacementSpec {
 
 impl PlacementSpec {
     /// A number that is another one when anything is that lasts, unlike the order, the trouble and the next openings:
-    /// by it a guest says which spec its report is about.
+    /// by it a guest says which spec its report is about. Which roots it has is told by themselves.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        let lasting = Self { ordered: None, trouble: None, window: None, ..self.clone() };
+        let lasting = Self { ordered: None, trouble: None, window: None, roots: Vec::new(), ..self.clone() };
         // Maps and sets are sorted, so that equal specs are equal text.
         let text = serde_json::to_vec(&lasting).unwrap_or_default();
         Fingerprint::of(&text).short()

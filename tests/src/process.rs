@@ -196,6 +196,17 @@ impl fmt::Display for Finished {
     }
 }
 
+/// Copies a program to where it is to be executed, by another process: what this one has open for writing while another of
+/// its threads starts a child cannot be executed until that child is somewhere else (ETXTBSY, execve(2)).
+///
+/// # Errors
+/// It cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let mut copy = Command::new("cp");
+    copy.arg("--").arg(from).arg(to);
+    run(&mut copy, b"", wait::PATIENCE)?.succeeded().map(drop)
+}
+
 /// Runs a command to its end, giving it `input`.
 ///
 /// # Errors

@@ -116,7 +116,18 @@ impl Suite {
 const AT_ONCE: usize = 3;
 
 /// Those that take longest, the longest first.
-const LONG: &[&str] = &["lab", "lab_itself", "steady", "ca_failures", "hostile", "commands", "programs", "services"];
+const LONG: &[&str] = &[
+    "lab",
+    "pinion_agent",
+    "recipes",
+    "steady",
+    "lab_itself",
+    "ca_failures",
+    "hostile",
+    "commands",
+    "services",
+    "inventory",
+];
 
 /// A line of `--message-format=json`, as far as it matters here (The Cargo Book, External tools).
 #[derive(Deserialize)]

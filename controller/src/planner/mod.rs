@@ -106,7 +106,7 @@ impl Planned<'_> {
     /// By which number the guest says that its report is about what is asked for now.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        spec(self.certificate, self.placement, &self.roots, None, None, None).revision()
+        spec(self.certificate, self.placement, &[], None, None, None).revision()
     }
 
     /// What the guest is asked to hold.

@@ -299,7 +299,9 @@ fn is_issued(planned: &Planned<'_>, report: Option<&PlacementReport>, above: Opt
 
 /// Whether the guest's report is about what the manifest asks for now, not about what it asked for before.
 fn accepted(planned: &Planned<'_>, report: &PlacementReport) -> bool {
-    report.revision == planned.revision()
+    // Only a guest knows whether it has a file of roots: one that has says which of them are in use.
+    let trusts = |root: &RootCertificate| report.roots.is_empty() || report.roots.contains(&root.fingerprint());
+    report.revision == planned.revision() && planned.roots.iter().all(trusts)
 }
 
 /// Why nobody can say that a placement is served.

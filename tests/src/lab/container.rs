@@ -23,7 +23,7 @@ use super::{
     without_systemd,
 };
 use crate::{
-    process::{self, Finished},
+    process::{self, Finished, copy_program},
     wait,
 };
 
@@ -206,8 +206,8 @@ impl Container {
         ensure!(!self.is_on_its_disk(namespace), "the files of VM {} are on its own disk", self.spec.vmid);
         let name = from.file_name().context("a program has a name")?;
         let (place, owner) = (self.root(namespace).join("usr/local/bin").join(name), Some(self.spec.tree().shift()));
-        fs::copy(from, &place)
-            .and_then(|_| chown(&place, owner, owner))
+        copy_program(from, &place)
+            .and_then(|()| Ok(chown(&place, owner, owner)?))
             .with_context(|| format!("put {} into guest {}", from.display(), self.spec.vmid))
     }
 

@@ -45,7 +45,11 @@ pub use base::Tree;
 pub use services::{AUTHORITY, GATEWAY_NAME};
 pub use spec::{Body, Init, Role, Spec};
 
-use crate::{ca, host::StepCaIssuer, process::Finished};
+use crate::{
+    ca,
+    host::StepCaIssuer,
+    process::{Finished, copy_program},
+};
 use container::Container;
 use namespace::Namespace;
 use place::Place;
@@ -192,10 +196,8 @@ impl Lab {
     pub fn install(&self, from: &Path, inside: &str) -> Result<()> {
         let place = self.path(inside);
         let parent = place.parent().context("a place is in a directory")?;
-        fs::create_dir_all(parent)
-            .and_then(|()| fs::copy(from, &place))
-            .map(drop)
-            .with_context(|| format!("put {} into the lab as {inside}", from.display()))
+        fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+        copy_program(from, &place).with_context(|| format!("put {} into the lab as {inside}", from.display()))
     }
 
     /// How a controller on the lab's host finds guest 103's step-ca; the password is in its `/etc`.

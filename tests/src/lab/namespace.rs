@@ -22,7 +22,7 @@ use rustix::process::geteuid;
 
 use super::{place::Place, pve, remains};
 use crate::{
-    process::{self, Finished},
+    process::{self, Finished, copy_program},
     program,
     wait::{self, PATIENCE},
 };
@@ -136,7 +136,7 @@ impl Namespace {
             .context("write the lab's /etc/hosts")?;
         for tool in ["pct", "qm", "pvesh"] {
             let place = self.path("/usr/sbin").join(tool);
-            fs::copy(program::own(tool)?, &place).with_context(|| format!("put {tool} into the lab"))?;
+            copy_program(&program::own(tool)?, &place).with_context(|| format!("put {tool} into the lab"))?;
         }
         Ok(())
     }

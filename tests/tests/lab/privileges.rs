@@ -21,7 +21,7 @@ const LIKE_SERVE: [&str; 6] =
 const LIKE_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Says a line on the root process's socket and prints its answer.
-const ASK: &str = "my $socket = IO::Socket::UNIX->new(Peer => '/run/pinion/channel.sock') or die qq(connect: $!\\n); \
+const ASK: &str = "$SIG{PIPE} = 'IGNORE'; my $socket = IO::Socket::UNIX->new(Peer => '/run/pinion/channel.sock') or die qq(connect: $!\\n); \
                    print $socket qq(\"states\"\\n); $socket->flush; print scalar <$socket>;";
 
 fn run(lab: &Lab, like: &[&str], words: &[&str]) -> Finished {

@@ -126,7 +126,7 @@ fn another_root_is_everywhere_before_anything_ends_at_it() {
     // One generation, as who wants a whole one reads it; dockerd's answer is what says that it let the client in.
     let ask = "cd \"$(dirname \"$(readlink -f /var/lib/archive/cert.pem)\")\" && printf 'GET /_ping HTTP/1.0\\r\\n\\r\\n' \
                | openssl s_client -quiet -verify_return_error -verify_ip 10.0.0.102 -no-CApath -CAfile ca.pem \
-                 -cert cert.pem -key key.pem -connect 10.0.0.102:2376 2>&1 | sed 's/^OK$/PINION-OK/'";
+                 -cert cert.pem -cert_chain cert.pem -key key.pem -connect 10.0.0.102:2376 2>&1 | sed 's/^OK$/PINION-OK/'";
     let daemon = Client::start(&lab, "dockerd", ask);
     for client in [&web, &daemon] {
         client.asked_more();

@@ -48,11 +48,12 @@ pub(super) fn in_store(guest: &Guest) -> Vec<Fingerprint> {
 pub(super) fn in_files(guest: &Guest) -> Vec<Fingerprint> {
     let files = std::fs::read_dir(guest.at(FILES)).expect("listed").map(|entry| entry.expect("an entry").path());
     let one = |path: PathBuf| {
-        let pem = std::fs::read_to_string(&path).expect("readable");
-        RootCertificate::from_pem(&pem).unwrap_or_else(|e| panic!("{}: {e}", path.display())).fingerprint()
+        // It may go in this moment.
+        let pem = std::fs::read_to_string(&path).ok()?;
+        Some(RootCertificate::from_pem(&pem).unwrap_or_else(|e| panic!("{}: {e}", path.display())).fingerprint())
     };
     let crt = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "crt");
-    sorted(files.filter(crt).map(one).collect())
+    sorted(files.filter(crt).filter_map(one).collect())
 }
 
 fn sorted(mut roots: Vec<Fingerprint>) -> Vec<Fingerprint> {

@@ -143,10 +143,10 @@ impl StepCa {
                     mended.duration = true;
                     self.reopen(&session).await?;
                 }
-                Failure::Root(_) if !mended.session => {
-                    // It signs under a root that it did not have when it was asked last.
+                Failure::Root(error) if !mended.session => {
+                    // It signs under a root that it did not have when it was asked last, or that it never says it has.
                     mended.session = true;
-                    self.learn_roots(&session).await?;
+                    self.learn_roots(&session).await.map_err(|_| error)?;
                 }
                 Failure::Unauthorized(words) | Failure::Duration(words) => return Err(refused(words)),
                 Failure::Root(error) | Failure::Error(error) => return Err(error),
