@@ -72,32 +72,21 @@ impl Bundle {
         own.into_iter().chain(trusted.iter().filter(move |root| Some(*root) != own))
     }
 
-    /// What the file of this part contains, PEM.
+    /// What the file of this part contains, PEM; empty for what roots alone do not have, of which their jobs have no file.
     #[must_use]
     pub fn content(&self, part: Part, trusted: &[RootCertificate]) -> Zeroizing<Vec<u8>> {
-        let ca = || certificates_to_pem(self.roots(trusted).map(RootCertificate::der));
-        let text = match (&self.credential, part) {
-            (_, Part::Ca) => ca(),
-            (Some(credential), part) => return credential.content(part),
-            // A job that places roots alone has no such file.
-            (None, _) => String::new(),
-        };
-        Zeroizing::new(text.into_bytes())
-    }
-}
-
-impl Credential {
-    fn content(&self, part: Part) -> Zeroizing<Vec<u8>> {
-        let fullchain = || certificates_to_pem(self.chain.certificates());
+        let chain = || self.credential.iter().map(|credential| &credential.chain);
+        let fullchain = || certificates_to_pem(chain().flat_map(Chain::certificates));
+        let key = || self.credential.as_ref().map(|credential| credential.key.to_pem()).unwrap_or_default();
         let text = match part {
-            Part::Cert => certificates_to_pem([self.chain.leaf().der()]),
-            Part::Chain => certificates_to_pem(self.chain.intermediates()),
+            Part::Cert => certificates_to_pem(chain().map(|chain| chain.leaf().der())),
+            Part::Chain => certificates_to_pem(chain().flat_map(Chain::intermediates)),
             Part::Fullchain => fullchain(),
-            Part::Ca => certificates_to_pem([self.root.der()]),
-            Part::Key => return Zeroizing::new(self.key.to_pem().as_bytes().to_vec()),
+            Part::Ca => certificates_to_pem(self.roots(trusted).map(RootCertificate::der)),
+            Part::Key => return Zeroizing::new(key().as_bytes().to_vec()),
             Part::Combined => {
                 // Certificates first: HAProxy and lighttpd read either order, and a reader of the leaf stops early.
-                let (certificates, key) = (fullchain(), self.key.to_pem());
+                let (certificates, key) = (fullchain(), key());
                 let mut both = Zeroizing::new(Vec::with_capacity(certificates.len() + key.len()));
                 both.extend_from_slice(certificates.as_bytes());
                 both.extend_from_slice(key.as_bytes());

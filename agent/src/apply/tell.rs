@@ -68,7 +68,8 @@ impl Placement<'_> {
         if let Some(update) = &job.update
             && let Err(e) = self.unless_stopped(reload::update(config, update, &about)).await?
         {
-            return self.not_updated(update, &e).await;
+            // Roots that wait in their files harm nobody, and taking them away would need the same program.
+            return Err(Hold::update(update, &e, self.backoff.failures()).into());
         }
         if let Some(rung) = self.rung(job) {
             self.may_disturb(rung)?;

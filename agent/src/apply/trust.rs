@@ -8,7 +8,7 @@ use std::{fs::File, io::Read};
 use pinion_proto::{
     bundle::{RootCertificate, certificates_from_pem},
     causes::chain,
-    spec::{GuestPath, PlacementSpec},
+    spec::GuestPath,
     stage::Stage,
 };
 
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bundle::Bundle,
     recipe::{self, Job},
-    reload::{self, ReloadError},
+    reload,
 };
 
 /// A distribution's store has some 150 roots of 1.5 KiB; more than this is no store (bytes).
@@ -63,19 +63,11 @@ impl Placement<'_> {
         }
     }
 
-    /// The store could not be made.
-    pub(super) async fn not_updated(&mut self, update: &[String], error: &ReloadError) -> Result<(), Interrupt> {
-        // Roots that wait in their files harm nobody, and taking them away would need the same program.
-        Err(Hold::update(update, error, self.backoff.failures()).into())
-    }
-
     /// The job of what is in place, when a store is made of it.
     pub(super) fn store_of_roots(&self) -> Option<Job> {
         let config = &self.shared.context.config;
         let spec = self.ledger.spec.as_ref().filter(|spec| spec.trust && self.ledger.held.is_some())?;
-        let recipe = spec.recipe.as_ref().and_then(|name| recipe::find(name, &config.recipes).ok());
-        let spec = PlacementSpec { purge: false, ..spec.clone() };
-        recipe::resolve(&spec, recipe.as_ref(), &config.allow).ok().filter(|job| job.update.is_some())
+        recipe::job(spec, config).filter(|job| job.update.is_some())
     }
 
     /// Makes a store anew whose files were removed; what cannot be made then is told, and its files are gone all the same.

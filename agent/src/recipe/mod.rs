@@ -195,9 +195,14 @@ fn rungs(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Tell>, Job
 /// The paths of what a spec asks for, as far as this guest can tell: a recipe that is not to be had had no files written.
 #[must_use]
 pub fn paths(spec: &PlacementSpec, config: &Config) -> Vec<GuestPath> {
+    job(spec, config).map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
+}
+
+/// What a spec asks for, as far as this guest can tell; none when it cannot be done, for whatever reason.
+#[must_use]
+pub fn job(spec: &PlacementSpec, config: &Config) -> Option<Job> {
     let recipe = spec.recipe.as_ref().and_then(|name| find(name, &config.recipes).ok());
-    let job = resolve(spec, recipe.as_ref(), &config.allow);
-    job.map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
+    resolve(spec, recipe.as_ref(), &config.allow).ok()
 }
 
 /// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
