@@ -214,8 +214,6 @@ impl StepCa {
     async fn learn_roots(&self, session: &Arc<Session>) -> Result<(), IssuerError> {
         let (current, signing) = roots::ask(&self.settings, &session.http).await?;
         let before = self.memory.successors();
-        let signing = signing.or_else(|| current.first().map(RootCertificate::fingerprint));
-        let signing = signing.ok_or_else(|| self.settings.unavailable("ask for its roots", "it has none"))?;
         let learned = self.memory.learn(current, signing, self.skew.here());
         learned.map_err(|why| self.settings.unavailable("write down its roots", why))?;
         if self.memory.successors() != before {

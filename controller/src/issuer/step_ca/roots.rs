@@ -71,8 +71,7 @@ impl Memory {
     /// What is known; none before the CA has said anything.
     pub(super) fn told(&self) -> Option<IssuerRoots> {
         let Known { current, former, signing, .. } = self.lock().clone();
-        let signing = signing.or_else(|| current.first().map(RootCertificate::fingerprint))?;
-        Some(IssuerRoots { current, former, signing })
+        Some(IssuerRoots { current, former, signing: signing? })
     }
 
     /// The CA says that it has these, and that the next certificate ends at that one.
@@ -112,10 +111,7 @@ fn add(roots: &mut Vec<RootCertificate>, more: Vec<RootCertificate>) {
 /// Asks a CA that is proven which roots it has and under which it signs: `GET /roots` and `GET /intermediates`, of which
 /// the first signs (smallstep/certificates `authority/root.go`). A CA without the latter signs under its first root
 /// as far as anybody can tell before it has.
-pub(super) async fn ask(
-    settings: &Settings,
-    http: &Http,
-) -> Result<(Vec<RootCertificate>, Option<Fingerprint>), IssuerError> {
+pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCertificate>, Fingerprint), IssuerError> {
     #[derive(Deserialize)]
     struct Certificates {
         crts: Vec<String>,
@@ -123,20 +119,23 @@ pub(super) async fn ask(
     const DOING: &str = "ask for its roots";
     let answer = http.get("/roots").await.map_err(|e| call_failed(settings, DOING, &e))?;
     let Certificates { crts } = json(settings, DOING, &answer)?;
-    if crts.is_empty() || crts.len() > MOST_ROOTS {
-        return Err(settings.unavailable(DOING, format!("it has {} of them; 1 to {MOST_ROOTS} make sense", crts.len())));
-    }
-    let roots: Result<Vec<_>, _> = crts.iter().map(|pem| RootCertificate::from_pem(pem)).collect();
+    let count = crts.len();
+    let roots: Result<Vec<_>, _> = crts.iter().take(MOST_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
     let roots = roots.map_err(|e| settings.unavailable(DOING, e))?;
+    let first = match roots.first() {
+        Some(first) if count <= MOST_ROOTS => first.fingerprint(),
+        _ => return Err(settings.unavailable(DOING, format!("it has {count} of them; 1 to {MOST_ROOTS} make sense"))),
+    };
     let answer = http.get("/intermediates").await.map_err(|e| call_failed(settings, DOING, &e))?;
     if !answer.status.is_success() {
-        return Ok((roots, None));
+        return Ok((roots, first));
     }
     let Certificates { crts } = json(settings, DOING, &answer)?;
     // An intermediate is read as a root is: both are certificates of authorities.
     let chain: Result<Vec<_>, _> = crts.iter().take(MOST_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
     let chain = chain.map_err(|e| settings.unavailable(DOING, e))?;
-    Ok((roots.clone(), chain.first().and_then(|first| end(first, &chain, &roots))))
+    let signing = chain.first().and_then(|issuing| end(issuing, &chain, &roots)).unwrap_or(first);
+    Ok((roots, signing))
 }
 
 /// The root that a chain from this intermediate ends at.
