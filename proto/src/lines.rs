@@ -68,8 +68,10 @@ pub async fn write<T: Serialize + Sync>(stream: &mut (impl AsyncWrite + Unpin), 
 /// # Errors
 /// Another daemon answers there, or the directory cannot be written.
 pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(directory) = path.parent() {
+    if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
         fs::create_dir_all(directory)?;
+        // Whatever the umask: the socket's own permission bits say who may open it.
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
     }
     let deadline = Instant::now() + LEFT_OPEN;
     while std::os::unix::net::UnixStream::connect(path).is_ok() {

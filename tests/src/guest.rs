@@ -113,9 +113,7 @@ impl Guest {
         // Services drop their privileges and still read what is theirs below.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).context("open the guest's directory")?;
         let allowed = options.directories.iter().map(|directory| directory.trim_start_matches('/'));
-        for directory in
-            ["etc/pinion/hooks.d", "var/lib/pinion-agent", "var/log", "run/pinion"].into_iter().chain(allowed)
-        {
+        for directory in ["etc/pinion/hooks.d", "var/lib/pinion-agent", "var/log", "run"].into_iter().chain(allowed) {
             fs::create_dir_all(root.path().join(directory)).with_context(|| format!("make the guest's {directory}"))?;
         }
         let guest = Self { name: name.to_owned(), root, agent: None };
@@ -184,7 +182,7 @@ impl Guest {
         let log = self.path("/var/log/pinion-agent.log");
         let name = format!("pinion-agent in {}", self.name);
         let mut process = Process::spawn(&name, &mut self.command(&["run"])?, &log)?;
-        let socket = self.path("/run/pinion/agent.sock");
+        let socket = self.path("/run/pinion-agent/agent.sock");
         wait::until(&format!("{name} to answer"), PATIENCE, || match UnixStream::connect(&socket) {
             Err(error) if process.is_running() => Err(error),
             _ => Ok(()),

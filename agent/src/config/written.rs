@@ -66,7 +66,7 @@ impl Document {
         let retry = Retry::default();
         Config {
             state: place(self.state, "var/lib/pinion-agent"),
-            socket: place(self.socket, "run/pinion/agent.sock"),
+            socket: place(self.socket, "run/pinion-agent/agent.sock"),
             hooks: place(self.hooks, "etc/pinion/hooks.d"),
             recipes: place(self.recipes, "etc/pinion/recipes.d"),
             docker: place(self.docker, "run/docker.sock"),

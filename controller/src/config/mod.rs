@@ -114,7 +114,7 @@ impl Config {
             guests: written.guests,
             proxmox: Proxmox::settled(root, written.proxmox),
             channel: ChannelConfig {
-                socket: root.join("run/pinion/channel.sock"),
+                socket: root.join("run/pinion-channel/channel.sock"),
                 user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
                 tools: written.channel.tools,
             },

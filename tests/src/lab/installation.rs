@@ -84,8 +84,9 @@ impl Installation {
         };
         installation.write_manifest(lab, manifest)?;
         make(lab, "/var/lib/pinion", 0o700, true)?;
-        make(lab, "/run/pinion", 0o1775, false)?;
-        chown(lab.path("/run/pinion"), Some(0), Some(USER)).context("give /run/pinion its group")?;
+        // As systemd makes the units' RuntimeDirectory.
+        make(lab, "/run/pinion", 0o755, true)?;
+        make(lab, "/run/pinion-channel", 0o755, false)?;
         Ok(installation)
     }
 
@@ -115,7 +116,7 @@ impl Installation {
         let mut command = lab.command("pinion");
         command.arg("channel");
         let channel = self.channel.insert(Process::spawn("pinion channel", &mut command, &log)?);
-        let socket = lab.path("/run/pinion/channel.sock");
+        let socket = lab.path("/run/pinion-channel/channel.sock");
         wait::until("the root process's socket", PATIENCE, || {
             channel.check_running().map_err(|error| error.to_string())?;
             if socket.exists() { Ok(()) } else { Err("it is not there".to_owned()) }

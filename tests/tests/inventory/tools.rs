@@ -36,7 +36,7 @@ impl Tools {
         let mut command = host.command(&["channel"]).expect("pinion is built");
         let log = host.root().join("var/log/channel.log");
         let process = Process::spawn("pinion channel", &mut command, &log).expect("it starts");
-        let socket = host.root().join("run/pinion/channel.sock");
+        let socket = host.root().join("run/pinion-channel/channel.sock");
         wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
         Self { process, directory }
     }

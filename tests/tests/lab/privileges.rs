@@ -21,7 +21,7 @@ const LIKE_SERVE: [&str; 6] =
 const LIKE_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Says a line on the root process's socket and prints its answer.
-const ASK: &str = "$SIG{PIPE} = 'IGNORE'; my $socket = IO::Socket::UNIX->new(Peer => '/run/pinion/channel.sock') or die qq(connect: $!\\n); \
+const ASK: &str = "$SIG{PIPE} = 'IGNORE'; my $socket = IO::Socket::UNIX->new(Peer => '/run/pinion-channel/channel.sock') or die qq(connect: $!\\n); \
                    print $socket qq(\"states\"\\n); $socket->flush; print scalar <$socket>;";
 
 fn run(lab: &Lab, like: &[&str], words: &[&str]) -> Finished {
@@ -89,7 +89,7 @@ fn the_root_helper_answers_nobody_else() {
     let refused = run(&lab, &LIKE_NOBODY, &perl);
     assert!(refused.code() != 0 && refused.stderr.contains("connect: Permission denied"), "{refused}");
     // Even where the socket's mode would let anyone in.
-    lab.run(&["chmod", "0666", "/run/pinion/channel.sock"]).expect("it runs").succeeded().expect("opened");
+    lab.run(&["chmod", "0666", "/run/pinion-channel/channel.sock"]).expect("it runs").succeeded().expect("opened");
     let refused = run(&lab, &LIKE_NOBODY, &perl);
     assert!(refused.stdout.contains("user 65534 may not use the channel"), "{refused}");
     assert!(!refused.stdout.contains("\"states\""), "{refused}");

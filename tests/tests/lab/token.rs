@@ -80,8 +80,8 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
     let mut installation = Installation::install(&lab, &numbered(&[104, 1001]), "").expect("installed");
     // Where a file would be for a moment: what hosts and guests have in memory or beside their identities.
     // The machine's `/tmp` is the lab's too, and may be full of other things: only what is right in it.
-    let passing =
-        [("/run/pinion", 4), ("/var/lib/pinion", 4), ("/tmp", 0)].map(|(place, depth)| (lab.path(place), depth));
+    let passing = [("/run/pinion", 4), ("/run/pinion-channel", 4), ("/var/lib/pinion", 4), ("/tmp", 0)]
+        .map(|(place, depth)| (lab.path(place), depth));
     let (ended, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut found = thread::scope(|scope| {
         let watching = scope.spawn(|| {

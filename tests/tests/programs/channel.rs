@@ -65,7 +65,7 @@ impl Channel {
     }
 
     fn socket(&self) -> PathBuf {
-        self.host.root().join("run/pinion/channel.sock")
+        self.host.root().join("run/pinion-channel/channel.sock")
     }
 
     fn tools(&self) -> PathBuf {

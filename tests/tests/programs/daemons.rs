@@ -72,7 +72,7 @@ fn an_agent_waits_for_the_socket_of_one_that_was_killed() {
     let mut guest = Guest::join(&host, 1001).expect("a guest");
     guest.kill9().expect("it is killed");
     // A program that the killed one was starting has its socket still.
-    let socket = guest.path("/run/pinion/agent.sock");
+    let socket = guest.path("/run/pinion-agent/agent.sock");
     std::fs::remove_file(&socket).expect("the dead one left it");
     let left = UnixListener::bind(&socket).expect("a socket");
     let mut run = guest.command(&["run"]).expect("it is built");

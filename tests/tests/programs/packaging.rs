@@ -49,13 +49,25 @@ fn all_that_the_root_helper_brings_into_guests_is_there() {
 }
 
 #[test]
-fn an_agent_on_the_host_leaves_the_controllers_directory_as_it_is() {
+fn each_daemon_has_a_runtime_directory_of_its_own() {
+    // systemd gives a RuntimeDirectory, and all that is in it, to the unit's user at each start: two units that share
+    // one take it from each other.
+    for (unit, directory) in [
+        ("controller/pinion.service", "pinion"),
+        ("controller/pinion-channel.service", "pinion-channel"),
+        ("agent/pinion-agent.service", "pinion-agent"),
+    ] {
+        let text = fs::read_to_string(packaged(unit)).expect(unit);
+        let values = |key: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(values("RuntimeDirectory"), [directory], "{unit}");
+        // Only its owner writes there, and everybody gets through to the socket, whose own mode says who may open it.
+        assert_eq!(values("RuntimeDirectoryMode"), ["0755"], "{unit}");
+    }
     let tmpfiles = fs::read_to_string(packaged("controller/tmpfiles.conf")).expect("there");
-    let line = tmpfiles.lines().find(|line| line.starts_with("d /run/pinion ")).expect("the directory of the sockets");
-    let mode = line.split_whitespace().nth(2).expect("its mode");
-    let unit = fs::read_to_string(packaged("agent/pinion-agent.service")).expect("there");
-    // systemd gives a RuntimeDirectory its mode at each start, one that is there already too.
-    assert!(unit.lines().any(|line| line == format!("RuntimeDirectoryMode={mode}")), "{unit}");
+    assert!(!tmpfiles.lines().any(|line| line.starts_with("d /run")), "{tmpfiles}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
     let log = host.root().join("var/log/channel.log");
     let channel = Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log);
     let channel = channel.expect("it starts");
-    let socket = host.root().join("run/pinion/channel.sock");
+    let socket = host.root().join("run/pinion-channel/channel.sock");
     wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
     channel
 }

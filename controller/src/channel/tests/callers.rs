@@ -16,7 +16,7 @@ use crate::{
 
 /// Sends these bytes and returns the answer.
 async fn say(hypervisor: &Hypervisor, bytes: Vec<u8>) -> Failure {
-    let path = hypervisor.root().join("run/pinion/channel.sock");
+    let path = hypervisor.root().join("run/pinion-channel/channel.sock");
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = UnixStream::connect(path).expect("connected");
         // What is too long is not read to its end; the answer is there all the same.
