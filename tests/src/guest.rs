@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::{
     host::Host,
     process::{self, Finished, Process},
-    program,
+    program::{self, Build},
     wait::{self, PATIENCE},
 };
 
@@ -88,6 +88,7 @@ pub struct Guest {
     agent: Option<Process>,
     name: String,
     root: TempDir,
+    build: Build,
 }
 
 impl Guest {
@@ -116,12 +117,17 @@ impl Guest {
         for directory in ["etc/pinion/hooks.d", "var/lib/pinion-agent", "var/log", "run"].into_iter().chain(allowed) {
             fs::create_dir_all(root.path().join(directory)).with_context(|| format!("make the guest's {directory}"))?;
         }
-        let guest = Self { name: name.to_owned(), root, agent: None };
+        let guest = Self { name: name.to_owned(), root, agent: None, build: Build::Current };
         guest.write_accounts()?;
         guest.write("etc/machine-id", &format!("{:0>32}\n", name.replace("host", "0")))?;
         guest.write("etc/hostname", &format!("guest-{name}\n"))?;
         guest.write_config(options)?;
         Ok(guest)
+    }
+
+    /// From now on its agent and its command line are of this build.
+    pub fn use_build(&mut self, build: &Build) {
+        self.build = build.clone();
     }
 
     /// The directory that is `/` to the agent.
@@ -169,7 +175,7 @@ impl Guest {
     /// # Errors
     /// The program is not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(program::own("pinion-agent")?);
+        let mut command = Command::new(self.build.program("pinion-agent")?);
         command.arg("--root").arg(self.root.path()).args(arguments);
         Ok(command)
     }
@@ -182,7 +188,10 @@ impl Guest {
         let log = self.path("/var/log/pinion-agent.log");
         let name = format!("pinion-agent in {}", self.name);
         let mut process = Process::spawn(&name, &mut self.command(&["run"])?, &log)?;
-        let socket = self.path("/run/pinion-agent/agent.sock");
+        let socket = self.path(match self.build {
+            Build::Current => "/run/pinion-agent/agent.sock",
+            Build::Earlier(_) => "/run/pinion/agent.sock",
+        });
         wait::until(&format!("{name} to answer"), PATIENCE, || match UnixStream::connect(&socket) {
             Err(error) if process.is_running() => Err(error),
             _ => Ok(()),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     port::Port,
     process::{self, Finished, Process},
-    program,
+    program::Build,
     status::{PlacementStatus, Status},
     wait::{self, PATIENCE},
 };
@@ -90,6 +90,7 @@ pub struct Host {
     controller: Option<Process>,
     port: Port,
     root: TempDir,
+    build: Build,
 }
 
 impl Host {
@@ -112,10 +113,15 @@ impl Host {
         for directory in ["etc/pinion", "var/lib/pinion", "var/log", "run/pinion"] {
             fs::create_dir_all(root.path().join(directory)).with_context(|| format!("make the host's {directory}"))?;
         }
-        let host = Self { root, port: Port::reserve()?, controller: None };
+        let host = Self { root, port: Port::reserve()?, controller: None, build: Build::Current };
         host.write_config(options)?;
         host.write_manifest(&options.manifest)?;
         Ok(host)
+    }
+
+    /// From now on its controller and its command line are of this build.
+    pub fn use_build(&mut self, build: &Build) {
+        self.build = build.clone();
     }
 
     /// The directory that is `/` to the controller.
@@ -144,7 +150,7 @@ impl Host {
     /// # Errors
     /// The program is not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(program::own("pinion")?);
+        let mut command = Command::new(self.build.program("pinion")?);
         command.arg("--root").arg(self.root.path()).args(arguments);
         Ok(command)
     }

@@ -10,6 +10,29 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// Which build of Pinion's two programs a host or a guest runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Build {
+    /// The one that the tests belong to.
+    #[default]
+    Current,
+    /// `pinion` and `pinion-agent` of an earlier version, in this directory.
+    Earlier(PathBuf),
+}
+
+impl Build {
+    /// Where one of its programs is.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        match self {
+            Self::Current => own(name),
+            Self::Earlier(directory) => Ok(directory.join(name)),
+        }
+    }
+}
+
 /// A program of this workspace: `pinion`, `pinion-agent`, `tls-server`. `PINION_CONTROLLER` and
 /// `PINION_AGENT` name other builds of the first two.
 ///

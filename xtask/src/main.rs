@@ -15,6 +15,7 @@ mod children;
 mod codegen;
 mod demo;
 mod dist;
+mod drills;
 mod faults;
 mod lab;
 mod suites;
@@ -63,6 +64,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Do what takes long by nature: today, upgrade an installation that an earlier version made.
+    ///
+    /// Builds that version from the repository's history, which has to reach back that far. Ends with the line
+    /// `N passed, N failed`.
+    Drills,
     /// Measure it against its budgets, with release builds.
     Bench {
         /// Handed to the measuring program.
@@ -141,6 +147,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Demo => demo::run(root),
         Verb::Lab { verb } => lab::run(root, &verb.words()),
         Verb::Faults { arguments } => faults::run(root, arguments),
+        Verb::Drills => drills::run(root),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),
