@@ -1,6 +1,10 @@
 //! The daemon: joins its parts, runs until it is told to stop, drains.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    os::unix::fs::{MetadataExt, symlink},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use pinion_proto::{
@@ -8,15 +12,16 @@ use pinion_proto::{
     clock::{Clock, Timestamp},
     daemon, lines,
 };
+use rustix::process::geteuid;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     apply::{self, Placements},
-    config::Config,
+    config::{Config, EARLIER_SOCKET, SOCKET},
     identity::Identity,
     install::files::RealFiles,
     link::{Link, LinkStatus},
@@ -45,6 +50,7 @@ impl Agent {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let listener = lines::bind(&config.socket, 0o600)
             .with_context(|| format!("cannot listen on {}", config.socket.display()))?;
+        link_earlier_socket(&config);
         let config = Arc::new(config);
         let context =
             apply::Context { config: config.as_ref().clone(), clock: clock.clone(), files: Arc::new(RealFiles) };
@@ -71,6 +77,21 @@ impl Agent {
         if tokio::time::timeout(DRAIN_TIME, self.placements.shutdown()).await.is_err() {
             warn!("Work was still under way after {} s; the next start finishes it", DRAIN_TIME.as_secs());
         }
+    }
+}
+
+/// Leads an `await` of version 0.1, which began before the agent was upgraded, to this daemon: it looks where daemons of
+/// its own version listen. Only in a directory that is this user's alone: on a host it is the controller's.
+fn link_earlier_socket(config: &Config) {
+    let earlier = config.root.join(EARLIER_SOCKET);
+    let Some(directory) = earlier.parent().filter(|_| config.socket == config.root.join(SOCKET)) else { return };
+    let is_ours = |found: std::fs::Metadata| found.is_dir() && found.uid() == geteuid().as_raw();
+    if !std::fs::symlink_metadata(directory).is_ok_and(is_ours) {
+        return;
+    }
+    drop(std::fs::remove_file(&earlier));
+    if let Err(error) = symlink(&config.socket, &earlier) {
+        debug!(%error, path = %earlier.display(), "No link from the place where earlier versions had their socket");
     }
 }
 

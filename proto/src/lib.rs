@@ -20,6 +20,8 @@ pub mod clock;
 pub mod tls;
 pub mod wire;
 pub mod lines;
+pub mod peer;
+pub mod users;
 pub mod exit;
 pub mod causes;
 pub mod place;

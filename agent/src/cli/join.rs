@@ -5,7 +5,7 @@ use std::{io::Read, path::Path, sync::Arc};
 use pinion_proto::{causes::chain, clock::SystemClock, exit::Exit, token::JoinToken};
 use zeroize::Zeroizing;
 
-use super::{ask, print_json};
+use super::{ask::send, print_json};
 use crate::{
     config::Config,
     identity::IdentityError,
@@ -61,7 +61,10 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         return Exit::Internal;
     }
     // A daemon that is not running yet reads the identity when it starts.
-    if config.socket.exists() && ask(config, &Ask::Joined).await.is_err() {
+    if let Err(error) = send(config, &Ask::Joined).await
+        && !error.is_nobody()
+    {
+        eprintln!("pinion-agent: {}", error.words(config));
         eprintln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
     }
     if json {

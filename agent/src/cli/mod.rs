@@ -2,24 +2,17 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
 pub mod wait;
+mod ask;
 mod join;
 mod recipe;
 mod seal;
 mod status;
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use crate::{
-    config::Config,
-    local::{Ask, GuestStatus},
-    run,
-};
+use crate::{config::Config, run};
 use clap::{Parser, Subcommand};
-use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, id::PlacementId, lines, stage::Stage};
-use tokio::{
-    io::BufReader,
-    net::{UnixStream, unix::OwnedReadHalf},
-};
+use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, id::PlacementId, stage::Stage};
 
 /// Keeps the TLS certificates of this guest alive: makes the keys, installs what the controller
 /// orders, reloads the services and looks at what they really serve.
@@ -138,35 +131,12 @@ async fn dispatch(args: Args) -> Exit {
     }
 }
 
-/// Sends a question to the daemon.
-async fn ask(config: &Config, question: &Ask) -> Result<BufReader<OwnedReadHalf>, Exit> {
-    let attempt = async {
-        let (read, mut write) = UnixStream::connect(&config.socket).await?.into_split();
-        lines::write(&mut write, question).await?;
-        // The daemon answers however long it takes; the write half stays open with the read half's end.
-        write.forget();
-        Ok::<_, io::Error>(BufReader::new(read))
-    };
-    attempt.await.map_err(|error| {
-        eprintln!(
-            "pinion-agent: the agent's daemon can't be reached at {}: {error}; is `pinion-agent run` up? (systemctl status pinion-agent)",
-            config.socket.display()
-        );
-        Exit::Unreachable
-    })
-}
-
 /// Prints a document on stdout as JSON.
 fn print_json(document: &impl serde::Serialize) {
     match serde_json::to_string(document) {
         Ok(text) => println!("{text}"),
         Err(error) => eprintln!("pinion-agent: cannot print the answer: {error}"),
     }
-}
-
-/// One answer of the daemon.
-async fn answer(stream: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<GuestStatus>> {
-    lines::read(stream).await
 }
 
 /// A name on the command line: a certificate of this guest, or a placement that must be here.

@@ -2,7 +2,10 @@
 
 use pinion_proto::exit::Exit;
 
-use super::{answer, ask, print_json};
+use super::{
+    ask::{answer, ask},
+    print_json,
+};
 use crate::{
     config::Config,
     local::{Ask, GuestStatus},

@@ -10,7 +10,11 @@ use pinion_proto::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Name, answer, ask, print_json};
+use super::{
+    Name,
+    ask::{answer, ask, send},
+    print_json,
+};
 use crate::{
     config::Config,
     local::{Ask, GuestStatus, PlacementStatus},
@@ -66,12 +70,17 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
                         return Exit::Unreachable;
                     }
                     sleep(Duration::from_millis(200)).await;
-                    if config.socket.exists() {
-                        let certificates = names.iter().map(|name| name.certificate.clone()).collect();
-                        if let Ok(again) = ask(config, &Ask::Watch(certificates)).await {
+                    let certificates = names.iter().map(|name| name.certificate.clone()).collect();
+                    match send(config, &Ask::Watch(certificates)).await {
+                        Ok(again) => {
                             stream = again;
                             break;
                         }
+                        Err(error) if error.is_stranger() => {
+                            eprintln!("pinion-agent: {}", error.words(config));
+                            return Exit::Unreachable;
+                        }
+                        Err(_) => {}
                     }
                 }
             }

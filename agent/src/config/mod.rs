@@ -26,6 +26,12 @@ pub(crate) use written::Period;
 /// Where the file is, below the root.
 pub const CONFIG_FILE: &str = "etc/pinion/agent.toml";
 
+/// Where the daemon's socket is, below the root.
+pub const SOCKET: &str = "run/pinion-agent/agent.sock";
+
+/// Where daemons of version 0.1 have their socket, below the root.
+pub const EARLIER_SOCKET: &str = "run/pinion/agent.sock";
+
 /// A configuration is a page of text; more is some other file (bytes).
 const MOST_CONFIG: u64 = 256 * 1024;
 

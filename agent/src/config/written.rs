@@ -11,7 +11,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Allow, Config, Hooks, Retry};
+use super::{Allow, Config, Hooks, Retry, SOCKET};
 
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +66,7 @@ impl Document {
         let retry = Retry::default();
         Config {
             state: place(self.state, "var/lib/pinion-agent"),
-            socket: place(self.socket, "run/pinion-agent/agent.sock"),
+            socket: place(self.socket, SOCKET),
             hooks: place(self.hooks, "etc/pinion/hooks.d"),
             recipes: place(self.recipes, "etc/pinion/recipes.d"),
             docker: place(self.docker, "run/docker.sock"),

@@ -1,6 +1,7 @@
 //! The command line of `pinion`: a file a verb.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
+mod ask;
 mod channel;
 mod ensure;
 mod events;
@@ -14,22 +15,16 @@ mod status;
 mod table;
 mod token;
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use pinion_proto::{causes::chain, exit::Exit, lines, stage::Stage};
-use tokio::{
-    io::BufReader,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use pinion_proto::{causes::chain, exit::Exit, stage::Stage};
 
 use crate::{
-    admin::protocol::{Answer, Ask, Selection},
+    admin::protocol::{Answer, Selection},
     config::Config,
 };
+use ask::{Conversation, ask};
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -256,65 +251,6 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
     }
-}
-
-/// A conversation with the daemon: its answers, as long as this value is kept.
-struct Conversation {
-    answers: BufReader<OwnedReadHalf>,
-    // Closing this half tells the daemon that nobody waits any more.
-    _question: OwnedWriteHalf,
-}
-
-impl Conversation {
-    /// Asks the daemon something.
-    async fn start(session: &Session, ask: &Ask) -> Result<Self, Exit> {
-        let attempt = async {
-            let (read, mut write) = UnixStream::connect(&session.config.socket).await?.into_split();
-            lines::write(&mut write, ask).await?;
-            Ok::<_, io::Error>(Self { answers: BufReader::new(read), _question: write })
-        };
-        attempt.await.map_err(|error| {
-            eprintln!(
-                "pinion: the controller can't be reached at {}: {error}; is `pinion serve` up? (systemctl status pinion)",
-                session.config.socket.display()
-            );
-            Exit::Unreachable
-        })
-    }
-
-    /// The next answer. What is no answer is told, and becomes an exit code.
-    async fn next(&mut self) -> Result<Answer, Exit> {
-        match lines::read::<Answer>(&mut self.answers).await {
-            Ok(Some(Answer::NoSuchName(why))) => {
-                eprintln!("pinion: {why}");
-                Err(Exit::NoSuchName)
-            }
-            Ok(Some(Answer::Refused(why))) => {
-                eprintln!("pinion: {why}");
-                Err(Exit::Usage)
-            }
-            Ok(Some(Answer::Failed(why))) => {
-                eprintln!("pinion: {why}");
-                Err(Exit::Internal)
-            }
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => {
-                eprintln!("pinion: the controller stopped while it was asked; it can be asked again when it is back");
-                Err(Exit::Unreachable)
-            }
-            Err(error) => {
-                eprintln!(
-                    "pinion: the controller's answer is not understood: {error}; are program and daemon of one version?"
-                );
-                Err(Exit::Internal)
-            }
-        }
-    }
-}
-
-/// Asks the daemon something that has one answer.
-async fn ask(session: &Session, question: &Ask) -> Result<Answer, Exit> {
-    Conversation::start(session, question).await?.next().await
 }
 
 /// Says that the daemon answered something else than was asked.

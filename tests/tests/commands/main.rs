@@ -4,3 +4,4 @@ mod await_certificate;
 mod ensure;
 mod feature_script;
 mod operator;
+mod whose_socket;

@@ -1,0 +1,106 @@
+//! How the command lines ask the agent's daemon: where it listens, and whether it is the agent that listens there.
+//!
+//! Invariant: only root and the user that the agent's state belongs to are believed; at the place where earlier versions
+//! had their socket, only root is.
+
+use std::{fs, io, os::unix::fs::FileTypeExt, os::unix::fs::MetadataExt, path::PathBuf};
+
+use pinion_proto::{
+    exit::Exit,
+    lines,
+    peer::{self, ConnectError},
+    users::LocalUsers,
+};
+use tokio::{
+    io::BufReader,
+    net::{UnixStream, unix::OwnedReadHalf},
+};
+
+use crate::{
+    config::{Config, EARLIER_SOCKET, SOCKET},
+    local::{Ask, GuestStatus},
+};
+
+/// The daemon's answers.
+pub(super) type Answers = BufReader<OwnedReadHalf>;
+
+/// Why the daemon was not asked.
+#[derive(Debug)]
+pub(super) struct AskError {
+    socket: PathBuf,
+    cause: ConnectError,
+}
+
+impl AskError {
+    /// Whether there is no daemon at all.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.cause.is_nobody()
+    }
+
+    /// Whether somebody else answers in the daemon's place.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.cause.stranger().is_some()
+    }
+
+    /// In words, with what to do.
+    pub(super) fn words(&self, config: &Config) -> String {
+        let socket = self.socket.display();
+        match self.cause.stranger() {
+            Some(uid) => format!(
+                "{socket} is answered by a process of user {}, and not by the agent's daemon: nothing that it says is \
+                 believed; find that process (`ss -xlp`), end it, and restart the agent (systemctl restart pinion-agent)",
+                LocalUsers::read(&config.root).unwrap_or_default().shown(uid)
+            ),
+            None => format!(
+                "the agent's daemon can't be reached at {socket}: {}; is `pinion-agent run` up? (systemctl status pinion-agent)",
+                self.cause
+            ),
+        }
+    }
+}
+
+/// Sends a question to the daemon. Why it cannot be sent is told to the person, and becomes an exit code.
+pub(super) async fn ask(config: &Config, question: &Ask) -> Result<Answers, Exit> {
+    send(config, question).await.map_err(|error| {
+        eprintln!("pinion-agent: {}", error.words(config));
+        Exit::Unreachable
+    })
+}
+
+/// Sends a question to the daemon.
+pub(super) async fn send(config: &Config, question: &Ask) -> Result<Answers, AskError> {
+    let fail = |cause| AskError { socket: config.socket.clone(), cause };
+    let stream = match peer::connect(&config.socket, &owner(config)).await {
+        Ok(stream) => stream,
+        Err(cause) => match earlier(config, &cause).await {
+            Some(stream) => stream,
+            None => return Err(fail(cause)),
+        },
+    };
+    let (read, mut write) = stream.into_split();
+    lines::write(&mut write, question).await.map_err(|error| fail(error.into()))?;
+    // The daemon answers however long it takes; the write half stays open with the read half's end.
+    write.forget();
+    Ok(BufReader::new(read))
+}
+
+/// One answer of the daemon.
+pub(super) async fn answer(stream: &mut Answers) -> io::Result<Option<GuestStatus>> {
+    lines::read(stream).await
+}
+
+/// The user that the daemon runs as, by what it has written.
+fn owner(config: &Config) -> Vec<u32> {
+    fs::metadata(&config.state).map(|metadata| metadata.uid()).into_iter().collect()
+}
+
+/// A daemon of version 0.1, which runs until it is restarted after an upgrade. Others can write in its directory, so
+/// that it must be root's, and no link.
+async fn earlier(config: &Config, cause: &ConnectError) -> Option<UnixStream> {
+    let path = config.root.join(EARLIER_SOCKET);
+    let is_ours = config.socket == config.root.join(SOCKET);
+    if !is_ours || !cause.is_nobody() || !fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+        return None;
+    }
+    peer::connect(&path, &[]).await.ok()
+}

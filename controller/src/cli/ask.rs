@@ -1,0 +1,104 @@
+//! How the command lines ask the controller: where it listens, whether it is the controller that listens there, and what an
+//! answer means for the exit code.
+//!
+//! Invariant: only root and the user of `pinion serve` are believed.
+
+use std::{fs, io, os::unix::fs::MetadataExt};
+
+use pinion_proto::{
+    exit::Exit,
+    lines,
+    peer::{self, ConnectError},
+    users::LocalUsers,
+};
+use tokio::{
+    io::BufReader,
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+};
+
+use super::Session;
+use crate::{
+    admin::protocol::{Answer, Ask},
+    config::Config,
+};
+
+/// A conversation with the daemon: its answers, as long as this value is kept.
+pub(super) struct Conversation {
+    answers: BufReader<OwnedReadHalf>,
+    // Closing this half tells the daemon that nobody waits any more.
+    _question: OwnedWriteHalf,
+}
+
+impl Conversation {
+    /// Asks the daemon something.
+    pub(super) async fn start(session: &Session, ask: &Ask) -> Result<Self, Exit> {
+        let socket = &session.config.socket;
+        let attempt = async {
+            let (read, mut write) = peer::connect(socket, &owners(&session.config)).await?.into_split();
+            lines::write(&mut write, ask).await?;
+            Ok(Self { answers: BufReader::new(read), _question: write })
+        };
+        attempt.await.map_err(|error: ConnectError| {
+            let socket = socket.display();
+            match error.stranger() {
+                Some(uid) => eprintln!(
+                    "pinion: {socket} is answered by a process of user {}, and not by the controller: nothing that it says \
+                     is believed; find that process (`ss -xlp`), end it, and restart the controller (systemctl restart \
+                     pinion)",
+                    LocalUsers::read(&session.config.root).unwrap_or_default().shown(uid)
+                ),
+                None if matches!(&error, ConnectError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied) => eprintln!(
+                    "pinion: the controller can't be asked at {socket}: {error}; only root and members of the group pinion \
+                     may (`usermod -aG pinion USER`, and a new login)"
+                ),
+                None => eprintln!(
+                    "pinion: the controller can't be reached at {socket}: {error}; is `pinion serve` up? (systemctl status \
+                     pinion)"
+                ),
+            }
+            Exit::Unreachable
+        })
+    }
+
+    /// The next answer. What is no answer is told, and becomes an exit code.
+    pub(super) async fn next(&mut self) -> Result<Answer, Exit> {
+        match lines::read::<Answer>(&mut self.answers).await {
+            Ok(Some(Answer::NoSuchName(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::NoSuchName)
+            }
+            Ok(Some(Answer::Refused(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::Usage)
+            }
+            Ok(Some(Answer::Failed(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::Internal)
+            }
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                eprintln!("pinion: the controller stopped while it was asked; it can be asked again when it is back");
+                Err(Exit::Unreachable)
+            }
+            Err(error) => {
+                eprintln!(
+                    "pinion: the controller's answer is not understood: {error}; are program and daemon of one version?"
+                );
+                Err(Exit::Internal)
+            }
+        }
+    }
+}
+
+/// Asks the daemon something that has one answer.
+pub(super) async fn ask(session: &Session, question: &Ask) -> Result<Answer, Exit> {
+    Conversation::start(session, question).await?.next().await
+}
+
+/// The users that `pinion serve` may run as: the one that the configuration names, and the one that its state belongs to.
+fn owners(config: &Config) -> Vec<u32> {
+    let user = &config.channel.user;
+    let configured = user.parse().ok().or_else(|| LocalUsers::read(&config.root).ok()?.number(user));
+    let state = fs::metadata(&config.local).map(|metadata| metadata.uid());
+    configured.into_iter().chain(state).collect()
+}

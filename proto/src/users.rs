@@ -1,0 +1,123 @@
+//! Users and groups of this machine: who has this number, and who is in this group?
+//!
+//! `/etc/passwd` and `/etc/group` are read here, because a static binary has no name service switch.
+//! Invariant: an account that is in neither file (of LDAP, or of systemd's dynamic users) has no name and is in no group.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+/// More accounts than any machine has (bytes).
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// What the two files said when they were read.
+#[derive(Debug, Clone, Default)]
+pub struct LocalUsers {
+    users: String,
+    groups: String,
+}
+
+impl LocalUsers {
+    /// Reads both files below `root`; a missing one has no names.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        Ok(Self { users: text(&root.join("etc/passwd"))?, groups: text(&root.join("etc/group"))? })
+    }
+
+    /// The number of the user of this name.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u32> {
+        let line = self.users.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split(':').nth(2)?.parse().ok()
+    }
+
+    /// The name of the user of this number. Number 0 is root everywhere, also without the file.
+    #[must_use]
+    pub fn name(&self, uid: u32) -> Option<&str> {
+        let listed = self.users.lines().map(|line| line.split(':')).find_map(|mut fields| {
+            let name = fields.next().filter(|name| !name.is_empty())?;
+            (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+        });
+        listed.or((uid == 0).then_some("root"))
+    }
+
+    /// The user for people: its name where it has one, and its number.
+    #[must_use]
+    pub fn shown(&self, uid: u32) -> String {
+        match self.name(uid) {
+            Some("root") if uid == 0 => "root".to_owned(),
+            Some(name) => format!("{name} (uid {uid})"),
+            None => format!("uid {uid}"),
+        }
+    }
+
+    /// Whether the user is in the group, as its primary one, as one of `gids`, or by the group's list of members. No
+    /// answer where there is no such group.
+    #[must_use]
+    pub fn is_member(&self, uid: u32, gids: &[u32], group: &str) -> Option<bool> {
+        let mut fields = self.groups.lines().find(|line| line.split(':').next() == Some(group))?.split(':').skip(2);
+        let gid: u32 = fields.next()?.parse().ok()?;
+        let primary = |line: &str| {
+            let mut fields = line.split(':').skip(2);
+            fields.next().and_then(|text| text.parse().ok()) == Some(uid)
+                && fields.next().and_then(|text| text.parse().ok()) == Some(gid)
+        };
+        let name = self.name(uid);
+        let listed = fields.next().is_some_and(|members| members.split(',').any(|member| Some(member.trim()) == name));
+        Some(listed || gids.contains(&gid) || self.users.lines().any(primary))
+    }
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    // A full name may be in any encoding; names and numbers are ASCII.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users() -> LocalUsers {
+        LocalUsers {
+            users: "root:x:0:0:root:/root:/bin/sh\npinion:x:998:997::/:/bin/false\nbad:x\n:x:5:5::/:\n\
+                    alice:x:1000:1000::/:\nbob:x:1001:995::/:\n"
+                .into(),
+            groups: "root:x:0:\npinion:x:997:alice,bob\npinion-admin:x:995:alice\nbroken:x:x:alice\nempty:x:994:\n"
+                .into(),
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_are_found() {
+        let users = users();
+        assert_eq!((users.number("pinion"), users.number("bad"), users.number("carol")), (Some(998), None, None));
+        assert_eq!((users.name(1000), users.name(5), users.name(7)), (Some("alice"), None, None));
+        assert_eq!(
+            (users.shown(0), users.shown(998), users.shown(7)),
+            ("root".into(), "pinion (uid 998)".into(), "uid 7".into())
+        );
+        assert_eq!(LocalUsers::read(Path::new("/nowhere")).expect("no files are no names").name(0), Some("root"));
+    }
+
+    #[test]
+    fn members_are_those_listed_those_by_their_own_group_and_those_that_have_it_now() {
+        let users = users();
+        let admin = |uid, gids: &[u32]| users.is_member(uid, gids, "pinion-admin");
+        assert_eq!((admin(1000, &[]), admin(1001, &[]), admin(998, &[])), (Some(true), Some(true), Some(false)));
+        assert_eq!((admin(7, &[7]), admin(7, &[7, 995])), (Some(false), Some(true)));
+        // A user without a name is not the empty member of an empty list.
+        assert_eq!(users.is_member(7, &[], "empty"), Some(false));
+        assert_eq!((users.is_member(1000, &[], "nobody"), users.is_member(1000, &[], "broken")), (None, None));
+    }
+}
