@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
+use crate::admin::caller::Caller;
+
 /// At this size (bytes) the file becomes the old one and a new one begins: some 40,000 events each.
 const MOST: u64 = 8 * 1024 * 1024;
 
@@ -46,6 +48,9 @@ pub struct Event {
     /// The leaf's serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// The local user who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<Caller>>,
     /// In words.
     pub text: String,
 }
@@ -54,7 +59,7 @@ impl Event {
     /// An event that concerns nothing in particular yet.
     #[must_use]
     pub fn new(at: Timestamp, kind: Kind, text: impl Into<String>) -> Self {
-        Self { at, kind, guest: None, certificate: None, generation: None, serial: None, text: text.into() }
+        Self { at, kind, guest: None, certificate: None, generation: None, serial: None, by: None, text: text.into() }
     }
 
     /// The event with its guest.
@@ -68,6 +73,14 @@ impl Event {
     #[must_use]
     pub fn certificate(mut self, certificate: &CertificateName) -> Self {
         self.certificate = Some(certificate.clone());
+        self
+    }
+
+    /// The event with the user who asked for it, also in its words.
+    #[must_use]
+    pub fn by(mut self, caller: &Caller) -> Self {
+        self.text = format!("{}; asked by {caller}", self.text);
+        self.by = Some(Box::new(caller.clone()));
         self
     }
 

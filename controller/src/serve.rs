@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, caller::Access},
     channel::{
         self,
         protocol::{Cause, Failure},
@@ -110,6 +110,7 @@ impl Controller {
             inventory: inventory.clone(),
             clock: clock.clone(),
             advertise,
+            access: Access::new(config.root.clone()),
         };
         let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
             channel: channel::client::Client::new(&config.channel.socket),

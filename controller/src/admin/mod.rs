@@ -1,8 +1,9 @@
 //! The controller's socket: the command line asks, the daemon answers.
 //!
-//! Invariant: the socket is for whoever may be root's or pinion's hand on the host (mode 0660); what it says
-//! holds no secret but the join token that was asked for.
+//! Invariant: the socket is for root and the group `pinion` (mode 0660), and [`caller`] says who of them may ask what; what it
+//! says holds no secret but the join token that was asked for.
 
+pub mod caller;
 pub mod presence;
 pub mod protocol;
 
@@ -29,6 +30,7 @@ use crate::{
     issuer::Issuers,
     manifest::{GuestRef, file::ManifestFile},
 };
+use caller::{Access, Caller};
 use presence::Presence;
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
 
@@ -43,6 +45,8 @@ const ANSWERS: usize = 8;
 pub struct Request {
     /// The question.
     pub ask: Ask,
+    /// Who asks.
+    pub caller: Caller,
     /// Its answers.
     pub answers: mpsc::Sender<Answer>,
 }
@@ -66,6 +70,8 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
     pub advertise: Vec<SocketAddr>,
+    /// Who may ask what.
+    pub access: Access,
 }
 
 impl Admin {
@@ -90,6 +96,7 @@ impl Admin {
     }
 
     async fn answer(&self, stream: UnixStream) -> io::Result<()> {
+        let peer = stream.peer_cred()?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
         let ask = match lines::read_limited::<Ask>(&mut read, MOST_QUESTION).await {
@@ -100,25 +107,34 @@ impl Admin {
                 return lines::write(&mut write, &Answer::Refused(words)).await;
             }
         };
+        let caller = match self.access.admit(peer, &ask) {
+            Ok(caller) => caller,
+            Err(why) => {
+                warn!(uid = peer.uid(), %why, "A question on the controller's socket is refused");
+                return lines::write(&mut write, &Answer::Forbidden(why)).await;
+            }
+        };
         let answering = async {
             match ask {
                 Ask::Guests => lines::write(&mut write, &self.guests()).await,
-                Ask::Unlock(guest) => lines::write(&mut write, &self.unlock(&guest)).await,
+                Ask::Unlock(guest) => lines::write(&mut write, &self.unlock(&guest, &caller)).await,
                 Ask::Forget(guest) => {
                     // The loop forgets what it knows too, and ends the guest's link.
-                    match self.forget(&guest) {
-                        Ok((guest, true)) => self.ask_loop(&mut write, Ask::Forget(guest.to_string())).await,
-                        Ok((guest, false)) => self.ask_loop(&mut write, Ask::Acknowledge(guest.to_string())).await,
+                    match self.forget(&guest, &caller) {
+                        Ok((guest, true)) => self.ask_loop(&mut write, Ask::Forget(guest.to_string()), caller).await,
+                        Ok((guest, false)) => {
+                            self.ask_loop(&mut write, Ask::Acknowledge(guest.to_string()), caller).await
+                        }
                         Err(answer) => lines::write(&mut write, &answer).await,
                     }
                 }
-                Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll).await,
-                Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake).await,
-                Ask::Token(guest) => lines::write(&mut write, &self.token(&guest)).await,
+                Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll, caller).await,
+                Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake, caller).await,
+                Ask::Token(guest) => lines::write(&mut write, &self.token(&guest, &caller)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
                 Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) | Ask::Acknowledge(_) => {
-                    self.ask_loop(&mut write, ask).await
+                    self.ask_loop(&mut write, ask, caller).await
                 }
             }
         };
@@ -131,18 +147,24 @@ impl Admin {
     }
 
     /// Asks the loop about a guest, by its number whatever it was called.
-    async fn ask_about(&self, write: &mut OwnedWriteHalf, guest: &str, ask: fn(String) -> Ask) -> io::Result<()> {
+    async fn ask_about(
+        &self,
+        write: &mut OwnedWriteHalf,
+        guest: &str,
+        ask: fn(String) -> Ask,
+        caller: Caller,
+    ) -> io::Result<()> {
         match self.guest(guest) {
-            Ok(guest) => self.ask_loop(write, ask(guest.to_string())).await,
+            Ok(guest) => self.ask_loop(write, ask(guest.to_string()), caller).await,
             Err(answer) => lines::write(write, &answer).await,
         }
     }
 
-    async fn ask_loop(&self, write: &mut OwnedWriteHalf, ask: Ask) -> io::Result<()> {
+    async fn ask_loop(&self, write: &mut OwnedWriteHalf, ask: Ask, caller: Caller) -> io::Result<()> {
         // An editor's last word counts, even if it was written a moment ago.
         self.manifest.look();
         let (answers, mut queue) = mpsc::channel(ANSWERS);
-        if self.requests.send(Request { ask, answers }).await.is_err() {
+        if self.requests.send(Request { ask, caller, answers }).await.is_err() {
             return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
         }
         while let Some(answer) = queue.recv().await {
@@ -151,7 +173,7 @@ impl Admin {
         Ok(())
     }
 
-    fn token(&self, text: &str) -> Answer {
+    fn token(&self, text: &str, caller: &Caller) -> Answer {
         let guest = match self.guest(text) {
             Ok(guest) => guest,
             Err(answer) => return answer,
@@ -168,7 +190,7 @@ impl Admin {
             Err(error) => return Answer::Refused(chain(&error)),
         };
         let text = format!("A join token for guest {guest} was made; it is good once, for ten minutes");
-        self.events.record(Event::new(self.clock.now(), Kind::Token, text).guest(guest));
+        self.events.record(Event::new(self.clock.now(), Kind::Token, text).guest(guest).by(caller));
         match token.to_text() {
             Ok(text) => Answer::Token(text.to_string()),
             Err(error) => Answer::Failed(chain(&error)),
@@ -191,7 +213,7 @@ impl Admin {
         }
     }
 
-    fn unlock(&self, text: &str) -> Answer {
+    fn unlock(&self, text: &str, caller: &Caller) -> Answer {
         let guest = match self.guest(text) {
             Ok(guest) => guest,
             Err(answer) => return answer,
@@ -199,7 +221,7 @@ impl Admin {
         match self.identities.unlock(guest) {
             Ok(true) => {
                 let text = format!("Guest {guest} was unlocked; a fresh join token lets it in");
-                self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest));
+                self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
                 Answer::End
             }
             Ok(false) => {
@@ -210,7 +232,7 @@ impl Admin {
     }
 
     /// The guest, and whether it had an identity.
-    fn forget(&self, text: &str) -> Result<(Guest, bool), Answer> {
+    fn forget(&self, text: &str, caller: &Caller) -> Result<(Guest, bool), Answer> {
         let guest = self.guest(text)?;
         match self.identities.guest(guest) {
             Ok(Some(_)) => {}
@@ -222,7 +244,7 @@ impl Admin {
         }
         self.identities.forget(guest).map_err(|error| Answer::Failed(chain(&error)))?;
         let text = format!("Guest {guest} was forgotten: its identity is refused from now on");
-        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest));
+        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
         Ok((guest, true))
     }
 

@@ -54,6 +54,24 @@ pub enum Ask {
     Purge(Vec<String>),
 }
 
+impl Ask {
+    /// The command that asks for a change; none for those that only look.
+    #[must_use]
+    pub fn change(&self) -> Option<&'static str> {
+        match self {
+            Self::Status(_) | Self::Plan | Self::Guests | Self::Issuers | Self::Events { .. } => None,
+            // Also without `--renew` it makes Pinion try at once what it had put off.
+            Self::Ensure(_) => Some("pinion ensure"),
+            Self::Token(_) => Some("pinion token create"),
+            Self::Enroll(_) => Some("pinion guest enroll"),
+            Self::Wake(_) => Some("pinion guest wake"),
+            Self::Unlock(_) => Some("pinion guest unlock"),
+            Self::Forget(_) | Self::Acknowledge(_) => Some("pinion guest forget"),
+            Self::Purge(_) => Some("pinion purge"),
+        }
+    }
+}
+
 /// Which placements are meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
@@ -107,6 +125,8 @@ pub enum Answer {
     NoSuchName(String),
     /// The question makes no sense, in words.
     Refused(String),
+    /// This user may not ask that, in words.
+    Forbidden(String),
     /// Something failed inside, in words.
     Failed(String),
 }

@@ -71,6 +71,11 @@ impl Conversation {
                 eprintln!("pinion: {why}");
                 Err(Exit::Usage)
             }
+            // Somebody has to give this user the right, or another user has to ask.
+            Ok(Some(Answer::Forbidden(why))) => {
+                eprintln!("pinion: {why}");
+                Err(Exit::Blocked)
+            }
             Ok(Some(Answer::Failed(why))) => {
                 eprintln!("pinion: {why}");
                 Err(Exit::Internal)

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Reconciler;
 use crate::{
-    admin::protocol::Answer,
+    admin::{caller::Caller, protocol::Answer},
     enroll::{Happened, Note, Seen},
     events::{Event, Kind},
     link::Turned,
@@ -61,6 +61,7 @@ impl Reconciler {
     pub(super) fn start_enrolment(
         &mut self,
         guest: &str,
+        caller: &Caller,
         answers: mpsc::Sender<Answer>,
         now: Timestamp,
     ) -> Option<Answer> {
@@ -71,16 +72,21 @@ impl Reconciler {
             )));
         };
         let seen = seen(&self.reports, &self.facts, vmid);
-        enrolments.ask(vmid, &self.inventory, seen, answers, now).err()
+        let refused = enrolments.ask(vmid, &self.inventory, seen, answers, now).err();
+        if refused.is_none() {
+            let text = format!("Guest {vmid} is enrolled now: an agent and an identity are brought in");
+            self.event(Event::new(now, Kind::Asked, text).guest(Guest::Vmid(vmid)).by(caller));
+        }
+        refused
     }
 
     /// A guest may have changed: it is looked at now.
-    pub(super) fn wake(&mut self, guest: &str) -> Answer {
+    pub(super) fn wake(&mut self, guest: &str, caller: &Caller) -> Answer {
         match (&mut self.enrolments, guest.parse().ok().and_then(vmid)) {
             (Some(enrolments), Some(vmid)) => {
                 enrolments.wake(vmid);
                 let text = format!("Guest {vmid} is looked at now: somebody says that it has started");
-                self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(Guest::Vmid(vmid)));
+                self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(Guest::Vmid(vmid)).by(caller));
                 Answer::End
             }
             _ => without_proxmox(guest),

@@ -8,7 +8,7 @@ use pinion_proto::clock::Timestamp;
 
 use super::Reconciler;
 use crate::{
-    admin::protocol::Answer,
+    admin::{caller::Caller, protocol::Answer},
     events::{Event, Kind},
     planner::{self, Decision, Plan},
 };
@@ -31,7 +31,7 @@ impl Reconciler {
     }
 
     /// Takes names of retired placements whose files are to be removed.
-    pub(super) fn ask_purge(&mut self, names: &[String], plan: &Plan<'_>, now: Timestamp) -> Answer {
+    pub(super) fn ask_purge(&mut self, names: &[String], caller: &Caller, plan: &Plan<'_>, now: Timestamp) -> Answer {
         let mut chosen = Vec::new();
         for name in names {
             let matching: Vec<_> = plan
@@ -54,7 +54,7 @@ impl Reconciler {
         }
         for id in chosen {
             let text = format!("The files of {id} are to be removed");
-            self.event(Event::new(now, Kind::Asked, text).guest(id.guest).certificate(&id.certificate));
+            self.event(Event::new(now, Kind::Asked, text).guest(id.guest).certificate(&id.certificate).by(caller));
             self.reports.request_purge(&id);
             self.touch_now(id.guest);
             self.purging.insert(id);

@@ -9,6 +9,7 @@ use super::{Reconciler, view};
 use crate::{
     admin::{
         Request,
+        caller::Caller,
         protocol::{Answer, Ask},
     },
     events::{Event, Kind},
@@ -24,17 +25,19 @@ impl Reconciler {
                 self.asked = Some(request);
                 return;
             }
-            Ask::Ensure(ensure) => match self.start_ensure(ensure.clone(), request.answers.clone(), now) {
-                None => return,
-                Some(refusal) => refusal,
-            },
+            Ask::Ensure(ensure) => {
+                match self.start_ensure(ensure.clone(), &request.caller, request.answers.clone(), now) {
+                    None => return,
+                    Some(refusal) => refusal,
+                }
+            }
             Ask::Forget(guest) => self.forget(guest),
-            Ask::Wake(guest) => self.wake(guest),
-            Ask::Enroll(guest) => match self.start_enrolment(guest, request.answers.clone(), now) {
+            Ask::Wake(guest) => self.wake(guest, &request.caller),
+            Ask::Enroll(guest) => match self.start_enrolment(guest, &request.caller, request.answers.clone(), now) {
                 None => return,
                 Some(answer) => answer,
             },
-            Ask::Acknowledge(guest) => self.acknowledge_end(guest),
+            Ask::Acknowledge(guest) => self.acknowledge_end(guest, &request.caller),
             Ask::Token(_) | Ask::Guests | Ask::Unlock(_) | Ask::Issuers | Ask::Events { .. } => not_for_the_loop(),
         };
         // The asker may be gone.
@@ -43,11 +46,11 @@ impl Reconciler {
 
     /// Answers what was left to this plan.
     pub(super) fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) {
-        let Some(Request { ask, answers }) = self.asked.take() else { return };
+        let Some(Request { ask, caller, answers }) = self.asked.take() else { return };
         let answer = match ask {
             Ask::Status(selection) => view::status(self, &selection, plan),
             Ask::Plan => view::plan(plan),
-            Ask::Purge(names) => self.ask_purge(&names, plan, now),
+            Ask::Purge(names) => self.ask_purge(&names, &caller, plan, now),
             _ => not_for_the_loop(),
         };
         answers.try_send(answer).ok();
@@ -62,7 +65,7 @@ impl Reconciler {
     }
 
     /// Forgets what is known of a guest that was destroyed.
-    fn acknowledge_end(&mut self, guest: &str) -> Answer {
+    fn acknowledge_end(&mut self, guest: &str, caller: &Caller) -> Answer {
         let Ok(guest) = guest.parse() else { return Answer::Refused(format!("`{guest}` is no guest")) };
         if !self.acknowledge(guest) {
             let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
@@ -70,7 +73,7 @@ impl Reconciler {
         }
         self.forget_all(guest);
         let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
-        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest));
+        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest).by(caller));
         Answer::End
     }
 }

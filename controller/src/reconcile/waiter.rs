@@ -7,7 +7,10 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Reconciler, view};
 use crate::{
-    admin::protocol::{Answer, Ensure, Progress, ProgressLine},
+    admin::{
+        caller::Caller,
+        protocol::{Answer, Ensure, Progress, ProgressLine},
+    },
     events::{Event, Kind},
     planner::{self, Plan},
 };
@@ -39,6 +42,7 @@ impl Reconciler {
     pub(super) fn start_ensure(
         &mut self,
         ensure: Ensure,
+        caller: &Caller,
         answers: mpsc::Sender<Answer>,
         now: Timestamp,
     ) -> Option<Answer> {
@@ -80,7 +84,7 @@ impl Reconciler {
         }
         if ensure.renew {
             let text = format!("A renewal of {} placements is asked for", above.len());
-            self.event(Event::new(now, Kind::Asked, text));
+            self.event(Event::new(now, Kind::Asked, text).by(caller));
         }
         let believed_from = Instant::now() + FRESH;
         self.waiters.push(Waiter { ensure, chosen, above, answers, believed_from, told: HashMap::new() });
