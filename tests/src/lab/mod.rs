@@ -18,6 +18,7 @@ pub mod life;
 pub mod namespace;
 pub mod network;
 pub mod place;
+pub mod pmxcfs;
 mod proxies;
 pub mod pve;
 mod qemu;

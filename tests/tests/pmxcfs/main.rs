@@ -1,0 +1,5 @@
+//! The lab's `/etc/pve`, mounted by the kernel: is it what Proxmox's is to a program?
+
+mod files;
+mod life;
+mod trouble;
