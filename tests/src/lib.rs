@@ -8,6 +8,7 @@
 //! [`ca`] is who signs, [`look`], [`pair`] and [`openssl`] judge from outside.
 
 pub mod account;
+pub mod attack;
 pub mod ca;
 pub mod clock;
 pub mod damage;
@@ -18,6 +19,7 @@ pub mod interrupt;
 pub mod journal;
 pub mod lab;
 pub mod look;
+pub mod memory;
 pub mod nginx;
 pub mod openssl;
 pub mod pair;

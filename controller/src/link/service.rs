@@ -16,6 +16,7 @@ use pinion_proto::{
     clock::{Clock, Timestamp},
     id::Guest,
     message::{ToAgent, ToController},
+    report::GuestFacts,
     tls::Peer,
     wire::{self, pb},
 };
@@ -29,13 +30,15 @@ use tracing::{debug, warn};
 
 use super::{
     LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
+    beginning::Beginning,
     hoard::Hoard,
+    large::{Gate, LARGE, Turns},
     pace::{Pace, Paces},
 };
 use crate::identity::{Caller, Identities, JoinRefused};
 
-/// A new link says hello at once.
-const HELLO_TIME: Duration = Duration::from_secs(10);
+/// A new link says hello at once; a large one may have to wait for its turn.
+const HELLO_TIME: Duration = Duration::from_secs(30);
 
 /// Whoever is refused an identity hears so after this long, whatever the reason and however it was found out.
 const REFUSAL_TIME: Duration = Duration::from_millis(200);
@@ -51,13 +54,21 @@ pub struct Services {
     inputs: mpsc::Sender<LinkInput>,
     sessions: AtomicU64,
     paces: Paces,
+    turns: Turns,
 }
 
 impl Services {
     /// Services that tell `inputs` what happens.
     #[must_use]
     pub fn new(identities: Arc<Identities>, clock: Arc<dyn Clock>, inputs: mpsc::Sender<LinkInput>) -> Arc<Self> {
-        Arc::new(Self { identities, clock, inputs, sessions: AtomicU64::new(1), paces: Paces::default() })
+        Arc::new(Self {
+            identities,
+            clock,
+            inputs,
+            sessions: AtomicU64::new(1),
+            paces: Paces::default(),
+            turns: Turns::default(),
+        })
     }
 
     /// The contract for a caller without an identity: join, and nothing else.
@@ -79,8 +90,19 @@ impl Services {
         guest: Guest,
         peer: Peer,
     ) -> Contract {
-        let link = LinkService { services: self.clone(), from, session, guest, peer: Arc::new(peer) };
-        Contract::Link(pb::link_server::LinkServer::new(link).max_decoding_message_size(wire::MOST_MESSAGE))
+        Contract::Link(LinkService { services: self.clone(), from, session, guest, peer: Arc::new(peer), good: true })
+    }
+
+    /// Whether an identity is one of those that the guest may show, as far as its serial number tells.
+    async fn is_good(self: &Arc<Self>, guest: Guest, peer: &Arc<Peer>) -> bool {
+        let (identities, peer) = (self.identities.clone(), peer.clone());
+        let newest = tokio::task::spawn_blocking(move || match identities.guest(guest) {
+            Ok(Some(record)) if record.locked.is_none() => {
+                [&record.current, &record.next].into_iter().flatten().any(|serial| *serial == peer.serial)
+            }
+            Ok(_) | Err(_) => false,
+        });
+        newest.await.unwrap_or(false)
     }
 
     /// A guest that has shown its identity is refused something.
@@ -101,7 +123,7 @@ pub enum Contract {
     /// Join alone.
     Join(pb::join_server::JoinServer<JoinService>),
     /// Link alone.
-    Link(pb::link_server::LinkServer<LinkService>),
+    Link(LinkService),
 }
 
 impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Contract {
@@ -113,7 +135,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Contract 
         use tonic::codegen::Service;
         match self {
             Self::Join(server) => server.clone().call(request),
-            Self::Link(server) => server.clone().call(request),
+            Self::Link(link) => Box::pin(link.clone().call(request)),
         }
     }
 }
@@ -175,6 +197,8 @@ pub struct LinkService {
     session: SessionId,
     guest: Guest,
     peer: Arc<Peer>,
+    /// Whether the identity is one that the guest may show; otherwise no more is read than it takes to say why not.
+    good: bool,
 }
 
 #[tonic::async_trait]
@@ -198,21 +222,10 @@ impl pb::link_server::Link for LinkService {
             }
             Err(_) => return Err(Status::deadline_exceeded("a link begins with hello")),
         };
-        let (identities, peer, from, facts) =
-            (services.identities.clone(), self.peer.clone(), self.from, hello.facts.clone());
-        let admitted =
-            tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial, Caller { facts: &facts, from }));
-        match admitted.await {
-            Ok(Ok(())) => {}
-            Ok(Err(refused)) => {
-                services.inputs.send(LinkInput::TurnedAway { guest, refused: Turned::by(&refused) }).await.ok();
-                services.refused(guest, format!("link from {}: {}", self.from, chain(&refused))).await;
-                return Err(Status::permission_denied("this identity is not current: join again"));
-            }
-            Err(error) => {
-                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
-                return Err(Status::unavailable("the identity cannot be looked at now"));
-            }
+        self.admit(hello.facts.clone()).await?;
+        if !self.good {
+            // It has become good meanwhile, and perhaps not all that it says was read.
+            return Err(Status::unavailable("this identity has just become current: dial again"));
         }
         let hoard = Hoard::of(&hello.reports);
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
@@ -278,6 +291,43 @@ impl Reader {
 }
 
 impl LinkService {
+    /// Answers the one call of a connection, reading as much of it as its caller is trusted for.
+    async fn call(
+        mut self,
+        request: http::Request<hyper::body::Incoming>,
+    ) -> Result<http::Response<tonic::body::Body>, Infallible> {
+        use tonic::codegen::Service;
+        let services = self.services.clone();
+        self.good = services.is_good(self.guest, &self.peer).await;
+        if self.good {
+            let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(wire::MOST_MESSAGE);
+            server.call(request.map(|body| Gate::new(body, services.turns.clone()))).await
+        } else {
+            let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(LARGE);
+            server.call(request.map(Beginning::new)).await
+        }
+    }
+
+    /// Lets the guest in, or says why not: to the loop, and in few words to the caller.
+    async fn admit(&self, facts: GuestFacts) -> Result<(), Status> {
+        let (services, guest, from) = (&self.services, self.guest, self.from);
+        let (identities, peer) = (services.identities.clone(), self.peer.clone());
+        let admitted =
+            tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial, Caller { facts: &facts, from }));
+        match admitted.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => {
+                services.inputs.send(LinkInput::TurnedAway { guest, refused: Turned::by(&refused) }).await.ok();
+                services.refused(guest, format!("link from {from}: {}", chain(&refused))).await;
+                Err(Status::permission_denied("this identity is not current: join again"))
+            }
+            Err(error) => {
+                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
+                Err(Status::unavailable("the identity cannot be looked at now"))
+            }
+        }
+    }
+
     async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<Box<ToAgent>>) {
         let (services, guest) = (&self.services, self.guest);
         if !services.paces.renew(guest, services.clock.now()) {

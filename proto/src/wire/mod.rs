@@ -3,12 +3,13 @@
 //! Invariant: what comes out of [`read_to_controller`] and its siblings has passed the parsers of the
 //! types it is made of; what comes off the wire malformed is a [`WireError`] that names the field.
 
+mod codec;
+mod count;
+mod limits;
 mod spec;
 
-use std::marker::PhantomData;
-
+use prost::Message as _;
 use thiserror::Error;
-use tonic::codec::BufferSettings;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
     spec::MOST_ROOTS,
     stage::{Halt, Trouble},
 };
+pub use codec::{Codec, CountingDecoder};
+pub use limits::Bounded;
 use spec::{read_spec, write_spec};
 
 #[rustfmt::skip]
@@ -43,42 +46,6 @@ const MOST_LEFT_BEHIND: usize = 100;
 
 /// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
 pub const MOST_HWADDRS: usize = 64;
-
-/// How messages become bytes: as prost does it, with buffers that start small. There are two buffers a
-/// stream, streams are idle most of the time, and the controller has one for each guest.
-#[derive(Debug)]
-pub struct Codec<Out, In>(PhantomData<(Out, In)>);
-
-impl<Out, In> Default for Codec<Out, In> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<Out, In> tonic::codec::Codec for Codec<Out, In>
-where
-    Out: prost::Message + Send + 'static,
-    In: prost::Message + Default + Send + 'static,
-{
-    type Encode = Out;
-    type Decode = In;
-    type Encoder = tonic_prost::ProstEncoder<Out>;
-    type Decoder = tonic_prost::ProstDecoder<In>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        tonic_prost::ProstEncoder::new(buffers())
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        tonic_prost::ProstDecoder::new(buffers())
-    }
-}
-
-/// An ordinary message is under 2 KiB; larger ones grow the buffer. What waits to be sent is passed on from
-/// 16 KiB on.
-fn buffers() -> BufferSettings {
-    BufferSettings::new(512, 16 * 1024)
-}
 
 /// A message that is not what the contract says.
 #[derive(Debug, Error)]
@@ -119,6 +86,28 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
             ToController::RenewIdentity(der)
         }
     })
+}
+
+/// What a hello says of its guest alone, out of the beginning of its bytes: a message as short as that.
+/// None where the bytes begin with something else.
+#[must_use]
+pub fn facts_alone(beginning: &[u8]) -> Option<Vec<u8>> {
+    count::facts_alone(beginning)
+}
+
+/// A message to the controller as bytes.
+#[must_use]
+pub fn encoded(message: ToController) -> Vec<u8> {
+    write_to_controller(message).encode_to_vec()
+}
+
+/// Reads the bytes of a message from an agent, as [`Codec`] and [`read_to_controller`] do.
+///
+/// # Errors
+/// It is too much, or malformed.
+pub fn decoded(bytes: &[u8]) -> Result<ToController, WireError> {
+    count::check(bytes, pb::ToController::SHAPE).map_err(|why| wrong("message", why))?;
+    read_to_controller(pb::ToController::decode(bytes).map_err(|why| wrong("message", why))?)
 }
 
 /// Writes a message to the controller.

@@ -196,4 +196,4 @@ fn write_window(window: Vec<Opening>) -> pb::Window {
 }
 
 /// Enough for months without a controller.
-const MOST_OPENINGS: usize = 64;
+pub(super) const MOST_OPENINGS: usize = 64;

@@ -7,6 +7,7 @@ mod bytes;
 mod fake;
 mod guests;
 mod identities;
+mod large;
 mod lies;
 mod rogue;
 mod tokens;

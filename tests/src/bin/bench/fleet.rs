@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use pinion_proto::stage::Stage;
 use pinion_tests::{
     host::{Host, HostOptions},
+    memory::resident,
     wait,
 };
 
 use crate::{
     agents::{self, Agents},
     ask,
-    memory::resident,
     table::{Bound, Row},
 };
 

@@ -8,6 +8,7 @@
 mod agents;
 mod ask;
 mod fleet;
+mod hostile;
 mod memory;
 mod planner;
 mod quota;
@@ -57,6 +58,9 @@ fn measure(only: &[String]) -> Result<bool> {
     }
     if wanted("fleet") {
         rows.extend(fleet::measure()?);
+    }
+    if wanted("hostile") {
+        rows.extend(hostile::measure()?);
     }
     if wanted("step-ca") {
         rows.push(step_ca::measure()?);

@@ -7,13 +7,13 @@ use pinion_proto::stage::Stage;
 use pinion_tests::{
     guest::Guest,
     host::{Host, HostOptions},
+    memory::resident,
     nginx::Nginx,
 };
 use serde_json::json;
 
 use crate::{
     ask,
-    memory::resident,
     table::{Bound, Row},
 };
 

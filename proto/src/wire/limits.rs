@@ -1,0 +1,187 @@
+//! How many elements each repeated field may have in one message.
+//!
+//! Answers: which fields of which messages can make a short message large in memory?
+//! Invariant: every field of the contract that is repeated, or holds a message, is in this table
+//! (`count::tests::the_table_is_the_contracts` compares it with the `.proto` files).
+
+use super::{MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS, pb};
+use crate::{
+    bundle::MOST_CHAIN,
+    spec::{MOST_ROOTS, Part},
+};
+
+/// A message whose size in memory is known before it is decoded.
+pub trait Bounded: prost::Message + Default + Send + 'static {
+    /// Its part of the table.
+    #[doc(hidden)]
+    const SHAPE: &'static Shape;
+}
+
+macro_rules! bounded {
+    ($($message:ident => $shape:ident),+) => {
+        $(impl Bounded for pb::$message {
+            const SHAPE: &'static Shape = &$shape;
+        })+
+    };
+}
+
+bounded!(JoinRequest => JOIN_REQUEST, JoinResponse => JOIN_RESPONSE, ToController => TO_CONTROLLER, ToAgent => TO_AGENT);
+
+/// The fields of a message that count.
+#[derive(Debug)]
+pub struct Shape {
+    /// As the `.proto` files name it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what the table is compared by"))]
+    pub(super) name: &'static str,
+    pub(super) fields: &'static [Field],
+}
+
+/// A field that is repeated or holds a message.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) tag: u32,
+    /// Unique in the table: what is counted is counted by it.
+    pub(super) name: &'static str,
+    pub(super) holds: Holds,
+    pub(super) repeated: Option<Limit>,
+}
+
+/// What a field's bytes are.
+#[derive(Debug)]
+pub(super) enum Holds {
+    /// A string or a byte string.
+    Bytes,
+    /// A message.
+    Message(&'static Shape),
+}
+
+/// How often a field may occur.
+#[derive(Debug)]
+pub(super) struct Limit {
+    /// In one message, wherever in it.
+    pub(super) most: usize,
+    /// What an element takes in a vector (bytes), without what its strings point to.
+    pub(super) each: usize,
+}
+
+const fn one(tag: u32, name: &'static str, shape: &'static Shape) -> Field {
+    Field { tag, name, holds: Holds::Message(shape), repeated: None }
+}
+
+const fn messages<T>(tag: u32, name: &'static str, shape: &'static Shape, most: usize) -> Field {
+    Field { tag, name, holds: Holds::Message(shape), repeated: Some(Limit { most, each: size_of::<T>() }) }
+}
+
+/// Strings and byte strings take as much.
+const fn texts(tag: u32, name: &'static str, most: usize) -> Field {
+    Field { tag, name, holds: Holds::Bytes, repeated: Some(Limit { most, each: size_of::<String>() }) }
+}
+
+const fn plain(name: &'static str) -> Shape {
+    Shape { name, fields: &[] }
+}
+
+/// More names than 300 placements of 400 names each; one placement has at most 500.
+const MAX_NAMES: usize = 128 * 1024;
+
+/// A placement has a file for each part, and there may be more parts one day.
+const MAX_FILES: usize = MOST_PLACEMENTS * if Part::ALL.len() > 16 { Part::ALL.len() } else { 16 };
+
+static JOIN_REQUEST: Shape = Shape { name: "JoinRequest", fields: &[one(4, "join_request.facts", &GUEST_FACTS)] };
+
+static JOIN_RESPONSE: Shape =
+    Shape { name: "JoinResponse", fields: &[texts(1, "join_response.chain_der", MOST_CHAIN)] };
+
+static GUEST_FACTS: Shape = Shape { name: "GuestFacts", fields: &[texts(5, "facts.hwaddrs", MOST_HWADDRS)] };
+
+static TO_CONTROLLER: Shape = Shape {
+    name: "ToController",
+    fields: &[
+        one(1, "to_controller.hello", &HELLO),
+        one(2, "to_controller.report", &PLACEMENT_REPORT),
+        one(3, "to_controller.purged", &PURGED),
+    ],
+};
+
+static HELLO: Shape = Shape {
+    name: "Hello",
+    fields: &[
+        one(1, "hello.facts", &GUEST_FACTS),
+        messages::<pb::PlacementReport>(3, "hello.reports", &PLACEMENT_REPORT, MOST_PLACEMENTS),
+    ],
+};
+
+static PURGED: Shape = Shape { name: "Purged", fields: &[texts(2, "purged.left", MOST_PLACEMENTS)] };
+
+static PLACEMENT_REPORT: Shape = Shape {
+    name: "PlacementReport",
+    fields: &[
+        one(4, "report.held", &HELD),
+        one(5, "report.incoming", &INCOMING),
+        one(6, "report.trouble", &TROUBLE),
+        texts(8, "report.left_behind", MOST_PLACEMENTS * MOST_LEFT_BEHIND),
+        texts(11, "report.roots", MOST_PLACEMENTS * MOST_ROOTS),
+    ],
+};
+
+static HELD: Shape = plain("Held");
+static INCOMING: Shape = plain("Incoming");
+static TROUBLE: Shape = plain("Trouble");
+
+static TO_AGENT: Shape = Shape {
+    name: "ToAgent",
+    fields: &[
+        one(1, "to_agent.desired", &DESIRED),
+        one(2, "to_agent.delivery", &DELIVERY),
+        one(4, "to_agent.identity", &IDENTITY),
+    ],
+};
+
+static DESIRED: Shape = Shape {
+    name: "Desired",
+    fields: &[messages::<pb::PlacementSpec>(1, "desired.placements", &PLACEMENT_SPEC, MOST_PLACEMENTS)],
+};
+
+static DELIVERY: Shape = Shape { name: "Delivery", fields: &[texts(3, "delivery.chain_der", MOST_CHAIN)] };
+
+static IDENTITY: Shape = Shape { name: "Identity", fields: &[texts(1, "identity.chain_der", MOST_CHAIN)] };
+
+static PLACEMENT_SPEC: Shape = Shape {
+    name: "PlacementSpec",
+    fields: &[
+        texts(3, "spec.names", MAX_NAMES),
+        messages::<pb::FileSpec>(8, "spec.files", &FILE_SPEC, MAX_FILES),
+        one(9, "spec.validate", &VALIDATE),
+        one(10, "spec.reload", &RELOAD),
+        one(11, "spec.probe", &PROBE),
+        one(14, "spec.trouble", &TROUBLE),
+        one(16, "spec.window", &WINDOW),
+        texts(18, "spec.roots_der", MOST_PLACEMENTS * MOST_ROOTS),
+    ],
+};
+
+static FILE_SPEC: Shape = plain("FileSpec");
+static VALIDATE: Shape = plain("Validate");
+static PROBE: Shape = Shape { name: "Probe", fields: &[one(2, "probe.tls", &TLS_PROBE)] };
+static TLS_PROBE: Shape = plain("TlsProbe");
+
+static RELOAD: Shape = Shape {
+    name: "Reload",
+    fields: &[one(6, "reload.signal", &CONTAINER_SIGNAL), one(8, "reload.swarm", &SWARM_SECRETS)],
+};
+
+static CONTAINER_SIGNAL: Shape = plain("ContainerSignal");
+
+static SWARM_SECRETS: Shape = Shape {
+    name: "SwarmSecrets",
+    fields: &[messages::<pb::SwarmSecret>(2, "swarm.secrets", &SWARM_SECRET, MAX_FILES)],
+};
+
+static SWARM_SECRET: Shape = plain("SwarmSecret");
+
+static WINDOW: Shape = Shape {
+    name: "Window",
+    fields: &[messages::<pb::Opening>(1, "window.openings", &OPENING, MOST_PLACEMENTS * super::spec::MOST_OPENINGS)],
+};
+
+static OPENING: Shape = plain("Opening");

@@ -1,0 +1,322 @@
+//! Messages that are short on the wire and large in memory, at the real controller and at a real agent.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll},
+};
+
+use anyhow::{Context, Result};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pinion_agent::{
+    config::Config,
+    identity::Identity,
+    link::{dial, join},
+};
+use pinion_controller::{
+    identity::{Identities, NoMachines},
+    store::Store,
+};
+use pinion_proto::{
+    clock::{Clock, SystemClock},
+    tls::{self, IdentityCell},
+    token::JoinToken,
+    wire::{self, pb},
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::timeout};
+use tonic::{Request, Response, Status, Streaming, codegen::Service};
+
+use super::raw::Raw;
+use crate::{
+    guest::Guest,
+    host::Host,
+    memory,
+    wait::{self, PATIENCE},
+};
+
+/// As many empty elements as a message of 4 MiB has room for.
+pub const ELEMENTS: usize = 2_000_000;
+
+/// What a process needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    /// In memory before (bytes).
+    pub before: u64,
+    /// The most that it had while it lasted (bytes).
+    pub most: u64,
+}
+
+impl Figures {
+    /// What the attack cost (bytes).
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.most.saturating_sub(self.before)
+    }
+
+    async fn of<T>(process: u32, attack: impl Future<Output = Result<T>>) -> Result<(Self, T)> {
+        let before = memory::resident(process)?;
+        memory::forget_peak(process)?;
+        let done = attack.await?;
+        Ok((Self { before, most: memory::peak(process)? }, done))
+    }
+}
+
+/// A field with these bytes, by its number (below 16).
+#[must_use]
+pub fn field(tag: u8, inner: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag << 3 | 2];
+    let mut rest = inner.len();
+    while rest >= 0x80 {
+        out.push(u8::try_from(rest & 0x7f).expect("seven bits") | 0x80);
+        rest >>= 7;
+    }
+    out.push(u8::try_from(rest).expect("seven bits"));
+    out.extend_from_slice(inner);
+    out
+}
+
+/// Hellos, and what else may come first: each a message to the controller.
+#[must_use]
+pub fn to_controller() -> Vec<(&'static str, Vec<u8>)> {
+    let hello = |inner: &[u8]| field(1, inner);
+    vec![
+        ("empty reports", hello(&empty(3))),
+        ("empty reports in merged hellos", hello(&field(3, &[]).repeat(1000)).repeat(ELEMENTS / 1000)),
+        ("empty files left behind in one report", hello(&field(3, &empty(8)))),
+        ("empty network cards", hello(&field(1, &empty(5)))),
+        ("empty files left after a purge", field(3, &empty(2))),
+        // The most that is decoded: each within its limit, and all together just below what a message may take.
+        (
+            "99 empty files left behind in each of 1,000 reports",
+            hello(&field(3, &field(8, &[]).repeat(99)).repeat(1000)),
+        ),
+    ]
+}
+
+/// Messages to an agent.
+#[must_use]
+pub fn to_agent() -> Vec<(&'static str, Vec<u8>)> {
+    let spec = |inner: &[u8]| field(1, &field(1, inner));
+    vec![
+        ("empty placements", field(1, &empty(1))),
+        ("empty placements in merged messages", field(1, &field(1, &[]).repeat(1000)).repeat(ELEMENTS / 1000)),
+        ("empty names of one placement", spec(&empty(3))),
+        ("empty certificates of a delivery", field(2, &empty(3))),
+        ("131 empty names in each of 1,000 placements", field(1, &field(1, &field(3, &[]).repeat(131)).repeat(1000))),
+    ]
+}
+
+fn empty(tag: u8) -> Vec<u8> {
+    field(tag, &[]).repeat(ELEMENTS)
+}
+
+/// Guests' identities in the wrong hands.
+#[derive(Debug)]
+pub struct Guests(Vec<Identity>);
+
+impl Guests {
+    /// Joins as each of these.
+    ///
+    /// # Errors
+    /// A join is refused.
+    pub async fn join(host: &Host, guests: impl IntoIterator<Item = u32>) -> Result<Self> {
+        let mut identities = Vec::new();
+        for guest in guests {
+            let token = JoinToken::parse(&host.token(&guest.to_string())?)?;
+            let config = Config::shipped("/nonexistent".into());
+            identities.push(join::join(&token, &config, Arc::new(SystemClock)).await?);
+        }
+        Ok(Self(identities))
+    }
+
+    /// All of them say this first on a link, at once. The answers, when all have come: each a refusal, or none if the
+    /// controller hung up.
+    ///
+    /// # Errors
+    /// The controller is not reached, does not answer, or has taken what it heard.
+    pub async fn all_say(&self, controller: u32, message: &[u8]) -> Result<(Figures, Vec<Status>)> {
+        // Connected before it is counted: a connection costs what it costs.
+        let mut clients = Vec::new();
+        for identity in &self.0 {
+            let tls = tls::client_config(Some(identity.cell()?), &identity.root, Arc::new(SystemClock))?;
+            let (connection, _) = dial::dial(&identity.controllers, Arc::new(tls)).await?;
+            clients.push(tonic::client::Grpc::with_origin(connection, dial::origin()));
+        }
+        let message = message.to_vec();
+        Figures::of(controller, async {
+            let mut answers: JoinSet<Result<Status>> = clients
+                .into_iter()
+                .map(|client| {
+                    let message = message.clone();
+                    async move { timeout(PATIENCE, refused(client, message)).await.context("the controller answers")? }
+                })
+                .collect();
+            let mut refusals = Vec::new();
+            while let Some(answer) = answers.join_next().await {
+                refusals.push(answer.context("no panic")??);
+            }
+            Ok(refusals)
+        })
+        .await
+    }
+}
+
+async fn refused(mut client: tonic::client::Grpc<dial::Connection>, message: Vec<u8>) -> Result<Status> {
+    client.ready().await.context("a connection")?;
+    let path = http::uri::PathAndQuery::from_static("/pinion.v1.Link/Open");
+    // It stays open: what ends this is the controller's word.
+    let said = tokio_stream::StreamExt::chain(tokio_stream::iter([message]), tokio_stream::pending());
+    let mut heard = match client.streaming(Request::new(said), path, Raw).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return Ok(status),
+    };
+    loop {
+        match heard.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Status::ok("the controller hung up")),
+            Err(status) => return Ok(status),
+        }
+    }
+}
+
+/// A controller that has been broken into: it says to each agent that links what it is given.
+#[derive(Debug)]
+pub struct BrokenController {
+    identities: Arc<Identities>,
+    address: SocketAddr,
+    links: mpsc::Receiver<mpsc::Sender<Vec<u8>>>,
+    /// The link that is up, as far as is known.
+    link: Option<mpsc::Sender<Vec<u8>>>,
+    serving: tokio::task::JoinHandle<()>,
+    _state: tempfile::TempDir,
+}
+
+impl BrokenController {
+    /// Listens, and lets guests with its tokens join.
+    ///
+    /// # Errors
+    /// No port, or no directory.
+    pub async fn start() -> Result<Self> {
+        let state = tempfile::tempdir().context("make a directory")?;
+        let store = Arc::new(Store::open(&state.path().join("local"), &state.path().join("shared"))?);
+        let identities = Arc::new(Identities::open(&store, Arc::new(SystemClock), None, Arc::new(NoMachines))?);
+        let own = identities.issue_controller()?;
+        let cell = IdentityCell::new(&own.chain, &own.key)?;
+        let tls = tls::server_config(cell, identities.root(), Arc::new(SystemClock))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen")?;
+        let address = listener.local_addr().context("tell the address")?;
+        let (opened, links) = mpsc::channel(4);
+        let desk = Desk { identities: identities.clone(), opened };
+        let serving = tokio::spawn(serve(listener, tokio_rustls::TlsAcceptor::from(Arc::new(tls)), desk));
+        Ok(Self { identities, address, links, link: None, serving, _state: state })
+    }
+
+    /// A guest that has joined it, with its agent.
+    ///
+    /// # Errors
+    /// The programs are not built, or the join fails.
+    pub fn guest(&self, guest: &str) -> Result<Guest> {
+        let token = self.identities.create_token(guest.parse()?, vec![self.address])?.to_text()?;
+        let mut guest = Guest::prepare(guest, &crate::guest::GuestOptions::default())?;
+        guest.join_with(&token)?.succeeded()?;
+        guest.start()?;
+        Ok(guest)
+    }
+
+    /// Says this to the agent, which hangs up on it and dials anew, or says in its log that it does not understand.
+    ///
+    /// # Errors
+    /// The agent does not link, ends, or takes what it heard.
+    pub async fn says(&mut self, guest: &mut Guest, message: &[u8]) -> Result<Figures> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => timeout(PATIENCE, self.links.recv()).await.context("the agent links")?.context("it listens")?,
+        };
+        let agent = guest.agent().context("it was started")?;
+        let (process, refusals) = (agent.id(), agent.log().matches(NOT_UNDERSTOOD).count());
+        let (figures, ()) = Figures::of(process, async {
+            link.send(message.to_vec()).await.ok().context("the link is up")?;
+            wait::until_async("the agent to refuse it", PATIENCE, async || {
+                let refused = link.is_closed() || agent.log().matches(NOT_UNDERSTOOD).count() > refusals;
+                if refused { Ok(()) } else { Err(agent.log_tail()) }
+            })
+            .await
+        })
+        .await?;
+        agent.check_running()?;
+        self.link = Some(link).filter(|link| !link.is_closed());
+        Ok(figures)
+    }
+}
+
+/// What the agent logs of a message that is within its limits and makes no sense.
+const NOT_UNDERSTOOD: &str = "not understood";
+
+impl Drop for BrokenController {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Desk {
+    identities: Arc<Identities>,
+    opened: mpsc::Sender<mpsc::Sender<Vec<u8>>>,
+}
+
+async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor, desk: Desk) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, desk) = (tls.clone(), desk.clone());
+        connections.spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let desk = desk.clone();
+                async move {
+                    if request.uri().path().starts_with("/pinion.v1.Join/") {
+                        pb::join_server::JoinServer::new(desk).call(request).await
+                    } else {
+                        Ok(tonic::server::Grpc::new(Raw).streaming(desk, request).await)
+                    }
+                }
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            // An agent that hangs up is what this is about.
+            builder.serve_connection(TokioIo::new(stream), service).await.ok();
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl pb::join_server::Join for Desk {
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
+        let request = wire::read_join_request(request.into_inner()).map_err(|e| Status::internal(e.to_string()))?;
+        let identity = self.identities.join(&request, SystemClock.now());
+        Ok(Response::new(wire::write_join_response(identity.map_err(|e| Status::internal(e.to_string()))?)))
+    }
+}
+
+type Said = Pin<Box<dyn tokio_stream::Stream<Item = Result<Vec<u8>, Status>> + Send>>;
+
+impl Service<Request<Streaming<Vec<u8>>>> for Desk {
+    type Response = Response<Said>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Said>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Streaming<Vec<u8>>>) -> Self::Future {
+        let opened = self.opened.clone();
+        Box::pin(async move {
+            let mut heard = request.into_inner();
+            heard.message().await?;
+            let (said, queue) = mpsc::channel(1);
+            opened.send(said).await.map_err(|_| Status::unavailable("nobody listens"))?;
+            let queue = tokio_stream::wrappers::ReceiverStream::new(queue);
+            Ok(Response::new(Box::pin(tokio_stream::StreamExt::map(queue, Ok)) as Said))
+        })
+    }
+}

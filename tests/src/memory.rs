@@ -1,0 +1,39 @@
+//! What a process keeps in memory, and the most that it ever had.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// The resident set of a process, in bytes (proc_pid_status(5), `VmRSS`).
+///
+/// # Errors
+/// There is no such process.
+pub fn resident(process: u32) -> Result<u64> {
+    read(process, "VmRSS:")
+}
+
+/// The largest that the resident set has been since [`forget_peak`], in bytes (`VmHWM`).
+///
+/// # Errors
+/// There is no such process.
+pub fn peak(process: u32) -> Result<u64> {
+    read(process, "VmHWM:")
+}
+
+/// Begins to look for the largest anew (proc_pid_clear_refs(5), 5).
+///
+/// # Errors
+/// The process is another user's.
+pub fn forget_peak(process: u32) -> Result<()> {
+    let path = format!("/proc/{process}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("write to {path}"))
+}
+
+fn read(process: u32, field: &str) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("find {field} in {path}"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("read `{line}`"))?;
+    Ok(kib * 1024)
+}
