@@ -276,9 +276,11 @@ fn states_are_told(lab: &mut Lab) {
         |lab: &Lab| json(&fs::read_to_string(lab.path("/etc/pve/.version")).expect("read"))["vmlist"].as_u64();
     let before = version(lab);
     lab.migrate_away(103).expect("away");
-    assert!(version(lab) > before);
-    let list = json(&fs::read_to_string(lab.path("/etc/pve/.vmlist")).expect("read"));
-    assert_eq!(list["ids"]["103"]["node"], "pve2");
+    wait::until("the new version and list, each up to a second late", PATIENCE, || {
+        let list = json(&fs::read_to_string(lab.path("/etc/pve/.vmlist")).expect("read"));
+        if version(lab) > before && list["ids"]["103"]["node"] == "pve2" { Ok(()) } else { Err(list.to_string()) }
+    })
+    .expect("they come");
     assert_eq!(on(lab, "pct exec 103 -- true").stderr, "Configuration file 'nodes/pve1/lxc/103.conf' does not exist\n");
     assert_eq!((entry(lab, 103)["node"].as_str(), entry(lab, 103)["status"].as_str()), (Some("pve2"), Some("running")));
     lab.migrate_back(103).expect("back");
@@ -306,9 +308,11 @@ fn states_are_told(lab: &mut Lab) {
     let told = fs::read_to_string(lab.path("/run/told")).expect("called");
     assert_eq!(told, "103 pre-stop\n103 post-stop\n103 pre-start\n103 post-start\n");
 
-    // Nobody but root and the web server's group reads Proxmox's files.
-    let conf = fs::metadata(lab.path("/etc/pve/lxc/101.conf")).expect("there, by its link too");
-    assert_eq!((conf.mode() & 0o777, conf.gid()), (0o640, 33));
+    // Nobody but root and the web server's group reads Proxmox's files, those of containers aside.
+    for (conf, mode) in [("lxc/101.conf", 0o644), ("qemu-server/1001.conf", 0o640)] {
+        let found = fs::metadata(lab.path("/etc/pve").join(conf)).expect("there, by its link too");
+        assert_eq!((found.mode() & 0o777, found.gid()), (mode, 33), "{conf}");
+    }
     // The directory is for root alone where Proxmox's is.
     assert_eq!(fs::metadata(lab.path("/etc/pve/priv")).expect("there").mode() & 0o777, 0o700);
 }
@@ -380,8 +384,11 @@ fn guests_are_saved_taken_back_copied_and_destroyed() {
 
     lab.destroy(201).expect("destroyed");
     assert_eq!(on(&lab, "pct status 201").stderr, "Configuration file 'nodes/pve1/lxc/201.conf' does not exist\n");
-    let list = json(&fs::read_to_string(lab.path("/etc/pve/.vmlist")).expect("read"));
-    assert_eq!(list["ids"].as_object().map(serde_json::Map::len), Some(1));
+    wait::until("the list without it, up to a second late", PATIENCE, || {
+        let list = json(&fs::read_to_string(lab.path("/etc/pve/.vmlist")).expect("read"));
+        if list["ids"].as_object().map(serde_json::Map::len) == Some(1) { Ok(()) } else { Err(list.to_string()) }
+    })
+    .expect("it comes");
     lab.create(Spec::container(201, "web", Role::Empty)).expect("made anew");
     lab.start(201).expect("started");
     assert_ne!(on(&lab, "pct exec 201 -- test -e /root/age").code(), 0, "nothing of the old one is in it");

@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +15,7 @@ use super::{
     Lab, base,
     conf::Conf,
     container::Container,
+    pmxcfs::trouble,
     pve::{Kind, NODE, OTHER_NODE},
     services,
     spec::{Spec, hwaddr},
@@ -73,13 +74,45 @@ impl Lab {
         self.namespace.run(&["lxc-unfreeze", "-n", &self.guest(vmid)?.spec.vmid.to_string()]).map(drop)
     }
 
-    /// The cluster loses or finds its quorum: without it nothing on the host can write below `/etc/pve`.
+    /// The cluster loses or finds its quorum, at once: without it nothing on the host can write below `/etc/pve`.
+    ///
+    /// # Errors
+    /// The server's switch cannot be turned.
+    pub fn set_quorate(&self, quorate: bool) -> Result<()> {
+        let switch = self.files.switch();
+        if quorate { switch.heal(Duration::ZERO) } else { switch.cut(Duration::ZERO) }
+    }
+
+    /// This node is cut off from its cluster: what writes below `/etc/pve` hangs for 8 s before it fails.
+    ///
+    /// # Errors
+    /// The server's switch cannot be turned.
+    pub fn cut_off(&self) -> Result<()> {
+        self.files.switch().cut(trouble::HANG)
+    }
+
+    /// `systemctl stop pve-cluster`: nothing is mounted at `/etc/pve`.
+    ///
+    /// # Errors
+    /// The server does not end by itself.
+    pub fn stop_pve_cluster(&mut self) -> Result<()> {
+        self.files.stop()
+    }
+
+    /// The server is killed: what is mounted at `/etc/pve` answers nobody.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn set_quorate(&self, quorate: bool) -> Result<()> {
-        let options = if quorate { "remount,bind,rw" } else { "remount,bind,ro" };
-        self.namespace.run(&["mount", "-o", options, "/etc/pve"]).map(drop)
+    pub fn kill_pve_cluster(&mut self) -> Result<()> {
+        self.files.kill()
+    }
+
+    /// `systemctl start pve-cluster`; a dead mount is taken away first.
+    ///
+    /// # Errors
+    /// The server does not mount, with its words: above all when something was made below `/etc/pve` in the meantime.
+    pub fn start_pve_cluster(&mut self) -> Result<()> {
+        self.files.start()
     }
 
     /// Calls the guest's hook script (`hookscript: local:snippets/NAME`), if it has one.

@@ -1,8 +1,8 @@
 //! A hypervisor in a box: a Proxmox-like host with real guests, in namespaces of its own.
 //!
 //! Answers: does it work where it is meant to? Real are the kernel's containers, systemd in every guest,
-//! nginx, step-ca, dockerd and the guest agent. [`tools`] stand in for `pct`, `qm` and `pvesh`, and `/etc/pve`
-//! is a directory of the lab's own. A VM is a privileged container that is reached as a VM is, or
+//! nginx, step-ca, dockerd and the guest agent. [`tools`] stand in for `pct`, `qm` and `pvesh`, and [`pmxcfs`]
+//! for what is mounted at `/etc/pve`. A VM is a privileged container that is reached as a VM is, or
 //! ([`Spec::in_qemu`]) an emulated machine. Invariant: what the lab is made of ends with its value, however its process
 //! ends; the next lab begins from nothing.
 //!
@@ -91,7 +91,7 @@ impl Lab {
         let began = Instant::now();
         let namespace = Namespace::open(place)?;
         network::create(&namespace)?;
-        let files = pve::Files::create(&namespace.live().join("pve"))?;
+        let files = pve::Files::create(&namespace)?;
         let mut lab = Self { guests: BTreeMap::new(), files, namespace, took: Duration::ZERO };
         for spec in specs {
             let vmid = spec.vmid;

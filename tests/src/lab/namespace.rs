@@ -2,7 +2,7 @@
 //!
 //! Answers: where do the guests, the tools and the controller run, and how is that gone afterwards?
 //! Invariant: `/etc`, `/usr` and `/var` are overlays whose changes are in the lab's directory, `/run` is
-//! memory, `/etc/pve` is a directory of the lab's; 10.0.0.0/24 exists in here and nowhere else.
+//! memory, `/etc/pve` is a mount point; 10.0.0.0/24 exists in here and nowhere else.
 //!
 //! Two processes hold it. The *guard* is outside; it waits for its standard input to end, which it does
 //! when the lab's value is dropped or its process dies in any way, and clears up. The *init* is inside and
@@ -126,11 +126,9 @@ impl Namespace {
         self.run(&["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"])?;
         self.run(&["mkdir", "-p", "/run/lock", "/run/lxc", "/run/qemu-server", "/run/pinion-lab/mischief"])?;
         self.run(&["mkdir", "-p", "/run/pinion-lab/elsewhere", "/etc/pve", "/var/lib/lxc", "/var/log/lxc"])?;
-        for (directory, place) in [("pve", "/etc/pve"), ("lxc", "/var/lib/lxc")] {
-            let directory = format!("{live}/{directory}");
-            fs::create_dir_all(&directory).with_context(|| format!("make {directory}"))?;
-            self.run(&["mount", "--bind", &directory, place])?;
-        }
+        let guests = format!("{live}/lxc");
+        fs::create_dir_all(&guests).with_context(|| format!("make {guests}"))?;
+        self.run(&["mount", "--bind", &guests, "/var/lib/lxc"])?;
         self.run(&["hostname", pve::NODE])?;
         fs::write(self.path("/etc/hosts"), format!("127.0.0.1 localhost\n10.0.0.13 {}\n", pve::NODE))
             .context("write the lab's /etc/hosts")?;

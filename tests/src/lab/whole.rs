@@ -3,7 +3,7 @@
 //! Answers: which certificates has it, and what runs there that can only be set up while it runs? Invariant: what stands in
 //! for a program that cannot be had (Portainer, vLLM, Proxmox's web interface) is the small TLS server, and only that.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -157,12 +157,6 @@ impl Whole {
 fn prepare_host(lab: &Lab) -> Result<()> {
     lab.install(&program::static_agent()?, "/usr/bin/pinion-agent")?;
     lab.install(&program::own("tls-server")?, "/usr/local/bin/tls-server")?;
-    let node = lab.path("/etc/pve/nodes/pve1");
-    fs::create_dir_all(&node).with_context(|| format!("make {}", node.display()))?;
-    let local = lab.path("/etc/pve/local");
-    if fs::symlink_metadata(&local).is_err() {
-        symlink("nodes/pve1", &local).with_context(|| format!("make {}", local.display()))?;
-    }
     // No systemd runs on the lab's host; the agent's hook of the unit's name does what its ExecReload would.
     let files = format!(
         "set -e\nmkdir -p {SHARE} /etc/pinion/hooks.d\n\

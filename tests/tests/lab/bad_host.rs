@@ -24,10 +24,6 @@ fn trouble(status: &Status, placement: &str) -> Option<Trouble> {
     status.placement(placement)?.trouble.clone()
 }
 
-fn run(lab: &Lab, words: &[&str]) {
-    lab.run(words).expect("it runs").succeeded().expect("it succeeds");
-}
-
 #[test]
 fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
     let twin = |vmid| Spec::container(vmid, "twin", Role::Empty);
@@ -73,13 +69,12 @@ fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
 
 #[test]
 fn without_etc_pve_nothing_changes_and_it_is_told() {
-    let lab = Lab::up(vec![container(104), container(105)]).expect("the lab comes up");
+    let mut lab = Lab::up(vec![container(104), container(105)]).expect("the lab comes up");
     let mut installation = Installation::install(&lab, &numbered(&[104]), "").expect("installed");
     installation.start(&lab).expect("started");
     wait_well(&lab, &installation, &[104]);
 
-    run(&lab, &["umount", "/etc/pve"]);
-    run(&lab, &["rmdir", "/etc/pve"]);
+    lab.stop_pve_cluster().expect("stopped");
     let noted = wait_for(&lab, &installation, "the missing files to be noted", LONG, |status| {
         status.notes.iter().find(|note| note.contains("/etc/pve/.vmlist")).map(|note| (note.clone(), status.clone()))
     });
@@ -92,9 +87,7 @@ fn without_etc_pve_nothing_changes_and_it_is_told() {
         .succeeded()
         .expect("what is linked is renewed as always");
 
-    run(&lab, &["mkdir", "/etc/pve"]);
-    let files = lab.live().join("pve");
-    run(&lab, &["mount", "--bind", files.to_str().expect("a path that is text"), "/etc/pve"]);
+    lab.start_pve_cluster().expect("started");
     installation.write_manifest(&lab, &numbered(&[104, 105])).expect("written");
     wait_well(&lab, &installation, &[104, 105]);
     let after = status(&lab).expect("it answers");
