@@ -14,7 +14,10 @@ use std::{
 };
 
 use pinion_tests::{
-    lab::{GATEWAY_NAME, Lab, Role, Spec, place, remains, tools::Mischief},
+    lab::{
+        GATEWAY_NAME, Lab, Role, Spec, place, remains,
+        tools::{Mischief, task::INDEX},
+    },
     process::{self, Finished},
     program,
     wait::{self, PATIENCE},
@@ -144,6 +147,10 @@ fn containers_are_reached(lab: &Lab) {
         assert_eq!(finished.code(), 0, "{finished}");
         assert!(finished.stderr.contains(words), "{finished}");
     }
+    // Each is a task in the operator's list.
+    let tasks = fs::read_to_string(lab.path(INDEX)).expect("read");
+    assert_eq!(tasks.lines().filter(|line| line.starts_with("UPID:pve1:")).count(), 4, "{tasks}");
+    assert!(tasks.lines().any(|line| line.ends_with(" failed to get uid for: root")), "{tasks}");
     let listed = said(lab, "pct list");
     assert!(listed.starts_with("VMID       Status     Lock         Name"), "{listed}");
     assert!(listed.contains("101        running                 gateway"), "{listed}");
@@ -201,7 +208,10 @@ fn machines_are_reached(lab: &Lab) {
 
 fn wrong_words_are_refused(lab: &Lab) {
     for (line, words) in [
-        ("pct exec 101 ls -l", "Unknown option: l\n400 unable to parse option\npct exec <vmid> [<extra-args>]"),
+        (
+            "pct exec 101 ls -l",
+            "Unknown option: l\n400 unable to parse option\npct exec <vmid> [<extra-args>] [OPTIONS]",
+        ),
         ("pct status 101 102", "400 too many arguments\npct status <vmid> [OPTIONS]\n"),
         (
             "pct status gateway",
@@ -260,8 +270,15 @@ fn states_are_told(lab: &mut Lab) {
 
     lab.stop(103).expect("stopped");
     assert_eq!(said(lab, "pct status 103"), "status: stopped\n");
-    assert_eq!(entry(lab, 103)["status"], "stopped");
-    assert_ne!(on(lab, "pct exec 103 -- true").code(), 0);
+    // pvestatd looks every 10 s; pvesh takes a second to tell what it has seen.
+    let began = Instant::now();
+    wait::until("pvesh to hear of it", PATIENCE, || match entry(lab, 103)["status"].as_str() {
+        Some("stopped") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("it does");
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(refusal(lab, "pct exec 103 -- true"), "container '103' not running!\n");
     fs::write(lab.path("/run/payload"), "pushed\n").expect("written");
     assert_eq!(refusal(lab, "pct push 103 /run/payload /x"), "can only push files to a running CT\n");
     lab.start(103).expect("started");

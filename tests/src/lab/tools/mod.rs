@@ -16,6 +16,7 @@ pub mod pct;
 pub mod pvesh;
 pub mod qm;
 mod start;
+pub mod task;
 
 use std::{env, process::ExitCode};
 

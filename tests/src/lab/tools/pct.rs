@@ -1,7 +1,7 @@
 //! `pct`: status, start, exec, push, list, config.
 //!
 //! Invariant: where the real one hides a failure, so does this. `push` writes the file in a worker whose
-//! failure it prints and forgets: exit code 0. And `--user root` is such a failure, because a user id of 0
+//! failure it prints and forgets: exit code 0; each is a [task](super::task). And `--user root` is such a failure, because a user id of 0
 //! counts as none; `--user 0` is not.
 
 use std::{
@@ -22,6 +22,7 @@ use super::{
     Failure,
     grammar::{Asked, Kind, Parameter, Tool, Verb},
     node, start,
+    task::Task,
 };
 
 /// Does what the command line asks.
@@ -32,7 +33,7 @@ pub fn main() -> ExitCode {
         let vmid = asked.text("vmid");
         match asked.verb.words {
             ["status"] => status(vmid, asked.flag("verbose") == Some(true)),
-            ["exec"] => Err(exec(vmid, &asked.rest)),
+            ["exec"] => Err(exec(vmid, asked.flag("keep-env") != Some(false), &asked.rest)),
             ["push"] => push(vmid, &asked),
             ["start"] => start::start(node::Kind::Container, vmid),
             ["config"] => {
@@ -57,7 +58,11 @@ static TOOL: Tool = Tool {
                 Parameter { name: "snapshot", kind: Kind::Text },
             ],
         },
-        Verb { words: &["exec"], arguments: &[VMID, Parameter { name: "extra-args", kind: Kind::Rest }], options: &[] },
+        Verb {
+            words: &["exec"],
+            arguments: &[VMID, Parameter { name: "extra-args", kind: Kind::Rest }],
+            options: &[Parameter { name: "keep-env", kind: Kind::Flag }],
+        },
         Verb { words: &["list"], arguments: &[], options: &[] },
         Verb {
             words: &["push"],
@@ -127,15 +132,19 @@ fn status(vmid: &str, verbose: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Becomes `lxc-attach`, whose exit code is the command's; a stopped guest is its failure.
-fn exec(vmid: &str, command: &[String]) -> Failure {
+/// Becomes `lxc-attach`, whose exit code is the command's.
+fn exec(vmid: &str, keep_environment: bool, command: &[String]) -> Failure {
     if let Err(failure) = node::load(node::Kind::Container, vmid) {
         return failure;
+    }
+    if node::init(vmid).is_none() {
+        return Failure::died(format!("container '{vmid}' not running!"));
     }
     if command.is_empty() {
         return Failure::died("missing command at /usr/share/perl5/PVE/CLI/pct.pm");
     }
-    let failed = Command::new("lxc-attach").args(["-n", vmid, "--"]).args(command).exec();
+    let environment = if keep_environment { "--keep-env" } else { "--clear-env" };
+    let failed = Command::new("lxc-attach").args(["-n", vmid, environment, "--"]).args(command).exec();
     Failure::died(format!("can't exec \"lxc-attach\": {failed}"))
 }
 
@@ -145,8 +154,11 @@ fn push(vmid: &str, asked: &Asked) -> Result<u8, Failure> {
     };
     let conf = node::load(node::Kind::Container, vmid)?;
     let unprivileged = conf.current.get("unprivileged") == Some("1");
-    // From here on it is the worker's work, whose failures are told and forgotten.
-    let pushed = pushed(init, unprivileged, asked);
+    // From here on it is the worker's work, a task in Proxmox's log. Its failures are told on standard error, of which
+    // the log's `TASK ERROR: ` is taken off, and forgotten.
+    let task = Task::begin("push_file", vmid);
+    let pushed = pushed(init, unprivileged, asked).map_err(|reason| reason.replace('\n', " "));
+    task.end(&pushed);
     pushed.map_err(|reason| Failure { text: reason + "\n", code: 0 })?;
     Ok(0)
 }
