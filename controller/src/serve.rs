@@ -86,7 +86,13 @@ impl Controller {
         let mut tasks = JoinSet::new();
         let inventory = inventory(&config, &*clock, &states, &mut tasks);
         let machines = Arc::new(inventory.clone());
-        let identities = Arc::new(Identities::open(&store, clock.clone(), config.trust_domain.as_ref(), machines)?);
+        let identities = Arc::new(Identities::open_on_host(
+            &store,
+            clock.clone(),
+            config.trust_domain.as_ref(),
+            machines,
+            Some(&config.root),
+        )?);
 
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;

@@ -4,7 +4,9 @@
 //! Invariant: the subject's key comes from a request whose possession was proven, everything else from the caller;
 //! nothing is signed that outlives the root. The embedded issuer and the identity CA each have one of their own.
 
-use std::{fmt, time::Duration};
+mod kept;
+
+use std::{fmt, path::PathBuf, time::Duration};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -12,7 +14,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
-    bundle::{CertificateError, CertificateRequest, Leaf, RootCertificate},
+    bundle::{CertificateError, CertificateRequest, Fingerprint, Leaf, RootCertificate},
     clock::Timestamp,
     key::KeyAlgorithm,
     names::SubjectName,
@@ -28,13 +30,16 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::Zeroizing;
 
+pub(crate) use kept::{Traces, forget, may_begin};
+
 use crate::store::{Area, Store, StoreError};
+use kept::Known;
 
 /// Ten years: a root outlives every host it is installed on, and is replaced by hand.
 const ROOT_LIFE: Duration = Duration::from_secs(3652 * 24 * 3600);
 
 /// Guests' clocks may be this far behind the controller's.
-const BACKDATE: Duration = Duration::from_secs(60);
+pub(crate) const BACKDATE: Duration = Duration::from_secs(60);
 
 /// A root and its key.
 pub(crate) struct Authority {
@@ -57,19 +62,23 @@ pub(crate) struct Profile<'a> {
 }
 
 impl Authority {
-    /// Reads the authority from the document `name` of the shared area, or makes it.
+    /// Reads the authority from the document `name` of the shared area. Where nothing says that there ever was one it is
+    /// made, once, whoever else starts in that moment.
     pub(crate) fn load_or_make(
         store: &Store,
         name: &'static str,
         common_name: &str,
+        traces: impl FnOnce() -> Result<Traces, StoreError>,
         now: Timestamp,
     ) -> Result<Self, AuthorityError> {
-        if let Some(document) = store.read::<Document>(Area::Shared, name)? {
-            return Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why });
+        let known = Known::read(store, name, traces()?)?;
+        if store.read::<Document>(Area::Shared, name)?.is_none() {
+            known.may_make(store, name)?;
         }
-        let document = make(common_name, now)?;
-        store.write(Area::Shared, name, &document)?;
-        Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why })
+        let document = store.settle(Area::Shared, name, |_| true, || make(common_name, now))?;
+        let authority = Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why })?;
+        known.check(store, name, authority.root.fingerprint())?;
+        Ok(authority)
     }
 
     fn load(document: &Document) -> Result<Self, String> {
@@ -136,7 +145,6 @@ impl fmt::Debug for Authority {
 
 /// The authority in the store: both base64, certificate DER, key PKCS #8.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Document {
     certificate: String,
     key: SecretText,
@@ -190,8 +198,8 @@ fn make(common_name: &str, now: Timestamp) -> Result<Document, AuthorityError> {
     params.not_after = (now + ROOT_LIFE).into();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    // No intermediates: what this root signs are leaves.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // One authority may stand between the root and a leaf: a node's own.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let root = params.self_signed(&key).map_err(AuthorityError::Sign)?;
     let key = Zeroizing::new(STANDARD.encode(document.as_ref()));
@@ -232,17 +240,33 @@ pub enum AuthorityError {
     #[error("the authority's document fails")]
     Store(#[from] StoreError),
     /// Its document holds something else.
-    #[error(
-        "the stored authority `{name}` cannot be used: {why}; restore it from a backup, or move it away to make a new root"
-    )]
+    #[error("the stored authority `{name}` cannot be used: {why}; restore it from a backup")]
     Unusable {
         /// The document.
         name: &'static str,
         /// What is wrong with it.
         why: String,
     },
+    /// There was one, and it is gone.
+    #[error(
+        "{} is gone: {known}. Nothing is made in its place, because those who trust its root trust no other. Put the \
+         directory back as it was (`pinion restore FILE`, or a copy with its owners and modes) and start pinion again. \
+         {}",
+        path.display(), without(name)
+    )]
+    Lost {
+        /// The document.
+        name: &'static str,
+        /// Its file.
+        path: PathBuf,
+        /// What says that it was there.
+        known: String,
+    },
+    /// It is not the one that should be there.
+    #[error(transparent)]
+    Another(Box<Another>),
     /// Ten years are over.
-    #[error("the authority's root expired at {0}; move its document away to make a new root")]
+    #[error("the authority's root expired at {0}; restore a newer one, or make a new root")]
     RootExpired(Timestamp),
     /// The request.
     #[error(transparent)]
@@ -256,6 +280,38 @@ pub enum AuthorityError {
     /// No random numbers.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+/// A root that is not the one that should be there.
+#[derive(Debug, Error)]
+#[error(
+    "{} holds the root {found}, and {place} says that it should be {wanted}: was the state of another installation \
+     restored? Put back the one that belongs here. If the root that was found is the right one, remove {place} and start \
+     pinion again",
+    path.display()
+)]
+pub struct Another {
+    /// The authority's file.
+    path: PathBuf,
+    /// The root that is there.
+    found: Fingerprint,
+    /// The root that should be.
+    wanted: Fingerprint,
+    /// The file that says so.
+    place: String,
+}
+
+/// What there is to do where no backup is.
+fn without(name: &str) -> String {
+    if name == crate::identity::ROOT_DOCUMENT {
+        "If there is no backup, `pinion identity new-root --yes` has the next start make another root: then every guest has \
+         to join anew, which on Proxmox it does by itself"
+            .to_owned()
+    } else {
+        "If there is no backup, `pinion identity new-root --embedded --yes` has the next start make another root: then every \
+         client has to be given it"
+            .to_owned()
+    }
 }
 
 #[cfg(test)]

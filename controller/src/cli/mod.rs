@@ -6,6 +6,7 @@ mod channel;
 mod ensure;
 mod events;
 mod guest;
+mod identity;
 mod issuer;
 mod manifest;
 mod plan;
@@ -103,8 +104,26 @@ enum Verb {
     /// Who signs.
     #[command(subcommand)]
     Issuer(IssuerVerb),
+    /// The root of the agents' identities.
+    #[command(subcommand)]
+    Identity(IdentityVerb),
     /// Show what happened.
     Events(EventsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum IdentityVerb {
+    /// Have the next start of the controller make a new identity root, once, because the one of before is lost.
+    ///
+    /// Every guest has to join anew then. Restore /var/lib/pinion/shared from a backup instead, if there is one.
+    NewRoot {
+        /// A new root for the embedded CA instead, where that one is lost.
+        #[arg(long)]
+        embedded: bool,
+        /// Yes, cut off everyone who trusts the root of before.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -249,6 +268,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
+        Verb::Identity(IdentityVerb::NewRoot { embedded, yes }) => identity::new_root(&session, embedded, yes).await,
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
     }
 }

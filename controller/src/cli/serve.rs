@@ -24,8 +24,19 @@ pub(super) async fn serve(config: Config) -> Exit {
 
 /// Whether a file that a person wrote, or has to restore, is what keeps the daemon from starting.
 fn is_for_a_person(cause: &(dyn Error + 'static)) -> bool {
-    cause.is::<FileError>()
-        || cause.is::<StoreError>()
-        || matches!(cause.downcast_ref(), Some(AuthorityError::Unusable { .. } | AuthorityError::RootExpired(_)))
-        || matches!(cause.downcast_ref(), Some(IdentityError::Domain { .. }))
+    let authority = match cause.downcast_ref::<IdentityError>() {
+        Some(IdentityError::Authority(error)) => Some(error),
+        Some(IdentityError::Domain { .. } | IdentityError::Pin { .. }) => return true,
+        _ => cause.downcast_ref::<AuthorityError>(),
+    };
+    let authority = matches!(
+        authority,
+        Some(
+            AuthorityError::Unusable { .. }
+                | AuthorityError::Lost { .. }
+                | AuthorityError::Another(_)
+                | AuthorityError::RootExpired(_)
+        )
+    );
+    authority || cause.is::<FileError>() || cause.is::<StoreError>()
 }

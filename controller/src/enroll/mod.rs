@@ -171,6 +171,11 @@ impl Enrolments {
         }
     }
 
+    /// Whether a guest that the manifest names is brought in by itself.
+    pub(crate) fn brings_in(&self, guest: Vmid, inventory: &Inventory) -> bool {
+        inventory.guest(guest).is_some_and(|info| info.is_here() && info.kind.is_some() && self.wants(info, true))
+    }
+
     /// Starts what is to be started. `named` are the guests that the manifest names, `seen` tells of each guest.
     /// Returns when to look again.
     pub(crate) fn pass<'s>(

@@ -3,7 +3,7 @@
 //! Invariant: a guest's identity carries one URI and clientAuth only, so it can never stand in for the controller;
 //! the URI comes from the controller's own knowledge of who asks, never from the request.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use pinion_proto::{
     bundle::RootCertificate,
@@ -18,11 +18,12 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    authority::{Authority, AuthorityError, Profile, fresh_key},
+    authority::{Authority, AuthorityError, Profile, Traces, fresh_key, may_begin},
     store::{Area, Store, StoreError},
 };
 
-const ROOT_DOCUMENT: &str = "identity-ca";
+/// The root's document in the shared area.
+pub(crate) const ROOT_DOCUMENT: &str = "identity-ca";
 const DOMAIN_DOCUMENT: &str = "identity-domain";
 
 /// An agent that was away for a vacation comes back by itself; one that was away for longer joins anew.
@@ -68,22 +69,28 @@ impl IdentityCa {
     pub(super) fn load_or_make(
         store: &Store,
         wanted: Option<&TrustDomain>,
+        traces: Traces,
         now: Timestamp,
     ) -> Result<Self, IdentityError> {
-        let stored = store.read::<Domain>(Area::Shared, DOMAIN_DOCUMENT)?;
-        let trust_domain = match (stored, wanted) {
-            (Some(Domain { trust_domain: stored }), Some(wanted)) if stored != *wanted => {
-                return Err(IdentityError::Domain { stored, wanted: wanted.clone() });
-            }
-            (Some(Domain { trust_domain }), _) => trust_domain,
-            (None, wanted) => {
-                let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
-                store.write(Area::Shared, DOMAIN_DOCUMENT, &Domain { trust_domain: trust_domain.clone() })?;
-                trust_domain
-            }
+        let make = || {
+            let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
+            Ok::<_, IdentityError>(Domain { trust_domain })
         };
+        let Domain { trust_domain } = match store.read(Area::Shared, DOMAIN_DOCUMENT)? {
+            Some(stored) => stored,
+            // Where the root was lost, its domain is nothing to begin with.
+            None if store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_none() => {
+                may_begin(store, ROOT_DOCUMENT, &traces)?;
+                store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?
+            }
+            None => store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?,
+        };
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != trust_domain) {
+            return Err(IdentityError::Domain { stored: trust_domain, wanted: wanted.clone() });
+        }
+        store.expect(DOMAIN_DOCUMENT);
         let name = format!("Pinion identities of {trust_domain}");
-        let authority = Authority::load_or_make(store, ROOT_DOCUMENT, &name, now)?;
+        let authority = Authority::load_or_make(store, ROOT_DOCUMENT, &name, || Ok(traces), now)?;
         Ok(Self { authority, trust_domain })
     }
 
@@ -144,6 +151,18 @@ pub enum IdentityError {
         stored: TrustDomain,
         /// That of the configuration.
         wanted: TrustDomain,
+    },
+    /// The file that names the root.
+    #[error(
+        "{} does not name the identity root: {why}; write its SHA-256 there (`openssl x509 -fingerprint -sha256`), or \
+         remove the file",
+        path.display()
+    )]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A made-up name that is none.
     #[error(transparent)]

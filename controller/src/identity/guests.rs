@@ -13,6 +13,7 @@ use pinion_proto::{
     id::{Guest, Vmid},
     message::IssuedIdentity,
     report::GuestFacts,
+    tls::Peer,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -20,19 +21,22 @@ use thiserror::Error;
 use super::{
     JoinRefused,
     decided::Decided,
+    forgotten,
     machine::{Caller, Machine, Starts, Twins, Whose},
 };
-use crate::store::{Area, Store, StoreError};
+use crate::{
+    authority::BACKDATE,
+    store::{Area, Store, StoreError},
+};
 
 /// The directory of the guests' documents in the shared area.
-const DIRECTORY: &str = "guests";
+pub(super) const DIRECTORY: &str = "guests";
 
 /// How many stale serial numbers are remembered: an identity lives 30 days and is renewed once or twice in them.
 const MOST_STALE: usize = 16;
 
 /// What is known of a guest's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GuestRecord {
     /// How many identities the guest has been given, ever.
     pub generation: u64,
@@ -143,12 +147,12 @@ impl Guests {
     pub(super) fn renew(
         &self,
         guest: Guest,
-        serial: &str,
+        shown: &Peer,
         now: Timestamp,
         issue: impl FnOnce(u64) -> Result<(String, IssuedIdentity), JoinRefused>,
     ) -> Result<IssuedIdentity, JoinRefused> {
         let mut memory = self.writing();
-        let mut record = self.admitted(&mut memory, guest, serial, Whose::Nobodys, &[])?;
+        let mut record = self.admitted(&mut memory, guest, shown, Whose::Nobodys, &[])?;
         record.generation = record.generation.saturating_add(1);
         let (next, identity) = issue(record.generation)?;
         // One that was given before and never seen is not good any more.
@@ -163,12 +167,12 @@ impl Guests {
     pub(super) fn admit(
         &self,
         guest: Guest,
-        serial: &str,
+        shown: &Peer,
         machine: Machine,
         caller: Caller<'_>,
     ) -> Result<(), Refused> {
         let mut memory = self.writing();
-        let mut record = self.admitted(&mut memory, guest, serial, machine.whose, &caller.facts.hwaddrs)?;
+        let mut record = self.admitted(&mut memory, guest, shown, machine.whose, &caller.facts.hwaddrs)?;
         self.same_machine(&mut memory, guest, &mut record, machine.vmgenid)?;
         let Err(Twins { one, other }) = memory.starts.note(guest, caller) else { return Ok(()) };
         self.lock(
@@ -244,12 +248,13 @@ impl Guests {
         &self,
         memory: &mut Memory,
         guest: Guest,
-        serial: &str,
+        shown: &Peer,
         whose: Whose,
         cards: &[HwAddr],
     ) -> Result<GuestRecord, Refused> {
         self.try_again(memory, guest);
-        let mut record = self.known(memory, guest)?.ok_or(Refused::Unknown { guest })?;
+        let serial = shown.serial.as_str();
+        let Some(mut record) = self.known(memory, guest)? else { return Err(self.unknown(guest, shown)) };
         if let Whose::Anothers(really) = whose {
             return Err(Refused::Copy { guest, really });
         }
@@ -278,7 +283,9 @@ impl Guests {
             return Ok(record);
         }
         if !record.stale.iter().any(|stale| stale == serial) {
-            return Err(Refused::Replaced { guest });
+            // The record decides who is let in, and says here only what it is that is refused.
+            let newer = was_given_after(shown, record.issued_at);
+            return Err(if newer { Refused::Newer { guest } } else { Refused::Replaced { guest } });
         }
         if whose == Whose::Its {
             return Err(Refused::RolledBack { guest });
@@ -287,6 +294,22 @@ impl Guests {
             "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
         self.lock(memory, guest, &mut record, why.to_owned());
         Err(Refused::Stale { guest })
+    }
+
+    /// Why a guest of which there is no record is refused: it was forgotten, or the record was lost.
+    fn unknown(&self, guest: Guest, shown: &Peer) -> Refused {
+        let known = forgotten::when(&self.store, guest).or_else(|| {
+            // Guests that an earlier program has forgotten: what was given after everything else is what was lost.
+            let all = self.store.list(Area::Shared, DIRECTORY).unwrap_or_default();
+            let records =
+                all.iter().filter_map(|name| self.store.read(Area::Shared, &format!("{DIRECTORY}/{name}")).ok()?);
+            records.map(|record: GuestRecord| record.issued_at).max()
+        });
+        if known.is_none_or(|known| was_given_after(shown, known)) {
+            Refused::Newer { guest }
+        } else {
+            Refused::Unknown { guest }
+        }
     }
 
     /// Refuses all of a guest's identities from now on, whether or not that can be written.
@@ -311,8 +334,9 @@ impl Guests {
         Ok(true)
     }
 
-    pub(super) fn forget(&self, guest: Guest) -> Result<(), StoreError> {
+    pub(super) fn forget(&self, guest: Guest, now: Timestamp) -> Result<(), StoreError> {
         let mut memory = self.writing();
+        forgotten::note(&self.store, guest, now);
         self.store.remove(Area::Shared, &document(guest))?;
         memory.decided.is_over(guest);
         Ok(())
@@ -344,6 +368,11 @@ impl GuestRecord {
     }
 }
 
+/// Whether an identity was given after this moment.
+fn was_given_after(shown: &Peer, moment: Timestamp) -> bool {
+    shown.not_before + BACKDATE > moment
+}
+
 fn document(guest: Guest) -> String {
     format!("{DIRECTORY}/{guest}")
 }
@@ -372,6 +401,16 @@ pub enum Refused {
     /// From before its last join.
     #[error("guest {guest} has joined anew since, and its earlier identities are refused")]
     Replaced {
+        /// Which.
+        guest: Guest,
+    },
+    /// Of our root, given after everything that is on record.
+    #[error(
+        "guest {guest} showed an identity that is newer than this controller's state, which was restored from a backup, or \
+         lost that guest's record; it is not let in by that and has to join again: on Proxmox it does so by itself, \
+         elsewhere `pinion token create --guest {guest}` and `pinion-agent join` in the guest"
+    )]
+    Newer {
         /// Which.
         guest: Guest,
     },

@@ -6,21 +6,25 @@
 
 mod ca;
 mod decided;
+mod forgotten;
 mod guests;
+mod loss;
 mod machine;
 mod token;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use pinion_proto::{
     bundle::RootCertificate,
     clock::{Clock, Timestamp},
     id::{Guest, TrustDomain},
     message::{IssuedIdentity, JoinRequest},
+    tls::Peer,
     token::JoinToken,
 };
 use thiserror::Error;
 
+pub(crate) use self::{ca::ROOT_DOCUMENT, loss::NewRoot};
 pub use self::{
     ca::{ControllerIdentity, IdentityCa, IdentityError},
     guests::{GuestRecord, Refused},
@@ -46,14 +50,31 @@ impl Identities {
     /// `machines` tells a guest from its copies.
     ///
     /// # Errors
-    /// A document cannot be read or written, or the stored trust domain is not the one that is asked for.
+    /// A document cannot be read or written, the stored trust domain is not the one that is asked for, or there was a
+    /// root and it is gone.
     pub fn open(
         store: &Arc<Store>,
         clock: Arc<dyn Clock>,
         trust_domain: Option<&TrustDomain>,
         machines: Arc<dyn Machines>,
     ) -> Result<Self, IdentityError> {
-        let ca = IdentityCa::load_or_make(store, trust_domain, clock.now())?;
+        Self::open_on_host(store, clock, trust_domain, machines, None)
+    }
+
+    /// As [`Self::open`]; `host` is the directory that stands for `/`, where a file may name the root.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also where the root was lost, or is not the one that is named.
+    pub fn open_on_host(
+        store: &Arc<Store>,
+        clock: Arc<dyn Clock>,
+        trust_domain: Option<&TrustDomain>,
+        machines: Arc<dyn Machines>,
+        host: Option<&Path>,
+    ) -> Result<Self, IdentityError> {
+        let traces =
+            if loss::spend_new_root(store)? { crate::authority::Traces::default() } else { loss::traces(store, host)? };
+        let ca = IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?;
         Ok(Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), machines, clock })
     }
 
@@ -96,6 +117,8 @@ impl Identities {
     /// # Errors
     /// Why is for the log and the event alone: the one who asks is told [`JoinRefused::told`], whatever it was.
     pub fn join(&self, request: &JoinRequest, now: Timestamp) -> Result<IssuedIdentity, JoinRefused> {
+        // No token is spent on a record that nothing can be added to.
+        self.guests.read(request.guest)?;
         self.tokens.spend(request.guest, &request.secret, now)?;
         let vmgenid = self.machines.vmgenid(request.guest);
         self.guests.replace(request.guest, &request.facts, vmgenid, now, |generation| {
@@ -104,31 +127,32 @@ impl Identities {
         })
     }
 
-    /// A new identity for a guest that showed the one with `serial` on its link. The old one stays good until
+    /// A new identity for a guest that showed this one on its link. The old one stays good until
     /// the new one is seen, because the agent may stop before it has stored it.
     ///
     /// # Errors
     /// As [`Self::admit`], a bad request, or the disk refuses.
-    pub fn renew(&self, guest: Guest, serial: &str, csr: &[u8]) -> Result<IssuedIdentity, JoinRefused> {
+    pub fn renew(&self, guest: Guest, shown: &Peer, csr: &[u8]) -> Result<IssuedIdentity, JoinRefused> {
         let now = self.clock.now();
-        self.guests.renew(guest, serial, now, |generation| {
+        self.guests.renew(guest, shown, now, |generation| {
             let issued = self.ca.issue_guest(guest, csr, now)?;
             Ok((issued.serial, IssuedIdentity { chain: issued.chain, generation }))
         })
     }
 
-    /// Whether a link of this guest, with the identity of this serial number ([`pinion_proto::tls::Peer`]), may be.
+    /// Whether a link of this guest, with this identity, may be.
     ///
     /// Showing an identity that was renewed away means that the guest was cloned or rolled back. Where its network
     /// cards tell which, a clone is sent away and the original undisturbed, and a guest that was rolled back has to
     /// join again; otherwise the guest is locked. It is locked too when two machines show one identity in turns. A
-    /// virtual machine that has another `vmgenid` than before has to join again.
+    /// virtual machine that has another `vmgenid` than before has to join again. One of our root that was given after
+    /// everything that is on record says that the record was restored from a backup: it is not let in either.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, guest: Guest, serial: &str, caller: Caller<'_>) -> Result<(), Refused> {
+    pub fn admit(&self, guest: Guest, shown: &Peer, caller: Caller<'_>) -> Result<(), Refused> {
         let whose = self.machines.whose(guest, &caller.facts.hwaddrs);
-        self.guests.admit(guest, serial, Machine { whose, vmgenid: self.machines.vmgenid(guest) }, caller)
+        self.guests.admit(guest, shown, Machine { whose, vmgenid: self.machines.vmgenid(guest) }, caller)
     }
 
     /// Trusts none of the identities that a guest has been given so far: it was rolled back, and has to join again.
@@ -183,7 +207,7 @@ impl Identities {
     /// The disk refuses.
     pub fn forget(&self, guest: Guest) -> Result<(), StoreError> {
         self.tokens.remove(guest)?;
-        self.guests.forget(guest)
+        self.guests.forget(guest, self.clock.now())
     }
 }
 

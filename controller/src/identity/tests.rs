@@ -34,6 +34,8 @@ struct Fixture {
     identities: Identities,
 }
 
+mod state;
+
 impl Fixture {
     fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
@@ -59,22 +61,50 @@ impl Fixture {
         self.identities.join(&request, self.clock.now())
     }
 
-    fn joined(&self, guest: &str) -> String {
-        serial(&self.join(guest, &self.token(guest).secret).expect("joined"))
+    fn joined(&self, guest: &str) -> Peer {
+        peer(&self.join(guest, &self.token(guest).secret).expect("joined"))
     }
 
-    fn renewed(&self, guest: &str, shown: &str) -> String {
-        serial(&self.identities.renew(name(guest), shown, &csr()).expect("renewed"))
+    fn renewed(&self, guest: &str, shown: &Peer) -> Peer {
+        peer(&self.identities.renew(name(guest), shown, &csr()).expect("renewed"))
     }
 
-    fn admit(&self, guest: &str, shown: &str) -> Result<(), Refused> {
+    fn admit(&self, guest: &str, shown: &Peer) -> Result<(), Refused> {
         let facts = GuestFacts::default();
         let caller = Caller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
         self.identities.admit(name(guest), shown, caller)
     }
 
+    /// What the shared area has now, as a backup.
+    fn backup(&self) -> TempDir {
+        let backup = TempDir::new().expect("a directory");
+        copy(&self.directory.path().join("shared"), &backup.path().join("shared"));
+        backup
+    }
+
+    /// The shared area as the backup has it.
+    fn restored(self, backup: &TempDir) -> Self {
+        let shared = self.directory.path().join("shared");
+        std::fs::remove_dir_all(&shared).expect("removed");
+        copy(&backup.path().join("shared"), &shared);
+        self.restarted()
+    }
+
     fn later(&self, by: Duration) {
         self.clock.0.fetch_add(i64::try_from(by.as_secs()).expect("a while"), Ordering::SeqCst);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a kind").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("copied");
+        }
     }
 }
 
@@ -93,11 +123,7 @@ fn csr() -> Vec<u8> {
     params.serialize_request(&key).expect("a request").der().to_vec()
 }
 
-fn serial(identity: &IssuedIdentity) -> String {
-    peer(identity).serial
-}
-
-fn peer(identity: &IssuedIdentity) -> tls::Peer {
+fn peer(identity: &IssuedIdentity) -> Peer {
     tls::peer(&[CertificateDer::from(identity.chain[0].as_slice())]).expect("an identity")
 }
 
@@ -114,7 +140,7 @@ fn a_token_is_good_once_even_after_a_restart() {
     assert!(matches!(again, JoinRefused::Token(TokenRefused::None { .. })), "{again}");
     let fixture = fixture.restarted();
     fixture.join("101", &token.secret).expect_err("spent for ever");
-    fixture.admit("101", &serial(&identity)).expect("the identity stays");
+    fixture.admit("101", &peer(&identity)).expect("the identity stays");
 }
 
 #[test]
@@ -163,8 +189,8 @@ fn the_old_identity_is_good_until_the_new_one_is_seen() {
     let third = fixture.renewed("101", &first);
     fixture.admit("101", &third).expect("the newest");
     let record = fixture.identities.guest(name("101")).expect("read").expect("known");
-    assert_eq!((record.generation, record.current.as_deref(), record.next), (3, Some(third.as_str()), None));
-    assert_eq!(record.stale, [first, second]);
+    assert_eq!((record.generation, record.current.as_deref(), record.next), (3, Some(third.serial.as_str()), None));
+    assert_eq!(record.stale, [first.serial, second.serial]);
 }
 
 #[test]
@@ -342,7 +368,7 @@ impl Fixture {
         Self { directory, clock, identities }
     }
 
-    fn links(&self, guest: &str, shown: &str, facts: &GuestFacts) -> Result<(), Refused> {
+    fn links(&self, guest: &str, shown: &Peer, facts: &GuestFacts) -> Result<(), Refused> {
         let caller = Caller { facts, from: "10.0.0.101:40000".parse().expect("an address") };
         self.identities.admit(name(guest), shown, caller)
     }
@@ -379,7 +405,7 @@ fn a_copy_that_the_hypervisor_has_not_listed_yet_is_sent_away_and_locks_nobody()
         // One that the hypervisor knows, and one that the guest made up itself.
         facts: machine(&["101", "555"], "a/1"),
     };
-    let shown = serial(&fixture.identities.join(&request, fixture.clock.now()).expect("joined"));
+    let shown = peer(&fixture.identities.join(&request, fixture.clock.now()).expect("joined"));
     for boot in ["b/1", "b/2"] {
         fixture.links("101", &shown, &machine(&["101"], "a/1")).expect("the original");
         let refused = fixture.links("101", &shown, &machine(&["999"], boot)).expect_err("a copy");

@@ -1,6 +1,7 @@
 //! Join tokens on the controller's side: one live token a guest, kept as a hash until it is spent.
 //!
-//! Invariant: a token is removed from the disk before anything is given for it, so no crash makes it good twice.
+//! Invariant: a token is taken from the disk before anything is given for it, by a rename that succeeds for one alone; so
+//! neither a crash nor another controller on the same directory makes it good twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,6 @@ const MOST_LIVE: usize = 4096;
 
 /// A live token.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Live {
     /// SHA-256 of the secret.
     hash: Fingerprint,
@@ -55,7 +55,7 @@ impl Tokens {
         let mut secret = Zeroizing::new([0u8; 32]);
         aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| TokenRefused::Random)?;
         let token = Live { hash: Fingerprint::of(secret.as_slice()), expires: now + LIFE };
-        self.store.write(Area::Shared, &document(guest), &token)?;
+        self.store.replace(Area::Shared, &document(guest), &token)?;
         Ok(JoinSecret(secret))
     }
 
@@ -74,8 +74,11 @@ impl Tokens {
         if !same(live.hash, presented) {
             return Err(TokenRefused::Wrong { guest });
         }
-        self.store.remove(Area::Shared, &document(guest))?;
-        Ok(())
+        // Whoever shares the directory may spend it in this moment too: the one who takes it away has it.
+        match self.store.take::<Live>(Area::Shared, &document(guest))? {
+            Some(taken) if same(taken.hash, presented) => Ok(()),
+            _ => Err(TokenRefused::None { guest }),
+        }
     }
 
     pub(super) fn remove(&self, guest: Guest) -> Result<(), StoreError> {

@@ -86,6 +86,8 @@ pub enum Turned {
     Locked,
     /// It runs, and has no identity that is good.
     Outcast,
+    /// It runs, and its identity is newer than what is on record here.
+    Newer,
     /// Nothing: another guest is a copy of it.
     Copy(Vmid),
     /// Nothing.
@@ -100,6 +102,7 @@ impl Turned {
             | Refused::MachineChanged { .. }
             | Refused::Replaced { .. }
             | Refused::Unknown { .. } => Self::Outcast,
+            Refused::Newer { .. } => Self::Newer,
             Refused::Copy { really, .. } => Self::Copy(*really),
             Refused::Strange { .. } | Refused::Store(_) => Self::Nothing,
         }

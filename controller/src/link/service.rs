@@ -313,7 +313,7 @@ impl LinkService {
         let (services, guest, from) = (&self.services, self.guest, self.from);
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
         let admitted =
-            tokio::task::spawn_blocking(move || identities.admit(guest, &peer.serial, Caller { facts: &facts, from }));
+            tokio::task::spawn_blocking(move || identities.admit(guest, &peer, Caller { facts: &facts, from }));
         match admitted.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => {
@@ -334,7 +334,7 @@ impl LinkService {
             return debug!(%guest, "A guest renews its identity too often; passed over");
         }
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
-        match tokio::task::spawn_blocking(move || identities.renew(guest, &peer.serial, &csr)).await {
+        match tokio::task::spawn_blocking(move || identities.renew(guest, &peer, &csr)).await {
             Ok(Ok(identity)) => {
                 let generation = identity.generation;
                 if let Some(direct) = direct.upgrade() {

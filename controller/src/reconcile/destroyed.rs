@@ -179,6 +179,7 @@ impl Reconciler {
     /// Forgets what is known of a guest, and ends its link.
     pub(super) fn forget_all(&mut self, guest: Guest) {
         self.sessions.end(guest);
+        self.is_on_record(guest);
         self.reports.forget(guest);
         self.facts.remove(&guest);
         self.signing.retain(|id, _| id.guest != guest);

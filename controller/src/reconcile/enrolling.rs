@@ -47,8 +47,11 @@ impl Reconciler {
             self.reports.link_down(guest, now);
             self.touch(guest);
         }
+        if refused == Turned::Newer {
+            self.note_newer(guest, now);
+        }
         let outcast = match refused {
-            Turned::Locked | Turned::Outcast => vmid(guest),
+            Turned::Locked | Turned::Outcast | Turned::Newer => vmid(guest),
             Turned::Copy(copy) => Some(copy),
             Turned::Nothing => None,
         };

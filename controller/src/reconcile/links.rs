@@ -32,6 +32,7 @@ impl Reconciler {
                 self.reports.note_age(guest, &hello);
                 self.reports.hello(guest, hello.reports, now);
                 self.facts.insert(guest, hello.facts);
+                self.is_on_record(guest);
                 self.sessions.open(guest, session, outbound);
                 self.settle(guest);
                 self.touch(guest);
@@ -88,6 +89,8 @@ impl Reconciler {
                     // Whoever is linked with an earlier identity is not this guest any more.
                     self.sessions.end(guest);
                     self.reports.link_down(guest, now);
+                    self.reports.forget_age(guest);
+                    self.touch(guest);
                 }
             }
         }

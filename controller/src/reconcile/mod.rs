@@ -9,6 +9,7 @@ mod guests;
 mod keep;
 mod links;
 mod manifest;
+mod newer;
 mod purging;
 mod requests;
 mod revoking;
@@ -139,6 +140,8 @@ struct Reconciler {
     voices: Voices,
     /// None where there is no hypervisor.
     enrolments: Option<Enrolments>,
+    /// Guests that hold identities which are newer than what is on record.
+    newer: BTreeSet<Guest>,
     /// Why shared state cannot be written, if so.
     unwritable: Option<String>,
     unwritten: BTreeSet<Guest>,
@@ -177,6 +180,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         shortened: BTreeMap::new(),
         voices: Voices::default(),
         enrolments,
+        newer: BTreeSet::new(),
         unwritable: None,
         unwritten: BTreeSet::new(),
         write_at: None,

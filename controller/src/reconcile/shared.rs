@@ -16,7 +16,7 @@ use crate::{
     events::{Event, Kind},
     planner::{self, Order, Planned},
     reports::SharedKey,
-    store::Area,
+    store::{Area, StoreError},
 };
 
 const DIRECTORY: &str = "shared-keys";
@@ -25,6 +25,18 @@ const DIRECTORY: &str = "shared-keys";
 struct Kept {
     algorithm: KeyAlgorithm,
     key: PrivateKey,
+}
+
+/// Why there is no shared key.
+enum Unmade {
+    Key(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unmade {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// A request with a shared key.
@@ -96,16 +108,25 @@ fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<
     let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.as_ref());
     let current = reconciler.reports.shared_key(&certificate.name);
     let key = if planner::needs_new_shared_key(current, certificate.key, held) {
-        // RSA takes up to seconds: the other tasks go on meanwhile.
-        let key = tokio::task::block_in_place(|| PrivateKey::generate(certificate.key.algorithm))
-            .map_err(|error| chain(&error))?;
-        let known = SharedKey { fingerprint: key.public(), algorithm: certificate.key.algorithm };
+        let algorithm = certificate.key.algorithm;
         let name = format!("{DIRECTORY}/{}", certificate.name);
-        reconciler
-            .parts
-            .store
-            .write(Area::Shared, &name, &Kept { algorithm: known.algorithm, key: key.clone() })
-            .map_err(|e| chain(&e))?;
+        // Where another controller shares the directory, one of the two makes the key, and both use that one.
+        let fits = |kept: &Kept| {
+            let known = SharedKey { fingerprint: kept.key.public(), algorithm: kept.algorithm };
+            !planner::needs_new_shared_key(Some(&known), certificate.key, held)
+        };
+        // RSA takes up to seconds: the other tasks go on meanwhile.
+        let settle = || {
+            reconciler.parts.store.settle(Area::Shared, &name, fits, || {
+                let key = PrivateKey::generate(algorithm).map_err(|error| Unmade::Key(chain(&error)))?;
+                Ok::<_, Unmade>(Kept { algorithm, key })
+            })
+        };
+        let Kept { algorithm, key } = tokio::task::block_in_place(settle).map_err(|unmade| match unmade {
+            Unmade::Key(why) => why,
+            Unmade::Store(error) => chain(&error),
+        })?;
+        let known = SharedKey { fingerprint: key.public(), algorithm };
         reconciler.reports.set_shared_key(certificate.name.clone(), known);
         key
     } else {

@@ -91,6 +91,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
         notes.push(format!("Proxmox's guests are not known as they are now: {problem}"));
     }
     notes.extend(reconciler.unwritable_note());
+    notes.extend(reconciler.newer_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
@@ -119,7 +120,10 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
-    status.trouble = trouble(planned, report).cloned().or_else(|| reconciler.unwritable_trouble(planned));
+    status.trouble = reconciler
+        .newer_trouble(planned)
+        .or_else(|| trouble(planned, report).cloned())
+        .or_else(|| reconciler.unwritable_trouble(planned));
     told_destroyed(reconciler, id.as_ref(), &mut status);
     status
 }
@@ -258,8 +262,9 @@ pub(super) fn progress(
     };
     let trouble = || match gone {
         Some(id) => Some(destroyed::trouble(&planned.label(), id.guest)),
-        None => trouble(planned, report)
-            .cloned()
+        None => reconciler
+            .newer_trouble(planned)
+            .or_else(|| trouble(planned, report).cloned())
             .or_else(|| reconciler.unwritable_trouble(planned))
             .or_else(|| absent(reconciler, planned)),
     };

@@ -75,6 +75,14 @@ impl Reports {
         })
     }
 
+    /// A guest has joined anew: its counts begin anew, whatever the numbers of its identities. They begin below what is
+    /// known where the shared state was restored from a backup and what is kept of the guest was not.
+    pub fn forget_age(&mut self, guest: Guest) {
+        if let Some(entry) = self.guests.get_mut(&guest) {
+            entry.age = None;
+        }
+    }
+
     /// Notes how old a guest is that has just linked.
     pub fn note_age(&mut self, guest: Guest, hello: &Hello) {
         let entry = self.guests.entry(guest).or_default();
@@ -97,6 +105,16 @@ mod tests {
             ..PlacementReport::nothing("web".parse().expect("a name"))
         });
         Hello { facts: Default::default(), identity_generation, link_count, reports: report.into_iter().collect() }
+    }
+
+    #[test]
+    fn whoever_joins_anew_counts_anew_whatever_the_number_of_its_identity() {
+        let mut reports = after(&[hello(2, 7, None)]);
+        assert!(reports.setback(guest(), &hello(2, 1, None)).is_some());
+        reports.forget_age(guest());
+        assert_eq!(reports.setback(guest(), &hello(2, 1, None)), None);
+        reports.note_age(guest(), &hello(2, 1, None));
+        assert!(reports.setback(guest(), &hello(2, 1, None)).is_some(), "and from then on as ever");
     }
 
     fn after(hellos: &[Hello]) -> Reports {

@@ -9,20 +9,31 @@ use super::StoreError;
 /// The form of documents that this program writes and reads.
 pub(super) const VERSION: u32 = 1;
 
-/// A document as it stands in its file.
-#[derive(Serialize, Deserialize)]
+/// A document as it is written.
+#[derive(Serialize)]
 pub(super) struct Document<T> {
     pub(super) version: u32,
     pub(super) data: T,
 }
 
-/// What every version of a document has, so that a newer one is known for what it is.
+/// A document as it is read.
+#[derive(Deserialize)]
+struct Data<T> {
+    data: T,
+}
+
+/// What every form of a document has, so that a newer one is known for what it is. One without a number is of the first.
 #[derive(Deserialize)]
 struct AnyVersion {
+    #[serde(default = "first")]
     version: u32,
 }
 
-/// Reads a document of this version.
+fn first() -> u32 {
+    1
+}
+
+/// Reads a document of this form.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
     let malformed = |why: String| StoreError::Malformed { path: path.into(), why };
     if bytes.trim_ascii().is_empty() {
@@ -45,6 +56,14 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T,
     if version == 0 {
         return Err(malformed("its version is 0".into()));
     }
-    let document: Document<T> = serde_json::from_str(text).map_err(describe)?;
+    let document: Data<T> = serde_json::from_str(text).map_err(describe)?;
     Ok(document.data)
+}
+
+/// Refuses to touch a document that a newer program wrote.
+pub(super) fn refuse_newer(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    match serde_json::from_slice(bytes) {
+        Ok(AnyVersion { version }) if version > VERSION => Err(StoreError::Newer { path: path.into(), version }),
+        _ => Ok(()),
+    }
 }

@@ -27,6 +27,16 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Shared state that was there is not there any more, while this controller runs.
+    #[error(
+        "{} is gone: it was removed while the controller runs, or its file system is not mounted any more, and nothing is \
+         made in its place; put it back, from a backup if there is no other way, and restart pinion",
+        path.display()
+    )]
+    Gone {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// Another process has the store open.
     #[error(
         "{} is locked: another pinion controller runs with these directories; \
@@ -47,14 +57,14 @@ pub enum StoreError {
     },
     /// The file was written by a newer program.
     #[error(
-        "{} is of version {version}, and this program reads version {VERSION}; \
-         upgrade pinion, or restore the file of before the upgrade",
+        "{} has format {version}, written by a newer Pinion, and this one reads format {VERSION}; \
+         upgrade pinion on this host, or restore the file of before the upgrade",
         path.display()
     )]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// Its format's number.
         version: u32,
     },
     /// Larger than any document.

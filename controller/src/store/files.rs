@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::Access;
+use rustix::fs::{Access, FlockOperation, flock};
 use zeroize::Zeroizing;
 
 /// Blocking operations on files and directories.
@@ -64,6 +64,25 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// As fsync(2).
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory that was not there: of several that try at once exactly one does.
+    ///
+    /// # Errors
+    /// It is there already (`AlreadyExists`), or as mkdir(2).
+    fn claim(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As rmdir(2).
+    fn release(&self, path: &Path) -> io::Result<()>;
+
+    /// Excludes all others on this host that ask for the same until the value is dropped or its process ends; none when
+    /// another one has it. On pmxcfs a flock is each node's own.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>>;
 
     /// Whether a directory can be written, as far as that shows without writing.
     ///
@@ -120,6 +139,23 @@ impl Files for RealFiles {
         File::open(path)?.sync_all()
     }
 
+    fn claim(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn release(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(lock)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Box::new(Excluded(file)))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
         rustix::fs::access(directory, Access::WRITE_OK)?;
         // Root passes the check above whatever the mode; without quorum pmxcfs shows its directories as 0555
@@ -128,6 +164,17 @@ impl Files for RealFiles {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         Ok(())
+    }
+}
+
+/// A flock that is let go by name: a process that was forked this moment has a copy of the descriptor.
+struct Excluded(File);
+
+impl Drop for Excluded {
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "Could not unlock the shared directory");
+        }
     }
 }
 

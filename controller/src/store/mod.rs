@@ -8,9 +8,12 @@
 mod document;
 mod error;
 mod files;
+mod once;
 #[cfg(test)]
 pub(crate) mod pmxcfs;
+mod preserve;
 mod temporaries;
+mod whole;
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,15 +24,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use document::{Document, VERSION, parse};
+use document::{Document, VERSION, parse, refuse_newer};
 pub use error::StoreError;
 pub use files::{Files, RealFiles};
 use pinion_proto::id::is_plain_name;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
+use whole::Expected;
+pub(crate) use whole::{AUTHORITIES, NEW_EMBEDDED_ROOT, NEW_ROOT};
 use zeroize::Zeroizing;
 
 /// The most that pmxcfs takes (bytes); more in a document means that it should be several.
@@ -64,6 +70,10 @@ pub struct Store {
     temporaries: Temporaries,
     /// Whether a write of shared state was refused and none has succeeded since.
     refused: AtomicBool,
+    /// What has to be in the shared area.
+    expected: Expected,
+    /// How long the claim of somebody who does not go on is left alone.
+    patience: Duration,
     /// Holds the flock until the store is dropped.
     lock: File,
 }
@@ -83,10 +93,11 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_on(local: &Path, shared: &Path, files: Arc<dyn Files>) -> Result<Self, StoreError> {
-        for directory in [local, shared] {
-            make_directory(&*files, directory)?;
-        }
+        make_directory(&*files, local)?;
         let lock = lock(&local.join(LOCK))?;
+        if whole::may_be_made(&*files, local, shared)? {
+            make_directory(&*files, shared)?;
+        }
         let temporaries = Temporaries::of_this_host();
         temporaries.clean(&*files, local)?;
         // Shared state that cannot be written now can be read.
@@ -96,8 +107,12 @@ impl Store {
             }
             outcome => outcome?,
         }
-        let (local, shared, refused) = (local.into(), shared.into(), AtomicBool::new(false));
-        Ok(Self { local, shared, files, temporaries, refused, lock })
+        let (refused, expected) = (AtomicBool::new(false), Expected::default());
+        let (local, shared, patience) = (local.into(), shared.into(), once::PATIENCE);
+        let store = Self { local, shared, files, temporaries, refused, expected, patience, lock };
+        store.clean_claims(&store.shared);
+        store.expect_directories()?;
+        Ok(store)
     }
 
     /// Why shared state cannot be written now, if so. That shows without a write, unless one was refused before: then
@@ -106,6 +121,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::ReadOnly`].
     pub fn shared_writable(&self) -> Result<(), StoreError> {
+        self.check_whole(Area::Shared)?;
         let tried = self.files.look_writable(&self.shared).and_then(|()| {
             if !self.refused.load(Ordering::Relaxed) {
                 return Ok(());
@@ -137,12 +153,40 @@ impl Store {
         parse(&path, &bytes).map(Some)
     }
 
-    /// Replaces a document: afterwards it is there wholly, even if the machine stops.
+    /// Replaces a document: afterwards it is there wholly, even if the machine stops. In the shared area it keeps what
+    /// another version of this program has written into it.
     ///
     /// # Errors
-    /// The document is too large for its area, or the disk refuses; the old one stays.
-    pub fn write<T: Serialize>(&self, area: Area, name: &str, data: &T) -> Result<(), StoreError> {
+    /// The document is too large for its area, the one that is there was written by a newer program, or the disk refuses;
+    /// the old one stays.
+    pub fn write<T: Serialize + DeserializeOwned>(&self, area: Area, name: &str, data: &T) -> Result<(), StoreError> {
+        if let Some(old) = self.replaceable(area, name)?
+            && let Some(document) = preserve::with_unknown(&old, data)
+        {
+            return self.put_document(area, name, &document, Outlives::PowerCut, || Ok(true)).map(drop);
+        }
         self.put(area, name, data, Outlives::PowerCut)
+    }
+
+    /// As [`Self::write`], for a document that has nothing to do with the one of before.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn replace<T: Serialize>(&self, area: Area, name: &str, data: &T) -> Result<(), StoreError> {
+        self.replaceable(area, name)?;
+        self.put(area, name, data, Outlives::PowerCut)
+    }
+
+    /// What is in a shared document that is about to be replaced; none where there is nothing, or what cannot be read,
+    /// which is replaced too. What a newer program wrote is not.
+    fn replaceable(&self, area: Area, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        if area == Area::Local {
+            return Ok(None);
+        }
+        let path = self.path(area, name)?;
+        let Ok(Some(old)) = self.files.read(&path, area.most()) else { return Ok(None) };
+        refuse_newer(&path, &old)?;
+        Ok(Some(old))
     }
 
     /// As [`Self::write`] in the local area, without waiting for the disk: afterwards the document is there wholly
@@ -155,8 +199,32 @@ impl Store {
     }
 
     fn put<T: Serialize>(&self, area: Area, name: &str, data: &T, outlives: Outlives) -> Result<(), StoreError> {
+        self.put_if(area, name, data, outlives, || Ok(true)).map(drop)
+    }
+
+    /// Puts a document in its place if it is `ready` to be, asked at the last moment. False when it is not.
+    fn put_if<T: Serialize>(
+        &self,
+        area: Area,
+        name: &str,
+        data: &T,
+        outlives: Outlives,
+        ready: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        self.put_document(area, name, &Document { version: VERSION, data }, outlives, ready)
+    }
+
+    fn put_document(
+        &self,
+        area: Area,
+        name: &str,
+        document: &impl Serialize,
+        outlives: Outlives,
+        ready: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        self.check_whole(area)?;
         let path = self.path(area, name)?;
-        let document = serde_json::to_vec(&Document { version: VERSION, data });
+        let document = serde_json::to_vec(document);
         let mut bytes =
             Zeroizing::new(document.map_err(|source| StoreError::Unwritable { path: path.clone(), source })?);
         bytes.push(b'\n');
@@ -164,7 +232,7 @@ impl Store {
             return Err(StoreError::TooLarge { path, most: area.most() });
         }
         let directory = path.parent().unwrap_or(&self.local);
-        self.noting(area, make_directory(&*self.files, directory))?;
+        self.make_parent(area, directory)?;
         let temporary = directory.join(self.temporaries.next());
         let create = match outlives {
             Outlives::Process => self.files.create_unsynced(&temporary, &bytes),
@@ -174,14 +242,22 @@ impl Store {
             let path = path.to_owned();
             move |source| StoreError::Io { doing, path, source }
         };
-        let written = create.map_err(fail("write", &temporary));
-        let written = written.and_then(|()| self.files.rename(&temporary, &path).map_err(fail("replace", &path)));
-        if written.is_err() {
+        let written = create.map_err(fail("write", &temporary)).and_then(|()| {
+            let ready = ready()?;
+            if ready {
+                self.files.rename(&temporary, &path).map_err(fail("replace", &path))?;
+            }
+            Ok(ready)
+        });
+        if !matches!(written, Ok(true)) {
             // The write's own failure is what counts; what stays here is cleaned at the next start.
             self.files.remove(&temporary).ok();
         }
-        self.noting(area, written)?;
-        self.sync(directory, outlives)
+        let ready = self.noting(area, written)?;
+        if ready {
+            self.sync(directory, outlives)?;
+        }
+        Ok(ready)
     }
 
     /// Removes a document; it is well if there is none.
@@ -201,6 +277,7 @@ impl Store {
     }
 
     fn take_away(&self, area: Area, name: &str, outlives: Outlives) -> Result<(), StoreError> {
+        self.check_whole(area)?;
         let path = self.path(area, name)?;
         match self.files.remove(&path) {
             Ok(()) => self.sync(path.parent().unwrap_or(&self.local), outlives),
@@ -238,7 +315,7 @@ impl Store {
     }
 
     /// Keeps in mind when shared state cannot be written, and says so in those words.
-    fn noting(&self, area: Area, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+    fn noting<T>(&self, area: Area, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         match outcome {
             Err(StoreError::Io { source, .. }) if area == Area::Shared && is_refusal(&source) => {
                 self.refused.store(true, Ordering::Relaxed);
@@ -253,6 +330,25 @@ impl Store {
             Area::Local => &self.local,
             Area::Shared => &self.shared,
         }
+    }
+
+    /// The file that a document is in.
+    ///
+    /// # Errors
+    /// It is no document's name.
+    pub fn file(&self, area: Area, name: &str) -> Result<PathBuf, StoreError> {
+        self.path(area, name)
+    }
+
+    /// Gives a document another name, in place of what has that name.
+    ///
+    /// # Errors
+    /// There is none, or the disk refuses.
+    pub fn rename(&self, area: Area, name: &str, to: &str) -> Result<(), StoreError> {
+        let (path, to) = (self.path(area, name)?, self.path(area, to)?);
+        let renamed = self.files.rename(&path, &to);
+        self.noting(area, renamed.map_err(|source| StoreError::Io { doing: "rename", path: path.clone(), source }))?;
+        self.sync(to.parent().unwrap_or(&self.local), Outlives::PowerCut)
     }
 
     fn path(&self, area: Area, name: &str) -> Result<PathBuf, StoreError> {

@@ -84,6 +84,21 @@ impl Files for Pmxcfs {
         RealFiles.sync_directory(path)
     }
 
+    fn claim(&self, path: &Path) -> io::Result<()> {
+        self.write()?;
+        RealFiles.claim(path)
+    }
+
+    fn release(&self, path: &Path) -> io::Result<()> {
+        self.write()?;
+        RealFiles.release(path)
+    }
+
+    fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        self.write()?;
+        RealFiles.exclude(lock)
+    }
+
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
         let shows = self.refuses.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|refusal| refusal.shows);
         if shows { self.write() } else { RealFiles.look_writable(directory) }

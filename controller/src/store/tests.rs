@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-type Words = BTreeMap<String, u32>;
+pub(super) type Words = BTreeMap<String, u32>;
 
 fn open(directory: &TempDir) -> Result<Store, StoreError> {
     Store::open(&directory.path().join("local"), &directory.path().join("shared"))
@@ -21,7 +21,7 @@ fn fixture() -> (TempDir, Store) {
     (directory, store)
 }
 
-fn words(number: u32) -> Words {
+pub(super) fn words(number: u32) -> Words {
     BTreeMap::from([("number".to_owned(), number)])
 }
 
@@ -73,10 +73,10 @@ fn damaged_files_are_reported_with_place_and_remedy_and_stay() {
         (b" \n", "it is empty"),
         (b"{\"version\":1,\"data\":{\"number\":", "it is cut off"),
         (b"{\"version\":1,\n\"data\":{\"number\":\"x\"}}", "line 2 column"),
-        (b"{\"data\":{}}", "missing field `version`"),
+        (b"{\"version\":1}", "missing field `data`"),
         (b"{\"version\":0,\"data\":{}}", "version is 0"),
         (b"{\"version\":1,\n\"data\":{\"\xff\"}}", "line 2 column 10 is not UTF-8"),
-        (b"{\"version\":2,\"data\":[]}", "is of version 2"),
+        (b"{\"version\":2,\"data\":[]}", "has format 2, written by a newer Pinion"),
         (b"[]", "line 1"),
     ] {
         fs::write(&path, bytes).expect("written");
@@ -125,15 +125,16 @@ fn one_controller_at_a_time() {
 fn what_was_left_half_written_is_cleaned_and_what_others_write_is_not() {
     let (directory, store) = fixture();
     store.write(Area::Shared, "guests/101", &words(1)).expect("written");
-    let left = directory.path().join("shared/guests").join(store.temporaries.next());
+    let left = directory.path().join("shared/guests").join(store.temporaries.of_a_dead_process());
     let others = directory.path().join("shared/guests/.tmp.another-node.1.1");
-    for path in [&left, &others] {
+    let under_way = directory.path().join("shared/guests").join(store.temporaries.next());
+    for path in [&left, &others, &under_way] {
         fs::write(path, "{\"vers").expect("written");
     }
     assert_eq!(store.list(Area::Shared, "guests").expect("listed"), ["101"]);
     drop(store);
     let store = open(&directory).expect("a store");
-    assert!(!left.exists() && others.exists());
+    assert!(!left.exists() && others.exists() && under_way.exists());
     assert_eq!(store.read(Area::Shared, "guests/101").expect("read"), Some(words(1)));
 }
 
@@ -194,7 +195,7 @@ fn without_quorum_documents_are_read_and_writes_say_why_until_it_is_back() {
 fn a_controller_starts_without_quorum() {
     let (directory, files, store) = pmxcfs();
     store.write(Area::Shared, "guests/101", &words(1)).expect("written");
-    let left = directory.path().join("shared/guests").join(store.temporaries.next());
+    let left = directory.path().join("shared/guests").join(store.temporaries.of_a_dead_process());
     fs::write(&left, "{").expect("written");
     drop(store);
     for refusal in refusals() {

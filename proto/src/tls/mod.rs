@@ -170,7 +170,9 @@ pub fn peer(certificates: &[CertificateDer<'_>]) -> Result<Peer, TlsError> {
     };
     let id = uri.parse().map_err(|e: crate::id::IdError| not_ours(e.to_string()))?;
     let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();
-    Ok(Peer { id, serial, not_after: leaf.validity().not_after.to_datetime().into() })
+    let validity = leaf.validity();
+    let (not_before, not_after) = (validity.not_before.to_datetime().into(), validity.not_after.to_datetime().into());
+    Ok(Peer { id, serial, not_before, not_after })
 }
 
 /// A verified peer.
@@ -180,6 +182,8 @@ pub struct Peer {
     pub id: SpiffeId,
     /// Its certificate's serial number, upper-case hexadecimal.
     pub serial: String,
+    /// The first second of its validity.
+    pub not_before: Timestamp,
     /// The last second of its validity.
     pub not_after: Timestamp,
 }

@@ -6,6 +6,7 @@ mod bad_host;
 mod bad_password;
 mod empty_root;
 mod host;
+mod lost;
 mod manifest;
 mod nothing;
 mod places;

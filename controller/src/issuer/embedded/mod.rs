@@ -17,8 +17,10 @@ use rcgen::ExtendedKeyUsagePurpose;
 
 use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Signed, SigningRequest};
 use crate::{
-    authority::{Authority, AuthorityError, Profile},
-    store::Store,
+    authority::{self, Authority, AuthorityError, Profile, Traces},
+    identity::NewRoot,
+    reports::GuestRecord,
+    store::{Area, NEW_EMBEDDED_ROOT, Store, StoreError},
 };
 
 /// The root's document in the shared area.
@@ -61,10 +63,34 @@ impl Embedded {
         if let Some(authority) = self.authority.get() {
             return Ok(authority);
         }
-        let authority = Authority::load_or_make(&self.store, DOCUMENT, COMMON_NAME, self.clock.now())
+        let traces = || self.traces();
+        let authority = Authority::load_or_make(&self.store, DOCUMENT, COMMON_NAME, traces, self.clock.now())
             .map_err(|e| self.sorted(&e))?;
         tracing::info!(issuer = %self.name, root = %authority.root().fingerprint(), "The embedded CA is ready");
         Ok(self.authority.get_or_init(|| authority))
+    }
+
+    /// What says that there was a root. A person's wish for a new one is spent here, and good only where there is none.
+    fn traces(&self) -> Result<Traces, StoreError> {
+        let asked = self.store.take::<NewRoot>(Area::Local, NEW_EMBEDDED_ROOT)?.is_some();
+        if self.store.read::<serde::de::IgnoredAny>(Area::Shared, DOCUMENT)?.is_some() {
+            return Ok(Traces::default());
+        }
+        if asked {
+            tracing::warn!(issuer = %self.name, "A new root of the embedded CA was asked for");
+            authority::forget(&self.store, DOCUMENT)?;
+            return Ok(Traces::default());
+        }
+        let mut holders = 0;
+        for guest in self.store.list(Area::Local, "reports")? {
+            // What cannot be read is told elsewhere.
+            let record = self.store.read::<GuestRecord>(Area::Local, &format!("reports/{guest}")).ok().flatten();
+            let reports = record.iter().flat_map(|record| &record.placements).filter_map(|kept| kept.report.as_ref());
+            holders +=
+                reports.filter(|report| report.held.as_ref().is_some_and(|held| held.issuer == self.name)).count();
+        }
+        let of_use = (holders > 0).then(|| format!("{holders} placements have certificates of it"));
+        Ok(Traces { pinned: None, of_use })
     }
 
     fn sign_now(&self, request: &SigningRequest) -> Result<Signed, IssuerError> {
@@ -123,10 +149,14 @@ impl Embedded {
     fn sorted(&self, error: &AuthorityError) -> IssuerError {
         let message = format!("issuer `{}`: {}", self.name, chain(error));
         match error {
-            AuthorityError::Store(crate::store::StoreError::Io { .. }) | AuthorityError::Random => {
+            AuthorityError::Store(StoreError::Io { .. }) | AuthorityError::Random => {
                 IssuerError::Unavailable { message }
             }
-            AuthorityError::Store(_) | AuthorityError::Unusable { .. } | AuthorityError::RootExpired(_) => {
+            AuthorityError::Store(_)
+            | AuthorityError::Unusable { .. }
+            | AuthorityError::Lost { .. }
+            | AuthorityError::Another(_)
+            | AuthorityError::RootExpired(_) => {
                 IssuerError::misconfigured(message, "see to the file that is named; nothing replaces it by itself")
             }
             AuthorityError::Request(_) | AuthorityError::Key | AuthorityError::Sign(_) => {

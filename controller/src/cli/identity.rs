@@ -1,0 +1,75 @@
+//! `pinion identity new-root`.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    sync::Arc,
+};
+
+use pinion_proto::{
+    causes::chain,
+    clock::{Clock, SystemClock},
+    exit::Exit,
+};
+use tokio::net::UnixStream;
+
+use super::Session;
+use crate::{
+    identity::NewRoot,
+    store::{Area, NEW_EMBEDDED_ROOT, NEW_ROOT, Store, StoreError},
+};
+
+/// Leaves the wish for a new root to the next start of the controller, which spends it.
+pub(super) async fn new_root(session: &Session, embedded: bool, yes: bool) -> Exit {
+    let what = if embedded { "root of the embedded CA" } else { "identity root" };
+    if !yes {
+        eprintln!(
+            "pinion: a new {what} cuts off everyone who trusts the one of before; {}. If that is what you want, say --yes",
+            consequence(embedded)
+        );
+        return Exit::Usage;
+    }
+    if UnixStream::connect(&session.config.socket).await.is_ok() {
+        eprintln!("pinion: the controller runs, so its {what} is in use: stop it first (systemctl stop pinion)");
+        return Exit::Usage;
+    }
+    let (local, shared) = (&session.config.local, &session.config.shared);
+    let name = if embedded { NEW_EMBEDDED_ROOT } else { NEW_ROOT };
+    // Opened without the shared directory being made: whoever restores it after all finds the place empty.
+    match leave(local, shared, name) {
+        Ok(()) => {
+            eprintln!("the next start of the controller makes a new {what}, once; {}", consequence(embedded));
+            Exit::Reached
+        }
+        Err(error) => {
+            eprintln!("pinion: cannot ask for a new {what}: {}", chain(&error));
+            Exit::Internal
+        }
+    }
+}
+
+fn consequence(embedded: bool) -> &'static str {
+    if embedded {
+        "every client of its certificates has to be given the new one (a root that is there is not replaced)"
+    } else {
+        "every guest has to join anew: on Proxmox it does so by itself, elsewhere by `pinion token create` and \
+         `pinion-agent join`"
+    }
+}
+
+fn leave(local: &Path, shared: &Path, name: &str) -> Result<(), StoreError> {
+    let store = Arc::new(Store::open(local, shared)?);
+    store.write(Area::Local, name, &NewRoot { asked_at: SystemClock.now() })?;
+    // The controller is another user, and owns its directories.
+    for path in [store.file(Area::Local, name)?, local.join("controller.lock"), shared.to_owned()] {
+        let owned = fs::metadata(local).and_then(|owner| chown(&path, Some(owner.uid()), Some(owner.gid())));
+        match owned {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { doing: "give to the controller's user", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What says that this installation had an identity root, and the one way to begin with another.
+//!
+//! Invariant: the wish for a new root is spent before anything follows from it, so that it is good for one start.
+
+use std::{fs, io, path::Path};
+
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{IdentityError, ROOT_DOCUMENT, guests};
+use crate::{
+    authority::{self, Traces},
+    store::{Area, NEW_ROOT, Store, StoreError},
+};
+
+/// Where an administrator, or the root process, names the root: the loss of all of Pinion's state is noticed by it.
+const PIN: &str = "etc/pinion/identity-root";
+
+/// A line with a fingerprint and some words (bytes).
+const MAX_PIN: u64 = 4096;
+
+/// The name of a root that was given up.
+const BEFORE: &str = "identity-ca-before";
+
+/// The wish for a new root, as `pinion identity new-root --yes` leaves it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewRoot {
+    /// When it was asked for.
+    pub(crate) asked_at: Timestamp,
+}
+
+/// Everything that could not be there without a root. `host` is the directory that stands for `/`.
+pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, IdentityError> {
+    let identities = store.list(Area::Shared, guests::DIRECTORY)?.len();
+    let reports = store.list(Area::Local, "reports")?.len();
+    let of_use = match (identities, reports) {
+        (0, 0) => None,
+        (0, reports) => Some(format!("this host knows {reports} guests that were linked")),
+        (identities, _) => Some(format!("{identities} guests have identities of it")),
+    };
+    let pinned = match host {
+        Some(host) => pinned(&host.join(PIN))?.map(|root| (root, host.join(PIN))),
+        None => None,
+    };
+    Ok(Traces { pinned, of_use })
+}
+
+/// Takes the wish for a new root, if there is one, and puts the root of before aside. True when there was one.
+pub(super) fn spend_new_root(store: &Store) -> Result<bool, IdentityError> {
+    let Some(NewRoot { asked_at }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(false) };
+    tracing::warn!(%asked_at, "A new identity root was asked for: every guest has to join anew");
+    match store.rename(Area::Shared, ROOT_DOCUMENT, BEFORE) {
+        Ok(()) => {}
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    authority::forget(store, ROOT_DOCUMENT)?;
+    Ok(true)
+}
+
+/// The root that the file names: its first word that is no comment.
+fn pinned(path: &Path) -> Result<Option<Fingerprint>, IdentityError> {
+    let unreadable = |why: String| IdentityError::Pin { path: path.to_owned(), why };
+    let text = match fs::metadata(path).and_then(|found| {
+        if found.len() > MAX_PIN { Err(io::ErrorKind::FileTooLarge.into()) } else { fs::read_to_string(path) }
+    }) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = line.ok_or_else(|| unreadable("it is empty".into()))?;
+    line.parse().map(Some).map_err(|error| unreadable(format!("`{line}` is no SHA-256: {error}")))
+}

@@ -1,0 +1,97 @@
+//! Whether the shared area is still what this controller has found or made there.
+//!
+//! Answers: may something be written there now, or was it taken away under this controller?
+//! Invariant: of what was there, nothing is made anew in its place while the controller runs: a directory of identities
+//! that is gone would come back with one identity in it, and look whole.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{Area, Files, SUFFIX, Store, StoreError, entries, make_directory};
+
+/// Local documents that say which authorities this installation has, by their names in the shared area.
+pub(crate) const AUTHORITIES: &str = "authorities";
+
+/// The local document that asks for a new identity root at the next start.
+pub(crate) const NEW_ROOT: &str = "new-root";
+
+/// The same for the embedded CA's root.
+pub(crate) const NEW_EMBEDDED_ROOT: &str = "new-root-embedded";
+
+/// What has to be in the shared area's top directory.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Mutex<BTreeSet<String>>);
+
+impl Expected {
+    fn add(&self, name: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    fn missing_from(&self, names: &[(String, bool)]) -> Option<String> {
+        let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.iter().find(|name| !names.iter().any(|(found, _)| found == *name)).cloned()
+    }
+}
+
+impl Store {
+    /// From now on this document of the shared area's top directory has to be there.
+    pub(crate) fn expect(&self, name: &str) {
+        self.expected.add(format!("{name}{SUFFIX}"));
+    }
+
+    /// Whether nothing was taken away from the shared area.
+    pub(super) fn check_whole(&self, area: Area) -> Result<(), StoreError> {
+        if area == Area::Local {
+            return Ok(());
+        }
+        let names = match self.files.list(&self.shared) {
+            Ok(names) => names,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Gone { path: self.shared.clone() });
+            }
+            Err(source) => return Err(StoreError::Io { doing: "list", path: self.shared.clone(), source }),
+        };
+        match self.expected.missing_from(&names) {
+            Some(name) => Err(StoreError::Gone { path: self.shared.join(name) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the directory that a document is in.
+    pub(super) fn make_parent(&self, area: Area, directory: &Path) -> Result<(), StoreError> {
+        self.noting(area, make_directory(&*self.files, directory))?;
+        if area == Area::Shared
+            && let Ok(below) = directory.strip_prefix(&self.shared)
+            && let Some(top) = below.components().next()
+        {
+            self.expected.add(top.as_os_str().to_string_lossy().into_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes in which directories there are in the shared area.
+    pub(super) fn expect_directories(&self) -> Result<(), StoreError> {
+        for (name, is_directory) in entries(&*self.files, &self.shared)? {
+            if is_directory && !name.starts_with('.') {
+                self.expected.add(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the shared directory may be made: where this host knows authorities that were in it, it was lost, and an empty
+/// one in its place would be in the way of whoever restores it.
+pub(super) fn may_be_made(files: &dyn Files, local: &Path, shared: &Path) -> Result<bool, StoreError> {
+    let there = match files.list(shared) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    let known = !entries(files, &local.join(AUTHORITIES))?.is_empty();
+    let asked = entries(files, local)?.iter().any(|(name, _)| name.strip_suffix(SUFFIX) == Some(NEW_ROOT));
+    Ok(there || !known || asked)
+}
