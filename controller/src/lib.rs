@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod serve;
 pub mod config;
+pub mod settings;
 pub mod manifest;
 pub mod inventory;
 pub mod planner;

@@ -79,8 +79,8 @@ impl Controller {
     /// State, manifest, port or socket cannot be used: what and where is told.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = Arc::new(Store::open(&config.local, &config.shared)?);
-        let events = Arc::new(Events::open(&config.local).context("cannot open the file of events")?);
-        let manifest = Arc::new(ManifestFile::open(&config.manifest)?);
+        let events = Arc::new(Events::open(&config.local));
+        let manifest = Arc::new(ManifestFile::open(&config.manifest, store.clone(), clock.clone())?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
         let states = watch::Sender::new(Asked::NotYet);
         let mut tasks = JoinSet::new();

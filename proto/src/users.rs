@@ -45,6 +45,15 @@ impl LocalUsers {
         listed.or((uid == 0).then_some("root"))
     }
 
+    /// The name of the group of this number.
+    #[must_use]
+    pub fn group_name(&self, gid: u32) -> Option<&str> {
+        self.groups.lines().map(|line| line.split(':')).find_map(|mut fields| {
+            let name = fields.next().filter(|name| !name.is_empty())?;
+            (fields.nth(1)?.parse() == Ok(gid)).then_some(name)
+        })
+    }
+
     /// The user for people: its name where it has one, and its number.
     #[must_use]
     pub fn shown(&self, uid: u32) -> String {
@@ -107,6 +116,7 @@ mod tests {
             (users.shown(0), users.shown(998), users.shown(7)),
             ("root".into(), "pinion (uid 998)".into(), "uid 7".into())
         );
+        assert_eq!((users.group_name(997), users.group_name(7)), (Some("pinion"), None));
         assert_eq!(LocalUsers::read(Path::new("/nowhere")).expect("no files are no names").name(0), Some("root"));
     }
 

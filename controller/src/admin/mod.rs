@@ -291,7 +291,7 @@ impl Admin {
 
     async fn tell_events(&self, write: &mut OwnedWriteHalf, follow: bool, last: usize) -> io::Result<()> {
         let mut live = self.events.follow();
-        for event in self.events.recent(last)? {
+        for event in self.events.recent(last, self.clock.now()) {
             lines::write(write, &Answer::Event(event)).await?;
         }
         if !follow {

@@ -98,7 +98,7 @@ pub struct Ensure {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// To [`Ask::Status`].
-    Status(Status),
+    Status(Box<Status>),
     /// To [`Ask::Plan`].
     Plan(PlanDocument),
     /// How far the placements of an [`Ask::Ensure`] are.
@@ -136,6 +136,9 @@ pub enum Answer {
 pub struct Status {
     /// The controller's version.
     pub version: String,
+    /// Which manifest is in force.
+    #[serde(default)]
+    pub manifest: ManifestStatus,
     /// What the operator should know that belongs to no placement.
     pub notes: Vec<String>,
     /// What is wrong with the host as a whole, and concerns every guest.
@@ -145,6 +148,15 @@ pub struct Status {
     pub placements: Vec<PlacementStatus>,
     /// The guests, by number.
     pub guests: Vec<GuestStatus>,
+}
+
+/// Which manifest is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestStatus {
+    /// Since when it is; none before there ever was one.
+    pub since: Option<Timestamp>,
+    /// Why the file on disk is not the one that is in force, each problem with file, line and column.
+    pub problem: Option<String>,
 }
 
 /// One placement.

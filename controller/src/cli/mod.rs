@@ -3,6 +3,7 @@
 
 mod ask;
 mod channel;
+mod config;
 mod ensure;
 mod events;
 mod guest;
@@ -101,6 +102,9 @@ enum Verb {
     /// The manifest's file.
     #[command(subcommand)]
     Manifest(ManifestVerb),
+    /// The settings, `controller.toml`.
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Who signs.
     #[command(subcommand)]
     Issuer(IssuerVerb),
@@ -189,6 +193,17 @@ enum ManifestVerb {
 }
 
 #[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Say everything that is wrong with controller.toml, each mistake with its line and column, and what does not fit
+    /// this host: password files, addresses, issuers that the manifest names. Asks nobody and changes nothing.
+    Check {
+        /// End with 0 unless the daemons could not start: the rest is printed as warnings. For their units.
+        #[arg(long)]
+        start: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum IssuerVerb {
     /// Look whether each issuer could sign: reachability, root, provisioner, durations, clock.
     Check,
@@ -241,6 +256,9 @@ async fn dispatch(args: Args) -> Exit {
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
         return manifest::check(file, args.json);
     }
+    if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
+        return config::check(&args.root, start, args.json);
+    }
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
@@ -267,6 +285,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
+        Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Identity(IdentityVerb::NewRoot { embedded, yes }) => identity::new_root(&session, embedded, yes).await,
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,

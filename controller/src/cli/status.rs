@@ -25,8 +25,16 @@ pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
 }
 
 fn words(status: &Status) -> String {
+    // What concerns everything comes before the many lines.
+    let mut out = String::new();
+    for note in &status.notes {
+        out += &format!("note: {note}\n\n");
+    }
+    for trouble in &status.troubles {
+        out += &format!("host: {trouble}\n\n");
+    }
     let rows: Vec<_> = status.placements.iter().map(row).collect();
-    let mut out = table(["PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
+    out += &table(["PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
     for placement in &status.placements {
         if let Some(trouble) = &placement.trouble {
             out += &format!("\n{}: {trouble}\n", placement.placement);
@@ -70,12 +78,6 @@ fn words(status: &Status) -> String {
             let rows: Vec<_> = status.guests.iter().map(row).collect();
             out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
         }
-    }
-    for trouble in &status.troubles {
-        out += &format!("\nhost: {trouble}\n");
-    }
-    for note in &status.notes {
-        out += &format!("\nnote: {note}\n");
     }
     out
 }

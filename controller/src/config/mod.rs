@@ -2,7 +2,9 @@
 //!
 //! Answers: where is everything, who signs, on which port? The manifest says what should exist.
 
+pub mod check;
 mod proxmox;
+mod written;
 
 use std::{
     collections::BTreeMap,
@@ -10,21 +12,22 @@ use std::{
     io::{self, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use pinion_proto::{
     id::{TrustDomain, Vmid},
-    place::line_and_column,
     spec::PlainName,
 };
-use serde::Deserialize;
 use thiserror::Error;
 
 pub use proxmox::{Enroll, Proxmox};
+use written::Written;
 
-use crate::{issuer::IssuerConfig, planner::backoff::Backoff};
-use proxmox::WrittenProxmox;
+use crate::{
+    issuer::IssuerConfig,
+    planner::backoff::Backoff,
+    settings::{self, Mistakes},
+};
 
 /// The port of every example and firewall rule.
 const PORT: u16 = 7443;
@@ -83,9 +86,11 @@ impl Config {
     /// # Errors
     /// The file cannot be read or says something wrong: file, place and remedy are told.
     pub fn load(root: &Path) -> Result<Self, ConfigError> {
-        let path = root.join("etc/pinion/controller.toml");
+        let path = path(root);
         let written = match read(&path) {
-            Ok(Some(text)) => parse(&path, &text)?,
+            Ok(Some(text)) => {
+                settings::read(&text, written::read).map_err(|mistakes| ConfigError::Wrong { path, mistakes })?
+            }
             Ok(None) => Written::default(),
             Err(error) => return Err(error),
         };
@@ -96,7 +101,7 @@ impl Config {
             None => vec![listen],
         };
         let standard = Backoff::default();
-        let retry = written.retry.unwrap_or_default();
+        let retry = written.retry;
         Ok(Self {
             root: root.to_owned(),
             manifest: root.join("etc/pinion/certificate-manifest.json"),
@@ -108,8 +113,8 @@ impl Config {
             trust_domain: written.trust_domain,
             issuers: written.issuers,
             retry: Backoff {
-                initial: retry.initial.unwrap_or(standard.initial),
-                max: retry.max.unwrap_or(standard.max),
+                initial: retry.initial.map_or(standard.initial, |pause| pause.0),
+                max: retry.max.map_or(standard.max, |pause| pause.0),
             },
             guests: written.guests,
             proxmox: Proxmox::settled(root, written.proxmox),
@@ -120,48 +125,6 @@ impl Config {
             },
         })
     }
-}
-
-/// What the file may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    trust_domain: Option<TrustDomain>,
-    listen: Option<SocketAddr>,
-    advertise: Option<Vec<SocketAddr>>,
-    #[serde(default)]
-    issuers: BTreeMap<PlainName, IssuerConfig>,
-    retry: Option<WrittenRetry>,
-    #[serde(default)]
-    guests: BTreeMap<String, Vmid>,
-    proxmox: Option<WrittenProxmox>,
-    #[serde(default)]
-    channel: WrittenChannel,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenChannel {
-    user: Option<String>,
-    tools: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRetry {
-    #[serde(default, deserialize_with = "duration")]
-    initial: Option<Duration>,
-    #[serde(default, deserialize_with = "duration")]
-    max: Option<Duration>,
-}
-
-fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parsed = humantime::parse_duration(&text).map_err(serde::de::Error::custom)?;
-    if parsed.is_zero() {
-        return Err(serde::de::Error::custom("a pause of nothing would be a storm: use 1s or more"));
-    }
-    Ok(Some(parsed))
 }
 
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {
@@ -185,13 +148,6 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         ConfigError::NotUtf8 { path: path.into(), line }
     })?;
     Ok(Some(text))
-}
-
-fn parse(path: &Path, text: &str) -> Result<Written, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
-        ConfigError::Wrong { path: path.into(), line, column, why: error.message().to_owned() }
-    })
 }
 
 /// What is wrong with the configuration.
@@ -226,15 +182,17 @@ pub enum ConfigError {
         line: usize,
     },
     /// It says something wrong.
-    #[error("{path}:{line}:{column}: {why}: correct it, and see docs/controller.md for every setting")]
+    #[error("{}\ncorrect it, and see docs/controller.md for every setting", mistakes.lines(path))]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// In characters, counted from 1.
-        column: usize,
-        /// The parser's reason.
-        why: String,
+        /// All that is wrong.
+        mistakes: Mistakes,
     },
+}
+
+/// Where the configuration is.
+#[must_use]
+pub fn path(root: &Path) -> PathBuf {
+    root.join("etc/pinion/controller.toml")
 }

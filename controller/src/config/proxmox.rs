@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::settings::Fields;
+
 /// Where Proxmox's files are when nothing else is said.
 const DIRECTORY: &str = "/etc/pve";
 
@@ -37,13 +39,25 @@ pub enum Enroll {
 }
 
 /// What the file may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct WrittenProxmox {
     enroll: Option<Enroll>,
     tag: Option<String>,
     node: Option<String>,
     directory: Option<PathBuf>,
+}
+
+impl WrittenProxmox {
+    /// Reads the section.
+    pub(super) fn read(section: &Fields<'_>) -> Self {
+        section.known(&["enroll", "tag", "node", "directory"]);
+        Self {
+            enroll: section.optional("enroll"),
+            tag: section.optional("tag"),
+            node: section.optional("node"),
+            directory: section.optional("directory"),
+        }
+    }
 }
 
 impl Proxmox {

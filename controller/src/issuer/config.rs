@@ -5,23 +5,19 @@ use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 use pinion_proto::bundle::Fingerprint;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::settings::{self, Fields, Pause};
+
 /// An issuer as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerConfig {
     /// A CA inside the controller.
-    Embedded {
-        /// There for its message: nobody asks the embedded CA what is revoked.
-        #[serde(default, deserialize_with = "never")]
-        revoke_replaced: (),
-    },
+    Embedded,
     /// A step-ca server.
     StepCa(StepCaConfig),
 }
 
 /// Where a step-ca is and how to ask it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepCaConfig {
     /// `https://10.0.0.3:9000`: an address needs no DNS, which may itself hang on a certificate.
     pub url: CaUrl,
@@ -32,17 +28,85 @@ pub struct StepCaConfig {
     /// Holds the provisioner's password; a relative path is under the controller's root directory.
     pub password_file: PathBuf,
     /// How many calls may be under way at once.
-    #[serde(default = "default_concurrency")]
     pub concurrency: NonZeroU16,
     /// How long one call may take, for example `15s`.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
     /// Whether a certificate is revoked when its successor is in use.
-    #[serde(default)]
     pub revoke_replaced: bool,
     /// How often it is asked which roots it has.
-    #[serde(default = "default_roots_every", deserialize_with = "duration")]
     pub roots_every: Duration,
+}
+
+impl IssuerConfig {
+    /// Reads the text of a table `[issuers.NAME]`, for whoever has no file of settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let read = settings::read(text, Self::read).map_err(|mistakes| mistakes.to_string())?;
+        // What gives nothing has been complained about.
+        read.ok_or_else(|| "the table could not be read".to_owned())
+    }
+
+    /// Reads a table `[issuers.NAME]`; what is wrong with it is noted there.
+    #[must_use]
+    pub fn read(table: &Fields<'_>) -> Option<Self> {
+        let kind: String = table.required("type")?;
+        match kind.as_str() {
+            "embedded" => {
+                table.known(&["type", "revoke_replaced"]);
+                // There for its message: nobody asks the embedded CA what is revoked.
+                if table.optional("revoke_replaced") == Some(true) {
+                    table.problem(
+                        "revoke_replaced",
+                        "`revoke_replaced` is for issuers of type `step-ca`: the embedded CA has no list of revoked \
+                         certificates that anybody could ask for; leave it out here",
+                    );
+                }
+                Some(Self::Embedded)
+            }
+            "step-ca" => StepCaConfig::read(table).map(Self::StepCa),
+            other => {
+                let shown = pinion_proto::id::shown(other);
+                table
+                    .problem("type", format_args!("there is no type of issuer `{shown}`: use `step-ca` or `embedded`"));
+                None
+            }
+        }
+    }
+}
+
+impl StepCaConfig {
+    fn read(table: &Fields<'_>) -> Option<Self> {
+        table.known(&[
+            "type",
+            "url",
+            "fingerprint",
+            "provisioner",
+            "password_file",
+            "concurrency",
+            "timeout",
+            "revoke_replaced",
+            "roots_every",
+        ]);
+        let pause = |name, otherwise| table.optional(name).map_or(otherwise, |Pause(pause)| pause);
+        // Each is read before one of them ends it, so that all mistakes are told.
+        let (url, fingerprint) = (table.required("url"), table.required("fingerprint"));
+        let (provisioner, password_file) = (table.required("provisioner"), table.required("password_file"));
+        let concurrency = table.optional("concurrency").unwrap_or_else(default_concurrency);
+        let (timeout, roots_every) = (pause("timeout", TIMEOUT), pause("roots_every", ROOTS_EVERY));
+        let revoke_replaced = table.optional("revoke_replaced").unwrap_or_default();
+        Some(Self {
+            url: url?,
+            fingerprint: fingerprint?,
+            provisioner: provisioner?,
+            password_file: password_file?,
+            concurrency,
+            timeout,
+            revoke_replaced,
+            roots_every,
+        })
+    }
 }
 
 /// The address of a CA: https, without path, query and user; no slash at its end.
@@ -92,37 +156,18 @@ fn default_concurrency() -> NonZeroU16 {
 }
 
 /// A signature takes milliseconds; a CA that takes this long is in trouble.
-fn default_timeout() -> Duration {
-    Duration::from_secs(15)
-}
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A new root is at work for years, and waits this long for its guests.
-fn default_roots_every() -> Duration {
-    Duration::from_secs(60)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration = humantime::parse_duration(&text).map_err(|e| de::Error::custom(format!("`{text}`: {e}")))?;
-    if duration.is_zero() {
-        return Err(de::Error::custom("this takes more than no time"));
-    }
-    Ok(duration)
-}
-
-fn never<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    if bool::deserialize(deserializer)? {
-        return Err(de::Error::custom(
-            "`revoke_replaced` is for issuers of type `step-ca`: the embedded CA has no list of revoked certificates \
-             that anybody could ask for; leave it out here",
-        ));
-    }
-    Ok(())
-}
+const ROOTS_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Result<IssuerConfig, String> {
+        IssuerConfig::from_toml(text)
+    }
 
     const STEP_CA: &str = r#"
         type = "step-ca"
@@ -134,15 +179,10 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_defaults() {
-        let IssuerConfig::StepCa(config) = toml::from_str(STEP_CA).expect("a whole table") else {
-            panic!("a step-ca");
-        };
+        let Ok(IssuerConfig::StepCa(config)) = read(STEP_CA) else { panic!("a step-ca") };
         assert_eq!(config.url.as_str(), "https://10.0.0.3:9000");
         assert_eq!((config.concurrency.get(), config.timeout), (16, Duration::from_secs(15)));
-        assert_eq!(
-            toml::from_str::<IssuerConfig>("type = 'embedded'"),
-            Ok(IssuerConfig::Embedded { revoke_replaced: () })
-        );
+        assert_eq!(read("type = 'embedded'"), Ok(IssuerConfig::Embedded));
         assert!(!config.revoke_replaced, "nothing is revoked unless somebody says so");
     }
 
@@ -157,13 +197,22 @@ mod tests {
             ("step-ca", "acme"),
         ] {
             let changed = STEP_CA.replacen(from, to, 1);
-            assert!(toml::from_str::<IssuerConfig>(&changed).is_err(), "{changed}");
+            assert!(read(&changed).is_err(), "{changed}");
         }
-        assert!(toml::from_str::<IssuerConfig>("type = 'embedded'\nurl = 'https://x'").is_err());
-        let embedded = toml::from_str::<IssuerConfig>("type = 'embedded'\nrevoke_replaced = true");
-        assert!(embedded.is_err_and(|error| error.to_string().contains("embedded CA has no list")));
-        assert!(toml::from_str::<IssuerConfig>("type = 'embedded'\nrevoke_replaced = false").is_ok());
-        assert!(toml::from_str::<IssuerConfig>(&format!("{STEP_CA}\ntimeout = '0s'")).is_err());
-        assert!(toml::from_str::<IssuerConfig>(&format!("{STEP_CA}\ntimeout = '5m'")).is_ok());
+        assert!(read("type = 'embedded'\nurl = 'https://x'").is_err());
+        let embedded = read("type = 'embedded'\nrevoke_replaced = true");
+        assert!(embedded.is_err_and(|error| error.contains("embedded CA has no list")));
+        assert!(read("type = 'embedded'\nrevoke_replaced = false").is_ok());
+        assert!(read(&format!("{STEP_CA}\ntimeout = '0s'")).is_err());
+        assert!(read(&format!("{STEP_CA}\ntimeout = '5m'")).is_ok());
+    }
+
+    #[test]
+    fn every_mistake_of_a_table_is_told_at_once() {
+        let told = read("type = 'step-ca'\nurl = 'http://x'\nfingerprint = 'ab'\ntimout = '0s'\nconcurrency = 0");
+        let told = told.expect_err("all is wrong");
+        for words in ["2:7 url", "3:15 fingerprint", "4:1 timout", "`timeout`", "5:15 concurrency", "password_file"] {
+            assert!(told.contains(words), "{words} in {told}");
+        }
     }
 }

@@ -118,7 +118,8 @@ impl<'n> Fields<'n> {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> String {
+/// What is said of a field that there is not, with the one that was meant, if that can be told.
+pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
     // A third of the letters may be wrong; more is another word.
     let near = |candidate: &&&str| distance(name, candidate) <= (candidate.len() / 3).max(1);
     match known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)) {

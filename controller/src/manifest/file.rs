@@ -1,6 +1,7 @@
 //! The manifest's file: read at start, and again whenever it changes.
 //!
-//! Invariant: a file that is bad, or gone, never replaces the manifest in force; it is told, once.
+//! Invariant: a file that is bad, or gone, never replaces the manifest in force, also over a restart: then the last good
+//! one is in force, which is kept in the local area. It is told, once.
 
 use std::{
     fs,
@@ -11,11 +12,19 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::bundle::Fingerprint;
+use pinion_proto::{
+    bundle::Fingerprint,
+    causes::chain,
+    clock::{Clock, Timestamp},
+};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::{Manifest, ManifestErrors};
+use super::{
+    Manifest, ManifestErrors,
+    last_good::{self, LastGood},
+};
+use crate::store::Store;
 
 /// How often the file is looked at. It is looked at rather than watched, because on pmxcfs a change that
 /// another node makes raises no inotify event; a look is one stat.
@@ -33,6 +42,10 @@ pub struct ManifestFile {
     path: PathBuf,
     seen: Mutex<Option<Seen>>,
     in_force: watch::Sender<InForce>,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    /// What is to be kept; none before there is anything new.
+    good: watch::Sender<Option<LastGood>>,
 }
 
 /// The manifest in force.
@@ -42,6 +55,23 @@ pub struct InForce {
     pub manifest: Arc<Manifest>,
     /// Why the file on disk is not what is in force.
     pub problem: Option<String>,
+    /// Since when it is in force; none before there ever was one.
+    pub since: Option<Timestamp>,
+}
+
+impl InForce {
+    /// What the operator should know of it, the file and the place in it first.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let problem = self.problem.as_ref()?;
+        Some(match self.since {
+            Some(since) => format!(
+                "the manifest on disk is not in force: {problem}\nin force is the last good one, taken at {since}: \
+                 renewals go on by it, and the file is taken as soon as it is good"
+            ),
+            None => problem.clone(),
+        })
+    }
 }
 
 /// What was seen of the file last.
@@ -52,20 +82,33 @@ struct Seen {
 }
 
 impl ManifestFile {
-    /// Reads the file. One that is missing is an empty manifest: nothing is desired yet.
+    /// Reads the file. When it is bad or gone, the last good one that `store` has is in force; where there never was one,
+    /// a file that is missing is an empty manifest: nothing is desired yet.
     ///
     /// # Errors
-    /// The file is bad or cannot be read.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
-        let manifest = match read(path) {
-            Ok(bytes) => parse(path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Manifest::empty(),
-            Err(source) => return Err(FileError::Read { path: path.into(), source }),
+    /// The file is bad or cannot be read, and no good one is known.
+    pub fn open(path: &Path, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
+        let kept = last_good::read(&store);
+        let now = clock.now();
+        let mut good = None;
+        let in_force = match (read_and_parse(path), kept) {
+            (Ok((text, manifest)), kept) => {
+                let known = kept.filter(|kept| kept.manifest == manifest).map(|kept| kept.since);
+                let since = known.unwrap_or(now);
+                good = known.is_none().then_some(LastGood { since, text });
+                InForce { manifest: Arc::new(manifest), problem: None, since: Some(since) }
+            }
+            (Err(error), Some(kept)) => {
+                InForce { manifest: Arc::new(kept.manifest), problem: Some(chain(&error)), since: Some(kept.since) }
+            }
+            (Err(FileError::Read { source, .. }), None) if source.kind() == io::ErrorKind::NotFound => {
+                let problem = format!("{} does not exist yet: nothing is desired", path.display());
+                InForce { manifest: Arc::new(Manifest::empty()), problem: Some(problem), since: None }
+            }
+            (Err(error), None) => return Err(error),
         };
-        let missing = !path.exists();
-        let problem = missing.then(|| format!("{} does not exist yet: nothing is desired", path.display()));
-        let in_force = InForce { manifest: Arc::new(manifest), problem };
-        Ok(Self { path: path.into(), seen: Mutex::new(None), in_force: watch::channel(in_force).0 })
+        let (in_force, good) = (watch::channel(in_force).0, watch::channel(good).0);
+        Ok(Self { path: path.into(), seen: Mutex::new(None), in_force, store, clock, good })
     }
 
     /// The manifest in force, now and at each change.
@@ -74,19 +117,22 @@ impl ManifestFile {
         self.in_force.subscribe()
     }
 
-    /// Looks at the file until the future is dropped.
+    /// Looks at the file, and keeps what is good, until the future is dropped.
     pub async fn watch(&self) {
-        loop {
-            self.look();
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        let look = async {
+            loop {
+                self.look();
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::join!(look, last_good::keep(self.store.clone(), self.good.subscribe()));
     }
 
     /// Looks at the file once; what has changed is in force, or told, when this returns.
     pub fn look(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let stat = fs::metadata(&self.path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.len()));
-        let now = pinion_proto::clock::Timestamp::from(std::time::SystemTime::now()).unix();
+        let now = Timestamp::from(std::time::SystemTime::now()).unix();
         let settled = stat.is_none_or(|(_, changed, ..)| now.saturating_sub(changed) > UNSETTLED);
         if settled && seen.as_ref().is_some_and(|seen| seen.stat == stat) {
             return;
@@ -98,28 +144,39 @@ impl ManifestFile {
             return;
         }
         let outcome = match bytes {
-            Ok(bytes) => parse(&self.path, &bytes),
+            Ok(bytes) => parse(&self.path, &bytes).map(|manifest| (bytes, manifest)),
             Err(source) => Err(FileError::Read { path: self.path.clone(), source }),
         };
         match outcome {
-            Ok(manifest) => {
-                self.in_force.send_if_modified(|in_force| {
-                    let changed = *in_force.manifest != manifest || in_force.problem.is_some();
-                    if *in_force.manifest != manifest {
-                        in_force.manifest = Arc::new(manifest);
-                    }
-                    in_force.problem = None;
-                    changed
-                });
-            }
+            Ok((bytes, manifest)) => self.take(&bytes, manifest),
             Err(error) => {
-                let problem = pinion_proto::causes::chain(&error);
+                let problem = chain(&error);
                 self.in_force.send_if_modified(|in_force| {
                     let changed = in_force.problem.as_ref() != Some(&problem);
                     in_force.problem = Some(problem);
                     changed
                 });
             }
+        }
+    }
+
+    /// A good manifest is in force from now on.
+    fn take(&self, bytes: &[u8], manifest: Manifest) {
+        let now = self.clock.now();
+        let mut other = false;
+        self.in_force.send_if_modified(|in_force| {
+            other = *in_force.manifest != manifest || in_force.since.is_none();
+            let changed = other || in_force.problem.is_some();
+            if other {
+                in_force.manifest = Arc::new(manifest);
+                in_force.since = Some(now);
+            }
+            in_force.problem = None;
+            changed
+        });
+        if other {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.good.send_replace(Some(LastGood { since: now, text }));
         }
     }
 }
@@ -129,8 +186,14 @@ impl ManifestFile {
 /// # Errors
 /// It cannot be read, or is bad.
 pub fn load(path: &Path) -> Result<Manifest, FileError> {
+    read_and_parse(path).map(|(_, manifest)| manifest)
+}
+
+fn read_and_parse(path: &Path) -> Result<(String, Manifest), FileError> {
     let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
-    parse(path, &bytes)
+    let manifest = parse(path, &bytes)?;
+    // What was parsed is UTF-8.
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), manifest))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

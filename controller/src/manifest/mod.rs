@@ -10,6 +10,7 @@ mod errors;
 pub mod file;
 mod fields;
 mod gist;
+mod last_good;
 mod length;
 mod node;
 mod overrides;
@@ -31,6 +32,7 @@ use pinion_proto::{
 };
 
 pub use errors::{ManifestErrors, Problem};
+pub(crate) use fields::unknown as unknown_field;
 pub use gist::Gist;
 pub use schema::schema;
 use window::Window;

@@ -20,6 +20,15 @@ impl Reconciler {
         }
     }
 
+    /// Tells what is wrong with the manifest's file when the controller starts.
+    pub(super) fn tell_manifest(&self) {
+        if let (Some(problem), Some(since)) = (&self.manifest.problem, self.manifest.since) {
+            let text =
+                format!("The manifest on disk is not taken, the one before stays in force, since {since}: {problem}");
+            self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+        }
+    }
+
     fn new_manifest(&mut self, next: InForce) {
         let now = self.parts.clock.now();
         if let Some(problem) = &next.problem {

@@ -186,11 +186,13 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         write_at: None,
         writing: None,
     };
+    reconciler.tell_manifest();
     shared::restore(&mut reconciler);
     reconciler.restore_revoking();
     reconciler.restore_undelivered();
     reconciler.restore_departures();
     reconciler.new_inventory(inventory);
+    let mut shared_state = writable::Watch::start(reconciler.parts.store.clone());
     loop {
         let began = Instant::now();
         let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
@@ -212,7 +214,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
-            () = writable::changed(reconciler.parts.store.clone(), reconciler.unwritable.is_none()) => {}
+            () = shared_state.changed() => {}
             () = until(&*clock, wake_at) => {}
             () = at(resend_at) => {}
             () = at(reconciler.waiters_wake_at()) => {}
@@ -288,7 +290,6 @@ impl Reconciler {
         let mut outdated = false;
         for (planned, order) in plan.orders() {
             if order.step == Step::Sign
-                && self.unwritable.is_none()
                 && let Some(id) = planned.id()
             {
                 outdated |= !self.sign(&id, planned, order, now);

@@ -1,4 +1,7 @@
 //! Keys that several placements share: made here, kept 0600, sent over the link alone.
+//!
+//! Invariant: a key is in the shared area before it is used. While that cannot be written, certificates are renewed with
+//! the key that is there.
 
 use pinion_proto::{
     causes::chain,
@@ -6,6 +9,7 @@ use pinion_proto::{
     id::{CertificateName, PlacementId},
     key::KeyAlgorithm,
     private_key::PrivateKey,
+    report::Held,
     stage::{Halt, Trouble},
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +18,7 @@ use zeroize::Zeroizing;
 use super::Reconciler;
 use crate::{
     events::{Event, Kind},
+    manifest::Certificate,
     planner::{self, Order, Planned},
     reports::SharedKey,
     store::{Area, StoreError},
@@ -25,18 +30,6 @@ const DIRECTORY: &str = "shared-keys";
 struct Kept {
     algorithm: KeyAlgorithm,
     key: PrivateKey,
-}
-
-/// Why there is no shared key.
-enum Unmade {
-    Key(String),
-    Store(StoreError),
-}
-
-impl From<StoreError> for Unmade {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 /// A request with a shared key.
@@ -78,16 +71,11 @@ pub(super) fn prepare(
     order: &Order,
     now: Timestamp,
 ) -> Option<Prepared> {
-    match try_prepare(reconciler, id, planned) {
+    match try_prepare(reconciler, id, planned, now) {
         Ok(prepared) => Some(prepared),
-        Err(cause) => {
-            let trouble = Trouble {
-                halt: Halt::Blocked,
-                attempt: format!("make the shared key of {} for generation {}", id.certificate, order.generation),
-                cause,
-                remedy: "see that the controller's state directory can be written, and that its files are whole".into(),
-                retry_at: None,
-            };
+        Err(not_made) => {
+            let attempt = format!("make the shared key of {} for generation {}", id.certificate, order.generation);
+            let trouble = not_made.trouble(attempt);
             let text = format!("{id}: {trouble}");
             reconciler.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
             let backoff = reconciler.parts.backoff;
@@ -97,7 +85,53 @@ pub(super) fn prepare(
     }
 }
 
-fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<'_>) -> Result<Prepared, String> {
+/// Why there is no request with a shared key.
+enum NotMade {
+    /// Shared state cannot be written now, and there is no key to go on with.
+    Waits(String),
+    /// Something else, which a person has to see to.
+    Failed(String),
+}
+
+impl NotMade {
+    fn trouble(self, attempt: String) -> Trouble {
+        let (halt, cause, remedy) = match self {
+            Self::Waits(cause) => (
+                Halt::Waiting,
+                cause,
+                "a shared key is written down before it is used: Pinion goes on as soon as the shared state can be written",
+            ),
+            Self::Failed(cause) => (
+                Halt::Blocked,
+                cause,
+                "see that the controller's state directory can be written, and that its files are whole",
+            ),
+        };
+        Trouble { halt, attempt, cause, remedy: remedy.to_owned(), retry_at: None }
+    }
+}
+
+impl From<StoreError> for NotMade {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::ReadOnly { .. } => Self::Waits(chain(&error)),
+            error => Self::Failed(chain(&error)),
+        }
+    }
+}
+
+impl From<String> for NotMade {
+    fn from(cause: String) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+fn try_prepare(
+    reconciler: &mut Reconciler,
+    id: &PlacementId,
+    planned: &Planned<'_>,
+    now: Timestamp,
+) -> Result<Prepared, NotMade> {
     let certificate = planned.certificate;
     if reconciler.reports.shared_key(&certificate.name).is_none()
         // One that could not be read at the start is not replaced while it cannot be read now either.
@@ -105,36 +139,53 @@ fn try_prepare(reconciler: &mut Reconciler, id: &PlacementId, planned: &Planned<
     {
         reconciler.reports.set_shared_key(certificate.name.clone(), known);
     }
-    let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.as_ref());
+    let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.clone());
     let current = reconciler.reports.shared_key(&certificate.name);
-    let key = if planner::needs_new_shared_key(current, certificate.key, held) {
-        let algorithm = certificate.key.algorithm;
-        let name = format!("{DIRECTORY}/{}", certificate.name);
-        // Where another controller shares the directory, one of the two makes the key, and both use that one.
-        let fits = |kept: &Kept| {
-            let known = SharedKey { fingerprint: kept.key.public(), algorithm: kept.algorithm };
-            !planner::needs_new_shared_key(Some(&known), certificate.key, held)
-        };
-        // RSA takes up to seconds: the other tasks go on meanwhile.
-        let settle = || {
-            reconciler.parts.store.settle(Area::Shared, &name, fits, || {
-                let key = PrivateKey::generate(algorithm).map_err(|error| Unmade::Key(chain(&error)))?;
-                Ok::<_, Unmade>(Kept { algorithm, key })
-            })
-        };
-        let Kept { algorithm, key } = tokio::task::block_in_place(settle).map_err(|unmade| match unmade {
-            Unmade::Key(why) => why,
-            Unmade::Store(error) => chain(&error),
-        })?;
-        let known = SharedKey { fingerprint: key.public(), algorithm };
-        reconciler.reports.set_shared_key(certificate.name.clone(), known);
-        key
+    let usable = current.is_some_and(|current| current.algorithm == certificate.key.algorithm);
+    let made = if planner::needs_new_shared_key(current, certificate.key, held.as_ref()) {
+        match make(reconciler, certificate, held.as_ref()) {
+            Ok(key) => Some(key),
+            // Nothing may expire for it: the next renewal makes the new key.
+            Err(NotMade::Waits(cause)) if usable => {
+                let text =
+                    format!("{id} is renewed with the key that it shares already, because a new one waits: {cause}");
+                reconciler.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
+                None
+            }
+            Err(not_made) => return Err(not_made),
+        }
     } else {
-        let kept = read(reconciler, &certificate.name)?;
-        kept.ok_or_else(|| "the shared key's file is gone".to_owned())?.0
+        None
+    };
+    let key = match made {
+        Some(key) => key,
+        None => read(reconciler, &certificate.name)?.ok_or_else(|| "the shared key's file is gone".to_owned())?.0,
     };
     let csr = key.request(&certificate.common_name, &planned.placement.names).map_err(|error| chain(&error))?;
     Ok(Prepared { csr, key: key.to_pkcs8() })
+}
+
+/// Makes a new shared key, and writes it down. Where another controller shares the directory, one of the two makes the
+/// key, and both use that one.
+fn make(reconciler: &mut Reconciler, certificate: &Certificate, held: Option<&Held>) -> Result<PrivateKey, NotMade> {
+    let (store, algorithm) = (reconciler.parts.store.clone(), certificate.key.algorithm);
+    let name = format!("{DIRECTORY}/{}", certificate.name);
+    let fits = |kept: &Kept| {
+        let known = SharedKey { fingerprint: kept.key.public(), algorithm: kept.algorithm };
+        !planner::needs_new_shared_key(Some(&known), certificate.key, held)
+    };
+    // RSA takes up to seconds: the other tasks go on meanwhile, and no key is made for nothing.
+    let settle = || {
+        store.shared_writable()?;
+        store.settle(Area::Shared, &name, fits, || {
+            let key = PrivateKey::generate(algorithm).map_err(|error| NotMade::Failed(chain(&error)))?;
+            Ok::<_, NotMade>(Kept { algorithm, key })
+        })
+    };
+    let Kept { algorithm, key } = tokio::task::block_in_place(settle)?;
+    let known = SharedKey { fingerprint: key.public(), algorithm };
+    reconciler.reports.set_shared_key(certificate.name.clone(), known);
+    Ok(key)
 }
 
 /// The key that is kept for a certificate; none when there is none that can be read, which is told elsewhere.

@@ -13,7 +13,10 @@ use super::{Reconciler, destroyed};
 use crate::{
     admin::{
         presence::Presence,
-        protocol::{Answer, GuestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection, Status},
+        protocol::{
+            Answer, GuestStatus, ManifestStatus, PlacementStatus, PlanDocument, PlanStep, ProgressLine, Selection,
+            Status,
+        },
     },
     manifest::GuestRef,
     planner::{self, Decision, Plan, Planned, Step},
@@ -84,13 +87,11 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
         plan.retired.iter().filter(|id| chosen.means(&id.to_string(), id.certificate.as_str(), Some(id.guest)));
     placements.extend(retired.filter_map(|id| retired_placement(reconciler, id)));
     let mut notes = Vec::new();
-    if let Some(problem) = &reconciler.manifest.problem {
-        notes.push(format!("the manifest on disk is not in force, the one before is: {problem}"));
-    }
+    // What is wanted at all comes first.
+    notes.extend(reconciler.manifest.note());
     if let Some(problem) = reconciler.inventory.problem() {
         notes.push(format!("Proxmox's guests are not known as they are now: {problem}"));
     }
-    notes.extend(reconciler.unwritable_note());
     notes.extend(reconciler.newer_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
@@ -98,13 +99,22 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
             humantime::format_duration(*most)
         ));
     }
-    Answer::Status(Status {
+    let manifest = ManifestStatus { since: reconciler.manifest.since, problem: reconciler.manifest.problem.clone() };
+    Answer::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").into(),
+        manifest,
         notes,
-        troubles: reconciler.inventory.trouble().cloned().into_iter().collect(),
+        troubles: troubles(reconciler),
         placements,
         guests: guests(reconciler, &plan.placements),
-    })
+    }))
+}
+
+/// What is wrong with the host as a whole.
+fn troubles(reconciler: &Reconciler) -> Vec<Trouble> {
+    let troubles =
+        [reconciler.unwritable_trouble(), reconciler.parts.events.trouble(), reconciler.inventory.trouble().cloned()];
+    troubles.into_iter().flatten().collect()
 }
 
 fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {
@@ -120,10 +130,7 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
-    status.trouble = reconciler
-        .newer_trouble(planned)
-        .or_else(|| trouble(planned, report).cloned())
-        .or_else(|| reconciler.unwritable_trouble(planned));
+    status.trouble = reconciler.newer_trouble(planned).or_else(|| trouble(planned, report).cloned());
     told_destroyed(reconciler, id.as_ref(), &mut status);
     status
 }
@@ -265,7 +272,6 @@ pub(super) fn progress(
         None => reconciler
             .newer_trouble(planned)
             .or_else(|| trouble(planned, report).cloned())
-            .or_else(|| reconciler.unwritable_trouble(planned))
             .or_else(|| absent(reconciler, planned)),
     };
     let trouble = if reached { None } else { trouble() };

@@ -1,7 +1,9 @@
 //! Whether the state that a cluster's nodes share can be written.
 //!
-//! Invariant: while it cannot, no certificate is signed: without quorum another node may be doing the same. What is
-//! placed carries on, and everything goes on by itself once it can.
+//! Answers: what goes on while it cannot be written, and what waits?
+//! Invariant: renewals go on. Signing and delivering a certificate writes to the local area alone, and a placement
+//! whose key is shared is renewed with the key that it has. Joins, identities, tokens and new shared keys wait, because
+//! each of them is in the shared area before anybody is given it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,30 +11,56 @@ use pinion_proto::{
     causes::chain,
     stage::{Halt, Trouble},
 };
+use tokio::{sync::watch, task::JoinHandle};
 
 use super::Reconciler;
 use crate::{
     events::{Event, Kind},
-    planner::{Decision, Planned},
     store::Store,
 };
 
-/// How often it is looked at while nothing else happens: two calls of the system.
+/// How often it is looked at while nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What that means.
-const STOPPED: &str =
-    "no certificate is signed, no token made and no identity given until it can; what is placed carries on";
+const WAITING: &str =
+    "renewals go on; joins, identities, tokens and new shared keys wait until the shared state can be written again";
 
-/// Returns when shared state can be written otherwise than before.
-pub(super) async fn changed(store: Arc<Store>, writable_before: bool) {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let store = store.clone();
-        let look = tokio::task::spawn_blocking(move || store.shared_writable().is_ok());
-        if look.await.is_ok_and(|writable| writable != writable_before) {
-            return;
+/// Looks at shared state beside the loop, because a disk in trouble may take its time.
+#[derive(Debug)]
+pub(super) struct Watch {
+    task: JoinHandle<()>,
+    changed: watch::Receiver<bool>,
+}
+
+impl Watch {
+    pub(super) fn start(store: Arc<Store>) -> Self {
+        let (sender, changed) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            loop {
+                let store = store.clone();
+                let look = tokio::task::spawn_blocking(move || store.try_shared().is_ok()).await;
+                if let Ok(writable) = look {
+                    sender.send_if_modified(|before| std::mem::replace(before, writable) != writable);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        Self { task, changed }
+    }
+
+    /// Returns when shared state can be written otherwise than before.
+    pub(super) async fn changed(&mut self) {
+        if self.changed.changed().await.is_err() {
+            // The task runs as long as this value.
+            std::future::pending::<()>().await;
         }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -43,12 +71,14 @@ impl Reconciler {
         let problem = self.parts.store.shared_writable().err().map(|error| chain(&error));
         match (&self.unwritable, &problem) {
             (None, Some(problem)) => {
-                let text = format!("{problem}; {STOPPED}");
+                let text = format!("{problem}; {WAITING}");
                 self.event(Event::new(now, Kind::Failed, text));
             }
             (Some(_), None) => {
                 let text = "The shared state can be written again, and everything goes on";
                 self.event(Event::new(now, Kind::Controller, text));
+                // What waited for it is tried at once.
+                self.reports.forget_attempts();
             }
             _ => {}
         }
@@ -59,18 +89,16 @@ impl Reconciler {
     }
 
     /// What the operator should know of it.
-    pub(super) fn unwritable_note(&self) -> Option<String> {
-        self.unwritable.as_ref().map(|problem| format!("{problem}; {STOPPED}"))
-    }
-
-    /// Why a placement for which an order is given comes no further, if it is this.
-    pub(super) fn unwritable_trouble(&self, planned: &Planned<'_>) -> Option<Trouble> {
-        let problem = self.unwritable.as_ref().filter(|_| matches!(planned.decision, Decision::Order(_)))?;
+    pub(super) fn unwritable_trouble(&self) -> Option<Trouble> {
+        let problem = self.unwritable.as_ref()?;
         Some(Trouble {
             halt: Halt::Waiting,
-            attempt: format!("have {} signed", planned.label()),
+            attempt: "write the shared state".to_owned(),
             cause: problem.clone(),
-            remedy: "`pvecm status` shows a cluster's quorum; Pinion goes on as soon as it is back".to_owned(),
+            remedy: format!(
+                "make room on its disk, or let the user that runs `pinion serve` write there; on a cluster's /etc/pve \
+                 `pvecm status` shows the quorum; {WAITING}"
+            ),
             retry_at: None,
         })
     }

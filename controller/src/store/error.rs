@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::document::VERSION;
+use super::{document::VERSION, writable::is_full};
 
 /// Why a document could not be read or written.
 #[derive(Debug, Error)]
@@ -19,8 +19,8 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
-    /// Shared state cannot be written: the nodes that share it have no quorum, for one.
-    #[error("the shared state at {} cannot be written (no quorum?)", path.display())]
+    /// Shared state cannot be written: the nodes that share it have no quorum, or its disk is full.
+    #[error("the shared state at {} cannot be written ({})", path.display(), guess(source))]
     ReadOnly {
         /// The shared directory.
         path: PathBuf,
@@ -86,4 +86,9 @@ pub enum StoreError {
     /// Not a document's name.
     #[error("`{0}` is not the name of a document")]
     Name(String),
+}
+
+/// What is behind it most likely; the system's own reason follows.
+fn guess(source: &io::Error) -> &'static str {
+    if is_full(source) { "its disk is full" } else { "no quorum?" }
 }

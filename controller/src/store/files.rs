@@ -89,6 +89,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why not.
     fn look_writable(&self, directory: &Path) -> io::Result<()>;
+
+    /// Whether the file system of a directory has room for one more small file, as it says itself.
+    ///
+    /// # Errors
+    /// It does not say.
+    fn has_room(&self, directory: &Path) -> io::Result<bool>;
 }
 
 /// The kernel's file system.
@@ -164,6 +170,14 @@ impl Files for RealFiles {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         Ok(())
+    }
+
+    fn has_room(&self, directory: &Path) -> io::Result<bool> {
+        let found = rustix::fs::statvfs(directory)?;
+        // Some file systems do not count one or the other: then their totals are 0.
+        let blocks = found.f_blocks == 0 || found.f_bavail > 0;
+        let files = found.f_files == 0 || found.f_favail > 0;
+        Ok(blocks && files)
     }
 }
 

@@ -14,16 +14,14 @@ pub(crate) mod pmxcfs;
 mod preserve;
 mod temporaries;
 mod whole;
+mod writable;
 
 use std::{
     fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,6 +34,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
 use whole::Expected;
 pub(crate) use whole::{AUTHORITIES, NEW_EMBEDDED_ROOT, NEW_ROOT};
+use writable::{Writable, is_refusal};
 use zeroize::Zeroizing;
 
 /// The most that pmxcfs takes (bytes); more in a document means that it should be several.
@@ -68,8 +67,8 @@ pub struct Store {
     shared: PathBuf,
     files: Arc<dyn Files>,
     temporaries: Temporaries,
-    /// Whether a write of shared state was refused and none has succeeded since.
-    refused: AtomicBool,
+    /// How the last write of shared state ended.
+    writable: Writable,
     /// What has to be in the shared area.
     expected: Expected,
     /// How long the claim of somebody who does not go on is left alone.
@@ -99,43 +98,21 @@ impl Store {
             make_directory(&*files, shared)?;
         }
         let temporaries = Temporaries::of_this_host();
-        temporaries.clean(&*files, local)?;
-        // Shared state that cannot be written now can be read.
-        match temporaries.clean(&*files, shared) {
-            Err(StoreError::Io { path, source, .. }) if is_refusal(&source) => {
-                tracing::warn!(path = %path.display(), %source, "A file that was left half written stays");
+        // State that cannot be written now can be read.
+        for directory in [local, shared] {
+            match temporaries.clean(&*files, directory) {
+                Err(StoreError::Io { path, source, .. }) if is_refusal(&source) => {
+                    tracing::warn!(path = %path.display(), %source, "A file that was left half written stays");
+                }
+                outcome => outcome?,
             }
-            outcome => outcome?,
         }
-        let (refused, expected) = (AtomicBool::new(false), Expected::default());
+        let (writable, expected) = (Writable::default(), Expected::default());
         let (local, shared, patience) = (local.into(), shared.into(), once::PATIENCE);
-        let store = Self { local, shared, files, temporaries, refused, expected, patience, lock };
+        let store = Self { local, shared, files, temporaries, writable, expected, patience, lock };
         store.clean_claims(&store.shared);
         store.expect_directories()?;
         Ok(store)
-    }
-
-    /// Why shared state cannot be written now, if so. That shows without a write, unless one was refused before: then
-    /// one is tried.
-    ///
-    /// # Errors
-    /// [`StoreError::ReadOnly`].
-    pub fn shared_writable(&self) -> Result<(), StoreError> {
-        self.check_whole(Area::Shared)?;
-        let tried = self.files.look_writable(&self.shared).and_then(|()| {
-            if !self.refused.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let trial = self.shared.join(self.temporaries.next());
-            self.files.create(&trial, b"").and_then(|()| self.files.remove(&trial))
-        });
-        match tried {
-            Ok(()) => {
-                self.refused.store(false, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(source) => Err(StoreError::ReadOnly { path: self.shared.clone(), source }),
-        }
     }
 
     /// Reads a document; none when there is no such file.
@@ -253,11 +230,13 @@ impl Store {
             // The write's own failure is what counts; what stays here is cleaned at the next start.
             self.files.remove(&temporary).ok();
         }
-        let ready = self.noting(area, written)?;
-        if ready {
-            self.sync(directory, outlives)?;
-        }
-        Ok(ready)
+        let synced = written.and_then(|ready| {
+            if ready {
+                self.sync(directory, outlives)?;
+            }
+            Ok(ready)
+        });
+        self.noting(area, synced)
     }
 
     /// Removes a document; it is well if there is none.
@@ -280,7 +259,7 @@ impl Store {
         self.check_whole(area)?;
         let path = self.path(area, name)?;
         match self.files.remove(&path) {
-            Ok(()) => self.sync(path.parent().unwrap_or(&self.local), outlives),
+            Ok(()) => self.noting(area, self.sync(path.parent().unwrap_or(&self.local), outlives)),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => self.noting(area, Err(StoreError::Io { doing: "remove", path, source })),
         }
@@ -312,17 +291,6 @@ impl Store {
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// Keeps in mind when shared state cannot be written, and says so in those words.
-    fn noting<T>(&self, area: Area, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        match outcome {
-            Err(StoreError::Io { source, .. }) if area == Area::Shared && is_refusal(&source) => {
-                self.refused.store(true, Ordering::Relaxed);
-                Err(StoreError::ReadOnly { path: self.shared.clone(), source })
-            }
-            other => other,
-        }
     }
 
     fn directory(&self, area: Area) -> &Path {
@@ -383,12 +351,6 @@ fn make_directory(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
     files.make_directory(path).map_err(fail)
 }
 
-/// What pmxcfs says without quorum, and other file systems when they are read-only.
-fn is_refusal(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
-}
-
 impl Drop for Store {
     fn drop(&mut self) {
         // Unlocked by name: a process that was forked this moment and has not started its program yet has a copy of the
@@ -401,8 +363,13 @@ impl Drop for Store {
 
 fn lock(path: &Path) -> Result<File, StoreError> {
     let fail = |source| StoreError::Io { doing: "lock", path: path.into(), source };
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(fail)?;
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    // One that is there is locked on a read-only disk too.
+    let opened = match opened {
+        Err(error) if is_refusal(&error) => File::open(path).map_err(|_| error),
+        other => other,
+    };
+    let file = opened.map_err(fail)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: path.into() }),

@@ -19,7 +19,7 @@ pub(crate) struct Pmxcfs {
 /// How writes are refused.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
-    /// EACCES, EROFS or EBUSY.
+    /// EACCES, EROFS or EBUSY; ENOSPC, as other file systems do.
     pub(crate) errno: rustix::io::Errno,
     /// Whether that shows without writing.
     pub(crate) shows: bool,
@@ -100,7 +100,14 @@ impl Files for Pmxcfs {
     }
 
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
-        let shows = self.refuses.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|refusal| refusal.shows);
+        let refuses = *self.refuses.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk looks writable.
+        let shows = refuses.is_some_and(|refusal| refusal.shows && refusal.errno != rustix::io::Errno::NOSPC);
         if shows { self.write() } else { RealFiles.look_writable(directory) }
+    }
+
+    fn has_room(&self, _: &Path) -> io::Result<bool> {
+        let refuses = self.refuses.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(!refuses.is_some_and(|refusal| refusal.errno == rustix::io::Errno::NOSPC && refusal.shows))
     }
 }

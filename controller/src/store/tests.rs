@@ -151,10 +151,12 @@ fn a_write_that_fails_leaves_the_old_document_and_no_other_file() {
     assert!(names.iter().all(|(name, _)| !name.starts_with(".tmp")), "{names:?}");
 }
 
-/// The three ways in which pmxcfs refuses, whether or not that shows without writing.
+/// The ways in which pmxcfs refuses, and a full disk, whether or not that shows without writing.
 fn refusals() -> impl Iterator<Item = Refusal> {
     use rustix::io::Errno;
-    let shown = [Errno::ACCESS, Errno::ROFS, Errno::BUSY].into_iter().flat_map(|errno| [(errno, true), (errno, false)]);
+    let shown = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::BUSY, Errno::NOSPC]
+        .into_iter()
+        .flat_map(|errno| [(errno, true), (errno, false)]);
     shown.map(|(errno, shows)| Refusal { errno, shows })
 }
 
@@ -178,17 +180,35 @@ fn without_quorum_documents_are_read_and_writes_say_why_until_it_is_back() {
             store.write(Area::Shared, "new/x", &words(2)),
             store.remove(Area::Shared, "guests/101"),
             store.shared_writable(),
+            store.try_shared(),
         ] {
             let error = outcome.expect_err("refused");
             assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
-            assert!(error.to_string().contains("shared cannot be written (no quorum?)"), "{error}");
+            let full = refusal.errno == rustix::io::Errno::NOSPC;
+            let guess = if full { "its disk is full" } else { "no quorum?" };
+            assert!(error.to_string().contains(&format!("shared cannot be written ({guess})")), "{error}");
         }
         assert_eq!(store.read(Area::Shared, "guests/101").expect("read"), Some(words(1)));
         files.refuse(None);
-        store.shared_writable().expect("writable again");
+        store.try_shared().expect("writable again");
         store.write(Area::Shared, "guests/101", &words(2)).expect("written");
         assert_eq!(store.list(Area::Shared, "").expect("listed"), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_full_disk_is_found_before_something_has_to_be_written() {
+    let (directory, files, store) = pmxcfs();
+    let full = Refusal { errno: rustix::io::Errno::NOSPC, shows: true };
+    files.refuse(Some(full));
+    store.try_shared().expect_err("full");
+    store.shared_writable().expect_err("it stays known, without a write");
+    files.refuse(None);
+    store.shared_writable().expect_err("until one has succeeded");
+    store.try_shared().expect("writable again");
+    store.shared_writable().expect("known too");
+    let left = entries(&RealFiles, &directory.path().join("shared")).expect("listed");
+    assert!(left.is_empty(), "the trials leave nothing: {left:?}");
 }
 
 #[test]

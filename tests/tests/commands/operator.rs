@@ -25,6 +25,37 @@ fn document(host: &Host, arguments: &[&str]) -> Value {
 }
 
 #[test]
+fn every_mistake_in_the_settings_is_told_at_once_and_stops_the_daemons_only_where_it_must() {
+    let host = Host::prepare(&HostOptions::default()).expect("a host");
+    let path = host.root().join("etc/pinion/controller.toml");
+    let good = fs::read_to_string(&path).expect("a configuration");
+    let check = |arguments: &[&str]| host.pinion(&[&["config", "check"], arguments].concat()).expect("it runs");
+    assert_eq!(check(&[]).code(), 0, "{}", check(&[]));
+
+    fs::write(&path, format!("lisen = 1\n{good}\n[retri]\n[issuers.ca]\ntype = 'acme'\n")).expect("written");
+    for arguments in [&[][..], &["--start"]] {
+        let told = check(arguments);
+        assert_eq!(told.code(), 2, "{told}");
+        for words in ["controller.toml:1:1 lisen: ", "did you mean `listen`?", " retri: ", " issuers.ca.type: "] {
+            assert!(told.stderr.contains(words), "{words} in {told}");
+        }
+    }
+    let told: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&told["ok"], told["problems"].as_array().map(Vec::len)), (&false.into(), Some(3)), "{told}");
+    assert_eq!((&told["problems"][0]["line"], &told["problems"][0]["column"]), (&1.into(), &1.into()), "{told}");
+
+    // What only does not fit this host is no reason not to start.
+    let ca =
+        "[issuers.ca]\ntype = 'step-ca'\nurl = 'https://127.0.0.1:1'\nprovisioner = 'p'\npassword_file = '/nowhere'\n";
+    let root = "0".repeat(64);
+    fs::write(&path, format!("{good}\n{ca}fingerprint = '{root}'\n")).expect("written");
+    let told = check(&[]);
+    assert!(told.code() == 2 && told.stderr.contains("issuers.ca.password_file: "), "{told}");
+    let told = check(&["--start"]);
+    assert!(told.code() == 0 && told.stderr.contains("warning: "), "{told}");
+}
+
+#[test]
 fn status_shows_what_is_asked_for() {
     let host = Host::start(&HostOptions::embedded(&json!([files("web", &[1001, 1002]), files("mail", &[1001])])));
     let host = host.expect("a host");
@@ -153,6 +184,8 @@ fn the_schema_is_json_and_check_names_every_mistake_with_its_place() {
     host.stop().expect("it stops");
     assert_eq!(said(&host, &["manifest", "schema"]).code(), 0);
     assert_eq!(host.pinion(&["manifest", "check"]).expect("it runs").code(), 2);
+    // Where no good one is known, there is nothing to go on with.
+    fs::remove_file(host.root().join("var/lib/pinion/local/last-good-manifest.json")).expect("it was kept");
     let refused = host.pinion(&["serve"]).expect("it ends");
     assert!(refused.code() == 2 && refused.stderr.contains("4:7"), "{refused}");
 }

@@ -91,7 +91,7 @@ fn config(url: &str, fingerprint: Fingerprint, provisioner: &str, password: &Pat
         password_file = (password.display().to_string())
         timeout = "3s"
     };
-    table.try_into().expect("a configuration")
+    IssuerConfig::from_toml(&table.to_string()).expect("a configuration")
 }
 
 fn names(texts: &[&str]) -> SubjectNames {

@@ -142,7 +142,7 @@ impl Lab {
         // The second answer comes after whatever the first found due was planned.
         self.ask(&Ask::Status(Selection::default())).await;
         match self.ask(&Ask::Status(Selection::default())).await.pop() {
-            Some(Answer::Status(status)) => status,
+            Some(Answer::Status(status)) => *status,
             other => panic!("no status: {other:?}"),
         }
     }

@@ -32,6 +32,8 @@ fn a_controller_that_cannot_start_says_which_file_to_mend() {
             }
             let what = format!("{file}, {damage:?}");
             let path = site.host.root().join(file);
+            // With the last good manifest it would start.
+            fs::remove_file(site.host.root().join(LAST_GOOD)).ok();
             let damaged = Damaged::new(&path, damage).unwrap_or_else(|error| panic!("{what}: {error:#}"));
             let refused = serve_to_its_end(&site.host);
             assert_eq!(refused.code(), 2, "{what}: {refused}");
@@ -54,6 +56,62 @@ fn a_controller_that_cannot_start_says_which_file_to_mend() {
     });
     serial.expect("with every file repaired all is as before");
     assert_eq!(site.issued().expect("the events are there"), 1, "nothing was lost");
+}
+
+/// Where the last good manifest is kept.
+const LAST_GOOD: &str = "var/lib/pinion/local/last-good-manifest.json";
+
+#[test]
+fn a_bad_manifest_at_the_start_stops_no_renewal_and_is_told_first() {
+    let mut site = Site::served().expect("the certificate is served");
+    let path = site.host.root().join("etc/pinion/certificate-manifest.json");
+    let shown = path.display().to_string();
+    let mut serial = site.serial().expect("all agree");
+    let aside = path.with_extension("aside");
+    for damage in Damage::ALL.map(Some).into_iter().chain([None]) {
+        site.host.stop().expect("the controller stops");
+        // None: it is gone, and something else in its place.
+        let damaged = damage.map(|damage| Damaged::new(&path, damage).expect("damaged"));
+        if damaged.is_none() {
+            fs::rename(&path, &aside).expect("moved");
+            fs::create_dir(&path).expect("made");
+        }
+        site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        site.guest.wait_linked(&site.host).expect("linked");
+        site.host.renew(&[], "served").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        let renewed = site.serial().expect("all agree");
+        assert_ne!(renewed, serial, "{damage:?}: renewals go on");
+        serial = renewed;
+
+        let words = site.host.pinion(&["status"]).expect("pinion runs").stdout;
+        let (first, rest) = words.split_once('\n').expect("lines");
+        assert!(first.starts_with("note: ") && first.contains(&shown), "{damage:?}: {words}");
+        if let Some(damage) = damage.filter(|damage| *damage != Damage::Enormous) {
+            let place = first.split(&format!("{shown}:")).nth(1).unwrap_or_default();
+            let numbered = place.split([':', ' ']).take(2).all(|number| number.parse::<usize>().is_ok());
+            assert!(numbered, "{damage:?}: no line and column: {first}");
+        }
+        assert!(rest.contains("in force is the last good one, taken at 20"), "{damage:?}: {words}");
+        let told = journal::wait_event(&site.host, Kind::Failed, &["stays in force", &shown]);
+        told.unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        match damaged {
+            Some(damaged) => {
+                assert!(damaged.is_untouched().expect("it is there"));
+                damaged.repair().expect("it is repaired");
+            }
+            None => fs::remove_dir(&path).and_then(|()| fs::rename(&aside, &path)).expect("put back"),
+        }
+        wait::until("the good manifest", PATIENCE, || match site.host.status() {
+            Ok(status) if status.notes.is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .expect("the good manifest is taken");
+    }
+    // A manifest that asks for nothing is no damage.
+    site.host.stop().expect("the controller stops");
+    site.host.write_manifest(&pinion_tests::site::manifest(serde_json::json!([]))).expect("written");
+    site.host.start_again().expect("the controller starts");
+    site.host.wait_placement(Site::PLACEMENT, |placement| placement.retired).expect("it is retired");
 }
 
 #[test]
@@ -226,6 +284,32 @@ fn a_bad_file_of_events_costs_the_lines_that_are_bad() {
     }
     site.guest.wait_linked(&site.host).expect("linked");
     site.host.ensure(&[], "served").expect("served");
+}
+
+#[test]
+fn events_that_cannot_be_written_stop_nothing_and_are_written_when_they_can_be() {
+    let mut site = Site::served().expect("the certificate is served");
+    let path = site.host.root().join("var/lib/pinion/local/events.jsonl");
+    site.host.stop().expect("the controller stops");
+    let aside = path.with_extension("aside");
+    fs::rename(&path, &aside).expect("moved");
+    fs::create_dir(&path).expect("made");
+    site.host.start_again().expect("the controller starts");
+    site.guest.wait_linked(&site.host).expect("linked");
+    site.host.renew(&[], "served").expect("renewals go on");
+    let words = site.host.pinion(&["status"]).expect("pinion runs").stdout;
+    assert!(words.starts_with("host: ") && words.contains(&path.display().to_string()), "told first: {words}");
+    let asked = site.host.pinion(&["events"]).expect("pinion runs");
+    assert!(asked.stdout.contains("signed web@1001") && asked.stdout.contains("cannot read"), "{asked}");
+
+    fs::remove_dir(&path).expect("removed");
+    let told = wait::until("no trouble", PATIENCE, || match site.host.status() {
+        Ok(status) if status.troubles.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    told.expect("it is tried again by itself");
+    let written = fs::read_to_string(&path).expect("the file is there");
+    assert!(written.contains("listens on") && written.contains("signed web@1001"), "nothing was lost: {written}");
 }
 
 #[test]

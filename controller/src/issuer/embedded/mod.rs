@@ -149,7 +149,7 @@ impl Embedded {
     fn sorted(&self, error: &AuthorityError) -> IssuerError {
         let message = format!("issuer `{}`: {}", self.name, chain(error));
         match error {
-            AuthorityError::Store(StoreError::Io { .. }) | AuthorityError::Random => {
+            AuthorityError::Store(StoreError::Io { .. } | StoreError::ReadOnly { .. }) | AuthorityError::Random => {
                 IssuerError::Unavailable { message }
             }
             AuthorityError::Store(_)

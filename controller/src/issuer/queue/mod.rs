@@ -52,7 +52,7 @@ impl Issuers {
             Box::new(Embedded::new(name.clone(), store.clone(), clock.clone()))
         };
         let configured = config.iter().map(|(name, config)| match config {
-            IssuerConfig::Embedded { .. } => (name.clone(), embedded(name), EMBEDDED_CONCURRENCY),
+            IssuerConfig::Embedded => (name.clone(), embedded(name), EMBEDDED_CONCURRENCY),
             IssuerConfig::StepCa(config) => {
                 let issuer: Box<dyn Issuer> =
                     Box::new(StepCa::new(name.clone(), config, store.clone(), clock.clone(), root));

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     issuer::{IssuerError, IssuerRoots},
-    store::{Area, Store},
+    store::{Area, Store, StoreError},
 };
 
 /// What is remembered, in the shared area.
@@ -31,6 +31,9 @@ struct Known {
     current: Vec<RootCertificate>,
     former: Vec<RootCertificate>,
     signing: Option<Fingerprint>,
+    /// Shared state could not be written when this was learned.
+    #[serde(skip)]
+    unwritten: bool,
 }
 
 /// What the CA said last, kept in a document.
@@ -74,7 +77,8 @@ impl Memory {
         Some(IssuerRoots { current, former, signing: signing? })
     }
 
-    /// The CA says that it has these, and that the next certificate ends at that one.
+    /// The CA says that it has these, and that the next certificate ends at that one. While shared state cannot be
+    /// written, that is known all the same, and written when the CA is asked next.
     pub(super) fn learn(
         &self,
         current: Vec<RootCertificate>,
@@ -86,8 +90,15 @@ impl Memory {
         add(&mut next.former, known.current.clone());
         next.former.retain(|root| !next.current.contains(root) && now <= root.not_after());
         next.former.truncate(MOST_ROOTS - next.current.len().min(MOST_ROOTS));
-        if *known != next {
-            self.store.write(Area::Shared, &self.document, &next).map_err(|e| chain(&e))?;
+        if *known != next || known.unwritten {
+            next.unwritten = match self.store.write(Area::Shared, &self.document, &next) {
+                Ok(()) => false,
+                Err(error @ StoreError::ReadOnly { .. }) => {
+                    tracing::warn!(document = %self.document, error = chain(&error), "The CA's roots are not kept yet");
+                    true
+                }
+                Err(error) => return Err(chain(&error)),
+            };
             *known = next;
         }
         Ok(())
@@ -157,7 +168,7 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
     use super::*;
-    use crate::issuer::StepCaConfig;
+    use crate::issuer::IssuerConfig;
 
     fn root() -> RootCertificate {
         let mut parameters = CertificateParams::default();
@@ -168,10 +179,10 @@ mod tests {
 
     fn memory(store: &Arc<Store>, pin: &RootCertificate) -> Memory {
         let config = format!(
-            "url = 'https://10.0.0.3:9000'\nfingerprint = '{}'\nprovisioner = 'admin'\npassword_file = '/p'",
+            "type = 'step-ca'\nurl = 'https://10.0.0.3:9000'\nfingerprint = '{}'\nprovisioner = 'admin'\npassword_file = '/p'",
             pin.fingerprint()
         );
-        let config: StepCaConfig = toml::from_str(&config).expect("a configuration");
+        let Ok(IssuerConfig::StepCa(config)) = IssuerConfig::from_toml(&config) else { panic!("a step-ca") };
         let settings = Settings::new("step-ca".parse().expect("a name"), &config, Path::new("/"));
         Memory::new(store.clone(), &settings)
     }

@@ -279,6 +279,10 @@ impl Files for Altered {
         Ok(Some(Box::new(())))
     }
 
+    fn has_room(&self, directory: &Path) -> io::Result<bool> {
+        RealFiles.has_room(directory)
+    }
+
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
         RealFiles.look_writable(directory)
     }

@@ -147,7 +147,7 @@ impl Bare {
         let directory = tempfile::tempdir().context("make a directory")?;
         let store = Store::open(&directory.path().join("local"), &directory.path().join("shared"))?;
         let name: PlainName = "step-ca".parse()?;
-        let config: IssuerConfig = toml::from_str(config).context("configure the issuer")?;
+        let config = IssuerConfig::from_toml(config).map_err(anyhow::Error::msg).context("configure the issuer")?;
         let issuers = Issuers::from_config(
             &BTreeMap::from([(name.clone(), config)]),
             &Arc::new(store),

@@ -1,18 +1,20 @@
 //! What happened, in one file that only grows, for `pinion events`.
 //!
-//! Invariant: an event is told to the log and to the file once; losing the file loses history, nothing else.
+//! Invariant: an event is told to the log and to the file once; losing the file, or not being able to write it, loses
+//! history and nothing else.
+
+mod journal;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use journal::Journal;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
+    stage::{Halt, Trouble},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -20,14 +22,8 @@ use tracing::{info, warn};
 
 use crate::admin::caller::Caller;
 
-/// At this size (bytes) the file becomes the old one and a new one begins: some 40,000 events each.
-const MOST: u64 = 8 * 1024 * 1024;
-
 /// A follower that is further behind than this misses events and is told so.
 const FOLLOW_QUEUE: usize = 1024;
-
-/// The longest line that is read back (bytes).
-const MOST_LINE: usize = 64 * 1024;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,26 +175,23 @@ impl Kind {
     }
 }
 
-/// The journal of events.
+/// The events: written down, logged, and told to those who follow.
 #[derive(Debug)]
 pub struct Events {
-    path: PathBuf,
-    file: Mutex<Option<File>>,
+    journal: Mutex<Journal>,
     live: broadcast::Sender<Arc<Event>>,
 }
 
 impl Events {
-    /// Opens `events.jsonl` in a directory that exists.
-    ///
-    /// # Errors
-    /// The file cannot be opened for appending.
-    pub fn open(directory: &Path) -> io::Result<Self> {
-        let path = directory.join("events.jsonl");
-        let file = append(&path)?;
-        Ok(Self { path, file: Mutex::new(Some(file)), live: broadcast::channel(FOLLOW_QUEUE).0 })
+    /// The events of a directory, in its `events.jsonl`. A file that cannot be opened stops nothing:
+    /// [`Self::trouble`] says so, and it is tried again with each event.
+    #[must_use]
+    pub fn open(directory: &Path) -> Self {
+        let journal = Mutex::new(Journal::open(directory.join("events.jsonl")));
+        Self { journal, live: broadcast::channel(FOLLOW_QUEUE).0 }
     }
 
-    /// Records an event. A full disk costs the event, and is told to the log.
+    /// Records an event. While the file cannot be written the last ones are kept in memory.
     pub fn record(&self, event: Event) {
         let (kind, guest, certificate) = (event.kind.as_str(), event.guest, event.certificate.as_ref());
         let (guest, certificate) = (guest.map(tracing::field::display), certificate.map(tracing::field::display));
@@ -208,39 +201,42 @@ impl Events {
         } else {
             info!(kind, guest, certificate, generation, serial, "{}", event.text);
         }
-        if let Err(error) = self.append(&event) {
-            warn!(%error, path = %self.path.display(), "Cannot write the event down");
-        }
+        self.journal().append(&event);
         // Nobody may be following.
         self.live.send(Arc::new(event)).ok();
     }
 
-    /// The last `most` events, oldest first; lines that are no events are passed over.
-    ///
-    /// # Errors
-    /// The files cannot be read.
-    pub fn recent(&self, most: usize) -> io::Result<Vec<Event>> {
-        let mut events = std::collections::VecDeque::new();
-        for path in [old(&self.path), self.path.clone()] {
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            for line in BufReader::new(file).split(b'\n') {
-                let line = line?;
-                if line.len() > MOST_LINE {
-                    continue;
-                }
-                if let Ok(event) = serde_json::from_slice(&line) {
-                    if events.len() == most {
-                        events.pop_front();
-                    }
-                    events.push_back(event);
-                }
-            }
+    /// Why events are not written down now, if so. The file is tried again first.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        let mut journal = self.journal();
+        journal.catch_up();
+        let cause = journal.problem()?;
+        Some(Trouble {
+            halt: Halt::Waiting,
+            attempt: "write down what happens".into(),
+            cause,
+            remedy: format!(
+                "make room on its disk, or see that {} is a file that the user who runs `pinion serve` may write; until \
+                 then the last {} events are kept in memory, and the log has them all",
+                journal.path().display(),
+                journal::MAX_PENDING
+            ),
+            retry_at: None,
+        })
+    }
+
+    /// The last `most` events, oldest first; lines that are no events are passed over. A file that cannot be read is
+    /// told as an event of now.
+    #[must_use]
+    pub fn recent(&self, most: usize, now: Timestamp) -> Vec<Event> {
+        let content = self.journal().content();
+        let unreadable = content.unreadable();
+        let mut events = content.last(most);
+        if let Some(problem) = unreadable {
+            events.push(Event::new(now, Kind::Failed, format!("What happened before cannot be read: {problem}")));
         }
-        Ok(events.into())
+        events
     }
 
     /// Events from now on.
@@ -249,28 +245,8 @@ impl Events {
         self.live.subscribe()
     }
 
-    fn append(&self, event: &Event) -> io::Result<()> {
-        let mut line = serde_json::to_vec(event)?;
-        line.push(b'\n');
-        let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = match slot.take() {
-            Some(file) => file,
-            None => append(&self.path)?,
-        };
-        if file.metadata()?.len() > MOST {
-            fs::rename(&self.path, old(&self.path))?;
-            file = append(&self.path)?;
-        }
-        file.write_all(&line)?;
-        *slot = Some(file);
-        Ok(())
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        // Every change under the lock is whole in itself.
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-fn old(path: &Path) -> PathBuf {
-    path.with_extension("1.jsonl")
 }

@@ -1,0 +1,36 @@
+//! `pinion config check`.
+
+use std::path::Path;
+
+use pinion_proto::exit::Exit;
+
+use super::print_json;
+use crate::config::check;
+
+/// Says everything that is wrong with controller.toml. With `start` only what keeps the daemons from starting ends it
+/// with 2: it is what their units do first.
+pub(super) fn check(root: &Path, start: bool, json: bool) -> Exit {
+    let report = check::check(root);
+    let file = report.file.display();
+    let broken = !report.problems.is_empty() || report.unreadable.is_some();
+    if json {
+        print_json(&report);
+    } else if report.ok && !start {
+        println!("{file}: good");
+    }
+    for problem in &report.problems {
+        eprintln!("{file}:{problem}");
+    }
+    if let Some(words) = &report.unreadable {
+        eprintln!("{words}");
+    }
+    for finding in &report.findings {
+        eprintln!("{}{file}: {finding}", if start { "warning: " } else { "" });
+    }
+    if broken {
+        eprintln!(
+            "correct it, and see docs/controller.md for every setting; a daemon that runs keeps what it started with"
+        );
+    }
+    if broken || (!start && !report.ok) { Exit::Usage } else { Exit::Reached }
+}

@@ -1,0 +1,85 @@
+//! What `controller.toml` may say.
+//!
+//! Invariant: every setting is read here, or by the reader of an issuer's table, and one that is not known is a mistake.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use pinion_proto::{
+    id::{TrustDomain, Vmid},
+    spec::PlainName,
+};
+
+use super::proxmox::WrittenProxmox;
+use crate::{
+    issuer::IssuerConfig,
+    settings::{Fields, Pause},
+};
+
+/// The file's content; what could not be read is as if it were not there, and has been complained about.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) trust_domain: Option<TrustDomain>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) advertise: Option<Vec<SocketAddr>>,
+    pub(super) issuers: BTreeMap<PlainName, IssuerConfig>,
+    pub(super) retry: WrittenRetry,
+    pub(super) guests: BTreeMap<String, Vmid>,
+    pub(super) proxmox: Option<WrittenProxmox>,
+    pub(super) channel: WrittenChannel,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WrittenChannel {
+    pub(super) user: Option<String>,
+    pub(super) tools: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WrittenRetry {
+    pub(super) initial: Option<Pause>,
+    pub(super) max: Option<Pause>,
+}
+
+/// Reads the whole file.
+pub(super) fn read(top: &Fields<'_>) -> Written {
+    top.known(&["trust_domain", "listen", "advertise", "issuers", "retry", "guests", "proxmox", "channel"]);
+    Written {
+        trust_domain: top.optional("trust_domain"),
+        listen: top.optional("listen"),
+        advertise: top.optional("advertise"),
+        issuers: top.table("issuers").map(|issuers| read_issuers(&issuers)).unwrap_or_default(),
+        retry: top.table("retry").map(|retry| read_retry(&retry)).unwrap_or_default(),
+        guests: top.table("guests").map(|guests| read_guests(&guests)).unwrap_or_default(),
+        proxmox: top.table("proxmox").map(|proxmox| WrittenProxmox::read(&proxmox)),
+        channel: top.table("channel").map(|channel| read_channel(&channel)).unwrap_or_default(),
+    }
+}
+
+fn read_issuers(issuers: &Fields<'_>) -> BTreeMap<PlainName, IssuerConfig> {
+    let read = |written: &str| {
+        let name = written.parse().map_err(|error| issuers.problem_with_name(written, error)).ok();
+        let issuer = IssuerConfig::read(&issuers.table(written)?);
+        Some((name?, issuer?))
+    };
+    issuers.names().filter_map(read).collect()
+}
+
+fn read_retry(retry: &Fields<'_>) -> WrittenRetry {
+    retry.known(&["initial", "max"]);
+    let read = WrittenRetry { initial: retry.optional("initial"), max: retry.optional("max") };
+    if let (Some(initial), Some(max)) = (&read.initial, &read.max)
+        && initial.0 > max.0
+    {
+        retry.problem("max", "the longest pause is shorter than the first one, `initial`");
+    }
+    read
+}
+
+fn read_guests(guests: &Fields<'_>) -> BTreeMap<String, Vmid> {
+    guests.names().filter_map(|name| Some((name.to_owned(), guests.optional(name)?))).collect()
+}
+
+fn read_channel(channel: &Fields<'_>) -> WrittenChannel {
+    channel.known(&["user", "tools"]);
+    WrittenChannel { user: channel.optional("user"), tools: channel.optional("tools") }
+}

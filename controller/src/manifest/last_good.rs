@@ -1,0 +1,80 @@
+//! The last good manifest, kept in the local area.
+//!
+//! Answers: what was asked for, while the manifest's own file cannot be used?
+//! Invariant: kept is the file's text, so that a later program reads it as it would read the file. What cannot be kept
+//! is told to the log and tried again.
+
+use std::{sync::Arc, time::Duration};
+
+use pinion_proto::{causes::chain, clock::Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::Manifest;
+use crate::store::{Area, Store, StoreError};
+
+const DOCUMENT: &str = "last-good-manifest";
+
+/// A full disk is tried again after this long.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// A manifest's text, and since when it is in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LastGood {
+    pub(super) since: Timestamp,
+    pub(super) text: String,
+}
+
+/// A manifest that was kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) since: Timestamp,
+    pub(super) manifest: Manifest,
+}
+
+/// What is kept; none where nothing is, or nothing that can be used.
+pub(super) fn read(store: &Store) -> Option<Kept> {
+    let unusable = |why: &dyn std::error::Error| {
+        tracing::warn!(error = chain(why), "The last good manifest, which is kept for bad days, cannot be used");
+    };
+    let LastGood { since, text } = match store.read::<LastGood>(Area::Local, DOCUMENT) {
+        Ok(kept) => kept?,
+        Err(error) => {
+            unusable(&error);
+            return None;
+        }
+    };
+    match Manifest::parse(text.as_bytes()) {
+        Ok(manifest) => Some(Kept { since, manifest }),
+        Err(error) => {
+            unusable(&error);
+            None
+        }
+    }
+}
+
+/// Keeps each manifest that is in force, until the future is dropped.
+pub(super) async fn keep(store: Arc<Store>, mut good: watch::Receiver<Option<LastGood>>) {
+    loop {
+        let newest = good.borrow_and_update().clone();
+        let mut kept = true;
+        if let Some(newest) = newest {
+            let store = store.clone();
+            let written = tokio::task::spawn_blocking(move || store.write(Area::Local, DOCUMENT, &newest)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!(error = chain(&error), "Cannot keep the manifest for bad days");
+                // One that is too large stays so.
+                kept = matches!(error, StoreError::TooLarge { .. });
+            }
+        }
+        let next = good.changed();
+        if kept {
+            // The sender lives as long as the manifest's file is watched.
+            if next.await.is_err() {
+                return;
+            }
+        } else if let Ok(Err(_)) = tokio::time::timeout(RETRY, next).await {
+            return;
+        }
+    }
+}
