@@ -124,6 +124,7 @@ const LONG: &[&str] = &[
     "lab_itself",
     "ca_failures",
     "hostile",
+    "booted",
     "commands",
     "services",
     "inventory",

@@ -272,6 +272,8 @@ impl Container {
             Kind::Machine => lines.extend([
                 // dockerd wants nearly everything that a VM has.
                 "lxc.cap.drop =".to_owned(),
+                // LXC's filter refuses `umount --force`, with which pmxcfs begins.
+                "lxc.seccomp.profile =".to_owned(),
                 "lxc.mount.auto =".to_owned(),
                 "lxc.mount.auto = proc:rw sys:rw cgroup:rw".to_owned(),
                 // Forgotten again: runc gives a container devices that LXC keeps from its own.

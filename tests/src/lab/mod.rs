@@ -11,6 +11,7 @@
 //! [`installation`].
 
 mod base;
+pub mod booted;
 pub mod conf;
 mod container;
 pub mod installation;

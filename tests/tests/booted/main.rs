@@ -1,0 +1,5 @@
+//! The shipped units on a host that boots a real systemd: boots, restarts, and `/etc/pve` coming and going beside them.
+
+mod boots;
+mod pve_cluster;
+mod sockets;
