@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod run;
+mod mistakes;
+pub mod trusted;
 pub mod config;
 pub mod facts;
 pub mod identity;

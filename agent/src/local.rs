@@ -73,6 +73,9 @@ pub struct PlacementStatus {
     pub not_after: Option<Timestamp>,
     /// What holds it up.
     pub trouble: Option<Trouble>,
+    /// What a person should change here, although nothing holds it up.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// No longer in the manifest.
     pub retired: bool,
 }
@@ -90,6 +93,7 @@ impl PlacementStatus {
             names: leaf.map(|leaf| leaf.names().clone()),
             not_after: leaf.map(pinion_proto::bundle::Leaf::not_after),
             trouble: report.trouble.clone().or_else(|| spec.and_then(|spec| spec.trouble.clone())),
+            warning: report.warning.clone(),
             retired: report.retired,
         }
     }

@@ -35,6 +35,9 @@ pub struct PlacementReport {
     /// What holds the placement up.
     #[serde(default)]
     pub trouble: Option<Trouble>,
+    /// What a person should change, although nothing holds the placement up.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// No longer asked for; its files are still there.
     #[serde(default)]
     pub retired: bool,
@@ -57,7 +60,13 @@ impl PlacementReport {
         };
         let words = |trouble: &Trouble| trouble.attempt.len() + trouble.cause.len() + trouble.remedy.len();
         let paths: usize = self.left_behind.iter().map(|path| path.as_str().len() + size_of::<GuestPath>()).sum();
-        size_of::<Self>() + held + incoming + self.trouble.as_ref().map_or(0, words) + paths + size_of_val(&*self.roots)
+        size_of::<Self>()
+            + held
+            + incoming
+            + self.trouble.as_ref().map_or(0, words)
+            + self.warning.as_ref().map_or(0, String::len)
+            + paths
+            + size_of_val(&*self.roots)
     }
 
     /// The report of a placement that nothing is known of.
@@ -72,6 +81,7 @@ impl PlacementReport {
             held: None,
             incoming: None,
             trouble: None,
+            warning: None,
             retired: false,
             left_behind: Vec::new(),
             roots: Box::default(),

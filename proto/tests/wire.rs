@@ -102,6 +102,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 revision,
                 held,
                 incoming,
+                warning: trouble.as_ref().map(|trouble: &Trouble| trouble.remedy.clone()),
                 trouble,
                 retired,
                 left_behind,

@@ -16,7 +16,7 @@ use crate::{
     install::InstallError,
     ledger::LedgerError,
     probe::Seen,
-    recipe::{JobError, RecipeError},
+    recipe::{self, JobError, RecipeError},
     reload::ReloadError,
     verify::Refusal,
 };
@@ -78,6 +78,7 @@ impl Hold {
             Seen::NotListening(cause) | Seen::NoTls(cause) => {
                 self.and(&format!("{connect} does not serve it: {cause}"))
             }
+            Seen::NotAllowed => self.and(&format!("the guest does not allow looking at {connect}")),
         }
     }
 
@@ -164,7 +165,7 @@ impl Hold {
     pub(super) fn reload(attempt: String, error: &ReloadError, failures: u32) -> Self {
         let passing = match error {
             ReloadError::NotThere { .. } => true,
-            ReloadError::Untrusted { .. } | ReloadError::Elsewhere { .. } => false,
+            ReloadError::Untrusted { .. } | ReloadError::NotExecutable { .. } | ReloadError::Elsewhere { .. } => false,
             _ => failures < PATIENT_TRIES,
         };
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
@@ -230,6 +231,19 @@ impl Hold {
             format!("look at what {connect} serves"),
             cause.into(),
             "start the service; Pinion goes on by itself then".into(),
+        )
+    }
+
+    /// It may not be looked at.
+    pub(super) fn not_looked_at(connect: &str) -> Self {
+        Self::new(
+            Halt::Blocked,
+            format!("look at what {connect} serves"),
+            format!("the guest does not allow it: {connect} is neither loopback nor an address of this guest"),
+            format!(
+                "probe 127.0.0.1 or the guest's own address in the manifest, or {}",
+                recipe::allow("extra_probe", connect)
+            ),
         )
     }
 

@@ -5,7 +5,9 @@
 //! message costs time and never correctness; what is written down in the ledger is enough to go on after a crash.
 
 mod backoff;
+mod foreign;
 mod hold;
+mod kept;
 mod mailbox;
 mod order;
 mod placement;

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     backoff::Backoff,
     hold::{self, Hold},
+    kept,
     mailbox::{Desired, Mailbox},
     shared::Shared,
     switch::Desk,
@@ -81,6 +82,8 @@ pub(super) struct Placement<'a> {
     trouble: Option<Trouble>,
     /// How far it can come, as the job says.
     pub(super) goal: Stage,
+    /// What a person should change although nothing holds it up, as the job says.
+    pub(super) warning: Option<String>,
     /// The spec that what is in place was last held against.
     pub(super) revision: u64,
     /// Of a delivery; stays until a better one comes.
@@ -136,12 +139,13 @@ pub(super) async fn run(
             Err(Stopped) => return End::Stopped,
         },
     };
+    let (ledger, is_new_to_it) = kept::note(ledger, shared).await;
     let (now, purging) = (Instant::now(), ledger.purging);
     let mut placement = Placement {
         shared,
         name,
         ledger,
-        unsaved: false,
+        unsaved: is_new_to_it,
         swept: false,
         backoff: Backoff::default(),
         care: Care::new(now),
@@ -149,6 +153,7 @@ pub(super) async fn run(
         mailbox,
         trouble: None,
         goal: Stage::Served,
+        warning: None,
         revision: 0,
         refusal: None,
         answered: None,
@@ -465,6 +470,7 @@ impl Placement<'_> {
         }
         (report.goal, report.revision) = (self.goal, self.revision);
         report.trouble = self.trouble.clone().or_else(|| self.refusal.clone());
+        report.warning.clone_from(&self.warning);
         self.shared.publish(report);
     }
 

@@ -61,6 +61,7 @@ impl Desk {
         was_serving: bool,
     ) -> Result<Exchanged, SwitchError> {
         let (wanted, scene) = self.compare(ledger, job, &bundle)?;
+        self.keep_foreign(ledger, &wanted, &scene)?;
         let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
         let plan = Plan::forward(job.layout, wanted, bundle.generation(), &scene);
         let written = write(self.files(), &plan)?;
@@ -352,7 +353,8 @@ impl Desk {
     fn shelves(&self, ledger: &Ledger) -> Result<Vec<Shelf>, InstallError> {
         let saved = ledger.switch.iter().flat_map(|switch| &switch.saved).map(|saved| Ok(Some(saved.path.clone())));
         // What was asked for may have been begun before anything was written down.
-        let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, &self.shared.context.config));
+        let config = &self.shared.context.config;
+        let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config, &ledger.kept()));
         let paths = ledger.files().map(|file| file.path.clone()).chain(asked_for);
         let mut directories = Vec::new();
         for target in paths.map(|path| self.target(&path)).chain(saved) {
@@ -413,7 +415,7 @@ impl Desk {
         }
     }
 
-    fn files(&self) -> &dyn Files {
+    pub(super) fn files(&self) -> &dyn Files {
         &*self.shared.context.files
     }
 }

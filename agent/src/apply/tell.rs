@@ -49,7 +49,7 @@ impl Placement<'_> {
     pub(super) async fn check(&mut self, job: &Job) -> Result<(), Interrupt> {
         let config = &self.shared.context.config;
         let failures = self.backoff.failures();
-        let about = self.about();
+        let about = self.about(job);
         if let Err(e) = self.unless_stopped(reload::check(config, &job.validate, &about)).await? {
             let can_go_back = self.can_go_back();
             let hold = Hold::validate(&e, can_go_back, failures);
@@ -64,7 +64,7 @@ impl Placement<'_> {
 
     /// Tells the service, and watches it.
     pub(super) async fn notify(&mut self, job: &Job, mut turn: Turn) -> Result<(), Interrupt> {
-        let (config, about) = (&self.shared.context.config, self.about());
+        let (config, about) = (&self.shared.context.config, self.about(job));
         if let Some(update) = &job.update
             && let Err(e) = self.unless_stopped(reload::update(config, update, &about)).await?
         {
@@ -142,6 +142,7 @@ impl Placement<'_> {
         let connect = look.connect.to_string();
         match self.settle(look, &leaf).await? {
             Seen::Served => self.reach(Stage::Served).await,
+            Seen::NotAllowed => Err(Hold::not_looked_at(&connect).into()),
             Seen::Other(serial) => {
                 let restarts = self.rung(job).is_some_and(Tell::is_disruptive);
                 self.tells = self.tells.saturating_add(1);
@@ -164,7 +165,7 @@ impl Placement<'_> {
         let mut pause = FIRST_PAUSE;
         loop {
             let seen = self.unless_stopped(probe::look(look, leaf, probe::PATIENCE.min(look.settle))).await?;
-            if seen == Seen::Served || Instant::now() >= deadline {
+            if matches!(seen, Seen::Served | Seen::NotAllowed) || Instant::now() >= deadline {
                 return Ok(seen);
             }
             self.unless_stopped(sleep(pause.min(deadline.saturating_duration_since(Instant::now())))).await?;
@@ -201,7 +202,7 @@ impl Placement<'_> {
     /// only a restart brings back.
     async fn tell_old(&mut self, job: &Job, last: Option<&Tell>, mut hold: Hold) -> Result<Hold, Interrupt> {
         let Some(mildest) = job.rungs.first() else { return Ok(hold) };
-        let about = self.about();
+        let about = self.about(job);
         let config = &self.shared.context.config;
         let mut told = self.unless_stopped(reload::tell(config, mildest, &about)).await?;
         if let (Err(_), Some(last)) = (&told, last.filter(|&last| last != mildest)) {
@@ -276,7 +277,7 @@ impl Placement<'_> {
         self.ledger.held.as_ref().is_some_and(|held| held.untold)
     }
 
-    pub(super) fn about(&self) -> About {
+    pub(super) fn about(&self, job: &Job) -> About {
         let context = &self.shared.context;
         let real = |file: &InstalledFile| {
             let place = place::find(&*context.files, &context.config, &file.path);
@@ -288,6 +289,7 @@ impl Placement<'_> {
             bundle: self.ledger.held.as_ref().map(|held| held.bundle.clone()),
             roots: self.ledger.spec.as_ref().map(|spec| spec.roots.clone()).unwrap_or_default(),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
+            touchable: job.touchable.clone(),
         }
     }
 

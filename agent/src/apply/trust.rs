@@ -67,12 +67,12 @@ impl Placement<'_> {
     pub(super) fn store_of_roots(&self) -> Option<Job> {
         let config = &self.shared.context.config;
         let spec = self.ledger.spec.as_ref().filter(|spec| spec.trust && self.ledger.held.is_some())?;
-        recipe::job(spec, config).filter(|job| job.update.is_some())
+        recipe::job(spec, config, &self.ledger.kept()).filter(|job| job.update.is_some())
     }
 
     /// Makes a store anew whose files were removed; what cannot be made then is told, and its files are gone all the same.
     pub(super) async fn make_store_anew(&mut self, job: &Job) -> Result<(), Stopped> {
-        let (config, about) = (&self.shared.context.config, self.about());
+        let (config, about) = (&self.shared.context.config, self.about(job));
         let Some(update) = &job.update else { return Ok(()) };
         if let Err(e) = self.unless_stopped(reload::update(config, update, &about)).await? {
             tracing::error!(

@@ -132,7 +132,9 @@ impl Placement<'_> {
             Some(name) => Some(recipe::find(name, &config.recipes).map_err(|e| Hold::recipe(&e))?),
             None => None,
         };
-        let job = recipe::resolve(spec, recipe.as_ref(), &config.allow).map_err(|e| Hold::job(&e))?;
+        let kept = self.ledger.kept();
+        let job = recipe::resolve(spec, recipe.as_ref(), &config.allow, &kept).map_err(|e| Hold::job(&e))?;
+        self.warning.clone_from(&job.warning);
         self.goal = if job.look.is_some() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
         let claim = self.shared.claim(self.name, job.files.iter().map(|file| &file.path));
         claim.map_err(|(path, owner)| Hold::claimed(&path, &owner))?;
@@ -242,6 +244,12 @@ impl Placement<'_> {
                     self.publish();
                 }
             }
+            Seen::NotAllowed if stage > Stage::Installed => {
+                self.set_stage(Stage::Reloaded);
+                self.publish();
+                return Err(Hold::not_looked_at(&look.connect.to_string()).into());
+            }
+            Seen::NotAllowed => {}
             Seen::NotListening(cause) | Seen::NoTls(cause) => {
                 if stage > Stage::Installed {
                     self.set_stage(Stage::Reloaded);

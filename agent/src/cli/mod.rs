@@ -3,6 +3,7 @@
 
 pub mod wait;
 mod ask;
+mod config;
 mod join;
 mod recipe;
 mod seal;
@@ -61,6 +62,9 @@ enum Verb {
     },
     /// Show what this guest holds, how far each placement is, and what is wrong.
     Status,
+    /// Look at agent.toml: what is wrong with it.
+    #[command(subcommand)]
+    Config(config::Verb),
     /// Look at recipes: which there are, and what is wrong with one that you write.
     #[command(subcommand)]
     Recipe(recipe::Verb),
@@ -98,6 +102,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(args: Args) -> Exit {
+    if let Verb::Config(verb) = &args.verb {
+        return config::config(&args.root, verb, args.json);
+    }
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
@@ -125,6 +132,8 @@ async fn dispatch(args: Args) -> Exit {
             }
         },
         Verb::Status => status::status(&config, args.json).await,
+        // It was done above, because it reads the file itself.
+        Verb::Config(verb) => config::config(&args.root, &verb, args.json),
         Verb::Recipe(verb) => recipe::recipe(&config, verb, args.json),
         // Nothing else is to be done meanwhile, so it may block.
         Verb::Seal => seal::seal(&config, args.json),

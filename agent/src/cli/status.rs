@@ -57,6 +57,9 @@ fn table(status: &GuestStatus) -> String {
         if let Some(trouble) = &placement.trouble {
             out += &format!("  {trouble}\n");
         }
+        if let Some(warning) = &placement.warning {
+            out += &format!("  warning: {warning}\n");
+        }
     }
     if status.placements.is_empty() {
         out += "no placements\n";

@@ -237,6 +237,7 @@ mod tests {
                 remedy: String::new(),
                 retry_at: None,
             }),
+            warning: None,
             retired: false,
         }
     }

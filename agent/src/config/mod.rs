@@ -3,25 +3,28 @@
 //! Answers: where things live, what a controller may name, and how failures are retried.
 //! Invariant: every path of a [`Config`] is absolute and under its root; without a file the shipped defaults hold.
 
+mod allow;
+mod network;
 mod written;
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use pinion_proto::{
-    containers::{ContainerName, ServiceName},
-    place::line_and_column,
-    spec::{GuestPath, PlainName, Unit},
-};
+use pinion_proto::{place::line_and_column, spec::GuestPath};
+use serde::Serialize;
 use thiserror::Error;
 
+pub use allow::{Allow, Hooks, List};
+pub use network::{Network, NetworkError};
 use written::Document;
 pub(crate) use written::Period;
+
+use crate::mistakes::{self, Mistake};
 
 /// Where the file is, below the root.
 pub const CONFIG_FILE: &str = "etc/pinion/agent.toml";
@@ -62,60 +65,6 @@ pub struct Config {
     pub gather: Duration,
 }
 
-/// What a controller may name; everything else is refused, whoever asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allow {
-    /// Files may be written in and below these.
-    pub directories: Vec<GuestPath>,
-    /// These services may be reloaded and restarted.
-    pub units: Vec<Unit>,
-    /// These hooks may be run.
-    pub hooks: Hooks,
-    /// These containers may be restarted and sent a signal.
-    pub containers: Vec<ContainerName>,
-    /// These Swarm services may be given new secrets.
-    pub swarm_services: Vec<ServiceName>,
-    /// These files and directories, and those below them, may be touched.
-    pub touch: Vec<GuestPath>,
-}
-
-impl Allow {
-    /// What the shipped recipes need.
-    fn shipped() -> Self {
-        Self {
-            directories: shipped_list(&SHIPPED_DIRECTORIES),
-            units: shipped_list(&SHIPPED_UNITS),
-            hooks: Hooks::Any,
-            containers: shipped_list(&SHIPPED_CONTAINERS),
-            swarm_services: shipped_list(&SHIPPED_SWARM_SERVICES),
-            touch: shipped_list(&SHIPPED_TOUCH),
-        }
-    }
-}
-
-/// Which files of the hook directory may be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hooks {
-    /// None.
-    Nothing,
-    /// Any: putting one there is the permission.
-    Any,
-    /// These.
-    Named(Vec<PlainName>),
-}
-
-impl Hooks {
-    /// Whether the hook `name` may be run.
-    #[must_use]
-    pub fn allows(&self, name: &PlainName) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Any => true,
-            Self::Named(names) => names.contains(name),
-        }
-    }
-}
-
 /// Delays between tries: doubled from `initial` up to `max`, or up to `blocked` where a person is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
@@ -144,7 +93,7 @@ impl Config {
         let root = std::fs::canonicalize(root).map_err(|source| ConfigError::Root { path: root.into(), source })?;
         let path = root.join(CONFIG_FILE);
         let Some(text) = read(&path)? else { return Ok(Self::shipped(root)) };
-        Self::parse(root, &text).map_err(|fault| fault.in_file(path, &text))
+        Self::parse(root, &text).map_err(|mistakes| ConfigError::Content { path, mistakes })
     }
 
     /// The shipped defaults below `root`, which must be canonical.
@@ -153,18 +102,17 @@ impl Config {
         Document::default().into_config(root)
     }
 
-    fn parse(root: PathBuf, text: &str) -> Result<Self, Fault> {
-        let document: Document =
-            toml::from_str(text).map_err(|e| Fault { at: e.span(), why: e.message().to_owned() })?;
-        let config = document.into_config(root);
-        let zero = [config.retry.initial, config.retry.max, config.retry.blocked, config.check_every]
+    fn parse(root: PathBuf, text: &str) -> Result<Self, Vec<ConfigMistake>> {
+        let read = mistakes::read::<Document>(text);
+        let mut wrong: Vec<ConfigMistake> = read
+            .mistakes
             .iter()
-            .chain([&config.hook_timeout])
-            .any(Duration::is_zero);
-        if zero {
-            return Err(Fault { at: None, why: "a period must be longer than nothing, for example `1s`".into() });
-        }
-        Ok(config)
+            .chain(&read.document.mistakes())
+            .map(|mistake| ConfigMistake::of(mistake, text))
+            .collect();
+        wrong.sort();
+        wrong.dedup();
+        if wrong.is_empty() { Ok(read.document.into_config(root)) } else { Err(wrong) }
     }
 
     /// Where a path of the guest's is for this process.
@@ -213,19 +161,50 @@ pub enum ConfigError {
     },
     /// Says what it may not.
     #[error(
-        "{path}:{line}:{column}: {why}; correct that line, see docs/agent.md, or remove the file to use the shipped defaults",
-        path = path.display()
+        "{}; correct {}, see docs/agent.md, or remove the file to use the shipped defaults",
+        placed(path, mistakes),
+        those(mistakes)
     )]
     Content {
         /// The file.
         path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// In characters, from 1.
-        column: usize,
-        /// What is wrong there.
-        why: String,
+        /// Everything that is wrong with it, in the order of its lines; at least one.
+        mistakes: Vec<ConfigMistake>,
     },
+}
+
+/// One thing that is wrong with agent.toml.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ConfigMistake {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl ConfigMistake {
+    fn of(mistake: &Mistake, text: &str) -> Self {
+        let (line, column) = line_and_column(text, mistake.at.as_ref().map_or(0, |range| range.start));
+        Self { line, column, why: mistake.why.clone() }
+    }
+}
+
+impl fmt::Display for ConfigMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.why)
+    }
+}
+
+/// Each mistake on a line of its own, with its place in the file.
+fn placed(path: &Path, mistakes: &[ConfigMistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(|mistake| format!("{}:{mistake}", path.display())).collect();
+    lines.join("\n")
+}
+
+fn those(mistakes: &[ConfigMistake]) -> &'static str {
+    if mistakes.len() == 1 { "that line" } else { "those lines" }
 }
 
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {
@@ -246,46 +225,6 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     String::from_utf8(bytes).map(Some).map_err(|_| ConfigError::NotText { path: path.into() })
 }
 
-/// A complaint about a range of bytes of the text.
-struct Fault {
-    at: Option<Range<usize>>,
-    why: String,
-}
-
-impl Fault {
-    fn in_file(self, path: PathBuf, text: &str) -> ConfigError {
-        let (line, column) = line_and_column(text, self.at.map_or(0, |range| range.start));
-        ConfigError::Content { path, line, column, why: self.why.replace('\n', ", ") }
-    }
-}
-
-/// What the shipped recipes need, and the two usual places of certificates. Proxmox's own directory is left to the
-/// host's agent.toml: the files of other guests are in it too.
-const SHIPPED_DIRECTORIES: [&str; 13] = [
-    "/etc/ssl",
-    "/etc/pinion/certs",
-    "/etc/nginx/ssl",
-    "/etc/haproxy/certs",
-    "/etc/caddy/certs",
-    "/etc/traefik/certs",
-    "/etc/postgresql/tls",
-    "/etc/docker/tls",
-    "/etc/portainer/certs",
-    "/root/.docker",
-    "/etc/docker/certs.d",
-    "/usr/local/share/ca-certificates",
-    "/etc/pki/ca-trust/source/anchors",
-];
-const SHIPPED_UNITS: [&str; 6] =
-    ["nginx.service", "haproxy.service", "caddy.service", "traefik.service", "postgresql.service", "docker.service"];
-const SHIPPED_CONTAINERS: [&str; 1] = ["portainer"];
-const SHIPPED_SWARM_SERVICES: [&str; 1] = ["portainer_portainer"];
-const SHIPPED_TOUCH: [&str; 1] = ["/etc/traefik/dynamic"];
-
-fn shipped_list<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
-    texts.iter().map(|text| text.parse().expect("the shipped lists are well-formed")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,7 +241,8 @@ mod tests {
     fn without_a_file_the_shipped_defaults_hold() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let config = Config::load(root.path()).expect("defaults");
-        assert!(config.allow.directories.contains(&"/etc/docker/tls".parse().expect("a path")));
+        assert_eq!(config.allow.directories, ["/etc/pinion/certs".parse().expect("a path")]);
+        assert!(config.allow.takes_recipes(List::Directories) && config.allow.units.is_empty());
         assert!(config.state.ends_with("var/lib/pinion-agent"));
         assert!(config.allow.hooks.allows(&"any".parse().expect("a name")));
         assert_eq!(written(b"# nothing yet\n").1.expect("an empty document").allow, config.allow);
@@ -314,6 +254,9 @@ mod tests {
         let config = written(text.as_bytes()).1.expect("a good file");
         assert_eq!(config.allow.directories.len(), 1);
         assert!(config.allow.units.is_empty());
+        for (list, from_recipes) in [(List::Directories, false), (List::Units, false), (List::Containers, true)] {
+            assert_eq!(config.allow.takes_recipes(list), from_recipes, "{}", list.as_str());
+        }
         assert!(!config.allow.hooks.allows(&"other".parse().expect("a name")));
         assert_eq!(config.retry.initial, Duration::from_millis(10));
         assert_eq!(config.retry.max, Retry::default().max);
@@ -322,10 +265,35 @@ mod tests {
     }
 
     #[test]
+    fn an_extra_list_adds_to_the_shipped_one_and_to_a_written_one() {
+        let text = "[allow]\nextra_directories = [\"/srv/tls\"]\nunits = [\"a.service\"]\nextra_units = [\"b.service\"]\n\
+                    probe = [\"10.0.0.0/24\"]\nextra_probe = [\"10.0.1.5:443\"]\ntrust = false\n";
+        let allow = written(text.as_bytes()).1.expect("a good file").allow;
+        assert_eq!(
+            allow.directories.iter().map(GuestPath::as_str).collect::<Vec<_>>(),
+            ["/etc/pinion/certs", "/srv/tls"]
+        );
+        assert_eq!(allow.units.len(), 2);
+        assert!(allow.takes_recipes(List::Directories) && !allow.takes_recipes(List::Units) && !allow.trust);
+        assert_eq!(allow.probe.len(), 2);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let text = "chek_every = \"5s\"\ngather = \"soon\"\nhook_timeout = \"0s\"\n\n[allow]\nextra_units = [\n  \"nginx\",\n  \
+                    \"good.service\",\n  \"sshd\",\n]\nextra_directories = [\"etc/x\"]\nprobe = [\"host\"]\n\n[retry]\nmax = 3\n";
+        let Err(ConfigError::Content { mistakes, .. }) = written(text.as_bytes()).1 else {
+            panic!("no mistake is found")
+        };
+        let places: Vec<_> = mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+        assert_eq!(places, [(1, 1), (2, 10), (3, 16), (7, 3), (9, 3), (11, 22), (12, 10), (15, 7)], "{mistakes:#?}");
+    }
+
+    #[test]
     fn a_fault_is_named_with_its_line_and_column() {
         for (text, place, why) in [
-            ("[allow]\nunits = [\"nginx\"]", ":2:9:", "nginx.service"),
-            ("[allow]\n\ndirectories = [\"/etc/../x\"]", ":3:15:", "absolute path"),
+            ("[allow]\nunits = [\"nginx\"]", ":2:10:", "nginx.service"),
+            ("[allow]\n\ndirectories = [\"/etc/../x\"]", ":3:16:", "absolute path"),
             ("[allow]\nunit = []", ":2:1:", "unit"),
             ("[retry]\ninitial = \"soon\"", ":2:11:", "period"),
             ("x = ", ":1:", ""),

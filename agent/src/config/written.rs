@@ -2,7 +2,7 @@
 //!
 //! Invariant: a word that is not known is refused, so that a limit with a slip in its name is not passed over.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
 use pinion_proto::{
     containers::{ContainerName, ServiceName},
@@ -10,8 +10,10 @@ use pinion_proto::{
     spec::{GuestPath, PlainName, Unit},
 };
 use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
 
-use super::{Allow, Config, Hooks, Retry, SOCKET};
+use super::{Allow, Config, Hooks, List, Retry, SOCKET, network::Network};
+use crate::mistakes::Mistake;
 
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -22,9 +24,9 @@ pub(super) struct Document {
     hooks: Option<GuestPath>,
     recipes: Option<GuestPath>,
     docker: Option<GuestPath>,
-    check_every: Option<Period>,
-    hook_timeout: Option<Period>,
-    gather: Option<Period>,
+    check_every: Option<Spanned<Period>>,
+    hook_timeout: Option<Spanned<Period>>,
+    gather: Option<Spanned<Period>>,
     allow: AllowTable,
     retry: RetryTable,
 }
@@ -32,12 +34,46 @@ pub(super) struct Document {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AllowTable {
-    directories: Option<Vec<GuestPath>>,
-    units: Option<Vec<Unit>>,
+    directories: Option<Entries<GuestPath>>,
+    extra_directories: Entries<GuestPath>,
+    units: Option<Entries<Unit>>,
+    extra_units: Entries<Unit>,
     hooks: Option<HooksValue>,
-    containers: Option<Vec<ContainerName>>,
-    swarm_services: Option<Vec<ServiceName>>,
-    touch: Option<Vec<GuestPath>>,
+    containers: Option<Entries<ContainerName>>,
+    extra_containers: Entries<ContainerName>,
+    swarm_services: Option<Entries<ServiceName>>,
+    extra_swarm_services: Entries<ServiceName>,
+    touch: Option<Entries<GuestPath>>,
+    extra_touch: Entries<GuestPath>,
+    probe: Entries<Network>,
+    extra_probe: Entries<Network>,
+    trust: Option<bool>,
+}
+
+/// A list whose entries are looked at one by one, so that each wrong one is told with its own place.
+#[derive(Debug)]
+struct Entries<T> {
+    good: Vec<T>,
+    wrong: Vec<Mistake>,
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self { good: Vec::new(), wrong: Vec::new() }
+    }
+}
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut entries = Self::default();
+        for entry in Vec::<Spanned<String>>::deserialize(deserializer)? {
+            match entry.get_ref().parse() {
+                Ok(good) => entries.good.push(good),
+                Err(error) => entries.wrong.push(Mistake::new(Some(entry.span()), &error.to_string())),
+            }
+        }
+        Ok(entries)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,19 +86,31 @@ enum HooksValue {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RetryTable {
-    initial: Option<Period>,
-    max: Option<Period>,
-    blocked: Option<Period>,
+    initial: Option<Spanned<Period>>,
+    max: Option<Spanned<Period>>,
+    blocked: Option<Spanned<Period>>,
 }
 
 impl Document {
+    /// What is understood and still cannot be.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes: Vec<Mistake> = self.allow.wrong().cloned().collect();
+        let periods =
+            [&self.check_every, &self.hook_timeout, &self.retry.initial, &self.retry.max, &self.retry.blocked];
+        for period in periods.into_iter().flatten().filter(|period| period.get_ref().0.is_zero()) {
+            mistakes.push(Mistake::new(Some(period.span()), "a period must be longer than nothing, for example `1s`"));
+        }
+        mistakes
+    }
+
     /// The configuration below `root`, which must be canonical; what is not written is as shipped.
     pub(super) fn into_config(self, root: PathBuf) -> Config {
         let place = |given: Option<GuestPath>, shipped: &str| match given {
             Some(path) => root.join(path.as_str().trim_start_matches('/')),
             None => root.join(shipped),
         };
-        let period = |given: Option<Period>, shipped: Duration| given.map_or(shipped, |period| period.0);
+        let period =
+            |given: Option<Spanned<Period>>, shipped: Duration| given.map_or(shipped, |period| period.get_ref().0);
         let retry = Retry::default();
         Config {
             state: place(self.state, "var/lib/pinion-agent"),
@@ -88,22 +136,55 @@ impl Document {
 }
 
 impl AllowTable {
-    /// What is written takes the place of what is shipped, list by list.
+    /// A list takes the place of what is shipped, and an `extra_` list adds to it.
     fn over(self, shipped: Allow) -> Allow {
+        let mut allow = shipped;
+        let mut replaced = std::mem::take(&mut allow.replaced);
+        for (list, is_said) in [
+            (List::Directories, self.directories.is_some()),
+            (List::Units, self.units.is_some()),
+            (List::Containers, self.containers.is_some()),
+            (List::SwarmServices, self.swarm_services.is_some()),
+            (List::Touch, self.touch.is_some()),
+        ] {
+            if is_said {
+                replaced.insert(list);
+            }
+        }
         Allow {
-            directories: self.directories.unwrap_or(shipped.directories),
-            units: self.units.unwrap_or(shipped.units),
+            directories: added(self.directories, allow.directories, self.extra_directories),
+            units: added(self.units, allow.units, self.extra_units),
             hooks: match self.hooks {
-                None => shipped.hooks,
+                None => allow.hooks,
                 Some(HooksValue::Switch(false)) => Hooks::Nothing,
                 Some(HooksValue::Switch(true)) => Hooks::Any,
                 Some(HooksValue::Named(names)) => Hooks::Named(names),
             },
-            containers: self.containers.unwrap_or(shipped.containers),
-            swarm_services: self.swarm_services.unwrap_or(shipped.swarm_services),
-            touch: self.touch.unwrap_or(shipped.touch),
+            containers: added(self.containers, allow.containers, self.extra_containers),
+            swarm_services: added(self.swarm_services, allow.swarm_services, self.extra_swarm_services),
+            touch: added(self.touch, allow.touch, self.extra_touch),
+            probe: added(Some(self.probe), allow.probe, self.extra_probe),
+            trust: self.trust.unwrap_or(allow.trust),
+            replaced,
         }
     }
+
+    /// The entries that are not what they should be.
+    fn wrong(&self) -> impl Iterator<Item = &Mistake> {
+        let paths = [&self.directories, &self.touch].into_iter().flatten();
+        let paths = paths.chain([&self.extra_directories, &self.extra_touch]).flat_map(|list| &list.wrong);
+        let units = self.units.iter().chain([&self.extra_units]).flat_map(|list| &list.wrong);
+        let containers = self.containers.iter().chain([&self.extra_containers]).flat_map(|list| &list.wrong);
+        let services = self.swarm_services.iter().chain([&self.extra_swarm_services]).flat_map(|list| &list.wrong);
+        let networks = [&self.probe, &self.extra_probe].into_iter().flat_map(|list| &list.wrong);
+        paths.chain(units).chain(containers).chain(services).chain(networks)
+    }
+}
+
+fn added<T>(said: Option<Entries<T>>, shipped: Vec<T>, extra: Entries<T>) -> Vec<T> {
+    let mut all = said.map_or(shipped, |list| list.good);
+    all.extend(extra.good);
+    all
 }
 
 /// A duration as people write it: `90s`, `5m`, `1h`.

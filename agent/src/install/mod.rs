@@ -7,9 +7,11 @@ pub mod execute;
 #[cfg(test)]
 pub(crate) mod failing;
 pub mod files;
+pub mod foreign;
 #[cfg(test)]
 pub(crate) mod forgetful;
 pub mod place;
+mod place_error;
 pub mod plan;
 #[cfg(test)]
 pub(crate) mod racing;
@@ -29,7 +31,7 @@ use std::{
 
 use pinion_proto::{
     bundle::certificates_to_pem,
-    spec::{Account, FileMode},
+    spec::{Account, FileMode, GuestPath, Part},
 };
 use rustix::io::Errno;
 use thiserror::Error;
@@ -38,7 +40,7 @@ use zeroize::Zeroizing;
 use crate::{
     bundle::Bundle,
     config::Config,
-    recipe::{Job, JobFile},
+    recipe::{Job, JobFile, secrecy},
 };
 use accounts::Accounts;
 use files::Files;
@@ -55,8 +57,17 @@ pub const MOST_FILE: u64 = 1024 * 1024;
 pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) -> Result<Vec<Wanted>, InstallError> {
     let accounts = Accounts::read(&config.root)?;
     let one = |file: &JobFile| {
-        let place = place::find(files, config, &file.path)?;
+        let place = place::find_on(files, config, &job.ground, &file.path)?;
         let (uid, gid) = (accounts.user(&file.owner)?, accounts.group(&file.group)?);
+        let exposed = secrecy::is_exposed(file.part, file.mode, (&file.owner, uid), (&file.group, gid));
+        // On a share whose server maps root to nobody there is no other owner.
+        if exposed && !job.ground.nobody && !share::is_shared(&place.target) {
+            return Err(InstallError::Exposed {
+                path: file.path.clone(),
+                owner: file.owner.clone(),
+                group: file.group.clone(),
+            });
+        }
         place::trusted(files, &place, uid, &file.path)?;
         let Place { target, missing } = place;
         let content = match &file.root {
@@ -82,6 +93,26 @@ pub enum InstallError {
         kind: &'static str,
         /// Which.
         account: Account,
+    },
+    /// A private key would be everybody's.
+    #[error("{path} would have a private key and belong to {owner}:{group}, as which anybody's program may run")]
+    Exposed {
+        /// Which file.
+        path: GuestPath,
+        /// Its owner.
+        owner: Account,
+        /// Its group.
+        group: Account,
+    },
+    /// Something is there that is not Pinion's and would not come back by itself.
+    #[error("{path} is there already and {what}: it is not replaced by the part `{part}`")]
+    Foreign {
+        /// Which file.
+        path: GuestPath,
+        /// What was to take its place.
+        part: Part,
+        /// What it is instead.
+        what: &'static str,
     },
     /// The account database cannot be read.
     #[error("cannot read {path}", path = path.display())]
@@ -154,6 +185,7 @@ impl InstallError {
                 source.kind() != io::ErrorKind::PermissionDenied
             }
             Self::Present { .. } | Self::Owner { .. } | Self::Mode { .. } => false,
+            Self::Exposed { .. } | Self::Foreign { .. } => false,
             Self::Operation { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
             }
@@ -170,7 +202,7 @@ impl InstallError {
     fn failed(&self) -> Option<(&io::Error, &Path)> {
         match self {
             Self::Place(PlaceError::Look { at, source, .. }) => Some((source, at)),
-            Self::Place(_) | Self::Account { .. } => None,
+            Self::Place(_) | Self::Account { .. } | Self::Exposed { .. } | Self::Foreign { .. } => None,
             Self::Accounts { path, source }
             | Self::Present { path, source }
             | Self::Owner { path, source, .. }
@@ -191,6 +223,8 @@ impl InstallError {
                 format!("install the service that brings the {kind}, or name another in the manifest")
             }
             Self::Accounts { path, .. } => format!("make {} readable", path.display()),
+            Self::Foreign { path, .. } => format!("move {path} away, or name another path in the manifest"),
+            Self::Exposed { .. } => "name the service's own user and group as its owner in the manifest".into(),
             Self::Present { path, source } if source.raw_os_error().is_none() => {
                 format!("move {} away", path.display())
             }

@@ -6,18 +6,20 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    io,
     path::{Component, Path, PathBuf},
 };
 
 use pinion_proto::spec::GuestPath;
-use thiserror::Error;
 
+pub use super::place_error::PlaceError;
 use super::{
     files::{Files, Kind},
     shelf,
 };
-use crate::config::Config;
+use crate::{
+    config::{Config, List},
+    recipe::{Ground, SSL},
+};
 
 /// As many links in one path as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -31,16 +33,39 @@ pub struct Place {
     pub missing: Vec<PathBuf>,
 }
 
-/// Finds the real path of a file, following links of its parents as if the root were `/`.
+/// Finds the real path of a file that a placement is to have, following links of its parents as if the root were `/`.
+///
+/// # Errors
+/// The path leads out of the placement's ground or to what nobody may write, something that is no file is in its place, or it
+/// cannot be searched.
+pub fn find_on(files: &dyn Files, config: &Config, ground: &Ground, path: &GuestPath) -> Result<Place, PlaceError> {
+    let directory = real_directory(files, config, path)?;
+    if !is_on(files, config, ground, path, &directory.path) {
+        return Err(outside(config, &directory.path, path));
+    }
+    let place = in_directory(files, directory, path)?;
+    let is_pinions = [&config.hooks, &config.recipes, &config.state].iter().any(|own| place.target.starts_with(own));
+    if is_pinions {
+        return Err(PlaceError::Pinions { path: path.clone() });
+    }
+    let real = inside(config, &place.target);
+    match ground.protected(&real.to_string_lossy(), path) {
+        Some(what) => Err(PlaceError::Protected { path: path.clone(), real, what }),
+        None => Ok(place),
+    }
+}
+
+/// Finds the real path of a file that a placement has, following links of its parents as if the root were `/`.
 ///
 /// # Errors
 /// The path leads out of the allowed directories, something that is no file is in its place, or it cannot be searched.
 pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Place, PlaceError> {
-    let named = Path::new(path.as_str());
-    let (Some(parent), Some(name)) = (named.parent(), named.file_name()) else {
-        return Err(PlaceError::NotAFile(path.clone()));
-    };
-    let directory = directory(files, config, parent, path)?;
+    in_directory(files, directory(files, config, path)?, path)
+}
+
+/// The file's place in its directory, when a file may be there.
+fn in_directory(files: &dyn Files, directory: Resolved, path: &GuestPath) -> Result<Place, PlaceError> {
+    let name = Path::new(path.as_str()).file_name().ok_or_else(|| PlaceError::NotAFile(path.clone()))?;
     let target = directory.path.join(name);
     if directory.missing.is_empty() {
         match look(files, &target, path)? {
@@ -66,8 +91,7 @@ pub fn find(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Plac
 /// # Errors
 /// As [`find`].
 pub fn beside(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Option<PathBuf>, PlaceError> {
-    let Some(parent) = Path::new(path.as_str()).parent() else { return Ok(None) };
-    let found = directory(files, config, parent, path)?;
+    let found = directory(files, config, path)?;
     Ok(found.missing.is_empty().then_some(found.path))
 }
 
@@ -89,24 +113,67 @@ pub fn real(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Real
     Ok(Real { path: found.path, is_there: found.missing.is_empty() })
 }
 
-/// Finds a file's real directory, which the guest allows.
-fn directory(files: &dyn Files, config: &Config, parent: &Path, path: &GuestPath) -> Result<Resolved, PlaceError> {
-    let directory = resolve(files, &config.root, parent, Last::Directory, path)?;
-    let mut allowed = false;
-    for permitted in &config.allow.directories {
+/// Finds the real directory of a file that a placement has: one that the guest allows, or allowed by default once. Where
+/// agent.toml does not replace the list, it may also be any that is where its name says, because recipes allow their own.
+fn directory(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Resolved, PlaceError> {
+    let directory = real_directory(files, config, path)?;
+    let allow = config.allow.of_earlier_agents();
+    let is_where_named = || parent(path).is_some_and(|parent| directory.path == below(&config.root, parent));
+    let allowed = is_below(files, config, &directory.path, &allow.directories)
+        || (allow.takes_recipes(List::Directories) && is_where_named());
+    if allowed { Ok(directory) } else { Err(outside(config, &directory.path, path)) }
+}
+
+/// Whether the real directory of a file is where its placement may have files.
+fn is_on(files: &dyn Files, config: &Config, ground: &Ground, path: &GuestPath, directory: &Path) -> bool {
+    if is_below(files, config, directory, &ground.directories) {
+        return true;
+    }
+    // Who names the file itself also knows the links to it.
+    if ground.files.contains(path) || ground.kept.contains(path) {
+        return true;
+    }
+    let ssl: Option<GuestPath> = ground.below_ssl.then(|| SSL.parse().ok()).flatten();
+    ssl.is_some_and(|ssl| {
+        real_of(files, config, &ssl).into_iter().any(|ssl| directory != ssl && directory.starts_with(ssl))
+    })
+}
+
+/// Whether a real directory is in or below one of these.
+fn is_below(files: &dyn Files, config: &Config, directory: &Path, permitted: &[GuestPath]) -> bool {
+    permitted.iter().any(|permitted| {
         // An allowed directory may itself be reached through links: who allowed it put them there.
-        allowed = directory.path.starts_with(config.under_root(permitted))
-            || resolve(files, &config.root, Path::new(permitted.as_str()), Last::Directory, permitted)
-                .is_ok_and(|real| directory.path.starts_with(real.path));
-        if allowed {
-            break;
-        }
-    }
-    if !allowed {
-        let real = directory.path.strip_prefix(&config.root).map_or(directory.path.clone(), |p| Path::new("/").join(p));
-        return Err(PlaceError::Outside { path: path.clone(), real });
-    }
-    Ok(directory)
+        real_of(files, config, permitted).into_iter().any(|real| directory.starts_with(real))
+    })
+}
+
+/// Where a directory is, by its name and by the links on its way.
+fn real_of(files: &dyn Files, config: &Config, directory: &GuestPath) -> [PathBuf; 2] {
+    let named = config.under_root(directory);
+    let real = resolve(files, &config.root, Path::new(directory.as_str()), Last::Directory, directory);
+    [real.map_or_else(|_| named.clone(), |real| real.path), named]
+}
+
+fn real_directory(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Resolved, PlaceError> {
+    let parent = parent(path).ok_or_else(|| PlaceError::NotAFile(path.clone()))?;
+    resolve(files, &config.root, parent, Last::Directory, path)
+}
+
+fn parent(path: &GuestPath) -> Option<&Path> {
+    Path::new(path.as_str()).parent()
+}
+
+fn outside(config: &Config, directory: &Path, path: &GuestPath) -> PlaceError {
+    PlaceError::Outside { path: path.clone(), real: inside(config, directory) }
+}
+
+/// A real path as the guest sees it.
+fn inside(config: &Config, path: &Path) -> PathBuf {
+    path.strip_prefix(&config.root).map_or_else(|_| path.to_owned(), |inside| Path::new("/").join(inside))
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Whether nobody else can exchange what is put in a place: its directory belongs to root, to the agent or to the file's
@@ -130,94 +197,6 @@ pub fn trusted(files: &dyn Files, place: &Place, owner: u32, path: &GuestPath) -
         return Err(PlaceError::Open { path: path.clone(), directory: directory.into() });
     }
     Ok(())
-}
-
-/// Why there is no place for a file.
-#[derive(Debug, Error)]
-pub enum PlaceError {
-    /// A link leads out.
-    #[error("{path} is really in {real}, outside the directories that the guest allows", real = real.display())]
-    Outside {
-        /// As it was asked for.
-        path: GuestPath,
-        /// Where its directory really is.
-        real: PathBuf,
-    },
-    /// A link is in the file's place.
-    #[error("{0} is a symbolic link, and Pinion does not write through links")]
-    Link(GuestPath),
-    /// Something else is in its place.
-    #[error("{0} is there already and is not a regular file")]
-    NotAFile(GuestPath),
-    /// A parent is no directory.
-    #[error("{directory} on the way to {path} is not a directory", directory = directory.display())]
-    NotADirectory {
-        /// As it was asked for.
-        path: GuestPath,
-        /// Which parent.
-        directory: PathBuf,
-    },
-    /// Links in a circle.
-    #[error("the way to {0} has too many symbolic links")]
-    Loop(GuestPath),
-    /// The directory is somebody else's.
-    #[error("{path} would be in {directory}, which belongs to user {uid}: neither to root nor to the file's owner", directory = directory.display())]
-    Foreign {
-        /// As it was asked for.
-        path: GuestPath,
-        /// Which directory.
-        directory: PathBuf,
-        /// Whose it is.
-        uid: u32,
-    },
-    /// The directory is everybody's.
-    #[error("{path} would be in {directory}, in which every user may exchange files", directory = directory.display())]
-    Open {
-        /// As it was asked for.
-        path: GuestPath,
-        /// Which directory.
-        directory: PathBuf,
-    },
-    /// A directory cannot be searched.
-    #[error("cannot look at {at} on the way to {path}", at = at.display())]
-    Look {
-        /// As it was asked for.
-        path: GuestPath,
-        /// Where it stopped.
-        at: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl PlaceError {
-    /// Whether it may go by itself: the path was not judged, because it could not be looked at.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Look { .. })
-    }
-
-    /// What a person can do.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Outside { real, .. } => format!(
-                "remove the link, or add \"{}\" to `directories` under [allow] in the guest's /etc/pinion/agent.toml",
-                real.display()
-            ),
-            Self::Link(path) => {
-                format!("replace the link {path} by a file, or name the file that it points at in the manifest")
-            }
-            Self::NotAFile(path) => format!("move what is at {path} away, or name another path in the manifest"),
-            Self::NotADirectory { directory, .. } => format!("make {} a directory", directory.display()),
-            Self::Loop(path) => format!("remove the circle of links on the way to {path}"),
-            Self::Foreign { directory, .. } => {
-                format!("chown root {0}, or name its user as the file's owner in the manifest", directory.display())
-            }
-            Self::Open { directory, .. } => format!("chmod o-w {}", directory.display()),
-            Self::Look { at, .. } => format!("let the agent's user search {}", at.display()),
-        }
-    }
 }
 
 struct Resolved {
@@ -320,7 +299,7 @@ mod tests {
     fn root() -> Root {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config::shipped(kept.path().canonicalize().expect("a real path"));
-        config.allow.directories = vec!["/etc/ssl".parse().expect("a path")];
+        config.allow.only_directories(&["/etc/ssl"]);
         std::fs::create_dir_all(config.root.join("etc/ssl/a")).expect("directories");
         std::fs::create_dir_all(config.root.join("srv")).expect("directories");
         Root { _kept: kept, config }

@@ -49,7 +49,7 @@ fn words(error: &io::Error, refused_to_root: bool, path: &Path) -> Option<String
 }
 
 /// Whether the nearest directory that is there is on a share.
-fn is_shared(path: &Path) -> bool {
+pub(super) fn is_shared(path: &Path) -> bool {
     path.ancestors().find_map(|at| statfs(at).ok()).is_some_and(|found| SHARED.contains(&found.f_type))
 }
 

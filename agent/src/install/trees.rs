@@ -51,7 +51,7 @@ impl Tree {
             fs::write(beside.join(canary), "canary").expect("a canary");
         }
         let mut config = Config::shipped(root);
-        config.allow.directories = vec![ALLOWED.parse().expect("a path")];
+        config.allow.only_directories(&[ALLOWED]);
         Self { kept, config }
     }
 

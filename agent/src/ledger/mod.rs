@@ -21,7 +21,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::bundle::Bundle;
+use crate::{bundle::Bundle, recipe::Kept};
 
 pub use store::{LedgerError, Ledgers};
 
@@ -53,6 +53,9 @@ pub struct Ledger {
     /// Files of earlier specs, elsewhere.
     #[serde(default)]
     pub left_behind: Vec<InstalledFile>,
+    /// What it keeps although the guest would not allow it anew; none in what agents wrote that allowed it.
+    #[serde(default)]
+    pub kept: Option<Kept>,
 }
 
 /// A generation that was ordered.
@@ -233,6 +236,14 @@ impl Ledger {
     pub fn files(&self) -> impl Iterator<Item = &InstalledFile> {
         let previous = self.switch.iter().filter_map(|switch| switch.previous.as_deref());
         self.held.iter().chain(previous).flat_map(|held| &held.files).chain(&self.left_behind)
+    }
+
+    /// What it keeps although the guest would not allow it anew; of files only those that it has.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let mut kept = self.kept.clone().unwrap_or_default();
+        kept.files.retain(|path| self.files().any(|file| file.path == *path));
+        kept
     }
 
     /// Whether nothing of the placement is in the guest.

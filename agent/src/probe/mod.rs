@@ -1,18 +1,21 @@
 //! What a service really shows: one TLS handshake, compared with what should be shown.
 //!
-//! Invariant: nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
+//! Invariants: only loopback, the guest's own addresses and what its agent.toml adds are looked at, and to anything else no
+//! connection is made; what is told of a server is in Pinion's own words, never in the server's ([`words`]).
+//! Nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
 //! a client certificate has shown its own by then, which is all that is asked. Where a protocol begins without TLS,
 //! as little of it is spoken as turns to TLS.
 
+mod own;
 mod starttls;
+mod words;
 
 use std::{
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, causes::chain, tls::provider};
+use pinion_proto::{bundle::Leaf, tls::provider};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -38,6 +41,8 @@ pub enum Seen {
     NotListening(String),
     /// Somebody does and does not speak TLS, or not to the end of a handshake.
     NoTls(String),
+    /// The guest does not allow looking there, and nobody did.
+    NotAllowed,
 }
 
 impl Seen {
@@ -50,6 +55,10 @@ impl Seen {
 
 /// Looks once, at most for `patience`, whether `leaf` is served.
 pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
+    // Asked each time, because addresses come and go.
+    if !at.elsewhere && !own::is_own(at.connect) {
+        return Seen::NotAllowed;
+    }
     match timeout(patience, handshake(at, leaf)).await {
         Ok(seen) => seen,
         Err(_) => Seen::NotListening(format!("{} does not answer within {} s", at.connect, patience.as_secs_f32())),
@@ -59,12 +68,12 @@ pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
 async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
     let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
-        Err(e) => return Seen::NotListening(format!("cannot connect to {}: {e}", at.connect)),
+        Err(e) => return Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&e))),
     };
     if let Some(protocol) = at.starttls
         && let Err(error) = starttls::turn(protocol, &mut stream).await
     {
-        return Seen::NoTls(format!("{} does not turn to TLS: {}", at.connect, chain(&error)));
+        return Seen::NoTls(format!("{} does not turn to TLS: {}", at.connect, words::of_chain(&error)));
     }
     let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
     let config = match client_config(&witness) {
@@ -75,11 +84,11 @@ async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
     let shown = std::mem::take(&mut *witness.shown.lock().unwrap_or_else(PoisonError::into_inner));
     match (shown.leaf, finished) {
         (Some(der), _) if der != leaf.der() => {
-            Seen::Other(Leaf::parse(&der).map_or_else(|e| format!("unreadable ({e})"), |other| other.serial().into()))
+            Seen::Other(Leaf::parse(&der).map_or_else(|_| "that cannot be read".into(), |other| other.serial().into()))
         }
         // The end of a handshake is not asked for: a server that wants a client certificate ends it early.
         (Some(_), _) if shown.proved => Seen::Served,
-        (_, Err(e)) => Seen::NoTls(format!("no handshake with {}: {}", at.connect, causes(&e))),
+        (_, Err(e)) => Seen::NoTls(format!("no handshake with {}: {}", at.connect, words::of_handshake(&e))),
         (_, Ok(_)) => Seen::NoTls(format!("{} showed no certificate", at.connect)),
     }
 }
@@ -99,10 +108,6 @@ fn client_config(witness: &Arc<Witness>) -> Result<ClientConfig, rustls::Error> 
 fn server_name(at: &Look) -> ServerName<'static> {
     let name = at.server_name.as_ref().and_then(|name| ServerName::try_from(name.to_string()).ok());
     name.unwrap_or_else(|| ServerName::IpAddress(at.connect.ip().into()))
-}
-
-fn causes(error: &io::Error) -> String {
-    error.get_ref().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Takes every certificate, and notes it.
@@ -199,7 +204,10 @@ mod tests {
     async fn listener() -> (TcpListener, Look) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let connect = listener.local_addr().expect("an address");
-        (listener, Look { connect, server_name: Some("a.example".into()), starttls: None, settle: PATIENCE })
+        (
+            listener,
+            Look { connect, server_name: Some("a.example".into()), starttls: None, settle: PATIENCE, elsewhere: false },
+        )
     }
 
     async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> Look {

@@ -1,11 +1,11 @@
 //! As much of a protocol as it takes to turn a connection to TLS.
 //!
-//! Invariants: of a server's text a bounded part is read, byte by byte, so that nothing behind the turn is taken for
+//! Invariants: nothing of a server's text is told; a bounded part of it is read, byte by byte, so that nothing behind the turn is taken for
 //! it: what a server sends too early reaches the handshake, and fails there. How long it may take is the caller's to say.
 
 use std::io;
 
-use pinion_proto::{id::shown, spec::StartTls};
+use pinion_proto::spec::StartTls;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -28,10 +28,10 @@ pub(super) enum StartTlsError {
     Lines,
     #[error("the server does not offer it")]
     NotOffered,
-    #[error("the server refuses: {0}")]
-    Refused(String),
-    #[error("the server does not speak {protocol}: {said}", protocol = protocol.as_str())]
-    Other { protocol: StartTls, said: String },
+    #[error("the server refuses")]
+    Refused,
+    #[error("the server does not speak {}", .0.as_str())]
+    Other(StartTls),
 }
 
 /// Turns a fresh connection to the moment where the handshake begins.
@@ -70,11 +70,7 @@ async fn expect_reply(
         let (found, rest) = line.split_at_checked(3).unwrap_or((&line, ""));
         if found != code {
             let is_code = found.len() == 3 && found.bytes().all(|b| b.is_ascii_digit());
-            return Err(if is_code {
-                StartTlsError::Refused(shown(&line))
-            } else {
-                StartTlsError::Other { protocol: StartTls::Smtp, said: shown(&line) }
-            });
+            return Err(if is_code { StartTlsError::Refused } else { StartTlsError::Other(StartTls::Smtp) });
         }
         match rest.as_bytes().first() {
             Some(b'-') => each(rest.get(1..).unwrap_or_default()),
@@ -82,7 +78,7 @@ async fn expect_reply(
                 each(rest.get(1..).unwrap_or_default());
                 return Ok(());
             }
-            Some(_) => return Err(StartTlsError::Other { protocol: StartTls::Smtp, said: shown(&line) }),
+            Some(_) => return Err(StartTlsError::Other(StartTls::Smtp)),
         }
     }
     Err(StartTlsError::Lines)
@@ -94,8 +90,8 @@ async fn imap(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), 
     match greeting.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
         "* OK" => {}
         // Already logged in, or not welcome: neither turns to TLS (RFC 9051, section 7.1.4).
-        "* PR" | "* BY" => return Err(StartTlsError::Refused(shown(&greeting))),
-        _ => return Err(StartTlsError::Other { protocol: StartTls::Imap, said: shown(&greeting) }),
+        "* PR" | "* BY" => return Err(StartTlsError::Refused),
+        _ => return Err(StartTlsError::Other(StartTls::Imap)),
     }
     stream.write_all(b"a STARTTLS\r\n").await?;
     for _ in 0..MOST_LINES {
@@ -103,8 +99,8 @@ async fn imap(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), 
         match line.split_once(' ') {
             Some(("*", _)) => {}
             Some(("a", rest)) if rest.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("OK")) => return Ok(()),
-            Some(("a", _)) => return Err(StartTlsError::Refused(shown(&line))),
-            _ => return Err(StartTlsError::Other { protocol: StartTls::Imap, said: shown(&line) }),
+            Some(("a", _)) => return Err(StartTlsError::Refused),
+            _ => return Err(StartTlsError::Other(StartTls::Imap)),
         }
     }
     Err(StartTlsError::Lines)
@@ -118,11 +114,8 @@ async fn postgres(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<
         b'S' => Ok(()),
         b'N' => Err(StartTlsError::NotOffered),
         // An error message of a server from before SSL, or one that is starting up.
-        b'E' => Err(StartTlsError::Refused("an error instead of an answer".into())),
-        other => Err(StartTlsError::Other {
-            protocol: StartTls::Postgres,
-            said: char::from(other).escape_default().to_string(),
-        }),
+        b'E' => Err(StartTlsError::Refused),
+        _ => Err(StartTlsError::Other(StartTls::Postgres)),
     }
 }
 
@@ -202,8 +195,8 @@ mod tests {
         let greeting: &[u8] = b"220 mail\r\n";
         for (turns, word) in [
             (vec![greeting, b"250 mail\r\n"], "not offer"),
-            (vec![b"554 no\r\n".as_slice()], "refuses: 554"),
-            (vec![greeting, b"250 STARTTLS\r\n", b"454 later\r\n"], "refuses: 454"),
+            (vec![b"554 no\r\n".as_slice()], "refuses"),
+            (vec![greeting, b"250 STARTTLS\r\n", b"454 later\r\n"], "refuses"),
             (vec![b"SSH-2.0-OpenSSH\r\n".as_slice()], "does not speak smtp"),
             (vec![b"2200 what\r\n".as_slice()], "does not speak smtp"),
             (vec![], "closed"),
@@ -239,7 +232,7 @@ mod tests {
         let error = against(StartTls::Imap, &[b"* OK\r\n", &many]).await.expect_err("too many");
         assert!(matches!(error, StartTlsError::Lines), "{error}");
         let binary = against(StartTls::Imap, &[b"\xff\xfe\x00\n"]).await.expect_err("no text");
-        assert!(matches!(binary, StartTlsError::Other { .. }), "{binary}");
+        assert!(matches!(binary, StartTlsError::Other(_)), "{binary}");
     }
 
     proptest::proptest! {

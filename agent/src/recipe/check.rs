@@ -1,8 +1,8 @@
 //! Everything that is wrong with a recipe, for whoever writes one.
 //!
 //! Answers: which line is not understood, what does this guest not allow, what would surprise?
-//! Invariant: the reader of recipes is the judge; what it refuses is taken out and the rest is read again, so that
-//! one mistake hides no other, and no second grammar can disagree with the first.
+//! Invariant: the reader of recipes is the judge ([`crate::mistakes`]), and what a guest allows is asked of [`Scope`] as
+//! for a placement.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -11,18 +11,16 @@ use pinion_proto::{
     place::line_and_column,
     spec::{GuestPath, Part, Reload},
 };
-use serde::{Deserialize, Serialize};
-use toml::de::{DeTable, DeValue, Deserializer};
+use serde::Serialize;
+use toml::de::DeTable;
 
 use super::{
     JobError, Tell,
     file::{Recipe, Required},
-    is_allowed,
+    scope::Scope,
+    secrecy,
 };
-use crate::config::Config;
-
-/// A recipe has a few dozen values; where so many are wrong, the first ones are enough.
-const MOST: usize = 100;
+use crate::{config::Config, mistakes};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,71 +38,21 @@ pub struct Complaint {
 /// Everything that is wrong with a recipe's text for this guest, in the order of its lines.
 #[must_use]
 pub fn check(text: &str, config: &Config) -> Vec<Complaint> {
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let read = mistakes::read::<Recipe>(text);
+    let remedy = match read.table {
+        Some(_) => "correct it; docs/recipes.md has every field and its form",
+        None => "write it as TOML: name = \"value\", or [table]",
+    };
     let mut complaints = Complaints { text, found: Vec::new() };
-    for error in errors {
-        complaints.add(error.span(), error.message(), "write it as TOML: name = \"value\", or [table]");
+    for mistake in read.mistakes {
+        complaints.add(mistake.at, &mistake.why, remedy);
     }
-    if complaints.found.is_empty() {
-        let places = table.clone();
-        let recipe = understood(table, &mut complaints);
-        judge(&recipe, config, &Places(places.get_ref()), &mut complaints);
+    if let Some(table) = &read.table {
+        judge(&read.document, config, &Places(table.get_ref()), &mut complaints);
     }
     complaints.found.sort();
     complaints.found.dedup();
     complaints.found
-}
-
-/// The recipe without what cannot be understood, which is complained about.
-fn understood(mut table: toml::Spanned<DeTable<'_>>, complaints: &mut Complaints<'_>) -> Recipe {
-    let mut removed: Vec<String> = Vec::new();
-    for _ in 0..MOST {
-        let error = match Recipe::deserialize(Deserializer::from(table.clone())) {
-            Ok(recipe) => return recipe,
-            Err(error) => error,
-        };
-        let span = error.span().unwrap_or_default();
-        // What was taken out because it was wrong is not missing as well.
-        let echo = removed.iter().any(|name| error.message().contains(&format!("missing field `{name}`")));
-        if !echo {
-            complaints.add(
-                Some(span.clone()),
-                error.message(),
-                "correct it; docs/recipes.md has every field and its form",
-            );
-        }
-        match take_out(table.get_mut(), &span) {
-            Some(name) => removed.push(name),
-            None => break,
-        }
-    }
-    Recipe::default()
-}
-
-/// Takes the innermost field that the span is about out of the table; its name.
-fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
-    let about = |range: Range<usize>| range.start <= span.start && span.end <= range.end;
-    let name = table.iter().find(|(key, value)| about(key.span()) || about(value.span())).map(|(key, _)| key.clone());
-    let name = name.or_else(|| {
-        // A table under several headers has the span of one of them; what is inside is found by looking inside.
-        let inside = |value: &DeValue<'_>| value.as_table().is_some_and(|inner| reaches(inner, span));
-        table.iter().find(|(_, value)| inside(value.get_ref())).map(|(key, _)| key.clone())
-    })?;
-    if !about(name.span())
-        && let Some(DeValue::Table(inner)) = table.get_mut(name.get_ref().as_ref()).map(toml::Spanned::get_mut)
-        && let Some(taken) = take_out(inner, span)
-    {
-        return Some(taken);
-    }
-    table.remove(name.get_ref().as_ref()).map(|_| name.get_ref().to_string())
-}
-
-/// Whether the span is about something in the table.
-fn reaches(table: &DeTable<'_>, span: &Range<usize>) -> bool {
-    let about = |range: Range<usize>| range.start <= span.start && span.end <= range.end;
-    table.iter().any(|(key, value)| {
-        about(key.span()) || about(value.span()) || value.get_ref().as_table().is_some_and(|inner| reaches(inner, span))
-    })
 }
 
 /// What is understood and still would not do.
@@ -112,26 +60,22 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
     if recipe.files.is_empty() && places.of(&["files"]).is_none() {
         complaints.add(None, "no file is named", "add at least one, for example [files.fullchain] with a path");
     }
+    let scope = Scope::of_recipe(recipe, &config.allow);
     let mut paths: BTreeMap<GuestPath, Part> = BTreeMap::new();
     for (part, file) in &recipe.files {
         let at = || places.of(&["files", part.as_str(), "path"]);
         let Ok(path) = file.path.sample() else { continue };
-        if !is_allowed(path.as_str(), &config.allow.directories) {
-            complaints.refused(at(), &JobError::Directory(path.clone()));
+        if let Err(error) = scope.ground.file(&path) {
+            complaints.refused(at(), &error);
         }
         if let Some(first) = paths.insert(path, *part) {
             complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
         }
-        let open = file.mode.is_some_and(|mode| mode.bits() & 0o007 != 0);
-        if part.is_secret() && open {
-            complaints.add(
-                places.of(&["files", part.as_str(), "mode"]),
-                "this mode lets every user reach the private key",
-                "use 0600, or 0640 with the service's group",
-            );
+        if let Some(Err(error)) = file.mode.map(|mode| secrecy::mode(*part, mode)) {
+            complaints.refused(places.of(&["files", part.as_str(), "mode"]), &error);
         }
     }
-    telling(recipe, config, places, complaints);
+    telling(recipe, &scope, places, complaints);
     if let Some(probe) = &recipe.probe {
         if probe.connect.port() == 0 {
             complaints.add(places.of(&["probe", "connect"]), "nothing listens on port 0", "name the service's port");
@@ -147,7 +91,7 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
     }
 }
 
-fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut Complaints<'_>) {
+fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut Complaints<'_>) {
     let first = recipe.reload.as_ref().and_then(Tell::of);
     if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
         complaints.add(
@@ -157,7 +101,7 @@ fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &m
         );
     }
     if let Some(first) = &first {
-        if let Err(error) = first.allowed(&config.allow) {
+        if let Err(error) = scope.tell(first) {
             complaints.refused(places.of(&["reload"]), &error);
         }
         if let Some(Reload::Swarm(swarm)) = &recipe.reload {
@@ -175,7 +119,7 @@ fn telling(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &m
             None => complaints.add(at(), "there is no first way that it could be stronger than", "add `reload`"),
             Some(None) => complaints.add(at(), "it is no stronger than `reload`", "leave it out"),
             Some(Some(rung)) => {
-                if let Err(error) = rung.allowed(&config.allow) {
+                if let Err(error) = scope.tell(&rung) {
                     complaints.refused(at(), &error);
                 }
             }
@@ -221,7 +165,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::recipe::shipped::SHIPPED;
+    use crate::{config::List, recipe::shipped::SHIPPED};
 
     fn complaints(text: &str) -> Vec<(usize, usize, String, String)> {
         let found = check(text, &Config::shipped(PathBuf::from("/nowhere")));
@@ -283,8 +227,13 @@ escalate = [{ restart = \"squid.service\" }]
 path = \"/srv/tls/{common_name}.key\"
 mode = \"0644\"
 ";
-        let found = complaints(text);
-        let expected = [(1, "`containers`"), (2, "`units`"), (4, "`directories`"), (5, "0640")];
+        // What a recipe needs itself is allowed to it, but where agent.toml says all.
+        let alone = complaints(text);
+        assert!(alone.len() == 1 && alone[0].0 == 5, "{alone:#?}");
+        let mut config = Config::shipped(PathBuf::from("/nowhere"));
+        config.allow.replaced = [List::Directories, List::Units, List::Containers].into();
+        let found: Vec<_> = check(text, &config).into_iter().map(|c| (c.line, c.column, c.why, c.remedy)).collect();
+        let expected = [(1, "extra_containers"), (2, "extra_units"), (4, "extra_directories"), (5, "0640")];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for ((line, _, _, remedy), (at, word)) in found.iter().zip(expected) {
             assert!(*line == at && remedy.contains(word), "{line} {remedy}");

@@ -19,7 +19,10 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{path::PathTemplate, shipped, tell::Rung};
-use crate::config::Period;
+use crate::{
+    config::Period,
+    trusted::{self, Distrust},
+};
 
 /// A recipe is a page of text (bytes).
 const MOST_RECIPE: u64 = 64 * 1024;
@@ -55,6 +58,9 @@ pub struct Recipe {
     /// Where the store's readers get it, a file of PEM certificates: each root has to be in it.
     #[serde(default)]
     pub(super) store: Option<GuestPath>,
+    /// It allows its placements nothing by itself: the guest's agent.toml has to.
+    #[serde(default)]
+    pub(super) restricted: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -94,14 +100,19 @@ pub(super) enum Required {
 /// # Errors
 /// There is none of that name, or the operator's cannot be read or understood.
 pub fn find(name: &PlainName, directory: &Path) -> Result<Recipe, RecipeError> {
-    let path = directory.join(format!("{name}.toml"));
-    match read(&path) {
-        Ok(text) => parse(&text, path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => match shipped::text(name.as_str()) {
+    let file = format!("{name}.toml");
+    let path = directory.join(&file);
+    match trusted::open(directory, &file) {
+        Ok(Some(opened)) => match text(opened.file) {
+            Ok(text) => parse(&text, path),
+            Err(source) => Err(RecipeError::Read { path, source }),
+        },
+        Ok(None) => match shipped::text(name.as_str()) {
             Some(text) => parse(text, path),
             None => Err(RecipeError::Unknown { name: name.clone(), path }),
         },
-        Err(source) => Err(RecipeError::Read { path, source }),
+        Err(Distrust::Look { source, .. }) => Err(RecipeError::Read { path, source }),
+        Err(why) => Err(RecipeError::Untrusted { path, why }),
     }
 }
 
@@ -110,8 +121,12 @@ pub fn find(name: &PlainName, directory: &Path) -> Result<Recipe, RecipeError> {
 /// # Errors
 /// It cannot be read, or is far too long for a recipe.
 pub fn read(path: &Path) -> io::Result<String> {
+    text(File::open(path)?)
+}
+
+fn text(file: File) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?.take(MOST_RECIPE + 1).read_to_string(&mut text)?;
+    let read = file.take(MOST_RECIPE + 1).read_to_string(&mut text)?;
     if read as u64 > MOST_RECIPE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a recipe"));
     }
@@ -136,6 +151,14 @@ pub enum RecipeError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// Somebody else could have written it.
+    #[error("the recipe {path} is not used, because {why}", path = path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// What makes it untrustworthy.
+        why: Distrust,
     },
     /// Cannot be understood.
     #[error("{path}:{line}:{column}: {why}", path = path.display())]
@@ -163,6 +186,7 @@ impl RecipeError {
                 )
             }
             Self::Read { path, .. } => format!("make {} a text file that the agent may read", path.display()),
+            Self::Untrusted { why, .. } => why.remedy(),
             Self::Content { path, line, .. } => format!("correct line {line} of {}", path.display()),
         }
     }

@@ -8,14 +8,13 @@ use pinion_proto::{
 };
 
 use super::{
-    JobError, JobFile,
+    Ground, JobError, JobFile,
     file::{FileTemplate, Recipe},
-    is_allowed,
+    secrecy,
 };
-use crate::config::Allow;
 
 /// Every file, in the order of [`Part`]; a placement of roots has none but those.
-pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Vec<JobFile>, JobError> {
+pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Ground) -> Result<Vec<JobFile>, JobError> {
     let mut files: Vec<JobFile> = Vec::new();
     let mut places: BTreeMap<GuestPath, Part> = BTreeMap::new();
     for part in Part::ALL {
@@ -28,13 +27,13 @@ pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow
             return Err(JobError::NotOfRoots(part));
         }
         for (path, root) in paths(spec, part, given, template)? {
-            if !is_allowed(path.as_str(), &allow.directories) {
-                return Err(JobError::Directory(path));
-            }
+            ground.file(&path)?;
             if let Some(first) = places.insert(path.clone(), part) {
                 return Err(JobError::SamePath { first, second: part, path });
             }
-            files.push(file(part, path, root, given, template));
+            let file = file(part, path, root, given, template);
+            secrecy::mode(part, file.mode)?;
+            files.push(file);
         }
     }
     if files.is_empty() { Err(JobError::NoFiles) } else { Ok(files) }

@@ -6,7 +6,7 @@ use pinion_proto::spec::PlainName;
 use serde::Serialize;
 
 use super::{check, file, shipped::SHIPPED};
-use crate::config::Config;
+use crate::{config::Config, trusted};
 
 /// A recipe that a placement may name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,9 +58,11 @@ fn own(config: &Config) -> io::Result<Vec<Listed>> {
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let (about, complaints) = match file::read(&path) {
-            Ok(text) => (about(&text), check(&text, config).len()),
-            Err(error) => (format!("cannot be read: {error}"), 1),
+        let distrusted = trusted::open(&config.recipes, &format!("{name}.toml")).err();
+        let (about, complaints) = match (distrusted, file::read(&path)) {
+            (Some(why), _) => (format!("not used, because {why}"), 1),
+            (None, Ok(text)) => (about(&text), check(&text, config).len()),
+            (None, Err(error)) => (format!("cannot be read: {error}"), 1),
         };
         let replaces_shipped = SHIPPED.iter().any(|(shipped, _)| *shipped == name.as_str());
         own.push(Listed { name: name.to_string(), path: Some(path), replaces_shipped, about, complaints });

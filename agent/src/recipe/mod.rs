@@ -7,6 +7,9 @@ mod file;
 mod files;
 mod path;
 mod tell;
+mod scope;
+pub mod protected;
+pub mod secrecy;
 mod shipped;
 mod refusal;
 mod check;
@@ -24,8 +27,11 @@ use pinion_proto::{
 pub use check::{Complaint, check};
 pub use file::{Recipe, RecipeError, find, read};
 pub use list::{Listed, list};
-pub use refusal::JobError;
+pub use refusal::{JobError, allow};
+pub use scope::{Ground, Kept, SSL};
 pub use tell::Tell;
+
+use scope::Scope;
 
 use crate::{
     bundle::Bundle,
@@ -58,6 +64,12 @@ pub struct Job {
     pub update: Option<Vec<String>>,
     /// Where the store's readers get it.
     pub store: Option<GuestPath>,
+    /// Where its files may be.
+    pub ground: Ground,
+    /// What of it may be touched.
+    pub touchable: Vec<GuestPath>,
+    /// What of it the guest allows only because it was there before, in words.
+    pub warning: Option<String>,
 }
 
 impl Job {
@@ -117,22 +129,44 @@ pub struct Look {
     pub starttls: Option<StartTls>,
     /// How long it may take to come back after it was told.
     pub settle: Duration,
+    /// It may be looked at also if it is not the guest's own address.
+    pub elsewhere: bool,
 }
 
-/// Decides everything about a placement.
+/// Decides everything about a placement. `kept`: what it has and would not get any more.
 ///
 /// # Errors
 /// Something is missing or the guest's allow-list refuses it; the error says which and what to do.
-pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Result<Job, JobError> {
-    let files = files::files(spec, recipe, allow)?;
+pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow, kept: &Kept) -> Result<Job, JobError> {
+    let mut job = decide(spec, recipe, &Scope::of(spec, recipe, allow, kept))?;
+    if !kept.is_empty() {
+        job.warning = scope::outdated(&job, &Scope::of(spec, recipe, allow, &Kept::default()));
+    }
+    Ok(job)
+}
+
+/// What a placement has that a newer agent would not allow it by default; nothing where it has no such thing.
+#[must_use]
+pub fn kept_from_earlier(spec: &PlacementSpec, config: &Config) -> Kept {
+    let recipe = spec.recipe.as_ref().and_then(|name| find(name, &config.recipes).ok());
+    scope::kept(spec, recipe.as_ref(), &config.allow)
+}
+
+/// Decides everything about a placement that may name these things.
+fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Result<Job, JobError> {
+    scope.trust()?;
+    let files = files::files(spec, recipe, &scope.ground)?;
     let validate = match &spec.validate {
         Some(Validate::Nothing) => Check::Nothing,
-        Some(Validate::Hook(hook)) => Check::Hook(allowed_hook(hook, allow)?),
+        Some(Validate::Hook(hook)) => {
+            scope.hook(hook)?;
+            Check::Hook(hook.clone())
+        }
         None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
     };
     let rungs = rungs(spec, recipe)?;
     for rung in &rungs {
-        rung.allowed(allow)?;
+        scope.tell(rung)?;
         if let Tell::Swarm(swarm) = rung
             && let Some(part) = swarm.secrets.keys().find(|part| files.iter().all(|file| file.part != **part))
         {
@@ -141,11 +175,12 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> 
     }
     let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
     let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
-    let look = |connect, name: Option<&SubjectName>, starttls| Look {
+    let look = |connect: SocketAddr, name: Option<&SubjectName>, starttls| Look {
         connect,
         server_name: server_name(name.unwrap_or(&spec.common_name)),
         starttls,
         settle,
+        elsewhere: scope.look(connect),
     };
     let look = match (&spec.probe, seen) {
         (Some(Probe::Nothing), _) | (None, None) => None,
@@ -166,13 +201,10 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> 
         roots: spec.roots.clone(),
         update: recipe.and_then(|recipe| recipe.update.clone()),
         store: recipe.and_then(|recipe| recipe.store.clone()),
+        ground: scope.ground.clone(),
+        touchable: scope.touchable().to_vec(),
+        warning: None,
     })
-}
-
-/// Whether a path is in or below an allowed directory, by its name alone.
-#[must_use]
-pub fn is_allowed(path: &str, directories: &[GuestPath]) -> bool {
-    directories.iter().any(|allowed| path.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// The ways to tell the service, the mildest first.
@@ -194,15 +226,15 @@ fn rungs(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Tell>, Job
 
 /// The paths of what a spec asks for, as far as this guest can tell: a recipe that is not to be had had no files written.
 #[must_use]
-pub fn paths(spec: &PlacementSpec, config: &Config) -> Vec<GuestPath> {
-    job(spec, config).map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
+pub fn paths(spec: &PlacementSpec, config: &Config, kept: &Kept) -> Vec<GuestPath> {
+    job(spec, config, kept).map_or(Vec::new(), |job| job.files.into_iter().map(|file| file.path).collect())
 }
 
 /// What a spec asks for, as far as this guest can tell; none when it cannot be done, for whatever reason.
 #[must_use]
-pub fn job(spec: &PlacementSpec, config: &Config) -> Option<Job> {
+pub fn job(spec: &PlacementSpec, config: &Config, kept: &Kept) -> Option<Job> {
     let recipe = spec.recipe.as_ref().and_then(|name| find(name, &config.recipes).ok());
-    resolve(spec, recipe.as_ref(), &config.allow).ok()
+    resolve(spec, recipe.as_ref(), &config.allow, kept).ok()
 }
 
 /// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
@@ -211,10 +243,6 @@ fn server_name(name: &SubjectName) -> Option<Box<str>> {
         SubjectName::Dns(name) => Some(name.replace('*', "pinion-probe").into()),
         SubjectName::Ip(_) | SubjectName::Uri(_) | SubjectName::Email(_) => None,
     }
-}
-
-fn allowed_hook(hook: &PlainName, allow: &Allow) -> Result<PlainName, JobError> {
-    if allow.hooks.allows(hook) { Ok(hook.clone()) } else { Err(JobError::Hook(hook.clone())) }
 }
 
 #[cfg(test)]
@@ -228,7 +256,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{Config, Hooks};
+    use crate::config::Hooks;
 
     fn spec(recipe: Option<&str>) -> PlacementSpec {
         let name: SubjectName = "*.internal.example".parse().expect("a name");
@@ -256,7 +284,7 @@ mod tests {
     fn job(spec: &PlacementSpec) -> Result<Job, JobError> {
         let config = Config::shipped(PathBuf::from("/nowhere"));
         let recipe = spec.recipe.as_ref().map(|name| find(name, &config.recipes).expect("a shipped recipe"));
-        resolve(spec, recipe.as_ref(), &config.allow)
+        resolve(spec, recipe.as_ref(), &config.allow, &Kept::default())
     }
 
     #[test]
@@ -295,7 +323,7 @@ mod tests {
     #[test]
     fn the_placement_overrides_its_recipe_field_by_field() {
         let mut spec = spec(Some("nginx"));
-        let path = Some("/etc/ssl/own.key".parse().expect("a path"));
+        let path = Some("/etc/ssl/own/own.key".parse().expect("a path"));
         spec.files.insert(Part::Key, FileSpec { path, ..FileSpec::default() });
         spec.reload = Some(Reload::Nothing);
         spec.validate = Some(Validate::Nothing);
@@ -306,7 +334,10 @@ mod tests {
         });
         let job = job(&spec).expect("a job");
         let key = job.files.iter().find(|file| file.part == Part::Key).expect("a key");
-        assert_eq!((key.path.as_str(), key.mode.bits(), key.group.as_str()), ("/etc/ssl/own.key", 0o640, "www-data"));
+        assert_eq!(
+            (key.path.as_str(), key.mode.bits(), key.group.as_str()),
+            ("/etc/ssl/own/own.key", 0o640, "www-data")
+        );
         assert_eq!((job.validate, job.rungs.len()), (Check::Nothing, 0));
         assert_eq!(job.look.expect("a place to look").connect.port(), 8443);
     }
@@ -320,26 +351,28 @@ mod tests {
             spec
         };
         assert!(job(&at("/etc/ssl/deep/er/x")).is_ok());
-        for bad in ["/etc/sslx/a", "/etc/ssl", "/etc/passwd", "/root/.ssh/authorized_keys"] {
+        for bad in
+            ["/etc/sslx/a", "/etc/ssl", "/etc/ssl/a", "/etc/passwd", "/etc/nginx/ssl/a", "/root/.docker/cert.pem"]
+        {
             let error = job(&at(bad)).expect_err(bad);
             assert!(matches!(error, JobError::Directory(_)) && error.remedy().contains("agent.toml"), "{bad}");
         }
-        let mut other_unit = at("/etc/ssl/a");
+        let mut other_unit = at("/etc/ssl/x/a");
         other_unit.reload = Some(Reload::Restart("ssh.service".parse().expect("a unit")));
         assert!(matches!(job(&other_unit), Err(JobError::Unit(_))));
         assert!(matches!(job(&spec(None)), Err(JobError::NoFiles)));
         let mut no_path = spec(None);
         no_path.files.insert(Part::Key, FileSpec::default());
         assert!(matches!(job(&no_path), Err(JobError::NoPath(Part::Key))));
-        let mut same = at("/etc/ssl/a");
+        let mut same = at("/etc/ssl/x/a");
         same.files.insert(Part::Key, same.files.get(&Part::Cert).expect("there").clone());
         assert!(matches!(job(&same), Err(JobError::SamePath { .. })));
-        let mut hook = at("/etc/ssl/a");
+        let mut hook = at("/etc/ssl/x/a");
         hook.reload = Some(Reload::Hook("swarm".parse().expect("a name")));
         let mut allow = Config::shipped(PathBuf::from("/nowhere")).allow;
-        assert!(resolve(&hook, None, &allow).is_ok());
+        assert!(resolve(&hook, None, &allow, &Kept::default()).is_ok());
         allow.hooks = Hooks::Named(vec!["other".parse().expect("a name")]);
-        assert!(matches!(resolve(&hook, None, &allow), Err(JobError::Hook(_))));
+        assert!(matches!(resolve(&hook, None, &allow, &Kept::default()), Err(JobError::Hook(_))));
     }
 
     proptest::proptest! {
@@ -348,7 +381,7 @@ mod tests {
             if let Ok(path) = text.parse::<GuestPath>() {
                 let allowed: Vec<GuestPath> = vec!["/etc/ssl".parse().expect("a path")];
                 let model = std::path::Path::new(&text).starts_with("/etc/ssl") && text != "/etc/ssl";
-                proptest::prop_assert_eq!(is_allowed(path.as_str(), &allowed), model);
+                proptest::prop_assert_eq!(scope::is_below(path.as_str(), &allowed), model);
                 proptest::prop_assert!(!text.split('/').any(|part| part == ".." || part == "."));
             }
         }

@@ -2,9 +2,11 @@
 
 use pinion_proto::{
     containers::{ContainerName, ServiceName},
-    spec::{GuestPath, Part, PlainName, SpecError, Unit},
+    spec::{FileMode, GuestPath, Part, PlainName, SpecError, Unit},
 };
 use thiserror::Error;
+
+use super::{SSL, protected::Protected};
 
 /// Why a placement cannot be done as it is asked for.
 #[derive(Debug, Error)]
@@ -48,6 +50,25 @@ pub enum JobError {
     /// Outside the allowed directories.
     #[error("the guest does not allow files at {0}")]
     Directory(GuestPath),
+    /// Nobody's certificate may be there.
+    #[error("{path} is {what}, and no certificate's file may be there")]
+    Protected {
+        /// Which path.
+        path: GuestPath,
+        /// What it is.
+        what: Protected,
+    },
+    /// Others could read a private key, or write a file.
+    #[error("the mode {mode} lets every user {}", if part.is_secret() { "reach the private key" } else { "write the file" })]
+    Mode {
+        /// Of which part.
+        part: Part,
+        /// What was asked for.
+        mode: FileMode,
+    },
+    /// This guest trusts nobody by a controller's word.
+    #[error("the guest does not allow roots to be placed in it")]
+    Trust,
     /// Not an allowed unit.
     #[error("the guest does not allow telling {0}")]
     Unit(Unit),
@@ -69,11 +90,6 @@ impl JobError {
     /// What a person can do.
     #[must_use]
     pub fn remedy(&self) -> String {
-        let allow = |list: &str, entry: &str| {
-            format!(
-                "add \"{entry}\" to `{list}` under [allow] in the guest's /etc/pinion/agent.toml and restart the agent"
-            )
-        };
         match self {
             Self::NoFiles | Self::NoPath(_) | Self::SamePath { .. } => {
                 "correct the placement's recipe or files in the manifest".into()
@@ -88,15 +104,44 @@ impl JobError {
                 .into(),
             Self::NoSecretFile(part) => format!("give the placement or its recipe a file `{part}`"),
             Self::Path { .. } => "give the file a path in the manifest".into(),
-            Self::Directory(path) => {
-                let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
-                allow("directories", if directory.is_empty() { path.as_str() } else { directory })
+            Self::Directory(path) => directory(path),
+            Self::Protected { what: Protected::Store, .. } => {
+                "name a directory of the service's own in the manifest; roots get into a store by an entry of their own \
+                 with \"trust\": true and the recipe `ca-certificates` or `ca-trust`"
+                    .into()
             }
-            Self::Unit(unit) => allow("units", unit.as_str()),
-            Self::Hook(hook) => allow("hooks", hook.as_str()),
-            Self::Container(container) => allow("containers", container.as_str()),
-            Self::Service(service) => allow("swarm_services", service.as_str()),
-            Self::Touch(path) => allow("touch", path.as_str()),
+            Self::Protected { what: Protected::Configuration, .. } => {
+                "name another file in the manifest, for example one that ends in .crt, .key or .pem".into()
+            }
+            Self::Mode { part, .. } if part.is_secret() => {
+                "use 0600, or 0640 with the service's group, in the manifest or the recipe".into()
+            }
+            Self::Mode { .. } => "use 0644 in the manifest or the recipe".into(),
+            Self::Trust => "leave `trust = false` out of the guest's /etc/pinion/agent.toml, or take the guest out of the \
+                            entry in the manifest"
+                .into(),
+            Self::Unit(unit) => allow("extra_units", unit.as_str()),
+            Self::Hook(hook) => format!(
+                "add \"{hook}\" to `hooks` under [allow] in the guest's /etc/pinion/agent.toml and restart the agent"
+            ),
+            Self::Container(container) => allow("extra_containers", container.as_str()),
+            Self::Service(service) => allow("extra_swarm_services", service.as_str()),
+            Self::Touch(path) => allow("extra_touch", path.as_str()),
         }
     }
+}
+
+/// The line that allows one thing more, to be pasted.
+#[must_use]
+pub fn allow(list: &str, entry: &str) -> String {
+    format!("put `{list} = [\"{entry}\"]` under [allow] in the guest's /etc/pinion/agent.toml and restart the agent")
+}
+
+fn directory(path: &GuestPath) -> String {
+    let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
+    let line = allow("extra_directories", if directory.is_empty() { path.as_str() } else { directory });
+    if directory == SSL {
+        return format!("name a directory of the service's own in the manifest, for example {SSL}/NAME/…; or {line}");
+    }
+    line
 }

@@ -10,9 +10,6 @@ use pinion_proto::{
 };
 use serde::Deserialize;
 
-use super::{JobError, is_allowed};
-use crate::config::Allow;
-
 /// One way to tell a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tell {
@@ -66,28 +63,6 @@ impl Tell {
         match self {
             Self::Restart(_) | Self::RestartContainer(_) | Self::Swarm(_) => true,
             Self::Reload(_) | Self::Hook(_) | Self::Signal(_) | Self::Touch(_) => false,
-        }
-    }
-
-    /// Whether the guest allows it.
-    pub(super) fn allowed(&self, allow: &Allow) -> Result<(), JobError> {
-        match self {
-            Self::Reload(unit) | Self::Restart(unit) if !allow.units.contains(unit) => {
-                Err(JobError::Unit(unit.clone()))
-            }
-            Self::Hook(hook) if !allow.hooks.allows(hook) => Err(JobError::Hook(hook.clone())),
-            Self::RestartContainer(container) | Self::Signal(ContainerSignal { container, .. })
-                if !allow.containers.contains(container) =>
-            {
-                Err(JobError::Container(container.clone()))
-            }
-            Self::Touch(path) if !allow.touch.contains(path) && !is_allowed(path.as_str(), &allow.touch) => {
-                Err(JobError::Touch(path.clone()))
-            }
-            Self::Swarm(swarm) if !allow.swarm_services.contains(&swarm.service) => {
-                Err(JobError::Service(swarm.service.clone()))
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{io, path::PathBuf, time::Duration};
 use pinion_proto::spec::GuestPath;
 use thiserror::Error;
 
+use crate::{recipe, trusted::Distrust};
+
 /// Why a service was not told.
 #[derive(Debug, Error)]
 pub enum ReloadError {
@@ -17,12 +19,18 @@ pub enum ReloadError {
         why: String,
     },
     /// Not to be run.
-    #[error("the hook {path} is not run, because it {why}", path = path.display())]
+    #[error("the hook {path} is not run, because {why}", path = path.display())]
     Untrusted {
         /// The hook.
         path: PathBuf,
         /// What makes it untrustworthy.
-        why: &'static str,
+        why: Distrust,
+    },
+    /// No program.
+    #[error("the hook {path} is not executable", path = path.display())]
+    NotExecutable {
+        /// The hook.
+        path: PathBuf,
     },
     /// A link leads out of what may be touched.
     #[error("{path} is really {real}, which the guest does not allow touching", real = real.display())]
@@ -99,13 +107,11 @@ impl ReloadError {
                 format!("set up the service that {what} belongs to; Pinion goes on by itself then")
             }
             Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
-            Self::Untrusted { path, .. } => {
-                format!("chown root {0} and chmod 0755 {0}, after reading it", path.display())
+            Self::Untrusted { why, .. } => why.remedy(),
+            Self::NotExecutable { path } => format!("chmod 0755 {}, after reading it", path.display()),
+            Self::Elsewhere { real, .. } => {
+                format!("remove the link, or {}", recipe::allow("extra_touch", &real.display().to_string()))
             }
-            Self::Elsewhere { real, .. } => format!(
-                "remove the link, or add \"{}\" to `touch` under [allow] in the guest's /etc/pinion/agent.toml",
-                real.display()
-            ),
             Self::Touch { path, .. } => format!("let the agent's user change {path}"),
             Self::Taken { secret } => format!("look whose it is, and then `docker secret rm {secret}`"),
             Self::Answer { what, .. } => {

@@ -8,13 +8,13 @@ mod command;
 mod error;
 mod docker;
 mod dockerd;
+mod hooks;
 mod journal;
 mod swarm;
 mod touch;
 
 use std::{
     ffi::OsString,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -22,7 +22,7 @@ use std::{
 use pinion_proto::{
     bundle::RootCertificate,
     id::CertificateName,
-    spec::{Part, Unit},
+    spec::{GuestPath, Part, Unit},
 };
 
 pub use error::ReloadError;
@@ -32,6 +32,7 @@ use crate::{
     config::Config,
     recipe::{Check, Tell},
 };
+use hooks::Hook;
 
 /// Where programs are looked for, below the root.
 const PROGRAM_DIRECTORIES: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
@@ -52,6 +53,8 @@ pub struct About {
     pub roots: Vec<RootCertificate>,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
+    /// What may be touched, and what is below it; not told.
+    pub touchable: Vec<GuestPath>,
 }
 
 /// Checks files that are in place. A program that is not installed has nothing to say against them.
@@ -72,8 +75,8 @@ pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), 
             }
         }
         Check::Hook(hook) => {
-            let path = trusted_hook(config, hook.as_str())?;
-            run(config, path.display().to_string(), &path, &[], about).await
+            let hook = Hook::find(config, hook.as_str())?;
+            hook.run(config, hook.name(), &[], about).await
         }
     }
 }
@@ -96,7 +99,7 @@ pub async fn update(config: &Config, arguments: &[String], about: &About) -> Res
 /// Its hook is not there or not to be trusted.
 pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
     match check {
-        Check::Hook(hook) => trusted_hook(config, hook.as_str()).map(drop),
+        Check::Hook(hook) => Hook::find(config, hook.as_str()).map(drop),
         Check::Nothing | Check::Program(_) => Ok(()),
     }
 }
@@ -108,8 +111,8 @@ pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
 pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), ReloadError> {
     match tell {
         Tell::Hook(hook) => {
-            let path = trusted_hook(config, hook.as_str())?;
-            run(config, path.display().to_string(), &path, &[], about).await
+            let hook = Hook::find(config, hook.as_str())?;
+            hook.run(config, hook.name(), &[], about).await
         }
         Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await,
         Tell::Restart(unit) if unit.as_str() == dockerd::UNIT => {
@@ -121,7 +124,7 @@ pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), Rel
         Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await,
         Tell::RestartContainer(container) => docker::restart(config, container, about).await,
         Tell::Signal(told) => docker::signal(config, told, about).await,
-        Tell::Touch(path) => touch::touch(config, path),
+        Tell::Touch(path) => touch::touch(config, path, &about.touchable),
         Tell::Swarm(secrets) => swarm::update(config, secrets, about).await,
     }
 }
@@ -129,8 +132,8 @@ pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), Rel
 async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> Result<(), ReloadError> {
     // The test that sd_booted(3) makes.
     if !config.root.join("run/systemd/system").is_dir() {
-        let path = trusted_hook(config, unit.as_str())?;
-        return run(config, format!("{unit} {verb}"), &path, &[verb.into()], about).await;
+        let hook = Hook::find(config, unit.as_str())?;
+        return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await;
     }
     let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
         what: "systemctl".into(),
@@ -190,33 +193,6 @@ fn environment(config: &Config, about: &About) -> Vec<(String, OsString)> {
     environment
 }
 
-fn trusted_hook(config: &Config, name: &str) -> Result<PathBuf, ReloadError> {
-    let path = config.hooks.join(name);
-    let untrusted = |why| ReloadError::Untrusted { path: path.clone(), why };
-    let metadata = match path.symlink_metadata() {
-        Ok(metadata) => metadata,
-        Err(_) => {
-            return Err(ReloadError::NotThere {
-                what: path.display().to_string(),
-                why: "is not there or may not be looked at".into(),
-            });
-        }
-    };
-    if !metadata.is_file() {
-        return Err(untrusted("is not a regular file"));
-    }
-    if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(untrusted("belongs to another user than root or the agent's"));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(untrusted("may be written by its group or by everybody"));
-    }
-    if metadata.mode() & 0o111 == 0 {
-        return Err(untrusted("is not executable"));
-    }
-    Ok(path)
-}
-
 fn find_program(root: &Path, program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         let path = root.join(program.trim_start_matches('/'));
@@ -256,6 +232,7 @@ mod tests {
             bundle: None,
             roots: Vec::new(),
             files: vec![(Part::Key, "/x/key.pem".into())],
+            touchable: Vec::new(),
         }
     }
 
@@ -385,7 +362,8 @@ mod tests {
         for mode in [0o777, 0o775, 0o757, 0o644] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mode");
             let error = tell(&guest.config, &hook("h"), &about()).await.expect_err("refused");
-            assert!(matches!(error, ReloadError::Untrusted { .. }), "{mode:o}: {error}");
+            let refused = matches!(error, ReloadError::Untrusted { .. } | ReloadError::NotExecutable { .. });
+            assert!(refused, "{mode:o}: {error}");
         }
         std::os::unix::fs::symlink("/bin/true", guest.config.hooks.join("link")).expect("link");
         let error = tell(&guest.config, &hook("link"), &about()).await.expect_err("refused");

@@ -265,6 +265,7 @@ mod tests {
             bundle: None,
             roots: Vec::new(),
             files: Vec::new(),
+            touchable: Vec::new(),
         };
         let swarm = SwarmSecrets { service: "web".parse().expect("a name"), secrets: BTreeMap::new() };
         let docker = Docker::find(&config, &about).await.expect("it is there");

@@ -16,6 +16,7 @@ use crate::{
     install::{
         InstallError,
         files::Files,
+        foreign,
         place::{self, PlaceError},
         replace::replacement,
         scene,
@@ -54,6 +55,8 @@ pub enum Obstacle {
     Key(GuestPath),
     /// Somebody changed a file that is in a directory of Pinion's.
     Shelved(GuestPath),
+    /// What was in the place of Pinion's files before is kept there.
+    Replaced(PathBuf),
     /// Something in the agent's own directory is not the agent's.
     Unknown(PathBuf),
 }
@@ -78,6 +81,12 @@ impl fmt::Display for Obstacle {
                 f,
                 "{path} was changed since Pinion wrote it, and is a link into a directory of Pinion's: remove it, or put \
                  a regular file in its place"
+            ),
+            Self::Replaced(path) => write!(
+                f,
+                "{} has files that were there before Pinion's: remove it, or move it out of this guest, because every \
+                 copy would have them",
+                path.display()
             ),
             Self::Unknown(path) => write!(
                 f,
@@ -216,7 +225,7 @@ fn shelves(
 
 /// Every path at which a placement has a file, or was about to have one.
 fn paths(config: &Config, ledger: &Ledger) -> BTreeSet<GuestPath> {
-    let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config));
+    let asked_for = ledger.spec.iter().flat_map(|spec| recipe::paths(spec, config, &ledger.kept()));
     ledger.files().map(|file| file.path.clone()).chain(asked_for).collect()
 }
 
@@ -249,6 +258,10 @@ fn unknown(files: &dyn Files, state: &Path) -> Result<Vec<Obstacle>, LedgerError
     let unfinished = [IDENTITY, count::FILE].map(|name| replacement(Path::new(name)));
     let mut found = Vec::new();
     for name in names(files, state)? {
+        if name == foreign::REPLACED {
+            found.push(Obstacle::Replaced(state.join(name)));
+            continue;
+        }
         if !own.contains(&name.as_os_str()) && !unfinished.iter().flatten().any(|own| own == Path::new(&name)) {
             found.push(Obstacle::Unknown(state.join(name)));
         }

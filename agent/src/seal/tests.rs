@@ -30,7 +30,7 @@ impl Guest {
     fn new() -> Self {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config::shipped(kept.path().canonicalize().expect("a real path"));
-        config.allow.directories = vec!["/etc/ssl".parse().expect("a path")];
+        config.allow.only_directories(&["/etc/ssl"]);
         let guest = Self { _kept: kept, config };
         for directory in ["etc/ssl/web", "var/lib/pinion-agent/placements"] {
             fs::create_dir_all(guest.config.root.join(directory)).expect("directories");
@@ -175,7 +175,7 @@ fn what_cannot_be_understood_is_in_the_way() {
 #[test]
 fn a_place_that_is_not_allowed_any_more_is_in_the_way_while_a_file_is_there() {
     let mut guest = Guest::new();
-    guest.config.allow.directories = vec!["/etc/ssl/web".parse().expect("a path")];
+    guest.config.allow.only_directories(&["/etc/ssl/web"]);
     let obstacles = guest.obstacles();
     assert!(obstacles.len() == 1 && obstacles[0].contains("agent.toml"), "{obstacles:?}");
     fs::remove_file(guest.at(OTHER)).expect("removed");

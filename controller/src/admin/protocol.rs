@@ -199,6 +199,9 @@ pub struct PlacementStatus {
     pub left_behind: Vec<String>,
     /// What holds it up.
     pub trouble: Option<Trouble>,
+    /// What a person should change in the guest, although nothing holds it up.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// One guest.

@@ -39,6 +39,9 @@ fn words(status: &Status) -> String {
         if let Some(trouble) = &placement.trouble {
             out += &format!("\n{}: {trouble}\n", placement.placement);
         }
+        if let Some(warning) = &placement.warning {
+            out += &format!("\n{}: warning: {warning}\n", placement.placement);
+        }
         if !placement.left_behind.is_empty() {
             let files = placement.left_behind.join(", ");
             out += &format!("\n{}: files at earlier places stay until they are purged: {files}\n", placement.placement);

@@ -180,6 +180,7 @@ fn described(
         retired: false,
         left_behind: report.iter().flat_map(|report| &report.left_behind).map(ToString::to_string).collect(),
         trouble: report.and_then(|report| report.trouble.clone()),
+        warning: report.and_then(|report| report.warning.clone()),
     }
 }
 

@@ -617,6 +617,9 @@ pub struct PlacementReport {
     /// Which roots the readers of its files of the part "ca" are known to have: the SHA-256 of each one's DER.
     #[prost(bytes = "vec", repeated, tag = "11")]
     pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// What a person should change, although nothing holds the placement up.
+    #[prost(string, optional, tag = "12")]
+    pub warning: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -242,6 +242,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         held: report.held.map(read_held).transpose()?,
         incoming: report.incoming.map(read_incoming).transpose()?,
         trouble: report.trouble.map(read_trouble),
+        warning: report.warning.as_deref().map(printable),
         retired: report.retired,
         left_behind: report
             .left_behind
@@ -274,6 +275,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
             pb::Incoming { generation: incoming.generation, csr_der, delivered }
         }),
         trouble: report.trouble.map(write_trouble),
+        warning: report.warning,
         retired: report.retired,
         left_behind: report.left_behind.iter().take(MOST_LEFT_BEHIND).map(ToString::to_string).collect(),
         roots: report.roots.iter().take(MOST_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),

@@ -26,7 +26,7 @@ pub(super) struct Ca {
 }
 
 impl Ca {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Root");
@@ -36,7 +36,12 @@ impl Ca {
     }
 
     /// What answers this request, changed.
-    fn delivery(&self, generation: u64, csr: &[u8], change: impl FnOnce(&mut CertificateParams)) -> Delivery {
+    pub(super) fn delivery(
+        &self,
+        generation: u64,
+        csr: &[u8],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Delivery {
         let csr = CertificateSigningRequestDer::from(csr);
         let mut request = CertificateSigningRequestParams::from_der(&csr).expect("a request");
         request.params.not_before = OffsetDateTime::now_utc() - Duration::from_secs(60);

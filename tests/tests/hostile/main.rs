@@ -3,6 +3,7 @@
 //! Each is refused, learns nothing, is told to the operator, and harms nobody else.
 
 mod allow_list;
+mod attacks;
 mod bytes;
 mod fake;
 mod guests;

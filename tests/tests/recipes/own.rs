@@ -39,10 +39,10 @@ fn what_is_wrong_is_told_at_once_and_what_is_right_is_used() {
     let told = guest.pinion_agent(&["recipe", "check", &path]).expect("an answer");
     assert_eq!(told.code(), 2, "{told}");
     for part in [
-        ":1:10: the guest does not allow telling sshd.service; add \"sshd.service\" to `units`",
+        ":1:10: the guest does not allow telling sshd.service; put `extra_units = [\"sshd.service\"]`",
         ":2:1: unknown field `escalte`",
         ":5:8: the guest does not allow files at /etc/cron.d/",
-        ":6:8: this mode lets every user reach the private key; use 0600",
+        ":6:8: the mode 0644 lets every user reach the private key; use 0600",
     ] {
         assert!(told.stdout.contains(part), "{part:?} in {told}");
     }

@@ -104,6 +104,7 @@ impl Guest {
             blocked: Duration::from_millis(150),
         };
         config.check_every = Duration::from_millis(300);
+        config.allow.directories.push("/etc/ssl".parse().expect("a path"));
         for directory in [&config.hooks, &config.recipes, &config.root.join("etc/ssl")] {
             std::fs::create_dir_all(directory).expect("directory is made");
         }
@@ -150,7 +151,9 @@ impl Guest {
     }
 
     pub(super) fn allow_units(&mut self, names: &[&str]) {
-        self.config.allow.units = names.iter().map(|name| format!("{name}.service").parse().expect("a unit")).collect();
+        self.config
+            .allow
+            .only_units(names.iter().map(|name| format!("{name}.service").parse().expect("a unit")).collect());
     }
 
     pub(super) fn content(&self, path: &str) -> Option<Vec<u8>> {

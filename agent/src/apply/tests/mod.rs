@@ -4,6 +4,7 @@ mod care;
 mod crash;
 mod cuts;
 mod faults;
+mod ground;
 mod guest;
 mod service;
 mod shares;

@@ -3,6 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use pinion_proto::{
+    bundle::certificates_to_pem,
     clock::{Clock, SystemClock, Timestamp},
     report::Progress,
     spec::{FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, Validate},
@@ -397,14 +398,15 @@ async fn a_file_that_pinion_did_not_write_comes_back_when_the_service_refuses_th
     guest.allow_units(&["web"]);
     let mut service = guest.service("web").await;
     service.hook(&guest.config.hooks, "exit 1");
-    std::fs::write(guest.at("etc/ssl/web.example.crt"), "made by hand").expect("written");
+    let by_hand = certificates_to_pem([guest.authority.root.der()]).into_bytes();
+    std::fs::write(guest.at("etc/ssl/web.example.crt"), &by_hand).expect("written");
     let placements = guest.start().await;
     issue(&guest, &placements, &spec("web", "web"), 1).await;
     let held_up =
         report(&placements, "web", "rolled back", |report| report.trouble.is_some() && report.stage == Stage::Issued);
     assert_eq!(held_up.await.held, None);
     let as_before = || {
-        guest.content("etc/ssl/web.example.crt").as_deref() == Some(&b"made by hand"[..])
+        guest.content("etc/ssl/web.example.crt").as_ref() == Some(&by_hand)
             && guest.content("etc/ssl/web.example.key").is_none()
     };
     // The next tries put the new files in place for as long as the service takes to refuse them.

@@ -12,7 +12,7 @@ use pinion_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::guest::{Guest, at_stage, deliver, issue, name, ordered, report, request, spec, until};
+use super::guest::{Guest, at_stage, deliver, issue, name, ordered, report, report as report_of, request, spec, until};
 use pinion_proto::private_key::PrivateKey;
 
 #[tokio::test]
@@ -237,8 +237,12 @@ async fn a_retired_placement_keeps_its_files_until_it_is_purged() {
     assert_eq!(guest.content("etc/ssl/web.example.crt").as_deref(), Some(&b"mine"[..]));
     assert_eq!(guest.content("var/lib/pinion-agent/placements/web.json"), None);
 
-    // And it may be wanted anew.
+    // And it may be wanted anew, once what is not a certificate is out of the way.
     issue(&guest, &placements, &web, 1).await;
+    let in_the_way = report_of(&placements, "web", "held up", |report| report.trouble.is_some()).await;
+    assert!(in_the_way.trouble.expect("a trouble").cause.contains("is not PEM"));
+    assert_eq!(guest.content("etc/ssl/web.example.crt").as_deref(), Some(&b"mine"[..]));
+    std::fs::remove_file(guest.at("etc/ssl/web.example.crt")).expect("moved away");
     at_stage(&placements, "web", 1, Stage::Served).await;
     placements.desire(vec![PlacementSpec { purge: true, ..web }]);
     until(&placements, "purged", |reports| reports.is_empty()).await;

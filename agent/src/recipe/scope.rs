@@ -1,0 +1,303 @@
+//! What one placement may name: the guest's lists, and what its own recipe needs where agent.toml does not replace a list.
+//!
+//! Answers: may this placement have a file there, tell that service, look at that address?
+//! Invariants: what one recipe needs is allowed to placements of that recipe alone; a list that agent.toml replaces gets
+//! nothing from recipes; stores of roots and configuration are no place for a certificate's files, whatever allows them.
+
+use std::net::SocketAddr;
+
+use pinion_proto::{
+    containers::{ContainerName, ContainerSignal, ServiceName},
+    spec::{GuestPath, PlacementSpec, PlainName, Unit},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Job, JobError, Tell, file::Recipe, protected};
+use crate::config::{Allow, Hooks, List, Network};
+
+/// What one placement may name.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    pub(super) ground: Ground,
+    units: Vec<Unit>,
+    hooks: Hooks,
+    containers: Vec<ContainerName>,
+    swarm_services: Vec<ServiceName>,
+    touch: Vec<GuestPath>,
+    probe: Vec<Network>,
+    probed: Option<SocketAddr>,
+    trust: bool,
+}
+
+/// Where one placement may have files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// In and below these.
+    pub directories: Vec<GuestPath>,
+    /// At exactly these paths.
+    pub files: Vec<GuestPath>,
+    /// In directories below `/etc/ssl`, and not in it.
+    pub below_ssl: bool,
+    /// Only roots are placed.
+    pub roots: bool,
+    /// These stay from before the guest allowed less.
+    pub kept: Vec<GuestPath>,
+    /// So does a private key that belongs to `nobody`.
+    pub nobody: bool,
+}
+
+/// What a placement had before the guest's default allow-list became narrower, and keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// Its files.
+    pub files: Vec<GuestPath>,
+    /// Whom it told.
+    pub units: Vec<Unit>,
+    /// Whom it told.
+    pub containers: Vec<ContainerName>,
+    /// Whom it told.
+    pub swarm_services: Vec<ServiceName>,
+    /// What it touched.
+    pub touch: Vec<GuestPath>,
+    /// Where it was looked at.
+    pub probe: Option<SocketAddr>,
+    /// A private key of its belongs to `nobody`.
+    pub nobody: bool,
+}
+
+impl Kept {
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Scope {
+    /// What a placement may name.
+    pub(super) fn of(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow, kept: &Kept) -> Self {
+        let mut scope = Self::listed(allow);
+        scope.ground.roots = spec.trust;
+        if spec.trust && allow.takes_recipes(List::Directories) {
+            scope.ground.directories.extend(TRUSTED.iter().map(|path| path.parse().expect("the constant is a path")));
+        }
+        if let Some(recipe) = recipe {
+            let roots = spec.roots.iter().map(Some).chain([None]);
+            let templates = recipe.files.values().map(|file| &file.path);
+            let paths = templates.flat_map(|path| roots.clone().filter_map(|root| path.of(spec, root).ok()));
+            scope.add(recipe, paths.collect(), allow);
+        }
+        scope.ground.kept.clone_from(&kept.files);
+        scope.ground.nobody = kept.nobody;
+        scope.units.extend_from_slice(&kept.units);
+        scope.containers.extend_from_slice(&kept.containers);
+        scope.swarm_services.extend_from_slice(&kept.swarm_services);
+        scope.touch.extend_from_slice(&kept.touch);
+        scope.probed = kept.probe;
+        scope
+    }
+
+    /// What placements of a recipe may name, as far as that is the same for all of them.
+    pub(super) fn of_recipe(recipe: &Recipe, allow: &Allow) -> Self {
+        let mut scope = Self::listed(allow);
+        // Whoever makes a store of its files places roots.
+        scope.ground.roots = recipe.update.is_some() || recipe.store.is_some();
+        let paths = recipe.files.values().filter_map(|file| file.path.sample().ok());
+        scope.add(recipe, paths.collect(), allow);
+        scope
+    }
+
+    /// What the guest allows whatever the recipe.
+    fn listed(allow: &Allow) -> Self {
+        Self {
+            ground: Ground {
+                directories: allow.directories.clone(),
+                below_ssl: allow.takes_recipes(List::Directories),
+                ..Ground::default()
+            },
+            units: allow.units.clone(),
+            hooks: allow.hooks.clone(),
+            containers: allow.containers.clone(),
+            swarm_services: allow.swarm_services.clone(),
+            touch: allow.touch.clone(),
+            probe: allow.probe.clone(),
+            probed: None,
+            trust: allow.trust,
+        }
+    }
+
+    /// What a recipe needs itself.
+    fn add(&mut self, recipe: &Recipe, paths: Vec<GuestPath>, allow: &Allow) {
+        if recipe.restricted {
+            return;
+        }
+        if allow.takes_recipes(List::Directories) {
+            let own = paths.iter().filter_map(own_directory);
+            self.ground.directories.extend(own);
+            self.ground.files.extend(paths);
+        }
+        let first = recipe.reload.as_ref().and_then(Tell::of);
+        let stronger = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first)));
+        for tell in stronger.collect::<Vec<_>>().into_iter().chain(first.clone()) {
+            match tell {
+                Tell::Reload(unit) | Tell::Restart(unit) if allow.takes_recipes(List::Units) => self.units.push(unit),
+                Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. })
+                    if allow.takes_recipes(List::Containers) =>
+                {
+                    self.containers.push(container);
+                }
+                Tell::Swarm(swarm) if allow.takes_recipes(List::SwarmServices) => {
+                    self.swarm_services.push(swarm.service);
+                }
+                Tell::Touch(path) if allow.takes_recipes(List::Touch) => self.touch.push(path),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the service may be told so.
+    pub(super) fn tell(&self, tell: &Tell) -> Result<(), JobError> {
+        match tell {
+            Tell::Reload(unit) | Tell::Restart(unit) if !self.units.contains(unit) => Err(JobError::Unit(unit.clone())),
+            Tell::Hook(hook) => self.hook(hook),
+            Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. })
+                if !self.containers.contains(container) =>
+            {
+                Err(JobError::Container(container.clone()))
+            }
+            Tell::Touch(path) if !self.touch.contains(path) && !is_below(path.as_str(), &self.touch) => {
+                Err(JobError::Touch(path.clone()))
+            }
+            Tell::Swarm(swarm) if !self.swarm_services.contains(&swarm.service) => {
+                Err(JobError::Service(swarm.service.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the hook may be run.
+    pub(super) fn hook(&self, hook: &PlainName) -> Result<(), JobError> {
+        if self.hooks.allows(hook) { Ok(()) } else { Err(JobError::Hook(hook.clone())) }
+    }
+
+    /// Whether roots may be placed.
+    pub(super) fn trust(&self) -> Result<(), JobError> {
+        if self.trust || !self.ground.roots { Ok(()) } else { Err(JobError::Trust) }
+    }
+
+    /// Whether an address may be looked at even if it is not this guest's own.
+    pub(super) fn look(&self, connect: SocketAddr) -> bool {
+        self.probed == Some(connect) || self.probe.iter().any(|network| network.contains(connect))
+    }
+
+    /// What may be touched, for whoever follows the links of a path.
+    pub(super) fn touchable(&self) -> &[GuestPath] {
+        &self.touch
+    }
+}
+
+impl Ground {
+    /// Whether a file may be there, by its name.
+    ///
+    /// # Errors
+    /// The guest does not allow it, or nobody may have one there.
+    pub fn file(&self, path: &GuestPath) -> Result<(), JobError> {
+        if !self.names(path) {
+            return Err(JobError::Directory(path.clone()));
+        }
+        match self.protected(path.as_str(), path) {
+            Some(what) => Err(JobError::Protected { path: path.clone(), what }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the real path of a file is, when nobody may have a file there.
+    #[must_use]
+    pub fn protected(&self, real: &str, path: &GuestPath) -> Option<protected::Protected> {
+        if self.kept.contains(path) { protected::whole(real) } else { protected::of(real, self.roots) }
+    }
+
+    fn names(&self, path: &GuestPath) -> bool {
+        is_below(path.as_str(), &self.directories)
+            || self.files.contains(path)
+            || self.kept.contains(path)
+            || (self.below_ssl && is_below_ssl(path))
+    }
+}
+
+/// What a placement has that only an earlier agent allowed by default: it keeps that, and nothing else.
+pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Kept {
+    let mut earlier = Scope::of(spec, recipe, &allow.of_earlier_agents(), &Kept::default());
+    earlier.ground.kept.clone_from(&all_paths(spec, recipe));
+    earlier.ground.kept.retain(|path| is_below(path.as_str(), &earlier.ground.directories));
+    let Ok(job) = super::decide(spec, recipe, &earlier) else { return Kept::default() };
+    let now = Scope::of(spec, recipe, allow, &Kept::default());
+    let mut kept = Kept::default();
+    for file in job.files {
+        kept.nobody |= file.part.is_secret() && file.owner.as_str() == "nobody";
+        if now.ground.file(&file.path).is_err() {
+            kept.files.push(file.path);
+        }
+    }
+    for rung in job.rungs.into_iter().filter(|rung| now.tell(rung).is_err()) {
+        match rung {
+            Tell::Reload(unit) | Tell::Restart(unit) => kept.units.push(unit),
+            Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. }) => {
+                kept.containers.push(container);
+            }
+            Tell::Touch(path) => kept.touch.push(path),
+            Tell::Swarm(swarm) => kept.swarm_services.push(swarm.service),
+            Tell::Hook(_) => {}
+        }
+    }
+    kept.probe = job.look.map(|look| look.connect).filter(|connect| !connect.ip().to_canonical().is_loopback());
+    kept
+}
+
+/// What of a job would not be allowed anew; none when all of it would.
+pub(super) fn outdated(job: &Job, anew: &Scope) -> Option<String> {
+    let files = job.files.iter().filter_map(|file| anew.ground.file(&file.path).err());
+    let refused: Vec<JobError> = files.chain(job.rungs.iter().filter_map(|rung| anew.tell(rung).err())).collect();
+    let first = refused.first()?;
+    let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "{}: this was allowed by default once, and goes on because it was in place before; {}",
+        all.join(", "),
+        first.remedy()
+    ))
+}
+
+/// The paths that a placement or its recipe names.
+fn all_paths(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Vec<GuestPath> {
+    let given = spec.files.values().filter_map(|file| file.path.clone());
+    let templates = recipe.iter().flat_map(|recipe| recipe.files.values());
+    given.chain(templates.filter_map(|file| file.path.of(spec, None).ok())).collect()
+}
+
+/// The directory of a recipe's file where it is the service's own: `/etc/nginx/ssl`, and neither `/etc` nor `/root/.docker`,
+/// where a recipe's placements have the recipe's own files alone.
+fn own_directory(path: &GuestPath) -> Option<GuestPath> {
+    let (directory, _) = path.as_str().rsplit_once('/')?;
+    (directory.matches('/').count() >= OWN_DEPTH).then(|| directory.parse().ok()).flatten()
+}
+
+/// Whether a path is below one of these, by its name alone.
+pub(super) fn is_below(path: &str, directories: &[GuestPath]) -> bool {
+    directories.iter().any(|allowed| path.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// Whether a path is in a directory below `/etc/ssl`.
+fn is_below_ssl(path: &GuestPath) -> bool {
+    path.as_str().strip_prefix(SSL).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| rest.contains('/'))
+}
+
+/// Where distributions keep what has to do with TLS; services have directories of their own in it.
+pub const SSL: &str = "/etc/ssl";
+
+/// So many names lead to a directory that is one service's alone.
+const OWN_DEPTH: usize = 3;
+
+/// Where roots may be placed by default; what may be there, [`protected`] says.
+const TRUSTED: [&str; 3] =
+    ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors", "/etc/docker/certs.d"];
