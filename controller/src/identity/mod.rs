@@ -111,6 +111,12 @@ impl Identities {
         Ok(JoinToken { guest, secret, root: self.ca.root().clone(), controllers })
     }
 
+    /// Whether a request shows a live token; it is not spent by this.
+    #[must_use]
+    pub fn is_live(&self, request: &JoinRequest, now: Timestamp) -> bool {
+        self.tokens.is_live(request.guest, &request.secret, now)
+    }
+
     /// Spends a token and gives its guest a new identity; all its earlier ones are refused from now on, so the
     /// caller should close its links.
     ///

@@ -59,6 +59,13 @@ impl Tokens {
         Ok(JoinSecret(secret))
     }
 
+    /// Whether this is the guest's live token.
+    pub(super) fn is_live(&self, guest: Guest, secret: &JoinSecret, now: Timestamp) -> bool {
+        let live = self.store.read::<Live>(Area::Shared, &document(guest));
+        let presented = Fingerprint::of(secret.0.as_slice());
+        live.is_ok_and(|live| live.is_some_and(|live| live.expires > now && same(live.hash, presented)))
+    }
+
     /// Spends the guest's token: it is gone, whatever comes next. A wrong secret spends nothing, or anyone on the
     /// network could keep a guest from joining.
     pub(super) fn spend(&self, guest: Guest, secret: &JoinSecret, now: Timestamp) -> Result<(), TokenRefused> {

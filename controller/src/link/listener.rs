@@ -1,21 +1,15 @@
 //! The one port: an accept loop of our own, so that strangers are cheap and identities can be swapped.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pinion_proto::{
     id::{Guest, Member},
-    lock::lock,
     tls::{self, Peer},
 };
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -23,6 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     SessionId,
+    admission::{Admission, Ticket},
     nursery::{Connection, Nursery},
     service::Services,
 };
@@ -30,15 +25,8 @@ use super::{
 /// A handshake takes milliseconds; a slow guest on a loaded host has this long.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// Handshakes in flight. Past it the oldest goes: on a busy day that is the stranger who does nothing.
-const MOST_HANDSHAKES: usize = 256;
-
-/// Callers without an identity at any one time, and how long each may take: joining is one small call.
-const MOST_STRANGERS: usize = 64;
+/// How long a caller without an identity may take: joining is one small call.
 const STRANGER_TIME: Duration = Duration::from_secs(15);
-
-/// A guest has one link, and for a moment two while it redials.
-const MOST_PER_GUEST: usize = 2;
 
 /// How long `accept` rests when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -46,22 +34,24 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Accepts connections until the future is dropped, and the connections with it.
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<Services>) {
     let acceptor = TlsAcceptor::from(tls);
-    let crowd = Arc::new(Crowd::default());
+    let admission = Arc::new(Admission::default());
     let nursery = Arc::new(Nursery::start());
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
+                let ticket = admission.enter(from);
+                let (source, number) = ticket.key();
                 let visit = Visit {
                     from,
                     session: services.next_session(),
                     acceptor: acceptor.clone(),
                     services: services.clone(),
-                    crowd: crowd.clone(),
+                    ticket,
                     nursery: nursery.clone(),
                 };
-                crowd.shaking(connections.spawn(Box::new(visit).connection(stream)));
+                admission.runs(source, number, connections.spawn(Box::new(visit).connection(stream)));
             }
             Err(error) => {
                 warn!(%error, "Cannot accept a connection; is the limit on open files too low?");
@@ -77,7 +67,8 @@ struct Visit {
     session: SessionId,
     acceptor: TlsAcceptor,
     services: Arc<Services>,
-    crowd: Arc<Crowd>,
+    /// Its place among the others, for as long as it is connected.
+    ticket: Ticket,
     nursery: Arc<Nursery>,
 }
 
@@ -86,7 +77,7 @@ impl Visit {
     /// life of a link begins.
     async fn connection(self: Box<Self>, stream: TcpStream) {
         let from = self.from;
-        let Some((serving, stranger)) = Box::pin(self.begin(stream)).await else { return };
+        let Some((serving, stranger, _ticket)) = Box::pin(self.begin(stream)).await else { return };
         let ended = if stranger {
             match timeout(STRANGER_TIME, serving).await {
                 Ok(ended) => ended,
@@ -100,20 +91,20 @@ impl Visit {
         }
     }
 
-    /// The connection, and whether its caller is a stranger.
-    async fn begin(self: Box<Self>, stream: TcpStream) -> Option<(Connection, bool)> {
+    /// The connection, whether its caller is a stranger, and its place.
+    async fn begin(self: Box<Self>, stream: TcpStream) -> Option<(Connection, bool, Ticket)> {
         let (stream, caller) = greet(stream, self.from, self.acceptor).await?;
         let (contract, stranger) = match caller {
             Caller::Stranger => {
-                self.crowd.stranger();
-                (self.services.for_stranger(self.from), true)
+                self.ticket.is_stranger();
+                (self.services.for_stranger(self.from, self.ticket.keeper()), true)
             }
             Caller::Guest(guest, peer) => {
-                self.crowd.guest(guest);
+                self.ticket.is_guest(guest);
                 (self.services.for_peer(self.from, self.session, guest, peer), false)
             }
         };
-        Some((self.nursery.make(stream, contract).await?, stranger))
+        Some((self.nursery.make(stream, contract).await?, stranger, self.ticket))
     }
 }
 
@@ -157,55 +148,6 @@ async fn greet(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor) -> Op
         Err(error) => {
             warn!(%from, %error, "A caller's certificate is no identity; refused");
             None
-        }
-    }
-}
-
-/// Who is connected, as far as it must be bounded.
-#[derive(Debug, Default)]
-struct Crowd {
-    handshakes: Mutex<VecDeque<AbortHandle>>,
-    strangers: Mutex<VecDeque<AbortHandle>>,
-    guests: Mutex<HashMap<Guest, VecDeque<AbortHandle>>>,
-}
-
-impl Crowd {
-    /// A new connection: until it says who it is, it stands in the first row.
-    fn shaking(&self, task: AbortHandle) {
-        keep_newest(&mut lock(&self.handshakes), task, MOST_HANDSHAKES);
-    }
-
-    /// The running connection showed no certificate.
-    fn stranger(&self) {
-        if let Some(task) = self.leave_first_row() {
-            keep_newest(&mut lock(&self.strangers), task, MOST_STRANGERS);
-        }
-    }
-
-    /// The running connection is a guest's.
-    fn guest(&self, guest: Guest) {
-        if let Some(task) = self.leave_first_row() {
-            let mut guests = lock(&self.guests);
-            guests.retain(|_, tasks| tasks.iter().any(|task| !task.is_finished()));
-            keep_newest(guests.entry(guest).or_default(), task, MOST_PER_GUEST);
-        }
-    }
-
-    fn leave_first_row(&self) -> Option<AbortHandle> {
-        let id = tokio::task::try_id()?;
-        let mut row = lock(&self.handshakes);
-        let at = row.iter().position(|task| task.id() == id)?;
-        row.remove(at)
-    }
-}
-
-/// Appends a task and ends the oldest ones past `most`.
-fn keep_newest(row: &mut VecDeque<AbortHandle>, task: AbortHandle, most: usize) {
-    row.retain(|task| !task.is_finished());
-    row.push_back(task);
-    while row.len() > most {
-        if let Some(oldest) = row.pop_front() {
-            oldest.abort();
         }
     }
 }

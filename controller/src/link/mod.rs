@@ -4,6 +4,7 @@
 //! Invariant: what leaves this module is typed and comes from a guest whose identity was verified and is
 //! current; a stranger on the port costs a bounded amount of memory for a bounded time.
 
+mod admission;
 mod beginning;
 mod hoard;
 mod large;

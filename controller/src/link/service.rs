@@ -30,6 +30,7 @@ use tracing::{debug, warn};
 
 use super::{
     LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
+    admission::Keeper,
     beginning::Beginning,
     hoard::Hoard,
     large::{Gate, LARGE, Turns},
@@ -72,8 +73,8 @@ impl Services {
     }
 
     /// The contract for a caller without an identity: join, and nothing else.
-    pub(super) fn for_stranger(self: &Arc<Self>, from: SocketAddr) -> Contract {
-        let join = JoinService { services: self.clone(), from };
+    pub(super) fn for_stranger(self: &Arc<Self>, from: SocketAddr, keeper: Keeper) -> Contract {
+        let join = JoinService { services: self.clone(), from, keeper };
         Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MOST_JOIN))
     }
 
@@ -145,6 +146,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Contract 
 pub struct JoinService {
     services: Arc<Services>,
     from: SocketAddr,
+    keeper: Keeper,
 }
 
 #[tonic::async_trait]
@@ -165,8 +167,15 @@ impl pb::join_server::Join for JoinService {
             }
         };
         let (identities, now) = (services.identities.clone(), services.clock.now());
-        let guest = request.guest;
-        let outcome = tokio::task::spawn_blocking(move || identities.join(&request, now)).await;
+        let (guest, keeper) = (request.guest, self.keeper.clone());
+        let join = move || {
+            // Before the token is spent: whoever is thrown out after that has neither a token nor an identity.
+            if identities.is_live(&request, now) {
+                keeper.keep();
+            }
+            identities.join(&request, now)
+        };
+        let outcome = tokio::task::spawn_blocking(join).await;
         match outcome {
             Ok(Ok(identity)) => {
                 let generation = identity.generation;

@@ -2,5 +2,6 @@
 //!
 //! Invariant: an attack is bounded in number and time, goes to loopback addresses alone, and ends with its value.
 
+pub mod flood;
 pub mod large;
 mod raw;

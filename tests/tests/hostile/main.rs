@@ -6,6 +6,7 @@ mod allow_list;
 mod attacks;
 mod bytes;
 mod fake;
+mod flood;
 mod guests;
 mod identities;
 mod large;

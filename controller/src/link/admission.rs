@@ -1,0 +1,261 @@
+//! Who is connected, as far as it must be bounded.
+//!
+//! Answers: when there are too many callers, who goes?
+//! Of callers that have not said who they are, whoever comes from the address with the most of them goes first, and of
+//! that address's the oldest: a flood from one address throws out itself. Of a guest's connections the newest stay.
+//! Invariant: a caller that has spent its join token is thrown out for nobody.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use pinion_proto::{id::Guest, lock::lock};
+use tokio::task::AbortHandle;
+
+/// Handshakes in flight.
+const MAX_HANDSHAKES: usize = 256;
+
+/// Callers without an identity at any one time: joining is one small call.
+const MAX_STRANGERS: usize = 64;
+
+/// A guest has one link, and for a moment two while it redials.
+const MAX_PER_GUEST: usize = 2;
+
+/// Where a caller comes from: an IPv4 address, or the network that one IPv6 host has to itself (RFC 6177 section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source(IpAddr);
+
+impl Source {
+    pub(super) fn of(address: SocketAddr) -> Self {
+        Self(match address.ip().to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+/// Everyone who is connected.
+#[derive(Debug, Default)]
+pub(super) struct Admission(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// How many there have been.
+    count: u64,
+    /// Until it says who it is, a caller stands in the first row.
+    handshakes: Row,
+    /// Those that showed no certificate.
+    strangers: Row,
+    guests: HashMap<Guest, VecDeque<(u64, AbortHandle)>>,
+}
+
+/// A caller's place; it leaves when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    admission: Arc<Admission>,
+    source: Source,
+    number: u64,
+}
+
+impl Admission {
+    /// A new connection. Whoever goes for it is ended.
+    pub(super) fn enter(self: &Arc<Self>, from: SocketAddr) -> Ticket {
+        let source = Source::of(from);
+        let mut rows = lock(&self.0);
+        rows.count += 1;
+        let number = rows.count;
+        rows.handshakes.add(source, number, None, MAX_HANDSHAKES);
+        Ticket { admission: self.clone(), source, number }
+    }
+
+    /// The task that a connection is; it may be over already.
+    pub(super) fn runs(&self, source: Source, number: u64, task: AbortHandle) {
+        let rows = &mut *lock(&self.0);
+        let caller = rows.handshakes.find(source, number).or_else(|| rows.strangers.find(source, number));
+        if let Some(caller) = caller {
+            caller.task = Some(task);
+        }
+    }
+}
+
+impl Ticket {
+    /// By what its task is told of.
+    pub(super) fn key(&self) -> (Source, u64) {
+        (self.source, self.number)
+    }
+
+    /// It showed no certificate.
+    pub(super) fn is_stranger(&self) {
+        let mut rows = lock(&self.admission.0);
+        if let Some(caller) = rows.handshakes.remove(self.source, self.number) {
+            rows.strangers.add(self.source, self.number, caller.task, MAX_STRANGERS);
+        }
+    }
+
+    /// It is a guest's.
+    pub(super) fn is_guest(&self, guest: Guest) {
+        let mut rows = lock(&self.admission.0);
+        let Some(task) = rows.handshakes.remove(self.source, self.number).and_then(|caller| caller.task) else {
+            return;
+        };
+        rows.guests.retain(|_, tasks| tasks.iter().any(|(_, task)| !task.is_finished()));
+        let row = rows.guests.entry(guest).or_default();
+        row.retain(|(_, task)| !task.is_finished());
+        row.push_back((self.number, task));
+        while row.len() > MAX_PER_GUEST {
+            if let Some((_, oldest)) = row.pop_front() {
+                oldest.abort();
+            }
+        }
+    }
+
+    /// A way to keep the caller, for the one who serves it.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper { admission: self.admission.clone(), source: self.source, number: self.number }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut rows = lock(&self.admission.0);
+        rows.handshakes.remove(self.source, self.number);
+        rows.strangers.remove(self.source, self.number);
+    }
+}
+
+/// Keeps a stranger from being thrown out.
+#[derive(Debug, Clone)]
+pub(super) struct Keeper {
+    admission: Arc<Admission>,
+    source: Source,
+    number: u64,
+}
+
+impl Keeper {
+    /// The caller has shown a live token: it goes for nobody any more. There are only so many live tokens.
+    pub(super) fn keep(&self) {
+        let mut rows = lock(&self.admission.0);
+        rows.strangers.remove(self.source, self.number);
+    }
+}
+
+/// Callers by where they come from.
+#[derive(Debug, Default)]
+struct Row {
+    /// Of each source the oldest first.
+    sources: BTreeMap<Source, VecDeque<Caller>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Caller {
+    number: u64,
+    /// None until it is spawned.
+    task: Option<AbortHandle>,
+}
+
+impl Row {
+    fn add(&mut self, source: Source, number: u64, task: Option<AbortHandle>, most: usize) {
+        self.sources.entry(source).or_default().push_back(Caller { number, task });
+        self.count += 1;
+        while self.count > most {
+            let oldest = |callers: &VecDeque<Caller>| callers.front().map_or(u64::MAX, |caller| caller.number);
+            let worst = self.sources.iter().max_by_key(|(_, callers)| (callers.len(), Reverse(oldest(callers))));
+            let Some((source, number)) = worst.map(|(source, callers)| (*source, oldest(callers))) else { return };
+            if let Some(task) = self.remove(source, number).and_then(|caller| caller.task) {
+                task.abort();
+            }
+        }
+    }
+
+    fn find(&mut self, source: Source, number: u64) -> Option<&mut Caller> {
+        self.sources.get_mut(&source)?.iter_mut().find(|caller| caller.number == number)
+    }
+
+    fn remove(&mut self, source: Source, number: u64) -> Option<Caller> {
+        let callers = self.sources.get_mut(&source)?;
+        let at = callers.iter().position(|caller| caller.number == number)?;
+        let caller = callers.remove(at);
+        if callers.is_empty() {
+            self.sources.remove(&source);
+        }
+        self.count -= usize::from(caller.is_some());
+        caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().expect("an address"), 1234)
+    }
+
+    /// A caller, and the task that it is.
+    fn call(admission: &Arc<Admission>, address: &str) -> (Ticket, AbortHandle) {
+        let ticket = admission.enter(from(address));
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let (source, number) = ticket.key();
+        admission.runs(source, number, task.clone());
+        (ticket, task)
+    }
+
+    async fn is_ended(task: &AbortHandle) -> bool {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        task.is_finished()
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_address_throws_out_itself() {
+        let admission = Arc::new(Admission::default());
+        let (_agent, agent) = call(&admission, "10.0.0.5");
+        let flood: Vec<_> = (0..3 * MAX_HANDSHAKES).map(|_| call(&admission, "10.0.0.66")).collect();
+        assert!(!is_ended(&agent).await);
+        let ended = flood.iter().filter(|(_, task)| task.is_finished()).count();
+        assert_eq!(ended, 2 * MAX_HANDSHAKES + 1);
+        assert!(flood[..ended].iter().all(|(_, task)| task.is_finished()), "the oldest first");
+        // An address has a part of an IPv6 network that is its own.
+        let more: Vec<_> = (0..MAX_HANDSHAKES).map(|n| call(&admission, &format!("fd00:1::{n:x}"))).collect();
+        assert!(!is_ended(&agent).await);
+        assert!(more.iter().filter(|(_, task)| !task.is_finished()).count() <= MAX_HANDSHAKES / 2 + 1);
+        drop((flood, more));
+        assert_eq!(lock(&admission.0).handshakes.count, 1);
+    }
+
+    #[tokio::test]
+    async fn of_many_addresses_with_one_caller_each_the_oldest_goes() {
+        let admission = Arc::new(Admission::default());
+        let calls: Vec<_> =
+            (0..=MAX_HANDSHAKES).map(|n| call(&admission, &format!("10.0.{}.{}", n / 256, n % 256))).collect();
+        assert!(is_ended(&calls[0].1).await);
+        assert_eq!(calls.iter().filter(|(_, task)| task.is_finished()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_join_that_is_being_granted_is_kept() {
+        let admission = Arc::new(Admission::default());
+        let (joining, task) = call(&admission, "10.0.0.66");
+        joining.is_stranger();
+        joining.keeper().keep();
+        let flood: Vec<_> = (0..3 * MAX_STRANGERS).map(|_| call(&admission, "10.0.0.66")).collect();
+        flood.iter().for_each(|(ticket, _)| ticket.is_stranger());
+        assert!(!is_ended(&task).await);
+        assert_eq!(flood.iter().filter(|(_, task)| !task.is_finished()).count(), MAX_STRANGERS);
+    }
+
+    #[tokio::test]
+    async fn a_guest_has_its_newest_connections() {
+        let admission = Arc::new(Admission::default());
+        let guest = "101".parse().expect("a guest");
+        let calls: Vec<_> = (0..3).map(|_| call(&admission, "10.0.0.5")).collect();
+        calls.iter().for_each(|(ticket, _)| ticket.is_guest(guest));
+        assert!(is_ended(&calls[0].1).await);
+        assert!(!calls[1].1.is_finished() && !calls[2].1.is_finished());
+    }
+}
