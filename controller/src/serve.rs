@@ -7,13 +7,12 @@ use pinion_proto::{
     causes::chain,
     clock::Clock,
     daemon, lines,
-    stage::Trouble,
     tls::{self, IdentityCell},
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -22,17 +21,13 @@ use tracing::{info, warn};
 use crate::{
     admin::{Admin, caller::Access},
     channel::{
-        self,
-        protocol::{Cause, Failure},
+        client::Client,
+        follow::{Follower, Told},
     },
     config::Config,
     enroll,
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities},
-    inventory::{
-        Inventory,
-        proxmox::{self, Asked, Observer, States},
-    },
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
@@ -48,13 +43,6 @@ const REQUEST_QUEUE: usize = 64;
 
 /// How long the last writes may take at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-
-/// Asking Proxmox for the states of all guests takes about half a second of a core.
-const STATES_OFTEN: Duration = Duration::from_secs(5);
-const STATES_SELDOM: Duration = Duration::from_secs(60);
-
-/// Proxmox's silence is told from the second time on.
-const FAILURES_TOLD: u32 = 2;
 
 /// When issuing the controller's own identity fails, it is tried again after this long.
 const IDENTITY_RETRY: Duration = Duration::from_secs(60);
@@ -82,10 +70,11 @@ impl Controller {
         let events = Arc::new(Events::open(&config.local));
         let manifest = Arc::new(ManifestFile::open(&config.manifest, store.clone(), clock.clone())?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
-        let states = watch::Sender::new(Asked::NotYet);
         let mut tasks = JoinSet::new();
-        let inventory = inventory(&config, &*clock, &states, &mut tasks);
-        let machines = Arc::new(inventory.clone());
+        let channel = Client::new(&config.channel.socket);
+        let told = guests(&config, &channel, &mut tasks).await;
+        let inventory = told.inventory();
+        let machines = Arc::new(told);
         let identities = Arc::new(Identities::open_on_host(
             &store,
             clock.clone(),
@@ -119,15 +108,11 @@ impl Controller {
             access: Access::new(config.root.clone()),
         };
         let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
-            channel: channel::client::Client::new(&config.channel.socket),
+            channel,
             identities: identities.clone(),
             advertise: admin.advertise.clone(),
             proxmox,
-            missing: watch::Sender::new(true),
         });
-        if let Some(tools) = &enrolling {
-            tasks.spawn(ask_states(tools.channel.clone(), states, tools.missing.subscribe()));
-        }
         let parts = Parts {
             clock: clock.clone(),
             events: events.clone(),
@@ -180,64 +165,16 @@ impl Controller {
 }
 
 /// Which guests there are, now and at each change: as Proxmox says, where it is, and as the configuration says.
-fn inventory(
-    config: &Config,
-    clock: &dyn Clock,
-    states: &watch::Sender<Asked>,
-    tasks: &mut JoinSet<()>,
-) -> watch::Receiver<Arc<Inventory>> {
-    let Some(proxmox) = &config.proxmox else {
-        return watch::channel(Arc::new(Inventory::from_names(config.guests.clone()))).1;
-    };
-    let mut observer = Observer::new(&proxmox.directory, &proxmox.node, config.guests.clone());
+async fn guests(config: &Config, channel: &Client, tasks: &mut JoinSet<()>) -> Told {
+    if config.proxmox.is_none() {
+        return Told::configured(config.guests.clone());
+    }
+    let mut follower = Follower::new(channel.clone(), config.guests.clone());
     // The first plan is made from what is there, not from nothing.
-    observer.look(clock.now().unix());
-    let (sender, receiver) = watch::channel(Arc::new(observer.inventory(None)));
-    tasks.spawn(proxmox::watch(observer, states.subscribe(), sender));
-    receiver
-}
-
-/// Asks Proxmox which guests run: often while one that is wanted is missing or it does not answer, seldom otherwise.
-async fn ask_states(
-    channel: channel::client::Client,
-    states: watch::Sender<Asked>,
-    mut missing: watch::Receiver<bool>,
-) {
-    let mut failures: u32 = 0;
-    loop {
-        let asked = channel.states().await.and_then(|json| {
-            States::parse(json.as_bytes()).map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))
-        });
-        let next = match asked {
-            Ok(known) => {
-                failures = 0;
-                Asked::Known(Arc::new(known))
-            }
-            Err(failure) => {
-                failures = failures.saturating_add(1);
-                // At the host's start the root process may come up a moment later.
-                if failures < FAILURES_TOLD { Asked::NotYet } else { Asked::Failed(unanswered(failure)) }
-            }
-        };
-        states.send_replace(next);
-        let often = *missing.borrow_and_update() || failures > 0;
-        // Whoever wants to know now says so; the sender is gone only at shutdown.
-        timeout(if often { STATES_OFTEN } else { STATES_SELDOM }, missing.changed()).await.ok();
-    }
-}
-
-/// What it means that Proxmox does not say which guests run.
-fn unanswered(failure: Failure) -> Trouble {
-    Trouble {
-        halt: failure.cause.halt(),
-        attempt: "ask Proxmox which guests run".into(),
-        cause: failure.text,
-        remedy: format!(
-            "{}; until then no guest is known to be stopped, and each is tried as if it ran",
-            failure.cause.remedy()
-        ),
-        retry_at: None,
-    }
+    follower.first().await;
+    let told = follower.told();
+    tasks.spawn(follower.run());
+    told
 }
 
 /// What agents are told to dial; the port that was really bound, when the configuration left it open.

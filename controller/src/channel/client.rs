@@ -15,7 +15,7 @@ use pinion_proto::{
 use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
-use super::protocol::{Answer, Call, Cause, Failure, Looked, MOST_ANSWER, Secret, Target};
+use super::protocol::{Answer, Call, Cause, Failure, Listing, Looked, MOST_ANSWER, Revision, Secret, Target};
 
 /// How long a call may wait for its turn, on top of its own patience.
 const QUEUE_TIME: Duration = Duration::from_secs(60);
@@ -33,13 +33,24 @@ impl Client {
         Self { socket: socket.to_owned() }
     }
 
-    /// What `pvesh get /cluster/resources --type vm --output-format json` prints.
+    /// Which guests there are and which run, as soon as that is another answer than the caller `has`, or after a while.
     ///
     /// # Errors
-    /// The root process or the tool does not answer.
-    pub async fn states(&self) -> Result<String, Failure> {
-        match self.call(&Call::States).await? {
-            Answer::States(json) => Ok(json),
+    /// The root process does not answer.
+    pub async fn guests(&self, has: Option<Revision>) -> Result<Listing, Failure> {
+        match self.call(&Call::Guests { has }).await? {
+            Answer::Guests(listing) => Ok(listing),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which start of this guest it is that runs: what an agent in it says as its `boot_id`.
+    ///
+    /// # Errors
+    /// The guest cannot be reached, or answers nonsense.
+    pub async fn boot(&self, guest: Target) -> Result<String, Failure> {
+        match self.call(&Call::Boot { guest }).await? {
+            Answer::Boot(boot) => Ok(boot),
             other => Err(unexpected(&other)),
         }
     }
@@ -141,7 +152,8 @@ impl Client {
 
 fn unexpected(answer: &Answer) -> Failure {
     let what = match answer {
-        Answer::States(_) => "states",
+        Answer::Guests(_) => "guests",
+        Answer::Boot(_) => "boot",
         Answer::Looked(_) => "looked",
         Answer::Done => "done",
         Answer::Failed(_) => "failed",

@@ -36,6 +36,12 @@ pub enum Cause {
     Locked,
     /// The VM's guest agent does not answer, or does not let commands run.
     NoGuestAgent,
+    /// The VM's guest agent is there, and has other work.
+    AgentBusy,
+    /// The VM is paused: nothing in it runs until it is resumed.
+    Paused,
+    /// The guest lacks the programs by which an agent is brought in.
+    NoTools,
     /// A step took too long.
     TimedOut,
     /// The root process has too much to do.
@@ -68,11 +74,17 @@ impl Cause {
     pub fn halt(self) -> Halt {
         match self {
             // A VM that boots has no guest agent for a while.
-            Self::NotRunning | Self::WrongNode | Self::Locked | Self::NoGuestAgent | Self::TimedOut | Self::Busy => {
-                Halt::Waiting
-            }
-            Self::NoWayBack => Halt::Waiting,
+            Self::NotRunning
+            | Self::WrongNode
+            | Self::Locked
+            | Self::NoGuestAgent
+            | Self::AgentBusy
+            | Self::Paused
+            | Self::TimedOut
+            | Self::Busy
+            | Self::NoWayBack => Halt::Waiting,
             Self::NoSuchGuest
+            | Self::NoTools
             | Self::ToolMissing
             | Self::Unpackaged
             | Self::NoSpace
@@ -94,6 +106,15 @@ impl Cause {
                 "install and start qemu-guest-agent in the VM, enable it in the VM's options (`qm set VMID --agent 1`), \
                  and let it run `guest-exec`; or join by hand with `pinion token create --guest VMID`"
             }
+            Self::AgentBusy => {
+                "nothing, if a backup or snapshot is under way: Pinion tries again; otherwise see whether the guest agent \
+                 answers (`qm guest cmd VMID ping`), and restart qemu-guest-agent in the VM if not"
+            }
+            Self::Paused => "resume the VM (`qm resume VMID`); Pinion goes on when it runs",
+            Self::NoTools => {
+                "put the agent into the container's image and start it there, or use a container with a distribution in \
+                 it; `pinion token create --guest VMID` gives the token for `pinion-agent join`"
+            }
             Self::TimedOut => "see whether the guest responds at all (`pct enter`, `qm terminal`)",
             Self::Busy => "nothing: Pinion tries again",
             Self::NoWayBack => {
@@ -102,7 +123,7 @@ impl Cause {
             }
             Self::NoSuchGuest => "correct the VMID in the manifest, or make the guest",
             Self::ToolMissing => {
-                "run `systemctl status pinion-channel` on the Proxmox host, and see that pct, qm and pvesh are there"
+                "run `systemctl status pinion-channel` on the Proxmox host, and see that pct and qm are there"
             }
             Self::Unpackaged => {
                 "install the agent for the guest's processor below /usr/lib/pinion/agent on the host, or join by hand \

@@ -9,7 +9,7 @@ use super::{
     look::{AGENT, OPENRC, SYSTEMD, architecture, init, there},
     package::{Package, PackagedFile},
     protocol::{Cause, Failure, Init},
-    reach::{NOT_FOUND, Reach, SHORT, must},
+    reach::{Reach, SHORT, lacks, must, push},
 };
 
 /// The agent that the last install replaced.
@@ -117,13 +117,19 @@ async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
     // What an interrupted try left may still be written to by it; a new file is not.
     must(reach, "remove what an interrupted install left", &remove, b"", SHORT).await?;
     for (place, pending) in files.iter().zip(&pending) {
-        reach.push(&place.file, pending).await?;
+        if let Err(failure) = push(reach, &place.file, pending).await {
+            // What did arrive is of no use, and takes the room that the next try needs.
+            drop(reach.run(&remove, b"", SHORT).await);
+            return Err(match failure.cause {
+                Cause::NoSpace => Failure::new(Cause::NoSpace, format!("{failure}; what was there is untouched")),
+                _ => failure,
+            });
+        }
     }
     let arrived = sums(reach, pending.iter().map(String::as_str)).await?;
     let broken = files.iter().zip(&pending).find(|(place, pending)| arrived.get(*pending) != Some(&place.file.sha256));
     let Some((Place { to, .. }, pending)) = broken else { return Ok(()) };
     let full = is_disk_full(reach, pending).await;
-    // What did arrive is of no use, and takes the room that the next try needs.
     drop(reach.run(&remove, b"", SHORT).await);
     let (cause, why) = if full { (Cause::NoSpace, ": its disk is full") } else { (Cause::Unexpected, "") };
     let text = format!("{to} did not arrive whole in {}{why}; what was there is untouched", reach.guest());
@@ -152,10 +158,8 @@ async fn sums<'p>(
 ) -> Result<BTreeMap<String, String>, Failure> {
     let arguments: Vec<&str> = iter::once("sha256sum").chain(paths).collect();
     let output = reach.run(&arguments, b"", SUM_TIME).await?;
-    if output.code == NOT_FOUND {
-        let text =
-            format!("there is no `sha256sum` in {}, by which files that are brought in are checked", reach.guest());
-        return Err(Failure::new(Cause::Refused, text));
+    if output.is_missing() {
+        return Err(lacks(reach.guest(), &arguments));
     }
     // It fails when one is missing, and has a line for each of the others: the sum, two spaces, the path.
     let line = |line: &str| line.split_once("  ").map(|(sum, path)| (path.to_owned(), sum.to_owned()));
@@ -165,7 +169,7 @@ async fn sums<'p>(
 /// Reading six megabytes on a busy disk.
 const SUM_TIME: Duration = Duration::from_secs(60);
 
-/// Whether nothing is free where a file was cut off: `pct push` does not say so.
+/// Whether nothing is free where a file was cut off, of which nobody has said why.
 async fn is_disk_full(reach: &impl Reach, at: &str) -> bool {
     let asked = reach.run(&["df", "-P", "-k", at], b"", SHORT).await;
     // A line of titles, and then: file system, size, used, available (POSIX df -P).

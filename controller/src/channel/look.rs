@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     protocol::{Architecture, Cause, Failure, FoundAgent, Init, Looked},
-    reach::{Output, Reach, SHORT, line, must},
+    reach::{Output, Reach, SHORT, lacks, line},
 };
 
 /// The agent's program in a guest.
@@ -30,12 +30,23 @@ pub(super) async fn look(reach: &impl Reach) -> Result<Looked, Failure> {
     Ok(Looked { architecture, init: init(&found), agent })
 }
 
-/// The guest's processor, as its kernel names it.
+/// The guest's processor, as its kernel names it; where it has no `uname`, as Proxmox's configuration names it.
 pub(super) async fn architecture(reach: &impl Reach) -> Result<Architecture, Failure> {
-    let output = must(reach, "ask for the processor", &["uname", "-m"], b"", SHORT).await?;
-    Ok(match output.stdout.trim() {
-        "x86_64" => Architecture::Amd64,
-        "aarch64" => Architecture::Arm64,
+    let asks = ["uname", "-m"];
+    let output = reach.run(&asks, b"", SHORT).await?;
+    let named = match reach.configured_architecture() {
+        Some(configured) if output.is_missing() => configured,
+        _ if output.succeeded() => output.stdout,
+        _ if output.is_missing() => return Err(lacks(reach.guest(), &asks)),
+        _ => {
+            let (guest, code, why) = (reach.guest(), output.code, output.complaint());
+            let text = format!("cannot ask for the processor in {guest}: exit code {code}: {why}");
+            return Err(Failure::new(Cause::Refused, text));
+        }
+    };
+    Ok(match named.trim() {
+        "x86_64" | "amd64" => Architecture::Amd64,
+        "aarch64" | "arm64" => Architecture::Arm64,
         other if is_plain_name(other) => Architecture::Other(other.to_owned()),
         other => {
             let text = format!("`uname -m` in {} names no processor: `{}`", reach.guest(), line(other));
@@ -57,7 +68,11 @@ pub(super) fn init(found: &[&str]) -> Init {
 
 /// Which of these paths there are. `ls` fails when one is not, and lists the others all the same.
 pub(super) async fn there<'p>(reach: &impl Reach, paths: &[&'p str]) -> Result<Vec<&'p str>, Failure> {
-    let output = reach.run(&[&["ls", "-d"], paths].concat(), b"", SHORT).await?;
+    let asks = [&["ls", "-d"], paths].concat();
+    let output = reach.run(&asks, b"", SHORT).await?;
+    if output.is_missing() {
+        return Err(lacks(reach.guest(), &asks));
+    }
     let listed = |path: &&&str| output.stdout.lines().any(|line| line == **path);
     let found: Vec<&str> = paths.iter().filter(listed).copied().collect();
     // Both GNU's and busybox's complain about each that is missing; a silent failure is another.

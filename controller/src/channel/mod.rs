@@ -1,20 +1,25 @@
 //! The hypervisor's way into a guest: the small process that is root, and how the controller asks it.
 //!
-//! Answers: how do the packaged agent and a join token get into a guest, and nothing else?
-//! Invariant: what crosses the socket is one of five verbs, a VMID and a token for that VMID. No path, no command and
+//! Answers: which guests are there, how do the packaged agent and a join token get into one, and nothing else?
+//! Invariant: what crosses the socket is one of a few verbs, a VMID and a token for that VMID. No path, no command and
 //! no other byte of the caller's reaches a guest or the host's file system.
 //!
-//! [`protocol`] is what is said, [`client`] says it, [`server`] is `pinion channel`. Behind the server: `verbs` finds
-//! the guest's side of a verb, `pct` and `qm` are the two ways in, `tool` runs their programs, `package` holds what
-//! may be brought in.
+//! [`protocol`] is what is said, [`client`] says it, [`server`] is `pinion channel`; [`follow`] keeps the controller's
+//! inventory as the root process tells it. Behind the server: `guests` looks at Proxmox's files, `verbs` finds the
+//! guest's side of a verb, `pct` and `qm` are the two ways in, `tool` runs their programs, `package` holds what may be
+//! brought in.
 
 pub mod protocol;
+pub mod listing;
 mod failure;
 pub mod client;
+pub mod follow;
 pub mod server;
+mod guests;
 mod turns;
 mod verbs;
 mod look;
+mod boot;
 mod install;
 mod join;
 mod reach;

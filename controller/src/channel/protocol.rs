@@ -9,21 +9,33 @@ use pinion_proto::{clock::Timestamp, id::Vmid};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use super::failure::{Cause, Failure};
+pub use super::{
+    failure::{Cause, Failure},
+    listing::{ListedGuest, Listing, Revision},
+};
 use crate::inventory::GuestKind;
 
 /// The longest call (bytes): a join token, which is at most 16 KiB, and its verb.
 pub const MOST_CALL: u64 = 32 * 1024;
 
-/// The longest answer (bytes): a line about each of 10,000 guests.
+/// The longest answer (bytes): a line about each of 20,000 guests.
 pub const MOST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// What the controller may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Call {
-    /// Which guests there are and whether they run: [`Answer::States`].
-    States,
+    /// Which guests there are and whether they run: [`Answer::Guests`], as soon as it is another answer than the caller
+    /// has, or after a while.
+    Guests {
+        /// What the caller has.
+        has: Option<Revision>,
+    },
+    /// Which start of this guest it is that runs: [`Answer::Boot`].
+    Boot {
+        /// The guest.
+        guest: Target,
+    },
     /// What this guest is and which agent it has: [`Answer::Looked`].
     Look {
         /// The guest.
@@ -53,7 +65,8 @@ impl Call {
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self {
-            Self::States => "states",
+            Self::Guests { .. } => "guests",
+            Self::Boot { .. } => "boot",
             Self::Look { .. } => "look",
             Self::Install { .. } => "install",
             Self::Restore { .. } => "restore",
@@ -65,10 +78,12 @@ impl Call {
     #[must_use]
     pub fn guest(&self) -> Option<Target> {
         match self {
-            Self::States => None,
-            Self::Look { guest } | Self::Install { guest } | Self::Restore { guest } | Self::Join { guest, .. } => {
-                Some(*guest)
-            }
+            Self::Guests { .. } => None,
+            Self::Boot { guest }
+            | Self::Look { guest }
+            | Self::Install { guest }
+            | Self::Restore { guest }
+            | Self::Join { guest, .. } => Some(*guest),
         }
     }
 
@@ -76,8 +91,9 @@ impl Call {
     #[must_use]
     pub fn patience(&self) -> Duration {
         Duration::from_secs(match self {
-            Self::States => 30,
-            Self::Look { .. } => 60,
+            // It is held for half of that.
+            Self::Guests { .. } => 60,
+            Self::Boot { .. } | Self::Look { .. } => 60,
             // The agent's own dialling of every address is in it.
             Self::Join { .. } => 90,
             Self::Restore { .. } => 120,
@@ -135,8 +151,10 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// What `pvesh get /cluster/resources --type vm --output-format json` printed: JSON, at most [`MOST_ANSWER`].
-    States(String),
+    /// To [`Call::Guests`].
+    Guests(Listing),
+    /// To [`Call::Boot`]: what an agent in it says as its `boot_id`.
+    Boot(String),
     /// To [`Call::Look`].
     Looked(Looked),
     /// It is so.
@@ -230,7 +248,14 @@ mod tests {
     fn calls_read_back_as_they_were_written() {
         let guest = Target { vmid: Vmid::try_from(101).expect("a VMID"), kind: GuestKind::Lxc };
         let token = Secret::new(Zeroizing::new("hunter2".to_owned()));
-        for call in [Call::States, Call::Look { guest }, Call::Join { guest, token }] {
+        let has = Some(Revision { run: 7, number: 3 });
+        for call in [
+            Call::Guests { has: None },
+            Call::Guests { has },
+            Call::Boot { guest },
+            Call::Look { guest },
+            Call::Join { guest, token },
+        ] {
             let text = serde_json::to_string(&call).expect("JSON");
             assert_eq!(target(&text).expect("a call"), call, "{text}");
         }
@@ -247,7 +272,9 @@ mod tests {
             r#"{"look":{"guest":{"vmid":101,"kind":"lxc"},"command":"id"}}"#,
             r#"{"run":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
             r#"{"join":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
-            r#"["states"]"#,
+            r#"["guests"]"#,
+            r#"{"guests":{"has":{"run":1,"number":2,"path":"/etc/shadow"}}}"#,
+            r#"{"boot":{"guest":{"vmid":101,"kind":"lxc"},"command":"id"}}"#,
         ] {
             assert!(target(bad).is_err(), "{bad}");
         }

@@ -5,14 +5,14 @@
 //! is not success; standard input is passed on up to 1 MiB.
 //! Invariant: nothing counts as done but an `exited` with its code.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{
-    package::PackagedFile,
+    guests::Known,
     protocol::{Cause, Failure, Target},
-    reach::{NOT_FOUND, Output, Reach, SHORT, line, must},
+    reach::{NOT_FOUND, Output, Reach, SHORT, line},
     refusal,
     tool::{Bounds, Tool, Tools},
 };
@@ -22,8 +22,8 @@ use super::{
 pub(super) struct Qm<'a> {
     pub(super) tools: &'a Tools,
     pub(super) guest: Target,
-    /// The host's `/`.
-    pub(super) root: &'a Path,
+    /// What is known of all guests.
+    pub(super) known: Known,
 }
 
 impl Reach for Qm<'_> {
@@ -46,23 +46,17 @@ impl Reach for Qm<'_> {
         self.understand(&ran.stdout)
     }
 
-    async fn push(&self, file: &PackagedFile, to: &str) -> Result<(), Failure> {
-        let (of, bs) = (format!("of={to}"), format!("bs={PIECE}"));
-        for (number, piece) in file.bytes.chunks(PIECE).enumerate() {
-            let seek = format!("seek={number}");
-            // Each piece has its place, so one that is written twice does no harm.
-            let dd = ["dd", &of, &bs, &seek, "conv=notrunc"];
-            must(self, &format!("write {to}"), &dd, piece, PIECE_TIME).await?;
-        }
-        must(self, &format!("set the mode of {to}"), &["chmod", file.mode, to], b"", SHORT).await.map(drop)
+    fn piece(&self) -> usize {
+        PIECE
+    }
+
+    fn configured_architecture(&self) -> Option<String> {
+        self.known.guest(self.guest.vmid).ok()??.arch.clone()
     }
 }
 
 /// qm passes on at most 1 MiB; less than that keeps each message on the guest agent's serial line short (bytes).
 const PIECE: usize = 768 * 1024;
-
-/// For one piece, in a guest whose disk is slow.
-const PIECE_TIME: Duration = Duration::from_secs(60);
 
 /// How much longer than `--timeout` qm itself may take: it looks once a second, and asks the guest agent with patience.
 const GRACE: Duration = Duration::from_secs(10);
@@ -137,14 +131,32 @@ impl Qm<'_> {
             let code = if stderr.contains("Exec format error") { 126 } else { NOT_FOUND };
             return Ok(Output { code, stdout: String::new(), stderr: stderr.to_owned() });
         }
-        match refusal::meaning(stderr, self.guest, self.root) {
+        match refusal::meaning(stderr, self.guest, &self.known) {
             Some(_) if stderr.contains("has been disabled") && self.is_frozen().await => {
                 let text = format!("{}: its file systems are frozen for a backup or snapshot", self.guest);
                 Err(Failure::new(Cause::Locked, text))
             }
+            // Whatever keeps the guest agent from answering, qm says that it is not running.
+            Some(Failure { cause: Cause::NoGuestAgent | Cause::AgentBusy, .. }) if self.is_paused().await => {
+                let text = format!("{} is paused, so that nothing in it runs", self.guest);
+                Err(Failure::new(Cause::Paused, text))
+            }
             Some(failure) => Err(failure),
             None => Err(refusal::unforeseen("qm guest exec", self.guest, code, stderr)),
         }
+    }
+
+    /// Whether QEMU runs and the machine in it does not: paused by a person, by a full storage, or after an I/O error. Of
+    /// `qm status`, `status` says `running` then, and `qmpstatus` what is so (`vmstatus` of qemu-server's
+    /// `PVE/QemuServer.pm`).
+    async fn is_paused(&self) -> bool {
+        let vmid = self.guest.vmid.to_string();
+        let arguments = ["status", &vmid, "--verbose"];
+        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, most: MOST_STATUS }).await;
+        let Ok(ran) = ran else { return false };
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let mut words = said.lines().filter_map(|line| line.strip_prefix("qmpstatus:"));
+        ran.code == 0 && words.any(|word| PAUSED.contains(&word.trim()))
     }
 
     /// While file systems are frozen the guest agent disables what would write to them.
@@ -155,6 +167,12 @@ impl Qm<'_> {
         ran.is_ok_and(|ran| ran.code == 0 && String::from_utf8_lossy(&ran.stdout).trim() == "frozen")
     }
 }
+
+/// A few lines for each of a machine's disks and cards (bytes).
+const MOST_STATUS: usize = 256 * 1024;
+
+/// QEMU's words (`RunState` of its `run-state.json`) for a machine whose processors stand still.
+const PAUSED: [&str; 5] = ["paused", "suspended", "io-error", "watchdog", "internal-error"];
 
 /// qm takes each byte of the output for a character of its own (Latin-1) and writes that as UTF-8.
 fn bytes_again(text: &str) -> String {
@@ -172,7 +190,7 @@ mod tests {
 
     fn understand(printed: &str) -> Result<Output, Failure> {
         let guest = Target { vmid: 1001.try_into().expect("a VMID"), kind: GuestKind::Qemu };
-        Qm { tools: &Tools::default(), guest, root: Path::new("/") }.understand(printed.as_bytes())
+        Qm { tools: &Tools::default(), guest, known: Known::default() }.understand(printed.as_bytes())
     }
 
     #[test]

@@ -25,9 +25,34 @@ pub(super) trait Reach: Sync {
         patience: Duration,
     ) -> impl Future<Output = Result<Output, Failure>> + Send;
 
-    /// Writes a file's bytes to a path in the guest where nothing is yet. Whether they arrived is the caller's to see.
-    fn push(&self, file: &PackagedFile, to: &str) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// How much goes in by one call on standard input (bytes).
+    fn piece(&self) -> usize;
+
+    /// What the host's configuration of the guest says of its processor.
+    fn configured_architecture(&self) -> Option<String>;
 }
+
+/// Writes a file's bytes to a path in the guest where nothing is yet, and sets its mode. Whether they arrived is the
+/// caller's to see.
+pub(super) async fn push(reach: &impl Reach, file: &PackagedFile, to: &str) -> Result<(), Failure> {
+    let piece = reach.piece();
+    let (of, bs) = (format!("of={to}"), format!("bs={}", piece.min(MOST_BLOCK)));
+    for (number, bytes) in file.bytes.chunks(piece).enumerate() {
+        // Each piece has its place, so one that is written twice does no harm. Standard input is a pipe, from which
+        // `dd` reads what there is: without a count, short reads are written as they come.
+        let seek = format!("seek={number}");
+        let dd: &[&str] =
+            if file.bytes.len() <= piece { &["dd", &of, &bs] } else { &["dd", &of, &bs, &seek, "conv=notrunc"] };
+        must(reach, &format!("write {to}"), dd, bytes, PIECE_TIME).await?;
+    }
+    must(reach, &format!("set the mode of {to}"), &["chmod", file.mode, to], b"", SHORT).await.map(drop)
+}
+
+/// What `dd` takes into memory at once (bytes); a piece that is one of several is a block of its own.
+const MOST_BLOCK: usize = 1024 * 1024;
+
+/// For one piece, in a guest whose disk is slow.
+const PIECE_TIME: Duration = Duration::from_secs(60);
 
 /// What became of a program in a guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +67,11 @@ pub(super) struct Output {
 pub(super) const NOT_FOUND: i32 = 127;
 
 impl Output {
+    /// Whether there is no such program in the guest.
+    pub(super) fn is_missing(&self) -> bool {
+        self.code == NOT_FOUND
+    }
+
     pub(super) fn succeeded(&self) -> bool {
         self.code == 0
     }
@@ -68,11 +98,24 @@ pub(super) async fn must(
     if output.succeeded() {
         return Ok(output);
     }
+    if output.is_missing() {
+        return Err(lacks(reach.guest(), arguments));
+    }
     let complaint = output.complaint();
     let cause = if is_full(&output.stderr) { Cause::NoSpace } else { Cause::Refused };
     let how = if complaint.is_empty() { String::new() } else { format!(": {complaint}") };
     let text = format!("cannot {attempt} in {}: exit code {}{how}", reach.guest(), output.code);
     Err(Failure::new(cause, text))
+}
+
+/// The guest has no such program: a container that is made of an OCI image may have no other than its own.
+pub(super) fn lacks(guest: Target, arguments: &[&str]) -> Failure {
+    let program = arguments.first().copied().unwrap_or_default();
+    let text = format!(
+        "there is no `{program}` in {guest}, as in a container that is made of an application's image: nothing can be \
+         brought in without the usual programs"
+    );
+    Failure::new(Cause::NoTools, text)
 }
 
 /// ENOSPC or EDQUOT, as every tool tells them in the C locale.

@@ -6,37 +6,31 @@
 //! Invariant: unknown words make no meaning; they are passed on. A guest that says such words itself deceives nobody but
 //! those who ask about that guest.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
-
 use pinion_proto::id::shown;
-use serde::Deserialize;
 
 use super::{
+    guests::Known,
     protocol::{Cause, Failure, Target},
     reach::line,
 };
-use crate::inventory::GuestKind;
+use crate::inventory::{GuestKind, Node};
 
-/// The meaning of a tool's complaint about a guest, where it has one. `root` is the host's `/`.
-pub(super) fn meaning(complaint: &str, guest: Target, root: &Path) -> Option<Failure> {
+/// The meaning of a tool's complaint about a guest, where it has one, by what is known of the cluster's guests.
+pub(super) fn meaning(complaint: &str, guest: Target, known: &Known) -> Option<Failure> {
     let said = line(complaint);
     if let Some(local) = missing_on(complaint) {
-        return Some(elsewhere(guest, local, root));
+        return Some(elsewhere(guest, local, known));
     }
     let says = |words: &[&str]| words.iter().any(|words| complaint.contains(words));
     // The guest agent before the guest: both "are not running".
-    let cause = if says(&NO_AGENT) {
+    let cause = if says(&BUSY_AGENT) {
+        Cause::AgentBusy
+    } else if says(&NO_AGENT) {
         Cause::NoGuestAgent
     } else if says(&NOT_RUNNING) {
         Cause::NotRunning
     } else if says(&LOCKED) {
         Cause::Locked
-    } else if complaint.contains("got timeout") {
-        Cause::TimedOut
     } else {
         return None;
     };
@@ -67,6 +61,17 @@ const LOCKED: [&str; 3] = [
     "can't lock file",
 ];
 
+/// Before [`NO_AGENT`], of which one is a part of these.
+const BUSY_AGENT: [&str; 3] = [
+    // The guest agent has one connection, and another program of the host's has it: a backup that freezes file systems,
+    // another `qm guest exec` (`open_connection` and `mux_timeout` of qemu-server's `PVE/QMPClient.pm`).
+    "qga socket - timeout after ",
+    // It took the question, and has not answered within 5 s.
+    "got timeout",
+    // Its answer to an earlier question came first.
+    "got wrong command id",
+];
+
 const NO_AGENT: [&str; 6] = [
     "QEMU guest agent is not running",
     // It ended between two of qm's questions, as when the guest shuts down (pve-common's `QMPClient.pm`).
@@ -86,67 +91,61 @@ fn missing_on(complaint: &str) -> Option<&str> {
 }
 
 /// Why a guest has no configuration here, by the list that all nodes share.
-fn elsewhere(guest: Target, local: &str, root: &Path) -> Failure {
-    let path = root.join("etc/pve/.vmlist");
-    let list = match listed(&path) {
-        Ok(list) => list,
-        Err(error) => {
-            let text = format!("{guest} is not on this node, and {} cannot be read: {error}", path.display());
-            return Failure::new(Cause::NoSuchGuest, text);
+fn elsewhere(guest: Target, local: &str, known: &Known) -> Failure {
+    let found = match known.guest(guest.vmid) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Failure::new(Cause::NoSuchGuest, format!("there is no {guest} in this cluster")),
+        Err(why) => {
+            // It may be on another node, or anywhere.
+            let text = format!("{guest} is not on this node, and where it is is not known: {why}");
+            return Failure::new(Cause::Locked, text);
         }
     };
-    let Some(entry) = list.ids.get(&guest.vmid.to_string()) else {
-        return Failure::new(Cause::NoSuchGuest, format!("there is no {guest} in this cluster"));
-    };
-    let is_lxc = entry.kind == "lxc";
-    if is_lxc != (guest.kind == GuestKind::Lxc) {
-        let text = format!("there is no {guest}: {} is {}", guest.vmid, if is_lxc { "a container" } else { "a VM" });
-        return Failure::new(Cause::NoSuchGuest, text);
+    if let Some(kind) = found.kind.filter(|kind| *kind != guest.kind) {
+        let is = if kind == GuestKind::Lxc { "a container" } else { "a VM" };
+        return Failure::new(Cause::NoSuchGuest, format!("there is no {guest}: {} is {is}", guest.vmid));
     }
-    if entry.node == local {
+    match &found.node {
+        Node::Elsewhere(node) => {
+            let text = format!("{guest} is on node {}, and this is {}", shown(node), shown(local));
+            Failure::new(Cause::WrongNode, text)
+        }
         // The list is a moment older or newer than the configuration: it is being made, moved or destroyed.
-        return Failure::new(
-            Cause::Locked,
-            format!("{guest} is listed on this node, and its configuration is not there"),
-        );
+        Node::Here => {
+            let text = format!("{guest} is listed on this node, and its configuration is not there");
+            Failure::new(Cause::Locked, text)
+        }
     }
-    let text = format!("{guest} is on node {}, and this is {}", shown(&entry.node), shown(local));
-    Failure::new(Cause::WrongNode, text)
-}
-
-/// `/etc/pve/.vmlist`, as pmxcfs writes it.
-#[derive(Deserialize)]
-struct List {
-    ids: std::collections::BTreeMap<String, Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    node: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-/// Longer than the list of 100,000 guests (bytes).
-const MOST_LIST: u64 = 16 * 1024 * 1024;
-
-fn listed(path: &Path) -> io::Result<List> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_LIST).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(io::Error::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cause(said: &str) -> Option<Cause> {
+        let guest = Target { vmid: 1001.try_into().expect("a VMID"), kind: GuestKind::Qemu };
+        meaning(said, guest, &Known::default()).map(|failure| failure.cause)
+    }
+
     #[test]
     fn a_guest_agent_that_ends_meanwhile_is_waited_for() {
-        let guest = Target { vmid: 1001.try_into().expect("a VMID"), kind: GuestKind::Qemu };
         for reason in ["unable to connect to VM 1001 qga socket - Connection refused", "client closed connection"] {
             let said = format!("VM 1001 qga command 'guest-exec-status' failed - {reason}\n");
-            let failure = meaning(&said, guest, Path::new("/")).expect("it has a meaning");
-            assert_eq!(failure.cause, Cause::NoGuestAgent, "{failure}");
+            assert_eq!(cause(&said), Some(Cause::NoGuestAgent), "{said}");
         }
+    }
+
+    #[test]
+    fn a_guest_agent_that_has_other_work_is_not_taken_for_a_missing_one() {
+        for said in [
+            "VM 1001 qga command 'guest-exec' failed - got timeout\n",
+            "VM 1001 qmp command 'guest-exec' failed - unable to connect to VM 1001 qga socket - timeout after 31 retries\n",
+            "VM 1001 qmp command 'guest-exec-status' failed - got timeout\n",
+            "VM 1001 qga command 'guest-exec' failed - got wrong command id '12301' (expected 12302)\n",
+        ] {
+            assert_eq!(cause(said), Some(Cause::AgentBusy), "{said}");
+        }
+        assert_eq!(cause("QEMU guest agent is not running\n"), Some(Cause::NoGuestAgent));
+        assert_eq!(cause("VM 1001 is not running\n"), Some(Cause::NotRunning));
     }
 }

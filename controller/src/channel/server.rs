@@ -26,6 +26,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    guests::Guests,
     package::Package,
     protocol::{Answer, Call, Cause, Failure, MOST_CALL},
     tool::Tools,
@@ -55,19 +56,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// What the configuration says, for calls of `user`.
-    pub(super) fn new(config: &Config, user: u32) -> Self {
-        Self {
+    /// What the configuration says, for calls of `user`; and what is to be spawned, which looks at the guests.
+    pub(super) fn new(config: &Config, user: u32) -> (Self, impl Future<Output = ()> + Send + 'static + use<>) {
+        let (guests, watcher) = Guests::new(config);
+        let server = Self {
             verbs: Verbs {
                 tools: Tools { directory: config.channel.tools.clone() },
                 package: Package::below(&config.root),
-                root: config.root.clone(),
+                guests,
                 patience: None,
             },
             turns: Turns::new(),
             callers: Arc::new(Semaphore::new(MOST_CALLERS)),
             user,
-        }
+        };
+        (server, watcher)
     }
 
     /// Answers until the future is dropped; `calls` goes on with those that are under way.
@@ -122,9 +125,14 @@ impl Server {
                 Err(_) => Err(Failure::new(Cause::Refused, "the call did not come in time")),
             }
         };
+        let mut nothing = [0];
         let answer = match asked.await {
+            // It starts nothing, and is held for long: it takes nobody's turn.
+            Ok(Some(Call::Guests { has })) => select! {
+                answer = self.verbs.guests.answer(has) => answer,
+                _ = read.read(&mut nothing) => return,
+            },
             Ok(Some(call)) => {
-                let mut nothing = [0];
                 let turn = select! {
                     turn = self.turns.take(call.guest().map(|guest| guest.vmid)) => turn,
                     // Whoever hangs up before its turn has come wants nothing any more. What has begun is finished.
@@ -169,7 +177,10 @@ pub async fn run(config: Config) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let user = user(&config.root, &config.channel.user)?;
     let listener = listen(&config.channel.socket, user)?;
-    let server = Arc::new(Server::new(&config, user));
+    let (server, watcher) = Server::new(&config, user);
+    let server = Arc::new(server);
+    let mut watching = JoinSet::new();
+    watching.spawn(watcher);
     info!(socket = %config.channel.socket.display(), user, "Channel is up");
     daemon::ready();
     let mut calls = JoinSet::new();
@@ -180,6 +191,8 @@ pub async fn run(config: Config) -> Result<()> {
         () = daemon::watchdog() => {}
     }
     daemon::stopping();
+    // Whoever waits for a change of the guests is let go.
+    watching.shutdown().await;
     drop(listener);
     drop(fs::remove_file(&config.channel.socket));
     let drained = timeout(DRAIN_TIME, async { while calls.join_next().await.is_some() {} }).await;

@@ -1,4 +1,4 @@
-//! Running `pct`, `qm` and `pvesh`: by their arguments, without a shell, and never for ever.
+//! Running `pct` and `qm`: by their arguments, without a shell, and never for ever.
 //!
 //! Invariants: a tool gets a fresh environment and nothing of ours; what it prints is bounded; when its time is up, or
 //! nobody waits for it any more, it ends together with everything it started.
@@ -22,7 +22,6 @@ use super::{
 pub(super) enum Tool {
     Pct,
     Qm,
-    Pvesh,
 }
 
 impl Tool {
@@ -30,7 +29,6 @@ impl Tool {
         match self {
             Self::Pct => "pct",
             Self::Qm => "qm",
-            Self::Pvesh => "pvesh",
         }
     }
 }
@@ -249,10 +247,10 @@ mod tests {
 
     use super::*;
 
-    /// `pvesh`, which is this script.
+    /// `pct`, which is this script.
     fn tools(script: &str) -> (tempfile::TempDir, Tools) {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("pvesh");
+        let path = directory.path().join("pct");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("executable");
         let tools = Tools { directory: Some(directory.path().to_owned()) };
@@ -261,7 +259,7 @@ mod tests {
 
     async fn run(script: &str, stdin: &[u8], patience: Duration) -> Result<Ran, Failure> {
         let (_directory, tools) = tools(script);
-        tools.run(Tool::Pvesh, &["a b", "$(id)"], stdin, Bounds { patience, most: 100_000 }).await
+        tools.run(Tool::Pct, &["a b", "$(id)"], stdin, Bounds { patience, most: 100_000 }).await
     }
 
     const LONG: Duration = Duration::from_secs(30);

@@ -9,6 +9,10 @@ use crate::settings::Fields;
 /// Where Proxmox's files are when nothing else is said.
 const DIRECTORY: &str = "/etc/pve";
 
+/// What only a Proxmox host has, below its `/`: pve-manager's and pve-cluster's programs. Not /etc/pve: it is empty while
+/// pmxcfs is away, at each start of the host for a moment.
+const PROGRAMS: [&str; 3] = ["usr/bin/pvesh", "usr/sbin/pvesh", "usr/bin/pmxcfs"];
+
 /// The tag of guests that are enrolled by it.
 const TAG: &str = "pinion";
 
@@ -21,7 +25,7 @@ pub struct Proxmox {
     pub tag: String,
     /// This node's name in the cluster.
     pub node: String,
-    /// Where pmxcfs is.
+    /// Where pmxcfs is: the root process alone looks there.
     pub directory: PathBuf,
 }
 
@@ -61,13 +65,13 @@ impl WrittenProxmox {
 }
 
 impl Proxmox {
-    /// What is meant: without the section, Proxmox where its list of guests is. Directories are below `root`.
+    /// What is meant: without the section, Proxmox where its programs are. Directories are below `root`.
     pub(super) fn settled(root: &Path, written: Option<WrittenProxmox>) -> Option<Self> {
         let asked = written.is_some();
         let written = written.unwrap_or_default();
         let directory = written.directory.as_deref().unwrap_or(Path::new(DIRECTORY));
         let directory = root.join(directory.strip_prefix("/").unwrap_or(directory));
-        if !asked && !directory.join(".vmlist").exists() {
+        if !asked && !PROGRAMS.iter().any(|program| root.join(program).exists()) {
             return None;
         }
         Some(Self {
@@ -111,9 +115,12 @@ mod tests {
     #[test]
     fn proxmox_is_used_where_it_is_and_where_it_is_asked_for() {
         assert_eq!(load(&[]).expect("loaded").proxmox, None);
-        let found = load(&[("etc/pve/.vmlist", "{}")]).expect("loaded").proxmox.expect("found");
-        assert_eq!((found.enroll, found.tag.as_str()), (Enroll::Manifest, "pinion"));
-        assert_eq!((found.directory.to_str(), found.node.is_empty()), (Some("etc/pve"), false));
+        for program in PROGRAMS {
+            // pmxcfs may come later: that there is no /etc/pve yet says nothing.
+            let found = load(&[(program, "")]).expect("loaded").proxmox.expect("found");
+            assert_eq!((found.enroll, found.tag.as_str()), (Enroll::Manifest, "pinion"));
+            assert_eq!((found.directory.to_str(), found.node.is_empty()), (Some("etc/pve"), false));
+        }
         let asked = load(&[("etc/pinion/controller.toml", "[proxmox]\nenroll = \"tagged\"\nnode = \"pve1\"\n")]);
         let asked = asked.expect("loaded").proxmox.expect("asked for, and told when it is not there");
         assert_eq!((asked.enroll, asked.node.as_str()), (Enroll::Tagged, "pve1"));

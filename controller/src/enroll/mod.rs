@@ -21,7 +21,7 @@ use pinion_proto::{
     id::Vmid,
     stage::{Halt, Trouble},
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 pub use steps::Step;
 pub(crate) use version::is_older;
@@ -63,8 +63,6 @@ pub struct Tools {
     pub advertise: Vec<SocketAddr>,
     /// Which guests, and which of them by themselves.
     pub proxmox: Proxmox,
-    /// Told whether a wanted guest is missing, which makes its state worth asking for often.
-    pub missing: watch::Sender<bool>,
 }
 
 /// How far every guest is that has something to be done.
@@ -128,8 +126,6 @@ impl Enrolments {
         if let Some(state) = self.guests.get_mut(&guest) {
             state.not_before = None;
         }
-        // Whoever asks Proxmox for the guests' states is woken, whatever they are.
-        self.tools.missing.send_modify(|_| {});
     }
 
     /// A person asks for it, and waits for what becomes of it.
@@ -188,13 +184,11 @@ impl Enrolments {
     ) -> Option<Timestamp> {
         let mut wake_at: Option<Timestamp> = None;
         let mut wake = |at: Timestamp| wake_at = Some(wake_at.map_or(at, |before| before.min(at)));
-        let mut missing = false;
         for (vmid, info) in inventory.guests() {
             let asked = self.guests.get(&vmid).is_some_and(|state| !state.asked.is_empty());
             let wanted = asked || self.wants(info, named.contains(&vmid));
             let there = info.is_here() && !info.template && info.lock.is_none() && info.kind.is_some();
             if !wanted || !there || (info.running == Some(false) && !asked) {
-                missing |= wanted && there;
                 self.rest(vmid, notes);
                 continue;
             }
@@ -205,12 +199,10 @@ impl Enrolments {
                 }
                 continue;
             }
-            missing = true;
             if let Some(at) = self.unlinked(vmid, info, now, notes) {
                 wake(at);
             }
         }
-        self.tools.missing.send_if_modified(|before| std::mem::replace(before, missing) != missing);
         wake_at
     }
 

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    channel::protocol::{Answer as Reply, Architecture, Call, Cause, FoundAgent, Init, Looked},
+    channel::protocol::{Answer as Reply, Architecture, Call, Cause, FoundAgent, Init, Listing, Looked},
     identity::NoMachines,
     inventory::{GuestKind, Node},
     store::Store,
@@ -74,7 +74,6 @@ impl Fixture {
                 node: "pve1".into(),
                 directory: Path::new("/etc/pve").into(),
             },
-            missing: watch::Sender::new(true),
         });
         let now = Timestamp::from_unix(1_800_000_000);
         let linked = BTreeMap::new();
@@ -152,7 +151,8 @@ async fn answer(stream: UnixStream, world: &World) {
 
 fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> Reply {
     match call {
-        Call::States => Reply::States("[]".into()),
+        Call::Guests { .. } => Reply::Guests(Listing::default()),
+        Call::Boot { .. } => Reply::Boot(format!("start of {vmid}")),
         Call::Look { .. } => Reply::Looked(Looked {
             architecture: Architecture::Amd64,
             init: Init::Systemd,

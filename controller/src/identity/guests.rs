@@ -174,6 +174,10 @@ impl Guests {
         let mut memory = self.writing();
         let mut record = self.admitted(&mut memory, guest, shown, machine.whose, &caller.facts.hwaddrs)?;
         self.same_machine(&mut memory, guest, &mut record, machine.vmgenid)?;
+        if machine.whose == Whose::Unknown {
+            // Nothing lasting is decided before the hypervisor has told of its guests.
+            return Ok(());
+        }
         let Err(Twins { one, other }) = memory.starts.note(guest, caller) else { return Ok(()) };
         self.lock(
             &mut memory,
@@ -258,12 +262,18 @@ impl Guests {
         if let Whose::Anothers(really) = whose {
             return Err(Refused::Copy { guest, really });
         }
+        if let Whose::Alike(other) = whose {
+            return Err(Refused::Alike { guest, other });
+        }
         // A clone that has just been made may dial before the hypervisor's list has it. Cards that a guest gives
         // itself are those that it joined with.
         let joined_with = &record.facts.hwaddrs;
         let known = joined_with.is_empty() || cards.iter().any(|card| joined_with.contains(card));
         if whose == Whose::Strange && !known {
             return Err(Refused::Strange { guest });
+        }
+        if whose == Whose::Unknown && !known {
+            return Err(Refused::NotKnownYet { guest });
         }
         if let Some(why) = &record.locked {
             return Err(Refused::Locked { guest, why: why.clone() });
@@ -287,8 +297,11 @@ impl Guests {
             let newer = was_given_after(shown, record.issued_at);
             return Err(if newer { Refused::Newer { guest } } else { Refused::Replaced { guest } });
         }
-        if whose == Whose::Its {
-            return Err(Refused::RolledBack { guest });
+        match whose {
+            Whose::Its => return Err(Refused::RolledBack { guest }),
+            // Whether to lock is decided when the hypervisor tells whose cards these are.
+            Whose::Unknown => return Err(Refused::NotKnownYet { guest }),
+            _ => {}
         }
         let why =
             "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
@@ -454,6 +467,26 @@ pub enum Refused {
          until the hypervisor says which guest it is"
     )]
     Strange {
+        /// Whose identity it is.
+        guest: Guest,
+    },
+    /// Shown by a machine with network cards that more than one guest has.
+    #[error(
+        "a machine with a network card that guests {guest} and {other} both have showed the identity of guest {guest}: \
+         none of them is let in until each was looked into; `pinion status` says what stands in the way"
+    )]
+    Alike {
+        /// Whose identity it is.
+        guest: Guest,
+        /// Who else it may be.
+        other: Vmid,
+    },
+    /// Shown before the hypervisor has told which guests there are, by what is not known to be the guest.
+    #[error(
+        "the identity of guest {guest} was shown by a machine that is not known to be it, while Proxmox does not say yet \
+         which guests there are: it is sent away until then; `pinion status` says what stands in the way"
+    )]
+    NotKnownYet {
         /// Whose identity it is.
         guest: Guest,
     },

@@ -6,15 +6,14 @@
 use std::{collections::HashMap, fmt, net::SocketAddr};
 
 use pinion_proto::{
-    hwaddr::HwAddr,
     id::{Guest, Vmid},
     report::GuestFacts,
 };
 
 /// Tells guests apart by the network cards that the hypervisor gave each.
 pub trait Machines: fmt::Debug + Send + Sync {
-    /// Whose cards these are, of a caller that shows `claimed`'s identity.
-    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose;
+    /// Who it is that says this of itself and shows `claimed`'s identity.
+    fn whose(&self, claimed: Guest, facts: &GuestFacts) -> Whose;
 
     /// The hypervisor's mark of a virtual machine's life (`vmgenid`): another one after each rollback or restoration.
     /// None for a container, or where nobody tells.
@@ -38,6 +37,10 @@ pub enum Whose {
     Anothers(Vmid),
     /// Not the guest's whose identity it shows, as far as the hypervisor lists its cards; and no other's that it lists.
     Strange,
+    /// More than one guest's, of which one is this, and nobody knows yet which of them calls.
+    Alike(Vmid),
+    /// The hypervisor is to tell whose they are, and has not yet.
+    Unknown,
     /// Nobody can tell.
     Nobodys,
 }
@@ -47,7 +50,7 @@ pub enum Whose {
 pub struct NoMachines;
 
 impl Machines for NoMachines {
-    fn whose(&self, _: Guest, _: &[HwAddr]) -> Whose {
+    fn whose(&self, _: Guest, _: &GuestFacts) -> Whose {
         Whose::Nobodys
     }
 

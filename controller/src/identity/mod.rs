@@ -19,6 +19,7 @@ use pinion_proto::{
     clock::{Clock, Timestamp},
     id::{Guest, TrustDomain},
     message::{IssuedIdentity, JoinRequest},
+    report::GuestFacts,
     tls::Peer,
     token::JoinToken,
 };
@@ -157,8 +158,14 @@ impl Identities {
     /// # Errors
     /// Why not.
     pub fn admit(&self, guest: Guest, shown: &Peer, caller: Caller<'_>) -> Result<(), Refused> {
-        let whose = self.machines.whose(guest, &caller.facts.hwaddrs);
+        let whose = self.machines.whose(guest, caller.facts);
         self.guests.admit(guest, shown, Machine { whose, vmgenid: self.machines.vmgenid(guest) }, caller)
+    }
+
+    /// Who it is that says this of itself and shows `claimed`'s identity, as far as the hypervisor tells.
+    #[must_use]
+    pub fn whose(&self, claimed: Guest, facts: &GuestFacts) -> Whose {
+        self.machines.whose(claimed, facts)
     }
 
     /// Trusts none of the identities that a guest has been given so far: it was rolled back, and has to join again.

@@ -322,10 +322,16 @@ fn without_quorum_no_token_is_made_no_identity_given_and_nobody_cut_off() {
 struct Cards {
     /// Guest 101's.
     vmgenid: Arc<Mutex<Option<String>>>,
+    /// What it says of everyone, instead of by their cards.
+    whose: Arc<Mutex<Option<Whose>>>,
 }
 
 impl Machines for Cards {
-    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
+    fn whose(&self, claimed: Guest, facts: &GuestFacts) -> Whose {
+        if let Some(whose) = *self.whose.lock().expect("unpoisoned") {
+            return whose;
+        }
+        let hwaddrs = &facts.hwaddrs;
         let of = |guest: Guest| card(&guest.to_string());
         if hwaddrs.contains(&of(claimed)) {
             return Whose::Its;
@@ -542,4 +548,36 @@ fn two_live_holders_of_one_identity_lock_that_guest_alone_and_are_named() {
     let again = fixture.joined("101");
     fixture.links("101", &again, &one).expect("the one that joined");
     fixture.links("101", &shown, &two).expect_err("the other is out");
+}
+
+#[test]
+fn before_the_hypervisor_tells_only_the_guest_as_it_joined_is_let_in_and_nothing_is_decided() {
+    let whose = Arc::new(Mutex::new(Some(Whose::Unknown)));
+    let fixture = Fixture::with_machines(Cards { whose: whose.clone(), ..Cards::default() });
+    let (own, clone) = (machine(&["101"], "a"), machine(&["999"], "b"));
+    let (secret, facts) = (fixture.token("101").secret, own.clone());
+    let request = JoinRequest { guest: name("101"), secret, csr: csr(), facts };
+    let first = peer(&fixture.identities.join(&request, fixture.clock.now()).expect("joined"));
+    fixture.links("101", &first, &own).expect("its own cards");
+    let refused = fixture.links("101", &first, &clone).expect_err("cards that it did not join with");
+    assert!(matches!(refused, Refused::NotKnownYet { .. }), "{refused}");
+    // Two that show one identity in turns, and one that was renewed away: who is who is decided later.
+    let other = machine(&["101"], "c");
+    for facts in [&other, &own, &other] {
+        fixture.links("101", &first, facts).expect("nobody can tell yet");
+    }
+    let renewed = fixture.renewed("101", &first);
+    fixture.links("101", &renewed, &own).expect("the newer one");
+    let refused = fixture.links("101", &first, &own).expect_err("it was renewed away");
+    assert!(matches!(refused, Refused::NotKnownYet { .. }), "{refused}");
+    let record = fixture.identities.guest(name("101")).expect("read").expect("a record");
+    assert_eq!(record.locked, None);
+    *whose.lock().expect("unpoisoned") = Some(Whose::Alike(120.try_into().expect("a VMID")));
+    let refused = fixture.links("101", &renewed, &own).expect_err("it may be another guest");
+    assert!(
+        matches!(refused, Refused::Alike { .. }) && refused.to_string().contains("guests 101 and 120"),
+        "{refused}"
+    );
+    *whose.lock().expect("unpoisoned") = None;
+    fixture.links("101", &renewed, &own).expect("now it is known");
 }

@@ -97,6 +97,12 @@ impl GuestInfo {
         self.node == Node::Here
     }
 
+    /// Whether it may run now, as far as anybody knows.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        self.running != Some(false) && !self.template
+    }
+
     /// Whether a backup of it is being made, during which nothing is changed in it.
     #[must_use]
     pub fn is_backed_up(&self) -> bool {

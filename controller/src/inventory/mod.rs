@@ -6,22 +6,19 @@
 mod guest;
 pub mod proxmox;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use pinion_proto::{
     hwaddr::HwAddr,
     id::{Guest, Vmid},
+    report::GuestFacts,
     stage::{Halt, Trouble},
 };
-use tokio::sync::watch;
 
 pub use guest::{GuestInfo, GuestKind, Node};
 
 use crate::{
-    identity::{Machines, Whose},
+    identity::Whose,
     manifest::{GuestName, GuestRef},
 };
 
@@ -30,9 +27,22 @@ use crate::{
 pub struct Inventory {
     guests: BTreeMap<Vmid, GuestInfo>,
     by_name: HashMap<GuestName, Vec<Vmid>>,
-    complete: bool,
-    problem: Option<String>,
+    knowledge: Knowledge,
+    problem: Option<Trouble>,
     trouble: Option<Trouble>,
+    alike: Vec<Trouble>,
+}
+
+/// How much is known of which guests there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Knowledge {
+    /// There may be others: nobody tells of guests here.
+    #[default]
+    Partial,
+    /// Proxmox is to tell of them, and has not yet.
+    Awaited,
+    /// Proxmox tells of all.
+    Complete,
 }
 
 impl Inventory {
@@ -46,7 +56,7 @@ impl Inventory {
                 by_name.entry(name).or_default().push(*vmid);
             }
         }
-        Self { guests, by_name, complete: false, problem: None, trouble: None }
+        Self { guests, by_name, ..Self::default() }
     }
 
     /// All guests of the cluster, as Proxmox tells them, and names that lead to a guest where Proxmox has no guest of
@@ -54,7 +64,7 @@ impl Inventory {
     #[must_use]
     pub fn complete(guests: BTreeMap<Vmid, GuestInfo>, names: &BTreeMap<String, Vmid>) -> Self {
         let mut inventory = Self::new(guests);
-        inventory.complete = true;
+        inventory.knowledge = Knowledge::Complete;
         let names = names.iter().filter_map(|(name, vmid)| Some((name.parse::<GuestName>().ok()?, *vmid)));
         for (name, vmid) in names {
             inventory.by_name.entry(name).or_insert_with(|| vec![vmid]);
@@ -69,10 +79,23 @@ impl Inventory {
         Self::new(names.into_iter().map(named).collect())
     }
 
-    /// The inventory with what stands in the way of knowing it as it is now.
+    /// What is known before Proxmox has told of any guest: the names that the configuration has.
     #[must_use]
-    pub fn with_problem(mut self, problem: Option<String>) -> Self {
+    pub fn awaited(names: BTreeMap<String, Vmid>) -> Self {
+        Self { knowledge: Knowledge::Awaited, ..Self::from_names(names) }
+    }
+
+    /// The inventory with why it is not what Proxmox would say now.
+    #[must_use]
+    pub fn with_problem(mut self, problem: Option<Trouble>) -> Self {
         self.problem = problem;
+        self
+    }
+
+    /// The inventory with which guests have one network card and cannot be told apart.
+    #[must_use]
+    pub fn with_alike(mut self, alike: Vec<Trouble>) -> Self {
+        self.alike = alike;
         self
     }
 
@@ -89,16 +112,33 @@ impl Inventory {
         self.trouble.as_ref()
     }
 
-    /// Why this is not what Proxmox would say now: what, where, why, what to do.
+    /// Why this is not what Proxmox would say now.
     #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    pub fn problem(&self) -> Option<&Trouble> {
+        self.problem.as_ref()
+    }
+
+    /// Which guests have one network card and cannot be told apart.
+    #[must_use]
+    pub fn alike(&self) -> &[Trouble] {
+        &self.alike
+    }
+
+    /// Everything that keeps the guests from being known as they are: the host's troubles.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        self.problem.iter().chain(&self.trouble).chain(&self.alike)
     }
 
     /// Whether a guest that is not in here does not exist.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.knowledge == Knowledge::Complete
+    }
+
+    /// Whether Proxmox is to tell which guests there are, and has not yet.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.knowledge == Knowledge::Awaited
     }
 
     /// Every guest, by number.
@@ -126,21 +166,62 @@ impl Inventory {
         self.guests.get(&vmid).is_some_and(|info| !info.is_here() || info.is_backed_up())
     }
 
-    /// Whose network cards these are, of a caller that shows `claimed`'s identity: its own if only one is.
-    #[must_use]
-    pub fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
+    /// Whose network cards these are, of a caller that shows `claimed`'s identity. More than one guest has them where one
+    /// was restored from another's backup and kept its cards; then `start` tells which of these it is, by the caller's
+    /// `boot_id`.
+    pub(crate) fn whose(
+        &self,
+        claimed: Guest,
+        facts: &GuestFacts,
+        start: impl FnOnce(&Self, &[Vmid], &str) -> Option<Vmid>,
+    ) -> Whose {
         let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
+        if self.is_awaited() {
+            return Whose::Unknown;
+        }
+        let of = |other: Vmid| if other == vmid { Whose::Its } else { Whose::Anothers(other) };
+        match self.with_card(vmid, &facts.hwaddrs).as_slice() {
+            [] => {
+                let own = self.guests.get(&vmid);
+                let listed = own.is_some_and(|info| !info.hwaddrs.is_empty()) && !facts.hwaddrs.is_empty();
+                if listed { Whose::Strange } else { Whose::Nobodys }
+            }
+            [one] => of(*one),
+            several => match start(self, several, &facts.boot_id) {
+                Some(one) => of(one),
+                None => Whose::Alike(several.iter().copied().find(|other| *other != vmid).unwrap_or(vmid)),
+            },
+        }
+    }
+
+    /// The guests that have one of these cards and may be the caller: of those that are known to be stopped, and of
+    /// templates, only the one that the caller says it is.
+    fn with_card(&self, claimed: Vmid, hwaddrs: &[HwAddr]) -> Vec<Vmid> {
         let has = |info: &GuestInfo| info.hwaddrs.iter().any(|own| hwaddrs.contains(own));
-        let own = self.guests.get(&vmid);
-        if own.is_some_and(has) {
-            return Whose::Its;
+        let all = self.guests.iter().filter(|(_, info)| has(info));
+        let may_call = |vmid: Vmid, info: &GuestInfo| vmid == claimed || info.may_run();
+        let calling: Vec<_> =
+            all.clone().filter(|(vmid, info)| may_call(**vmid, info)).map(|(vmid, _)| *vmid).collect();
+        // What was just started may be listed as stopped still.
+        if calling.is_empty() { all.map(|(vmid, _)| *vmid).take(1).collect() } else { calling }
+    }
+
+    /// The guests that have a card in common with another one and may run, each such group by the numbers in it.
+    #[must_use]
+    pub fn alike_groups(&self) -> Vec<Vec<Vmid>> {
+        let mut by_card: HashMap<HwAddr, Vec<Vmid>> = HashMap::new();
+        for (vmid, info) in self.guests.iter().filter(|(_, info)| info.may_run()) {
+            for card in &info.hwaddrs {
+                let holders = by_card.entry(*card).or_default();
+                if holders.last() != Some(vmid) {
+                    holders.push(*vmid);
+                }
+            }
         }
-        let listed = own.is_some_and(|info| !info.hwaddrs.is_empty()) && !hwaddrs.is_empty();
-        match self.guests.iter().find(|(_, info)| has(info)) {
-            Some((other, _)) => Whose::Anothers(*other),
-            None if listed => Whose::Strange,
-            None => Whose::Nobodys,
-        }
+        let mut groups: Vec<_> = by_card.into_values().filter(|holders| holders.len() > 1).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
     }
 
     /// A virtual machine's `vmgenid`.
@@ -160,21 +241,11 @@ impl Inventory {
             GuestRef::Vmid(vmid) => Ok(Guest::Vmid(*vmid)),
             GuestRef::Name(name) => match self.by_name.get(name).map(Vec::as_slice) {
                 Some([one]) => Ok(Guest::Vmid(*one)),
+                None | Some([]) if self.is_awaited() => Err(UnresolvedGuest::Awaited(name.clone())),
                 None | Some([]) => Err(UnresolvedGuest::Unknown(name.clone())),
                 Some(several) => Err(UnresolvedGuest::Ambiguous(name.clone(), several.to_vec())),
             },
         }
-    }
-}
-
-/// The inventory as it is at each moment.
-impl Machines for watch::Receiver<Arc<Inventory>> {
-    fn whose(&self, claimed: Guest, hwaddrs: &[HwAddr]) -> Whose {
-        self.borrow().whose(claimed, hwaddrs)
-    }
-
-    fn vmgenid(&self, guest: Guest) -> Option<String> {
-        self.borrow().vmgenid(guest).map(str::to_owned)
     }
 }
 
@@ -184,6 +255,9 @@ pub enum UnresolvedGuest {
     /// No guest has the name.
     #[error("no guest named {0} is known to this host")]
     Unknown(GuestName),
+    /// Proxmox has not told of any guest yet.
+    #[error("which guests there are is not known yet, and so not which one is named {0}")]
+    Awaited(GuestName),
     /// More than one has it.
     #[error("{} guests are named {}: {}", .1.len(), .0, list(.1))]
     Ambiguous(GuestName, Vec<Vmid>),
@@ -194,13 +268,16 @@ impl UnresolvedGuest {
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         let (name, remedy) = match self {
+            Self::Awaited(name) => {
+                (name, "nothing here: Pinion goes on when Proxmox tells; `pinion status` says what is wrong")
+            }
             Self::Unknown(name) => {
                 (name, "write its VMID into the manifest, or correct the name; Pinion looks again when either changes")
             }
             Self::Ambiguous(name, _) => (name, "write the VMID into the manifest instead of the name"),
         };
         Trouble {
-            halt: Halt::Blocked,
+            halt: if matches!(self, Self::Awaited(_)) { Halt::Waiting } else { Halt::Blocked },
             attempt: format!("find the guest {name}"),
             cause: self.to_string(),
             remedy: remedy.to_owned(),

@@ -105,7 +105,9 @@ impl Turned {
             | Refused::Unknown { .. } => Self::Outcast,
             Refused::Newer { .. } => Self::Newer,
             Refused::Copy { really, .. } => Self::Copy(*really),
-            Refused::Strange { .. } | Refused::Store(_) => Self::Nothing,
+            Refused::Strange { .. } | Refused::Alike { .. } | Refused::NotKnownYet { .. } | Refused::Store(_) => {
+                Self::Nothing
+            }
         }
     }
 }

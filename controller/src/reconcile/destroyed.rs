@@ -2,7 +2,8 @@
 //! taken note.
 //!
 //! Invariant: a guest counts as destroyed only when Proxmox listed it once and has gone without it for a while; one
-//! that Proxmox never listed may be no guest of its, and a list that cannot be read says nothing.
+//! that Proxmox never listed may be no guest of its, and a list that cannot be read says nothing. A list that has lost
+//! all of several guests at once is more likely a cluster that has lost its files: it is believed much later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +29,9 @@ use crate::{
 /// Longer than any move of a configuration from one node to another takes to be seen.
 const GONE_FOR: Duration = Duration::from_secs(10);
 
+/// Long enough to restore a cluster's database (`/var/lib/pve-cluster`), which a person does before lunch.
+const ALL_GONE_FOR: Duration = Duration::from_secs(60 * 60);
+
 /// A revocation that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -52,17 +56,18 @@ pub(super) struct Departures {
 impl Departures {
     /// Takes in which guests there are. Those that were destroyed and have been made anew.
     fn observe(&mut self, inventory: &Inventory, now: Timestamp) -> Vec<Vmid> {
-        // A list without any guest is a cluster that has lost its files rather than all its guests.
-        if !inventory.is_complete() || inventory.guests().len() == 0 {
+        if !inventory.is_complete() {
             return Vec::new();
         }
         for (vmid, _) in inventory.guests() {
             self.listed.insert(vmid);
         }
         self.leaving.retain(|vmid, _| inventory.guest(*vmid).is_none());
-        for vmid in self.listed.iter().filter(|vmid| inventory.guest(**vmid).is_none()) {
-            self.leaving.entry(*vmid).or_insert(now + GONE_FOR);
-        }
+        let leaving = |vmid: &&Vmid| inventory.guest(**vmid).is_none() && !self.leaving.contains_key(vmid);
+        let leaving: Vec<_> = self.listed.iter().filter(leaving).copied().collect();
+        let all_at_once = inventory.guests().len() == 0 && leaving.len() > 1;
+        let at = now + if all_at_once { ALL_GONE_FOR } else { GONE_FOR };
+        self.leaving.extend(leaving.into_iter().map(|vmid| (vmid, at)));
         let anew: Vec<_> = self.destroyed.iter().filter(|vmid| inventory.guest(**vmid).is_some()).copied().collect();
         self.destroyed.retain(|vmid| inventory.guest(*vmid).is_none());
         anew
@@ -242,10 +247,32 @@ mod tests {
     fn a_list_that_says_nothing_ends_nobody() {
         let mut departures = Departures::default();
         departures.observe(&listing(&[101, 102]), at(0));
-        departures.observe(&listing(&[]), at(100));
-        departures.observe(&Inventory::default(), at(200));
+        departures.observe(&Inventory::default(), at(100));
+        departures.observe(&Inventory::awaited(BTreeMap::new()), at(200));
         assert!(departures.gone(at(1000)).is_empty());
         assert_eq!(Departures::default().gone(at(1000)), [], "nor one that was never listed");
+    }
+
+    #[test]
+    fn the_last_guest_of_a_cluster_is_gone_as_any_other() {
+        let mut departures = Departures::default();
+        departures.observe(&listing(&[101, 102]), at(0));
+        departures.observe(&listing(&[101]), at(100));
+        departures.observe(&listing(&[]), at(103));
+        assert_eq!(departures.gone(at(110)), [vmid(102)]);
+        assert_eq!(departures.gone(at(113)), [vmid(101), vmid(102)]);
+    }
+
+    #[test]
+    fn a_cluster_that_loses_all_its_guests_at_once_is_given_time() {
+        let mut departures = Departures::default();
+        departures.observe(&listing(&[101, 102]), at(0));
+        departures.observe(&listing(&[]), at(100));
+        departures.observe(&listing(&[]), at(1000));
+        assert!(departures.gone(at(3699)).is_empty());
+        assert_eq!(departures.gone(at(3700)), [vmid(101), vmid(102)]);
+        departures.observe(&listing(&[101, 102]), at(3000));
+        assert!(departures.gone(at(9000)).is_empty(), "its database was restored");
     }
 
     #[test]

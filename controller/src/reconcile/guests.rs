@@ -25,11 +25,8 @@ impl Reconciler {
         let now = self.parts.clock.now();
         match (self.inventory.problem(), next.problem()) {
             (before, Some(problem)) if before != Some(problem) => {
-                self.event(Event::new(
-                    now,
-                    Kind::Failed,
-                    format!("Proxmox's guests are not known as they are now: {problem}"),
-                ));
+                let text = format!("Proxmox's guests are not known as they are now: {problem}");
+                self.event(Event::new(now, Kind::Failed, text));
             }
             (Some(_), None) => {
                 self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
@@ -44,6 +41,13 @@ impl Reconciler {
                 self.event(Event::new(now, Kind::Controller, "Proxmox says again which guests run"));
             }
             _ => {}
+        }
+        let alike = next.alike().iter().filter(|trouble| !self.inventory.alike().contains(trouble));
+        for trouble in alike.cloned().collect::<Vec<_>>() {
+            self.event(Event::new(now, Kind::Trouble, trouble.to_string()));
+        }
+        if !self.inventory.alike().is_empty() && next.alike().is_empty() {
+            self.event(Event::new(now, Kind::Controller, "Guests with the same network card are told apart again"));
         }
         self.note_machines(&next, now);
         self.inventory = next;

@@ -17,7 +17,7 @@ use crate::{
 impl Reconciler {
     /// A guest has linked and is younger than it was.
     pub(super) fn rolled_back(&mut self, guest: Guest, setback: &Setback, facts: &GuestFacts, now: Timestamp) {
-        let (turned, text, written) = if self.inventory.whose(guest, &facts.hwaddrs) == Whose::Its {
+        let (turned, text, written) = if self.parts.identities.whose(guest, facts) == Whose::Its {
             let text = format!(
                 "Guest {guest} was rolled back to a snapshot: {setback}. Its identity is not trusted any more, and it \
                  joins anew through the hypervisor"
@@ -48,9 +48,25 @@ impl Reconciler {
         self.turned_away(guest, turned, now);
     }
 
-    /// Ends the links of virtual machines whose `vmgenid` is another one in `next`: what was linked is not there any
-    /// more, and what dials again is looked at anew.
+    /// Ends links of what is not, by `next`, what it was let in as: of virtual machines whose `vmgenid` is another one, and
+    /// of what was let in before the hypervisor told of its guests and is another guest, or one of several. What dials
+    /// again is looked at anew.
     pub(super) fn note_machines(&mut self, next: &Inventory, now: Timestamp) {
+        if self.inventory.is_awaited() && !next.is_awaited() {
+            let another = |guest: &Guest| {
+                let facts = self.facts.get(guest)?;
+                let whose = self.parts.identities.whose(*guest, facts);
+                matches!(whose, Whose::Anothers(_) | Whose::Alike(_)).then_some(*guest)
+            };
+            let others: Vec<_> = self.sessions.guests().filter_map(|guest| another(&guest)).collect();
+            for guest in others {
+                let text = format!(
+                    "What is linked as guest {guest} may be a copy of it, and has to show who it is: its link is ended"
+                );
+                self.event(Event::new(now, Kind::Refused, text).guest(guest));
+                self.let_go(guest, now);
+            }
+        }
         let moved = |guest: &Guest| {
             let before = self.inventory.vmgenid(*guest);
             before.is_some() && next.vmgenid(*guest).is_some_and(|now| Some(now) != before)

@@ -89,9 +89,6 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     let mut notes = Vec::new();
     // What is wanted at all comes first.
     notes.extend(reconciler.manifest.note());
-    if let Some(problem) = reconciler.inventory.problem() {
-        notes.push(format!("Proxmox's guests are not known as they are now: {problem}"));
-    }
     notes.extend(reconciler.newer_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
@@ -112,9 +109,8 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
 
 /// What is wrong with the host as a whole.
 fn troubles(reconciler: &Reconciler) -> Vec<Trouble> {
-    let troubles =
-        [reconciler.unwritable_trouble(), reconciler.parts.events.trouble(), reconciler.inventory.trouble().cloned()];
-    troubles.into_iter().flatten().collect()
+    let own = [reconciler.unwritable_trouble(), reconciler.parts.events.trouble()];
+    own.into_iter().flatten().chain(reconciler.inventory.troubles().cloned()).collect()
 }
 
 fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {

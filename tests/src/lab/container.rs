@@ -101,7 +101,14 @@ impl Container {
         let log = format!("/var/log/lxc/{vmid}.log");
         let started = namespace.run(&["lxc-start", "-n", &vmid, "-l", "INFO", "-o", &log]);
         let log = || fs::read_to_string(namespace.path(&log)).unwrap_or_default();
-        started.map(drop).with_context(|| format!("start guest {vmid}; its log: {}", log()))
+        started.map(drop).with_context(|| format!("start guest {vmid}; its log: {}", log()))?;
+        if self.spec.kind == Kind::Machine {
+            // As qm has QEMU write it. This one's process is the container's init.
+            let init = namespace.run(&["lxc-info", "-n", &vmid, "-p", "-H"])?.stdout;
+            let place = namespace.path(&format!("/run/qemu-server/{vmid}.pid"));
+            fs::write(&place, init).with_context(|| format!("write {}", place.display()))?;
+        }
+        Ok(())
     }
 
     /// Waits until its services are up.

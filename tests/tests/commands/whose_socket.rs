@@ -140,6 +140,6 @@ fn a_controller_or_root_process_that_another_user_plays_is_not_believed() {
     let socket = host.root().join("run/pinion-channel/channel.sock");
     let _eve = impostor(host.root(), &socket, NOBODY, "{\"states\":\"[]\"}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let failure = runtime.block_on(Client::new(&socket).states()).expect_err("it is somebody else's");
+    let failure = runtime.block_on(Client::new(&socket).guests(None)).expect_err("it is somebody else's");
     assert!(failure.text.contains("uid 65534") && failure.text.contains("channel.sock"), "{failure}");
 }

@@ -47,6 +47,23 @@ fn a_destroyed_guest_is_told_until_a_person_takes_note() {
 }
 
 #[test]
+fn the_destruction_of_the_last_guest_is_noticed() {
+    let mut host = host(&[("web", 1001), ("other", 101)]);
+    let mut pve = Pve::for_host(&host);
+    host.start_again().expect("the controller starts");
+    let guest = Guest::join(&host, 1001).expect("a guest joins");
+    host.ensure(&["web"], "installed").expect("installed");
+    pve.destroy(101);
+    // All at once would be a cluster that has lost its files.
+    wait_status(&host, "the first to go", |status| status.guest("101").is_some_and(|guest| guest.missing));
+    pve.destroy_last(1001);
+    journal::wait_event(&host, Kind::Destroyed, &["Guest 1001 was destroyed"]).expect("it is noticed");
+    let status = wait_status(&host, "no trouble of the host's", |status| status.troubles.is_empty());
+    assert!(!status.is_linked("1001"), "{status:?}");
+    drop(guest);
+}
+
+#[test]
 fn which_guests_were_there_is_never_overwritten_by_a_guess() {
     let mut host = host(&[("web", 1001)]);
     let mut pve = Pve::for_host(&host);

@@ -1,6 +1,14 @@
-//! A directory with Proxmox's files, and a controller that looks at it.
+//! A directory with Proxmox's files, the root process that looks at it, and what guests that run are known by.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    path::PathBuf,
+};
 
 use pinion_tests::{
     host::{Host, HostOptions},
@@ -8,6 +16,8 @@ use pinion_tests::{
     wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
+
+use crate::tools::Tools;
 
 /// This host's node.
 pub(crate) const NODE: &str = "pve1";
@@ -17,19 +27,56 @@ pub(crate) struct Pve {
     directory: PathBuf,
     guests: BTreeMap<u32, (String, &'static str, u64)>,
     version: u64,
+    root: PathBuf,
+    /// What the containers that run are known by.
+    running: BTreeMap<u32, UnixListener>,
+    /// The root process and its tools, once they are there.
+    pub(crate) tools: Option<Tools>,
 }
 
 impl Pve {
-    /// Container 101 `gateway` and virtual machine 1001 `docker` on this node, for a host that is not started yet.
+    /// Container 101 `gateway` and virtual machine 1001 `docker` on this node, running, for a host that is not started
+    /// yet; the root process looks at them, and brings nothing into them.
     pub(crate) fn for_host(host: &Host) -> Self {
+        let mut pve = Self::prepare(host, "never");
+        pve.tools = Some(Tools::for_host(host));
+        pve
+    }
+
+    /// The same, before the root process is started; `enroll` says which guests get an agent.
+    pub(crate) fn prepare(host: &Host, enroll: &str) -> Self {
         let path = host.root().join("etc/pinion/controller.toml");
         let config = fs::read_to_string(&path).expect("a configuration");
-        fs::write(&path, format!("{config}\n[proxmox]\nnode = \"{NODE}\"\n")).expect("written");
-        let directory = host.root().join("etc/pve");
-        let mut pve = Self { directory, guests: BTreeMap::new(), version: 1 };
+        let section = format!("\n[proxmox]\nnode = \"{NODE}\"\nenroll = \"{enroll}\"\n");
+        fs::write(&path, config + &section).expect("written");
+        let (directory, root) = (host.root().join("etc/pve"), host.root().to_owned());
+        let (guests, running) = (BTreeMap::new(), BTreeMap::new());
+        let mut pve = Self { directory, guests, version: 1, root, running, tools: None };
         pve.write(101, NODE, "lxc", "arch: amd64\nhostname: gateway\nostype: debian\nunprivileged: 1\n");
         pve.write(1001, NODE, "qemu-server", "agent: 1\nname: docker\nostype: l26\n");
+        for vmid in [101, 1001] {
+            pve.power(vmid, true);
+        }
         pve
+    }
+
+    /// Has a guest of this node run, or not, as far as the host sees.
+    pub(crate) fn power(&mut self, vmid: u32, on: bool) {
+        let (_, kind, _) = self.guests.get(&vmid).expect("a guest");
+        let pid = self.root.join(format!("run/qemu-server/{vmid}.pid"));
+        match (*kind, on) {
+            ("lxc", true) => {
+                let name = format!("{}/var/lib/lxc/{vmid}/command", self.root.display());
+                let address = SocketAddr::from_abstract_name(name).expect("an address");
+                self.running.insert(vmid, UnixListener::bind_addr(&address).expect("bound"));
+            }
+            ("lxc", false) => drop(self.running.remove(&vmid)),
+            (_, true) => {
+                fs::create_dir_all(pid.parent().expect("a parent")).expect("made");
+                fs::write(pid, std::process::id().to_string()).expect("written");
+            }
+            (_, false) => fs::remove_file(pid).expect("removed"),
+        }
     }
 
     /// Where a guest's configuration is.
@@ -63,6 +110,13 @@ impl Pve {
         self.guests.remove(&vmid);
         self.version += 1;
         self.write_list();
+    }
+
+    /// Destroys the last one, as pmxcfs shows it.
+    pub(crate) fn destroy_last(&mut self, vmid: u32) {
+        self.destroy(vmid);
+        assert!(self.guests.is_empty(), "it is the last");
+        replace(&self.list(), &format!("{{\n\"version\": {}\n}}\n", self.version));
     }
 
     /// Makes the list anew.

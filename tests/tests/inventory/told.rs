@@ -4,15 +4,29 @@ use std::fs;
 
 use pinion_controller::events::{Event, Kind};
 use pinion_proto::stage::Halt;
-use pinion_tests::{guest::Guest, host::Host, journal, status::Status};
+use pinion_tests::{
+    guest::{Guest, GuestOptions},
+    host::Host,
+    journal,
+    process::Finished,
+    status::Status,
+};
 use serde_json::Value;
 
-use crate::pve::{NODE, Pve, host, wait_status};
+use crate::{
+    pve::{NODE, Pve, host, wait_status},
+    tools::Tools,
+};
 
 /// Whether a placement is held up for a cause with these words.
 fn held_up(status: &Status, placement: &str, halt: Halt, cause: &str) -> bool {
     let trouble = status.placement(placement).and_then(|placement| placement.trouble.as_ref());
     trouble.is_some_and(|trouble| trouble.halt == halt && trouble.cause.contains(cause) && !trouble.remedy.is_empty())
+}
+
+/// Whether the host has a trouble with these words, and a remedy for it.
+fn is_told(status: &Status, words: &str) -> bool {
+    status.troubles.iter().any(|trouble| trouble.to_string().contains(words) && !trouble.remedy.is_empty())
 }
 
 /// Waits until guest 101's placement is held up so.
@@ -28,7 +42,7 @@ fn what_becomes_of_a_guest_is_told() {
     let status = host.status().expect("it answers");
     let gateway = status.guest("101").expect("a guest");
     assert_eq!((gateway.name.as_deref(), gateway.kind.as_deref()), (Some("gateway"), Some("lxc")));
-    assert_eq!((gateway.node.as_deref(), gateway.running, gateway.missing), (None, None, false));
+    assert_eq!((gateway.node.as_deref(), gateway.running, gateway.missing), (None, Some(true), false));
     assert_eq!(status.guest("1001").and_then(|guest| guest.kind.as_deref()), Some("qemu"));
     assert!(held_up(&status, "web@101", Halt::Waiting, "no agent of guest 101 has linked yet"), "{status:?}");
     assert!(held_up(&status, "none@4711", Halt::Blocked, "no guest 4711 on this cluster"), "{status:?}");
@@ -66,35 +80,77 @@ fn what_is_broken_is_told_and_harms_no_other() {
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");
     fs::write(pve.conf(101), "").expect("broken");
-    let noted = |words: &'static str| move |status: &Status| status.notes.iter().any(|note| note.contains(words));
+    let noted = |words: &'static str| move |status: &Status| is_told(status, words);
     let status = wait_status(&host, "the broken file", noted("101.conf says nothing of a guest"));
     assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("gateway"), "as it was known");
     pve.write(1001, NODE, "qemu-server", "name: other\n");
     let other = |status: &Status| status.guest("1001").and_then(|guest| guest.name.clone()).as_deref() == Some("other");
     wait_status(&host, "another guest's new name", other);
     pve.write(101, NODE, "lxc", "hostname: mended\n");
-    wait_status(&host, "no note", |status| status.notes.is_empty());
+    wait_status(&host, "no trouble", |status| status.troubles.is_empty());
 
     fs::remove_file(pve.list()).expect("removed");
     let status = wait_status(&host, "the missing list", noted("cannot read"));
     assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("mended"));
     let told = journal::wait_event(&host, Kind::Failed, &[".vmlist", "pve-cluster"]).expect("an event");
-    assert!(told.text.contains("The guests stay as they were known"), "{}", told.text);
+    assert!(told.text.contains("the guests stay as they were known"), "{}", told.text);
     pve.write_list();
-    wait_status(&host, "no note", |status| status.notes.is_empty());
+    wait_status(&host, "no trouble", |status| status.troubles.is_empty());
 }
 
 #[test]
-fn without_proxmox_where_it_is_asked_for_the_rest_goes_on() {
-    let mut host = host(&[("web", 1001)]);
-    let pve = Pve::for_host(&host);
-    fs::remove_file(pve.list()).expect("removed");
+fn while_pmxcfs_is_away_at_the_start_it_is_waited_for_and_told() {
+    let mut host = host(&[("web", 1001), ("named", 101)]);
+    let manifest = fs::read_to_string(host.root().join("etc/pinion/certificate-manifest.json")).expect("a manifest");
+    let mut manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    manifest["certificates"][1]["placements"][0]["guest"] = "gateway".into();
+    host.write_manifest(&manifest).expect("written");
+    let mut pve = Pve::prepare(&host, "never");
+    let (pmxcfs, away) = (host.root().join("etc/pve"), host.root().join("etc/pve.away"));
+    fs::rename(&pmxcfs, &away).expect("unmounted");
+    fs::create_dir(&pmxcfs).expect("an empty directory");
+    pve.tools = Some(Tools::for_host(&host));
     host.start_again().expect("the controller starts");
-    let guest = Guest::join(&host, 1001).expect("a guest joins");
+    let status = wait_status(&host, "what is missing", |status| is_told(status, ".vmlist"));
+    assert!(is_told(&status, "systemctl status pve-cluster"), "{status:?}");
+    // A name leads nowhere yet, which is nobody's mistake.
+    let named = status.placement("named@gateway").and_then(|placement| placement.trouble.clone()).expect("a trouble");
+    assert!(named.halt == Halt::Waiting && named.cause.contains("not known yet"), "{named}");
+
+    // The guest itself is let in by the cards that it joined with. What has others is not, whoever it is.
+    let mut guest = with_card("BC:24:11:00:10:01");
+    let token = host.token("1001").expect("a token");
+    guest.join_with(&token).and_then(Finished::succeeded).expect("joined");
+    guest.start().expect("started");
+    guest.wait_linked(&host).expect("linked");
     host.ensure(&["web"], "installed").expect("installed");
-    let status = host.status().expect("it answers");
-    assert!(status.notes.iter().any(|note| note.contains(".vmlist") && note.contains("controller.toml")), "{status:?}");
+    guest.write("sys/class/net/eth0/address", "bc:24:11:00:99:99\n").expect("written");
+    guest.restart().expect("restarted");
+    let refused = journal::wait_event(&host, Kind::Refused, &["guest 1001", "does not say yet which guests there are"]);
+    refused.expect("it is sent away");
+
+    // pmxcfs is there: nobody restarts anything.
+    fs::remove_dir(&pmxcfs).expect("removed");
+    fs::rename(&away, &pmxcfs).expect("mounted");
+    pve.write(1001, NODE, "qemu-server", "agent: 1\nname: docker\nnet0: virtio=BC:24:11:00:10:01,bridge=vmbr0\n");
+    let status = wait_status(&host, "no trouble", |status| status.troubles.is_empty());
+    assert_eq!(status.guest("1001").and_then(|guest| guest.name.as_deref()), Some("docker"));
+    wait_held_up_placement(&host, "named@101", "has linked yet");
+    guest.write("sys/class/net/eth0/address", "bc:24:11:00:10:01\n").expect("written");
+    guest.restart().expect("restarted");
+    guest.wait_linked(&host).expect("linked again");
     drop(guest);
+}
+
+/// A guest's files with one network card.
+fn with_card(address: &str) -> Guest {
+    let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
+    guest.write("sys/class/net/eth0/address", &format!("{}\n", address.to_lowercase())).expect("written");
+    guest
+}
+
+fn wait_held_up_placement(host: &Host, placement: &str, cause: &str) {
+    wait_status(host, cause, |status| held_up(status, placement, Halt::Waiting, cause));
 }
 
 #[test]

@@ -23,8 +23,7 @@ impl Tools {
     pub(crate) fn for_host(host: &Host) -> Self {
         let directory = host.root().join("tools");
         fs::create_dir_all(directory.join("guests")).expect("made");
-        fs::write(directory.join("resources"), "[]").expect("written");
-        for tool in ["pct", "qm", "pvesh"] {
+        for tool in ["pct", "qm"] {
             let script = include_str!("../../../controller/src/channel/tests/hypervisor.sh");
             fs::write(directory.join(tool), script).expect("written");
             fs::set_permissions(directory.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
@@ -33,12 +32,17 @@ impl Tools {
         let settings = format!("\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n", geteuid().as_raw(), directory.display());
         let written = fs::read_to_string(&config).expect("a configuration") + &settings;
         fs::write(&config, written).expect("written");
+        Self { process: Self::start(host), directory }
+    }
+
+    /// The root process, for a host that is configured; returns when it answers.
+    fn start(host: &Host) -> Process {
         let mut command = host.command(&["channel"]).expect("pinion is built");
         let log = host.root().join("var/log/channel.log");
         let process = Process::spawn("pinion channel", &mut command, &log).expect("it starts");
         let socket = host.root().join("run/pinion-channel/channel.sock");
         wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
-        Self { process, directory }
+        process
     }
 
     /// A running guest with this version of the agent, which has not joined.
@@ -59,16 +63,30 @@ impl Tools {
         self.directory.join("guests").join(vmid.to_string())
     }
 
-    /// What `pvesh` prints; without it, it fails.
-    pub(crate) fn resources(&self) -> PathBuf {
-        self.directory.join("resources")
+    /// How many of the tools ran at once, at most, those of this guest left out. By their own words: what is seen from
+    /// outside, process by process, is never one moment.
+    pub(crate) fn most_at_once(&self, but: u32) -> usize {
+        let turns = fs::read_to_string(self.directory.join("turns")).expect("turns");
+        let but = but.to_string();
+        let (mut now, mut most) = (0_usize, 0);
+        for (what, vmid) in turns.lines().filter_map(|line| line.split_once(' ')) {
+            if vmid == but {
+                continue;
+            }
+            now = if what == "begin" { now + 1 } else { now.saturating_sub(1) };
+            most = most.max(now);
+        }
+        most
     }
 
-    /// How many of the tools run now.
-    pub(crate) fn running(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
-        let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-        children.map(|children| children.split_whitespace().count()).sum()
+    /// Ends the root process.
+    pub(crate) fn stop(&mut self) {
+        self.process.stop().expect("it stops");
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&mut self, host: &Host) {
+        self.process = Self::start(host);
     }
 }
 

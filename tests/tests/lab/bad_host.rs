@@ -24,6 +24,11 @@ fn trouble(status: &Status, placement: &str) -> Option<Trouble> {
     status.placement(placement)?.trouble.clone()
 }
 
+/// What is wrong on the host, with these words in it.
+fn host_trouble(status: &Status, words: &str) -> Option<String> {
+    status.troubles.iter().map(ToString::to_string).find(|trouble| trouble.contains(words))
+}
+
 #[test]
 fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
     let twin = |vmid| Spec::container(vmid, "twin", Role::Empty);
@@ -37,10 +42,9 @@ fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
     installation.start(&lab).expect("started");
 
     wait_well(&lab, &installation, &[104]);
-    let noted = wait_for(&lab, &installation, "the broken file to be noted", LONG, |status| {
-        status.notes.iter().find(|note| note.contains("105.conf")).cloned()
-    })
-    .expect("it is noted");
+    let noted =
+        wait_for(&lab, &installation, "the broken file to be noted", LONG, |status| host_trouble(status, "105.conf"))
+            .expect("it is noted");
     assert!(noted.contains("/etc/pve/nodes/pve1/lxc/105.conf") && noted.contains("restore it"), "{noted}");
     for (placement, words) in [
         ("for-4711@4711", &["no guest 4711 on this cluster", "correct the manifest"][..]),
@@ -55,7 +59,7 @@ fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
 
     fs::write(lab.path(conf), whole).expect("written");
     wait_for(&lab, &installation, "the note to go", LONG, |status| {
-        (!status.notes.iter().any(|note| note.contains("105.conf"))).then_some(())
+        host_trouble(status, "105.conf").is_none().then_some(())
     })
     .expect("it goes");
     lab.configure(107, "hostname", Some("other")).expect("renamed");
@@ -76,7 +80,7 @@ fn without_etc_pve_nothing_changes_and_it_is_told() {
 
     lab.stop_pve_cluster().expect("stopped");
     let noted = wait_for(&lab, &installation, "the missing files to be noted", LONG, |status| {
-        status.notes.iter().find(|note| note.contains("/etc/pve/.vmlist")).map(|note| (note.clone(), status.clone()))
+        host_trouble(status, "/etc/pve/.vmlist").map(|trouble| (trouble, status.clone()))
     });
     let (note, then) = noted.expect("it is noted");
     assert!(note.contains("pve-cluster"), "{note}");
@@ -91,7 +95,7 @@ fn without_etc_pve_nothing_changes_and_it_is_told() {
     installation.write_manifest(&lab, &numbered(&[104, 105])).expect("written");
     wait_well(&lab, &installation, &[104, 105]);
     let after = status(&lab).expect("it answers");
-    assert!(!after.notes.iter().any(|note| note.contains("/etc/pve")), "{:?}", after.notes);
+    assert_eq!(host_trouble(&after, "/etc/pve"), None);
 }
 
 #[test]

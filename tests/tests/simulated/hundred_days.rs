@@ -7,7 +7,14 @@
 use std::{
     cell::RefCell,
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -30,10 +37,9 @@ use super::lab::{DAY, Lab, certificate};
 /// The clock stays behind the machine's own, however long the test goes on.
 const BEHIND: Duration = Duration::from_secs(600);
 
-/// What `pct` and `pvesh` are: guest 1001 is a directory, and whether it runs is a file.
+/// What `pct` is: guest 1001 is a directory.
 const SCRIPT: &str = r#"#!/bin/sh
 guest=GUEST
-case ${0##*/} in pvesh) cat "$guest/resources"; exit ;; esac
 shift 3
 case $1 in
 uname) echo x86_64 ;;
@@ -51,6 +57,18 @@ ls)
 esac
 "#;
 
+/// What the host sees of a container that runs: LXC listens for it.
+#[derive(Default)]
+struct Power(Option<UnixListener>);
+
+impl Power {
+    fn set(&mut self, host: &Path, on: bool) {
+        let name = format!("{}/var/lib/lxc/1001/command", host.display());
+        let address = SocketAddr::from_abstract_name(name).expect("an address");
+        self.0 = on.then(|| UnixListener::bind_addr(&address).expect("bound"));
+    }
+}
+
 /// A Proxmox host with this guest, and its root process.
 fn proxmox(host: &Host, guest: &Guest) -> Process {
     let tools = host.root().join("tools");
@@ -61,10 +79,8 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
     let agent = program::own("pinion-agent").expect("built");
     let script =
         SCRIPT.replace("GUEST", &guest.root().display().to_string()).replace("AGENT", &agent.display().to_string());
-    for tool in ["pct", "pvesh"] {
-        fs::write(tools.join(tool), &script).expect("written");
-        fs::set_permissions(tools.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
-    }
+    fs::write(tools.join("pct"), &script).expect("written");
+    fs::set_permissions(tools.join("pct"), fs::Permissions::from_mode(0o755)).expect("executable");
     fs::write(guest.root().join("usr/bin/pinion-agent"), "").expect("written");
     fs::write(nodes.join("1001.conf"), "arch: amd64\nhostname: web\nostype: debian\n").expect("written");
     let list = r#"{"version": 1, "ids": {"1001": {"node": "pve1", "type": "lxc", "version": 1}}}"#;
@@ -77,7 +93,6 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
         tools.display()
     );
     fs::write(&config, written + &more).expect("written");
-    power(guest, true);
     let log = host.root().join("var/log/channel.log");
     let channel = Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log);
     let channel = channel.expect("it starts");
@@ -86,29 +101,24 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
     channel
 }
 
-/// What Proxmox says of the guest.
-fn power(guest: &Guest, on: bool) {
-    let status = if on { "running" } else { "stopped" };
-    let resources = format!(r#"[{{"vmid":1001,"status":"{status}"}}]"#);
-    fs::write(guest.root().join("resources"), resources).expect("written");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_is_back_by_itself_and_its_certificate_fresh_before_anybody_is_told() {
     let today = Timestamp::from(SystemTime::now()) - BEHIND;
-    let mut channel = None;
+    let (mut channel, mut power, mut root) = (None, Power::default(), PathBuf::new());
     let mut lab = Lab::start_at(today - 100 * DAY, &[certificate("web", "30d", "always")], |host, guest| {
+        root = host.root().to_owned();
+        power.set(&root, true);
         channel = Some(proxmox(host, guest));
     })
     .await;
     let before = lab.key("web");
-    power(lab.guest(), false);
+    power.set(&root, false);
     lab.power_off().await;
     lab.clock.set(today);
     // The controller's own identity had expired too.
     lab.join_another("1002").await;
 
-    power(lab.guest(), true);
+    power.set(&root, true);
     lab.power_on().await;
     let mut command = lab.guest().command(&["await", "web", "--until", "installed", "--timeout", "2m"]).expect("built");
     let log = lab.guest().root().join("var/log/await.log");

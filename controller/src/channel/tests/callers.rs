@@ -80,14 +80,15 @@ async fn another_user_is_refused() {
     let hypervisor = Hypervisor::with(None, me + 1);
     let guest = Target { vmid: Vmid::try_from(101).expect("a VMID"), kind: Lxc };
     let failure = hypervisor.client.look(guest).await.expect_err("there is no such guest, and this may not ask");
-    let expected = if me == 0 { Cause::NoSuchGuest } else { Cause::Refused };
+    // Nobody has listed the guests: where it is is not known.
+    let expected = if me == 0 { Cause::Locked } else { Cause::Refused };
     assert_eq!(failure.cause, expected, "{failure}");
 }
 
 #[tokio::test]
 async fn a_helper_that_is_away_is_told() {
     let client = crate::channel::client::Client::new(std::path::Path::new("/nonexistent/channel.sock"));
-    let failure = client.states().await.expect_err("nobody is there");
+    let failure = client.guests(None).await.expect_err("nobody is there");
     assert_eq!(failure.cause, Cause::ToolMissing);
     assert!(
         failure.text.contains("/nonexistent/channel.sock") && failure.text.contains("pinion-channel.service"),

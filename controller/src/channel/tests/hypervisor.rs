@@ -25,7 +25,7 @@ use super::package::package_in;
 use crate::{
     channel::{
         client::Client,
-        protocol::{Secret, Target},
+        protocol::{Listing, Secret, Target},
         server::Server,
     },
     config::Config,
@@ -53,17 +53,21 @@ impl Hypervisor {
         fs::create_dir_all(tools.join("guests")).expect("made");
         fs::create_dir_all(root.path().join("etc/pve")).expect("made");
         fs::write(tools.join("calls"), "").expect("written");
-        for tool in ["pct", "qm", "pvesh"] {
+        for tool in ["pct", "qm"] {
             let path = tools.join(tool);
             fs::write(&path, include_str!("hypervisor.sh")).expect("written");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
         }
-        let mut config = Config::load(root.path()).expect("no configuration is one");
+        fs::create_dir_all(root.path().join("etc/pinion")).expect("made");
+        let config = "[proxmox]\nnode = \"pve1\"\n";
+        fs::write(root.path().join("etc/pinion/controller.toml"), config).expect("written");
+        let mut config = Config::load(root.path()).expect("a configuration");
         config.channel.tools = Some(tools);
-        let mut server = Server::new(&config, user);
+        let (mut server, watcher) = Server::new(&config, user);
         server.verbs.patience = patience;
         let listener = lines::bind(&config.channel.socket, 0o600).expect("a socket");
         let mut tasks = JoinSet::new();
+        tasks.spawn(watcher);
         tasks.spawn(async move {
             let mut calls = JoinSet::new();
             Arc::new(server).serve(&listener, &mut calls).await;
@@ -115,6 +119,21 @@ impl Hypervisor {
         let calls = fs::read_to_string(&path).expect("calls").lines().map(str::to_owned).collect();
         fs::write(&path, "").expect("written");
         calls
+    }
+
+    /// Waits until the root process knows as much of the guests as `wanted` says.
+    pub(super) async fn known(&self, wanted: impl Fn(&Listing) -> bool) -> Listing {
+        let mut has = None;
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                let listing = self.client.guests(has).await.expect("it answers");
+                if wanted(&listing) {
+                    return listing;
+                }
+                has = Some(listing.revision);
+            }
+        });
+        waited.await.expect("it is known in time")
     }
 
     /// What all nodes know of the guests.

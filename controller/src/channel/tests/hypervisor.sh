@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands for pct, qm and pvesh. A guest is a directory beside this file: guests/VMID. What it says of itself and how its
+# Stands for pct and qm. A guest is a directory beside this file: guests/VMID. What it says of itself and how its
 # tools fail is in files there: `machine`, `mood`, `hold` (a named pipe that join waits on).
 here=${0%/*}
 tool=${0##*/}
@@ -7,12 +7,26 @@ printf '%s' "$tool" >>"$here/calls"
 printf ' %s' "$@" >>"$here/calls"
 echo >>"$here/calls"
 
+# The tool's own complaints, as opposed to those of the guest's programs.
+exec 3>&2
+
+# Runs from the first of these lines to the second: what overlaps was there at once. A hung one has no second line.
+turn() { echo "$1 $vmid" >>"$here/turns"; }
+
 # Runs a command as the guest would: every absolute path is one below its directory.
 inside() {
 	guest=$here/guests/$1
 	shift
+	# What an application's image lacks.
+	if [ -e "$guest/lacks" ] && grep -qx -e "$1" -e all "$guest/lacks"; then
+		missing "$1"
+		return 127
+	fi
 	case $1 in
 	uname) cat "$guest/machine"; return ;;
+	cat)
+		cat "$guest/boot"
+		return ;;
 	ls)
 		shift 2
 		code=0
@@ -60,6 +74,14 @@ inside() {
 		esac
 		return ;;
 	esac
+	if [ -e "$guest/full" ] && [ "$1" = dd ]; then
+		for word; do
+			case $word in of=*) head -c 10 >"$guest${word#of=}" ;; esac
+		done
+		cat >/dev/null
+		echo "dd: error writing '/usr/bin/x': No space left on device" >&2
+		return 1
+	fi
 	if [ -e "$guest/breaks" ] && [ "$(cat "$guest/breaks")" = "$1" ]; then
 		rm "$guest/breaks"
 		echo "$1: Input/output error" >&2
@@ -76,16 +98,34 @@ inside() {
 	"$@"
 }
 
+# As each of the two ways tells of a program that is not there.
+missing() {
+	if [ "$tool" = pct ]; then
+		echo "lxc-attach: $vmid: ../src/lxc/attach.c: lxc_attach_run_command: 1841 No such file or directory - Failed to exec \"$1\"" >&2
+	else
+		echo "Agent error: Guest agent command failed, error was 'Failed to execute child process “$1” (No such file or directory)'" >&3
+		exit 255
+	fi
+}
+
 escaped() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/$/\\n/' "$1" | tr -d '\n'; }
 
-case $tool in
-pvesh) cat "$here/resources"; exit ;;
-pct) vmid=$2 ;;
-qm) vmid=$3 ;;
+case $tool-$1 in
+pct-* | qm-status) vmid=$2 ;;
+qm-*) vmid=$3 ;;
 esac
+turn begin
+trap 'turn end' EXIT
 config="nodes/pve1/$([ "$tool" = pct ] && echo lxc || echo qemu-server)/$vmid.conf"
 [ -d "$here/guests/$vmid" ] || { echo "Configuration file '$config' does not exist" >&2; exit 2; }
-case $(cat "$here/guests/$vmid/mood" 2>/dev/null) in
+mood=$(cat "$here/guests/$vmid/mood" 2>/dev/null)
+if [ "$tool-$1" = qm-status ]; then
+	echo "name: guest"
+	[ "$mood" = paused ] && echo "qmpstatus: paused" || echo "qmpstatus: running"
+	echo "status: running"
+	exit 0
+fi
+case $mood in
 hang)
 	setsid sleep 1000 >/dev/null 2>&1 </dev/null &
 	echo "$$ $!" >"$here/guests/$vmid/pids"
@@ -96,13 +136,15 @@ signal) kill -9 $$ ;;
 pid) printf '{\n   "pid" : 4711\n}\n'; echo "timeout reached, returning pid" >&2; exit 0 ;;
 stopped) [ "$tool" = pct ] && echo "container '$vmid' not running!" >&2 || echo "VM $vmid is not running" >&2; exit 255 ;;
 attach) echo "lxc-attach: $vmid: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid" >&2; exit 1 ;;
-agentless) echo "QEMU guest agent is not running" >&2; exit 255 ;;
+agentless | paused) echo "QEMU guest agent is not running" >&2; exit 255 ;;
 frozen)
 	[ "$2" = cmd ] && { echo frozen; exit 0; }
 	echo "Agent error: Command guest-exec has been disabled: the command is not allowed" >&2; exit 255 ;;
 forbidden)
 	[ "$2" = cmd ] && { echo thawed; exit 0; }
 	echo "Agent error: Command guest-exec has been disabled: the command is not allowed" >&2; exit 255 ;;
+busy) echo "VM $vmid qga command 'guest-exec' failed - got timeout" >&2; exit 255 ;;
+occupied) echo "VM $vmid qga command 'guest-exec' failed - unable to connect to VM $vmid qga socket - timeout after 31 retries" >&2; exit 255 ;;
 locked) echo "CT is locked (backup)" >&2; exit 255 ;;
 esac
 
@@ -111,11 +153,6 @@ if [ "$tool" = pct ]; then
 	exec)
 		shift 3
 		inside "$vmid" "$@"
-		exit ;;
-	push)
-		# As the real one: the task's failure is not the exit code's.
-		if [ -e "$here/guests/$vmid/full" ]; then head -c 10 "$3" >"$here/guests/$vmid$4"; exit 0; fi
-		cp "$3" "$here/guests/$vmid$4" && chmod "${10}" "$here/guests/$vmid$4"
 		exit ;;
 	esac
 fi

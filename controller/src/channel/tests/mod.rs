@@ -3,5 +3,6 @@
 mod hypervisor;
 pub(crate) mod package;
 mod callers;
+mod guests;
 mod verbs;
 mod hostile;

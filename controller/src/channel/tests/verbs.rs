@@ -87,9 +87,6 @@ async fn an_install_that_breaks_off_leaves_the_old_agent_and_can_be_repeated() {
         client.install(guest).await.expect("installed");
         package_in(hypervisor.root(), "2.0");
         for step in ["rm", "cp", "mv", "dd", "chmod"] {
-            if kind == Lxc && matches!(step, "dd" | "chmod") {
-                continue;
-            }
             hypervisor.write(guest, "breaks", step);
             let failure = client.install(guest).await.expect_err(step);
             assert!(
@@ -109,14 +106,75 @@ async fn an_install_that_breaks_off_leaves_the_old_agent_and_can_be_repeated() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_costs_nothing() {
     let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        package_in(hypervisor.root(), "1.0");
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        hypervisor.client.install(guest).await.expect("installed");
+        package_in(hypervisor.root(), "2.0");
+        hypervisor.write(guest, "full", "");
+        let failure = hypervisor.client.install(guest).await.expect_err("the disk is full");
+        // The reason is the guest's own word.
+        let told = failure.text.contains("No space left on device") && failure.text.contains("untouched");
+        assert!(failure.cause == Cause::NoSpace && told, "{failure}");
+        assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
+        assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent"]);
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_reached_by_one_verb_of_pct() {
+    let hypervisor = Hypervisor::new();
     let guest = hypervisor.add(101, Lxc, "x86_64\n");
+    package_in(hypervisor.root(), &"2".repeat(2 * 1024 * 1024));
     hypervisor.client.install(guest).await.expect("installed");
-    package_in(hypervisor.root(), "2.0");
-    hypervisor.write(guest, "full", "");
-    let failure = hypervisor.client.install(guest).await.expect_err("the disk is full");
-    assert!(failure.cause == Cause::NoSpace && failure.text.contains("its disk is full"), "{failure}");
-    assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
-    assert_eq!(hypervisor.names(guest, "usr/bin"), ["pinion-agent"]);
+    let calls = hypervisor.calls();
+    assert!(calls.iter().all(|call| call.starts_with("pct exec 101 -- ")), "{calls:?}");
+    let written = calls.iter().filter(|call| call.contains(" dd of=")).count();
+    assert_eq!(written, 3, "each file by one call: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_container_of_an_application_alone_is_told_to_be_one() {
+    let hypervisor = Hypervisor::new();
+    let guest = hypervisor.add(101, Lxc, "x86_64\n");
+    let conf = hypervisor.root().join("etc/pve/nodes/pve1/lxc/101.conf");
+    fs::create_dir_all(conf.parent().expect("a directory")).expect("made");
+    fs::write(conf, "arch: arm64\nhostname: app\n").expect("written");
+    hypervisor.list(&[(101, ("pve1", "lxc"))].into());
+    hypervisor.known(|listing| listing.guests.is_some()).await;
+    // The processor is known without it.
+    hypervisor.write(guest, "lacks", "uname\n");
+    assert_eq!(hypervisor.client.look(guest).await.expect("looked into").architecture, Architecture::Arm64);
+    for lacks in ["ls\n", "sha256sum\n", "dd\n", "all\n"] {
+        hypervisor.write(guest, "lacks", &format!("uname\n{lacks}"));
+        let failure = hypervisor.client.install(guest).await.expect_err("nothing can be brought in");
+        assert!(failure.cause == Cause::NoTools && failure.text.contains("container 101"), "{failure:?}");
+        assert!(failure.cause.remedy().contains("image") && !failure.cause.passes(), "{failure:?}");
+    }
+    hypervisor.write(guest, "lacks", "nothing\n");
+    hypervisor.client.install(guest).await.expect("installed");
+    assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"), "the kernel's word goes first");
+    // A machine whose configuration does not name the processor.
+    let vm = hypervisor.add(1001, Qemu, "x86_64\n");
+    hypervisor.write(vm, "lacks", "uname\n");
+    let failure = hypervisor.client.look(vm).await.expect_err("nobody knows");
+    assert!(failure.cause == Cause::NoTools && failure.text.contains("`uname`"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_start_of_a_guest_is_told_as_its_agent_tells_it() {
+    let hypervisor = Hypervisor::new();
+    let kernel = "7f2c1d3e-0b5f-4a6b-9c8d-0123456789ab";
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let stat = "1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 7100 1 2\n";
+        hypervisor.write(guest, "boot", &format!("{kernel}\n{stat}"));
+        assert_eq!(hypervisor.client.boot(guest).await.expect("it says"), format!("{kernel}/7100"));
+        hypervisor.write(guest, "boot", "hello\n");
+        assert_eq!(hypervisor.client.boot(guest).await.expect_err("nonsense").cause, Cause::Unexpected);
+        hypervisor.write(guest, "mood", "stopped");
+        assert_eq!(hypervisor.client.boot(guest).await.expect_err("it is off").cause, Cause::NotRunning);
+    }
 }
 
 #[tokio::test]

@@ -1,17 +1,27 @@
 //! Proxmox's own files: the only place that knows how they look.
 //!
-//! Answers: which guests does Proxmox say there are?
+//! Answers: which guests does Proxmox say there are, and which of this node's run?
 //! Invariant: everything here is untrusted bytes with limits; what cannot be understood leaves what was understood
-//! last, and is told.
+//! last, and is told. Only the root process looks (`channel`): nothing of it is open to the user that `pinion serve`
+//! runs as.
 
 mod conf;
 mod observer;
 mod read;
-mod resources;
+mod running;
 mod vmlist;
-mod watch;
+
+use serde::{Deserialize, Serialize};
 
 pub use observer::Observer;
-pub use resources::{Asked, MOST_RESOURCES, ResourcesError, States};
-pub use vmlist::{Entry, VmList, VmListError};
-pub use watch::watch;
+pub use running::{Running, RunningGuests};
+pub use vmlist::{Entry, MOST_GUESTS, VmList, VmListError};
+
+/// Why the guests are not known as they are now, and what a person can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was looked at and how that ended.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+}

@@ -24,12 +24,6 @@ impl Stamp {
         }
         Ok(Self { file: found.ino(), changed: (found.mtime(), found.mtime_nsec()), size: found.len() })
     }
-
-    /// Whether the file was changed within the last seconds before `now` (Unix seconds), so that it may change again
-    /// without its times showing it.
-    pub(super) fn is_fresh(&self, now: i64) -> bool {
-        now.saturating_sub(self.changed.0) <= 2
-    }
 }
 
 /// The bytes of a file, no more than `most`.

@@ -1,7 +1,9 @@
 //! `/etc/pve/.vmlist`: every guest of the cluster, which pmxcfs makes from the files it holds.
 //!
 //! Invariant: a list is taken wholly or not at all, since a guest that is missing in a list is a guest that was
-//! destroyed.
+//! destroyed. This is the only reader of it.
+//!
+//! `cfs_create_vmlist_msg` in pve-cluster's `status.c` writes it. Without any guest it has a `version` and no `ids`.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +16,9 @@ use crate::inventory::GuestKind;
 /// Some 60 bytes a guest: far more than any cluster has.
 pub(super) const MOST_LIST: u64 = 8 * 1024 * 1024;
 
-/// The most guests (count): Proxmox's own documentation stops at thousands.
-const MOST_GUESTS: usize = 65_536;
+/// The most guests (count): Proxmox's own documentation stops at thousands, and this many are told within one answer
+/// of the root process.
+pub const MOST_GUESTS: usize = 20_000;
 
 /// A host name has at most 253 characters, and Proxmox's nodes the first part of one.
 const MOST_NODE: usize = 63;
@@ -23,6 +26,8 @@ const MOST_NODE: usize = 63;
 /// Every guest of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VmList {
+    /// Counts up with each change of a guest's configuration, as `vmlist` in `.version` does; none where it is missing.
+    pub version: Option<u64>,
     /// The guests, by number.
     pub guests: BTreeMap<Vmid, Entry>,
 }
@@ -41,7 +46,8 @@ pub struct Entry {
 
 #[derive(Deserialize)]
 struct Written {
-    ids: BTreeMap<String, WrittenEntry>,
+    version: Option<u64>,
+    ids: Option<BTreeMap<String, WrittenEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -59,12 +65,18 @@ impl VmList {
     /// # Errors
     /// It is no such list, or is cut off.
     pub fn parse(bytes: &[u8]) -> Result<Self, VmListError> {
-        let written: Written = serde_json::from_slice(bytes)?;
-        if written.ids.len() > MOST_GUESTS {
-            return Err(VmListError::TooMany(written.ids.len()));
+        let Written { version, ids } = serde_json::from_slice(bytes)?;
+        // A version alone is a cluster without guests; nothing at all is no list.
+        let ids = match (ids, version) {
+            (Some(ids), _) => ids,
+            (None, Some(_)) => BTreeMap::new(),
+            (None, None) => return Err(VmListError::Nothing),
+        };
+        if ids.len() > MOST_GUESTS {
+            return Err(VmListError::TooMany(ids.len()));
         }
         let mut guests = BTreeMap::new();
-        for (id, entry) in written.ids {
+        for (id, entry) in ids {
             let node = entry.node;
             let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
             let begins = node.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
@@ -80,7 +92,7 @@ impl VmList {
             };
             guests.insert(vmid, Entry { kind, node: node.into(), version: entry.version });
         }
-        Ok(Self { guests })
+        Ok(Self { version, guests })
     }
 }
 
@@ -90,6 +102,9 @@ pub enum VmListError {
     /// Other bytes.
     #[error("it is not a list of guests")]
     Json(#[from] serde_json::Error),
+    /// Neither guests nor a version.
+    #[error("it has neither `ids` nor a `version`")]
+    Nothing,
     /// More than any cluster has.
     #[error("it has {0} guests, more than the {MOST_GUESTS} that are read")]
     TooMany(usize),
@@ -118,9 +133,19 @@ mod tests {
     #[test]
     fn the_list_of_a_real_cluster_is_read() {
         let list = VmList::parse(LIST.as_bytes()).expect("a list");
+        assert_eq!(list.version, Some(7));
         let found: Vec<_> = list.guests.iter().map(|(id, e)| (id.number(), e.kind, &*e.node, e.version)).collect();
         let (lxc, qemu) = (Some(GuestKind::Lxc), Some(GuestKind::Qemu));
         assert_eq!(found, [(101, lxc, "pve1", 3), (1001, qemu, "pve-2.lan", 12), (1003, None, "pve1", 13)]);
+    }
+
+    #[test]
+    fn a_cluster_without_guests_has_an_empty_list() {
+        let list = VmList::parse(b"{\n\"version\": 8\n}\n").expect("a list");
+        assert_eq!((list.version, list.guests.len()), (Some(8), 0));
+        for nothing in ["{}", "{\"ids\":null}", "{\"version\":null}", "{\"guests\":{}}"] {
+            assert!(matches!(VmList::parse(nothing.as_bytes()), Err(VmListError::Nothing)), "{nothing}");
+        }
     }
 
     #[test]

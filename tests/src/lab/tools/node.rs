@@ -75,11 +75,13 @@ pub(super) fn list(node: &str, kind: Kind) -> BTreeMap<u32, Conf> {
 
 /// The init process of a running guest of this node.
 pub(super) fn init(vmid: &str) -> Option<u32> {
-    // A real machine's is QEMU's.
+    // A real machine's is QEMU's. One that is a container has its init in that file.
     if let Ok(pid) = fs::read_to_string(format!("/run/qemu-server/{vmid}.pid")) {
         let pid = pid.trim().parse().ok()?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        return name.starts_with("qemu-system").then_some(pid);
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.starts_with("qemu-system") {
+            return Some(pid);
+        }
     }
     let output = Command::new("lxc-info").args(["-n", vmid, "-p", "-H"]).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()

@@ -46,6 +46,14 @@ fn boot(kind: Kind, vmid: &str) -> Result<(), String> {
     let log = format!("/var/log/lxc/{vmid}.log");
     let started = Command::new("lxc-start").args(["-n", vmid, "-l", "INFO", "-o", &log]).status();
     match started {
+        // QEMU writes its own; a machine that is a container has its init in it.
+        Ok(status) if status.success() && kind == Kind::Machine => match node::init(vmid) {
+            Some(init) => {
+                let place = format!("/run/qemu-server/{vmid}.pid");
+                fs::write(&place, format!("{init}\n")).map_err(|error| format!("unable to write {place}: {error}"))
+            }
+            None => Err(format!("startup for container '{vmid}' failed")),
+        },
         Ok(status) if status.success() => Ok(()),
         _ => Err(format!("startup for container '{vmid}' failed")),
     }

@@ -1,28 +1,35 @@
 //! One look after the other at Proxmox's files, and what they say together.
 //!
 //! Invariant: what cannot be read or understood leaves what was known of that guest as it was, and touches no other.
+//! Files are opened anew for each look and closed at its end, so that a look finds whatever is mounted by then.
 //!
 //! How a change is noticed: each write of a guest's configuration makes pmxcfs count up the version of that guest in
 //! `.vmlist`, and that of the whole list in `.version` (`memdb_pwrite` and `vmlist_register_vm` in pve-cluster). The
-//! counters begin anew when pmxcfs starts, which `starttime` in `.version` tells. The files' own times have whole
-//! seconds there, so the counters are what counts; in a plain directory, which nobody counts for, it is the times.
+//! counters begin anew when pmxcfs starts, which `starttime` in `.version` tells. Each of these files, and each
+//! configuration, is up to a second old, independently of the others: the kernel keeps what pmxcfs said of it for so long
+//! (`attr_timeout`). So a list that is older than `.version` says is not taken, and what has changed is read again
+//! until it cannot be old any more ([`SETTLE`]). In a plain directory, for which nobody counts, the files' own times
+//! are looked at instead.
+
+mod list;
 
 use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use pinion_proto::{causes::chain, id::Vmid};
+use pinion_proto::id::Vmid;
 use serde::Deserialize;
 
 use super::{
-    conf,
+    Problem, conf,
     read::{Stamp, limited},
-    resources::States,
-    vmlist::{Entry, MOST_LIST, VmList},
+    vmlist::Entry,
 };
-use crate::inventory::{GuestInfo, GuestKind, Inventory, Node};
+use crate::inventory::{GuestInfo, GuestKind, Node};
+use list::List;
 
 /// pmxcfs holds no larger file (bytes).
 const MOST_CONF: u64 = 1024 * 1024;
@@ -33,6 +40,9 @@ const MOST_VERSION: u64 = 1024 * 1024;
 /// So many looks in a row have to fail before it is told: a file is often looked at while it is replaced.
 const FAILURES_TOLD: u32 = 3;
 
+/// What has changed is read again for so long: three times as long as the kernel keeps what pmxcfs said before.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// `FUSE_SUPER_MAGIC` of Linux's `magic.h`: what pmxcfs is to the kernel.
 const FUSE: rustix::fs::FsWord = 0x6573_5546;
 
@@ -41,12 +51,11 @@ const FUSE: rustix::fs::FsWord = 0x6573_5546;
 pub struct Observer {
     directory: PathBuf,
     node: String,
-    names: BTreeMap<String, Vmid>,
     counted: Option<bool>,
     version: Option<Version>,
-    list: Option<VmList>,
-    list_failures: u32,
-    list_problem: Option<String>,
+    /// When what the version counts was read for the last time that is needed.
+    settled_at: Duration,
+    list: List,
     guests: BTreeMap<Vmid, Seen>,
 }
 
@@ -60,29 +69,29 @@ struct Version {
 /// What was seen of one guest's configuration.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Of which entry, and under which start of pmxcfs; none until it is known to be as it is on the disk.
+    /// Of which entry, and under which start of pmxcfs; none until it was read.
     entry: Option<(Entry, Option<u64>)>,
+    /// From when on what was read is known to be as it is on the disk.
+    settled_at: Duration,
     stamp: Option<Stamp>,
     /// The file as it was when it did not end as a whole one does.
     growing: Option<Stamp>,
     conf: GuestInfo,
     failures: u32,
-    problem: Option<String>,
+    problem: Option<Problem>,
 }
 
 impl Observer {
-    /// An observer of `directory` (`/etc/pve`) on the node called `node`, with the names that the configuration has.
+    /// An observer of `directory` (`/etc/pve`) on the node called `node`.
     #[must_use]
-    pub fn new(directory: &Path, node: &str, names: BTreeMap<String, Vmid>) -> Self {
+    pub fn new(directory: &Path, node: &str) -> Self {
         Self {
             directory: directory.into(),
             node: node.into(),
-            names,
             counted: None,
             version: None,
-            list: None,
-            list_failures: 0,
-            list_problem: None,
+            settled_at: Duration::ZERO,
+            list: List::default(),
             guests: BTreeMap::new(),
         }
     }
@@ -94,17 +103,22 @@ impl Observer {
         self
     }
 
-    /// Looks at the files; `now` is in Unix seconds. Whether anything is known otherwise than before.
-    pub fn look(&mut self, now: i64) -> bool {
+    /// Looks at the files; `now` is the time since any moment, by a clock that nobody sets. Whether anything is known
+    /// otherwise than before.
+    pub fn look(&mut self, now: Duration) -> bool {
         let counted = self.counted.unwrap_or_else(|| is_fuse(&self.directory));
         let version = self.read_version();
-        let settled = self.list_failures == 0 && self.guests.values().all(|seen| seen.entry.is_some());
-        if counted && settled && self.list.is_some() && version.is_some() && version == self.version {
+        if version != self.version {
+            self.version = version;
+            self.settled_at = now + SETTLE;
+        }
+        let settled = self.list.is_current() && self.guests.values().all(|seen| seen.is_settled(now));
+        if counted && settled && version.is_some() && now >= self.settled_at {
             return false;
         }
-        let mut changed = self.look_at_list();
+        let mut changed = self.list.look(&self.directory, version.map(|version| version.vmlist));
         let start = version.map(|version| version.starttime);
-        let Some(list) = self.list.take() else { return changed };
+        let Some(list) = self.list.known() else { return changed };
         let listed = self.guests.len();
         self.guests.retain(|vmid, _| list.guests.contains_key(vmid));
         changed |= listed != self.guests.len();
@@ -114,94 +128,74 @@ impl Observer {
                 changed = true;
                 Seen::default()
             });
-            changed |= seen.look(path.as_deref(), entry, start, counted, now);
+            changed |= seen.look(path.as_deref(), (entry, start), counted, now);
         }
-        self.list = Some(list);
-        // Only a look that found everything is one that need not be made again.
-        self.version = version.filter(|_| self.list_failures == 0);
         changed
     }
 
-    /// Everything that is known, with which guests run, if that is.
+    /// Every guest of the cluster, with nothing of whether it runs; none until a list was read.
     #[must_use]
-    pub fn inventory(&self, states: Option<&States>) -> Inventory {
-        let Some(list) = &self.list else {
-            return Inventory::from_names(self.names.clone()).with_problem(self.problem());
-        };
+    pub fn guests(&self) -> Option<BTreeMap<Vmid, GuestInfo>> {
         let guest = |(vmid, entry): (&Vmid, &Entry)| {
             let conf = self.guests.get(vmid).map(|seen| seen.conf.clone()).unwrap_or_default();
-            (*vmid, info(entry, conf, &self.node, states.and_then(|states| states.running(*vmid))))
+            (*vmid, info(entry, conf, &self.node))
         };
-        Inventory::complete(list.guests.iter().map(guest).collect(), &self.names).with_problem(self.problem())
+        Some(self.list.known()?.guests.iter().map(guest).collect())
     }
 
-    fn problem(&self) -> Option<String> {
-        if self.list_problem.is_some() {
-            return self.list_problem.clone();
+    /// What keeps the guests from being known as they are now.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        if let Some(problem) = self.list.problem() {
+            return Some(problem.clone());
         }
-        let mut problems = self.guests.values().filter_map(|seen| seen.problem.as_deref());
-        let first = problems.next()?;
+        let mut problems = self.guests.values().filter_map(|seen| seen.problem.as_ref());
+        let first = problems.next()?.clone();
         Some(match problems.count() {
-            0 => first.to_owned(),
-            more => format!("{first} (and {more} more of the kind)"),
+            0 => first,
+            more => Problem { cause: format!("{} (and {more} more of the kind)", first.cause), ..first },
         })
     }
 
     fn read_version(&self) -> Option<Version> {
         serde_json::from_slice(&limited(&self.directory.join(".version"), MOST_VERSION).ok()?).ok()
     }
-
-    fn look_at_list(&mut self) -> bool {
-        let path = self.directory.join(".vmlist");
-        let read = limited(&path, MOST_LIST).map_err(|error| unreadable(&path, &error));
-        let list = read.and_then(|bytes| {
-            VmList::parse(&bytes).map_err(|error| {
-                let path = path.display();
-                format!(
-                    "{path} cannot be understood: {}; see `systemctl status pve-cluster`. The guests stay as they were known",
-                    chain(&error)
-                )
-            })
-        });
-        let before = self.list_problem.clone();
-        let listed = match list {
-            Ok(list) => {
-                self.list_failures = 0;
-                self.list_problem = None;
-                let listed = self.list.as_ref() != Some(&list);
-                self.list = Some(list);
-                listed
-            }
-            Err(problem) => {
-                self.list_failures = self.list_failures.saturating_add(1);
-                if self.list.is_none() || self.list_failures >= FAILURES_TOLD {
-                    self.list_problem = Some(problem);
-                }
-                false
-            }
-        };
-        listed || before != self.list_problem
-    }
 }
 
 impl Seen {
-    fn look(&mut self, path: Option<&Path>, entry: &Entry, start: Option<u64>, counted: bool, now: i64) -> bool {
+    /// Whether nothing is to be read again before its entry changes.
+    fn is_settled(&self, now: Duration) -> bool {
+        self.entry.is_some() && now >= self.settled_at
+    }
+
+    fn look(
+        &mut self,
+        path: Option<&Path>,
+        (entry, start): (&Entry, Option<u64>),
+        counted: bool,
+        now: Duration,
+    ) -> bool {
         let Some((path, kind)) = path.zip(entry.kind) else {
             self.entry = Some((entry.clone(), start));
             return false;
         };
         let same = self.entry.as_ref().is_some_and(|(seen, at)| seen == entry && *at == start);
-        if same && counted {
+        if same && counted && now >= self.settled_at {
             return false;
         }
         let read = Stamp::of(path).and_then(|stamp| {
-            let unchanged = same && self.stamp == Some(stamp) && !stamp.is_fresh(now);
+            let unchanged = same && self.stamp == Some(stamp) && now >= self.settled_at;
             Ok((stamp, if unchanged { None } else { Some(limited(path, MOST_CONF)?) }))
         });
         let before = (self.conf.clone(), self.problem.clone());
         match read {
             Ok((_, None)) => return false,
-            Ok((stamp, Some(bytes))) => self.take(path, kind, stamp, &bytes, (entry, start)),
+            Ok((stamp, Some(bytes))) => {
+                if !same || self.stamp != Some(stamp) {
+                    self.settled_at = now + SETTLE;
+                }
+                self.take(path, kind, stamp, &bytes, (entry, start));
+            }
             // Gone while another node takes it over, or while it is destroyed: the list says so in a moment.
             Err(error) => self.failed(unreadable(path, &error)),
         }
@@ -210,11 +204,8 @@ impl Seen {
 
     fn take(&mut self, path: &Path, kind: GuestKind, stamp: Stamp, bytes: &[u8], entry: (&Entry, Option<u64>)) {
         let Some(conf) = conf::parse(kind, bytes) else {
-            let problem = format!(
-                "{} says nothing of a guest; restore it from a backup. The guest stays as it was known",
-                path.display()
-            );
-            return self.failed(problem);
+            let cause = format!("{} says nothing of a guest", path.display());
+            return self.failed(Problem { cause, remedy: "restore it from a backup".to_owned() });
         };
         if !conf::is_whole(bytes) && self.growing != Some(stamp) {
             // Half written, perhaps; the next look tells.
@@ -222,10 +213,11 @@ impl Seen {
             self.entry = None;
             return;
         }
-        *self = Self { entry: Some((entry.0.clone(), entry.1)), stamp: Some(stamp), conf, ..Self::default() };
+        let entry = Some((entry.0.clone(), entry.1));
+        *self = Self { entry, settled_at: self.settled_at, stamp: Some(stamp), conf, ..Self::default() };
     }
 
-    fn failed(&mut self, problem: String) {
+    fn failed(&mut self, problem: Problem) {
         self.entry = None;
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_TOLD {
@@ -243,24 +235,21 @@ fn path(directory: &Path, vmid: Vmid, entry: &Entry) -> Option<PathBuf> {
     Some(directory.join("nodes").join(&*entry.node).join(kind).join(format!("{vmid}.conf")))
 }
 
-fn info(entry: &Entry, conf: GuestInfo, node: &str, running: Option<bool>) -> GuestInfo {
+fn info(entry: &Entry, conf: GuestInfo, node: &str) -> GuestInfo {
     let node = if *entry.node == *node { Node::Here } else { Node::Elsewhere(entry.node.clone()) };
-    GuestInfo { kind: entry.kind, node, running, ..conf }
+    GuestInfo { kind: entry.kind, node, ..conf }
 }
 
 /// Why a file cannot be read, and what to do about it.
-fn unreadable(path: &Path, error: &io::Error) -> String {
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "let the user that `pinion serve` runs as be of the group www-data, which may read Proxmox's files"
-        }
         io::ErrorKind::NotFound => {
-            "is this a Proxmox host, and does pve-cluster run (`systemctl status pve-cluster`)? `directory` in \
-             [proxmox] of controller.toml says where its files are"
+            "start pve-cluster, which mounts them there (`systemctl status pve-cluster`); `directory` in [proxmox] of \
+             controller.toml says where they are, if not in /etc/pve"
         }
         _ => "see `systemctl status pve-cluster`",
     };
-    format!("cannot read {}: {error}; {remedy}. The guests stay as they were known", path.display())
+    Problem { cause: format!("cannot read {}: {error}", path.display()), remedy: remedy.to_owned() }
 }
 
 fn is_fuse(directory: &Path) -> bool {

@@ -1,5 +1,7 @@
 //! What an operator relies on: each change is seen, and nothing that is broken harms what is not.
 
+mod stale;
+
 use std::fs;
 
 use proptest::prelude::*;
@@ -7,8 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Long after any file was written.
-const LATER: i64 = i64::MAX;
+/// What was read is settled some looks later.
+const LOOKS: u64 = 5;
 
 struct Pve {
     directory: TempDir,
@@ -58,8 +60,31 @@ impl Pve {
         fs::write(self.directory.path().join(name), text).expect("written");
     }
 
-    fn observer(&self) -> Observer {
-        Observer::new(self.directory.path(), "pve1", BTreeMap::new())
+    fn observer(&self) -> Watched {
+        Watched(Observer::new(self.directory.path(), "pve1"), 0)
+    }
+}
+
+/// An observer that looks each second.
+struct Watched(Observer, u64);
+
+impl Watched {
+    fn look(&mut self) -> bool {
+        self.1 += 1;
+        self.0.look(Duration::from_secs(self.1))
+    }
+
+    /// Looks until nothing is to be read again; whether anything was known otherwise.
+    fn settle(&mut self) -> bool {
+        (0..LOOKS).fold(false, |changed, _| self.look() || changed)
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.0.problem().map(|problem| format!("{}; {}", problem.cause, problem.remedy))
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.0.guests().map(|guests| guests.len())
     }
 }
 
@@ -67,11 +92,11 @@ fn vmid(number: u32) -> Vmid {
     Vmid::try_from(number).expect("a VMID")
 }
 
-fn guest(observer: &Observer, number: u32) -> GuestInfo {
-    observer.inventory(None).guest(vmid(number)).cloned().expect("a guest")
+fn guest(observer: &Watched, number: u32) -> GuestInfo {
+    observer.0.guests().expect("a list").remove(&vmid(number)).expect("a guest")
 }
 
-fn name(observer: &Observer, number: u32) -> String {
+fn name(observer: &Watched, number: u32) -> String {
     guest(observer, number).name.expect("a name")
 }
 
@@ -79,37 +104,37 @@ fn name(observer: &Observer, number: u32) -> String {
 fn guests_are_told_with_what_their_files_say() {
     let pve = Pve::new();
     let mut observer = pve.observer();
-    assert!(observer.look(0));
+    assert!(observer.look());
     let gateway = guest(&observer, 101);
     assert_eq!((gateway.kind, gateway.node, gateway.unprivileged), (Some(GuestKind::Lxc), Node::Here, true));
     assert_eq!(gateway.running, None, "nobody has said");
     assert!(guest(&observer, 1001).agent);
     assert_eq!(guest(&observer, 200).node, Node::Elsewhere("pve2".into()));
-    let states = States::new([(vmid(101), false)].into());
-    let known = observer.inventory(Some(&states));
-    assert_eq!(known.guest(vmid(101)).and_then(|info| info.running), Some(false));
-    assert_eq!((known.problem(), known.is_complete()), (None, true));
+    assert_eq!(observer.problem(), None);
 }
 
 #[test]
 fn each_change_is_seen_and_none_is_made_up() {
     for counting in [false, true] {
         let mut pve = Pve::new();
-        let mut observer = if counting { pve.observer().counting() } else { pve.observer() };
-        assert!(observer.look(LATER));
-        assert!(!observer.look(LATER), "nothing has changed");
+        let mut observer = pve.observer();
+        if counting {
+            observer.0 = observer.0.counting();
+        }
+        assert!(observer.settle());
+        assert!(!observer.settle(), "nothing has changed");
         pve.write(101, "pve1", "lxc", "hostname: renamed\nlock: backup\n");
-        assert!(observer.look(LATER));
+        assert!(observer.settle());
         assert_eq!((name(&observer, 101), guest(&observer, 101).is_backed_up()), ("renamed".into(), true));
         fs::remove_file(pve.conf(101, "pve1", "lxc")).expect("removed");
         pve.write(101, "pve2", "lxc", "hostname: renamed\n");
-        assert!(observer.look(LATER));
+        assert!(observer.settle());
         assert_eq!(guest(&observer, 101).node, Node::Elsewhere("pve2".into()));
         pve.guests.remove(&200);
         pve.versions += 1;
         pve.list();
-        assert!(observer.look(LATER));
-        assert_eq!(observer.inventory(None).guest(vmid(200)), None);
+        assert!(observer.settle());
+        assert_eq!(observer.count(), Some(2));
     }
 }
 
@@ -117,9 +142,9 @@ fn each_change_is_seen_and_none_is_made_up() {
 fn a_plain_directory_is_looked_at_by_its_files_times() {
     let pve = Pve::new();
     let mut observer = pve.observer();
-    observer.look(0);
+    observer.look();
     fs::write(pve.conf(101, "pve1", "lxc"), "hostname: edited\n").expect("written");
-    assert!(observer.look(0), "nobody counted, and the file is another one");
+    assert!(observer.look(), "nobody counted, and the file is another one");
     assert_eq!(name(&observer, 101), "edited");
 }
 
@@ -127,11 +152,11 @@ fn a_plain_directory_is_looked_at_by_its_files_times() {
 fn a_file_that_may_grow_is_taken_when_it_has_not_grown() {
     let mut pve = Pve::new();
     let mut observer = pve.observer();
-    observer.look(0);
+    observer.look();
     pve.write(101, "pve1", "lxc", "unprivileged: 1\nhostname: gate");
-    observer.look(0);
+    observer.look();
     assert_eq!(name(&observer, 101), "gateway", "it may be half written");
-    observer.look(0);
+    observer.look();
     assert_eq!(name(&observer, 101), "gate", "it was not");
 }
 
@@ -139,47 +164,92 @@ fn a_file_that_may_grow_is_taken_when_it_has_not_grown() {
 fn what_breaks_is_told_after_a_while_and_mended_by_itself() {
     let mut pve = Pve::new();
     let mut observer = pve.observer();
-    observer.look(0);
+    observer.look();
     pve.write(101, "pve1", "lxc", "");
     for _ in 0..3 {
-        assert_eq!(observer.inventory(None).problem(), None);
-        observer.look(0);
+        assert_eq!(observer.problem(), None);
+        observer.look();
         assert_eq!((name(&observer, 101), name(&observer, 1001)), ("gateway".into(), "docker".into()));
     }
-    let told = observer.inventory(None).problem().expect("told").to_owned();
+    let told = observer.problem().expect("told");
     assert!(told.contains("nodes/pve1/lxc/101.conf") && told.contains("restore"), "{told}");
     pve.write(101, "pve1", "lxc", "hostname: mended\n");
-    observer.look(0);
-    assert_eq!((name(&observer, 101), observer.inventory(None).problem()), ("mended".into(), None));
+    observer.look();
+    assert_eq!((name(&observer, 101), observer.problem()), ("mended".into(), None));
 }
 
 #[test]
 fn a_list_that_cannot_be_read_leaves_the_one_before() {
     let pve = Pve::new();
     let mut observer = pve.observer();
-    observer.look(0);
+    observer.look();
     pve.put(".vmlist", "{\"version\":1,\"ids\":{\"101\":{\"no");
     for _ in 0..3 {
-        observer.look(0);
-        assert_eq!(observer.inventory(None).guests().len(), 3);
+        observer.look();
+        assert_eq!(observer.count(), Some(3));
     }
-    let told = observer.inventory(None).problem().expect("told").to_owned();
+    let told = observer.problem().expect("told");
     assert!(told.contains(".vmlist cannot be understood") && told.contains("pve-cluster"), "{told}");
     pve.list();
-    assert!(observer.look(0));
-    assert_eq!(observer.inventory(None).problem(), None);
+    assert!(observer.look());
+    assert_eq!(observer.problem(), None);
 }
 
 #[test]
-fn without_the_directory_there_are_the_configured_names_and_a_remedy() {
-    let names = [("gateway".to_owned(), vmid(101))];
-    let mut observer = Observer::new(Path::new("/nonexistent/pve"), "pve1", names.into());
-    assert!(observer.look(0));
-    let inventory = observer.inventory(None);
-    assert_eq!((inventory.name(vmid(101)), inventory.is_complete()), (Some("gateway"), false));
-    let told = inventory.problem().expect("told");
-    assert!(told.contains("/nonexistent/pve/.vmlist") && told.contains("controller.toml"), "{told}");
-    assert!(!observer.look(0), "it is told once");
+fn without_the_directory_nothing_is_known_and_that_is_told_once() {
+    let mut observer = Watched(Observer::new(Path::new("/nonexistent/pve"), "pve1"), 0);
+    assert!(observer.look());
+    assert_eq!(observer.count(), None);
+    let told = observer.problem().expect("told");
+    assert!(told.contains("/nonexistent/pve/.vmlist") && told.contains("pve-cluster"), "{told}");
+    assert!(!observer.look(), "it is told once");
+}
+
+#[test]
+fn the_last_guest_of_a_cluster_can_go() {
+    let pve = Pve::new();
+    let mut observer = pve.observer();
+    observer.look();
+    pve.put(".vmlist", "{\n\"version\": 9\n}\n");
+    pve.put(".version", "{\n\"starttime\": 1,\n\"clinfo\": 3,\n\"vmlist\": 9\n}\n");
+    assert!(observer.look());
+    assert_eq!((observer.count(), observer.problem()), (Some(0), None), "there are none, and that is known");
+}
+
+#[test]
+fn pmxcfs_may_go_and_come_back() {
+    let mut pve = Pve::new();
+    let mut observer = pve.observer();
+    observer.settle();
+    let (mounted, away) = (pve.directory.path().to_owned(), pve.directory.path().with_extension("away"));
+    fs::rename(&mounted, &away).expect("unmounted");
+    fs::create_dir(&mounted).expect("an empty directory");
+    observer.settle();
+    let told = observer.problem().expect("told");
+    assert!(told.contains("cannot read") && observer.count() == Some(3), "{told}");
+    fs::remove_dir(&mounted).expect("removed");
+    fs::rename(&away, &mounted).expect("mounted");
+    assert!(observer.look());
+    assert_eq!((observer.problem(), observer.count()), (None, Some(3)));
+    pve.write(101, "pve1", "lxc", "hostname: renamed\n");
+    observer.look();
+    assert_eq!(name(&observer, 101), "renamed");
+}
+
+#[test]
+fn a_list_that_stays_older_than_the_count_is_told() {
+    let pve = Pve::new();
+    let mut observer = pve.observer();
+    observer.look();
+    pve.put(".version", "{\n\"starttime\": 1,\n\"vmlist\": 900\n}\n");
+    observer.settle();
+    assert_eq!(observer.problem(), None, "a second or two are as it should be");
+    observer.settle();
+    let told = observer.problem().expect("told");
+    assert!(told.contains("is of version 3, and .version says 900"), "{told}");
+    pve.list();
+    observer.look();
+    assert_eq!(observer.problem(), None);
 }
 
 proptest! {
@@ -188,13 +258,13 @@ proptest! {
     fn a_file_of_one_guest_changes_no_other(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let pve = Pve::new();
         let mut observer = pve.observer();
-        observer.look(0);
+        observer.look();
         fs::write(pve.conf(101, "pve1", "lxc"), &bytes).expect("written");
         for _ in 0..3 {
-            observer.look(0);
+            observer.look();
         }
         prop_assert_eq!(name(&observer, 1001), "docker");
         prop_assert_eq!(name(&observer, 200), "far");
-        prop_assert!(observer.inventory(None).guests().len() == 3);
+        prop_assert!(observer.count() == Some(3));
     }
 }

@@ -1,0 +1,240 @@
+//! Guests that have one network card: which of them is it that calls?
+//!
+//! A guest that was restored under another number keeps its network cards, unless it was told otherwise (`--unique`), and
+//! the identity of the one whose backup it is. So nothing that it shows tells it from that one; but the hypervisor's way
+//! into a guest leads into that guest, and there it is seen which start of it runs, which a caller says too (`boot_id`).
+//! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into
+//! since it was started, and exactly one of them runs that start. A guest of another node cannot be looked into from
+//! here; it is never taken for another one, because its start is none that was seen.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pinion_proto::{
+    id::Vmid,
+    stage::{Halt, Trouble},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    channel::{
+        client::Client,
+        protocol::{Cause, Failure, Target},
+    },
+    inventory::Inventory,
+};
+
+/// A guest is not looked into again before this: a caller that is refused dials on, and each look starts Perl.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// A guest that could not be looked into is looked into again after this, without anybody calling.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Looks at once, beside whatever else is done for guests.
+const AT_ONCE: usize = 4;
+
+/// What was seen of the starts of guests that are alike.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    seen: Mutex<Seen>,
+    called: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    guests: HashMap<Vmid, Sight>,
+    /// Those that a caller may be whom nothing seen so far shows.
+    called: BTreeSet<Vmid>,
+}
+
+/// What a look into a guest has shown.
+#[derive(Debug, Clone)]
+struct Sight {
+    what: Result<Start, Failure>,
+    at: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Start {
+    /// It runs, since this start.
+    Runs(String),
+    /// It does not run.
+    Stopped,
+}
+
+impl Starts {
+    /// Which of these guests runs this start. When that is not known, it is found out for the next time.
+    pub(super) fn which(&self, inventory: &Inventory, guests: &[Vmid], start: &str) -> Option<Vmid> {
+        let mut seen = self.seen();
+        let found = seen.which(inventory, guests, start);
+        if found.is_none() {
+            seen.called.extend(guests);
+            self.called.notify_one();
+        }
+        found
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn which(&self, inventory: &Inventory, guests: &[Vmid], start: &str) -> Option<Vmid> {
+        let here = |vmid: &&Vmid| inventory.guest(**vmid).is_some_and(|info| info.is_here());
+        let looked_into = |vmid: &Vmid| self.guests.get(vmid).is_some_and(|sight| sight.what.is_ok());
+        if start.is_empty() || !guests.iter().filter(here).all(looked_into) {
+            return None;
+        }
+        let runs = |vmid: &&Vmid| match self.guests.get(*vmid).map(|sight| &sight.what) {
+            Some(Ok(Start::Runs(own))) => own == start,
+            _ => false,
+        };
+        let mut running = guests.iter().filter(runs);
+        match (running.next(), running.next()) {
+            (Some(one), None) => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// Whom to look into now, and when to see again whether there is anybody.
+    fn due(&mut self, inventory: &Inventory, groups: &[Vec<Vmid>], now: Instant) -> (Vec<Target>, Option<Instant>) {
+        let grouped: BTreeSet<Vmid> = groups.iter().flatten().copied().collect();
+        let (mut due, mut next) = (Vec::new(), None);
+        let mut waiting = BTreeSet::new();
+        for vmid in grouped.iter().chain(&self.called).copied().collect::<BTreeSet<_>>() {
+            let Some((info, kind)) = inventory.guest(vmid).and_then(|info| Some((info, info.kind?))) else { continue };
+            if !info.is_here() {
+                continue;
+            }
+            let called = self.called.contains(&vmid);
+            let at = match self.guests.get(&vmid) {
+                None => now,
+                // It was started since.
+                Some(Sight { what: Ok(Start::Stopped), .. }) if info.running == Some(true) => now,
+                Some(sight) if called => sight.at + LOOK_AGAIN,
+                Some(sight) if sight.what.is_err() => sight.at + RETRY,
+                Some(_) => continue,
+            };
+            if at <= now {
+                due.push(Target { vmid, kind });
+            } else {
+                next = Some(next.map_or(at, |next: Instant| next.min(at)));
+                waiting.extend(called.then_some(vmid));
+            }
+        }
+        self.called = waiting;
+        self.guests.retain(|vmid, _| inventory.guest(*vmid).is_some());
+        (due, next)
+    }
+
+    /// The groups of which nobody can say who calls, as the host's troubles.
+    fn troubles(&self, inventory: &Inventory, groups: &[Vec<Vmid>]) -> Vec<Trouble> {
+        groups.iter().filter_map(|group| self.trouble(inventory, group)).collect()
+    }
+
+    fn trouble(&self, inventory: &Inventory, group: &[Vmid]) -> Option<Trouble> {
+        let sights = || group.iter().filter_map(|vmid| self.guests.get(vmid));
+        let failed = sights().find_map(|sight| sight.what.as_ref().err());
+        let starts: Vec<_> = sights().filter_map(|sight| sight.what.as_ref().ok()).collect();
+        let runs: BTreeSet<_> = starts.iter().filter_map(|start| start.id()).collect();
+        let several = runs.len() < starts.iter().filter(|start| start.id().is_some()).count();
+        let cause = match failed {
+            Some(failure) => format!("not each of them can be looked into: {failure}"),
+            None if several => "they say that they were started in the same moment".to_owned(),
+            None => return None,
+        };
+        let last = *group.last()?;
+        let tool = inventory.guest(last).and_then(|info| info.kind).map_or("qm", |kind| kind.tool());
+        Some(Trouble {
+            halt: Halt::Blocked,
+            attempt: format!("tell guests {} apart, which have the same network card", list(group)),
+            cause,
+            remedy: format!(
+                "stop one of them, or give one another card (`{tool} set {last} --net0 …` without an address makes a new \
+                 one); until then none of them is let in. Restoring with `--unique` makes new cards"
+            ),
+            retry_at: None,
+        })
+    }
+}
+
+impl Start {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Runs(start) => Some(start),
+            Self::Stopped => None,
+        }
+    }
+}
+
+/// Looks into guests that are alike, until the future is dropped, and tells in the inventory of those that cannot be told
+/// apart.
+pub(super) async fn tell_apart(client: Client, starts: Arc<Starts>, inventory: watch::Sender<Arc<Inventory>>) {
+    let mut changes = inventory.subscribe();
+    loop {
+        let current = changes.borrow_and_update().clone();
+        let groups = current.alike_groups();
+        let (due, next) = starts.seen().due(&current, &groups, Instant::now());
+        look_into(&client, &starts, due).await;
+        let troubles = starts.seen().troubles(&current, &groups);
+        inventory.send_if_modified(|before| {
+            let other = before.alike() != troubles;
+            if other {
+                *before = Arc::new(Inventory::clone(before).with_alike(troubles));
+            }
+            other
+        });
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = starts.called.notified() => {}
+            () = until(next) => {}
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn look_into(client: &Client, starts: &Starts, mut due: Vec<Target>) {
+    let mut looks = JoinSet::new();
+    loop {
+        while looks.len() < AT_ONCE
+            && let Some(target) = due.pop()
+        {
+            let client = client.clone();
+            looks.spawn(async move { (target.vmid, client.boot(target).await) });
+        }
+        let Some(looked) = looks.join_next().await else { return };
+        // Only a panic has no result, and then nothing was seen.
+        let Ok((vmid, boot)) = looked else { continue };
+        let what = match boot {
+            Ok(start) => Ok(Start::Runs(start)),
+            Err(Failure { cause: Cause::NotRunning, .. }) => Ok(Start::Stopped),
+            Err(failure) => Err(failure),
+        };
+        starts.seen().guests.insert(vmid, Sight { what, at: Instant::now() });
+    }
+}
+
+fn list(guests: &[Vmid]) -> String {
+    let numbers: Vec<_> = guests.iter().map(ToString::to_string).collect();
+    match numbers.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => numbers.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Two guests with one card: the one that calls is believed when each was looked into, and not before.
+
+use std::collections::BTreeMap;
+
+use pinion_proto::{hwaddr::HwAddr, id::Guest, report::GuestFacts};
+
+use super::*;
+use crate::{
+    identity::Whose,
+    inventory::{GuestInfo, GuestKind, Node},
+};
+
+fn vmid(number: u32) -> Vmid {
+    Vmid::try_from(number).expect("a VMID")
+}
+
+fn card() -> HwAddr {
+    HwAddr::parse("BC:24:11:00:00:01").expect("an address")
+}
+
+fn running() -> GuestInfo {
+    GuestInfo { kind: Some(GuestKind::Lxc), running: Some(true), hwaddrs: vec![card()], ..GuestInfo::default() }
+}
+
+fn inventory(guests: &[(u32, GuestInfo)]) -> Inventory {
+    let guests = guests.iter().map(|(number, info)| (vmid(*number), info.clone()));
+    Inventory::complete(guests.collect(), &BTreeMap::new())
+}
+
+fn whose(starts: &Starts, inventory: &Inventory, claimed: u32, start: &str) -> Whose {
+    let facts = GuestFacts { boot_id: start.into(), hwaddrs: vec![card()], ..GuestFacts::default() };
+    let which = |inventory: &Inventory, guests: &[Vmid], start: &str| starts.which(inventory, guests, start);
+    inventory.whose(Guest::Vmid(vmid(claimed)), &facts, which)
+}
+
+fn saw(starts: &Starts, number: u32, what: Result<Start, Failure>) {
+    starts.seen().guests.insert(vmid(number), Sight { what, at: Instant::now() });
+}
+
+fn runs(start: &str) -> Result<Start, Failure> {
+    Ok(Start::Runs(start.into()))
+}
+
+fn failed() -> Result<Start, Failure> {
+    Err(Failure::new(Cause::NoGuestAgent, "VM 120: No QEMU guest agent configured"))
+}
+
+/// Whom to look into now.
+fn due(starts: &Starts, inventory: &Inventory) -> Vec<u32> {
+    let (due, _) = starts.seen().due(inventory, &inventory.alike_groups(), Instant::now());
+    due.into_iter().map(|target| target.vmid.number()).collect()
+}
+
+#[test]
+fn a_card_of_one_guest_alone_is_that_guests() {
+    let starts = Starts::default();
+    let stopped = GuestInfo { running: Some(false), ..running() };
+    let template = GuestInfo { template: true, ..running() };
+    let guests = inventory(&[(101, running()), (120, stopped.clone()), (9000, template)]);
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its, "what does not run does not call");
+    assert_eq!(due(&starts, &guests), [0; 0], "nobody is looked into for it");
+    // The original is off, and its copy runs: whoever calls is looked into before it is called one or the other.
+    let guests = inventory(&[(101, stopped), (120, running())]);
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)));
+    assert_eq!(due(&starts, &guests), [101, 120]);
+    saw(&starts, 101, Ok(Start::Stopped));
+    saw(&starts, 120, runs("b"));
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Anothers(vmid(120)));
+}
+
+#[test]
+fn both_are_looked_into_before_either_is_believed() {
+    let starts = Starts::default();
+    let guests = inventory(&[(101, running()), (120, running())]);
+    assert_eq!(due(&starts, &guests), [101, 120], "before anybody calls");
+    for start in ["a", "b"] {
+        assert_eq!(whose(&starts, &guests, 101, start), Whose::Alike(vmid(120)));
+    }
+    saw(&starts, 101, runs("a"));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)), "one of the two says nothing of the other");
+    saw(&starts, 120, runs("b"));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its);
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Anothers(vmid(120)));
+    assert_eq!(whose(&starts, &guests, 120, "b"), Whose::Its);
+    assert_eq!(starts.seen().troubles(&guests, &guests.alike_groups()), []);
+
+    // A later start of one of them is looked into, and an agent that does not say which start it is, is none of them.
+    starts.seen().called.clear();
+    assert_eq!(due(&starts, &guests), [0; 0]);
+    assert_eq!(whose(&starts, &guests, 101, "a2"), Whose::Alike(vmid(120)));
+    assert_eq!(starts.seen().called, [vmid(101), vmid(120)].into());
+    assert_eq!(whose(&starts, &guests, 101, ""), Whose::Alike(vmid(120)));
+}
+
+#[test]
+fn where_one_cannot_be_looked_into_none_is_let_in_and_that_is_told() {
+    let starts = Starts::default();
+    let vm = GuestInfo { kind: Some(GuestKind::Qemu), ..running() };
+    let guests = inventory(&[(101, running()), (120, vm)]);
+    saw(&starts, 101, runs("a"));
+    saw(&starts, 120, failed());
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)));
+    let troubles = starts.seen().troubles(&guests, &guests.alike_groups());
+    let [trouble] = &troubles[..] else { panic!("{troubles:?}") };
+    assert!(trouble.attempt.contains("guests 101 and 120") && trouble.cause.contains("guest agent"), "{trouble}");
+    assert!(trouble.remedy.contains("qm set 120 --net0") && trouble.halt == Halt::Blocked, "{trouble}");
+
+    saw(&starts, 120, runs("a"));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)), "they are told apart by nothing");
+    assert_eq!(starts.seen().troubles(&guests, &guests.alike_groups()).len(), 1);
+}
+
+#[test]
+fn a_guest_of_another_node_is_never_taken_for_one_of_this() {
+    let starts = Starts::default();
+    let far = GuestInfo { node: Node::Elsewhere("pve2".into()), running: None, ..running() };
+    let guests = inventory(&[(101, running()), (120, far)]);
+    assert_eq!(due(&starts, &guests), [101], "there is no way into the other from here");
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)));
+    saw(&starts, 101, runs("a"));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its);
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)));
+}
+
+#[test]
+fn a_caller_that_dials_on_does_not_have_it_looked_into_each_time() {
+    let starts = Starts::default();
+    let guests = inventory(&[(101, running()), (120, running())]);
+    for number in [101, 120] {
+        saw(&starts, number, runs(&number.to_string()));
+    }
+    whose(&starts, &guests, 101, "another");
+    let due = |at: Instant| {
+        let (due, next) = starts.seen().due(&guests, &guests.alike_groups(), at);
+        (due.into_iter().map(|target| target.vmid.number()).collect::<Vec<_>>(), next)
+    };
+    let now = Instant::now();
+    let (targets, next) = due(now);
+    assert!(targets.is_empty() && next.is_some_and(|next| next <= now + LOOK_AGAIN), "{targets:?} {next:?}");
+    assert_eq!(due(now + LOOK_AGAIN), (vec![101, 120], None), "it is not forgotten");
+    assert_eq!(due(now + LOOK_AGAIN * 2).0, [0; 0], "nor done twice");
+    saw(&starts, 120, Ok(Start::Stopped));
+    assert_eq!(due(now).0, [120], "it was started since");
+}
