@@ -11,6 +11,7 @@ pub mod key;
 pub mod private_key;
 pub mod stage;
 pub mod spec;
+pub mod mount;
 pub mod containers;
 pub mod report;
 pub mod message;

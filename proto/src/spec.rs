@@ -14,6 +14,7 @@ use crate::{
     containers::{ContainerName, ContainerSignal, SwarmSecrets},
     id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
     key::KeyPolicy,
+    mount::MountPoint,
     names::{SubjectName, SubjectNames},
     stage::Trouble,
 };
@@ -61,6 +62,10 @@ pub struct PlacementSpec {
     /// When the service may be disturbed: the next stretches, soonest first; none for at any time.
     #[serde(default)]
     pub window: Option<Vec<Opening>>,
+    /// Where something must be mounted before the files are touched; none where the guest finds out by itself. Not in the
+    /// text of a spec without it, so that agents that do not know it compute the same [`Self::revision`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_mount: Option<MountPoint>,
     /// Remove the files and hold nothing.
     #[serde(default)]
     pub purge: bool,
@@ -431,6 +436,11 @@ pub enum SpecError {
     /// Not a path.
     #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
     Path(String),
+    /// Not a mount point.
+    #[error(
+        "`{0}` is not a mount point: use an absolute path such as /mnt/pve/nfs, or / where nothing has to be mounted"
+    )]
+    MountPoint(String),
     /// Not a mode.
     #[error("`{0}` is not a file mode: use octal permission bits such as 0640, at most 0777")]
     Mode(String),

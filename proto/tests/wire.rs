@@ -178,6 +178,7 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
                 reload,
                 probe,
                 window,
+                requires_mount: purge.then(|| "/mnt/pve/nfs".parse().expect("a mount point")),
                 purge,
                 ordered,
                 trouble,

@@ -39,6 +39,8 @@ pub(super) struct Hold {
     pub(super) cost: Cost,
     /// When it is over, where that is known; otherwise it is tried again with growing pauses.
     pub(super) until: Option<Timestamp>,
+    /// It is over when somebody else has done something, which may be soon: it is looked for often.
+    pub(super) look_again: bool,
     attempt: String,
     cause: String,
     remedy: String,
@@ -46,7 +48,7 @@ pub(super) struct Hold {
 
 impl Hold {
     fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
-        Self { halt, cost: Cost::Free, until: None, attempt: attempt.into(), cause, remedy }
+        Self { halt, cost: Cost::Free, until: None, look_again: false, attempt: attempt.into(), cause, remedy }
     }
 
     pub(super) fn disturbing(mut self) -> Self {
@@ -146,7 +148,11 @@ impl Hold {
         }
     }
 
-    fn install(error: &InstallError, failures: u32) -> Self {
+    pub(super) fn install(error: &InstallError, failures: u32) -> Self {
+        if let Some(not_mounted) = error.not_mounted() {
+            let (attempt, cause) = (not_mounted.attempt(), not_mounted.to_string());
+            return Self { look_again: true, ..Self::new(Halt::Waiting, attempt, cause, not_mounted.remedy()) };
+        }
         let halt = if error.may_pass() && (failures < PATIENT_TRIES || is_absence(error)) {
             Halt::Waiting
         } else {

@@ -64,6 +64,9 @@ impl From<Hold> for Interrupt {
     }
 }
 
+/// So often it is looked whether something is there that somebody else brings.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// A placement at work.
 pub(super) struct Placement<'a> {
     pub(super) shared: &'a Arc<Shared>,
@@ -273,6 +276,11 @@ impl Placement<'_> {
         let (delay, retry_at) = match hold.until {
             // Looked at often all the same: clocks are put right, and services are restarted by others.
             Some(until) => (until.since(now).min(self.check_every()), until),
+            // Nobody tells when it is over; looking costs little, and is no failed try.
+            None if hold.look_again => {
+                let delay = LOOK_AGAIN.min(self.check_every());
+                (delay, hold::at(now, delay))
+            }
             None => {
                 let delay = self.backoff.fail(self.name, &self.shared.context.config.retry, hold.halt, hold.cost);
                 (delay, hold::at(now, delay))
@@ -395,6 +403,10 @@ impl Placement<'_> {
 
     async fn purge(&mut self) -> Result<bool, Stopped> {
         let store = self.store_of_roots();
+        if let Err(error) = self.learn_mounts(None).await? {
+            self.hold_up(&Hold::install(&error, self.backoff.failures()));
+            return Ok(false);
+        }
         let done = self.blocking(|desk, ledger| desk.purge(ledger)).await?;
         match done {
             Ok(left) => {
@@ -428,8 +440,9 @@ impl Placement<'_> {
 
     /// Lets the exchange of files come to the disk by itself, until [`Self::synced`] waits for it.
     pub(super) fn let_sync(&mut self, exchanged: Exchanged) {
-        let files = Arc::clone(&self.shared.context.files);
-        self.syncing = Some(tokio::task::spawn_blocking(move || exchanged.sync(&*files)));
+        let (shared, name, ledger) = (Arc::clone(self.shared), self.name.clone(), self.ledger.clone());
+        self.syncing =
+            Some(tokio::task::spawn_blocking(move || exchanged.sync(Desk::of(shared, name, &ledger).files())));
     }
 
     /// Waits until the exchange of files is on disk, and notes it; an exchange that cannot be brought there keeps its
@@ -497,9 +510,10 @@ impl Placement<'_> {
         &mut self,
         work: impl FnOnce(&Desk, &mut Ledger) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
-        let desk = Desk { shared: Arc::clone(self.shared), name: self.name.clone() };
+        let (shared, name) = (Arc::clone(self.shared), self.name.clone());
         let mut ledger = std::mem::take(&mut self.ledger);
         let done = tokio::task::spawn_blocking(move || {
+            let desk = Desk::of(shared, name, &ledger);
             let out = work(&desk, &mut ledger);
             (ledger, out)
         });

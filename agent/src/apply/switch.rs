@@ -18,14 +18,14 @@ use pinion_proto::{
 };
 use thiserror::Error;
 
-use super::shared::Shared;
+use super::{Context, shared::Shared};
 use crate::{
     bundle::Bundle,
     install::{
         self, InstallError,
         execute::{Exchanged, Prepared, Written, clean, write},
         files::Files,
-        place,
+        mounts, place,
         plan::{Plan, Wanted},
         scene::{self, Scene},
         shelf::{BEFORE, Shelf},
@@ -39,6 +39,8 @@ use crate::{
 pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) name: CertificateName,
+    /// Its files, used only while what they need is mounted.
+    files: Arc<dyn Files>,
 }
 
 /// Why files or ledger were not changed.
@@ -51,6 +53,21 @@ pub(super) enum SwitchError {
 }
 
 impl Desk {
+    /// The files of a placement as its ledger lets them be used. This is the only way to them.
+    pub(super) fn of(shared: Arc<Shared>, name: CertificateName, ledger: &Ledger) -> Self {
+        let context = &shared.context;
+        let files = context.files.guarded(&mounts::guard(&*context.files, &context.config, ledger));
+        Self { shared, name, files }
+    }
+
+    /// Looks whether what the files of a job need is mounted, and of what is in place; true when the ledger says more after it.
+    pub(super) fn learn_mounts(&self, ledger: &mut Ledger, job: Option<&Job>) -> Result<bool, InstallError> {
+        let held: Vec<_> = ledger.held.iter().flat_map(|held| &held.files).map(|file| file.path.clone()).collect();
+        let wanted = job.iter().flat_map(|job| &job.files).map(|file| &file.path);
+        let Context { config, files, .. } = &*self.shared.context;
+        mounts::learn(&**files, config, ledger, wanted.chain(&held))
+    }
+
     /// Puts a bundle in place, keeping what was there. On failure all is as it was. The journal stays until what is
     /// returned is synced, which may take its time: until then a power cut costs the finishing of it again.
     pub(super) fn forward(
@@ -307,7 +324,7 @@ impl Desk {
             }
             Ok(())
         });
-        if let Err(error) = tidied {
+        if let Err(error) = tidied.or_else(|error| if error.not_mounted().is_some() { Ok(()) } else { Err(error) }) {
             tracing::warn!(certificate = %self.name, error = chain(&error), "Could not look for what is left of older certificates");
         }
     }
@@ -397,7 +414,12 @@ impl Desk {
         let wanted = install::wanted(self.files(), config, job, bundle)?;
         let mut targets: Vec<PathBuf> = wanted.iter().map(|file| file.target.clone()).collect();
         for file in ledger.files() {
-            let Some(target) = self.target(&file.path)? else { continue };
+            let target = match self.target(&file.path) {
+                // Not beside what is wanted, whose directories are there.
+                Err(error) if error.not_mounted().is_some() => continue,
+                target => target?,
+            };
+            let Some(target) = target else { continue };
             let beside = wanted.iter().any(|file| file.target.parent() == target.parent());
             if beside && !targets.contains(&target) && self.is_own_link(&target)? {
                 targets.push(target);
@@ -416,7 +438,7 @@ impl Desk {
     }
 
     pub(super) fn files(&self) -> &dyn Files {
-        &*self.shared.context.files
+        &*self.files
     }
 }
 

@@ -9,11 +9,12 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     hold::Hold,
-    placement::{Interrupt, Placement},
+    placement::{Interrupt, Placement, Stopped},
     switch::same_paths,
     tell::GLANCE,
 };
 use crate::{
+    install::InstallError,
     ledger::Phase,
     probe::{self, Seen},
     recipe::{self, Job},
@@ -32,6 +33,13 @@ impl Placement<'_> {
             }
             Err(stopped) => return Err(stopped),
         };
+        if let Err(error) = self.learn_mounts(Some(&job)).await? {
+            // Nothing of the files is touched; a certificate may be on its way meanwhile.
+            if !job.trust {
+                self.order(&job).await?;
+            }
+            return Err(Hold::install(&error, self.backoff.failures()).into());
+        }
         self.resume(Some(&job)).await?;
         if job.trust {
             let outcome = self.trust(&job).await;
@@ -55,6 +63,13 @@ impl Placement<'_> {
         outcome
     }
 
+    /// Looks whether what the files need is mounted, and notes what that is.
+    pub(super) async fn learn_mounts(&mut self, job: Option<&Job>) -> Result<Result<(), InstallError>, Stopped> {
+        let job = job.cloned();
+        let learned = self.blocking(move |desk, ledger| desk.learn_mounts(ledger, job.as_ref())).await?;
+        Ok(learned.map(|news| self.unsaved |= news))
+    }
+
     /// Notes that what is in place is where the newest spec wants it.
     fn accept(&mut self, job: &Job) {
         if self.ledger.next.is_none()
@@ -68,6 +83,9 @@ impl Placement<'_> {
     /// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
     pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
         let job = self.decide().await?;
+        if let Err(error) = self.learn_mounts(Some(&job)).await? {
+            return Err(Hold::install(&error, self.backoff.failures()).into());
+        }
         if !self.ledger.held.as_ref().is_some_and(|held| same_paths(&job, held)) {
             return Ok(false);
         }

@@ -13,7 +13,10 @@ use std::{
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::files::{Files, Found, NewFile, RealFiles};
+use super::{
+    files::{Files, Found, NewFile, RealFiles},
+    mounts::{Guard, MountTable},
+};
 
 /// Does so many more changes, and then fails: a write that fails is half done.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub(crate) struct Failing {
     fault: Fault,
     /// So many one after the other.
     span: usize,
+    /// What is left of it without the fault.
+    inner: Arc<dyn Files>,
 }
 
 /// How it fails.
@@ -38,18 +43,18 @@ enum Fault {
 impl Failing {
     /// The power goes as soon as `left` is spent.
     pub(crate) fn after(left: &Arc<AtomicUsize>) -> Self {
-        Self { left: Arc::clone(left), fault: Fault::PowerCut, span: 1 }
+        Self { left: Arc::clone(left), fault: Fault::PowerCut, span: 1, inner: Arc::new(RealFiles) }
     }
 
     /// One change fails when `left` is spent; then it is far from being spent again.
     pub(crate) fn once_after(left: &Arc<AtomicUsize>, with: Errno) -> Self {
-        Self { left: Arc::clone(left), fault: Fault::Once(with), span: 1 }
+        Self { left: Arc::clone(left), fault: Fault::Once(with), span: 1, inner: Arc::new(RealFiles) }
     }
 
     /// So many operations of any kind fail, one after the other, when `left` is less than that; then it is far from being
     /// spent again.
     pub(crate) fn some_of_any_after(left: &Arc<AtomicUsize>, with: Errno, span: usize) -> Self {
-        Self { left: Arc::clone(left), fault: Fault::SomeOfAny(with), span }
+        Self { left: Arc::clone(left), fault: Fault::SomeOfAny(with), span, inner: Arc::new(RealFiles) }
     }
 
     fn change(&self) -> io::Result<()> {
@@ -100,56 +105,65 @@ impl NewFile for FailingFile {
 impl Files for Failing {
     fn look(&self, path: &Path) -> io::Result<Option<Found>> {
         self.look_only()?;
-        RealFiles.look(path)
+        self.inner.look(path)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         self.look_only()?;
-        RealFiles.read_link(path)
+        self.inner.read_link(path)
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.look_only()?;
-        RealFiles.read(path, most)
+        self.inner.read(path, most)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         self.look_only()?;
-        RealFiles.list(directory)
+        self.inner.list(directory)
     }
 
     fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.change()?;
-        RealFiles.make_directory(path, mode)
+        self.inner.make_directory(path, mode)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
         self.change()?;
-        Ok(Box::new(FailingFile(RealFiles.create(path)?, self.clone())))
+        Ok(Box::new(FailingFile(self.inner.create(path)?, self.clone())))
     }
 
     fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
         self.change()?;
-        RealFiles.make_link(path, to)
+        self.inner.make_link(path, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change()?;
-        RealFiles.rename(from, to)
+        self.inner.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.change()?;
-        RealFiles.remove(path)
+        self.inner.remove(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         self.change()?;
-        RealFiles.remove_directory(path)
+        self.inner.remove_directory(path)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.change()?;
-        RealFiles.sync_directory(path)
+        self.inner.sync_directory(path)
+    }
+
+    fn mounts(&self) -> io::Result<MountTable> {
+        self.look_only()?;
+        self.inner.mounts()
+    }
+
+    fn guarded(&self, guard: &Guard) -> Arc<dyn Files> {
+        Arc::new(Self { inner: self.inner.guarded(guard), ..self.clone() })
     }
 }

@@ -1,16 +1,17 @@
 //! The file system as the agent uses it: the seam where tests put faults.
 //!
-//! Invariant: no operation of [`RealFiles`] follows a symbolic link anywhere in its path, so what was checked
+//! Invariants: no operation of [`RealFiles`] follows a symbolic link anywhere in its path, so what was checked
 //! by name cannot be exchanged for something elsewhere between the check and the use. Callers resolve links
-//! themselves, see [`super::place`].
+//! themselves, see [`super::place`]. A placement's files are used through [`Files::guarded`] alone.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt,
     fs::File,
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
-    path::{Component, Path, PathBuf},
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -18,6 +19,11 @@ use rustix::{
     io::Errno,
 };
 use zeroize::Zeroizing;
+
+use super::{
+    mounts::{Guard, MountTable, NO_GUARD},
+    walk::{self, open_directory, parent, parent_of_new},
+};
 
 /// Blocking operations on files and directories; every path is absolute and free of symbolic links.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -86,6 +92,16 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// As fsync(2).
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// What is mounted where.
+    ///
+    /// # Errors
+    /// The mount table cannot be read.
+    fn mounts(&self) -> io::Result<MountTable>;
+
+    /// The same files, of which each operation goes only through what is mounted as the guard asks; otherwise it fails with
+    /// a [`super::mounts::NotMounted`], and nothing is done.
+    fn guarded(&self, guard: &Guard) -> Arc<dyn Files>;
 }
 
 /// A file that was just made and is still open: its name may be exchanged under it, itself not.
@@ -147,13 +163,34 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;
 
-impl Files for RealFiles {
+/// The kernel's file system as a guard lets it be used.
+#[derive(Debug, Clone)]
+pub struct GuardedFiles(Guard);
+
+/// Who goes through directories in the kernel's file system.
+trait Walker: fmt::Debug + Send + Sync {
+    fn guard(&self) -> &Guard;
+}
+
+impl Walker for RealFiles {
+    fn guard(&self) -> &Guard {
+        &NO_GUARD
+    }
+}
+
+impl Walker for GuardedFiles {
+    fn guard(&self) -> &Guard {
+        &self.0
+    }
+}
+
+impl<W: Walker> Files for W {
     fn look(&self, path: &Path) -> io::Result<Option<Found>> {
         if path == Path::new("/") {
             // It is in no directory.
             return Ok(Some(found(&rustix::fs::stat(path)?)));
         }
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent(path, self.guard())?;
         match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(found(&stat))),
             Err(Errno::NOENT) => Ok(None),
@@ -162,13 +199,13 @@ impl Files for RealFiles {
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent(path, self.guard())?;
         let target = rustix::fs::readlinkat(&directory, name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent(path, self.guard())?;
         // NONBLOCK: opening a pipe must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
@@ -188,7 +225,7 @@ impl Files for RealFiles {
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        let fd = open_directory(directory, OFlags::RDONLY)?;
+        let fd = open_directory(directory, OFlags::RDONLY, self.guard())?;
         let mut names = Vec::new();
         for entry in Dir::new(fd)? {
             let name = entry?.file_name().to_bytes().to_vec();
@@ -200,7 +237,7 @@ impl Files for RealFiles {
     }
 
     fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
-        let (parent, name) = parent(path)?;
+        let (parent, name) = parent_of_new(path, self.guard())?;
         rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
         // mkdir(2) is subject to the process's umask.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -209,34 +246,43 @@ impl Files for RealFiles {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn NewFile>> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent_of_new(path, self.guard())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Box::new(RealNewFile(fd.into())))
     }
 
     fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent_of_new(path, self.guard())?;
         Ok(rustix::fs::symlinkat(to, &directory, name)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let ((from_directory, from), (to_directory, to)) = (parent(from)?, parent(to)?);
+        let guard = self.guard();
+        let ((from_directory, from), (to_directory, to)) = (parent(from, guard)?, parent_of_new(to, guard)?);
         Ok(rustix::fs::renameat(&from_directory, from, &to_directory, to)?)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent(path, self.guard())?;
         Ok(rustix::fs::unlinkat(&directory, name, AtFlags::empty())?)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        let (directory, name) = parent(path)?;
+        let (directory, name) = parent(path, self.guard())?;
         Ok(rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR)?)
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::fsync(open_directory(path, OFlags::RDONLY)?)?)
+        Ok(rustix::fs::fsync(open_directory(path, OFlags::RDONLY, self.guard())?)?)
+    }
+
+    fn mounts(&self) -> io::Result<MountTable> {
+        walk::mounts()
+    }
+
+    fn guarded(&self, guard: &Guard) -> Arc<dyn Files> {
+        Arc::new(GuardedFiles(guard.clone()))
     }
 }
 
@@ -247,7 +293,7 @@ impl Files for RealFiles {
 /// # Errors
 /// As utimensat(2), or a link is on the way.
 pub fn touch(path: &Path) -> io::Result<()> {
-    let (directory, name) = parent(path)?;
+    let (directory, name) = parent(path, &NO_GUARD)?;
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now, last_modification: now };
     Ok(rustix::fs::utimensat(&directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -277,29 +323,6 @@ impl NewFile for RealNewFile {
     }
 }
 
-/// Opens the parent of `path` without following a link, and says the name in it.
-fn parent(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
-    Ok((open_directory(directory, OFlags::PATH)?, name))
-}
-
-fn open_directory(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open("/", OFlags::PATH | flags, Mode::empty())?;
-    // Step by step, because openat2(2) and its RESOLVE_NO_SYMLINKS are missing before Linux 5.6.
-    let mut components = path.components().peekable();
-    while let Some(component) = components.next() {
-        let name = match component {
-            Component::RootDir => continue,
-            Component::Normal(name) => name,
-            _ => return Err(not_a_file()),
-        };
-        let access = if components.peek().is_some() { OFlags::PATH } else { access };
-        at = rustix::fs::openat(&at, name, access | flags, Mode::empty())?;
-    }
-    Ok(at)
-}
-
 fn found(stat: &Stat) -> Found {
     Found {
         kind: match FileType::from_raw_mode(stat.st_mode) {
@@ -313,10 +336,6 @@ fn found(stat: &Stat) -> Found {
         mode: stat.st_mode & 0o7777,
         size: u64::try_from(stat.st_size).unwrap_or(0),
     }
-}
-
-pub(super) fn not_a_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is not an absolute path of a file")
 }
 
 #[cfg(test)]

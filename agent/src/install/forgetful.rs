@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::{
     failing::Failing,
     files::{Files, Found, NewFile},
+    mounts::{Guard, MountTable},
 };
 
 /// What of the things that were not synced is lost.
@@ -35,13 +36,13 @@ pub(crate) enum Loss {
 }
 
 /// Fails as [`Failing`] does, and remembers what was not synced.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Forgetful {
-    failing: Failing,
+    failing: Arc<dyn Files>,
     log: Arc<Mutex<Log>>,
     /// Old contents are kept here, on the same file system, until nobody can ask for them any more.
-    kept: tempfile::TempDir,
-    count: AtomicUsize,
+    kept: Arc<tempfile::TempDir>,
+    count: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +70,8 @@ enum Undo {
 impl Forgetful {
     /// Fails as soon as `left` is spent; what it keeps is below `beside`, on the file system of what it changes.
     pub(crate) fn after(left: &Arc<AtomicUsize>, beside: &Path) -> Self {
-        let kept = tempfile::tempdir_in(beside).expect("a directory");
-        Self { failing: Failing::after(left), log: Arc::default(), kept, count: AtomicUsize::new(0) }
+        let kept = Arc::new(tempfile::tempdir_in(beside).expect("a directory"));
+        Self { failing: Arc::new(Failing::after(left)), log: Arc::default(), kept, count: Arc::default() }
     }
 
     /// The power is gone: what was not synced is lost so.
@@ -218,5 +219,14 @@ impl Files for Forgetful {
         self.failing.sync_directory(path)?;
         self.lock().entries.retain(|entry| entry.directory != path);
         Ok(())
+    }
+
+    fn mounts(&self) -> io::Result<MountTable> {
+        self.failing.mounts()
+    }
+
+    fn guarded(&self, guard: &Guard) -> Arc<dyn Files> {
+        let failing = self.failing.guarded(guard);
+        Arc::new(Self { failing, ..self.clone() })
     }
 }

@@ -10,6 +10,9 @@ pub mod files;
 pub mod foreign;
 #[cfg(test)]
 pub(crate) mod forgetful;
+#[cfg(test)]
+pub(crate) mod mounting;
+pub mod mounts;
 pub mod place;
 mod place_error;
 pub mod plan;
@@ -23,6 +26,7 @@ pub mod standing;
 pub mod steps;
 #[cfg(test)]
 mod trees;
+mod walk;
 
 use std::{
     io,
@@ -44,6 +48,7 @@ use crate::{
 };
 use accounts::Accounts;
 use files::Files;
+use mounts::NotMounted;
 use place::{Place, PlaceError};
 use plan::Wanted;
 
@@ -192,10 +197,16 @@ impl InstallError {
         }
     }
 
-    /// Whether a directory that a server shares is not there now.
+    /// What is not mounted, if that is it.
+    #[must_use]
+    pub fn not_mounted(&self) -> Option<&NotMounted> {
+        self.failed().and_then(|(source, _)| NotMounted::of(source))
+    }
+
+    /// Whether a directory that a server shares, or any mount, is not there now.
     #[must_use]
     pub fn is_share_gone(&self) -> bool {
-        self.failed().is_some_and(|(source, _)| share::is_gone(source))
+        self.failed().is_some_and(|(source, _)| share::is_gone(source) || NotMounted::of(source).is_some())
     }
 
     /// What the kernel said, and about which path.
@@ -214,6 +225,9 @@ impl InstallError {
     /// What a person can do.
     #[must_use]
     pub fn remedy(&self) -> String {
+        if let Some(not_mounted) = self.not_mounted() {
+            return not_mounted.remedy();
+        }
         if let Some(remedy) = self.failed().and_then(|(source, path)| share::remedy(source, path)) {
             return remedy;
         }

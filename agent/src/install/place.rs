@@ -14,6 +14,7 @@ use pinion_proto::spec::GuestPath;
 pub use super::place_error::PlaceError;
 use super::{
     files::{Files, Kind},
+    mounts::NotMounted,
     shelf,
 };
 use crate::{
@@ -156,7 +157,22 @@ fn real_of(files: &dyn Files, config: &Config, directory: &GuestPath) -> [PathBu
 
 fn real_directory(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Resolved, PlaceError> {
     let parent = parent(path).ok_or_else(|| PlaceError::NotAFile(path.clone()))?;
-    resolve(files, &config.root, parent, Last::Directory, path)
+    let directory = resolve(files, &config.root, parent, Last::Directory, path)?;
+    if !directory.missing.is_empty() {
+        // Perhaps it is missing because what it is on is not mounted.
+        let inside = directory.path.join(".pinion");
+        if let Err(source) = files.look(&inside)
+            && NotMounted::of(&source).is_some()
+        {
+            return Err(PlaceError::Look { path: path.clone(), at: directory.path, source });
+        }
+    }
+    Ok(directory)
+}
+
+/// Where a file's directory really is, whether or not a file may be there.
+pub(super) fn unjudged(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<PathBuf, PlaceError> {
+    Ok(real_directory(files, config, path)?.path)
 }
 
 fn parent(path: &GuestPath) -> Option<&Path> {

@@ -14,7 +14,10 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
-use super::files::{Files, Found, NewFile, RealFiles};
+use super::{
+    files::{Files, Found, NewFile, RealFiles},
+    mounts::{Guard, MountTable},
+};
 
 /// The real files, and somebody who exchanges two of them by one renameat2(2) when so many operations were done.
 #[derive(Debug, Clone)]
@@ -109,5 +112,13 @@ impl Files for Racing {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.then(RealFiles.sync_directory(path))
+    }
+
+    fn mounts(&self) -> io::Result<MountTable> {
+        RealFiles.mounts()
+    }
+
+    fn guarded(&self, _: &Guard) -> Arc<dyn Files> {
+        Arc::new(self.clone())
     }
 }

@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use super::files::{Files, NewFile, not_a_file};
+use super::{
+    files::{Files, NewFile},
+    walk::not_a_file,
+};
 
 /// Writes `bytes` to `path` so that a crash leaves the old content or the new, wholly; permission bits `mode`.
 ///

@@ -6,7 +6,7 @@
 
 mod store;
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use pinion_proto::{
     bundle::Fingerprint,
@@ -56,6 +56,10 @@ pub struct Ledger {
     /// What it keeps although the guest would not allow it anew; none in what agents wrote that allowed it.
     #[serde(default)]
     pub kept: Option<Kept>,
+    /// The mount point that each directory of its files was on when it was last looked at, the root where it was on none
+    /// of its own; both without links on their way. Ledgers of before have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// A generation that was ordered.

@@ -275,6 +275,7 @@ mod tests {
             reload: None,
             probe: None,
             window: None,
+            requires_mount: None,
             purge: false,
             ordered: None,
             trouble: None,

@@ -22,7 +22,7 @@ use self::plan::{Plan, plan};
 use crate::{
     config::Config,
     identity::Identity,
-    install::{InstallError, files::Files, standing},
+    install::{InstallError, files::Files, mounts::NotMounted, standing},
     ledger::{LedgerError, Ledgers},
 };
 
@@ -58,20 +58,26 @@ pub fn seal(config: &Config, files: &Arc<dyn Files>) -> Result<Sealed, SealError
         return Err(SealError::Obstacles(obstacles));
     }
     let mut removed = Vec::new();
-    let mut remove = |path: PathBuf| -> Result<(), SealError> {
-        // What was behind a link went with it.
-        if files.look(&path).is_ok_and(|found| found.is_some()) {
-            standing::remove(&**files, &path)?;
-            removed.push(path);
+    let mut remove = |files: &dyn Files, path: PathBuf| -> Result<(), SealError> {
+        let failed = |source| InstallError::Operation { operation: "look at", path: path.clone(), source };
+        match files.look(&path) {
+            // What is not mounted any more is not gone.
+            Err(e) if NotMounted::of(&e).is_some() => return Err(failed(e).into()),
+            // What was behind a link went with it.
+            Ok(None) | Err(_) => {}
+            Ok(Some(_)) => {
+                standing::remove(files, &path)?;
+                removed.push(path);
+            }
         }
         Ok(())
     };
-    identity.into_iter().try_for_each(&mut remove)?;
-    for (name, found) in placements {
-        found.into_iter().try_for_each(&mut remove)?;
+    identity.into_iter().try_for_each(|path| remove(&**files, path))?;
+    for (name, guarded, found) in placements {
+        found.into_iter().try_for_each(|path| remove(&*guarded, path))?;
         ledgers.remove(&name)?;
     }
-    remains.into_iter().try_for_each(&mut remove)?;
+    remains.into_iter().try_for_each(|path| remove(&**files, path))?;
     // A `pinion-agent join` at the same moment asks for no lock.
     let again = plan::identity(&**files, &state)?;
     ledgers.release();

@@ -7,6 +7,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use pinion_proto::{causes::chain, id::CertificateName, spec::GuestPath};
@@ -16,7 +17,7 @@ use crate::{
     install::{
         InstallError,
         files::Files,
-        foreign,
+        foreign, mounts,
         place::{self, PlaceError},
         replace::replacement,
         scene,
@@ -34,8 +35,8 @@ use crate::{
 pub(super) struct Plan {
     /// The identity's files.
     pub(super) identity: Vec<PathBuf>,
-    /// Each placement's files; its ledger goes after them.
-    pub(super) placements: Vec<(CertificateName, Vec<PathBuf>)>,
+    /// Each placement's files, and the way to them; its ledger goes after them.
+    pub(super) placements: Vec<(CertificateName, Arc<dyn Files>, Vec<PathBuf>)>,
     /// Ledgers that were being written when the power went.
     pub(super) remains: Vec<PathBuf>,
     /// Files that are not Pinion's any more.
@@ -103,24 +104,30 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
     let mut known = Vec::new();
     for (name, ledger) in ledgers.read_all()? {
         match ledger {
-            Ok(ledger) => known.push((name, ledger)),
+            Ok(mut ledger) => {
+                let paths = paths(config, &ledger);
+                // What is not mounted is told of each file that is there.
+                drop(mounts::learn(files, config, &mut ledger, &paths));
+                let files = files.guarded(&mounts::guard(files, config, &ledger));
+                known.push((name, ledger, files));
+            }
             Err(error) => plan.obstacles.push(Obstacle::Ledger(error)),
         }
     }
     // One path may be in several ledgers: what one of them knows as it is, is Pinion's.
     let mut fates: BTreeMap<&GuestPath, Fate> = BTreeMap::new();
-    for file in known.iter().flat_map(|(_, ledger)| ledger.files()) {
-        let fate = fate(files, config, file);
+    for (file, files) in known.iter().flat_map(|(_, ledger, files)| ledger.files().map(move |file| (file, files))) {
+        let fate = fate(&**files, config, file);
         if matches!(fate, Fate::Goes(_)) || !fates.contains_key(&file.path) {
             fates.insert(&file.path, fate);
         }
     }
     let mut seen = BTreeSet::new();
-    for (name, ledger) in &known {
+    for (name, ledger, guarded) in &known {
         let mut found = Vec::new();
         // Of several ledgers the first has it removed.
         for path in paths(config, ledger).into_iter().filter(|path| seen.insert(path.clone())) {
-            match leftover(files, config, &path) {
+            match leftover(&**guarded, config, &path) {
                 Ok(leftover) => found.extend(leftover),
                 Err(error) => plan.obstacles.push(Obstacle::File(path.clone(), error)),
             }
@@ -131,12 +138,12 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
                 Some(Fate::Gone) | None => {}
             }
         }
-        for shelf in shelves(files, config, name, ledger, &mut plan.obstacles) {
-            let everything = shelf.everything(files);
+        for shelf in shelves(&**guarded, config, name, ledger, &mut plan.obstacles) {
+            let everything = shelf.everything(&**guarded);
             let failed = |source| LedgerError::Directory { path: shelf.current(), source };
             found.extend(everything.map_err(failed)?);
         }
-        plan.placements.push((name.clone(), found));
+        plan.placements.push((name.clone(), Arc::clone(guarded), found));
     }
     plan.obstacles.extend(unknown(files, state)?);
     Ok(plan)

@@ -106,7 +106,20 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let fields = Fields::of(
         node,
         "a placement: an object",
-        &["guest", "host", "sans", "recipe", "files", "layout", "validate", "reload", "probe", "window", "purge"],
+        &[
+            "guest",
+            "host",
+            "sans",
+            "recipe",
+            "files",
+            "layout",
+            "validate",
+            "reload",
+            "probe",
+            "window",
+            "requires_mount",
+            "purge",
+        ],
     )?;
     let guest = guest(&fields);
     if let Some(guest) = &guest {
@@ -133,6 +146,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let reload = fields.optional("reload", overrides::reload);
     let probe = fields.optional("probe", overrides::probe);
     let window = fields.optional("window", |n| window::read(n, context.local));
+    let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let purge = fields.or("purge", false, |n| n.boolean());
     let (names, gist) = match own? {
         Some(own) => {
@@ -152,6 +166,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         reload: reload?,
         probe: probe?,
         window: window?,
+        requires_mount: requires_mount?,
         purge: purge?,
         gist: gist?,
     })

@@ -27,6 +27,7 @@ use jiff::tz::TimeZone;
 use pinion_proto::{
     id::{CertificateName, Vmid},
     key::KeyPolicy,
+    mount::MountPoint,
     names::{SubjectName, SubjectNames},
     spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Validate},
 };
@@ -147,6 +148,8 @@ pub struct Placement {
     pub probe: Option<Probe>,
     /// When its service may be disturbed; none for any time.
     pub window: Option<Window>,
+    /// Where something must be mounted before the files are touched; none where the guest finds out by itself.
+    pub requires_mount: Option<MountPoint>,
     /// The files are to be removed and nothing is to be held.
     pub purge: bool,
     /// Names, the certificate's key algorithm and issuer in one.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use pinion_proto::{
+    mount::MountPoint,
     names::SubjectName,
     spec::{FileMode, FileSpec, Part, Probe, Reload, Validate},
 };
@@ -46,6 +47,11 @@ fn mode(node: Node<'_>, part: Part) -> Option<FileMode> {
         return None;
     }
     Some(mode)
+}
+
+/// Where something must be mounted.
+pub(super) fn mount_point(node: Node<'_>) -> Option<MountPoint> {
+    node.parsed("a mount point such as \"/mnt/pve/nfs\"")
 }
 
 /// `"nothing"` or `{"hook": …}`.

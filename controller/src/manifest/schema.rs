@@ -102,6 +102,9 @@ struct WrittenPlacement {
     probe: WrittenProbe,
     /// When the service may be disturbed.
     window: WrittenWindow,
+    /// Where something must be mounted before the files are touched, for example `/mnt/pve/nfs`; `/` when nothing has to be,
+    /// whatever the guest has noted. The guest finds out by itself if absent.
+    requires_mount: MountPointText,
     /// Remove the files and hold nothing.
     purge: bool,
 }
@@ -338,6 +341,7 @@ text! {
     /// Letters, digits, `-`, `.`; not `host`, and not a number in quotes.
     GuestNameText("^(?![0-9]+$)(?!host$)[A-Za-z0-9][A-Za-z0-9._-]*$", 253);
     /// An absolute path without `.`, `..`, doubled or trailing slashes.
+    MountPointText("^/$|^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]{1,255})+$", 1024);
     PathText("^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]{1,255})+$", 1024);
     /// Octal permission bits.
     Mode("^0?[0-7]{3}$", 4);

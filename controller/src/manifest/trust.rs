@@ -69,7 +69,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: 
     let fields = Fields::of(
         node,
         "a placement of roots: an object",
-        &["guest", "host", "recipe", "files", "layout", "validate", "reload", "window", "purge"],
+        &["guest", "host", "recipe", "files", "layout", "validate", "reload", "window", "requires_mount", "purge"],
     )?;
     let guest = guest(&fields);
     if let Some(guest) = &guest {
@@ -88,6 +88,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: 
     let validate = fields.optional("validate", overrides::validate);
     let reload = fields.optional("reload", overrides::reload);
     let window = fields.optional("window", |n| window::read(n, context.local));
+    let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let purge = fields.or("purge", false, |n| n.boolean());
     Some(Placement {
         guest: guest?,
@@ -99,6 +100,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: 
         reload: reload?,
         probe: None,
         window: window?,
+        requires_mount: requires_mount?,
         purge: purge?,
         gist,
     })

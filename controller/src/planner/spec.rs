@@ -34,6 +34,7 @@ pub fn spec(
         reload: placement.reload.clone(),
         probe: placement.probe.clone(),
         window: window.map(<[Opening]>::to_vec),
+        requires_mount: placement.requires_mount.clone(),
         purge: placement.purge,
         ordered,
         trouble: trouble.cloned(),

@@ -446,6 +446,9 @@ pub struct PlacementSpec {
     /// The issuer's roots, each DER, for files of the part "ca"; none: those that were said before stay.
     #[prost(bytes = "vec", repeated, tag = "18")]
     pub roots_der: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Where something must be mounted before the files are touched; absent where the guest finds out by itself.
+    #[prost(string, optional, tag = "19")]
+    pub requires_mount: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The next stretches of time in which a service may be disturbed, soonest first.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -80,6 +80,7 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
         probe: Some(Probe::Nothing),
         layout: None,
         window: None,
+        requires_mount: None,
         purge: false,
         ordered,
         trouble: None,

@@ -8,6 +8,7 @@ mod empty_root;
 mod host;
 mod lost;
 mod manifest;
+mod mounts;
 mod nothing;
 mod places;
 mod purge;

@@ -292,6 +292,7 @@ pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         reload: None,
         probe: None,
         window: None,
+        requires_mount: None,
         purge: false,
         ordered: None,
         trouble: None,

@@ -6,6 +6,7 @@ mod cuts;
 mod faults;
 mod ground;
 mod guest;
+mod mounts;
 mod service;
 mod shares;
 mod trust;

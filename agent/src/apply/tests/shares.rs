@@ -15,7 +15,10 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::guest::{Guest, at_stage, deliver, issue, ordered, report, spec};
-use crate::install::files::{Files, Found, NewFile, RealFiles};
+use crate::install::{
+    files::{Files, Found, NewFile, RealFiles},
+    mounts::{Guard, MountTable},
+};
 
 /// The kernel's file system, whose `share` directory is a stale handle while that is so.
 #[derive(Debug)]
@@ -71,6 +74,14 @@ impl Files for Share {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.there(path).and_then(|()| RealFiles.sync_directory(path))
+    }
+
+    fn mounts(&self) -> io::Result<MountTable> {
+        RealFiles.mounts()
+    }
+
+    fn guarded(&self, _: &Guard) -> Arc<dyn Files> {
+        Arc::new(Self(Arc::clone(&self.0)))
     }
 }
 

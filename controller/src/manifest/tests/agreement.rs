@@ -65,6 +65,8 @@ fn good_documents_are_good_for_both() {
         (&format!("{PLACEMENT}/probe"), json!({"connect": "[::1]:8443"})),
         (&format!("{PLACEMENT}/window"), json!({"days": ["mon"]})),
         (&format!("{PLACEMENT}/window"), json!({"from": "22:00", "to": "24:00", "time_zone": "UTC"})),
+        (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/pve/nfs")),
+        (&format!("{PLACEMENT}/requires_mount"), json!("/")),
         (&format!("{PLACEMENT}/purge"), json!(false)),
     ] {
         both(&judge, &put(&example, pointer, value), true);
@@ -111,6 +113,10 @@ fn what_is_wrong_in_structure_is_wrong_for_both() {
         (&format!("{PLACEMENT}/recipe"), json!(null)),
         (&format!("{PLACEMENT}/files"), json!([])),
         (&format!("{PLACEMENT}/files"), json!({"crt": {}})),
+        (&format!("{PLACEMENT}/requires_mount"), json!("mnt/nfs")),
+        (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/../nfs")),
+        (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/nfs/")),
+        (&format!("{PLACEMENT}/requires_mount"), json!(true)),
         (&format!("{PLACEMENT}/purge"), json!(1)),
         (&format!("{PLACEMENT}/post_renewal_command"), json!("reboot")),
         (&format!("{PLACEMENT}/window"), json!({})),

@@ -1,0 +1,417 @@
+//! Files below a mount point: nothing is made there while nothing is mounted, that is told, and it goes on by itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use pinion_proto::{
+    report::PlacementReport,
+    spec::{Layout, PlacementSpec, Validate},
+    stage::{Halt, Stage, Trouble},
+};
+
+use super::guest::{
+    DEADLINE, Guest, at_stage, count, deliver, name, ordered, plain, plain_guest, report, request, script, until,
+};
+use crate::{apply::Placements, install::mounting::Mounting};
+
+/// A guest whose placement `web` has its files on a share, and two devices that can be mounted there.
+struct Shared {
+    guest: Guest,
+    files: Mounting,
+    point: PathBuf,
+    web: PlacementSpec,
+}
+
+impl Shared {
+    fn new(layout: Layout) -> Self {
+        Self::at("/mnt/pve/nfs", layout)
+    }
+
+    fn at(point: &str, layout: Layout) -> Self {
+        let mut guest = plain_guest();
+        guest.config.check_every = Duration::from_millis(20);
+        let recipe = guest.config.recipes.join("web.toml");
+        let text = fs::read_to_string(&recipe).expect("a recipe").replace("/etc/ssl/", &format!("{point}/certs/"));
+        fs::write(&recipe, text).expect("written");
+        guest.config.allow.directories.push(point.parse().expect("a path"));
+        let point = guest.at(point);
+        for directory in [&point, &guest.at("devices/one"), &guest.at("devices/other")] {
+            fs::create_dir_all(directory).expect("made");
+        }
+        let files = Mounting::at(&point);
+        guest.files = Arc::new(files.clone());
+        Self { guest, files, point, web: plain(layout) }
+    }
+
+    fn mount(&self, device: &str) {
+        self.files.mount(&self.guest.at("devices").join(device), false);
+    }
+
+    /// What an unmounted share would hide.
+    fn hidden(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.point).expect("the mount point is there");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    }
+
+    fn serial(&self, device: &str) -> Option<String> {
+        self.guest.serial(&format!("devices/{device}/certs/web.example.crt"))
+    }
+
+    /// A generation in place.
+    async fn placed(&self, generation: u64) -> Placements {
+        let placements = self.guest.start().await;
+        placements.desire(vec![ordered(&self.web, generation)]);
+        deliver(&self.guest, &placements, "web", generation).await;
+        at_stage(&placements, "web", generation, Stage::Reloaded).await;
+        placements
+    }
+
+    /// The ledger as an agent left it that noted no mounts.
+    fn forget_mounts(&self) {
+        let path = self.guest.at("var/lib/pinion-agent/placements/web.json");
+        let mut ledger: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("a ledger");
+        let placement = ledger.get_mut("placement").and_then(|ledger| ledger.as_object_mut()).expect("a ledger");
+        placement.remove("mounts").expect("it was noted");
+        fs::write(&path, ledger.to_string()).expect("written");
+    }
+
+    fn noted(&self) -> bool {
+        let ledger = self.guest.content("var/lib/pinion-agent/placements/web.json").expect("a ledger");
+        String::from_utf8(ledger).expect("text").contains(&format!("\"{}\"", self.point.display()))
+    }
+}
+
+async fn waits(placements: &Placements) -> Trouble {
+    let waits = report(placements, "web", "waiting for the mount", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("is not mounted"))
+    });
+    let trouble = waits.await.trouble.expect("just seen");
+    assert_eq!(trouble.halt, Halt::Waiting, "{trouble}");
+    assert!(!trouble.attempt.is_empty() && trouble.retry_at.is_some(), "{trouble}");
+    trouble
+}
+
+/// Several looks go by.
+async fn looks_go_by(shared: &Shared) {
+    let before = shared.files.operations();
+    while shared.files.operations() < before + 40 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_place_is_not_put_right_below_an_unmounted_share() {
+    for layout in Layout::ALL {
+        let shared = Shared::new(layout);
+        shared.mount("one");
+        let placements = shared.placed(1).await;
+        let first = shared.serial("one").expect("in place");
+        shared.files.unmount();
+        let trouble = waits(&placements).await;
+        let point = shared.point.display().to_string();
+        for part in [&trouble.attempt, &trouble.cause, &trouble.remedy] {
+            assert!(part.contains(&point), "{trouble}");
+        }
+        assert!(trouble.remedy.contains("goes on by itself"), "{trouble}");
+        looks_go_by(&shared).await;
+        // A renewal comes meanwhile, and waits.
+        placements.desire(vec![ordered(&shared.web, 2)]);
+        let second = deliver(&shared.guest, &placements, "web", 2).await;
+        looks_go_by(&shared).await;
+        let waiting = waits(&placements).await;
+        assert!(waiting.cause.contains(&point), "{waiting}");
+        // So it is after a restart.
+        placements.shutdown().await;
+        let placements = shared.guest.start().await;
+        waits(&placements).await;
+        looks_go_by(&shared).await;
+        assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{layout}");
+        // Another device, of which all is missing.
+        shared.mount("other");
+        at_stage(&placements, "web", 2, Stage::Reloaded).await;
+        placements.shutdown().await;
+        assert_eq!(shared.serial("other").as_deref(), Some(second.serial()));
+        assert_eq!(shared.serial("one"), Some(first), "nobody was there");
+        assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{layout}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_installation_waits_for_what_the_machine_means_to_mount() {
+    let requiring = |path: &str| Some(path.parse().expect("a mount point"));
+    for (point, fstab, required) in [
+        ("/mnt/pve/nfs", "", None),
+        ("/srv/share", "host:/x /srv/share nfs _netdev 0 0\n", None),
+        ("/srv/with blank", "/dev/sdb1 /srv/with\\040blank/ ext4 noauto 0 0\n", None),
+        ("/srv/share", "", requiring("/srv/share")),
+    ] {
+        let mut shared = Shared::at(point, Layout::Symlink);
+        shared.web.requires_mount = required;
+        fs::write(shared.guest.at("etc/fstab"), fstab).expect("written");
+        let placements = shared.guest.start().await;
+        placements.desire(vec![ordered(&shared.web, 1)]);
+        let leaf = deliver(&shared.guest, &placements, "web", 1).await;
+        waits(&placements).await;
+        looks_go_by(&shared).await;
+        assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{point}");
+        shared.mount("one");
+        at_stage(&placements, "web", 1, Stage::Reloaded).await;
+        assert_eq!(shared.serial("one").as_deref(), Some(leaf.serial()));
+        assert!(shared.noted(), "{point}");
+        placements.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_mount_point_that_is_gone_itself_is_not_made() {
+    let shared = Shared::new(Layout::Copy);
+    fs::remove_dir(&shared.point).expect("removed");
+    let placements = shared.guest.start().await;
+    placements.desire(vec![ordered(&shared.web, 1)]);
+    deliver(&shared.guest, &placements, "web", 1).await;
+    waits(&placements).await;
+    looks_go_by(&shared).await;
+    placements.shutdown().await;
+    assert!(!shared.point.exists());
+}
+
+#[tokio::test]
+async fn an_older_agents_ledger_learns_what_is_mounted_and_what_is_not_to_be() {
+    // Learned at the next look while it is mounted, wherever that is.
+    let shared = Shared::at("/srv/share", Layout::Symlink);
+    shared.mount("one");
+    shared.placed(1).await.shutdown().await;
+    shared.forget_mounts();
+    let placements = shared.guest.start().await;
+    let noted = async {
+        while !shared.noted() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, noted).await.expect("it is noted again");
+    shared.files.unmount();
+    waits(&placements).await;
+    placements.shutdown().await;
+    assert_eq!(shared.hidden(), Vec::<PathBuf>::new());
+
+    // Where its files are, although Proxmox could mount something there, they stay.
+    let shared = Shared::new(Layout::Symlink);
+    shared.mount("one");
+    shared.placed(1).await.shutdown().await;
+    shared.forget_mounts();
+    shared.files.unmount();
+    fs::rename(shared.guest.at("devices/one/certs"), shared.point.join("certs")).expect("moved");
+    let placements = shared.guest.start().await;
+    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    placements.desire(vec![ordered(&shared.web, 2)]);
+    deliver(&shared.guest, &placements, "web", 2).await;
+    at_stage(&placements, "web", 2, Stage::Reloaded).await;
+    placements.shutdown().await;
+
+    // Where they are not, they are not made.
+    let shared = Shared::new(Layout::Symlink);
+    shared.mount("one");
+    shared.placed(1).await.shutdown().await;
+    shared.forget_mounts();
+    shared.files.unmount();
+    let placements = shared.guest.start().await;
+    waits(&placements).await;
+    looks_go_by(&shared).await;
+    placements.shutdown().await;
+    assert_eq!(shared.hidden(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_mounted_any_more_is_said_in_the_manifest() {
+    let mut shared = Shared::new(Layout::Symlink);
+    shared.mount("one");
+    let placements = shared.placed(1).await;
+    shared.files.unmount();
+    assert!(waits(&placements).await.remedy.contains("\"requires_mount\": \"/\""));
+    shared.web.requires_mount = Some("/".parse().expect("a mount point"));
+    placements.desire(vec![ordered(&shared.web, 1)]);
+    at_stage(&placements, "web", 1, Stage::Reloaded).await;
+    placements.shutdown().await;
+    assert!(shared.point.join("certs/web.example.crt").exists() && !shared.noted());
+}
+
+#[tokio::test]
+async fn what_is_to_be_removed_is_removed_from_the_share_and_not_forgotten_meanwhile() {
+    let shared = Shared::new(Layout::Symlink);
+    shared.mount("one");
+    let placements = shared.placed(1).await;
+    shared.files.unmount();
+    placements.desire(Vec::new());
+    report(&placements, "web", "retired", |report| report.retired).await;
+    placements.purge(&name("web"));
+    waits(&placements).await;
+    looks_go_by(&shared).await;
+    assert!(shared.serial("one").is_some());
+    shared.mount("one");
+    until(&placements, "removed", |reports| reports.is_empty()).await;
+    placements.shutdown().await;
+    assert_eq!(fs::read_dir(shared.guest.at("devices/one/certs")).expect("listed").count(), 0);
+}
+
+#[tokio::test]
+async fn below_proxmoxs_own_file_system_nothing_is_made_while_it_is_away() {
+    let shared = Shared::at("/etc/pve", Layout::Copy);
+    // In a root that is not `/`, a directory without anything in it.
+    let mut guest = plain_guest();
+    guest.config.clone_from(&shared.guest.config);
+    let placements = guest.start().await;
+    placements.desire(vec![ordered(&shared.web, 1)]);
+    deliver(&guest, &placements, "web", 1).await;
+    let trouble = waits(&placements).await;
+    assert!(trouble.cause.contains("pmxcfs") && trouble.remedy.contains("pve-cluster"), "{trouble}");
+    assert_eq!(shared.hidden(), Vec::<PathBuf>::new());
+    placements.shutdown().await;
+}
+
+/// What is done while the share goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    First,
+    Renewal,
+    WayBack,
+    Removal,
+    Layout,
+    MovedThere,
+}
+
+/// Each work has some hundred operations, looks included: every so many of them are tried, another choice for each.
+const EVERY: usize = 23;
+
+#[tokio::test]
+async fn unmounted_at_any_operation_nothing_is_made_below_the_mount_point() {
+    let works = [Work::First, Work::Renewal, Work::WayBack, Work::Removal, Work::Layout, Work::MovedThere];
+    let both = works.into_iter().flat_map(|work| Layout::ALL.map(|layout| (work, layout)));
+    for (first, (work, layout)) in both.enumerate() {
+        let (mut operation, mut unmounts) = (first, 0);
+        while unmounted_after(work, layout, operation).await {
+            operation += EVERY;
+            unmounts += 1;
+        }
+        count("unmounts", &format!("{work:?}, {layout}"), unmounts);
+        assert!(operation > 30, "{work:?}, {layout} has more operations than {operation}");
+    }
+}
+
+/// True when it was unmounted before the work was done.
+async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
+    let at = format!("{work:?}, {layout}, unmounted after {operation} operations");
+    let shared = Shared::new(layout);
+    shared.mount("one");
+    let mut web = shared.web.clone();
+    let placements = match work {
+        Work::First => shared.guest.start().await,
+        Work::MovedThere => {
+            let mut here = shared.web.clone();
+            here.recipe = None;
+            here.files = [("cert", "here.crt"), ("key", "here.key")]
+                .map(|(part, file)| {
+                    let path = Some(format!("/etc/ssl/{file}").parse().expect("a path"));
+                    let own = |number: u32| Some(number.to_string().parse().expect("a number"));
+                    let owner = own(rustix::process::geteuid().as_raw());
+                    let group = own(rustix::process::getegid().as_raw());
+                    let file = pinion_proto::spec::FileSpec { path, owner, group, mode: None };
+                    (part.parse().expect("a part"), file)
+                })
+                .into();
+            let placements = shared.guest.start().await;
+            placements.desire(vec![ordered(&here, 1)]);
+            deliver(&shared.guest, &placements, "web", 1).await;
+            at_stage(&placements, "web", 1, Stage::Reloaded).await;
+            placements
+        }
+        Work::Renewal | Work::WayBack | Work::Removal | Work::Layout => shared.placed(1).await,
+    };
+    match work {
+        Work::First => placements.desire(vec![ordered(&web, 1)]),
+        Work::Renewal => placements.desire(vec![ordered(&web, 2)]),
+        Work::WayBack => {
+            script(&shared.guest.config.hooks.join("check"), "echo no good; exit 1");
+            web.validate = Some(Validate::Hook("check".parse().expect("a name")));
+            placements.desire(vec![ordered(&web, 2)]);
+        }
+        Work::Removal => {
+            placements.desire(Vec::new());
+            report(&placements, "web", "retired", |report| report.retired).await;
+        }
+        Work::Layout | Work::MovedThere => {}
+    }
+    let delivery = match work {
+        Work::First | Work::Renewal | Work::WayBack => {
+            let generation = if work == Work::First { 1 } else { 2 };
+            let asked = request(&placements, "web", generation).await;
+            Some(shared.guest.authority.delivery(&name("web"), generation, &asked))
+        }
+        Work::Removal | Work::Layout | Work::MovedThere => None,
+    };
+    let other = if layout == Layout::Copy { Layout::Symlink } else { Layout::Copy };
+    shared.files.unmount_after(operation);
+    match work {
+        Work::First | Work::Renewal | Work::WayBack => placements.deliver(delivery.clone().expect("made")),
+        Work::Removal => placements.purge(&name("web")),
+        Work::Layout => {
+            web.layout = Some(other);
+            placements.desire(vec![ordered(&web, 1)]);
+        }
+        Work::MovedThere => placements.desire(vec![ordered(&web, 1)]),
+    }
+    let crt = |device: &Path| device.join("certs/web.example.crt");
+    let device = shared.guest.at("devices/one");
+    let is_link = || crt(&device).symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let done = |report: Option<&PlacementReport>| match (work, report) {
+        (Work::Removal, report) => report.is_none(),
+        (_, None) => false,
+        (Work::WayBack, Some(report)) => {
+            report.held.as_ref().is_some_and(|held| held.generation == 1)
+                && report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("no good"))
+        }
+        (Work::First, Some(report)) => reached(report, 1),
+        (Work::Renewal, Some(report)) => reached(report, 2),
+        (Work::MovedThere, Some(report)) => reached(report, 1) && crt(&device).exists(),
+        (Work::Layout, Some(report)) => reached(report, 1) && is_link() == (other == Layout::Symlink),
+    };
+    let waiting = |report: Option<&PlacementReport>| {
+        let trouble = report.and_then(|report| report.trouble.as_ref());
+        trouble.is_some_and(|trouble| trouble.cause.contains("is not mounted"))
+    };
+    until(&placements, &at, |reports| {
+        let report = reports.get(&name("web"));
+        done(report) || waiting(report)
+    })
+    .await;
+    placements.shutdown().await;
+    let unmounted = shared.files.has_unmounted();
+    assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}");
+    // What was begun is gone on with only when it is mounted again.
+    let placements = shared.guest.start().await;
+    if unmounted {
+        looks_go_by(&shared).await;
+        assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}, started again");
+        shared.mount("one");
+    }
+    if let Some(delivery) = delivery {
+        placements.deliver(delivery);
+    }
+    if work == Work::Removal {
+        placements.desire(Vec::new());
+        placements.purge(&name("web"));
+    }
+    until(&placements, &format!("done: {at}"), |reports| done(reports.get(&name("web")))).await;
+    placements.shutdown().await;
+    assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}, at the end");
+    unmounted
+}
+
+fn reached(report: &PlacementReport, generation: u64) -> bool {
+    report.stage == Stage::Reloaded
+        && report.trouble.is_none()
+        && report.held.as_ref().is_some_and(|held| held.generation == generation)
+}
