@@ -40,7 +40,7 @@ fn every_mistake_in_the_settings_is_told_at_once_and_stops_the_daemons_only_wher
             assert!(told.stderr.contains(words), "{words} in {told}");
         }
     }
-    let told: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).expect("JSON");
+    let told: Value = serde_json::from_str(&check(&["--json"]).stdout).expect("JSON");
     assert_eq!((&told["ok"], told["problems"].as_array().map(Vec::len)), (&false.into(), Some(3)), "{told}");
     assert_eq!((&told["problems"][0]["line"], &told["problems"][0]["column"]), (&1.into(), &1.into()), "{told}");
 
