@@ -10,6 +10,7 @@ use std::{
 };
 
 use pinion_proto::spec::{GuestPath, Part};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{InstallError, execute::write, files::Files, scene, steps::Plan};
 use crate::ledger::SavedFile;
@@ -36,8 +37,9 @@ pub fn check(part: Part, path: &GuestPath, content: &[u8]) -> Result<(), Install
     }
     let Some(found) = Blocks::of(content) else { return refused("is not PEM") };
     let Blocks { certificates, keys } = found;
-    if certificates > MOST_CERTIFICATES {
-        return refused("is a store of many certificates");
+    // A chain ends at one root at most.
+    if certificates > MOST_CERTIFICATES || (part != Part::Ca && roots(content) > 1) {
+        return refused("is a store of roots");
     }
     let (wants_certificates, wants_keys) = match part {
         Part::Key => (false, true),
@@ -51,6 +53,17 @@ pub fn check(part: Part, path: &GuestPath, content: &[u8]) -> Result<(), Install
         (false, false) => refused("has neither a certificate nor a private key"),
         _ => Ok(()),
     }
+}
+
+/// How many certificates in a PEM text are their own issuers.
+fn roots(content: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(content);
+    let blocks = pem::parse_many(text.as_bytes()).unwrap_or_default();
+    let is_root = |block: &&pem::Pem| {
+        X509Certificate::from_der(block.contents())
+            .is_ok_and(|(_, certificate)| certificate.subject().as_raw() == certificate.issuer().as_raw())
+    };
+    blocks.iter().filter(is_root).count()
 }
 
 /// Keeps a copy of a file; where it is. A copy that is kept already is not made twice.
@@ -203,6 +216,14 @@ mod tests {
                 assert!(!is(part, bad), "{part}: {bad}");
             }
         }
+    }
+
+    #[test]
+    fn several_roots_are_a_store_and_one_is_a_self_signed_certificate() {
+        let root = || rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a certificate").cert.pem();
+        let is = |part: Part, text: &str| check(part, &"/etc/x/y".parse().expect("a path"), text.as_bytes()).is_ok();
+        let (one, two) = (root(), format!("{}{}", root(), root()));
+        assert!(is(Part::Fullchain, &one) && !is(Part::Fullchain, &two) && is(Part::Ca, &two));
     }
 
     #[test]

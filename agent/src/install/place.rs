@@ -45,7 +45,9 @@ pub fn find_on(files: &dyn Files, config: &Config, ground: &Ground, path: &Guest
         return Err(outside(config, &directory.path, path));
     }
     let place = in_directory(files, directory, path)?;
-    let is_pinions = [&config.hooks, &config.recipes, &config.state].iter().any(|own| place.target.starts_with(own));
+    let within =
+        |own: &Path| place.target.starts_with(own) || own.canonicalize().is_ok_and(|own| place.target.starts_with(own));
+    let is_pinions = [&config.hooks, &config.recipes, &config.state].iter().any(|own| within(own));
     if is_pinions {
         return Err(PlaceError::Pinions { path: path.clone() });
     }
