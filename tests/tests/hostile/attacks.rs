@@ -115,7 +115,6 @@ async fn by_default_neither_keys_for_everybody_nor_stores_nor_configuration_are_
     );
     refused(&mut link, &combined, "lets every user reach the private key").await;
     for path in [
-        "/etc/ssl/certs/ca-certificates.crt",
         "/etc/ssl/cert.pem",
         "/etc/ssl/openssl.cnf",
         "/root/.docker/config.json",
@@ -127,8 +126,15 @@ async fn by_default_neither_keys_for_everybody_nor_stores_nor_configuration_are_
             refused(&mut link, &at(part, path), &format!("does not allow files at {path}")).await;
         }
     }
-    for path in ["/etc/ssl/certs/web.crt", "/etc/ssl/certs/9d04f354.0", "/etc/ssl/Certs/web.crt"] {
-        refused(&mut link, &at(Part::Ca, path), "part of a store of trusted roots").await;
+    for path in [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/ssl/certs/web.crt",
+        "/etc/ssl/certs/9d04f354.0",
+        "/etc/ssl/Certs/web.crt",
+    ] {
+        for part in [Part::Fullchain, Part::Key, Part::Ca] {
+            refused(&mut link, &at(part, path), "part of a store of trusted roots").await;
+        }
     }
     for unit in ["nginx.service", "docker.service", "ssh.service"] {
         let reload = Some(Reload::Restart(unit.parse().expect("a unit")));

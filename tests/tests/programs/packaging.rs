@@ -35,6 +35,31 @@ fn the_example_agent_configuration_is_one() {
     // No daemon runs, which is told only after the configuration has been read.
     let status = guest.pinion_agent(&["status"]).expect("pinion-agent is built");
     assert_eq!(status.code(), 5, "{status}");
+    let checked = guest.pinion_agent(&["config", "check"]).expect("pinion-agent is built");
+    assert!(checked.code() == 0 && checked.stdout.contains("in order"), "{checked}");
+}
+
+#[test]
+fn everything_that_is_wrong_with_an_agent_configuration_is_told_at_once_as_the_daemon_tells_it() {
+    let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
+    let wrong =
+        "check_evry = \"5s\"\n\n[allow]\nextra_units = [\n  \"nginx\",\n  \"sshd.service\",\n]\nprobe = [\"host:1\"]\n";
+    guest.write("etc/pinion/agent.toml", wrong).expect("written");
+    let checked = guest.pinion_agent(&["config", "check"]).expect("pinion-agent is built");
+    assert_eq!(checked.code(), 2, "{checked}");
+    let started = guest.pinion_agent(&["run"]).expect("pinion-agent is built");
+    assert_eq!(started.code(), 2, "{started}");
+    for part in ["agent.toml:1:1: unknown field `check_evry`", "agent.toml:5:3: `nginx`", "agent.toml:8:10: `host:1`"] {
+        assert!(checked.stdout.contains(part), "{part}: {checked}");
+        assert!(started.stderr.contains(part), "{part}: {started}");
+    }
+    assert_eq!(checked.stdout.lines().count(), 3, "{checked}");
+    let document = guest.pinion_agent(&["--json", "config", "check"]).expect("pinion-agent is built");
+    let document: serde_json::Value = serde_json::from_str(&document.stdout).expect("JSON");
+    assert_eq!((document["ok"].as_bool(), document["mistakes"].as_array().map(Vec::len)), (Some(false), Some(3)));
+    fs::remove_file(guest.path("/etc/pinion/agent.toml")).expect("removed");
+    let none = guest.pinion_agent(&["config", "check"]).expect("pinion-agent is built");
+    assert!(none.code() == 0 && none.stdout.contains("the defaults hold"), "{none}");
 }
 
 #[test]

@@ -33,9 +33,9 @@ fn the_agent_needs_nothing_around_it() {
     let certificate = json!({ "name": "web", "common_name": "web.internal.example", "placements": [{
         "guest": 1001,
         "files": {
-            "fullchain": { "path": "/etc/ssl/web.crt" },
-            "key": { "path": "/etc/ssl/web.key" },
-            "ca": { "path": "/etc/ssl/ca.crt" },
+            "fullchain": { "path": "/etc/ssl/web/web.crt" },
+            "key": { "path": "/etc/ssl/web/web.key" },
+            "ca": { "path": "/etc/ssl/web/ca.crt" },
         },
     }] });
     host.write_manifest(&manifest(json!([certificate]))).expect("the manifest is written");
@@ -44,7 +44,7 @@ fn the_agent_needs_nothing_around_it() {
     let awaited = inside(root.path(), &["await", "web", "--timeout", "10s"], "").expect("it runs");
     assert_eq!(awaited.code(), 0, "{awaited}");
 
-    let [chain, key, ca] = ["web.crt", "web.key", "ca.crt"].map(|name| root.path().join("etc/ssl").join(name));
+    let [chain, key, ca] = ["web.crt", "web.key", "ca.crt"].map(|name| root.path().join("etc/ssl/web").join(name));
     assert!(openssl::is_pair(&chain, &key).expect("both can be read"));
     assert_eq!(openssl::verify(&ca, &chain).expect("openssl runs").code(), 0);
     let renewed = host.renew(&[], "served");

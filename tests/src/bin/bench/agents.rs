@@ -130,7 +130,7 @@ pub(crate) fn certificates(count: u32, issuer: &str) -> serde_json::Value {
                 "name": format!("c{guest}"), "issuer": issuer,
                 "common_name": format!("c{guest}.internal.example"), "sans": ["10.0.0.1"],
                 "placements": [{ "guest": guest, "files": {
-                    "fullchain": { "path": "/etc/ssl/fullchain.pem" }, "key": { "path": "/etc/ssl/key.pem" } } }],
+                    "fullchain": { "path": "/etc/ssl/bench/fullchain.pem" }, "key": { "path": "/etc/ssl/bench/key.pem" } } }],
             })
         })
         .collect()
