@@ -133,7 +133,7 @@ impl Admin {
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest, &caller)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
-                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) | Ask::Acknowledge(_) => {
+                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) | Ask::Freeze(_) | Ask::Acknowledge(_) => {
                     self.ask_loop(&mut write, ask, caller).await
                 }
             }

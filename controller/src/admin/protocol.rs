@@ -14,7 +14,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
-use crate::{events::Event, issuer::IssuerCheck};
+use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub enum Ask {
         /// How many of the last ones.
         last: usize,
     },
+    /// [`Answer::Frozen`]: nothing disruptive is done to placements, or it may be again.
+    Freeze(AskFreeze),
     /// [`Answer::End`] once the files of retired placements are asked to be removed.
     Purge(Vec<String>),
 }
@@ -68,6 +70,7 @@ impl Ask {
             Self::Unlock(_) => Some("pinion guest unlock"),
             Self::Forget(_) | Self::Acknowledge(_) => Some("pinion guest forget"),
             Self::Purge(_) => Some("pinion purge"),
+            Self::Freeze(_) => Some("pinion freeze"),
         }
     }
 }
@@ -80,6 +83,28 @@ pub struct Selection {
     /// Only those in this guest: a VMID, a name, or `host`.
     #[serde(default)]
     pub guest: Option<String>,
+}
+
+/// What is to be frozen, or to be frozen no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskFreeze {
+    /// Which placements.
+    pub selection: Selection,
+    /// Until when; none until it is lifted.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// Whether freezes are lifted.
+    #[serde(default)]
+    pub lift: bool,
+}
+
+/// What is frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// All freezes.
+    pub freezes: Vec<Freeze>,
+    /// The same in words, and what a freeze does not hold up.
+    pub notes: Vec<String>,
 }
 
 /// What is to be so.
@@ -117,6 +142,8 @@ pub enum Answer {
     NotEnrolled(Trouble),
     /// To [`Ask::Issuers`].
     Issuers(Vec<IssuerReport>),
+    /// To [`Ask::Freeze`]: everything that is frozen now.
+    Frozen(Frozen),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.
@@ -144,6 +171,9 @@ pub struct Status {
     /// What is wrong with the host as a whole, and concerns every guest.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
+    /// What is frozen.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
     /// The placements, in the manifest's order; retired ones last.
     pub placements: Vec<PlacementStatus>,
     /// The guests, by number.
@@ -197,6 +227,9 @@ pub struct PlacementStatus {
     pub retired: bool,
     /// Files at places that the manifest named earlier.
     pub left_behind: Vec<String>,
+    /// The freeze that lasts longest, where it is frozen.
+    #[serde(default)]
+    pub frozen: Option<Freeze>,
     /// What holds it up.
     pub trouble: Option<Trouble>,
     /// What a person should change in the guest, although nothing holds it up.

@@ -6,6 +6,7 @@ mod channel;
 mod config;
 mod ensure;
 mod events;
+mod freeze;
 mod guest;
 mod identity;
 mod issuer;
@@ -20,7 +21,7 @@ mod token;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use pinion_proto::{causes::chain, exit::Exit, stage::Stage};
+use pinion_proto::{causes::chain, clock::Timestamp, exit::Exit, stage::Stage};
 
 use crate::{
     admin::protocol::{Answer, Selection},
@@ -92,6 +93,26 @@ enum Verb {
         /// Retired certificates (`docker`) or placements (`docker@1001`), as `pinion status` shows them.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+    },
+    /// Do nothing disruptive until a moment, or until the freeze is lifted; show what is frozen.
+    ///
+    /// Units and containers are not restarted, secrets of Swarm services not rotated, and no hook is run. Certificates
+    /// are still renewed, files replaced and services reloaded where that does not disturb them. In the last day of what
+    /// a service serves it is disturbed all the same if it has to be.
+    Freeze {
+        /// Certificates (`docker`) or placements (`docker@1001`); none means all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only those in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+        /// Until then: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h from now; until it is lifted
+        /// when not given.
+        #[arg(long, value_name = "T", value_parser = freeze::moment)]
+        until: Option<Timestamp>,
+        /// Lift these freezes; without NAME and `--guest` all of them.
+        #[arg(long, conflicts_with = "until")]
+        lift: bool,
     },
     /// Guests and their identities.
     #[command(subcommand)]
@@ -275,6 +296,9 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Ensure { names, guest, renew, until, timeout } => {
             let selection = Selection { names, guest };
             ensure::ensure(&session, selection, renew, until, timeout).await
+        }
+        Verb::Freeze { names, guest, until, lift } => {
+            freeze::freeze(&session, Selection { names, guest }, until, lift).await
         }
         Verb::Purge { names } => purge::purge(&session, names).await,
         Verb::Guest(GuestVerb::List) => guest::list(&session).await,

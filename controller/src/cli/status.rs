@@ -97,6 +97,7 @@ fn row(placement: &PlacementStatus) -> [String; 6] {
             {
                 format!("{} (no TLS to look at)", placement.stage)
             }
+            None if placement.frozen.is_some() => format!("{} (frozen)", placement.stage),
             None => placement.stage.to_string(),
         }
     };

@@ -37,6 +37,7 @@ pub use shared::needs_new_shared_key;
 pub use spec::spec;
 
 use crate::{
+    freeze::Freeze,
     inventory::Inventory,
     manifest::{Certificate, GuestRef, Manifest, Placement},
     reports::{PlacementEntry, Reports},
@@ -219,7 +220,12 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             if let Some(wake) = wake.filter(|wake| *wake > now) {
                 wake_at = Some(wake_at.map_or(wake, |earliest| earliest.min(wake)));
             }
-            let window = window(placement, entry, now);
+            let freeze = reports.freezes().of(
+                || label(certificate, placement, Some(guest)),
+                certificate.name.as_str(),
+                Some(guest),
+            );
+            let window = window(placement, entry, freeze, now);
             if let Some(Opening { closes, .. }) = window.iter().flatten().next() {
                 // Those that follow are told when this one is over.
                 wake_at = Some(wake_at.map_or(*closes, |earliest| earliest.min(*closes)));
@@ -262,8 +268,16 @@ fn unplaced<'m>(
     }
 }
 
-/// When the placement's service may be disturbed; who asks for a renewal by hand means now.
-fn window(placement: &Placement, entry: Option<&PlacementEntry>, now: Timestamp) -> Option<Vec<Opening>> {
+/// When the placement's service may be disturbed; who asks for a renewal by hand means now, unless it is frozen.
+fn window(
+    placement: &Placement,
+    entry: Option<&PlacementEntry>,
+    freeze: Option<&Freeze>,
+    now: Timestamp,
+) -> Option<Vec<Opening>> {
+    if let Some(freeze) = freeze {
+        return Some(freeze.openings(now, |from| Some(placement.window.as_ref()?.openings(from, OPENINGS))));
+    }
     let window = placement.window.as_ref()?;
     if entry.is_some_and(PlacementEntry::is_hurried) {
         return None;

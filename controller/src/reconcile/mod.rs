@@ -5,6 +5,7 @@
 
 mod destroyed;
 mod enrolling;
+mod freezing;
 mod guests;
 mod keep;
 mod links;
@@ -191,6 +192,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
     reconciler.restore_revoking();
     reconciler.restore_undelivered();
     reconciler.restore_departures();
+    reconciler.restore_freezes();
     reconciler.new_inventory(inventory);
     let mut shared_state = writable::Watch::start(reconciler.parts.store.clone());
     loop {
@@ -282,6 +284,7 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.look_at_clock(now);
         self.look_at_shared();
+        self.end_freezes(now);
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         self.trusting.ask(&manifest, &self.parts.issuers);
@@ -306,7 +309,8 @@ impl Reconciler {
         self.answer_waiters(&plan);
         let revoke_at = self.revoke(now);
         let leaving = self.departures.wake_at().filter(|at| *at > now);
-        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).chain(revoke_at).min(), resend)
+        let thaw_at = self.reports.freezes().next_end();
+        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).chain(revoke_at).chain(thaw_at).min(), resend)
     }
 
     fn touch(&mut self, guest: Guest) {

@@ -31,6 +31,7 @@ impl Reconciler {
                     Some(refusal) => refusal,
                 }
             }
+            Ask::Freeze(ask) => self.freeze(ask, &request.caller, now),
             Ask::Forget(guest) => self.forget(guest),
             Ask::Wake(guest) => self.wake(guest, &request.caller),
             Ask::Enroll(guest) => match self.start_enrolment(guest, &request.caller, request.answers.clone(), now) {

@@ -39,6 +39,11 @@ impl Chosen {
         Ok(Self { names: selection.names.clone(), guest })
     }
 
+    /// The guest, if only what is in one is meant.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        self.guest
+    }
+
     /// Whether a placement is meant.
     pub(super) fn means(&self, label: &str, certificate: &str, guest: Option<Guest>) -> bool {
         let named = self.names.is_empty() || self.names.iter().any(|name| name == label || name == certificate);
@@ -90,6 +95,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     // What is wanted at all comes first.
     notes.extend(reconciler.manifest.note());
     notes.extend(reconciler.newer_note());
+    notes.extend(reconciler.freeze_notes(reconciler.parts.clock.now()));
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
@@ -102,6 +108,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
         manifest,
         notes,
         troubles: troubles(reconciler),
+        freezes: reconciler.reports.freezes().iter().cloned().collect(),
         placements,
         guests: guests(reconciler, &plan.placements),
     }))
@@ -127,6 +134,8 @@ fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus 
         status.issuer = planned.certificate.issuer.to_string();
     }
     status.trouble = reconciler.newer_trouble(planned).or_else(|| trouble(planned, report).cloned());
+    status.trouble = status.trouble.map(|trouble| reconciler.frozen_trouble(planned, trouble));
+    status.frozen = reconciler.freeze_of(planned).cloned();
     told_destroyed(reconciler, id.as_ref(), &mut status);
     status
 }
@@ -175,6 +184,7 @@ fn described(
         roots: report.iter().flat_map(|report| report.roots.iter().copied()).collect(),
         retired: false,
         left_behind: report.iter().flat_map(|report| &report.left_behind).map(ToString::to_string).collect(),
+        frozen: None,
         trouble: report.and_then(|report| report.trouble.clone()),
         warning: report.and_then(|report| report.warning.clone()),
     }
@@ -271,7 +281,7 @@ pub(super) fn progress(
             .or_else(|| trouble(planned, report).cloned())
             .or_else(|| absent(reconciler, planned)),
     };
-    let trouble = if reached { None } else { trouble() };
+    let trouble = if reached { None } else { trouble().map(|trouble| reconciler.frozen_for(planned, trouble)) };
     let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
         _ if reached => "reached",
         (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",

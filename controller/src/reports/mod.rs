@@ -30,7 +30,7 @@ pub use age::{Age, Setback};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry};
 pub use record::{GuestRecord, PlacementRecord};
 
-use crate::{issuer::IssuerRoots, planner::backoff::Backoff};
+use crate::{freeze::Freezes, issuer::IssuerRoots, planner::backoff::Backoff};
 
 /// Generations up to here are learned from what guests say: one that says the highest number there is must not make
 /// the placement unusable for ever.
@@ -46,6 +46,7 @@ pub struct Reports {
     guests: HashMap<Guest, GuestEntry>,
     shared_keys: HashMap<CertificateName, SharedKey>,
     roots: BTreeMap<PlainName, Arc<IssuerRoots>>,
+    freezes: Freezes,
 }
 
 /// What is known of one guest.
@@ -348,6 +349,17 @@ impl Reports {
     /// An issuer's certificates end at these roots.
     pub fn set_roots(&mut self, issuer: PlainName, roots: IssuerRoots) {
         self.roots.insert(issuer, Arc::new(roots));
+    }
+
+    /// What is frozen.
+    #[must_use]
+    pub fn freezes(&self) -> &Freezes {
+        &self.freezes
+    }
+
+    /// This is frozen from now on, and nothing else.
+    pub fn set_freezes(&mut self, freezes: Freezes) {
+        self.freezes = freezes;
     }
 
     fn entry(&mut self, id: &PlacementId) -> &mut PlacementEntry {

@@ -5,6 +5,7 @@ mod bad_guest;
 mod bad_host;
 mod bad_password;
 mod empty_root;
+mod freeze;
 mod host;
 mod lost;
 mod manifest;
