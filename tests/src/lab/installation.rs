@@ -51,17 +51,7 @@ impl Installation {
             lab.install(&packaging.join(file), &format!("/usr/lib/pinion/agent/{file}"))?;
         }
         append(lab, "/etc/passwd", &format!("pinion:x:{USER}:{USER}::/var/lib/pinion:/usr/sbin/nologin\n"))?;
-        let groups = fs::read_to_string(lab.path("/etc/group")).context("read the lab's groups")?;
-        let joined: String = groups
-            .lines()
-            .map(|line| match line.starts_with("www-data:") {
-                // The machine may have members in it already.
-                true if line.ends_with(':') => format!("{line}pinion\n"),
-                true => format!("{line},pinion\n"),
-                false => format!("{line}\n"),
-            })
-            .collect();
-        write(lab, "/etc/group", 0o644, &format!("{joined}pinion:x:{USER}:\n"))?;
+        append(lab, "/etc/group", &format!("pinion:x:{USER}:\n"))?;
         let mut config = format!("listen = \"0.0.0.0:7443\"\nadvertise = [\"{CONTROLLER}\"]\n{section}\n");
         if lab.guests.contains_key(&103) {
             let issuer = lab.issuer()?;

@@ -1,5 +1,6 @@
 //! The guests as Proxmox's files tell them, in a directory that stands for `/etc/pve`.
 
+mod alike;
 mod destroyed;
 mod many;
 mod pve;

@@ -79,6 +79,11 @@ impl Pve {
         }
     }
 
+    /// Works on the files in this directory from now on.
+    pub(crate) fn move_to(&mut self, directory: &std::path::Path) {
+        directory.clone_into(&mut self.directory);
+    }
+
     /// Where a guest's configuration is.
     pub(crate) fn conf(&self, vmid: u32) -> PathBuf {
         let (node, kind, _) = self.guests.get(&vmid).expect("a guest");

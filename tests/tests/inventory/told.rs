@@ -129,16 +129,25 @@ fn while_pmxcfs_is_away_at_the_start_it_is_waited_for_and_told() {
     let refused = journal::wait_event(&host, Kind::Refused, &["guest 1001", "does not say yet which guests there are"]);
     refused.expect("it is sent away");
 
-    // pmxcfs is there: nobody restarts anything.
-    fs::remove_dir(&pmxcfs).expect("removed");
-    fs::rename(&away, &pmxcfs).expect("mounted");
-    pve.write(1001, NODE, "qemu-server", "agent: 1\nname: docker\nnet0: virtio=BC:24:11:00:10:01,bridge=vmbr0\n");
-    let status = wait_status(&host, "no trouble", |status| status.troubles.is_empty());
-    assert_eq!(status.guest("1001").and_then(|guest| guest.name.as_deref()), Some("docker"));
-    wait_held_up_placement(&host, "named@101", "has linked yet");
     guest.write("sys/class/net/eth0/address", "bc:24:11:00:10:01\n").expect("written");
     guest.restart().expect("restarted");
     guest.wait_linked(&host).expect("linked again");
+
+    // pmxcfs is there: nobody restarts anything. What was let in turns out to be another guest.
+    fs::remove_dir(&pmxcfs).expect("removed");
+    pve.move_to(&away);
+    let card = |last: &str| format!("agent: 1\nname: docker\nnet0: virtio=BC:24:11:00:10:{last},bridge=vmbr0\n");
+    pve.write(1001, NODE, "qemu-server", &card("77"));
+    pve.write(1002, NODE, "qemu-server", &card("01"));
+    pve.move_to(&pmxcfs);
+    fs::rename(&away, &pmxcfs).expect("mounted");
+    journal::wait_event(&host, Kind::Refused, &["linked as guest 1001 may be a copy"]).expect("its link is ended");
+    let status = wait_status(&host, "no trouble", |status| status.troubles.is_empty() && !status.is_linked("1001"));
+    assert_eq!(status.guest("1001").and_then(|guest| guest.name.as_deref()), Some("docker"));
+    wait_held_up_placement(&host, "named@101", "has linked yet");
+    pve.write(1002, NODE, "qemu-server", &card("02"));
+    pve.write(1001, NODE, "qemu-server", &card("01"));
+    guest.wait_linked(&host).expect("linked as what it is");
     drop(guest);
 }
 

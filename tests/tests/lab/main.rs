@@ -10,6 +10,7 @@ mod machine;
 mod network;
 mod nothing;
 mod privileges;
+mod pve_cluster;
 mod reload_fails;
 mod roots;
 mod template;

@@ -33,8 +33,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// Between two tries when the root process does not answer; it is a connection on a local socket.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// At the host's start the root process may come up a moment later: its silence is told from this try on.
-const FAILURES_TOLD: u32 = 3;
+/// At the host's start the root process may come up a moment later, and systemd restarts it within 3 s: its silence is told
+/// from this try on.
+const FAILURES_TOLD: u32 = 5;
 
 /// What is told of the guests, at each moment.
 #[derive(Debug, Clone)]
