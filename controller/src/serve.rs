@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     enroll,
     events::{Event, Events, Kind},
-    identity::{ControllerIdentity, Identities},
+    identity::{ControllerIdentity, Identities, node::keep as keep_node},
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
@@ -75,13 +75,9 @@ impl Controller {
         let told = guests(&config, &channel, &mut tasks).await;
         let inventory = told.inventory();
         let machines = Arc::new(told);
-        let identities = Arc::new(Identities::open_on_host(
-            &store,
-            clock.clone(),
-            config.trust_domain.as_ref(),
-            machines,
-            Some(&config.root),
-        )?);
+        let on_host = (config.root.as_path(), &channel, config.channel.identity_root);
+        let domain = config.trust_domain.as_ref();
+        let identities = Arc::new(Identities::open_on_host(&store, clock.clone(), domain, machines, on_host).await?);
 
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
@@ -108,7 +104,7 @@ impl Controller {
             access: Access::new(config.root.clone()),
         };
         let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
-            channel,
+            channel: channel.clone(),
             identities: identities.clone(),
             advertise: admin.advertise.clone(),
             proxmox,
@@ -116,7 +112,7 @@ impl Controller {
         let parts = Parts {
             clock: clock.clone(),
             events: events.clone(),
-            store,
+            store: store.clone(),
             identities: identities.clone(),
             issuers,
             backoff: config.retry,
@@ -136,6 +132,7 @@ impl Controller {
         let reconcile = tokio::spawn(reconcile::run(parts, inputs));
         let watched = manifest.clone();
         tasks.spawn(async move { watched.watch().await });
+        tasks.spawn(keep_node(identities.clone(), store.clone(), channel, events.clone(), clock.clone()));
         tasks.spawn(keep_identity(identities, cell, own, clock.clone()));
         tasks.spawn(Arc::new(admin).serve(socket));
         tasks.spawn(listener::serve(listener, tls, services));

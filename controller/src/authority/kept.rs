@@ -37,8 +37,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn read(store: &Store, name: &'static str, traces: Traces) -> Result<Self, AuthorityError> {
-        let noted = store.read::<Noted>(Area::Local, &note(name))?.map(|noted| noted.root);
-        Ok(Self { traces, noted })
+        Ok(Self { traces, noted: noted(store, name)? })
     }
 
     /// There is no document: whether one may be made.
@@ -71,7 +70,6 @@ impl Known {
             // The next start notes it; until then the loss of the shared area is seen by other traces.
             tracing::warn!(authority = name, %error, "Cannot note which root this host has");
         }
-        store.expect(name);
         Ok(())
     }
 }
@@ -79,6 +77,21 @@ impl Known {
 /// Whether an authority of this name may be made, when there is no document of it.
 pub(crate) fn may_begin(store: &Store, name: &'static str, traces: &Traces) -> Result<(), AuthorityError> {
     Known::read(store, name, traces.clone())?.may_make(store, name)
+}
+
+/// Whether a root that was found is the one that should be there; then it is noted.
+pub(crate) fn check(
+    store: &Store,
+    name: &'static str,
+    traces: Traces,
+    found: Fingerprint,
+) -> Result<(), AuthorityError> {
+    Known::read(store, name, traces)?.check(store, name, found)
+}
+
+/// The root that this host has noted.
+pub(crate) fn noted(store: &Store, name: &str) -> Result<Option<Fingerprint>, StoreError> {
+    Ok(store.read::<Noted>(Area::Local, &note(name))?.map(|noted| noted.root))
 }
 
 /// Forgets which root there was: a person wants another one.

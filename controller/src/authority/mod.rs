@@ -5,6 +5,7 @@
 //! nothing is signed that outlives the root. The embedded issuer and the identity CA each have one of their own.
 
 mod kept;
+pub(crate) mod node;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -30,7 +31,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use kept::{Traces, forget, may_begin};
+pub(crate) use kept::{Traces, check, forget, may_begin, noted};
 
 use crate::store::{Area, Store, StoreError};
 use kept::Known;
@@ -46,6 +47,8 @@ pub(crate) struct Authority {
     root: RootCertificate,
     expires: Timestamp,
     issuer: Issuer<'static, RootKey>,
+    /// The certificates between its leaves and the root, DER.
+    above: Vec<Vec<u8>>,
 }
 
 /// What a leaf says besides its key.
@@ -78,6 +81,7 @@ impl Authority {
         let document = store.settle(Area::Shared, name, |_| true, || make(common_name, now))?;
         let authority = Self::load(&document).map_err(|why| AuthorityError::Unusable { name, why })?;
         known.check(store, name, authority.root.fingerprint())?;
+        store.expect(name);
         Ok(authority)
     }
 
@@ -92,14 +96,19 @@ impl Authority {
         }
         let expires = parsed.validity().not_after.to_datetime().into();
         let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), key).map_err(|e| e.to_string())?;
-        Ok(Self { root, expires, issuer })
+        Ok(Self { root, expires, issuer, above: Vec::new() })
     }
 
     pub(crate) fn root(&self) -> &RootCertificate {
         &self.root
     }
 
-    /// The root's last second.
+    /// A leaf of its own with everything between it and the root, each DER.
+    pub(crate) fn chain(&self, leaf: &Leaf) -> Vec<Vec<u8>> {
+        std::iter::once(leaf.der().to_vec()).chain(self.above.iter().cloned()).collect()
+    }
+
+    /// Its own last second.
     pub(crate) fn expires(&self) -> Timestamp {
         self.expires
     }
@@ -153,7 +162,17 @@ struct Document {
 /// Text that is wiped when dropped and not shown.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct SecretText(Zeroizing<String>);
+pub(crate) struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    pub(crate) fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

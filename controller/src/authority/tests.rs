@@ -8,7 +8,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn fixture() -> (tempfile::TempDir, Store, Authority) {
+pub(super) fn fixture() -> (tempfile::TempDir, Store, Authority) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::open(&directory.path().join("l"), &directory.path().join("s")).expect("a store");
     let authority = Authority::load_or_make(&store, "ca", "Test CA", none, NOW).expect("an authority");

@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
+    bundle::Fingerprint,
     lines,
     peer::{self, ConnectError},
 };
 use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
-use super::protocol::{Answer, Call, Cause, Failure, Listing, Looked, MOST_ANSWER, Revision, Secret, Target};
+use super::protocol::{
+    Answer, Call, Cause, Failure, Listing, Looked, MOST_ANSWER, NodeAuthority, Revision, Secret, Target,
+};
 
 /// How long a call may wait for its turn, on top of its own patience.
 const QUEUE_TIME: Duration = Duration::from_secs(60);
@@ -90,6 +94,24 @@ impl Client {
         self.done(&Call::Join { guest, token }).await
     }
 
+    /// Whether there is a socket to ask on, whoever listens there.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.socket.exists()
+    }
+
+    /// The authority of this node for agents' identities, for the key of this PKCS #10 request (DER). `known` is the root
+    /// that is known here: where there was one, none is made.
+    ///
+    /// # Errors
+    /// The root process cannot be reached, or does not sign.
+    pub async fn node_authority(&self, csr: &[u8], known: Option<Fingerprint>) -> Result<NodeAuthority, Failure> {
+        match self.call(&Call::NodeAuthority { csr: STANDARD.encode(csr), known }).await? {
+            Answer::NodeAuthority(signed) => Ok(*signed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn done(&self, call: &Call) -> Result<(), Failure> {
         match self.call(call).await? {
             Answer::Done => Ok(()),
@@ -155,6 +177,7 @@ fn unexpected(answer: &Answer) -> Failure {
         Answer::Guests(_) => "guests",
         Answer::Boot(_) => "boot",
         Answer::Looked(_) => "looked",
+        Answer::NodeAuthority(_) => "node-authority",
         Answer::Done => "done",
         Answer::Failed(_) => "failed",
     };

@@ -1,7 +1,8 @@
 //! The hypervisor's way into a guest: the small process that is root, and how the controller asks it.
 //!
 //! Answers: which guests are there, how do the packaged agent and a join token get into one, and nothing else?
-//! Invariant: what crosses the socket is one of a few verbs, a VMID and a token for that VMID. No path, no command and
+//! Invariant: what crosses the socket is one of a few verbs, a VMID and a token for that VMID, or a request of which the
+//! key alone is used. No path, no command and
 //! no other byte of the caller's reaches a guest or the host's file system.
 //!
 //! [`protocol`] is what is said, [`client`] says it, [`server`] is `pinion channel`; [`follow`] keeps the controller's
@@ -18,6 +19,7 @@ pub mod server;
 mod guests;
 mod turns;
 mod verbs;
+mod identity;
 mod look;
 mod boot;
 mod install;

@@ -5,7 +5,11 @@
 
 use std::{fmt, time::Duration};
 
-use pinion_proto::{clock::Timestamp, id::Vmid};
+use pinion_proto::{
+    bundle::{Fingerprint, RootCertificate},
+    clock::Timestamp,
+    id::{TrustDomain, Vmid},
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -58,6 +62,13 @@ pub enum Call {
         /// A join token of that same guest.
         token: Secret,
     },
+    /// Sign the authority of this node for agents' identities: [`Answer::NodeAuthority`].
+    NodeAuthority {
+        /// A PKCS #10 request of an ECDSA P-256 key, DER in base64; nothing but the key is taken from it.
+        csr: String,
+        /// The root that the caller knows: where it knows one, none is made.
+        known: Option<Fingerprint>,
+    },
 }
 
 impl Call {
@@ -71,6 +82,7 @@ impl Call {
             Self::Install { .. } => "install",
             Self::Restore { .. } => "restore",
             Self::Join { .. } => "join",
+            Self::NodeAuthority { .. } => "node-authority",
         }
     }
 
@@ -78,7 +90,7 @@ impl Call {
     #[must_use]
     pub fn guest(&self) -> Option<Target> {
         match self {
-            Self::Guests { .. } => None,
+            Self::Guests { .. } | Self::NodeAuthority { .. } => None,
             Self::Boot { guest }
             | Self::Look { guest }
             | Self::Install { guest }
@@ -94,6 +106,7 @@ impl Call {
             // It is held for half of that.
             Self::Guests { .. } => 60,
             Self::Boot { .. } | Self::Look { .. } => 60,
+            Self::NodeAuthority { .. } => 30,
             // The agent's own dialling of every address is in it.
             Self::Join { .. } => 90,
             Self::Restore { .. } => 120,
@@ -157,10 +170,23 @@ pub enum Answer {
     Boot(String),
     /// To [`Call::Look`].
     Looked(Looked),
+    /// To [`Call::NodeAuthority`].
+    NodeAuthority(Box<NodeAuthority>),
     /// It is so.
     Done,
     /// It is not.
     Failed(Failure),
+}
+
+/// The authority of a node, as it was just signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAuthority {
+    /// Its certificate, DER in base64.
+    pub certificate: String,
+    /// The root that has signed it.
+    pub root: RootCertificate,
+    /// Whose identities the root is for.
+    pub trust_domain: TrustDomain,
 }
 
 /// What a guest is, as it says itself.

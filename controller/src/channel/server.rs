@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use pinion_proto::{daemon, lines};
+use pinion_proto::{
+    clock::{Clock, SystemClock},
+    daemon, lines,
+};
 use rustix::process::geteuid;
 use tokio::{
     io::{AsyncReadExt, BufReader},
@@ -27,6 +30,7 @@ use tracing::{info, warn};
 
 use super::{
     guests::Guests,
+    identity::IdentityRoot,
     package::Package,
     protocol::{Answer, Call, Cause, Failure, MOST_CALL},
     tool::Tools,
@@ -64,6 +68,7 @@ impl Server {
                 tools: Tools { directory: config.channel.tools.clone() },
                 package: Package::below(&config.root),
                 guests,
+                identity: Arc::new(IdentityRoot::new(config, SystemClock.now())),
                 patience: None,
             },
             turns: Turns::new(),

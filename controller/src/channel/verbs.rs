@@ -2,14 +2,21 @@
 //!
 //! Invariant: arguments are checked here as if the caller were hostile, before a tool is started.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{causes::chain, id::Guest, token::JoinToken};
+use pinion_proto::{
+    bundle::Fingerprint,
+    causes::chain,
+    clock::{Clock, SystemClock},
+    id::Guest,
+    token::JoinToken,
+};
 use tokio::time::timeout;
 
 use super::{
     boot,
     guests::Guests,
+    identity::IdentityRoot,
     install, join, look,
     package::Package,
     pct::Pct,
@@ -27,6 +34,8 @@ pub(super) struct Verbs {
     pub(super) package: Package,
     /// Where each guest is.
     pub(super) guests: Guests,
+    /// The root of the agents' identities.
+    pub(super) identity: Arc<IdentityRoot>,
     /// Instead of each verb's own patience, for tests.
     pub(super) patience: Option<Duration>,
 }
@@ -50,6 +59,9 @@ impl Verbs {
         if let Call::Join { guest, token } = call {
             check(*guest, token)?;
         }
+        if let Call::NodeAuthority { csr, known } = call {
+            return self.node_authority(csr.clone(), *known).await;
+        }
         match call.guest() {
             None => Err(Failure::new(Cause::Unexpected, "the call is about no guest; this is a bug")),
             Some(guest) => {
@@ -66,11 +78,21 @@ impl Verbs {
         match call {
             // Answered without a tool, and so without a turn.
             Call::Guests { has } => Ok(self.guests.answer(*has).await),
+            Call::NodeAuthority { csr, known } => self.node_authority(csr.clone(), *known).await,
             Call::Boot { .. } => boot::boot(reach).await.map(Answer::Boot),
             Call::Look { .. } => look::look(reach).await.map(Answer::Looked),
             Call::Install { .. } => install::install(reach, &self.package).await.map(|()| Answer::Done),
             Call::Restore { .. } => install::restore(reach).await.map(|()| Answer::Done),
             Call::Join { token, .. } => join::join(reach, token).await.map(|()| Answer::Done),
+        }
+    }
+
+    async fn node_authority(&self, csr: String, known: Option<Fingerprint>) -> Result<Answer, Failure> {
+        let identity = self.identity.clone();
+        let signing = tokio::task::spawn_blocking(move || identity.sign(&csr, known, SystemClock.now()));
+        match signing.await {
+            Ok(signed) => signed.map(|signed| Answer::NodeAuthority(Box::new(signed))),
+            Err(error) => Err(Failure::new(Cause::Unexpected, format!("signing broke off: {error}; this is a bug"))),
         }
     }
 }

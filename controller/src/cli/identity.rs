@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::Session;
 use crate::{
-    identity::NewRoot,
+    identity::{NewRoot, PIN},
     store::{Area, NEW_EMBEDDED_ROOT, NEW_ROOT, Store, StoreError},
 };
 
@@ -31,13 +31,27 @@ pub(super) async fn new_root(session: &Session, embedded: bool, yes: bool) -> Ex
         return Exit::Usage;
     }
     if UnixStream::connect(&session.config.socket).await.is_ok() {
-        eprintln!("pinion: the controller runs, so its {what} is in use: stop it first (systemctl stop pinion)");
+        eprintln!(
+            "pinion: the controller runs, so its {what} is in use: stop it first (systemctl stop pinion pinion-channel)"
+        );
         return Exit::Usage;
     }
     let (local, shared) = (&session.config.local, &session.config.shared);
     let name = if embedded { NEW_EMBEDDED_ROOT } else { NEW_ROOT };
     // Opened without the shared directory being made: whoever restores it after all finds the place empty.
-    match leave(local, shared, name) {
+    let (host, root_process) = (&session.config.root, session.config.root.join("var/lib/pinion-channel"));
+    let left = || {
+        // Where the root process holds the root's key, it has to be told too, which only root can.
+        if !embedded && root_process.exists() {
+            leave(&root_process, &root_process, name)?;
+        }
+        let pin = host.join(PIN);
+        if !embedded && pin.exists() {
+            fs::remove_file(&pin).map_err(|source| StoreError::Io { doing: "remove", path: pin, source })?;
+        }
+        leave(local, shared, name)
+    };
+    match left() {
         Ok(()) => {
             eprintln!("the next start of the controller makes a new {what}, once; {}", consequence(embedded));
             Exit::Reached

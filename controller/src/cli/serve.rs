@@ -5,8 +5,8 @@ use std::{error::Error, sync::Arc};
 use pinion_proto::{clock::SystemClock, daemon, exit::Exit};
 
 use crate::{
-    authority::AuthorityError, config::Config, identity::IdentityError, manifest::file::FileError, serve,
-    store::StoreError,
+    authority::AuthorityError, channel::protocol::Cause, config::Config, identity::IdentityError,
+    manifest::file::FileError, serve, store::StoreError,
 };
 
 /// Runs the daemon.
@@ -26,7 +26,8 @@ pub(super) async fn serve(config: Config) -> Exit {
 fn is_for_a_person(cause: &(dyn Error + 'static)) -> bool {
     let authority = match cause.downcast_ref::<IdentityError>() {
         Some(IdentityError::Authority(error)) => Some(error),
-        Some(IdentityError::Domain { .. } | IdentityError::Pin { .. }) => return true,
+        Some(IdentityError::Domain { .. } | IdentityError::Pin { .. } | IdentityError::Node(_)) => return true,
+        Some(IdentityError::RootProcess(failure)) => return failure.cause == Cause::Refused,
         _ => cause.downcast_ref::<AuthorityError>(),
     };
     let authority = matches!(

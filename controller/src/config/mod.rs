@@ -78,6 +78,8 @@ pub struct ChannelConfig {
     pub user: String,
     /// Where pct, qm and pvesh are, instead of the usual places.
     pub tools: Option<PathBuf>,
+    /// Whether a new installation's identity root is made and kept by the root process, where there is one.
+    pub identity_root: bool,
 }
 
 impl Config {
@@ -122,6 +124,7 @@ impl Config {
                 socket: root.join("run/pinion-channel/channel.sock"),
                 user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
                 tools: written.channel.tools,
+                identity_root: written.channel.identity_root.unwrap_or(true),
             },
         })
     }

@@ -32,6 +32,7 @@ pub(super) struct Written {
 pub(super) struct WrittenChannel {
     pub(super) user: Option<String>,
     pub(super) tools: Option<PathBuf>,
+    pub(super) identity_root: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +81,10 @@ fn read_guests(guests: &Fields<'_>) -> BTreeMap<String, Vmid> {
 }
 
 fn read_channel(channel: &Fields<'_>) -> WrittenChannel {
-    channel.known(&["user", "tools"]);
-    WrittenChannel { user: channel.optional("user"), tools: channel.optional("tools") }
+    channel.known(&["user", "tools", "identity_root"]);
+    WrittenChannel {
+        user: channel.optional("user"),
+        tools: channel.optional("tools"),
+        identity_root: channel.optional("identity_root"),
+    }
 }

@@ -3,7 +3,11 @@
 //! Invariant: a guest's identity carries one URI and clientAuth only, so it can never stand in for the controller;
 //! the URI comes from the controller's own knowledge of who asks, never from the request.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use pinion_proto::{
     bundle::RootCertificate,
@@ -17,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::node::Grant;
 use crate::{
     authority::{Authority, AuthorityError, Profile, Traces, fresh_key, may_begin},
+    channel::protocol::Failure,
     store::{Area, Store, StoreError},
 };
 
@@ -32,8 +38,18 @@ const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The CA of one trust domain.
 #[derive(Debug)]
 pub struct IdentityCa {
-    authority: Authority,
+    root: RootCertificate,
+    /// The root itself, or this node's authority under it.
+    signer: RwLock<Arc<Signer>>,
     trust_domain: TrustDomain,
+}
+
+/// Whoever signs, and since when.
+#[derive(Debug)]
+struct Signer {
+    authority: Authority,
+    /// None where it is the root itself.
+    node_since: Option<Timestamp>,
 }
 
 /// The controller's own identity, as [`pinion_proto::tls::IdentityCell`] takes it.
@@ -72,30 +88,49 @@ impl IdentityCa {
         traces: Traces,
         now: Timestamp,
     ) -> Result<Self, IdentityError> {
-        let make = || {
-            let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
-            Ok::<_, IdentityError>(Domain { trust_domain })
-        };
-        let Domain { trust_domain } = match store.read(Area::Shared, DOMAIN_DOCUMENT)? {
-            Some(stored) => stored,
+        if store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_none() {
             // Where the root was lost, its domain is nothing to begin with.
-            None if store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_none() => {
-                may_begin(store, ROOT_DOCUMENT, &traces)?;
-                store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?
-            }
-            None => store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?,
-        };
+            may_begin(store, ROOT_DOCUMENT, &traces)?;
+        }
+        let trust_domain = settle_domain(store, wanted)?;
+        let name = format!("Pinion identities of {trust_domain}");
+        let authority = Authority::load_or_make(store, ROOT_DOCUMENT, &name, || Ok(traces), now)?;
+        Ok(Self::of(authority, None, trust_domain))
+    }
+
+    /// Under a root whose key is the root process's.
+    pub(super) fn under(store: &Store, wanted: Option<&TrustDomain>, grant: Grant) -> Result<Self, IdentityError> {
+        let Grant { authority, trust_domain, made } = grant;
+        // The root process reads the same configuration, and has the last word once its root is made.
         if let Some(wanted) = wanted.filter(|wanted| **wanted != trust_domain) {
             return Err(IdentityError::Domain { stored: trust_domain, wanted: wanted.clone() });
         }
-        store.expect(DOMAIN_DOCUMENT);
-        let name = format!("Pinion identities of {trust_domain}");
-        let authority = Authority::load_or_make(store, ROOT_DOCUMENT, &name, || Ok(traces), now)?;
-        Ok(Self { authority, trust_domain })
+        let trust_domain = settle_domain(store, Some(&trust_domain))?;
+        Ok(Self::of(authority, Some(made), trust_domain))
+    }
+
+    fn of(authority: Authority, node_since: Option<Timestamp>, trust_domain: TrustDomain) -> Self {
+        let root = authority.root().clone();
+        Self { root, signer: RwLock::new(Arc::new(Signer { authority, node_since })), trust_domain }
+    }
+
+    /// When this node's authority was given; none where this is the root itself.
+    pub(super) fn node_since(&self) -> Option<Timestamp> {
+        self.signer().node_since
+    }
+
+    /// This node has another authority under the same root.
+    pub(super) fn renewed_node(&self, grant: Grant) {
+        let next = Arc::new(Signer { authority: grant.authority, node_since: Some(grant.made) });
+        *self.signer.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    fn signer(&self) -> Arc<Signer> {
+        self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn root(&self) -> &RootCertificate {
-        self.authority.root()
+        &self.root
     }
 
     pub(super) fn trust_domain(&self) -> &TrustDomain {
@@ -107,21 +142,37 @@ impl IdentityCa {
         let names = [SubjectName::Dns(CONTROLLER_NAME.into()), self.uri(Member::Controller)];
         let usages = [ExtendedKeyUsagePurpose::ServerAuth];
         let profile = Profile { common_name: None, names: names.iter().collect(), usages: &usages, duration: LIFE };
-        let leaf = self.authority.sign(&csr, profile, now)?;
-        Ok(ControllerIdentity { chain: vec![leaf.der().to_vec()], key, not_after: leaf.not_after() })
+        let Signer { authority, .. } = &*self.signer();
+        let leaf = authority.sign(&csr, profile, now)?;
+        Ok(ControllerIdentity { chain: authority.chain(&leaf), key, not_after: leaf.not_after() })
     }
 
     pub(super) fn issue_guest(&self, guest: Guest, csr: &[u8], now: Timestamp) -> Result<GuestIdentity, IdentityError> {
         let names = [self.uri(Member::Guest(guest))];
         let usages = [ExtendedKeyUsagePurpose::ClientAuth];
         let profile = Profile { common_name: None, names: names.iter().collect(), usages: &usages, duration: LIFE };
-        let leaf = self.authority.sign(csr, profile, now)?;
-        Ok(GuestIdentity { chain: vec![leaf.der().to_vec()], serial: leaf.serial().to_owned() })
+        let Signer { authority, .. } = &*self.signer();
+        let leaf = authority.sign(csr, profile, now)?;
+        Ok(GuestIdentity { chain: authority.chain(&leaf), serial: leaf.serial().to_owned() })
     }
 
     fn uri(&self, member: Member) -> SubjectName {
         SubjectName::Uri(SpiffeId { trust_domain: self.trust_domain.clone(), member }.to_string().into())
     }
+}
+
+/// The stored trust domain, or the wanted one, or one that is made now.
+pub(crate) fn settle_domain(store: &Store, wanted: Option<&TrustDomain>) -> Result<TrustDomain, IdentityError> {
+    let make = || {
+        let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
+        Ok::<_, IdentityError>(Domain { trust_domain })
+    };
+    let Domain { trust_domain } = store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?;
+    if let Some(wanted) = wanted.filter(|wanted| **wanted != trust_domain) {
+        return Err(IdentityError::Domain { stored: trust_domain, wanted: wanted.clone() });
+    }
+    store.expect(DOMAIN_DOCUMENT);
+    Ok(trust_domain)
 }
 
 /// A domain of its own for each installation: an identity of one is a stranger to another.
@@ -164,6 +215,15 @@ pub enum IdentityError {
         /// What is wrong with it.
         why: String,
     },
+    /// The root process does not sign.
+    #[error(
+        "the key of the identity root is the root process's, and it gives this controller no authority under it: {0}; \
+         `systemctl status pinion-channel` and its log say more"
+    )]
+    RootProcess(Failure),
+    /// This node's authority.
+    #[error("this node's authority for identities cannot be used: {0}")]
+    Node(String),
     /// A made-up name that is none.
     #[error(transparent)]
     Name(pinion_proto::id::IdError),

@@ -7,20 +7,20 @@ use std::{fs, io, path::Path};
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{IdentityError, ROOT_DOCUMENT, guests};
+use super::{IdentityError, ROOT_DOCUMENT, guests, node};
 use crate::{
     authority::{self, Traces},
     store::{Area, NEW_ROOT, Store, StoreError},
 };
 
 /// Where an administrator, or the root process, names the root: the loss of all of Pinion's state is noticed by it.
-const PIN: &str = "etc/pinion/identity-root";
+pub(crate) const PIN: &str = "etc/pinion/identity-root";
 
 /// A line with a fingerprint and some words (bytes).
 const MAX_PIN: u64 = 4096;
 
 /// The name of a root that was given up.
-const BEFORE: &str = "identity-ca-before";
+pub(crate) const ROOT_BEFORE: &str = "identity-ca-before";
 
 /// The wish for a new root, as `pinion identity new-root --yes` leaves it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,17 +49,20 @@ pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, Ident
 pub(super) fn spend_new_root(store: &Store) -> Result<bool, IdentityError> {
     let Some(NewRoot { asked_at }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(false) };
     tracing::warn!(%asked_at, "A new identity root was asked for: every guest has to join anew");
-    match store.rename(Area::Shared, ROOT_DOCUMENT, BEFORE) {
+    match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
         Ok(()) => {}
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
+    store.remove(Area::Shared, node::PUBLIC_ROOT)?;
+    store.remove(Area::Local, node::DOCUMENT)?;
     authority::forget(store, ROOT_DOCUMENT)?;
+    authority::forget(store, node::PUBLIC_ROOT)?;
     Ok(true)
 }
 
 /// The root that the file names: its first word that is no comment.
-fn pinned(path: &Path) -> Result<Option<Fingerprint>, IdentityError> {
+pub(crate) fn pinned(path: &Path) -> Result<Option<Fingerprint>, IdentityError> {
     let unreadable = |why: String| IdentityError::Pin { path: path.to_owned(), why };
     let text = match fs::metadata(path).and_then(|found| {
         if found.len() > MAX_PIN { Err(io::ErrorKind::FileTooLarge.into()) } else { fs::read_to_string(path) }

@@ -10,12 +10,13 @@ mod forgotten;
 mod guests;
 mod loss;
 mod machine;
+pub(crate) mod node;
 mod token;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use pinion_proto::{
-    bundle::RootCertificate,
+    bundle::{Fingerprint, RootCertificate},
     clock::{Clock, Timestamp},
     id::{Guest, TrustDomain},
     message::{IssuedIdentity, JoinRequest},
@@ -25,15 +26,22 @@ use pinion_proto::{
 };
 use thiserror::Error;
 
-pub(crate) use self::{ca::ROOT_DOCUMENT, loss::NewRoot};
 pub use self::{
     ca::{ControllerIdentity, IdentityCa, IdentityError},
     guests::{GuestRecord, Refused},
     machine::{Caller, Machines, NoMachines, Whose},
     token::TokenRefused,
 };
+pub(crate) use self::{
+    ca::{ROOT_DOCUMENT, settle_domain},
+    loss::{NewRoot, PIN, ROOT_BEFORE, pinned},
+};
 use self::{guests::Guests, machine::Machine, token::Tokens};
-use crate::store::{Store, StoreError};
+use crate::{
+    authority::Traces,
+    channel::client::Client,
+    store::{Store, StoreError},
+};
 
 /// The identities of one installation. Calls block for as long as the disk takes.
 #[derive(Debug)]
@@ -59,24 +67,47 @@ impl Identities {
         trust_domain: Option<&TrustDomain>,
         machines: Arc<dyn Machines>,
     ) -> Result<Self, IdentityError> {
-        Self::open_on_host(store, clock, trust_domain, machines, None)
+        let traces = if loss::spend_new_root(store)? { Traces::default() } else { loss::traces(store, None)? };
+        let ca = IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?;
+        Ok(Self::with(ca, store, clock, machines))
     }
 
-    /// As [`Self::open`]; `host` is the directory that stands for `/`, where a file may name the root.
+    /// As [`Self::open`], on a host whose root process may hold the root's key: then this controller has an authority
+    /// below it. `host` is the directory that stands for `/`, where a file may name the root; the last is whether a new
+    /// installation leaves its root to a root process that is there.
     ///
     /// # Errors
-    /// As [`Self::open`]; also where the root was lost, or is not the one that is named.
-    pub fn open_on_host(
+    /// As [`Self::open`]; also where the root is not the one that is named, or the root process does not sign.
+    pub async fn open_on_host(
         store: &Arc<Store>,
         clock: Arc<dyn Clock>,
         trust_domain: Option<&TrustDomain>,
         machines: Arc<dyn Machines>,
-        host: Option<&Path>,
+        (host, root_process, begins_there): (&Path, &Client, bool),
     ) -> Result<Self, IdentityError> {
-        let traces =
-            if loss::spend_new_root(store)? { crate::authority::Traces::default() } else { loss::traces(store, host)? };
-        let ca = IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?;
-        Ok(Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), machines, clock })
+        let fresh = loss::spend_new_root(store)?;
+        let begins_there = begins_there && root_process.is_there();
+        let ca = match node::grant(store, root_process, host, (fresh, begins_there), clock.now()).await? {
+            Some(grant) => IdentityCa::under(store, trust_domain, grant)?,
+            None => {
+                let traces = if fresh { Traces::default() } else { loss::traces(store, Some(host))? };
+                IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?
+            }
+        };
+        Ok(Self::with(ca, store, clock, machines))
+    }
+
+    fn with(ca: IdentityCa, store: &Arc<Store>, clock: Arc<dyn Clock>, machines: Arc<dyn Machines>) -> Self {
+        Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), machines, clock }
+    }
+
+    /// Since when this controller's authority under the root is what it is, and the root; none where it is the root.
+    pub(crate) fn node(&self) -> Option<(Timestamp, Fingerprint)> {
+        Some((self.ca.node_since()?, self.ca.root().fingerprint()))
+    }
+
+    fn renewed_node(&self, grant: node::Grant) {
+        self.ca.renewed_node(grant);
     }
 
     /// The root by which agents know the controller.

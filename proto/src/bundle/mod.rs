@@ -4,6 +4,7 @@
 //! Invariant: a [`Leaf`], [`Chain`], [`RootCertificate`] or [`CertificateRequest`] is well-formed DER without
 //! trailing bytes; a request's signature by its own key has been checked.
 
+mod chain;
 mod fingerprint;
 mod request;
 
@@ -21,6 +22,7 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
+pub use chain::Chain;
 pub use fingerprint::Fingerprint;
 pub use request::CertificateRequest;
 
@@ -127,91 +129,6 @@ impl<'de> Deserialize<'de> for Leaf {
     }
 }
 
-/// A leaf and its intermediates, leaf first, without the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
-    leaf: Leaf,
-    intermediates: Vec<Box<[u8]>>,
-}
-
-impl Chain {
-    /// Parses DER certificates, leaf first; a self-signed one at the end is left out.
-    ///
-    /// # Errors
-    /// None, too many, or one that is malformed.
-    pub fn from_der(certificates: &[Vec<u8>]) -> Result<Self, CertificateError> {
-        let (leaf, rest) = certificates.split_first().ok_or(CertificateError::EmptyChain)?;
-        if certificates.len() > MOST_CHAIN {
-            return Err(CertificateError::LongChain(certificates.len()));
-        }
-        let leaf = Leaf::parse(leaf)?;
-        let mut intermediates = Vec::with_capacity(rest.len());
-        for der in rest {
-            let certificate = parse_certificate(der)?;
-            if certificate.subject().as_raw() != certificate.issuer().as_raw() {
-                intermediates.push(der.as_slice().into());
-            }
-        }
-        Ok(Self { leaf, intermediates })
-    }
-
-    /// Parses PEM, leaf first; text between the blocks is ignored.
-    ///
-    /// # Errors
-    /// As [`Self::from_der`], or a block that is not a certificate.
-    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
-        Self::from_der(&certificates_from_pem(text)?)
-    }
-
-    /// The end-entity certificate.
-    #[must_use]
-    pub fn leaf(&self) -> &Leaf {
-        &self.leaf
-    }
-
-    /// The certificates between leaf and root, as DER.
-    pub fn intermediates(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.intermediates.iter().map(AsRef::as_ref)
-    }
-
-    /// Leaf and intermediates, as DER.
-    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.leaf.der()).chain(self.intermediates())
-    }
-
-    /// Checks that every certificate is signed by the next, the last by `root`, that all are valid at `now`,
-    /// and that those after the leaf may sign (RFC 5280 section 6.1, without name constraints and policies,
-    /// which are the verifying clients' to apply).
-    ///
-    /// # Errors
-    /// The first link that does not hold.
-    pub fn verify(&self, root: &RootCertificate, now: Timestamp) -> Result<(), CertificateError> {
-        let chain: Vec<&[u8]> = self.certificates().chain([root.der()]).collect();
-        for (depth, pair) in chain.windows(2).enumerate() {
-            let (Some(subject), Some(signer)) = (pair.first(), pair.get(1)) else { continue };
-            let (subject, signer) = (parse_certificate(subject)?, parse_certificate(signer)?);
-            let label = || subject.subject().to_string();
-            if subject.issuer().as_raw() != signer.subject().as_raw() {
-                return Err(CertificateError::Unlinked { subject: label(), issuer: subject.issuer().to_string() });
-            }
-            if !signer.is_ca() {
-                return Err(CertificateError::NotAnAuthority(signer.subject().to_string()));
-            }
-            subject
-                .verify_signature(Some(signer.public_key()))
-                .map_err(|_| CertificateError::Signature { subject: label() })?;
-            for (certificate, depth) in [(&subject, depth), (&signer, depth + 1)] {
-                let from: Timestamp = certificate.validity().not_before.to_datetime().into();
-                let until: Timestamp = certificate.validity().not_after.to_datetime().into();
-                if now < from || until < now {
-                    return Err(CertificateError::OutsideValidity { depth, from, until, now });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The root that a chain ends at.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootCertificate {
@@ -302,6 +219,14 @@ pub enum CertificateError {
         what: &'static str,
         /// The parser's reason.
         why: String,
+    },
+    /// More authorities below one than it allows.
+    #[error("{below} authorities are below {authority}, which allows fewer (its path length constraint)")]
+    TooDeep {
+        /// The authority's subject.
+        authority: String,
+        /// How many are between it and the leaf.
+        below: usize,
     },
     /// Larger than any that Pinion handles.
     #[error("{0} bytes are more than a certificate or request may have ({MOST_DER})")]

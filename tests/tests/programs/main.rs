@@ -3,5 +3,6 @@
 mod channel;
 mod daemons;
 mod packaging;
+mod root_key;
 mod seal;
 mod systemd;

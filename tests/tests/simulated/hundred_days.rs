@@ -88,7 +88,8 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
     let config = host.root().join("etc/pinion/controller.toml");
     let written = fs::read_to_string(&config).expect("a configuration");
     let more = format!(
-        "\n[proxmox]\nnode = \"pve1\"\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n",
+        "\n[proxmox]\nnode = \"pve1\"\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n\
+         # It knows no clock but the machine's.\nidentity_root = false\n",
         geteuid().as_raw(),
         tools.display()
     );

@@ -1,6 +1,7 @@
 //! The channel as a whole: client, socket, server and verbs, on a hypervisor of shell scripts.
 
 mod hypervisor;
+mod identity;
 pub(crate) mod package;
 mod callers;
 mod guests;

@@ -130,9 +130,12 @@ fn the_administrators_file_names_the_root_where_all_else_is_lost() {
     let host = TempDir::new().expect("a directory");
     fs::create_dir_all(host.path().join("etc/pinion")).expect("made");
     let pin = host.path().join("etc/pinion/identity-root");
+    let nobody = Client::new(&host.path().join("channel.sock"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let open = |directory: &TempDir| {
         let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
-        Identities::open_on_host(&Arc::new(store), clock.clone(), None, Arc::new(NoMachines), Some(host.path()))
+        let (store, on_host) = (Arc::new(store), (host.path(), &nobody, true));
+        runtime.block_on(Identities::open_on_host(&store, clock.clone(), None, Arc::new(NoMachines), on_host))
     };
     fs::write(&pin, format!("# the root of the agents' identities\n{root}\n")).expect("written");
     open(&directory).expect("it is that one");

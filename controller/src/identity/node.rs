@@ -1,0 +1,216 @@
+//! This node's authority, where the identity root's key is the root process's: got from it, kept, renewed.
+//!
+//! Answers: what does this controller sign identities with, and is it still the root that its agents trust?
+//! Invariant: an installation that holds its root itself goes on so; one whose root is the root process's never makes one
+//! of its own. What is kept here is good for a month at most.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pinion_proto::{
+    bundle::{Fingerprint, RootCertificate},
+    clock::{Clock, Timestamp},
+    id::TrustDomain,
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use zeroize::Zeroizing;
+
+use super::{Identities, IdentityError, ROOT_DOCUMENT, loss};
+use crate::{
+    authority::{self, Authority, SecretText, Traces, fresh_key},
+    channel::{client::Client, protocol::Cause},
+    events::{Event, Events, Kind},
+    store::{Area, Store},
+};
+
+/// The root without its key, in the shared area: it is the root process's.
+pub(super) const PUBLIC_ROOT: &str = "identity-root";
+
+/// This node's authority, in the local area.
+pub(super) const DOCUMENT: &str = "identity-node";
+
+/// An identity does not outlive the authority that signed it, and guests are away for weeks: the authority is never much
+/// older than this.
+const RENEW_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// When that fails, it is tried again after this long; the root process signs no more often for long.
+const RETRY: Duration = Duration::from_secs(15 * 60);
+
+/// How long a start waits for the root process, which starts beside it.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is asked meanwhile.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// The root, and who is under it.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) authority: Authority,
+    pub(super) trust_domain: TrustDomain,
+    pub(super) made: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PublicRoot {
+    certificate: RootCertificate,
+}
+
+/// A node's authority in the store: certificate DER and key PKCS #8, both base64.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    certificate: String,
+    key: SecretText,
+    root: RootCertificate,
+    trust_domain: TrustDomain,
+    made: Timestamp,
+}
+
+impl Kept {
+    fn grant(&self, now: Timestamp) -> Result<Grant, IdentityError> {
+        let wrong = |why: String| IdentityError::Node(why);
+        let certificate = STANDARD.decode(&self.certificate).map_err(|e| wrong(e.to_string()))?;
+        let key = Zeroizing::new(STANDARD.decode(self.key.reveal()).map_err(|e| wrong(e.to_string()))?);
+        let authority = Authority::of_node(&key, &certificate, self.root.clone(), now).map_err(wrong)?;
+        Ok(Grant { authority, trust_domain: self.trust_domain.clone(), made: self.made })
+    }
+}
+
+/// This node's authority, from before or from the root process. None where this controller holds the root itself, because
+/// it has one, or because nobody is there to hold it.
+pub(super) async fn grant(
+    store: &Store,
+    client: &Client,
+    host: &Path,
+    (fresh, begins_there): (bool, bool),
+    now: Timestamp,
+) -> Result<Option<Grant>, IdentityError> {
+    if store.read::<IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some() {
+        return Ok(None);
+    }
+    let public = store.read::<PublicRoot>(Area::Shared, PUBLIC_ROOT)?.map(|root| root.certificate.fingerprint());
+    let noted = authority::noted(store, PUBLIC_ROOT)?;
+    if public.is_none() && noted.is_none() && !begins_there {
+        return Ok(None);
+    }
+    let traces = if fresh { Traces::default() } else { loss::traces(store, Some(host))? };
+    let pinned = traces.pinned.as_ref().map(|(root, _)| *root);
+    let known = public.or(noted).or(pinned);
+    if known.is_none() {
+        // What agents know would be the root of before, which this host held itself.
+        authority::may_begin(store, ROOT_DOCUMENT, &traces)?;
+    }
+    let grant = match kept(store, now).filter(|kept| Some(kept.authority.root().fingerprint()) == known) {
+        Some(kept) => kept,
+        None => {
+            let deadline = tokio::time::Instant::now() + START_PATIENCE;
+            loop {
+                match ask(store, client, known, now).await {
+                    Err(IdentityError::RootProcess(failure))
+                        if failure.cause == Cause::ToolMissing && tokio::time::Instant::now() < deadline =>
+                    {
+                        tokio::time::sleep(ASK_EVERY).await;
+                    }
+                    asked => break asked?,
+                }
+            }
+        }
+    };
+    let root = grant.authority.root().clone();
+    let found = root.fingerprint();
+    let traces = Traces { pinned: traces.pinned, of_use: None };
+    authority::check(store, PUBLIC_ROOT, traces, found)?;
+    let public = store.settle(
+        Area::Shared,
+        PUBLIC_ROOT,
+        |_| true,
+        || Ok::<_, IdentityError>(PublicRoot { certificate: root }),
+    )?;
+    store.expect(PUBLIC_ROOT);
+    if public.certificate.fingerprint() != found {
+        let why =
+            format!("the shared state has the root {}, and it is under {found}", public.certificate.fingerprint());
+        return Err(IdentityError::Node(why));
+    }
+    Ok(Some(grant))
+}
+
+/// What was kept, if it is whole and not over.
+fn kept(store: &Store, now: Timestamp) -> Option<Grant> {
+    let kept = store.read::<Kept>(Area::Local, DOCUMENT).unwrap_or_else(|error| {
+        // It is only this node's, and the root process gives another.
+        tracing::warn!(%error, "Cannot read this node's authority");
+        None
+    })?;
+    match kept.grant(now) {
+        Ok(grant) if now < grant.authority.expires() => Some(grant),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(%error, "This node's authority cannot be used");
+            None
+        }
+    }
+}
+
+/// Asks the root process, and keeps what it gives.
+async fn ask(
+    store: &Store,
+    client: &Client,
+    known: Option<Fingerprint>,
+    now: Timestamp,
+) -> Result<Grant, IdentityError> {
+    let (key, csr) = fresh_key()?;
+    let signed = client.node_authority(&csr, known).await.map_err(IdentityError::RootProcess)?;
+    let kept = Kept {
+        certificate: signed.certificate,
+        key: SecretText::new(Zeroizing::new(STANDARD.encode(key.as_slice()))),
+        root: signed.root,
+        trust_domain: signed.trust_domain,
+        made: now,
+    };
+    let grant = kept.grant(now)?;
+    if let Some(known) = known.filter(|known| *known != grant.authority.root().fingerprint()) {
+        return Err(IdentityError::Node(format!("it is not under the root {known}")));
+    }
+    store.write(Area::Local, DOCUMENT, &kept)?;
+    Ok(grant)
+}
+
+/// Renews this node's authority for as long as the controller runs; returns at once where it holds the root itself.
+pub(crate) async fn keep(
+    identities: Arc<Identities>,
+    store: Arc<Store>,
+    client: Client,
+    events: Arc<Events>,
+    clock: Arc<dyn Clock>,
+) {
+    let mut told = false;
+    while let Some((made, known)) = identities.node() {
+        let due = made + RENEW_AFTER;
+        // When the clock was set back to before it was made, agents would not take it until then.
+        while (made..due).contains(&clock.now()) {
+            clock.sleep_until(due).await;
+        }
+        match ask(&store, &client, Some(known), clock.now()).await {
+            Ok(grant) => {
+                tracing::info!(expires = %grant.authority.expires(), "This node's authority is renewed");
+                if std::mem::take(&mut told) {
+                    let text = "This node's authority for identities is renewed again";
+                    events.record(Event::new(clock.now(), Kind::Controller, text));
+                }
+                identities.renewed_node(grant);
+            }
+            Err(error) => {
+                let text = format!(
+                    "This node's authority for identities cannot be renewed, and identities end with it: {}",
+                    pinion_proto::causes::chain(&error)
+                );
+                if !std::mem::replace(&mut told, true) {
+                    events.record(Event::new(clock.now(), Kind::Failed, text));
+                } else {
+                    tracing::warn!("{text}");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}

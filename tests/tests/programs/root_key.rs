@@ -1,0 +1,145 @@
+//! The key of the identity root where there is a root process: it is that one's alone, and outlives whatever is lost of
+//! the controller's state; a controller has an authority under it, from which nobody gets to the root.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+use pinion_proto::{bundle::Fingerprint, token::JoinToken};
+use pinion_tests::{
+    guest::Guest,
+    host::{Host, HostOptions},
+    process::{self, Process},
+    wait::{self, PATIENCE},
+};
+use rustix::process::geteuid;
+use serde_json::Value;
+
+/// A host with nothing started, whose root process would answer this test's user.
+fn prepare() -> Host {
+    let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
+    let config = host.root().join("etc/pinion/controller.toml");
+    let settings = format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw());
+    let written = fs::read_to_string(&config).expect("a configuration") + &settings;
+    fs::write(&config, written).expect("written");
+    host
+}
+
+fn channel(host: &Host) -> Process {
+    let log = host.root().join("var/log/channel.log");
+    let process =
+        Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log).expect("started");
+    let socket = host.root().join("run/pinion-channel/channel.sock");
+    wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
+    process
+}
+
+fn root(host: &Host) -> Fingerprint {
+    JoinToken::parse(&host.token("101").expect("a token")).expect("a token").root.fingerprint()
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controllers_state() {
+    let mut host = prepare();
+    let mut root_process = channel(&host);
+    host.start_again().expect("the controller starts");
+    let first = root(&host);
+    let top = host.root().to_owned();
+    let at = |path: &str| top.join(path);
+    let (kept, pin, shared) =
+        (at("var/lib/pinion-channel/identity-ca.json"), at("etc/pinion/identity-root"), at("var/lib/pinion/shared"));
+    let node = at("var/lib/pinion/local/identity-node.json");
+    assert_eq!(fs::metadata(kept.parent().expect("one")).expect("there").permissions().mode() & 0o777, 0o700);
+    let document: Value = serde_json::from_slice(&fs::read(&kept).expect("the root's key")).expect("JSON");
+    let key = document["data"]["key"].as_str().expect("a key").to_owned();
+    for file in files(&at("var/lib/pinion")) {
+        let text = String::from_utf8_lossy(&fs::read(&file).expect("readable")).into_owned();
+        assert!(!text.contains(&key), "{} has the root's key", file.display());
+    }
+    assert!(fs::read_to_string(&pin).expect("named").contains(&first.to_string()));
+
+    let mut guest = Guest::join(&host, 1001).expect("a guest joins");
+    let identity: Value =
+        serde_json::from_str(&guest.read("/var/lib/pinion-agent/identity.json").expect("readable")).expect("JSON");
+    assert_eq!(identity["identity"]["chain"].as_array().map(Vec::len), Some(2), "leaf and node: {identity}");
+
+    // The controller needs the root process for a new authority alone.
+    root_process.stop().expect("it stops");
+    host.restart().expect("it starts without the root process");
+    guest.wait_linked(&host).expect("linked");
+    root_process = channel(&host);
+    host.stop().expect("stopped");
+    fs::remove_file(&node).expect("removed");
+    host.start_again().expect("it gets another authority");
+    guest.wait_linked(&host).expect("linked");
+    assert_eq!(root(&host), first);
+
+    // All of its state is lost: the root is not, and its guests are told as what they are.
+    host.stop().expect("stopped");
+    fs::remove_dir_all(at("var/lib/pinion")).expect("lost");
+    host.start_again().expect("it starts");
+    assert_eq!(root(&host), first);
+    let told = wait::until("the note", PATIENCE, || {
+        let notes = host.status().map_err(|error| format!("{error:#}"))?.notes;
+        if notes.iter().any(|note| note.starts_with("1 guest (1001) holds an identity newer")) {
+            Ok(())
+        } else {
+            Err(format!("{notes:?}"))
+        }
+    });
+    told.expect("told");
+    guest.join_with(&host.token("1001").expect("a token")).expect("it runs").succeeded().expect("joins anew");
+    guest.wait_linked(&host).expect("linked");
+
+    // The root's key is lost: nobody makes another by himself.
+    host.stop().expect("stopped");
+    root_process.stop().expect("stopped");
+    fs::remove_dir_all(kept.parent().expect("one")).expect("lost");
+    fs::remove_file(&node).expect("removed");
+    root_process = channel(&host);
+    let refused = process::run(&mut host.command(&["serve"]).expect("built"), b"", PATIENCE).expect("it ends");
+    assert_eq!(refused.code(), 2, "{refused}");
+    assert!(refused.stderr.contains(&first.to_string()) && refused.stderr.contains("new-root --yes"), "{refused}");
+    assert!(!kept.exists() && !shared.join("identity-ca.json").exists(), "none was made");
+
+    root_process.stop().expect("stopped");
+    host.pinion(&["identity", "new-root", "--yes"]).expect("it runs").succeeded().expect("it is left");
+    root_process = channel(&host);
+    host.start_again().expect("with a new root");
+    let second = root(&host);
+    assert_ne!(second, first);
+    assert!(kept.exists() && fs::read_to_string(&pin).expect("named").contains(&second.to_string()));
+    guest.join_with(&host.token("1001").expect("a token")).expect("it runs").succeeded().expect("joins anew");
+    guest.wait_linked(&host).expect("linked");
+    root_process.stop().expect("stopped");
+}
+
+#[test]
+fn an_installation_that_holds_its_root_goes_on_so_beside_a_root_process() {
+    let mut host = prepare();
+    host.start_again().expect("the controller starts");
+    let (before, mut guest) = (root(&host), Guest::join(&host, 1001).expect("a guest joins"));
+    let mut root_process = channel(&host);
+    host.restart().expect("restarted");
+    guest.wait_linked(&host).expect("linked");
+    assert_eq!(root(&host), before);
+    assert!(!host.root().join("var/lib/pinion-channel/identity-ca.json").exists());
+    // Nor does the root process's presence hide that the root was lost.
+    host.stop().expect("stopped");
+    fs::remove_file(host.root().join("var/lib/pinion/shared/identity-ca.json")).expect("removed");
+    let refused = process::run(&mut host.command(&["serve"]).expect("built"), b"", PATIENCE).expect("it ends");
+    assert!(refused.code() == 2 && refused.stderr.contains(&before.to_string()), "{refused}");
+    assert!(!host.root().join("var/lib/pinion-channel/identity-ca.json").exists());
+    root_process.stop().expect("stopped");
+}
