@@ -111,6 +111,9 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
         // The guest may have got it after all: the same generation must not come with another content.
         lost = Some(delivery.generation) == usable;
     }
+    // A later one is needed, and the guest may have got this one by a clock that was set back since.
+    let above = subject.entry.and_then(PlacementEntry::renew_above);
+    lost |= usable.is_some_and(|generation| above.is_some_and(|above| generation <= above));
     if let Some(attempt) = subject.entry.and_then(PlacementEntry::attempt)
         && now < attempt.not_before
     {

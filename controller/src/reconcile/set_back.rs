@@ -47,18 +47,19 @@ impl Reconciler {
         if !self.hands.were_set_back(now) {
             return;
         }
-        self.reports.clock_was_set_back(now);
         // What was signed by the clock before is refused by whoever goes by this one.
         self.signing.retain(|_, ready| ready.delivery.chain.leaf().not_before() <= now + SKEW);
         let behind = self.hands.are_behind(now);
         let renewed: Vec<PlacementId> = self
             .placements()
-            .filter(|id| (!behind && self.begins_too_late(id, now)) || self.is_asked_for(id))
+            .filter(|id| (!behind && self.may_begin_too_late(id, now)) || self.is_asked_for(id))
             .collect();
         for id in &renewed {
-            self.reports.request_renewal(id);
+            // While it is still known what was sent: the guest may install that yet.
+            self.reports.request_another(id);
             self.touch(id.guest);
         }
+        self.reports.clock_was_set_back(now);
         let mut text = format!("The clock was set back to {now}");
         if !renewed.is_empty() {
             let names: Vec<String> = renewed.iter().map(ToString::to_string).collect();
@@ -86,10 +87,11 @@ impl Reconciler {
         incoming.is_some_and(|incoming| matches!(incoming.progress, Progress::Requested(_)))
     }
 
-    /// Whether nobody who goes by this clock takes what a placement holds.
-    fn begins_too_late(&self, id: &PlacementId, now: Timestamp) -> bool {
-        let report = self.reports.placement(id).and_then(|entry| entry.report());
-        let held = report.and_then(|report| report.held.as_ref());
-        held.is_some_and(|held| held.leaf.not_before() > now + SKEW)
+    /// Whether nobody who goes by this clock takes what a placement holds, or may soon hold: what a guest is installing was
+    /// signed by the clock before.
+    fn may_begin_too_late(&self, id: &PlacementId, now: Timestamp) -> bool {
+        let Some(report) = self.reports.placement(id).and_then(|entry| entry.report()) else { return false };
+        let installing = report.incoming.as_ref().is_some_and(|incoming| incoming.progress == Progress::Delivered);
+        installing || report.held.as_ref().is_some_and(|held| held.leaf.not_before() > now + SKEW)
     }
 }

@@ -306,6 +306,16 @@ impl Reports {
         above
     }
 
+    /// As [`Self::request_renewal`], where whatever has been sent to the guest is of no use: it was signed by a clock that
+    /// was set back since, and the guest may install it yet.
+    pub fn request_another(&mut self, id: &PlacementId) {
+        let above = self.request_renewal(id);
+        let placement = self.entry(id);
+        let incoming = placement.report.as_ref().and_then(|report| report.incoming.as_ref());
+        let sent = incoming.filter(|incoming| incoming.progress == Progress::Delivered).map(|sent| sent.generation);
+        placement.renew_above = Some(above.max(sent.unwrap_or(0)));
+    }
+
     /// Somebody asks for the removal of a retired placement's files.
     pub fn request_purge(&mut self, id: &PlacementId) {
         self.entry(id).purge = true;

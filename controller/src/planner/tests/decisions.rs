@@ -188,6 +188,51 @@ fn a_renewal_that_is_asked_for_is_ordered_until_it_is_there() {
 }
 
 #[test]
+fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation() {
+    let web = web("", "");
+    let placement = id("web@101");
+    // The guest asks, has been sent something, and has not said that it has it: it may install that yet.
+    let mut world = World::healthy();
+    world.report(with_incoming(world.due(), 4, request(&key(), &["a.example"])));
+    world.reports.delivery_sent(&placement, 4, world.now);
+    world.reports.request_another(&placement);
+    world.reports.clock_was_set_back(world.now);
+    let order = world.order(&web);
+    assert_eq!((order.generation, order.step), (5, Step::Ask), "generation 4 has been given another content");
+    // It installs it: that is not the end of it.
+    world.report(with_incoming(world.due(), 4, Progress::Delivered));
+    let mut installed = world.held();
+    installed.last_generation = 4;
+    installed.held.as_mut().expect("held").generation = 4;
+    world.report(installed);
+    assert_eq!(world.order(&web).generation, 5);
+
+    // It installs something at the moment when the clock is set back, whoever had asked for it.
+    for asked in [false, true] {
+        let mut world = World::healthy();
+        if asked {
+            world.reports.request_renewal(&placement);
+        }
+        world.report(with_incoming(world.due(), 4, Progress::Delivered));
+        world.reports.request_another(&placement);
+        world.reports.clock_was_set_back(world.now);
+        let mut installed = world.held();
+        installed.last_generation = 4;
+        installed.held.as_mut().expect("held").generation = 4;
+        world.report(installed);
+        assert_eq!(world.order(&web).generation, 5, "asked for before: {asked}");
+    }
+
+    // It asks, and nothing has been sent: its request is as good as before.
+    let mut world = World::healthy();
+    world.report(with_incoming(world.due(), 4, request(&key(), &["a.example"])));
+    world.reports.request_another(&placement);
+    world.reports.clock_was_set_back(world.now);
+    let order = world.order(&web);
+    assert_eq!((order.generation, order.step), (4, Step::Sign));
+}
+
+#[test]
 fn an_unlinked_guest_is_waited_for_only_when_there_is_something_to_do() {
     let mut world = World::empty();
     let web = web("", "");
