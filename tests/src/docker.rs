@@ -27,10 +27,10 @@ use crate::{
 /// dockerd in a guest.
 #[derive(Debug)]
 pub struct Docker {
-    port: Port,
     unit: Unit,
     socket: PathBuf,
     root: PathBuf,
+    port: Port,
 }
 
 impl Docker {

@@ -17,9 +17,9 @@ use crate::{
 /// nginx in a guest.
 #[derive(Debug)]
 pub struct Nginx {
-    port: Port,
     unit: Unit,
     command: Vec<String>,
+    port: Port,
 }
 
 impl Nginx {

@@ -1,9 +1,13 @@
 //! Loopback ports that no two tests use at once.
 //!
-//! Invariant: a port stays reserved, across processes, until its value is dropped. Asking the kernel
-//! for any free port would not do: another test could get the same one before the program binds it.
+//! Invariant: a port stays reserved, across processes, until its value is dropped; a value that has one keeps it as its
+//! last field, so that what listens there has ended by then. Asking the kernel for any free port would not do: another
+//! test could get the same one before the program binds it. Whoever waits for a program to listen asks whether it is that
+//! program ([`is_listening`]) and not somebody else's.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     process,
     sync::atomic::{AtomicU16, Ordering},
@@ -54,6 +58,43 @@ impl Port {
     }
 }
 
+/// Whether this process, or one that it has started, listens on an IPv4 address.
+#[must_use]
+pub fn is_listening(pid: u32, address: SocketAddr) -> bool {
+    let sockets = listening_on(address);
+    let mut family = vec![pid];
+    while let Some(pid) = family.pop() {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut targets =
+            open.filter_map(|entry| fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok());
+        if targets.any(|target| sockets.contains(&target)) {
+            return true;
+        }
+        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    false
+}
+
+/// The sockets that are listened on at this address or at all, as `/proc/PID/fd` names them (proc_net_tcp(5)).
+fn listening_on(address: SocketAddr) -> BTreeSet<String> {
+    const LISTEN: &str = "0A";
+    let SocketAddr::V4(wanted) = address else { return BTreeSet::new() };
+    // In hexadecimal, with the address's bytes as this machine has them in memory.
+    let hexadecimal = |ip: Ipv4Addr| format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), wanted.port());
+    let places = [hexadecimal(*wanted.ip()), hexadecimal(Ipv4Addr::UNSPECIFIED)];
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines
+        .filter(|fields| {
+            fields.get(3) == Some(&LISTEN) && fields.get(1).is_some_and(|at| places.iter().any(|it| it == at))
+        })
+        .filter_map(|fields| Some(format!("socket:[{}]", fields.get(9)?)))
+        .collect()
+}
+
 /// How many ports this process has tried.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -73,5 +114,23 @@ mod tests {
             TcpListener::bind(port.address()).expect("nobody listens there");
             UdpSocket::bind(port.address()).expect_err("it is reserved");
         }
+    }
+
+    #[test]
+    fn who_listens_is_told_from_who_does_not() {
+        let port = Port::reserve().expect("a free port");
+        let own = process::id();
+        assert!(!is_listening(own, port.address()));
+        let listener = TcpListener::bind(port.address()).expect("nobody listens there");
+        assert!(is_listening(own, port.address()));
+        let mut other = process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let others = is_listening(other.id(), port.address());
+        other.kill().and_then(|()| other.wait()).expect("ended");
+        assert!(!others, "another process does not");
+        drop(listener);
+        assert!(!is_listening(own, port.address()));
+        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number())).expect("nobody listens there");
+        assert!(is_listening(own, port.address()), "who listens everywhere listens there");
+        drop(everywhere);
     }
 }

@@ -17,8 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub struct TlsServer {
     files: (String, String),
-    port: Port,
     unit: Unit,
+    port: Port,
 }
 
 impl TlsServer {

@@ -17,8 +17,8 @@ use crate::{
 /// Traefik in a guest.
 #[derive(Debug)]
 pub struct Traefik {
-    port: Port,
     unit: Unit,
+    port: Port,
 }
 
 impl Traefik {

@@ -24,6 +24,7 @@ use rustix::process::Signal;
 
 use crate::{
     guest::{Guest, write_executable},
+    port,
     process::{self, Process},
     wait::{self, PATIENCE},
 };
@@ -37,7 +38,7 @@ pub struct UnitSpec {
     pub command: Vec<String>,
     /// What a reload does.
     pub reload: ReloadBy,
-    /// It is up when this address accepts connections.
+    /// It is up when it, and nobody else, accepts connections at this address.
     pub listens: SocketAddr,
 }
 
@@ -171,7 +172,11 @@ impl State {
         let up = wait::until(&format!("{} to listen on {address}", self.spec.name), PATIENCE, || {
             match process.check_running() {
                 Err(ended) => Ok(Err(ended)),
-                Ok(()) => TcpStream::connect_timeout(&address, Duration::from_secs(1)).map(|_| Ok(())),
+                Ok(()) if !port::is_listening(process.id(), address) => Err("it does not listen there".to_owned()),
+                Ok(()) => match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+                    Ok(_) => Ok(Ok(())),
+                    Err(error) => Err(error.to_string()),
+                },
             }
         });
         up.map_err(|error| anyhow!("{error:#}; its log ends:\n{}", process.log_tail()))??;

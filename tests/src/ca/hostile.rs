@@ -25,7 +25,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{StepCa, free_port};
+use super::StepCa;
+use crate::port::Port;
 
 /// How a [`HostileCa`] answers one path.
 #[derive(Debug, Clone)]
@@ -115,7 +116,7 @@ impl HostileCa {
     /// # Errors
     /// As [`Self::start`], or `step`, which makes the provisioner, is not there.
     pub async fn start_signing() -> Result<Self> {
-        let mut provisioners = StepCa::init(free_port()?)?.config()?["authority"]["provisioners"].take();
+        let mut provisioners = StepCa::init(Arc::new(Port::reserve()?))?.config()?["authority"]["provisioners"].take();
         provisioners[0]["claims"] = json!({ "maxTLSCertDuration": "720h" });
         let ca = Self::start().await?;
         ca.behave("/provisioners", Manner::provisioners(&provisioners));

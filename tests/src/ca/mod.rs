@@ -8,9 +8,9 @@ mod rollover;
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,11 @@ use tempfile::TempDir;
 pub use hostile::{HostileCa, Manner};
 pub use rollover::make_root;
 
-use crate::{host::StepCaIssuer, program};
+use crate::{
+    host::StepCaIssuer,
+    port::{self, Port},
+    program,
+};
 
 /// A loaded machine needs some seconds to start a server; none needs this long.
 const START: Duration = Duration::from_secs(30);
@@ -40,9 +44,9 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// A real step-ca in a temporary directory, on 127.0.0.1; killed when dropped.
 #[derive(Debug)]
 pub struct StepCa {
-    directory: TempDir,
-    port: u16,
     process: Option<Child>,
+    directory: TempDir,
+    port: Arc<Port>,
 }
 
 impl StepCa {
@@ -61,18 +65,18 @@ impl StepCa {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(change: impl FnOnce(&mut Value)) -> Result<Self> {
-        let mut ca = Self::init(free_port()?)?;
+        let mut ca = Self::init(Arc::new(Port::reserve()?))?;
         ca.change(change)?;
         ca.restart()?;
         Ok(ca)
     }
 
-    fn init(port: u16) -> Result<Self> {
+    fn init(port: Arc<Port>) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory for the CA")?;
         fs::write(directory.path().join("password"), PASSWORD).context("write the CA's password")?;
         let out = Command::new(program::found("step")?)
             .args(["ca", "init", "--deployment-type", "standalone", "--name", "Test", "--dns", "127.0.0.1"])
-            .args(["--dns", "localhost", "--provisioner", "admin", "--address", &format!("127.0.0.1:{port}")])
+            .args(["--dns", "localhost", "--provisioner", "admin", "--address", &port.address().to_string()])
             .args(["--password-file", "password", "--provisioner-password-file", "password"])
             .current_dir(directory.path())
             .env("STEPPATH", directory.path())
@@ -81,7 +85,7 @@ impl StepCa {
             .output()
             .context("run step ca init")?;
         ensure!(out.status.success(), "step ca init fails: {}", String::from_utf8_lossy(&out.stderr));
-        Ok(Self { directory, port, process: None })
+        Ok(Self { process: None, directory, port })
     }
 
     /// Changes `ca.json`; a running CA sees it after [`Self::restart`].
@@ -119,7 +123,7 @@ impl StepCa {
                 bail!("step-ca ended with {status}: {}", fs::read_to_string(self.directory.path().join("log"))?);
             }
             // It listens only once everything is loaded.
-            if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            if port::is_listening(process.id(), self.port.address()) {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "step-ca does not listen within {START:?}");
@@ -148,7 +152,7 @@ impl StepCa {
     /// As [`Self::start`].
     pub fn reinitialise(&mut self) -> Result<()> {
         self.stop();
-        let fresh = Self::init(self.port)?;
+        let fresh = Self::init(Arc::clone(&self.port))?;
         *self = fresh;
         self.restart()
     }
@@ -156,7 +160,7 @@ impl StepCa {
     /// `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}", self.port.address())
     }
 
     /// Its root.
@@ -234,15 +238,6 @@ impl Drop for StepCa {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// A port that was free a moment ago.
-///
-/// # Errors
-/// The system has none.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// A fresh key and its request for these names, PKCS #10 DER.

@@ -96,6 +96,8 @@ const OTHERS: usize = 50;
 
 #[test]
 fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
+    // Before what listens on it, and so dropped after that.
+    let port = Port::reserve().expect("a port");
     let guest = guest().expect("a guest");
     let swarm = Swarm::start(&guest).expect("docker.io is installed, and this is root");
     let portainer = placement("portainer-swarm", json!({ "probe": "nothing" }));
@@ -105,7 +107,7 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
     place.host.ensure(&["ui"], "installed").expect("installed");
     place.waiting("ui", "cannot be found").expect("there is no Swarm yet");
 
-    let listen = format!("127.0.0.1:{}", Port::reserve().expect("a port").number());
+    let listen = port.address().to_string();
     swarm.cli(&["swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", &listen]).expect("a Swarm");
     docker::import_image(&place.guest, &swarm.socket).expect("an image");
     // As an operator made it by hand before: with a secret under the plain name.
