@@ -281,7 +281,9 @@ impl Reports {
 
     /// A certificate was sent to the guest.
     pub fn delivery_sent(&mut self, id: &PlacementId, generation: u64, now: Timestamp) {
-        self.entry(id).delivery = Some(DeliveryNote { generation, sent: now, refused: None });
+        let placement = self.entry(id);
+        placement.delivery = Some(DeliveryNote { generation, sent: now, refused: None });
+        placement.sent = placement.sent.max(generation);
     }
 
     /// Somebody asks for a renewal: the generation that must be exceeded. A generation that is ordered and
@@ -312,7 +314,10 @@ impl Reports {
         let above = self.request_renewal(id);
         let placement = self.entry(id);
         let incoming = placement.report.as_ref().and_then(|report| report.incoming.as_ref());
-        let sent = incoming.filter(|incoming| incoming.progress == Progress::Delivered).map(|sent| sent.generation);
+        // Its link may have broken since: it may have got it all the same.
+        let sent = incoming
+            .filter(|incoming| incoming.progress == Progress::Delivered || incoming.generation <= placement.sent)
+            .map(|sent| sent.generation);
         placement.renew_above = Some(above.max(sent.unwrap_or(0)));
     }
 

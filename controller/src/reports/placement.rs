@@ -23,6 +23,8 @@ pub struct PlacementEntry {
     pub(super) hurried: bool,
     pub(super) purge: bool,
     pub(super) delivery: Option<DeliveryNote>,
+    /// The highest generation that was sent since the controller started, whatever has become of it.
+    pub(super) sent: u64,
     pub(super) holds: Option<Gist>,
     pub(super) highest: u64,
     pub(super) reached: u64,

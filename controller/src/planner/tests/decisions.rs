@@ -191,14 +191,22 @@ fn a_renewal_that_is_asked_for_is_ordered_until_it_is_there() {
 fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation() {
     let web = web("", "");
     let placement = id("web@101");
-    // The guest asks, has been sent something, and has not said that it has it: it may install that yet.
+    // The guest asks, has been sent something, and has not said that it has it: it may install that yet, even when its
+    // link has broken meanwhile.
     let mut world = World::healthy();
-    world.report(with_incoming(world.due(), 4, request(&key(), &["a.example"])));
-    world.reports.delivery_sent(&placement, 4, world.now);
-    world.reports.request_another(&placement);
-    world.reports.clock_was_set_back(world.now);
-    let order = world.order(&web);
-    assert_eq!((order.generation, order.step), (5, Step::Ask), "generation 4 has been given another content");
+    for broken in [true, false] {
+        world = World::healthy();
+        world.report(with_incoming(world.due(), 4, request(&key(), &["a.example"])));
+        world.reports.delivery_sent(&placement, 4, world.now);
+        if broken {
+            world.reports.link_down(placement.guest, world.now);
+            world.reports.link_up(placement.guest, world.now);
+        }
+        world.reports.request_another(&placement);
+        world.reports.clock_was_set_back(world.now);
+        let order = world.order(&web);
+        assert_eq!((order.generation, order.step), (5, Step::Ask), "4 is given no other content; broken: {broken}");
+    }
     // It installs it: that is not the end of it.
     world.report(with_incoming(world.due(), 4, Progress::Delivered));
     let mut installed = world.held();
