@@ -48,8 +48,9 @@ const MASKED: [&str; 6] = [
     "systemd-networkd-wait-online.service",
 ];
 
-/// As pve-cluster's own: early, and in nobody's way. A container has no node for FUSE unless it makes one.
-const PVE_CLUSTER: &str = "[Unit]\nDescription=The Proxmox VE cluster filesystem\nDefaultDependencies=no\nStartLimitIntervalSec=0\nAfter=local-fs.target \
+/// As pve-cluster's own: early, and in nobody's way. A container has no node for FUSE unless it makes one. A file
+/// `/run/no-pve-cluster` keeps it from starting.
+const PVE_CLUSTER: &str = "[Unit]\nDescription=The Proxmox VE cluster filesystem\nDefaultDependencies=no\nStartLimitIntervalSec=0\nConditionPathExists=!/run/no-pve-cluster\nAfter=local-fs.target \
     systemd-tmpfiles-setup.service\nBefore=shutdown.target cron.service\nConflicts=shutdown.target\n[Service]\nType=notify\n\
     ExecStartPre=-/usr/bin/mknod -m 0666 /dev/fuse c 10 229\nExecStart=/usr/bin/pmxcfs --data /var/lib/pve-cluster --mount /etc/pve \
     --node pve1\nKillMode=mixed\nTimeoutStopSec=10\n[Install]\nWantedBy=multi-user.target\n";

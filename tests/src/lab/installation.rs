@@ -51,7 +51,7 @@ impl Installation {
             lab.install(&packaging.join(file), &format!("/usr/lib/pinion/agent/{file}"))?;
         }
         append(lab, "/etc/passwd", &format!("pinion:x:{USER}:{USER}::/var/lib/pinion:/usr/sbin/nologin\n"))?;
-        append(lab, "/etc/group", &format!("pinion:x:{USER}:\n"))?;
+        append(lab, "/etc/group", &format!("pinion:x:{USER}:\npinion-admin:x:{}:\n", USER - 1))?;
         let mut config = format!("listen = \"0.0.0.0:7443\"\nadvertise = [\"{CONTROLLER}\"]\n{section}\n");
         if lab.guests.contains_key(&103) {
             let issuer = lab.issuer()?;

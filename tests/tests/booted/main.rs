@@ -1,5 +1,6 @@
 //! The shipped units on a host that boots a real systemd: boots, restarts, and `/etc/pve` coming and going beside them.
 
 mod boots;
+mod host_agent;
 mod pve_cluster;
 mod sockets;
