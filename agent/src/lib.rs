@@ -16,6 +16,7 @@ pub mod verify;
 pub mod bundle;
 pub mod install;
 pub mod reload;
+pub mod restarts;
 pub mod probe;
 pub mod ledger;
 pub mod local;

@@ -47,6 +47,9 @@ pub struct PlacementReport {
     /// Which roots the readers of its files of [`crate::spec::Part::Ca`] are known to have; none where it has no such file.
     #[serde(default)]
     pub roots: Box<[Fingerprint]>,
+    /// Telling the service of new files disturbs it, or may: a restart, or a hook, of which nobody knows.
+    #[serde(default)]
+    pub disruptive: bool,
 }
 
 impl PlacementReport {
@@ -85,6 +88,7 @@ impl PlacementReport {
             retired: false,
             left_behind: Vec::new(),
             roots: Box::default(),
+            disruptive: false,
         }
     }
 }

@@ -105,6 +105,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 warning: trouble.as_ref().map(|trouble: &Trouble| trouble.remedy.clone()),
                 trouble,
                 retired,
+                disruptive: left_behind.is_empty(),
                 left_behind,
                 roots: held_roots(last_generation),
                 ..base

@@ -346,8 +346,9 @@ impl Guest {
         let said = |name: &str, period: Option<Duration>| {
             period.map(|period| format!("{name} = \"{}ms\"\n", period.as_millis())).unwrap_or_default()
         };
+        // A test restarts in a minute what a guest does in a month.
         let text = format!(
-            "{}[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n{}",
+            "{}restarts_per_hour = 1000\n[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n{}",
             said("check_every", options.check_every),
             list(&options.directories),
             list(&options.units),

@@ -16,8 +16,9 @@ use crate::{
     install::InstallError,
     ledger::LedgerError,
     probe::Seen,
-    recipe::{self, JobError, RecipeError},
+    recipe::{self, JobError, RecipeError, Tell},
     reload::ReloadError,
+    restarts::Limited,
     verify::Refusal,
 };
 
@@ -215,8 +216,22 @@ impl Hold {
 
     /// The service is not to be disturbed now.
     pub(super) fn window(attempt: String, closed: Closed, name: &CertificateName) -> Self {
-        let remedy = format!("nothing; `pinion ensure {name} --renew` on the host does not wait for the window");
+        let remedy = format!("nothing; `pinion ensure {name} --renew --now` on the host does not wait for the window");
         Self { until: Some(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
+    }
+
+    /// The service was restarted often enough.
+    pub(super) fn restarted(rung: &Tell, limited: &Limited) -> Self {
+        let service = rung.service();
+        let cause = format!(
+            "the new files are in place, and {service} was restarted {} times within an hour: it may be {} times",
+            limited.times, limited.max
+        );
+        let remedy = format!(
+            "nothing: Pinion goes on by itself then. If {service} has to show the new files now, restart it yourself; \
+             `restarts_per_hour` in the guest's /etc/pinion/agent.toml allows more"
+        );
+        Self { until: Some(limited.until), ..Self::new(Halt::Waiting, rung.to_string(), cause, remedy) }
     }
 
     /// The service shows something else after it was told.

@@ -41,6 +41,7 @@ use crate::{
     config::Config,
     install::files::{Files, RealFiles},
     ledger::{Ledger, LedgerError, Ledgers},
+    restarts::Restarts,
 };
 use mailbox::{Desired, Mailbox};
 use placement::End;
@@ -97,11 +98,12 @@ impl Placements {
         let opened = tokio::task::spawn_blocking(move || {
             let ledgers = Ledgers::open(&opening.config.state, Arc::clone(&opening.files))?;
             let known = ledgers.read_all()?;
-            Ok::<_, LedgerError>((ledgers, known))
+            let restarts = Restarts::read(&*opening.files, ledgers.state(), opening.config.restarts_per_hour);
+            Ok::<_, LedgerError>((ledgers, known, restarts))
         });
-        let (ledgers, known) = opened.await.map_err(|_| StartError::Interrupted)??;
-        let this =
-            Self { shared: Arc::new(Shared::new(context, ledgers)), tasks: Arc::default(), runtime: Handle::current() };
+        let (ledgers, known, restarts) = opened.await.map_err(|_| StartError::Interrupted)??;
+        let shared = Arc::new(Shared::new(context, ledgers, restarts));
+        let this = Self { shared, tasks: Arc::default(), runtime: Handle::current() };
         for (name, ledger) in &known {
             this.shared.remember(name, ledger);
         }

@@ -85,6 +85,8 @@ pub(super) struct Placement<'a> {
     trouble: Option<Trouble>,
     /// How far it can come, as the job says.
     pub(super) goal: Stage,
+    /// Telling its service may disturb it, as the job says.
+    pub(super) disruptive: bool,
     /// What a person should change although nothing holds it up, as the job says.
     pub(super) warning: Option<String>,
     /// The spec that what is in place was last held against.
@@ -156,6 +158,7 @@ pub(super) async fn run(
         mailbox,
         trouble: None,
         goal: Stage::Served,
+        disruptive: false,
         warning: None,
         revision: 0,
         refusal: None,
@@ -481,7 +484,7 @@ impl Placement<'_> {
         if let Some(order) = &self.answered {
             report.incoming = Some(order.incoming());
         }
-        (report.goal, report.revision) = (self.goal, self.revision);
+        (report.goal, report.revision, report.disruptive) = (self.goal, self.revision, self.disruptive);
         report.trouble = self.trouble.clone().or_else(|| self.refusal.clone());
         report.warning.clone_from(&self.warning);
         self.shared.publish(report);

@@ -9,11 +9,15 @@ use pinion_proto::{id::CertificateName, lock::lock, report::PlacementReport, spe
 use tokio::sync::{Semaphore, watch};
 
 use super::{Context, Reports, Specs, service::Services};
-use crate::ledger::{Ledger, LedgerError, Ledgers};
+use crate::{
+    ledger::{Ledger, LedgerError, Ledgers},
+    restarts::Restarts,
+};
 
 pub(super) struct Shared {
     pub(super) context: Arc<Context>,
     pub(super) ledgers: Ledgers,
+    pub(super) restarts: Restarts,
     pub(super) reports: watch::Sender<Reports>,
     pub(super) specs: watch::Sender<Specs>,
     /// Making an RSA key takes a core for seconds; more than this at once would starve the guest's own work.
@@ -26,10 +30,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(context: Arc<Context>, ledgers: Ledgers) -> Self {
+    pub(super) fn new(context: Arc<Context>, ledgers: Ledgers, restarts: Restarts) -> Self {
         Self {
             context,
             ledgers,
+            restarts,
             reports: watch::Sender::default(),
             specs: watch::Sender::default(),
             rsa_makers: Semaphore::new(1),

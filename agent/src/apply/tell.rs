@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{bundle::Leaf, causes::chain, stage::Stage};
+use pinion_proto::{bundle::Leaf, causes::chain, clock::Timestamp, stage::Stage};
 use tokio::{
     sync::OwnedMutexGuard,
     time::{Instant, sleep},
@@ -73,6 +73,7 @@ impl Placement<'_> {
         }
         if let Some(rung) = self.rung(job) {
             self.may_disturb(rung)?;
+            self.note_restart(rung).await?;
             tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {rung}");
             if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
                 return self.not_told(job, rung, &e).await;
@@ -101,15 +102,40 @@ impl Placement<'_> {
 
     /// Whether the service may be told in this way now.
     fn may_disturb(&self, rung: &Tell) -> Result<(), Interrupt> {
-        let window = self.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
-        let serves = self.ledger.switch.as_ref().is_none_or(|switch| switch.was_serving);
-        let noticed = rung.is_disruptive() || matches!(rung, Tell::Hook(_));
-        if !noticed || !serves {
+        self.in_window(rung)?;
+        if rung.is_disruptive()
+            && let Err(limited) =
+                self.shared.restarts.allow(rung.service(), self.ends(), self.shared.context.clock.now())
+        {
+            return Err(Hold::restarted(rung, &limited).into());
+        }
+        Ok(())
+    }
+
+    /// Writes down a restart that is about to be made.
+    async fn note_restart(&self, rung: &Tell) -> Result<(), Interrupt> {
+        if !rung.is_disruptive() {
             return Ok(());
         }
+        let (shared, service) = (Arc::clone(self.shared), rung.service().to_owned());
+        let now = shared.context.clock.now();
+        let noted = tokio::task::spawn_blocking(move || shared.restarts.note(&*shared.context.files, &service, now));
+        noted.await.map_err(|_| Interrupt::Stopped)
+    }
+
+    /// When what the service serves is no longer valid, as far as that is known.
+    fn ends(&self) -> Option<Timestamp> {
         let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
-        let ends = previous.and_then(|held| held.bundle.leaf()).map(Leaf::not_after);
-        match window::closed(window, ends, self.shared.context.clock.now()) {
+        previous.and_then(|held| held.bundle.leaf()).map(Leaf::not_after)
+    }
+
+    fn in_window(&self, rung: &Tell) -> Result<(), Interrupt> {
+        let window = self.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
+        let serves = self.ledger.switch.as_ref().is_none_or(|switch| switch.was_serving);
+        if !rung.may_disturb() || !serves {
+            return Ok(());
+        }
+        match window::closed(window, self.ends(), self.shared.context.clock.now()) {
             Some(closed) => Err(Hold::window(rung.to_string(), closed, self.name).into()),
             None => Ok(()),
         }
@@ -204,8 +230,11 @@ impl Placement<'_> {
         let Some(mildest) = job.rungs.first() else { return Ok(hold) };
         let about = self.about(job);
         let config = &self.shared.context.config;
+        // Never refused, because what was ended must come back; and counted.
+        self.note_restart(mildest).await?;
         let mut told = self.unless_stopped(reload::tell(config, mildest, &about)).await?;
         if let (Err(_), Some(last)) = (&told, last.filter(|&last| last != mildest)) {
+            self.note_restart(last).await?;
             told = self.unless_stopped(reload::tell(config, last, &about)).await?;
         }
         match &told {

@@ -17,7 +17,7 @@ use crate::{
     install::InstallError,
     ledger::Phase,
     probe::{self, Seen},
-    recipe::{self, Job},
+    recipe::{self, Job, Tell},
     reload,
 };
 
@@ -66,7 +66,13 @@ impl Placement<'_> {
     /// Looks whether what the files need is mounted, and notes what that is.
     pub(super) async fn learn_mounts(&mut self, job: Option<&Job>) -> Result<Result<(), InstallError>, Stopped> {
         let job = job.cloned();
-        let learned = self.blocking(move |desk, ledger| desk.learn_mounts(ledger, job.as_ref())).await?;
+        let looked = self.blocking(move |desk, ledger| {
+            let remembered = desk.shared.ledgers.is_there(&desk.name);
+            (desk.learn_mounts(ledger, job.as_ref()), remembered)
+        });
+        let (learned, remembered) = looked.await?;
+        // Somebody removed it: it is written down again.
+        self.unsaved |= !remembered;
         Ok(learned.map(|news| self.unsaved |= news))
     }
 
@@ -153,6 +159,7 @@ impl Placement<'_> {
         let kept = self.ledger.kept();
         let job = recipe::resolve(spec, recipe.as_ref(), &config.allow, &kept).map_err(|e| Hold::job(&e))?;
         self.warning.clone_from(&job.warning);
+        self.disruptive = job.rungs.first().is_some_and(Tell::may_disturb);
         self.goal = if job.look.is_some() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
         let claim = self.shared.claim(self.name, job.files.iter().map(|file| &file.path));
         claim.map_err(|(path, owner)| Hold::claimed(&path, &owner))?;

@@ -61,6 +61,8 @@ pub struct Config {
     pub check_every: Duration,
     /// How long a hook, validation or service manager call may take.
     pub hook_timeout: Duration,
+    /// How often a unit or container may be restarted in an hour, whatever is asked.
+    pub restarts_per_hour: usize,
     /// How long a certificate that was ordered is waited for, so that several for one service are one reload.
     pub gather: Duration,
 }

@@ -27,6 +27,7 @@ pub(super) struct Document {
     check_every: Option<Spanned<Period>>,
     hook_timeout: Option<Spanned<Period>>,
     gather: Option<Spanned<Period>>,
+    restarts_per_hour: Option<Spanned<usize>>,
     allow: AllowTable,
     retry: RetryTable,
 }
@@ -100,6 +101,10 @@ impl Document {
         for period in periods.into_iter().flatten().filter(|period| period.get_ref().0.is_zero()) {
             mistakes.push(Mistake::new(Some(period.span()), "a period must be longer than nothing, for example `1s`"));
         }
+        if let Some(none) = self.restarts_per_hour.as_ref().filter(|restarts| *restarts.get_ref() == 0) {
+            let why = "`restarts_per_hour` is at least 1; when a service may be disturbed is said by a `window` in the manifest";
+            mistakes.push(Mistake::new(Some(none.span()), why));
+        }
         mistakes
     }
 
@@ -130,6 +135,8 @@ impl Document {
             hook_timeout: period(self.hook_timeout, Duration::from_secs(60)),
             // Most CAs answer within a moment; whose certificate comes later has the service told once more.
             gather: period(self.gather, Duration::from_secs(2)),
+            // A renewal restarts once; more than a few in an hour are a mistake, or somebody's who should not.
+            restarts_per_hour: self.restarts_per_hour.map_or(3, |restarts| *restarts.get_ref()),
             root,
         }
     }

@@ -83,6 +83,12 @@ impl Ledgers {
         Ok(Self { directory, files, lock: Mutex::new(Some(lock)) })
     }
 
+    /// The agent's own directory, without a link on its way.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.directory.parent().unwrap_or(&self.directory)
+    }
+
     /// Lets another agent have the directory.
     pub fn release(&self) {
         let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -136,15 +142,45 @@ impl Ledgers {
         Ok(placement)
     }
 
+    /// Whether something is remembered of a placement, as far as that can be told.
+    #[must_use]
+    pub fn is_there(&self, name: &CertificateName) -> bool {
+        match self.files.look(&self.path(name)) {
+            Ok(found) => found.is_some(),
+            Err(e) => e.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
     /// Remembers a placement.
     ///
     /// # Errors
     /// The document cannot be written; what was remembered before still is.
     pub fn write(&self, name: &CertificateName, ledger: &Ledger) -> Result<(), LedgerError> {
         let path = self.path(name);
-        document(ledger)
-            .and_then(|bytes| replace(&*self.files, &path, &bytes, MODE))
-            .map_err(|source| LedgerError::Write { path, source })
+        let written = document(ledger).and_then(|bytes| {
+            self.make_directory()?;
+            replace(&*self.files, &path, &bytes, MODE)
+        });
+        written.map_err(|source| LedgerError::Write { path, source })
+    }
+
+    /// Makes the directory again if somebody removed it, with the one that it is in: what is in memory is then all there is.
+    fn make_directory(&self) -> io::Result<()> {
+        let is_missing = |directory: &Path| match self.files.look(directory) {
+            Ok(found) => Ok(found.is_none()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(e),
+        };
+        if !is_missing(&self.directory)? {
+            return Ok(());
+        }
+        let state = self.state();
+        tracing::warn!(path = %self.directory.display(), "The directory of what is remembered was removed; making it again");
+        if is_missing(state)? {
+            std::fs::create_dir_all(state)?;
+        }
+        self.files.make_directory(&self.directory, 0o700)?;
+        self.files.sync_directory(state)
     }
 
     /// Writes what is to be remembered of a placement beside what is, so that it can be synced together with the
@@ -154,9 +190,11 @@ impl Ledgers {
     /// The document cannot be written; nothing is left behind.
     pub fn draft(&self, name: &CertificateName, ledger: &Ledger) -> Result<Replacement, LedgerError> {
         let path = self.path(name);
-        document(ledger)
-            .and_then(|bytes| Replacement::write(&*self.files, &path, &bytes, MODE))
-            .map_err(|source| LedgerError::Write { path, source })
+        let written = document(ledger).and_then(|bytes| {
+            self.make_directory()?;
+            Replacement::write(&*self.files, &path, &bytes, MODE)
+        });
+        written.map_err(|source| LedgerError::Write { path, source })
     }
 
     /// Remembers what was drafted and synced.
@@ -175,6 +213,7 @@ impl Ledgers {
     pub fn remove(&self, name: &CertificateName) -> Result<(), LedgerError> {
         let path = self.path(name);
         let failed = |source| LedgerError::Write { path: path.clone(), source };
+        self.make_directory().map_err(failed)?;
         if self.files.look(&path).map_err(failed)?.is_some() {
             self.files.remove(&path).map_err(failed)?;
             self.files.sync_directory(&self.directory).map_err(failed)?;

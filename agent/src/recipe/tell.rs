@@ -57,6 +57,12 @@ impl Tell {
         }
     }
 
+    /// Whether the service may notice it: of a hook nobody knows.
+    #[must_use]
+    pub fn may_disturb(&self) -> bool {
+        self.is_disruptive() || matches!(self, Self::Hook(_))
+    }
+
     /// Whether the service is away for a moment.
     #[must_use]
     pub fn is_disruptive(&self) -> bool {

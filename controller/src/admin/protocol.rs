@@ -114,6 +114,9 @@ pub struct Ensure {
     pub selection: Selection,
     /// Whether each gets a new certificate in any case.
     pub renew: bool,
+    /// The renewal waits for no window.
+    #[serde(default)]
+    pub now: bool,
     /// How far they are to come.
     pub until: Stage,
 }

@@ -7,26 +7,20 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pinion_proto::{exit::Exit, stage::Stage};
+use pinion_proto::exit::Exit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask, Ensure, Progress, ProgressLine, Selection};
+use crate::admin::protocol::{Answer, Ask, Ensure, Progress, ProgressLine};
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
 const MOST_BARS: usize = 30;
 
 /// Makes it so and waits.
-pub(super) async fn ensure(
-    session: &Session,
-    selection: Selection,
-    renew: bool,
-    until: Stage,
-    patience: Duration,
-) -> Exit {
+pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration) -> Exit {
     let now = Instant::now();
     let deadline = now.checked_add(patience).unwrap_or(now + Duration::from_secs(365 * 86400));
-    let ask = Ask::Ensure(Ensure { selection, renew, until });
+    let ask = Ask::Ensure(ensure);
     let mut conversation = match Conversation::start(session, &ask).await {
         Ok(conversation) => conversation,
         Err(exit) => return exit,

@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use pinion_proto::{causes::chain, clock::Timestamp, exit::Exit, stage::Stage};
 
 use crate::{
-    admin::protocol::{Answer, Selection},
+    admin::protocol::{Answer, Ensure, Selection},
     config::Config,
 };
 use ask::{Conversation, ask};
@@ -81,6 +81,9 @@ enum Verb {
         /// Get new certificates, also where the old ones are good.
         #[arg(long, alias = "force")]
         renew: bool,
+        /// Renew at once, also outside the placements' windows.
+        #[arg(long, requires = "renew")]
+        now: bool,
         /// How far: issued, installed, reloaded or served. One that cannot be looked at ends at `reloaded`.
         #[arg(long, value_name = "STAGE", default_value = "served")]
         until: Stage,
@@ -293,9 +296,9 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan => plan::plan(&session).await,
         Verb::Status { names, guest } => status::status(&session, Selection { names, guest }).await,
-        Verb::Ensure { names, guest, renew, until, timeout } => {
+        Verb::Ensure { names, guest, renew, now, until, timeout } => {
             let selection = Selection { names, guest };
-            ensure::ensure(&session, selection, renew, until, timeout).await
+            ensure::ensure(&session, Ensure { selection, renew, now, until }, timeout).await
         }
         Verb::Freeze { names, guest, until, lift } => {
             freeze::freeze(&session, Selection { names, guest }, until, lift).await

@@ -15,6 +15,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 pub mod trust;
+mod turns;
 mod words;
 
 use std::{
@@ -35,6 +36,7 @@ pub use decision::{Decision, Order, Step, Why};
 pub use misfit::{Misfit, misfit};
 pub use shared::needs_new_shared_key;
 pub use spec::spec;
+pub use turns::Turn;
 
 use crate::{
     freeze::Freeze,
@@ -80,6 +82,10 @@ pub struct Planned<'m> {
     pub roots: Arc<[RootCertificate]>,
     /// The issuer signs under a root that is not in every place yet: what was signed so goes to no guest either.
     pub waits_for_root: bool,
+    /// Telling its service of new files disturbs it, or may.
+    pub disruptive: bool,
+    /// What the plan does with its turn among those that are disturbed one after the other.
+    pub turn: Turn,
 }
 
 impl Planned<'_> {
@@ -226,10 +232,6 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
                 Some(guest),
             );
             let window = window(placement, entry, freeze, now);
-            if let Some(Opening { closes, .. }) = window.iter().flatten().next() {
-                // Those that follow are told when this one is over.
-                wake_at = Some(wake_at.map_or(*closes, |earliest| earliest.min(*closes)));
-            }
             let (guest, roots) = (Some(guest), trust.map_or(&no_roots, |trust| &trust.roots).clone());
             placements.push(Planned {
                 certificate,
@@ -241,9 +243,18 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
                 window,
                 roots,
                 waits_for_root,
+                disruptive: turns::is_disruptive(placement, entry),
+                turn: Turn::None,
             });
         }
     }
+    turns::stagger(&mut placements);
+    for opening in placements.iter().filter_map(|planned| planned.window.as_ref()?.first()) {
+        // Those that follow are told when this one is over.
+        wake_at = Some(wake_at.map_or(opening.closes, |earliest| earliest.min(opening.closes)));
+    }
+    let turn_at = turns::give(&mut placements, reports, now);
+    let wake_at = wake_at.into_iter().chain(turn_at).min();
     let retired = retired(&placements, reports, asked_for);
     Plan { placements, retired, trust: all_trust, wake_at }
 }
@@ -265,6 +276,8 @@ fn unplaced<'m>(
         window: None,
         roots: Arc::default(),
         waits_for_root: false,
+        disruptive: false,
+        turn: Turn::None,
     }
 }
 

@@ -55,7 +55,7 @@ use crate::{
     issuer::Issuers,
     link::LinkInput,
     manifest::file::InForce,
-    planner::{self, Step, backoff::Backoff},
+    planner::{self, Plan, Step, Turn, backoff::Backoff},
     reports::Reports,
     store::Store,
 };
@@ -289,6 +289,11 @@ impl Reconciler {
         let manifest = self.manifest.manifest.clone();
         self.trusting.ask(&manifest, &self.parts.issuers);
         let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+        if self.note_turns(&plan, now) {
+            // Whoever waited for them goes on.
+            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+            self.note_turns(&plan, now);
+        }
         self.answer_from(&plan, now);
         let mut outdated = false;
         for (planned, order) in plan.orders() {
@@ -300,6 +305,7 @@ impl Reconciler {
         }
         if outdated {
             plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+            self.note_turns(&plan, now);
         }
         let enrol_at = self.enrol(&plan, now);
         self.note_retired(&plan, now);
@@ -311,6 +317,16 @@ impl Reconciler {
         let leaving = self.departures.wake_at().filter(|at| *at > now);
         let thaw_at = self.reports.freezes().next_end();
         (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).chain(revoke_at).chain(thaw_at).min(), resend)
+    }
+
+    /// Notes the turns that begin and end with this plan; true when one has ended.
+    fn note_turns(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
+        let turns = plan.placements.iter().filter(|planned| planned.turn != Turn::None);
+        let turns: Vec<_> = turns.filter_map(|planned| Some((planned.id()?, planned.turn))).collect();
+        for (id, turn) in &turns {
+            self.reports.note_turn(id, *turn, now);
+        }
+        turns.iter().any(|(_, turn)| *turn == Turn::Ends)
     }
 
     fn touch(&mut self, guest: Guest) {

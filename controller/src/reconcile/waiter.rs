@@ -72,7 +72,12 @@ impl Reconciler {
             let Some(guest) = guest else { continue };
             let id = PlacementId { certificate: certificate.name.clone(), guest };
             if ensure.renew && !placement.purge {
-                above.insert(label, self.reports.request_renewal(&id));
+                let generation = if ensure.now {
+                    self.reports.request_renewal(&id)
+                } else {
+                    self.reports.request_renewal_in_window(&id)
+                };
+                above.insert(label, generation);
                 self.touch_now(id.guest);
             }
             self.reports.forget_attempt(&id);

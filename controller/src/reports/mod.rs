@@ -30,7 +30,11 @@ pub use age::{Age, Setback};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry};
 pub use record::{GuestRecord, PlacementRecord};
 
-use crate::{freeze::Freezes, issuer::IssuerRoots, planner::backoff::Backoff};
+use crate::{
+    freeze::Freezes,
+    issuer::IssuerRoots,
+    planner::{Turn, backoff::Backoff},
+};
 
 /// Generations up to here are learned from what guests say: one that says the highest number there is must not make
 /// the placement unusable for ever.
@@ -276,6 +280,7 @@ impl Reports {
         for placement in self.guests.values_mut().flat_map(|guest| guest.placements.values_mut()) {
             placement.delivery = None;
             placement.incoming_since = placement.incoming_since.map(|since| since.min(now));
+            placement.turn = placement.turn.map(|since| since.min(now));
         }
     }
 
@@ -289,7 +294,7 @@ impl Reports {
     /// Somebody asks for a renewal: the generation that must be exceeded. A generation that is ordered and
     /// not signed yet is new enough, and so is one that is being installed without trouble when a renewal
     /// was asked for before; so asking again changes nothing, except that a backoff in progress is cut short.
-    pub fn request_renewal(&mut self, id: &PlacementId) -> u64 {
+    pub fn request_renewal_in_window(&mut self, id: &PlacementId) -> u64 {
         let placement = self.entry(id);
         placement.attempt = None;
         let report = placement.report.as_ref();
@@ -304,7 +309,6 @@ impl Reports {
             (_, asked) => asked.unwrap_or(0).max(last),
         };
         placement.renew_above = Some(above);
-        placement.hurried = true;
         above
     }
 
@@ -319,6 +323,22 @@ impl Reports {
             .filter(|incoming| incoming.progress == Progress::Delivered || incoming.generation <= placement.sent)
             .map(|sent| sent.generation);
         placement.renew_above = Some(above.max(sent.unwrap_or(0)));
+    }
+
+    /// As [`Self::request_renewal_in_window`], and the renewal waits for no window.
+    pub fn request_renewal(&mut self, id: &PlacementId) -> u64 {
+        let above = self.request_renewal_in_window(id);
+        self.entry(id).hurried = true;
+        above
+    }
+
+    /// Notes whose turn begins, and whose is over.
+    pub fn note_turn(&mut self, id: &PlacementId, turn: Turn, now: Timestamp) {
+        match turn {
+            Turn::None => {}
+            Turn::Begins => self.entry(id).turn = Some(now),
+            Turn::Ends => self.entry(id).turn = None,
+        }
     }
 
     /// Somebody asks for the removal of a retired placement's files.

@@ -21,6 +21,8 @@ pub struct PlacementEntry {
     pub(super) attempt: Option<Attempt>,
     pub(super) renew_above: Option<u64>,
     pub(super) hurried: bool,
+    /// Since when it is its turn to be disturbed.
+    pub(super) turn: Option<Timestamp>,
     pub(super) purge: bool,
     pub(super) delivery: Option<DeliveryNote>,
     /// The highest generation that was sent since the controller started, whatever has become of it.
@@ -99,6 +101,12 @@ impl PlacementEntry {
     #[must_use]
     pub fn is_hurried(&self) -> bool {
         self.hurried
+    }
+
+    /// Since when it is its turn, among those that are disturbed one after the other; none when it has none.
+    #[must_use]
+    pub fn turn(&self) -> Option<Timestamp> {
+        self.turn
     }
 
     /// The highest generation that the guest has ever reported: the next order is above it, whatever the guest knows

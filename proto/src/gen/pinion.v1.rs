@@ -623,6 +623,9 @@ pub struct PlacementReport {
     /// What a person should change, although nothing holds the placement up.
     #[prost(string, optional, tag = "12")]
     pub warning: ::core::option::Option<::prost::alloc::string::String>,
+    /// Telling the service of new files disturbs it, or may: a restart, or a hook, of which nobody knows.
+    #[prost(bool, tag = "13")]
+    pub disruptive: bool,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -250,6 +250,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
             .map(|path| parse("report.left_behind", path))
             .collect::<Result<_, _>>()?,
         roots: report.roots.iter().map(|root| read_fingerprint("report.roots", root)).collect::<Result<_, _>>()?,
+        disruptive: report.disruptive,
     })
 }
 
@@ -279,6 +280,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         retired: report.retired,
         left_behind: report.left_behind.iter().take(MOST_LEFT_BEHIND).map(ToString::to_string).collect(),
         roots: report.roots.iter().take(MOST_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
+        disruptive: report.disruptive,
     }
 }
 

@@ -161,7 +161,7 @@ impl Lab {
         for doing in ["checking", "telling"] {
             drop(std::fs::remove_file(self.guest.root().join(doing)));
         }
-        let ensure = Ensure { selection: Selection::default(), renew: true, until: Stage::Pending };
+        let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Pending };
         self.ask(&Ask::Ensure(ensure)).await;
     }
 

@@ -91,6 +91,7 @@ pub(super) struct Guest {
     _kept: tempfile::TempDir,
     pub(super) config: Config,
     pub(super) files: Arc<dyn Files>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) authority: Authority,
 }
 
@@ -108,7 +109,13 @@ impl Guest {
         for directory in [&config.hooks, &config.recipes, &config.root.join("etc/ssl")] {
             std::fs::create_dir_all(directory).expect("directory is made");
         }
-        Self { _kept: kept, config, files: Arc::new(RealFiles), authority: Authority::new() }
+        Self {
+            _kept: kept,
+            config,
+            files: Arc::new(RealFiles),
+            clock: Arc::new(SystemClock),
+            authority: Authority::new(),
+        }
     }
 
     pub(super) fn at(&self, path: &str) -> PathBuf {
@@ -121,7 +128,7 @@ impl Guest {
 
     pub(super) async fn try_start(&self) -> Result<Placements, StartError> {
         let context =
-            Context { config: self.config.clone(), clock: Arc::new(SystemClock), files: Arc::clone(&self.files) };
+            Context { config: self.config.clone(), clock: Arc::clone(&self.clock), files: Arc::clone(&self.files) };
         Placements::start(Arc::new(context)).await
     }
 

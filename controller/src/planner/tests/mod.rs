@@ -7,6 +7,7 @@ mod renewals;
 mod rounds;
 mod taken_back;
 mod trust;
+mod turns;
 
 use jiff::tz::TimeZone;
 use pinion_proto::{

@@ -1,0 +1,70 @@
+//! A service is restarted so often in an hour, and no more, whatever is asked.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use pinion_proto::{
+    clock::{Clock, SystemClock, Timestamp},
+    spec::{PlacementSpec, Reload},
+    stage::{Halt, Stage},
+};
+
+use super::guest::{Guest, at_stage, issue, report, spec};
+
+/// The machine's clock, and so many seconds.
+#[derive(Debug, Default)]
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        let ahead = self.0.load(Ordering::SeqCst);
+        SystemClock.now() + Duration::from_secs(ahead.try_into().expect("not set back"))
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(Duration::from_millis(10)))
+    }
+}
+
+#[tokio::test]
+async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
+    let mut guest = Guest::new();
+    let clock = Arc::new(Ahead::default());
+    guest.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    guest.allow_units(&["web"]);
+    let service = guest.service("web").await;
+    let restart = Some(Reload::Restart("web.service".parse().expect("a unit")));
+    let web = PlacementSpec { reload: restart, ..spec("web", "web") };
+    let placements = guest.start().await;
+    for generation in 1..=3 {
+        issue(&guest, &placements, &web, generation).await;
+        at_stage(&placements, "web", generation, Stage::Served).await;
+    }
+    // A restart of the agent does not begin anew.
+    placements.shutdown().await;
+    let placements = guest.start().await;
+    issue(&guest, &placements, &web, 4).await;
+    let limited = report(&placements, "web", "limited", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("was restarted 3 times"))
+    });
+    let limited = limited.await;
+    let trouble = limited.trouble.expect("just seen");
+    assert_eq!((trouble.halt, limited.stage), (Halt::Waiting, Stage::Installed), "{trouble}");
+    assert!(trouble.attempt.contains("web.service") && trouble.remedy.contains("goes on by itself"), "{trouble}");
+    let until = trouble.retry_at.expect("a moment");
+    assert!(until > clock.now() + Duration::from_secs(3000) && until <= clock.now() + Duration::from_secs(3600));
+    placements.retry(&web.certificate);
+    report(&placements, "web", "still limited", |report| report.trouble.is_some()).await;
+    assert_eq!(service.calls(), ["restart"; 3]);
+
+    clock.0.store(3601, Ordering::SeqCst);
+    at_stage(&placements, "web", 4, Stage::Served).await;
+    assert_eq!(service.calls(), ["restart"; 4]);
+    placements.shutdown().await;
+}

@@ -1,0 +1,192 @@
+//! How often each service was restarted lately, and whether it may be once more: on disk, so that a restart of the agent
+//! does not begin anew.
+//!
+//! Answers: may this unit or container be restarted now, and if not, when?
+//! Invariants: a restart is written down before it is done. The limit holds whatever is asked and whoever asks; only what
+//! a service serves must not end over it, and a service that a restart has ended is always brought back.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use pinion_proto::{clock::Timestamp, lock::lock};
+use serde::{Deserialize, Serialize};
+
+use crate::install::{files::Files, replace::replace};
+
+/// The file's name, in the agent's own directory.
+pub const FILE: &str = "restarts.json";
+
+/// The version of the document that this agent writes and reads.
+const VERSION: u32 = 1;
+
+/// Restarts are counted over so long.
+const PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// A service whose certificate would end before the limit lets go is restarted all the same, with this pause at least.
+const URGENT_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// Services that were restarted within an hour; more are no guest's (bytes).
+const MAX_DOCUMENT: u64 = 1024 * 1024;
+
+/// The restarts of the last hour, by service.
+#[derive(Debug)]
+pub struct Restarts {
+    path: PathBuf,
+    /// So many an hour.
+    max: usize,
+    times: Mutex<BTreeMap<String, Vec<Timestamp>>>,
+}
+
+/// A service was restarted often enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limited {
+    /// How often it was.
+    pub times: usize,
+    /// How often it may be, in an hour.
+    pub max: usize,
+    /// When it may be again.
+    pub until: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    restarts: &'a BTreeMap<String, Vec<Timestamp>>,
+}
+
+#[derive(Deserialize)]
+struct OwnedDocument {
+    version: u32,
+    restarts: BTreeMap<String, Vec<Timestamp>>,
+}
+
+impl Restarts {
+    /// Reads what was written down in the agent's directory `state`. What cannot be read is told and counts from now.
+    #[must_use]
+    pub fn read(files: &dyn Files, state: &Path, max: usize) -> Self {
+        let path = state.join(FILE);
+        let times = match files.read(&path, MAX_DOCUMENT) {
+            Ok(bytes) => match serde_json::from_slice::<OwnedDocument>(&bytes) {
+                Ok(document) if document.version == VERSION => document.restarts,
+                Ok(_) | Err(_) => {
+                    tracing::warn!(path = %path.display(), "Cannot understand when services were restarted; counting anew");
+                    BTreeMap::new()
+                }
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "Cannot read when services were restarted; counting anew");
+                BTreeMap::new()
+            }
+        };
+        Self { path, max, times: Mutex::new(times) }
+    }
+
+    /// Whether a service may be restarted now. `ends` is when what it serves is no longer valid, if that is known.
+    ///
+    /// # Errors
+    /// It was restarted often enough.
+    pub fn allow(&self, service: &str, ends: Option<Timestamp>, now: Timestamp) -> Result<(), Limited> {
+        let times = self.lock();
+        let lately: Vec<_> = times.get(service).map(|times| lately(times, now)).unwrap_or_default();
+        // As many as the limit ago: when that one is an hour old there is room.
+        let Some(oldest) = lately.len().checked_sub(self.max).and_then(|at| lately.get(at)) else { return Ok(()) };
+        let until = *oldest + PERIOD;
+        let urgent = ends.is_some_and(|ends| ends <= until);
+        let rested = lately.last().is_none_or(|last| *last + URGENT_PAUSE <= now);
+        match (urgent, rested, lately.last()) {
+            (true, true, _) => Ok(()),
+            (true, false, Some(last)) => {
+                Err(Limited { times: lately.len(), max: self.max, until: until.min(*last + URGENT_PAUSE) })
+            }
+            _ => Err(Limited { times: lately.len(), max: self.max, until }),
+        }
+    }
+
+    /// Writes down that a service is restarted now.
+    pub fn note(&self, files: &dyn Files, service: &str, now: Timestamp) {
+        let mut times = self.lock();
+        times.entry(service.to_owned()).or_default().push(now);
+        times.retain(|_, times| {
+            *times = lately(times, now);
+            !times.is_empty()
+        });
+        let document = Document { version: VERSION, restarts: &times };
+        let written = serde_json::to_vec(&document)
+            .map_err(io::Error::from)
+            .and_then(|bytes| replace(files, &self.path, &bytes, 0o600));
+        if let Err(error) = written {
+            // It counts all the same, as long as this agent runs.
+            tracing::warn!(path = %self.path.display(), %error, "Cannot write down that a service is restarted");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Timestamp>>> {
+        lock(&self.times)
+    }
+}
+
+/// The restarts of the last hour, sorted. One in the future was noted by a clock that was set back since, and does not count.
+fn lately(times: &[Timestamp], now: Timestamp) -> Vec<Timestamp> {
+    let mut lately: Vec<_> = times.iter().copied().filter(|at| *at <= now && now < *at + PERIOD).collect();
+    lately.sort_unstable();
+    lately
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::files::RealFiles;
+
+    const MINUTE: i64 = 60;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_unix(1_800_000_000 + minute * MINUTE)
+    }
+
+    fn until(minute: i64, times: usize) -> Result<(), Limited> {
+        Err(Limited { times, max: 3, until: at(minute) })
+    }
+
+    #[test]
+    fn three_restarts_an_hour_and_no_more_whoever_starts_the_agent() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let state = kept.path().canonicalize().expect("a real path");
+        let restarts = || Restarts::read(&RealFiles, &state, 3);
+        for minute in [0, 10, 20] {
+            assert_eq!(restarts().allow("docker.service", None, at(minute)), Ok(()));
+            restarts().note(&RealFiles, "docker.service", at(minute));
+        }
+        assert_eq!(restarts().allow("docker.service", None, at(21)), until(60, 3));
+        assert_eq!(restarts().allow("nginx.service", None, at(21)), Ok(()), "each has its own");
+        assert_eq!(restarts().allow("docker.service", None, at(59)), until(60, 3));
+        assert_eq!(restarts().allow("docker.service", None, at(60)), Ok(()));
+        restarts().note(&RealFiles, "docker.service", at(60));
+        assert_eq!(restarts().allow("docker.service", None, at(61)), until(70, 3));
+        // A clock that was ahead and is put right holds nothing up.
+        assert_eq!(restarts().allow("docker.service", None, at(-100)), Ok(()));
+        std::fs::write(state.join(FILE), "{").expect("written");
+        assert_eq!(restarts().allow("docker.service", None, at(61)), Ok(()));
+    }
+
+    #[test]
+    fn what_a_service_serves_does_not_end_over_it() {
+        let kept = tempfile::tempdir().expect("a temporary directory");
+        let restarts = Restarts::read(&RealFiles, &kept.path().canonicalize().expect("a real path"), 3);
+        for minute in [0, 1, 2] {
+            restarts.note(&RealFiles, "docker.service", at(minute));
+        }
+        let allow = |ends, now| restarts.allow("docker.service", Some(at(ends)), at(now));
+        assert_eq!(allow(61, 3), until(60, 3), "it lasts longer than the limit");
+        assert_eq!(allow(30, 3), until(12, 3), "it ends before, and is restarted after a pause");
+        assert_eq!(allow(30, 12), Ok(()));
+        assert_eq!(allow(-5, 12), Ok(()), "it has ended already");
+        restarts.note(&RealFiles, "docker.service", at(12));
+        assert_eq!(allow(-5, 13), until(22, 4));
+    }
+}

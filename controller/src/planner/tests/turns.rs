@@ -1,0 +1,143 @@
+//! Services that are disturbed, one after the other.
+
+use super::{super::turns::MAX_TURN, *};
+
+/// Three dockerds of one certificate, all due, and what is done with their turns from plan to plan.
+struct Swarm {
+    world: World,
+    manifest: Manifest,
+}
+
+const THREE: &str = r#"{"version": 1, "certificates": [{"name": "docker", "common_name": "a.example", "placements": [
+    {"guest": 101, "recipe": "docker"}, {"guest": 102, "recipe": "docker"}, {"guest": 103, "recipe": "docker"}]}]}"#;
+
+impl Swarm {
+    fn new(text: &str) -> Self {
+        let (world, manifest) = (World::empty(), manifest(text));
+        let mut swarm = Self { world, manifest };
+        for guest in [101, 102, 103] {
+            swarm.serves(guest, 3, 21);
+        }
+        swarm
+    }
+
+    /// A guest's service shows a generation, whose 30 days began so many days ago.
+    fn serves(&mut self, guest: u32, generation: u64, days: u64) {
+        let from = self.world.now - seconds(days * DAY);
+        let leaf = leaf(&self.world.key, &["a.example"], from, from + seconds(30 * DAY));
+        let guest = Guest::Vmid(guest.try_into().expect("a VMID"));
+        self.world.reports.link_up(guest, self.world.now);
+        self.world.reports.report(guest, holding("docker", generation, leaf), self.world.now);
+    }
+
+    /// Plans as the loop does; the guests of which something is ordered.
+    fn ordered(&mut self) -> Vec<String> {
+        loop {
+            let plan = plan(&self.manifest, &self.world.inventory, &self.world.reports, self.world.now);
+            let turns: Vec<_> =
+                plan.placements.iter().map(|planned| (planned.id().expect("known"), planned.turn)).collect();
+            let ordered =
+                plan.placements.iter().filter(|planned| planned.ordered.is_some()).map(Planned::label).collect();
+            for (id, turn) in &turns {
+                self.world.reports.note_turn(id, *turn, self.world.now);
+            }
+            if turns.iter().all(|(_, turn)| *turn != Turn::Ends) {
+                return ordered;
+            }
+        }
+    }
+
+    fn waits(&self, at: usize) -> Trouble {
+        let plan = plan(&self.manifest, &self.world.inventory, &self.world.reports, self.world.now);
+        match &plan.placements.get(at).expect("a placement").decision {
+            Decision::Wait(trouble) => trouble.clone(),
+            other => panic!("does not wait: {other}"),
+        }
+    }
+}
+
+#[test]
+fn the_next_one_is_renewed_when_the_one_before_is_served() {
+    let mut swarm = Swarm::new(THREE);
+    for guest in [101, 102, 103] {
+        let label = format!("docker@{guest}");
+        assert_eq!(swarm.ordered(), [label.clone()]);
+        assert_eq!(swarm.ordered(), [label], "also at the next look");
+        swarm.serves(guest, 4, 0);
+    }
+    assert_eq!(swarm.ordered(), Vec::<String>::new());
+}
+
+#[test]
+fn a_renewal_that_is_asked_for_of_all_is_one_after_the_other_too_and_says_so() {
+    let mut swarm = Swarm::new(THREE);
+    for guest in [101, 102, 103] {
+        swarm.serves(guest, 3, 1);
+        swarm.world.reports.request_renewal(&id(&format!("docker@{guest}")));
+    }
+    assert_eq!(swarm.ordered().len(), 1);
+    let trouble = swarm.waits(1);
+    assert!(trouble.cause.contains("docker@101") && trouble.halt == Halt::Waiting, "{trouble}");
+    assert_eq!(trouble.retry_at, Some(swarm.world.now + MAX_TURN));
+}
+
+#[test]
+fn one_that_is_never_served_holds_up_the_others_for_a_while_only() {
+    let mut swarm = Swarm::new(THREE);
+    assert_eq!(swarm.ordered(), ["docker@101"]);
+    let plan = plan(&swarm.manifest, &swarm.world.inventory, &swarm.world.reports, swarm.world.now);
+    assert_eq!(plan.wake_at, Some(swarm.world.now + MAX_TURN));
+    swarm.world.pass(MAX_TURN.as_secs());
+    assert_eq!(swarm.ordered(), ["docker@101", "docker@102"]);
+    swarm.serves(102, 4, 0);
+    assert_eq!(swarm.ordered(), ["docker@101", "docker@103"]);
+}
+
+#[test]
+fn nothing_ends_over_it_and_what_disturbs_nobody_does_not_wait() {
+    let mut swarm = Swarm::new(THREE);
+    swarm.serves(102, 3, 26);
+    swarm.serves(103, 3, 27);
+    assert_eq!(swarm.ordered(), ["docker@102", "docker@103"], "they are in the last sixth of their lives");
+    let nginx = THREE.replace("\"recipe\": \"docker\"", "\"recipe\": \"nginx\"");
+    assert_eq!(Swarm::new(&nginx).ordered().len(), 3);
+    let mut first = Swarm::new(THREE);
+    for guest in [101, 102, 103] {
+        let guest = Guest::Vmid(guest.try_into().expect("a VMID"));
+        first.world.reports.hello(guest, Vec::new(), first.world.now);
+    }
+    assert_eq!(first.ordered().len(), 3, "a first installation disturbs nobody");
+}
+
+#[test]
+fn placements_of_one_recipe_take_turns_whatever_their_certificates() {
+    let two = r#"{"version": 1, "certificates": [
+        {"name": "docker", "common_name": "a.example", "placements": [{"guest": 101, "recipe": "own"}]},
+        {"name": "other", "common_name": "a.example", "placements": [{"guest": 102, "recipe": "own"}]}]}"#;
+    let mut world = World::empty();
+    let manifest = manifest(two);
+    for (label, disruptive) in [("docker@101", true), ("other@102", true)] {
+        let id = id(label);
+        let mut report = world.due();
+        (report.certificate, report.disruptive) = (id.certificate.clone(), disruptive);
+        world.reports.link_up(id.guest, world.now);
+        world.reports.report(id.guest, report, world.now);
+    }
+    let plan = world.plan(&manifest);
+    assert_eq!(plan.orders().len(), 1, "a guest says what its own recipe does");
+}
+
+#[test]
+fn windows_of_services_that_are_disturbed_together_open_one_after_the_other() {
+    let window =
+        r#""recipe": "docker", "window": {"days": ["sat"], "from": "02:00", "to": "04:00", "time_zone": "UTC"}"#;
+    let swarm = Swarm::new(&THREE.replace("\"recipe\": \"docker\"", window));
+    let plan = plan(&swarm.manifest, &swarm.world.inventory, &swarm.world.reports, swarm.world.now);
+    let opens: Vec<_> = plan
+        .placements
+        .iter()
+        .map(|planned| planned.window.as_ref().and_then(|window| window.first()).expect("an opening").opens)
+        .collect();
+    let first = at("2026-07-04T02:00:00Z");
+    assert_eq!(opens, [first, first + MAX_TURN, first + MAX_TURN * 2]);
+}
