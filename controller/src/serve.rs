@@ -7,6 +7,7 @@ use pinion_proto::{
     causes::chain,
     clock::Clock,
     daemon, lines,
+    spec::PlainName,
     tls::{self, IdentityCell},
 };
 use tokio::{
@@ -24,7 +25,10 @@ use crate::{
         client::Client,
         follow::{Follower, Told},
     },
-    config::Config,
+    config::{
+        Config,
+        advertise::{self, SystemResolver},
+    },
     enroll,
     events::{Event, Events, Kind},
     identity::{ControllerIdentity, Identities, node::keep as keep_node},
@@ -88,7 +92,9 @@ impl Controller {
         let address = listener.local_addr().context("cannot tell the port")?;
         let socket = lines::bind(&config.socket, 0o660)
             .with_context(|| format!("cannot listen on {}", config.socket.display()))?;
-        let advertise = advertised(&config, address);
+        let reachable = advertise::begin(&config.advertise, address);
+        let advertise = reachable.subscribe();
+        tasks.spawn(advertise::keep(config.advertise.clone(), address, SystemResolver, reachable));
 
         let (link_inputs, links) = mpsc::channel(LINK_QUEUE);
         let (requests, asked) = mpsc::channel(REQUEST_QUEUE);
@@ -100,7 +106,7 @@ impl Controller {
             events: events.clone(),
             inventory: inventory.clone(),
             clock: clock.clone(),
-            advertise,
+            advertise: advertise.clone(),
             access: Access::new(config.root.clone()),
         };
         let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
@@ -117,9 +123,17 @@ impl Controller {
             issuers,
             backoff: config.retry,
             enrolling,
+            node: node(&config),
         };
         let (stop, stopped) = oneshot::channel();
-        let inputs = Inputs { links, requests: asked, manifest: manifest.in_force(), inventory, stop: stopped };
+        let inputs = Inputs {
+            links,
+            requests: asked,
+            manifest: manifest.in_force(),
+            inventory,
+            reachable: advertise,
+            stop: stopped,
+        };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);
 
         let text = format!(
@@ -174,12 +188,10 @@ async fn guests(config: &Config, channel: &Client, tasks: &mut JoinSet<()>) -> T
     told
 }
 
-/// What agents are told to dial; the port that was really bound, when the configuration left it open.
-fn advertised(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {
-    let settled = |address: &SocketAddr| {
-        if address.port() == 0 { SocketAddr::new(address.ip(), bound.port()) } else { *address }
-    };
-    config.advertise.iter().map(settled).collect()
+/// The name of this node: Proxmox's, where there is one.
+fn node(config: &Config) -> PlainName {
+    let name = config.proxmox.as_ref().and_then(|proxmox| proxmox.node.parse().ok());
+    name.unwrap_or_else(|| "controller".parse().expect("a plain name"))
 }
 
 /// Renews the controller's own identity at two thirds of its life, without dropping a connection; and when the clock

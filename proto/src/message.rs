@@ -1,6 +1,6 @@
 //! The messages of join and link as checked values; [`crate::wire`] reads and writes them.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use zeroize::Zeroizing;
 
@@ -92,6 +92,26 @@ pub enum ToAgent {
     Identity(IssuedIdentity),
     /// Someone waits for this placement: if its next try is put off, try now.
     Retry(CertificateName),
+    /// Where the agent may dial from now on, beside what it knows to work.
+    Controllers(Controllers),
+}
+
+/// Where the controllers of an installation are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controllers {
+    /// Each node's.
+    pub nodes: Vec<ControllerNode>,
+    /// The name of the node that the guest is on.
+    pub home: PlainName,
+}
+
+/// Where one node's controller is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerNode {
+    /// The node's name.
+    pub name: PlainName,
+    /// By which addresses guests reach it.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// A certificate for an ordered generation.

@@ -9,7 +9,9 @@ use pinion_proto::{
     hwaddr::HwAddr,
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
-    message::{Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
+    message::{
+        ControllerNode, Controllers, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController,
+    },
     names::{SubjectName, SubjectNames},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
     spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, Validate},
@@ -210,6 +212,13 @@ fn to_controller() -> impl Strategy<Value = ToController> {
     ]
 }
 
+fn controllers() -> impl Strategy<Value = Controllers> {
+    let address = (any::<[u8; 4]>(), any::<u16>()).prop_map(std::net::SocketAddr::from);
+    let node =
+        (parsed("[a-z]{1,8}"), vec(address, 0..4)).prop_map(|(name, addresses)| ControllerNode { name, addresses });
+    (vec(node, 0..4), parsed("[a-z]{1,8}")).prop_map(|(nodes, home)| Controllers { nodes, home })
+}
+
 fn to_agent() -> impl Strategy<Value = ToAgent> {
     let identity = (vec(vec(any::<u8>(), 0..50), 0..4), any::<u64>())
         .prop_map(|(chain, generation)| ToAgent::Identity(IssuedIdentity { chain, generation }));
@@ -217,6 +226,7 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         vec(spec(), 0..4).prop_map(ToAgent::Desired),
         certificate().prop_map(ToAgent::Purge),
         certificate().prop_map(ToAgent::Retry),
+        controllers().prop_map(ToAgent::Controllers),
         identity,
     ]
 }
@@ -294,4 +304,13 @@ proptest! {
         let shown = format!("{:?}", read);
         prop_assert!(shown.contains("JoinSecret(…)"));
     }
+}
+
+/// What a newer controller may say: an older agent finds nothing in it, says so, and its link goes on.
+#[test]
+fn a_message_of_a_kind_that_is_not_known_is_no_message() {
+    // Field 15 of `ToAgent`, length-delimited, empty.
+    let message = pb::ToAgent::decode([0x7a, 0x00].as_slice()).expect("protobuf");
+    let error = wire::read_to_agent(message).expect_err("nothing that is known").to_string();
+    assert_eq!(error, "malformed `message`: it is missing");
 }

@@ -11,7 +11,7 @@ use crate::{
     identity::IdentityError,
     install::files::RealFiles,
     link::{
-        count,
+        addresses, count,
         join::{self, JoinError},
     },
     local::Ask,
@@ -50,9 +50,13 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             };
         }
     };
-    // Before the identity: whoever links with the new one begins to count anew.
-    let stored =
-        count::forget(config, &RealFiles).map_err(|source| IdentityError::Write { path: count::path(config), source });
+    // Before the identity: whoever links with the new one begins to count anew, and dials where the token says.
+    let stored = count::forget(config, &RealFiles)
+        .map_err(|source| IdentityError::Write { path: count::path(config), source })
+        .and_then(|()| {
+            addresses::forget(config, &RealFiles)
+                .map_err(|source| IdentityError::Write { path: addresses::path(config), source })
+        });
     if let Err(error) = stored.and_then(|()| identity.save(config)) {
         eprintln!(
             "pinion-agent: joined, and the identity cannot be stored: {}; mend that and join again with a fresh token",

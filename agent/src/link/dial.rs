@@ -10,8 +10,13 @@ use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
+use super::addresses::Candidate;
+
 /// One controller gets this long to answer before the next address is tried.
 const DIAL_TIME: Duration = Duration::from_secs(10);
+
+/// One that came in a message gets less: there may be many, and they may lead nowhere.
+const TOLD_DIAL_TIME: Duration = Duration::from_secs(3);
 
 /// A dead peer is noticed within 20 s: a ping after 10 s, and 10 s for its answer.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -30,12 +35,28 @@ pub struct Connection(SendRequest<tonic::body::Body>);
 /// # Errors
 /// None did; the last failure is told.
 pub async fn dial(addresses: &[SocketAddr], config: Arc<ClientConfig>) -> Result<(Connection, SocketAddr), DialError> {
+    let trusted = |address: &SocketAddr| Candidate { address: *address, told: false };
+    dial_any(&addresses.iter().map(trusted).collect::<Vec<_>>(), config).await
+}
+
+/// As [`dial`], with addresses that came in a message among them: what is found at those is told to nobody.
+///
+/// # Errors
+/// None did; the last failure at an address that the guest joined with, or that has worked, is told.
+pub async fn dial_any(
+    candidates: &[Candidate],
+    config: Arc<ClientConfig>,
+) -> Result<(Connection, SocketAddr), DialError> {
     let mut last = DialError::NoAddress;
-    for address in addresses {
-        match timeout(DIAL_TIME, dial_one(*address, config.clone())).await {
-            Ok(Ok(connection)) => return Ok((connection, *address)),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = DialError::Timeout { address: *address },
+    for Candidate { address, told } in candidates.iter().copied() {
+        let patience = if told { TOLD_DIAL_TIME } else { DIAL_TIME };
+        let failed = match timeout(patience, dial_one(address, config.clone())).await {
+            Ok(Ok(connection)) => return Ok((connection, address)),
+            Ok(Err(error)) => error,
+            Err(_) => DialError::Timeout { address },
+        };
+        if !told {
+            last = failed;
         }
     }
     Err(last)

@@ -2,6 +2,7 @@
 //!
 //! Invariant: after every connect the whole state goes out first, so nothing that was lost in between matters.
 
+pub mod addresses;
 pub mod count;
 pub mod dial;
 pub mod join;
@@ -31,6 +32,8 @@ use tokio::{
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{info, warn};
+
+use addresses::Addresses;
 
 use crate::{
     apply::Placements,
@@ -96,10 +99,11 @@ impl Link {
     /// # Errors
     /// The identity cannot be used at all.
     pub async fn keep(self, mut identity: Identity) -> Result<(), tls::TlsError> {
+        let mut addresses = Addresses::load(&self.config, &RealFiles);
         let mut failures = 0;
         loop {
             let started = Instant::now();
-            let why = match self.session(&identity).await? {
+            let why = match self.session(&identity, &mut addresses).await? {
                 End::Renewed(next) => {
                     identity = *next;
                     failures = 0;
@@ -127,10 +131,11 @@ impl Link {
         });
     }
 
-    async fn session(&self, identity: &Identity) -> Result<End, tls::TlsError> {
+    async fn session(&self, identity: &Identity, addresses: &mut Addresses) -> Result<End, tls::TlsError> {
         let cell: IdentityCell = identity.cell()?;
         let config = Arc::new(tls::client_config(Some(cell), &identity.root, self.clock.clone())?);
-        let (connection, address) = match dial::dial(&identity.controllers, config).await {
+        let dialled = dial::dial_any(&addresses.candidates(&identity.controllers), config).await;
+        let (connection, address) = match dialled {
             Ok(dialled) => dialled,
             Err(error) => return Ok(End::Lost(self.dial_failure(identity, &error))),
         };
@@ -151,9 +156,16 @@ impl Link {
         let outgoing = ReceiverStream::new(queue).map(wire::write_to_controller);
         let mut inbound = match timeout(OPEN_TIME, client.open(outgoing)).await {
             Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return Ok(End::Lost(refusal(&status))),
-            Err(_) => return Ok(End::Lost(format!("the controller at {address} does not answer"))),
+            Ok(Err(status)) => {
+                addresses.refused(address);
+                return Ok(End::Lost(refusal(&status)));
+            }
+            Err(_) => {
+                addresses.refused(address);
+                return Ok(End::Lost(format!("the controller at {address} does not answer")));
+            }
         };
+        addresses.linked(address, &self.config, &RealFiles);
         info!(controller = %address, "Linked");
         let now = self.clock.now();
         self.status.send_modify(|status| {
@@ -180,6 +192,9 @@ impl Link {
                             Ok(next) => return Ok(End::Renewed(Box::new(next))),
                             Err(error) => warn!(%error, "The renewed identity is refused; the one in use stays"),
                         },
+                        Ok(ToAgent::Controllers(controllers)) => {
+                            addresses.told(&controllers, &self.config, &RealFiles);
+                        }
                         Ok(message) => self.hear(message),
                         // A message from a newer controller, perhaps: told, and the link goes on.
                         Err(error) => warn!(%error, "The controller sent something that is not understood"),
@@ -226,7 +241,7 @@ impl Link {
             ToAgent::Delivery(delivery) => self.placements.deliver(*delivery),
             ToAgent::Purge(certificate) => self.placements.purge(&certificate),
             ToAgent::Retry(certificate) => self.placements.retry(&certificate),
-            ToAgent::Identity(_) => {}
+            ToAgent::Identity(_) | ToAgent::Controllers(_) => {}
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
         steps::temporary,
     },
     ledger::{InstalledFile, Ledger, LedgerError, Ledgers},
-    link::count,
+    link::{addresses, count},
     recipe, restarts,
 };
 
@@ -152,7 +152,7 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
 /// The identity, and what a crash left of one.
 pub(super) fn identity(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let mut found = Vec::new();
-    let paths = [IDENTITY, count::FILE, restarts::FILE].map(|name| state.join(name));
+    let paths = [IDENTITY, count::FILE, addresses::FILE, restarts::FILE].map(|name| state.join(name));
     for path in paths.into_iter().flat_map(|path| [replacement(&path), Some(path)]).flatten() {
         if files.look(&path).map_err(|source| LedgerError::Read { path: path.clone(), source })?.is_some() {
             found.push(path);
@@ -261,8 +261,8 @@ fn remains(files: &dyn Files, state: &Path) -> Result<Vec<PathBuf>, LedgerError>
 
 /// What is in the agent's directory and not the agent's.
 fn unknown(files: &dyn Files, state: &Path) -> Result<Vec<Obstacle>, LedgerError> {
-    let own = [IDENTITY, count::FILE, restarts::FILE, LOCK, PLACEMENTS].map(OsStr::new);
-    let unfinished = [IDENTITY, count::FILE, restarts::FILE].map(|name| replacement(Path::new(name)));
+    let own = [IDENTITY, count::FILE, addresses::FILE, restarts::FILE, LOCK, PLACEMENTS].map(OsStr::new);
+    let unfinished = [IDENTITY, count::FILE, addresses::FILE, restarts::FILE].map(|name| replacement(Path::new(name)));
     let mut found = Vec::new();
     for name in names(files, state)? {
         if name == foreign::REPLACED {

@@ -7,7 +7,7 @@ pub mod caller;
 pub mod presence;
 pub mod protocol;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
 use pinion_proto::{
     causes::chain,
@@ -24,6 +24,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    config::advertise::Reachable,
     events::{Event, Events, Kind},
     identity::{GuestRecord, Identities},
     inventory::Inventory,
@@ -69,7 +70,7 @@ pub struct Admin {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
-    pub advertise: Vec<SocketAddr>,
+    pub advertise: watch::Receiver<Reachable>,
     /// Who may ask what.
     pub access: Access,
 }
@@ -178,14 +179,18 @@ impl Admin {
             Ok(guest) => guest,
             Err(answer) => return answer,
         };
-        if self.advertise.is_empty() {
+        let reachable = self.advertise.borrow().clone();
+        if let ([], [problem, ..]) = (reachable.addresses.as_slice(), reachable.problems.as_slice()) {
+            return Answer::Refused(problem.clone());
+        }
+        if reachable.addresses.is_empty() {
             return Answer::Refused(
                 "the controller does not know which address guests reach it by: write `advertise = [\"ADDRESS:7443\"]` \
                  into controller.toml and restart it"
                     .into(),
             );
         }
-        let token = match self.identities.create_token(guest, self.advertise.clone()) {
+        let token = match self.identities.create_token(guest, reachable.addresses) {
             Ok(token) => token,
             Err(error) => return Answer::Refused(chain(&error)),
         };

@@ -14,7 +14,7 @@ use std::{
 use pinion_proto::{causes::chain, users::LocalUsers};
 use serde::Serialize;
 
-use super::{Config, ConfigError};
+use super::{Advertised, Config, ConfigError};
 use crate::{
     issuer::IssuerConfig,
     manifest::{DEFAULT_ISSUER, Problem, file},
@@ -83,7 +83,11 @@ fn findings(config: &Config) -> Vec<Finding> {
                    [\"10.0.0.13:7443\"]";
         find("advertise".into(), why.into());
     }
-    for address in config.advertise.iter().filter(|address| cannot_be_dialled(address)) {
+    let addresses = config.advertise.iter().filter_map(|entry| match entry {
+        Advertised::Address(address) => Some(address),
+        Advertised::Name(..) => None,
+    });
+    for address in addresses.filter(|address| cannot_be_dialled(address)) {
         find("advertise".into(), format!("{address} cannot be dialled: write an address of this host, with a port"));
     }
     if let Some(tools) = config.channel.tools.as_deref().filter(|tools| !tools.is_dir()) {

@@ -3,6 +3,7 @@
 //! Answers: where is everything, who signs, on which port? The manifest says what should exist.
 
 pub mod check;
+pub mod advertise;
 mod proxmox;
 mod written;
 
@@ -20,6 +21,7 @@ use pinion_proto::{
 };
 use thiserror::Error;
 
+pub use advertise::Advertised;
 pub use proxmox::{Enroll, Proxmox};
 use written::Written;
 
@@ -54,7 +56,7 @@ pub struct Config {
     /// Where agents dial in.
     pub listen: SocketAddr,
     /// The addresses that agents are told to dial: this host's, on each network that guests are on.
-    pub advertise: Vec<SocketAddr>,
+    pub advertise: Vec<Advertised>,
     /// The SPIFFE trust domain of identities; made at first start when it is not given.
     pub trust_domain: Option<TrustDomain>,
     /// Who signs, by name.
@@ -98,9 +100,9 @@ impl Config {
         };
         let listen = written.listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], PORT)));
         let advertise = match written.advertise {
-            Some(addresses) => addresses,
+            Some(entries) => entries,
             None if listen.ip().is_unspecified() => Vec::new(),
-            None => vec![listen],
+            None => vec![Advertised::Address(listen)],
         };
         let standard = Backoff::default();
         let retry = written.retry;

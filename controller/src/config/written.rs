@@ -9,7 +9,7 @@ use pinion_proto::{
     spec::PlainName,
 };
 
-use super::proxmox::WrittenProxmox;
+use super::{advertise::Advertised, proxmox::WrittenProxmox};
 use crate::{
     issuer::IssuerConfig,
     settings::{Fields, Pause},
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Written {
     pub(super) trust_domain: Option<TrustDomain>,
     pub(super) listen: Option<SocketAddr>,
-    pub(super) advertise: Option<Vec<SocketAddr>>,
+    pub(super) advertise: Option<Vec<Advertised>>,
     pub(super) issuers: BTreeMap<PlainName, IssuerConfig>,
     pub(super) retry: WrittenRetry,
     pub(super) guests: BTreeMap<String, Vmid>,

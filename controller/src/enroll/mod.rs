@@ -11,7 +11,6 @@ mod version;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -32,6 +31,7 @@ use crate::{
         client::Client,
         protocol::{Cause, Failure, Target},
     },
+    config::advertise::Reachable,
     config::{Enroll, Proxmox},
     identity::Identities,
     inventory::{GuestInfo, Inventory},
@@ -60,7 +60,7 @@ pub struct Tools {
     /// Who gives identities.
     pub identities: Arc<Identities>,
     /// Where agents dial.
-    pub advertise: Vec<SocketAddr>,
+    pub advertise: tokio::sync::watch::Receiver<Reachable>,
     /// Which guests, and which of them by themselves.
     pub proxmox: Proxmox,
 }

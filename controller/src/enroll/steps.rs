@@ -82,7 +82,7 @@ pub(super) async fn enrol(
     let token = blocking(tools, move |tools| {
         // What comes out of the hypervisor's channel is the guest itself: that is what a lock waits for.
         tools.identities.unlock(guest)?;
-        tools.identities.create_token(guest, tools.advertise.clone())
+        tools.identities.create_token(guest, tools.advertise.borrow().addresses.clone())
     });
     let text = token.await?.to_text().map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))?;
     tools.channel.join(target, Secret::new(text)).await?;

@@ -67,7 +67,11 @@ impl Fixture {
         let (enrolments, happened) = Enrolments::new(Tools {
             channel: Client::new(&socket),
             identities: Arc::new(identities.expect("identities")),
-            advertise: vec!["10.0.0.13:7443".parse().expect("an address")],
+            advertise: tokio::sync::watch::Sender::new(Reachable {
+                addresses: vec!["10.0.0.13:7443".parse().expect("an address")],
+                problems: Vec::new(),
+            })
+            .subscribe(),
             proxmox: Proxmox {
                 enroll,
                 tag: "pinion".into(),

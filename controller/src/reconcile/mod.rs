@@ -3,6 +3,7 @@
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
 //! plan alone, so that losing any message or process costs time and nothing else.
 
+mod addresses;
 mod destroyed;
 mod enrolling;
 mod freezing;
@@ -48,6 +49,7 @@ use tracing::{info_span, warn};
 
 use crate::{
     admin::Request,
+    config::advertise::Reachable,
     enroll::{self, Enrolments},
     events::{Event, Events},
     identity::Identities,
@@ -102,6 +104,8 @@ pub struct Parts {
     pub backoff: Backoff,
     /// How guests are enrolled, on a hypervisor.
     pub enrolling: Option<enroll::Tools>,
+    /// What this node is called.
+    pub node: PlainName,
 }
 
 /// What wakes the loop.
@@ -115,6 +119,8 @@ pub struct Inputs {
     pub manifest: watch::Receiver<InForce>,
     /// Which guests there are.
     pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// By which addresses guests reach this controller.
+    pub reachable: watch::Receiver<Reachable>,
     /// Comes, or is dropped, when the controller stops.
     pub stop: oneshot::Receiver<()>,
 }
@@ -129,6 +135,7 @@ struct Reconciler {
     facts: HashMap<Guest, GuestFacts>,
     hands: Hands,
     sessions: Sessions,
+    reachable: Reachable,
     signing: Signing,
     revoking: Revoking,
     trusting: Trusting,
@@ -171,6 +178,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         facts: HashMap::new(),
         hands: Hands::at(clock.now()),
         sessions: Sessions::default(),
+        reachable: inputs.reachable.borrow_and_update().clone(),
         signing,
         revoking,
         trusting,
@@ -215,6 +223,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
             Some(told) = roots.recv() => reconciler.told_roots(told),
             Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
+            Ok(()) = changed(&mut inputs.reachable) => reconciler.look_at_addresses(&mut inputs.reachable),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
             () = shared_state.changed() => {}
             () = until(&*clock, wake_at) => {}
@@ -310,6 +319,7 @@ impl Reconciler {
         let enrol_at = self.enrol(&plan, now);
         self.note_retired(&plan, now);
         let mut resend = self.sessions.tell(&plan, &self.inventory);
+        resend |= self.tell_addresses();
         resend |= self.deliver(&plan, now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);

@@ -7,7 +7,7 @@ use std::{
 
 use pinion_proto::{
     id::{CertificateName, Guest, PlacementId},
-    message::{Delivery, ToAgent},
+    message::{Controllers, Delivery, ToAgent},
     spec::PlacementSpec,
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -34,6 +34,8 @@ struct Session {
     told: Option<u64>,
     ordered: HashMap<CertificateName, u64>,
     purged: HashSet<CertificateName>,
+    /// Whether it knows by which addresses the controller is reached now.
+    knows_addresses: bool,
 }
 
 impl Sessions {
@@ -49,7 +51,14 @@ impl Sessions {
 
     /// A guest has linked; its earlier session, if it is still there, ends.
     pub(super) fn open(&mut self, guest: Guest, id: SessionId, outbound: Outbound) {
-        let session = Session { id, outbound, told: None, ordered: HashMap::new(), purged: HashSet::new() };
+        let session = Session {
+            id,
+            outbound,
+            told: None,
+            ordered: HashMap::new(),
+            purged: HashSet::new(),
+            knows_addresses: false,
+        };
         self.sessions.insert(guest, session);
     }
 
@@ -111,6 +120,20 @@ impl Sessions {
                 session.told = Some(fingerprint);
                 session.ordered = ordered;
             }
+        }
+        full
+    }
+
+    /// The addresses are others: every guest is to be told.
+    pub(super) fn addresses_changed(&mut self) {
+        self.sessions.values_mut().for_each(|session| session.knows_addresses = false);
+    }
+
+    /// Tells where the controller is to those that have not been told. True when some queue was full.
+    pub(super) fn tell_addresses(&mut self, controllers: &Controllers) -> bool {
+        let mut full = false;
+        for session in self.sessions.values_mut().filter(|session| !session.knows_addresses) {
+            session.knows_addresses = session.send(ToAgent::Controllers(controllers.clone()), &mut full);
         }
         full
     }

@@ -96,6 +96,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     notes.extend(reconciler.manifest.note());
     notes.extend(reconciler.newer_note());
     notes.extend(reconciler.freeze_notes(reconciler.parts.clock.now()));
+    notes.extend(reconciler.reachable.problems.iter().cloned());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",

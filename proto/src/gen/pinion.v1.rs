@@ -342,7 +342,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -361,6 +361,8 @@ pub mod to_agent {
         /// The name of a certificate whose next try, if it is put off, should be now.
         #[prost(string, tag = "5")]
         Retry(::prost::alloc::string::String),
+        #[prost(message, tag = "6")]
+        Controllers(super::Controllers),
     }
 }
 /// The first message of every link: everything that the guest holds.
@@ -392,6 +394,24 @@ pub struct Identity {
     pub chain_der: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(uint64, tag = "2")]
     pub identity_generation: u64,
+}
+/// Where the agent may dial, now and later: a hint, which takes nothing from what the agent knows to work.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Controllers {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<ControllerNode>,
+    /// The name of the node that the guest is on.
+    #[prost(string, tag = "2")]
+    pub home: ::prost::alloc::string::String,
+}
+/// One node's controller.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ControllerNode {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// HOST:PORT, HOST an IP address.
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Every placement that the guest should hold, whole, each time it changes.
 #[derive(Clone, PartialEq, ::prost::Message)]

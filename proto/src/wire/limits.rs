@@ -4,7 +4,11 @@
 //! Invariant: every field of the contract that is repeated, or holds a message, is in this table
 //! (`count::tests::the_table_is_the_contracts` compares it with the `.proto` files).
 
-use super::{MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS, pb};
+use super::{
+    MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS,
+    controllers::{MAX_ADDRESSES, MAX_NODES},
+    pb,
+};
 use crate::{
     bundle::MOST_CHAIN,
     spec::{MOST_ROOTS, Part},
@@ -134,6 +138,7 @@ static TO_AGENT: Shape = Shape {
         one(1, "to_agent.desired", &DESIRED),
         one(2, "to_agent.delivery", &DELIVERY),
         one(4, "to_agent.identity", &IDENTITY),
+        one(6, "to_agent.controllers", &CONTROLLERS),
     ],
 };
 
@@ -145,6 +150,14 @@ static DESIRED: Shape = Shape {
 static DELIVERY: Shape = Shape { name: "Delivery", fields: &[texts(3, "delivery.chain_der", MOST_CHAIN)] };
 
 static IDENTITY: Shape = Shape { name: "Identity", fields: &[texts(1, "identity.chain_der", MOST_CHAIN)] };
+
+static CONTROLLERS: Shape = Shape {
+    name: "Controllers",
+    fields: &[messages::<pb::ControllerNode>(1, "controllers.nodes", &CONTROLLER_NODE, MAX_NODES)],
+};
+
+static CONTROLLER_NODE: Shape =
+    Shape { name: "ControllerNode", fields: &[texts(2, "controller_node.addresses", MAX_NODES * MAX_ADDRESSES)] };
 
 static PLACEMENT_SPEC: Shape = Shape {
     name: "PlacementSpec",

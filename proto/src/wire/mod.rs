@@ -4,6 +4,7 @@
 //! types it is made of; what comes off the wire malformed is a [`WireError`] that names the field.
 
 mod codec;
+mod controllers;
 mod count;
 mod limits;
 mod spec;
@@ -145,6 +146,7 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
         Message::Delivery(delivery) => ToAgent::Delivery(Box::new(read_delivery(delivery)?)),
         Message::Purge(name) => ToAgent::Purge(parse("purge", &name)?),
         Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
+        Message::Controllers(controllers) => ToAgent::Controllers(controllers::read_controllers(controllers)?),
         Message::Identity(identity) => {
             ToAgent::Identity(IssuedIdentity { chain: identity.chain_der, generation: identity.identity_generation })
         }
@@ -162,6 +164,7 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
         ToAgent::Delivery(delivery) => Message::Delivery(write_delivery(*delivery)),
         ToAgent::Purge(name) => Message::Purge(name.to_string()),
         ToAgent::Retry(name) => Message::Retry(name.to_string()),
+        ToAgent::Controllers(controllers) => Message::Controllers(controllers::write_controllers(controllers)),
         ToAgent::Identity(identity) => {
             Message::Identity(pb::Identity { chain_der: identity.chain, identity_generation: identity.generation })
         }

@@ -103,6 +103,8 @@ pub fn to_agent() -> Vec<(&'static str, Vec<u8>)> {
         ("empty placements in merged messages", field(1, &field(1, &[]).repeat(1000)).repeat(ELEMENTS / 1000)),
         ("empty names of one placement", spec(&empty(3))),
         ("empty certificates of a delivery", field(2, &empty(3))),
+        ("empty nodes", field(6, &empty(1))),
+        ("empty addresses of one node", field(6, &field(1, &empty(2)))),
         ("131 empty names in each of 1,000 placements", field(1, &field(1, &field(3, &[]).repeat(131)).repeat(1000))),
     ]
 }

@@ -13,4 +13,5 @@ mod mounts;
 mod nothing;
 mod places;
 mod purge;
+mod renumbered;
 mod restarts;
