@@ -56,7 +56,6 @@ fn what_serve_is_not_allowed_it_cannot_do() {
         (&["cat", "/etc/pve/priv/authkey.key"], "ermission denied"),
         (&["touch", "/etc/pve/nodes/pve1/lxc/104.conf"], "ermission denied"),
         (&["cat", "/etc/pve/.vmlist"], "ermission denied"),
-        (&["cat", "/etc/pve/nodes/pve1/lxc/104.conf"], "ermission denied"),
         (&["cat", "/etc/pve/storage.cfg"], "ermission denied"),
         (&["pct", "exec", "104", "--", "true"], "please run as root"),
         (&["lxc-attach", "-n", "104", "--", "true"], ""),
