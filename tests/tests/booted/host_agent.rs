@@ -64,7 +64,12 @@ fn under_the_mount(host: &Booted) -> Vec<String> {
 fn wait_waiting(host: &Booted, what: &str) {
     let waiting = wait::until("the agent to say that it waits", PATIENCE, || {
         let told = host.run(&["pinion-agent", "status"]).map_err(|error| format!("{error:#}"))?;
-        if told.stdout.contains("/etc/pve is not mounted") { Ok(()) } else { Err(told.to_string()) }
+        // Also when it has noted that something was mounted there: `mount /etc/pve` would be no remedy.
+        if told.stdout.contains("pmxcfs, Proxmox's cluster file system, is not running; start it") {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        }
     });
     waiting.unwrap_or_else(|error| panic!("{what}: {error:#}\n{}", host.journal()));
     assert_eq!(under_the_mount(host), Vec::<String>::new(), "{what}");

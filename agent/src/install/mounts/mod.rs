@@ -165,7 +165,8 @@ impl Guard {
                 needs.push(Need { point, what: What::Anything });
             }
         }
-        needs.sort_by(|one, other| one.point.cmp(&other.point).then(one.what.cmp(&other.what)));
+        // Of one mount point the narrower need comes first: its error says what is to be started there.
+        needs.sort_by(|one, other| one.point.cmp(&other.point).then(other.what.cmp(&one.what)));
         needs.dedup();
         Ok(needs)
     }
