@@ -75,8 +75,9 @@ impl Placement<'_> {
             self.may_disturb(rung)?;
             self.note_restart(rung).await?;
             tracing::info!(certificate = %self.name, generation = about.generation, "Telling the service: {rung}");
-            if let Err(e) = self.unless_stopped(reload::tell(config, rung, &about)).await? {
-                return self.not_told(job, rung, &e).await;
+            match self.unless_stopped(reload::tell(config, rung, &about)).await? {
+                Ok(restarted) => self.note_if(restarted, rung).await?,
+                Err(e) => return self.not_told(job, rung, &e).await,
             }
             if let Some(told) = &mut turn {
                 told.told(rung);
@@ -114,13 +115,23 @@ impl Placement<'_> {
 
     /// Writes down a restart that is about to be made.
     async fn note_restart(&self, rung: &Tell) -> Result<(), Interrupt> {
-        if !rung.is_disruptive() {
+        self.note_if(rung.is_disruptive(), rung).await
+    }
+
+    async fn note_if(&self, restarted: bool, rung: &Tell) -> Result<(), Interrupt> {
+        if !restarted {
             return Ok(());
         }
         let (shared, service) = (Arc::clone(self.shared), rung.service().to_owned());
         let now = shared.context.clock.now();
         let noted = tokio::task::spawn_blocking(move || shared.restarts.note(&*shared.context.files, &service, now));
         noted.await.map_err(|_| Interrupt::Stopped)
+    }
+
+    /// Whether the service of the job may be restarted now.
+    fn may_restart(&self, job: &Job) -> bool {
+        let (now, ends) = (self.shared.context.clock.now(), self.ends());
+        job.rungs.first().is_none_or(|rung| self.shared.restarts.allow(rung.service(), ends, now).is_ok())
     }
 
     /// When what the service serves is no longer valid, as far as that is known.
@@ -237,8 +248,11 @@ impl Placement<'_> {
             self.note_restart(last).await?;
             told = self.unless_stopped(reload::tell(config, last, &about)).await?;
         }
+        if let (Ok(true), mildest) = (&told, mildest) {
+            self.note_if(true, mildest).await?;
+        }
         match &told {
-            Ok(()) => self.set_stage(Stage::Reloaded),
+            Ok(_) => self.set_stage(Stage::Reloaded),
             Err(e) => {
                 tracing::error!(certificate = %self.name, error = chain(e), "The service does not take the old files either");
                 hold = hold.neither(e);
@@ -246,7 +260,7 @@ impl Placement<'_> {
         }
         if let (Some(look), Some(leaf)) = (&job.look, self.leaf()) {
             let seen = match told {
-                Ok(()) => self.settle(look, &leaf).await?,
+                Ok(_) => self.settle(look, &leaf).await?,
                 Err(_) => self.unless_stopped(probe::look(look, &leaf, GLANCE)).await?,
             };
             hold = hold.meanwhile(&look.connect.to_string(), &seen);
@@ -319,6 +333,7 @@ impl Placement<'_> {
             roots: self.ledger.spec.as_ref().map(|spec| spec.roots.clone()).unwrap_or_default(),
             files: self.ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
             touchable: job.touchable.clone(),
+            may_restart: self.may_restart(job),
         }
     }
 

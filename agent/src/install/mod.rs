@@ -206,7 +206,16 @@ impl InstallError {
     /// Whether a directory that a server shares, or any mount, is not there now.
     #[must_use]
     pub fn is_share_gone(&self) -> bool {
-        self.failed().is_some_and(|(source, _)| share::is_gone(source) || NotMounted::of(source).is_some())
+        self.failed().is_some_and(|(source, path)| {
+            share::is_gone(source)
+                || NotMounted::of(source).is_some()
+                || (!self.is_mistake() && share::has_no_quorum(source, path))
+        })
+    }
+
+    /// Whether the file system would refuse it at any time.
+    fn is_mistake(&self) -> bool {
+        matches!(self, Self::Owner { .. } | Self::Mode { .. })
     }
 
     /// What the kernel said, and about which path.
@@ -227,6 +236,9 @@ impl InstallError {
     pub fn remedy(&self) -> String {
         if let Some(not_mounted) = self.not_mounted() {
             return not_mounted.remedy();
+        }
+        if !self.is_mistake() && self.failed().is_some_and(|(source, path)| share::has_no_quorum(source, path)) {
+            return share::QUORUM.into();
         }
         if let Some(remedy) = self.failed().and_then(|(source, path)| share::remedy(source, path)) {
             return remedy;

@@ -17,6 +17,17 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), StaleNetworkFileHandle | NotConnected | TimedOut | HostUnreachable | NetworkUnreachable)
 }
 
+/// What a person can do about a cluster without quorum.
+pub(super) const QUORUM: &str = "Proxmox lets nobody write below /etc/pve while the cluster has no quorum: `pvecm status` says \
+     which nodes are missing; Pinion goes on by itself when they are back";
+
+/// Whether Proxmox's own file system refuses root to write, as it does while the cluster has no quorum.
+pub(super) fn has_no_quorum(error: &io::Error, path: &Path) -> bool {
+    path.starts_with("/etc/pve")
+        && rustix::process::geteuid().is_root()
+        && matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// What a person can do about an operation that failed there; none when it has nothing to do with a share.
 pub(super) fn remedy(error: &io::Error, path: &Path) -> Option<String> {
     let refused_to_root =
@@ -78,6 +89,15 @@ mod tests {
         for errno in [Errno::ACCESS, Errno::NOSPC, Errno::ROFS, Errno::IO] {
             assert_eq!(told(errno, false), None, "{errno} is this machine's own");
         }
+    }
+
+    #[test]
+    fn root_is_refused_below_etc_pve_for_want_of_quorum() {
+        let refused = |errno: Errno, path| has_no_quorum(&errno.into(), Path::new(path));
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(refused(Errno::ACCESS, "/etc/pve/local/pveproxy-ssl.pem"), root);
+        assert_eq!(refused(Errno::ROFS, "/etc/pve/local/pveproxy-ssl.pem"), root);
+        assert!(!refused(Errno::ACCESS, "/etc/pveproxy") && !refused(Errno::NOSPC, "/etc/pve/local/x"));
     }
 
     #[test]

@@ -106,6 +106,7 @@ mod tests {
             roots: Vec::new(),
             files: Vec::new(),
             touchable: Vec::new(),
+            may_restart: true,
         }
     }
 

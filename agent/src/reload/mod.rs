@@ -51,6 +51,8 @@ pub struct About {
     pub bundle: Option<Bundle>,
     /// What is trusted besides the root of its own chain; not told.
     pub roots: Vec<RootCertificate>,
+    /// Whether a unit that has failed, or is starting, may be restarted where it was to be reloaded.
+    pub may_restart: bool,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
     /// What may be touched, and what is below it; not told.
@@ -104,36 +106,42 @@ pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
     }
 }
 
-/// Tells the service that its files are new.
+/// Tells the service that its files are new; true when a unit was restarted that was to be reloaded.
 ///
 /// # Errors
 /// It is not there, or does not take them.
-pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<(), ReloadError> {
+pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<bool, ReloadError> {
     match tell {
         Tell::Hook(hook) => {
             let hook = Hook::find(config, hook.as_str())?;
-            hook.run(config, hook.name(), &[], about).await
+            hook.run(config, hook.name(), &[], about).await.map(|()| false)
         }
-        Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await,
+        Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await.map(|verb| verb != "reload"),
         Tell::Restart(unit) if unit.as_str() == dockerd::UNIT => {
             let before = dockerd::look(config, about).await;
             unit_verb(config, "restart", unit, about).await?;
             dockerd::wait(config, about, before).await;
-            Ok(())
+            Ok(false)
         }
-        Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await,
-        Tell::RestartContainer(container) => docker::restart(config, container, about).await,
-        Tell::Signal(told) => docker::signal(config, told, about).await,
-        Tell::Touch(path) => touch::touch(config, path, &about.touchable),
-        Tell::Swarm(secrets) => swarm::update(config, secrets, about).await,
+        Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await.map(|_| false),
+        Tell::RestartContainer(container) => docker::restart(config, container, about).await.map(|()| false),
+        Tell::Signal(told) => docker::signal(config, told, about).await.map(|()| false),
+        Tell::Touch(path) => touch::touch(config, path, &about.touchable).map(|()| false),
+        Tell::Swarm(secrets) => swarm::update(config, secrets, about).await.map(|()| false),
     }
 }
 
-async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> Result<(), ReloadError> {
+/// The verb that it was told with.
+async fn unit_verb(
+    config: &Config,
+    verb: &'static str,
+    unit: &Unit,
+    about: &About,
+) -> Result<&'static str, ReloadError> {
     // The test that sd_booted(3) makes.
     if !config.root.join("run/systemd/system").is_dir() {
         let hook = Hook::find(config, unit.as_str())?;
-        return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await;
+        return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await.map(|()| verb);
     }
     let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
         what: "systemctl".into(),
@@ -145,7 +153,13 @@ async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> R
     let verb = match state.output.trim() {
         "active" | "reloading" | "refreshing" => verb,
         // A service that could not start may have missed just these files; one that is starting may not know them.
-        "failed" | "activating" => "restart",
+        "failed" | "activating" if verb == "restart" || about.may_restart => "restart",
+        "failed" | "activating" => {
+            return Err(ReloadError::NotThere {
+                what: unit.to_string(),
+                why: "has failed or is starting, and was restarted often enough within an hour".into(),
+            });
+        }
         "inactive" | "deactivating" | "maintenance" => {
             return Err(ReloadError::NotThere { what: unit.to_string(), why: "is not running".into() });
         }
@@ -162,7 +176,7 @@ async fn unit_verb(config: &Config, verb: &str, unit: &Unit, about: &About) -> R
                 journal::said(config, unit, began, about).await.map_or(output, |said| command::appended(&said));
             Err(ReloadError::Failed { what, status, output })
         }
-        told => told,
+        told => told.map(|()| verb),
     }
 }
 
@@ -233,6 +247,7 @@ mod tests {
             roots: Vec::new(),
             files: vec![(Part::Key, "/x/key.pem".into())],
             touchable: Vec::new(),
+            may_restart: true,
         }
     }
 
@@ -278,6 +293,10 @@ mod tests {
             ),
         );
         let unit = Tell::Reload("nginx.service".parse().expect("a unit"));
+        let limited = About { may_restart: false, ..about() };
+        std::fs::write(at("state"), "failed").expect("written");
+        let error = tell(&guest.config, &unit, &limited).await.expect_err("it was restarted often enough");
+        assert!(error.is_absence() && error.to_string().contains("often enough"), "{error}");
         for (state, called) in [("active", Some("reload")), ("failed", Some("restart")), ("inactive", None), ("", None)]
         {
             std::fs::write(at("state"), state).expect("written");

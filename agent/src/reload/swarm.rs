@@ -266,6 +266,7 @@ mod tests {
             roots: Vec::new(),
             files: Vec::new(),
             touchable: Vec::new(),
+            may_restart: true,
         };
         let swarm = SwarmSecrets { service: "web".parse().expect("a name"), secrets: BTreeMap::new() };
         let docker = Docker::find(&config, &about).await.expect("it is there");

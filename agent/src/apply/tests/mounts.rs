@@ -284,7 +284,7 @@ enum Work {
 }
 
 /// Each work has some hundred operations, looks included: every so many of them are tried, another choice for each.
-const EVERY: usize = 23;
+const EVERY: usize = 67;
 
 #[tokio::test]
 async fn unmounted_at_any_operation_nothing_is_made_below_the_mount_point() {
