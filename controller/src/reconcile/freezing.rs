@@ -184,9 +184,12 @@ impl Reconciler {
     /// Of what a freeze holds, the first whose last day comes before the freeze's end.
     fn first_to_end(&self, freeze: &Freeze) -> Option<(String, Timestamp)> {
         let freezes = self.reports.freezes();
-        let placements = self.manifest.manifest.certificates.iter().flat_map(|certificate| {
-            certificate.placements.iter().filter_map(move |placement| Some((certificate, placement)))
-        });
+        let placements = self
+            .manifest
+            .manifest
+            .certificates
+            .iter()
+            .flat_map(|certificate| certificate.placements.iter().map(move |placement| (certificate, placement)));
         let held = placements.filter_map(|(certificate, placement)| {
             let guest = self.inventory.resolve(&placement.guest).ok()?;
             let label = planner::label(certificate, placement, Some(guest));
