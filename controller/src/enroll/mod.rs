@@ -5,6 +5,7 @@
 //! into the guest and does what is missing there, so that a try which was cut off at any step is simply made again.
 //! At most `AT_ONCE` guests are worked on at a time, each by one task.
 
+mod rollout;
 mod state;
 mod steps;
 mod version;
@@ -23,7 +24,8 @@ use pinion_proto::{
 use tokio::sync::{Semaphore, mpsc};
 
 pub use steps::Step;
-pub(crate) use version::is_older;
+use version::is_older;
+pub(crate) use version::misfit;
 
 use crate::{
     admin::protocol::Answer,
@@ -37,6 +39,7 @@ use crate::{
     inventory::{GuestInfo, Inventory},
     reports::Link,
 };
+use rollout::{PROVING_TIME, Rollout};
 use state::{Job, Phase, State};
 
 /// Guests that are worked on at once: each is a few processes on the host, which runs guests and not only Pinion.
@@ -48,6 +51,10 @@ const LINK_TIME: Duration = Duration::from_secs(60);
 /// A guest whose agent should only have to dial again is left alone for so long: longer than an agent's longest pause
 /// between two dials.
 const REDIAL_TIME: Duration = Duration::from_secs(90);
+
+/// How a newer agent went wrong.
+const UNLINKED: &str = "the newer agent did not link within a minute";
+const UNSERVED: &str = "the newer agent is linked and not everything is served again that was before";
 
 /// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
@@ -71,6 +78,7 @@ pub(crate) struct Enrolments {
     tools: Tools,
     places: Arc<Semaphore>,
     guests: HashMap<Vmid, State>,
+    rollout: Rollout,
     happened: mpsc::UnboundedSender<Happened>,
 }
 
@@ -104,13 +112,21 @@ pub(crate) struct Seen<'s> {
     pub(crate) link: Link,
     /// The version of the agent, while it is linked.
     pub(crate) version: Option<&'s str>,
+    /// Whether everything that it says it holds has come to its goal.
+    pub(crate) served: bool,
+}
+
+impl Seen<'_> {
+    fn is_older(&self) -> bool {
+        self.version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")))
+    }
 }
 
 impl Enrolments {
     pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedReceiver<Happened>) {
         let (happened, receiver) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        (Self { tools, places, guests: HashMap::new(), happened }, receiver)
+        (Self { tools, places, guests: HashMap::new(), rollout: Rollout::default(), happened }, receiver)
     }
 
     /// Someone showed this guest's identity, or this guest another one's, and was refused.
@@ -149,13 +165,21 @@ impl Enrolments {
             )));
         }
         let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
-        if matches!(seen.link, Link::Linked { .. }) && !state.outcast && state.phase == Phase::Resting {
+        if matches!(seen.link, Link::Linked { .. }) && seen.is_older() {
+            // Also after it went wrong, here or elsewhere.
+            self.rollout.resume();
+        } else if matches!(seen.link, Link::Linked { .. }) && !state.outcast && state.phase == Phase::Resting {
             return Err(Answer::Enrolled(format!("guest {guest} is linked already")));
         }
         state.not_before = None;
         state.missing_since = Timestamp::from_unix(0);
         state.asked.push(answers);
         Ok(())
+    }
+
+    /// Why no agent is replaced any more, if so.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.rollout.trouble()
     }
 
     /// Whether Pinion brings agents into this guest by itself.
@@ -194,7 +218,7 @@ impl Enrolments {
             }
             let seen = seen(vmid);
             if let Link::Linked { .. } = seen.link {
-                if let Some(at) = self.linked(vmid, info, seen.version, now, notes) {
+                if let Some(at) = self.linked(vmid, info, seen, now, notes) {
                     wake(at);
                 }
                 continue;
@@ -222,17 +246,27 @@ impl Enrolments {
         &mut self,
         vmid: Vmid,
         info: &GuestInfo,
-        version: Option<&str>,
+        seen: Seen<'_>,
         now: Timestamp,
         notes: &mut Vec<Note>,
     ) -> Option<Timestamp> {
-        let old = version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")));
+        let old = seen.is_older();
         if let Some(state) = self.guests.get_mut(&vmid) {
             match state.phase {
                 Phase::Working(_) => return None,
                 Phase::Upgrading { until } if old && now < until => return Some(until),
-                Phase::Upgrading { .. } if old => return self.put_back(vmid, info, now, notes),
+                Phase::Upgrading { .. } if old => return self.put_back(vmid, info, UNLINKED, now, notes),
+                Phase::Upgrading { .. } => state.phase = Phase::Proving { until: now + PROVING_TIME },
                 _ => {}
+            }
+            if let Phase::Proving { until } = state.phase {
+                if seen.served || !state.was_served {
+                    self.rollout.proven();
+                } else if now < until {
+                    return Some(until);
+                } else {
+                    return self.put_back(vmid, info, UNSERVED, now, notes);
+                }
             }
             if !old {
                 for asked in state.asked.drain(..) {
@@ -243,10 +277,12 @@ impl Enrolments {
                 return None;
             }
         }
-        if !old || self.guests.values().any(State::is_upgrading) {
+        let under_way = self.guests.values().filter(|state| state.is_upgrading()).count();
+        if !old || !self.rollout.may_start(under_way) {
             return None;
         }
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
+        state.was_served = seen.served;
         if let Some(at) = state.not_before.filter(|at| *at > now) {
             return Some(at);
         }
@@ -258,13 +294,17 @@ impl Enrolments {
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
         match state.phase {
             Phase::Working(_) => return None,
-            Phase::Linking { until } | Phase::Upgrading { until } if now < until => return Some(until),
+            Phase::Linking { until } | Phase::Upgrading { until } | Phase::Proving { until } if now < until => {
+                return Some(until);
+            }
             Phase::Linking { .. } => {
                 state.phase = Phase::Resting;
                 let text = "its agent has an identity and does not link within a minute";
                 self.failed(vmid, Failure::new(Cause::NoWayBack, text), now, notes);
             }
-            Phase::Upgrading { .. } => return self.put_back(vmid, info, now, notes),
+            Phase::Upgrading { .. } | Phase::Proving { .. } => {
+                return self.put_back(vmid, info, UNLINKED, now, notes);
+            }
             Phase::Resting => {}
         }
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
@@ -288,10 +328,25 @@ impl Enrolments {
         None
     }
 
-    /// A newer agent did not link in its time.
-    fn put_back(&mut self, vmid: Vmid, info: &GuestInfo, now: Timestamp, notes: &mut Vec<Note>) -> Option<Timestamp> {
-        let text = format!("The newer agent of guest {vmid} did not link within a minute: the one before is put back");
+    /// With a newer agent a guest did not come back as it was.
+    fn put_back(
+        &mut self,
+        vmid: Vmid,
+        info: &GuestInfo,
+        why: &str,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Option<Timestamp> {
+        let text = format!(
+            "In guest {vmid} {why}: the one before is put back, and no other agent is replaced until somebody has seen to it"
+        );
         notes.push(Note::Tell { guest: vmid, text, bad: true });
+        self.rollout.stop(vmid, why);
+        if let (Some(state), Some(trouble)) = (self.guests.get_mut(&vmid), self.rollout.trouble()) {
+            for asked in state.asked.drain(..) {
+                asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
+            }
+        }
         self.start(vmid, info, Job::Restore, now);
         None
     }

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Since when it has been there and not linked.
     pub(super) missing_since: Timestamp,
+    /// Before its agent was replaced everything was at its goal.
+    pub(super) was_served: bool,
     /// What it holds is known to be refused: it needs another identity.
     pub(super) outcast: bool,
     pub(super) failures: u32,
@@ -43,6 +45,10 @@ pub(super) enum Phase {
     Upgrading {
         until: Timestamp,
     },
+    /// The newer agent is linked, and everything has to be served that was before.
+    Proving {
+        until: Timestamp,
+    },
 }
 
 /// What a task does.
@@ -61,6 +67,7 @@ impl State {
         Self {
             phase: Phase::Resting,
             missing_since: now,
+            was_served: false,
             outcast: false,
             failures: 0,
             not_before: None,
@@ -70,7 +77,10 @@ impl State {
 
     /// Whether its agent is being replaced by a newer one, or put back.
     pub(super) fn is_upgrading(&self) -> bool {
-        matches!(self.phase, Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. })
+        matches!(
+            self.phase,
+            Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. } | Phase::Proving { .. }
+        )
     }
 
     pub(super) fn tell(&mut self, text: &str) {

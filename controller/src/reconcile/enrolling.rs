@@ -5,17 +5,22 @@ use std::collections::BTreeSet;
 use pinion_proto::{
     clock::Timestamp,
     id::{Guest, Vmid},
+    report::PlacementReport,
 };
 use tokio::sync::mpsc;
 
 use super::Reconciler;
 use crate::{
     admin::{caller::Caller, protocol::Answer},
-    enroll::{Happened, Note, Seen},
+    enroll::{Happened, Note, Seen, misfit},
     events::{Event, Kind},
     link::Turned,
     planner::Plan,
+    reports::Link,
 };
+
+/// So many agents of a wrong version are named.
+const MAX_MISFITS: usize = 16;
 
 impl Reconciler {
     /// Starts what the inventory and the links ask for. Returns when to look again.
@@ -96,6 +101,27 @@ impl Reconciler {
         }
     }
 
+    /// Which agents this controller is not meant to work with, by their versions.
+    pub(super) fn version_note(&self) -> Option<String> {
+        let version = env!("CARGO_PKG_VERSION");
+        let linked = self.facts.iter().filter(|(guest, _)| matches!(self.reports.link(**guest), Link::Linked { .. }));
+        let misfits = linked
+            .filter_map(|(guest, facts)| Some((*guest, &facts.agent_version, misfit(&facts.agent_version, version)?)));
+        let mut misfits: Vec<_> = misfits.collect();
+        misfits.sort_by_key(|(guest, ..)| *guest);
+        let (all, words) = (misfits.len(), misfits.into_iter().take(MAX_MISFITS));
+        let words: Vec<_> = words.map(|(guest, agent, why)| format!("guest {guest} ({agent}) {why}")).collect();
+        let more = all.saturating_sub(MAX_MISFITS);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        (all > 0).then(|| {
+            format!(
+                "agents that are not meant to work with controller {version}: {}{more}; an agent may be two minor versions older \
+                 than the controller, and not newer",
+                words.join(", ")
+            )
+        })
+    }
+
     fn note(&mut self, notes: Vec<Note>, now: Timestamp) {
         for note in notes {
             match note {
@@ -131,7 +157,11 @@ fn seen<'s>(
     vmid: Vmid,
 ) -> Seen<'s> {
     let guest = Guest::Vmid(vmid);
-    Seen { link: reports.link(guest), version: facts.get(&guest).map(|facts| facts.agent_version.as_str()) }
+    let version = facts.get(&guest).map(|facts| facts.agent_version.as_str());
+    let at_goal = |report: &PlacementReport| report.retired || report.stage >= report.goal;
+    let placements = reports.guest(guest).into_iter().flat_map(|entry| entry.placements());
+    let served = placements.filter_map(|(_, placement)| placement.report()).all(at_goal);
+    Seen { link: reports.link(guest), version, served }
 }
 
 fn without_proxmox(guest: &str) -> Answer {

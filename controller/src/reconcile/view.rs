@@ -18,6 +18,7 @@ use crate::{
             Status,
         },
     },
+    enroll::Enrolments,
     manifest::GuestRef,
     planner::{self, Decision, Plan, Planned, Step},
     reports::Link,
@@ -97,6 +98,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     notes.extend(reconciler.newer_note());
     notes.extend(reconciler.freeze_notes(reconciler.parts.clock.now()));
     notes.extend(reconciler.reachable.problems.iter().cloned());
+    notes.extend(reconciler.version_note());
     for (issuer, most) in &reconciler.shortened {
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
@@ -118,7 +120,8 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
 /// What is wrong with the host as a whole.
 fn troubles(reconciler: &Reconciler) -> Vec<Trouble> {
     let own = [reconciler.unwritable_trouble(), reconciler.parts.events.trouble()];
-    own.into_iter().flatten().chain(reconciler.inventory.troubles().cloned()).collect()
+    let rollout = reconciler.enrolments.as_ref().and_then(Enrolments::trouble);
+    own.into_iter().flatten().chain(reconciler.inventory.troubles().cloned()).chain(rollout).collect()
 }
 
 fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {

@@ -1,6 +1,8 @@
 //! What an operator relies on: a guest that is wanted gets its agent and its identity, whatever was there before, and
 //! no guest waits for another. The root process is played by a fake that remembers what is in each guest.
 
+mod upgrades;
+
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
@@ -47,6 +49,8 @@ struct Fixture {
     helper: JoinHandle<()>,
     now: Timestamp,
     linked: BTreeMap<Vmid, String>,
+    /// Whether all guests serve what they hold.
+    served: bool,
     notes: Vec<Note>,
 }
 
@@ -81,15 +85,25 @@ impl Fixture {
         });
         let now = Timestamp::from_unix(1_800_000_000);
         let linked = BTreeMap::new();
-        Self { _directory: directory, world, enrolments, happened, helper, now, linked, notes: Vec::new() }
+        Self {
+            _directory: directory,
+            world,
+            enrolments,
+            happened,
+            helper,
+            now,
+            linked,
+            served: true,
+            notes: Vec::new(),
+        }
     }
 
     fn pass(&mut self, inventory: &Inventory, named: &[u32]) -> Option<Timestamp> {
         let named = named.iter().map(|number| vmid(*number)).collect();
         let (linked, now) = (&self.linked, self.now);
         let seen = |vmid| match linked.get(&vmid) {
-            Some(version) => Seen { link: Link::Linked { since: now }, version: Some(version) },
-            None => Seen { link: Link::NeverSeen, version: None },
+            Some(version) => Seen { link: Link::Linked { since: now }, version: Some(version), served: self.served },
+            None => Seen { link: Link::NeverSeen, version: None, served: self.served },
         };
         self.enrolments.pass(inventory, &named, seen, now, &mut self.notes)
     }
@@ -328,62 +342,11 @@ async fn an_identity_that_expired_while_the_guest_was_off_is_replaced_at_the_fir
 }
 
 #[tokio::test]
-async fn older_agents_are_replaced_one_at_a_time_and_put_back_when_the_new_one_does_not_link() {
-    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
-    let guests = inventory([(101, running()), (102, running())]);
-    for number in [101, 102] {
-        fixture.world.agents.lock().expect("agents").insert(vmid(number), agent("0.0.1", true, true));
-        fixture.linked.insert(vmid(number), "0.0.1".into());
-    }
-    fixture.pass(&guests, &[101, 102]);
-    fixture.ended(1).await;
-    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec!["install"], vec![]));
-    fixture.linked.remove(&vmid(101));
-    fixture.after(10, &guests, &[101, 102]);
-    fixture.linked.insert(vmid(101), env!("CARGO_PKG_VERSION").into());
-    fixture.after(1, &guests, &[101, 102]);
-    fixture.after(1, &guests, &[101, 102]);
-    fixture.ended(1).await;
-    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec!["install"], vec!["install"]));
-
-    // The second one never links with the new agent.
-    fixture.linked.remove(&vmid(102));
-    fixture.after(61, &guests, &[101, 102]);
-    fixture.ended(1).await;
-    assert_eq!(fixture.calls(102), ["install", "restore"]);
-    let told = fixture
-        .notes
-        .iter()
-        .any(|note| matches!(note, Note::Tell { text, bad: true, .. } if text.contains("put back")));
-    assert!(told, "{:?}", fixture.notes);
-    fixture.linked.insert(vmid(102), "0.0.1".into());
-    fixture.after(1, &guests, &[101, 102]);
-    assert_eq!(fixture.calls(102), ["install", "restore"], "not again at once");
-}
-
-#[tokio::test]
-async fn a_guest_that_is_stopped_in_mid_upgrade_holds_up_no_other_upgrade() {
-    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
-    for number in [101, 102] {
-        fixture.world.agents.lock().expect("agents").insert(vmid(number), agent("0.0.1", true, true));
-        fixture.linked.insert(vmid(number), "0.0.1".into());
-    }
-    fixture.pass(&inventory([(101, running()), (102, running())]), &[101, 102]);
-    fixture.ended(1).await;
-    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec!["install"], vec![]));
-    fixture.linked.remove(&vmid(101));
-    let guests = inventory([(101, GuestInfo { running: Some(false), ..running() }), (102, running())]);
-    fixture.after(1, &guests, &[101, 102]);
-    fixture.ended(1).await;
-    assert_eq!(fixture.calls(102), ["install"]);
-}
-
-#[tokio::test]
 async fn whoever_asks_hears_every_step_and_the_end() {
     let mut fixture = Fixture::new(Enroll::Never, World::default());
     let guests = inventory([(101, running())]);
     let (answers, mut heard) = mpsc::channel(16);
-    let seen = Seen { link: Link::NeverSeen, version: None };
+    let seen = Seen { link: Link::NeverSeen, version: None, served: true };
     fixture.enrolments.ask(vmid(101), &guests, seen, answers, fixture.now).expect("asked");
     fixture.pass(&guests, &[]);
     fixture.ended(1).await;
