@@ -21,4 +21,5 @@ pub mod reports;
 pub mod freeze;
 pub mod events;
 pub mod store;
+pub mod backup;
 pub mod admin;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
 mod ask;
+mod backup;
 mod channel;
 mod config;
 mod ensure;
@@ -126,6 +127,22 @@ enum Verb {
     /// The manifest's file.
     #[command(subcommand)]
     Manifest(ManifestVerb),
+    /// Write all that this installation cannot be without into a file, mode 0600: identities, keys of Pinion's CAs and of
+    /// shared certificates, the manifest, controller.toml and its password files. The controller may run.
+    Backup {
+        /// A file that is not there yet.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Put a backup back, all of it or nothing. The controller must not run.
+    Restore {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Replace what is there; it is kept beside it.
+        #[arg(long)]
+        yes: bool,
+    },
     /// The settings, `controller.toml`.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -283,6 +300,9 @@ async fn dispatch(args: Args) -> Exit {
     if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
         return config::check(&args.root, start, args.json);
     }
+    if let Verb::Restore { file, yes } = &args.verb {
+        return backup::restore(&args.root, file, *yes, args.json);
+    }
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
@@ -312,6 +332,8 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
+        Verb::Backup { file } => backup::take(&session.config, &file, session.json),
+        Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
         Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Identity(IdentityVerb::NewRoot { embedded, yes }) => identity::new_root(&session, embedded, yes).await,

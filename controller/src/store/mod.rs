@@ -361,6 +361,18 @@ impl Drop for Store {
     }
 }
 
+/// The lock of a controller with this local area, for whoever does what a running one must not see; none where there
+/// never was a controller.
+pub(crate) fn lock_existing(local: &Path) -> Result<Option<File>, StoreError> {
+    let path = local.join(LOCK);
+    if path.exists() { lock(&path).map(Some) } else { Ok(None) }
+}
+
+/// As [`lock_existing`], and makes it.
+pub(crate) fn lock_new(local: &Path) -> Result<File, StoreError> {
+    lock(&local.join(LOCK))
+}
+
 fn lock(path: &Path) -> Result<File, StoreError> {
     let fail = |source| StoreError::Io { doing: "lock", path: path.into(), source };
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);

@@ -1,6 +1,7 @@
 //! What must not disturb anything: restarts, absences, files that went bad, changes that change nothing.
 
 mod away;
+mod backup;
 mod bad_guest;
 mod bad_host;
 mod bad_password;

@@ -1,0 +1,318 @@
+//! `pinion backup` and `pinion restore`: all that this installation cannot be without, in one file.
+//!
+//! Answers: what has to be kept, and is this file whole?
+//! Invariant: kept are the shared area without join tokens, of the local area what nobody else knows (which roots there
+//! are, what is to be revoked, which guests there were, what is frozen), and the files in `/etc/pinion` that Pinion reads.
+//! Reports, certificates on their way and events are not: agents say the first again, the second are signed once more,
+//! and the last are history. A file is believed only if it is whole: its digest and each entry's are checked, and every
+//! path is one that this program writes.
+
+mod restore;
+mod take;
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::is_plain_name};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+pub use restore::{Restored, restore};
+pub use take::{Taken, take};
+
+use crate::store::StoreError;
+
+const FORMAT: &str = "pinion-backup";
+
+/// The form of the file that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// Thousands of guests make some ten megabytes (bytes).
+const MAX_FILE: u64 = 256 * 1024 * 1024;
+
+/// Larger than any file that belongs into a backup (bytes).
+const MAX_ENTRY: usize = 64 * 1024 * 1024;
+
+/// More documents than the largest cluster has.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The documents and directories of the local area that are kept.
+const LOCAL: [&str; 4] = ["authorities", "replaced", "listed-guests", "freezes"];
+
+/// Tokens are good for minutes.
+const TOKENS: &str = "join-tokens";
+
+/// What is in a backup, by path: `shared/guests/101.json`, `local/freezes.json`, `etc/controller.toml`.
+type Entries = BTreeMap<String, Entry>;
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// Its permission bits.
+    mode: u32,
+    content: Zeroizing<Vec<u8>>,
+}
+
+/// The file's form.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: String,
+    version: u32,
+    made_at: Timestamp,
+    /// By which version of Pinion.
+    made_by: String,
+    host: String,
+    /// Over the digests of all entries.
+    sha256: Fingerprint,
+    entries: Vec<Written>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    path: String,
+    mode: u32,
+    sha256: Fingerprint,
+    content: Zeroizing<String>,
+}
+
+/// What every version of a backup has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    format: String,
+    version: u32,
+}
+
+/// Why there is no backup, or nothing was restored.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// The operating system refuses.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// The operation.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no backup that could be restored.
+    #[error("{} is not restored: {why}; nothing was changed", path.display())]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What is asked for makes no sense as it is.
+    #[error("{0}")]
+    Refused(String),
+    /// The daemon runs.
+    #[error(
+        "the controller runs with these directories; stop it first (systemctl stop pinion), and start it afterwards"
+    )]
+    Running,
+    /// The lock.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.into();
+    move |source| BackupError::Io { doing, path, source }
+}
+
+/// The digest of everything: each entry's path, mode and digest.
+fn digest<'e>(entries: impl Iterator<Item = (&'e str, u32, Fingerprint)>) -> Fingerprint {
+    let lines: String = entries.map(|(path, mode, sha256)| format!("{path} {mode:o} {sha256}\n")).collect();
+    Fingerprint::of(format!("{FORMAT} {VERSION}\n{lines}").as_bytes())
+}
+
+/// A backup's text.
+fn encode(entries: &Entries, made_at: Timestamp, host: &str) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let written: Vec<_> = entries
+        .iter()
+        .map(|(path, entry)| Written {
+            path: path.clone(),
+            mode: entry.mode,
+            sha256: Fingerprint::of(&entry.content),
+            content: Zeroizing::new(STANDARD.encode(&*entry.content)),
+        })
+        .collect();
+    let document = Document {
+        format: FORMAT.into(),
+        version: VERSION,
+        made_at,
+        made_by: env!("CARGO_PKG_VERSION").into(),
+        host: host.into(),
+        sha256: digest(written.iter().map(|entry| (entry.path.as_str(), entry.mode, entry.sha256))),
+        entries: written,
+    };
+    let mut text = Zeroizing::new(serde_json::to_vec_pretty(&document)?);
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The entries of a backup's text, and when it was made; in words what is wrong with it.
+fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
+    let shape = |error: serde_json::Error| {
+        let cut_off = if error.is_eof() { "it is cut off: " } else { "it is no backup of Pinion's: " };
+        format!("{cut_off}{error}")
+    };
+    let AnyVersion { format, version } = serde_json::from_slice(text).map_err(shape)?;
+    if format != FORMAT {
+        return Err(format!("it is no backup of Pinion's: its format is `{}`", pinion_proto::id::shown(&format)));
+    }
+    if version != VERSION {
+        return Err(format!("its version is {version}, and this program reads version {VERSION}: upgrade pinion"));
+    }
+    let document: Document = serde_json::from_slice(text).map_err(shape)?;
+    if document.entries.len() > MAX_ENTRIES {
+        return Err(format!("it has more than {MAX_ENTRIES} entries"));
+    }
+    let found = digest(document.entries.iter().map(|entry| (entry.path.as_str(), entry.mode, entry.sha256)));
+    if found != document.sha256 {
+        return Err("its list of entries was changed: the digest is another one".into());
+    }
+    let mut entries = Entries::new();
+    for Written { path, mode, sha256, content } in document.entries {
+        let shown = pinion_proto::id::shown(&path);
+        if !is_ours(&path) {
+            return Err(format!("`{shown}` is not a path that belongs into a backup"));
+        }
+        if mode & !0o777 != 0 {
+            return Err(format!("{shown} has the mode {mode:o}"));
+        }
+        let content = STANDARD.decode(content.as_bytes()).map_err(|error| format!("{shown}: {error}"))?;
+        let content = Zeroizing::new(content);
+        if content.len() > MAX_ENTRY {
+            return Err(format!("{shown} is larger than {MAX_ENTRY} bytes"));
+        }
+        if Fingerprint::of(&content) != sha256 {
+            return Err(format!("{shown} was changed: its digest is another one"));
+        }
+        if path.ends_with(".json") && serde_json::from_slice::<serde::de::IgnoredAny>(&content).is_err() {
+            return Err(format!("{shown} is no JSON: it was damaged before the backup was made"));
+        }
+        if entries.insert(path, Entry { mode, content }).is_some() {
+            return Err(format!("{shown} is there twice"));
+        }
+    }
+    if !entries.contains_key("shared/identity-ca.json") {
+        return Err("the CA of the agents' identities is not in it".into());
+    }
+    Ok((entries, document.made_at))
+}
+
+/// Whether this program writes files of this path into a backup.
+fn is_ours(path: &str) -> bool {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    if path.len() > 512 || parts.len() < 2 || parts.len() > 4 {
+        return false;
+    }
+    let area = parts.remove(0);
+    let first = parts.first().copied().unwrap_or_default();
+    let Some((last, directories)) = parts.split_last() else { return false };
+    let directories = directories.iter().all(|part| is_plain_name(part));
+    let document = directories && last.strip_suffix(".json").is_some_and(is_plain_name);
+    match area {
+        "shared" => document && first != TOKENS,
+        "local" => document && LOCAL.contains(&first.trim_end_matches(".json")),
+        "etc" => parts.len() == 1 && is_plain_name(last),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Entries {
+        let entry = |text: &str| Entry { mode: 0o600, content: Zeroizing::new(text.as_bytes().to_vec()) };
+        BTreeMap::from([
+            ("shared/identity-ca.json".to_owned(), entry("{\"version\":1}")),
+            ("shared/guests/101.json".to_owned(), entry("{}")),
+            ("local/freezes.json".to_owned(), entry("{}")),
+            ("etc/controller.toml".to_owned(), entry("listen = \"127.0.0.1:1\"\n")),
+        ])
+    }
+
+    fn text() -> String {
+        let now = Timestamp::from_unix(1_800_000_000);
+        String::from_utf8(encode(&entries(), now, "pve1").expect("written").to_vec()).expect("text")
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (read, made_at) = decode(text().as_bytes()).expect("read");
+        assert_eq!((read, made_at), (entries(), Timestamp::from_unix(1_800_000_000)));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_or_changed_anywhere_is_refused() {
+        let text = text();
+        for length in 0..text.trim_end().len() {
+            decode(&text.as_bytes()[..length]).expect_err("cut off");
+        }
+        let mut bytes = text.clone().into_bytes();
+        for at in 0..bytes.len() {
+            let before = bytes[at];
+            // Another letter or digit, so that it stays JSON in most places.
+            bytes[at] = if before == b'a' { b'b' } else { b'a' };
+            if let Ok((read, _)) = decode(&bytes) {
+                assert_eq!(read, entries(), "byte {at} changes only what is told of the backup");
+            }
+            bytes[at] = before;
+        }
+        for (from, to, why) in [
+            ("\"version\": 1,", "\"version\": 2,", "upgrade pinion"),
+            ("pinion-backup", "tar", "its format is `tar`"),
+            ("\"entries\"", "\"entry\"", "no backup"),
+        ] {
+            let told = decode(text.replacen(from, to, 1).as_bytes()).map(drop).expect_err("changed");
+            assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn paths_lead_nowhere_else() {
+        for good in [
+            "shared/identity-ca.json",
+            "shared/guests/101.json",
+            "local/freezes.json",
+            "local/replaced/101-0123.json",
+            "local/authorities/identity-ca.json",
+            "etc/controller.toml",
+            "etc/step-ca.password",
+        ] {
+            assert!(is_ours(good), "{good}");
+        }
+        for bad in [
+            "",
+            "shared",
+            "shared/",
+            "shared/../etc/passwd.json",
+            "../shared/x.json",
+            "/shared/x.json",
+            "shared//x.json",
+            "shared/x",
+            "shared/.x.json",
+            "shared/a/b/c/d.json",
+            "shared/join-tokens/101.json",
+            "local/reports/101.json",
+            "local/events.jsonl",
+            "local/controller.lock",
+            "etc/hooks.d/x",
+            "etc/..",
+            "etc/a b",
+            "root/x.json",
+        ] {
+            assert!(!is_ours(bad), "{bad}");
+        }
+        // Named by a digest that is right, it is refused all the same.
+        let mut bad = entries();
+        bad.insert("etc/../../root/x".into(), Entry { mode: 0o600, content: Zeroizing::default() });
+        let text = encode(&bad, Timestamp::from_unix(0), "pve1").expect("written");
+        assert!(decode(&text).map(drop).expect_err("a path").contains("not a path that belongs"));
+    }
+}

@@ -1,0 +1,62 @@
+//! `pinion backup` and `pinion restore`.
+
+use std::path::Path;
+
+use pinion_proto::{
+    causes::chain,
+    clock::{Clock as _, SystemClock},
+    exit::Exit,
+};
+
+use super::print_json;
+use crate::{
+    backup::{self, BackupError},
+    config::Config,
+};
+
+/// Writes a backup.
+pub(super) fn take(config: &Config, file: &Path, json: bool) -> Exit {
+    match backup::take(config, file, SystemClock.now()) {
+        Ok(taken) => {
+            if json {
+                print_json(&taken);
+            } else {
+                println!("{}: {} files, SHA-256 {}", taken.file.display(), taken.entries, taken.sha256);
+                eprintln!("it has the keys of Pinion's CAs: keep it as you keep keys");
+            }
+            Exit::Reached
+        }
+        Err(error) => told(&error),
+    }
+}
+
+/// Puts one back.
+pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
+    match backup::restore(root, file, yes, SystemClock.now()) {
+        Ok(restored) => {
+            if json {
+                print_json(&restored);
+            } else {
+                println!("restored {} files as they were at {}", restored.entries, restored.made_at);
+                for before in &restored.before {
+                    println!("what was there before: {}", before.display());
+                }
+                eprintln!(
+                    "start the controller now (systemctl start pinion); guests whose identity was renewed since the backup are \
+                     told in `pinion status`"
+                );
+            }
+            Exit::Reached
+        }
+        Err(error) => told(&error),
+    }
+}
+
+fn told(error: &BackupError) -> Exit {
+    eprintln!("pinion: {}", chain(error));
+    match error {
+        BackupError::Bad { .. } | BackupError::Refused(_) => Exit::Usage,
+        BackupError::Running => Exit::Blocked,
+        BackupError::Io { .. } | BackupError::Store(_) => Exit::Internal,
+    }
+}
