@@ -10,11 +10,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Logs to stderr; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
+use crate::printable::Lines;
+
+/// Logs to stderr, each message as one printable line, whoever's words are in it; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
 pub fn log() {
     let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let log = tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr())).with_ansi(false);
     tracing_subscriber::registry().with(log).with(filter).init();
 }
 

@@ -215,14 +215,10 @@ pub fn is_plain_name(text: &str) -> bool {
     text.len() <= 63 && text.bytes().all(legal) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
-/// At most 80 characters of untrusted text, control characters escaped, for an error message.
+/// At most 80 characters of untrusted text as one printable line, for an error message.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    if text.chars().nth(80).is_some() {
-        out.push('…');
-    }
-    out
+    crate::printable::line(text, 80)
 }
 
 /// Serde as the text of `Display` and `FromStr`.

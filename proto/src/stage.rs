@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, printable::Shown};
 
 /// How far a placement has come. Stages are ordered: a later one includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,9 +77,9 @@ pub struct Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.halt, self.attempt, self.cause)?;
+        write!(f, "{}: {}: {}", self.halt, Shown(&self.attempt), Shown(&self.cause))?;
         if !self.remedy.is_empty() {
-            write!(f, "; {}", self.remedy)?;
+            write!(f, "; {}", Shown(&self.remedy))?;
         }
         if let Some(at) = self.retry_at {
             write!(f, " (next try {at})")?;

@@ -143,7 +143,7 @@ async fn dispatch(args: Args) -> Exit {
 /// Prints a document on stdout as JSON.
 fn print_json(document: &impl serde::Serialize) {
     match serde_json::to_string(document) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => println!("{}", pinion_proto::printable::json(&text)),
         Err(error) => eprintln!("pinion-agent: cannot print the answer: {error}"),
     }
 }

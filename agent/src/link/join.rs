@@ -42,7 +42,7 @@ pub async fn join(token: &JoinToken, config: &Config, clock: Arc<dyn Clock>) -> 
     let response = response.map_err(|_| JoinError::Call("the controller does not answer".into()))?;
     let response = response.map_err(|status| match status.code() {
         tonic::Code::PermissionDenied => JoinError::Refused,
-        _ => JoinError::Call(status.message().to_owned()),
+        _ => JoinError::Call(pinion_proto::id::shown(status.message())),
     })?;
     let issued = wire::read_join_response(response.into_inner());
     let identity = Identity::accept(issued, request, token.guest, token.root.clone(), token.controllers.clone())?;

@@ -18,7 +18,7 @@ use std::{
 use pinion_proto::{
     causes::chain,
     clock::{Clock, Timestamp},
-    id::{CertificateName, Guest},
+    id::{CertificateName, Guest, shown},
     message::{Hello, Purged, ToAgent, ToController},
     report::PlacementReport,
     spec::GuestPath,
@@ -274,8 +274,8 @@ impl Link {
 
 fn refusal(status: &tonic::Status) -> String {
     match status.code() {
-        tonic::Code::PermissionDenied => format!("the controller refuses the link: {}", status.message()),
-        _ => format!("the link broke: {}", status.message()),
+        tonic::Code::PermissionDenied => format!("the controller refuses the link: {}", shown(status.message())),
+        _ => format!("the link broke: {}", shown(status.message())),
     }
 }
 

@@ -134,9 +134,13 @@ impl Admin {
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest, &caller)).await,
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
-                Ask::Status(_) | Ask::Plan | Ask::Ensure(_) | Ask::Purge(_) | Ask::Freeze(_) | Ask::Acknowledge(_) => {
-                    self.ask_loop(&mut write, ask, caller).await
-                }
+                Ask::Status(_)
+                | Ask::Show(_)
+                | Ask::Plan
+                | Ask::Ensure(_)
+                | Ask::Purge(_)
+                | Ask::Freeze(_)
+                | Ask::Acknowledge(_) => self.ask_loop(&mut write, ask, caller).await,
             }
         };
         // Whoever hangs up waits no longer.

@@ -54,6 +54,8 @@ pub enum Ask {
     Freeze(AskFreeze),
     /// [`Answer::End`] once the files of retired placements are asked to be removed.
     Purge(Vec<String>),
+    /// [`Answer::Shown`]: a guest with its placements, or placements whole.
+    Show(AskShow),
 }
 
 impl Ask {
@@ -61,7 +63,7 @@ impl Ask {
     #[must_use]
     pub fn change(&self) -> Option<&'static str> {
         match self {
-            Self::Status(_) | Self::Plan | Self::Guests | Self::Issuers | Self::Events { .. } => None,
+            Self::Status(_) | Self::Show(_) | Self::Plan | Self::Guests | Self::Issuers | Self::Events { .. } => None,
             // Also without `--renew` it makes Pinion try at once what it had put off.
             Self::Ensure(_) => Some("pinion ensure"),
             Self::Token(_) => Some("pinion token create"),
@@ -73,6 +75,30 @@ impl Ask {
             Self::Freeze(_) => Some("pinion freeze"),
         }
     }
+}
+
+/// What is to be shown whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskShow {
+    /// A guest (`1001`, its name, `host`), a certificate (`docker`) or a placement (`docker@1001`).
+    pub name: String,
+    /// How many placements to pass over.
+    pub from: usize,
+    /// How many to show at most.
+    pub count: usize,
+}
+
+/// A page of what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The guest, where one was asked for.
+    pub guest: Option<GuestStatus>,
+    /// How many placements come before these.
+    pub from: usize,
+    /// How many there are in all.
+    pub total: usize,
+    /// Those of this page: the manifest's first, then those that it does not name.
+    pub placements: Vec<PlacementStatus>,
 }
 
 /// Which placements are meant.
@@ -127,6 +153,8 @@ pub struct Ensure {
 pub enum Answer {
     /// To [`Ask::Status`].
     Status(Box<Status>),
+    /// To [`Ask::Show`].
+    Shown(Box<Shown>),
     /// To [`Ask::Plan`].
     Plan(PlanDocument),
     /// How far the placements of an [`Ask::Ensure`] are.
@@ -251,6 +279,9 @@ pub struct GuestStatus {
     pub linked: bool,
     /// Since when; none if it never was.
     pub since: Option<Timestamp>,
+    /// How many more placements it has that the manifest does not name than are listed.
+    #[serde(default)]
+    pub unlisted: usize,
     /// The agent's version, as it last said.
     pub agent_version: Option<String>,
     /// What Proxmox says of it.

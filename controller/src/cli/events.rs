@@ -1,6 +1,6 @@
 //! `pinion events`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{exit::Exit, printable::Shown};
 
 use super::{Conversation, Session, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask};
@@ -15,7 +15,7 @@ pub(super) async fn events(session: &Session, follow: bool, last: usize) -> Exit
         match conversation.next().await {
             Ok(Answer::Event(event)) if session.json => print_json(&event),
             Ok(Answer::Event(event)) => {
-                let mut line = format!("{}  {:<10}  {}", event.at, event.kind.as_str(), event.text);
+                let mut line = format!("{}  {:<10}  {}", event.at, event.kind.as_str(), Shown(&event.text));
                 if let Some(serial) = &event.serial {
                     line += &format!(" (serial {serial})");
                 }

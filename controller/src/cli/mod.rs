@@ -15,6 +15,7 @@ mod manifest;
 mod plan;
 mod purge;
 mod serve;
+mod show;
 mod status;
 mod table;
 mod token;
@@ -91,6 +92,18 @@ enum Verb {
         /// How long to wait, for example 90s or 10m.
         #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
         timeout: Duration,
+    },
+    /// Show a guest with all of its placements, a certificate's placements, or one placement, whole.
+    Show {
+        /// A VMID, a guest's name or `host`; a certificate (`docker`) or a placement (`docker@1001`).
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Begin after so many placements.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: usize,
+        /// Show so many placements at most, up to 100.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        count: usize,
     },
     /// Remove the files of placements that are no longer in the manifest.
     Purge {
@@ -323,6 +336,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Freeze { names, guest, until, lift } => {
             freeze::freeze(&session, Selection { names, guest }, until, lift).await
         }
+        Verb::Show { name, from, count } => show::show(&session, name, from, count).await,
         Verb::Purge { names } => purge::purge(&session, names).await,
         Verb::Guest(GuestVerb::List) => guest::list(&session).await,
         Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
@@ -350,7 +364,7 @@ fn unexpected(answer: &Answer) -> Exit {
 /// Prints a document on stdout as JSON.
 fn print_json(document: &impl serde::Serialize) {
     match serde_json::to_string(document) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => println!("{}", pinion_proto::printable::json(&text)),
         Err(error) => eprintln!("pinion: cannot print the answer: {error}"),
     }
 }

@@ -1,6 +1,6 @@
 //! `pinion status`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{exit::Exit, printable::Shown};
 
 use super::{Session, ask, print_json, table::table, unexpected};
 use crate::admin::{
@@ -28,7 +28,7 @@ fn words(status: &Status) -> String {
     // What concerns everything comes before the many lines.
     let mut out = String::new();
     for note in &status.notes {
-        out += &format!("note: {note}\n\n");
+        out += &format!("note: {}\n\n", Shown(note));
     }
     for trouble in &status.troubles {
         out += &format!("host: {trouble}\n\n");
@@ -43,7 +43,7 @@ fn words(status: &Status) -> String {
             out += &format!("\n{}: warning: {warning}\n", placement.placement);
         }
         if !placement.left_behind.is_empty() {
-            let files = placement.left_behind.join(", ");
+            let files = Shown(&placement.left_behind.join(", ")).to_string();
             out += &format!("\n{}: files at earlier places stay until they are purged: {files}\n", placement.placement);
         }
     }
@@ -81,6 +81,12 @@ fn words(status: &Status) -> String {
             let rows: Vec<_> = status.guests.iter().map(row).collect();
             out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
         }
+    }
+    for guest in status.guests.iter().filter(|guest| guest.unlisted > 0) {
+        out += &format!(
+            "\nguest {0}: {1} more placements that the manifest does not name; `pinion show {0}` lists them\n",
+            guest.guest, guest.unlisted
+        );
     }
     out
 }

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-/// Rows under a head, as text that ends with a line end.
+use pinion_proto::printable::whole;
+
+/// Rows under a head, as text that ends with a line end; a cell is one printable line, whoever's words are in it.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(str::len);
-    for row in rows {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| whole(cell))).collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -21,8 +24,8 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
         out.push('\n');
     };
     line(&head);
-    for row in rows {
-        line(&row.each_ref().map(String::as_str));
+    for row in &rows {
+        line(&row.each_ref().map(|cell| &**cell));
     }
     out
 }

@@ -14,6 +14,7 @@ use journal::Journal;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
+    printable::line,
     stage::{Halt, Trouble},
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ use tokio::sync::broadcast;
 use tracing::{info, warn};
 
 use crate::admin::caller::Caller;
+
+/// The longest text (characters): a trouble with all its words.
+const MAX_TEXT: usize = 16_000;
 
 /// A follower that is further behind than this misses events and is told so.
 const FOLLOW_QUEUE: usize = 1024;
@@ -47,7 +51,7 @@ pub struct Event {
     /// The local user who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Box<Caller>>,
-    /// In words.
+    /// In words: one printable line.
     pub text: String,
 }
 
@@ -55,7 +59,16 @@ impl Event {
     /// An event that concerns nothing in particular yet.
     #[must_use]
     pub fn new(at: Timestamp, kind: Kind, text: impl Into<String>) -> Self {
-        Self { at, kind, guest: None, certificate: None, generation: None, serial: None, by: None, text: text.into() }
+        Self {
+            at,
+            kind,
+            guest: None,
+            certificate: None,
+            generation: None,
+            serial: None,
+            by: None,
+            text: line(&text.into(), MAX_TEXT),
+        }
     }
 
     /// The event with its guest.

@@ -14,7 +14,7 @@ use std::{
 use pinion_proto::{
     causes::chain,
     clock::{Clock, Timestamp},
-    id::Guest,
+    id::{Guest, shown},
     message::{ToAgent, ToController},
     report::GuestFacts,
     tls::Peer,
@@ -363,7 +363,7 @@ async fn next(inbound: &mut Streaming<pb::ToController>) -> Result<Option<ToCont
     match inbound.message().await {
         Ok(Some(message)) => wire::read_to_controller(message).map(Some).map_err(|e| e.to_string()),
         Ok(None) => Ok(None),
-        Err(status) => Err(format!("{}: {}", status.code(), status.message())),
+        Err(status) => Err(format!("{}: {}", status.code(), shown(status.message()))),
     }
 }
 

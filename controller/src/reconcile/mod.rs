@@ -19,6 +19,7 @@ mod rolled_back;
 mod session;
 mod set_back;
 mod shared;
+mod show;
 mod signing;
 mod telling;
 mod trusting;

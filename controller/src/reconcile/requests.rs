@@ -5,7 +5,7 @@
 
 use pinion_proto::clock::Timestamp;
 
-use super::{Reconciler, view};
+use super::{Reconciler, show, view};
 use crate::{
     admin::{
         Request,
@@ -21,7 +21,7 @@ impl Reconciler {
     pub(super) fn request(&mut self, request: Request) {
         let now = self.parts.clock.now();
         let answer = match &request.ask {
-            Ask::Status(_) | Ask::Plan | Ask::Purge(_) => {
+            Ask::Status(_) | Ask::Show(_) | Ask::Plan | Ask::Purge(_) => {
                 self.asked = Some(request);
                 return;
             }
@@ -50,6 +50,7 @@ impl Reconciler {
         let Some(Request { ask, caller, answers }) = self.asked.take() else { return };
         let answer = match ask {
             Ask::Status(selection) => view::status(self, &selection, plan),
+            Ask::Show(ask) => show::show(self, &ask, plan),
             Ask::Plan => view::plan(plan),
             Ask::Purge(names) => self.ask_purge(&names, &caller, plan, now),
             _ => not_for_the_loop(),

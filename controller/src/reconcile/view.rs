@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use pinion_proto::{
     bundle::RootCertificate,
     id::{Guest, PlacementId},
+    printable::line,
     report::{PlacementReport, Progress},
     stage::{Halt, Stage, Trouble},
 };
 
-use super::{Reconciler, destroyed};
+use super::{Reconciler, destroyed, show};
 use crate::{
     admin::{
         presence::Presence,
@@ -23,6 +24,9 @@ use crate::{
     planner::{self, Decision, Plan, Planned, Step},
     reports::Link,
 };
+
+/// The longest path in a status (characters): one of a guest's is at most 1,024 bytes.
+const MAX_PATH: usize = 1024;
 
 /// Which of the manifest's placements a selection means.
 pub(super) struct Chosen {
@@ -43,6 +47,11 @@ impl Chosen {
     /// The guest, if only what is in one is meant.
     pub(super) fn guest(&self) -> Option<Guest> {
         self.guest
+    }
+
+    /// Whether this guest's placements are meant, and no other's.
+    pub(super) fn is_guest(&self, guest: Guest) -> bool {
+        self.guest == Some(guest)
     }
 
     /// Whether a placement is meant.
@@ -91,7 +100,14 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
         .collect();
     let retired =
         plan.retired.iter().filter(|id| chosen.means(&id.to_string(), id.certificate.as_str(), Some(id.guest)));
-    placements.extend(retired.filter_map(|id| retired_placement(reconciler, id)));
+    // Whoever is asked for by name is listed.
+    let (listed, unlisted) =
+        if chosen.names.is_empty() { show::listed(retired) } else { (retired.collect(), BTreeMap::new()) };
+    placements.extend(listed.into_iter().filter_map(|id| retired_placement(reconciler, id)));
+    let mut guests = guests(reconciler, &plan.placements);
+    for guest in &mut guests {
+        guest.unlisted = unlisted.get(&guest.guest).copied().unwrap_or(0);
+    }
     let mut notes = Vec::new();
     // What is wanted at all comes first.
     notes.extend(reconciler.manifest.note());
@@ -113,7 +129,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
         troubles: troubles(reconciler),
         freezes: reconciler.reports.freezes().iter().cloned().collect(),
         placements,
-        guests: guests(reconciler, &plan.placements),
+        guests,
     }))
 }
 
@@ -124,7 +140,7 @@ fn troubles(reconciler: &Reconciler) -> Vec<Trouble> {
     own.into_iter().flatten().chain(reconciler.inventory.troubles().cloned()).chain(rollout).collect()
 }
 
-fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {
+pub(super) fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> PlacementStatus {
     let id = planned.id();
     let report = id.as_ref().and_then(|id| report(reconciler, id));
     let mut status = described(reconciler, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
@@ -153,7 +169,7 @@ fn told_destroyed(reconciler: &Reconciler, id: Option<&PlacementId>, status: &mu
     }
 }
 
-fn retired_placement(reconciler: &Reconciler, id: &PlacementId) -> Option<PlacementStatus> {
+pub(super) fn retired_placement(reconciler: &Reconciler, id: &PlacementId) -> Option<PlacementStatus> {
     let report = report(reconciler, id)?;
     let mut status = described(reconciler, id.to_string(), Some(id), id.certificate.clone(), Some(report));
     status.retired = true;
@@ -187,14 +203,19 @@ fn described(
         issuer: held.map(|held| held.issuer.to_string()).unwrap_or_default(),
         roots: report.iter().flat_map(|report| report.roots.iter().copied()).collect(),
         retired: false,
-        left_behind: report.iter().flat_map(|report| &report.left_behind).map(ToString::to_string).collect(),
+        left_behind: report
+            .iter()
+            .flat_map(|report| &report.left_behind)
+            .map(|path| line(path.as_str(), MAX_PATH))
+            .collect(),
         frozen: None,
         trouble: report.and_then(|report| report.trouble.clone()),
         warning: report.and_then(|report| report.warning.clone()),
     }
 }
 
-fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatus> {
+/// Every guest that the manifest names or that was ever linked.
+pub(super) fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatus> {
     let mut links: BTreeMap<Guest, Link> =
         placements.iter().filter_map(|planned| Some((planned.guest?, Link::NeverSeen))).collect();
     links.extend(reconciler.reports.guests().map(|(guest, entry)| (guest, entry.link())));
@@ -209,6 +230,7 @@ fn guests(reconciler: &Reconciler, placements: &[Planned<'_>]) -> Vec<GuestStatu
                 Link::Linked { since } | Link::Away { since } => Some(since),
             },
             presence: Presence::of(&reconciler.inventory, guest),
+            unlisted: 0,
             agent_version: reconciler.facts.get(&guest).map(|facts| facts.agent_version.clone()),
         })
         .collect()

@@ -5,7 +5,7 @@
 use x509_parser::prelude::X509Certificate;
 
 use super::{CertificateError, Leaf, MOST_CHAIN, RootCertificate, certificates_from_pem, parse_certificate};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, id::shown};
 
 /// A leaf and its intermediates, leaf first, without the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,16 +70,22 @@ impl Chain {
         for (depth, pair) in chain.windows(2).enumerate() {
             let (Some(subject), Some(signer)) = (pair.first(), pair.get(1)) else { continue };
             let (subject, signer) = (parse_certificate(subject)?, parse_certificate(signer)?);
-            let label = || subject.subject().to_string();
+            let label = || shown(&subject.subject().to_string());
             if subject.issuer().as_raw() != signer.subject().as_raw() {
-                return Err(CertificateError::Unlinked { subject: label(), issuer: subject.issuer().to_string() });
+                return Err(CertificateError::Unlinked {
+                    subject: label(),
+                    issuer: shown(&subject.issuer().to_string()),
+                });
             }
             if !signer.is_ca() || !may_sign_certificates(&signer) {
-                return Err(CertificateError::NotAnAuthority(signer.subject().to_string()));
+                return Err(CertificateError::NotAnAuthority(shown(&signer.subject().to_string())));
             }
             // The certificates between this authority and the leaf; the first signer has none below it.
             if allowed_below(&signer).is_some_and(|most| depth > most) {
-                return Err(CertificateError::TooDeep { authority: signer.subject().to_string(), below: depth });
+                return Err(CertificateError::TooDeep {
+                    authority: shown(&signer.subject().to_string()),
+                    below: depth,
+                });
             }
             subject
                 .verify_signature(Some(signer.public_key()))

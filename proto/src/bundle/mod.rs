@@ -145,7 +145,7 @@ impl RootCertificate {
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let certificate = parse_certificate(der)?;
         if !certificate.is_ca() {
-            return Err(CertificateError::NotAnAuthority(certificate.subject().to_string()));
+            return Err(CertificateError::NotAnAuthority(crate::id::shown(&certificate.subject().to_string())));
         }
         let not_after = certificate.validity().not_after.to_datetime().into();
         Ok(Self { der: der.into(), fingerprint: Fingerprint::of(der), not_after })

@@ -354,14 +354,9 @@ fn write_delivery(delivery: Delivery) -> pb::Delivery {
     }
 }
 
-/// Words from the other side, for people: printable, and of a length that a screen takes.
+/// Words from the other side, for people: one printable line, of a length that a screen takes.
 fn printable(text: &str) -> String {
-    const MOST: usize = 4000;
-    let mut out: String = text.chars().take(MOST).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        out.push('…');
-    }
-    out
+    crate::printable::line(text, 4000)
 }
 
 fn parse<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, WireError>

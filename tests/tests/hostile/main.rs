@@ -13,3 +13,4 @@ mod large;
 mod lies;
 mod rogue;
 mod tokens;
+mod words;

@@ -1,0 +1,102 @@
+//! `pinion show`.
+
+use std::fmt::Write as _;
+
+use pinion_proto::{exit::Exit, printable::Shown as Printable};
+
+use super::{Session, ask, print_json, unexpected};
+use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, Shown};
+
+/// Prints a guest with its placements, or placements whole, from one on.
+pub(super) async fn show(session: &Session, name: String, from: usize, count: usize) -> Exit {
+    match ask(session, &Ask::Show(AskShow { name: name.clone(), from, count })).await {
+        Ok(Answer::Shown(shown)) => {
+            if session.json {
+                print_json(&shown);
+            } else {
+                print!("{}", words(&name, &shown));
+            }
+            Exit::Reached
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
+fn words(name: &str, shown: &Shown) -> String {
+    let mut out = shown.guest.as_ref().map(guest).unwrap_or_default();
+    for placement in &shown.placements {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out += &one(placement);
+    }
+    let next = shown.from + shown.placements.len();
+    if shown.from > 0 || next < shown.total {
+        out += &format!("\nplacements {} to {next} of {}", shown.from + 1, shown.total);
+        if next < shown.total {
+            out += &format!("; the next ones: pinion show {} --from {next}", Printable(name));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn guest(guest: &GuestStatus) -> String {
+    let mut lines = Lines::new(format!("guest {}", guest.guest));
+    lines.add("name", guest.name.as_deref());
+    lines.add("kind", guest.presence.kind.map(|kind| kind.to_string()).as_deref());
+    lines.add("state", Some(guest.presence.words().as_str()).filter(|words| !words.is_empty()));
+    lines.add("agent", guest.agent_version.as_deref());
+    let link = match (guest.linked, guest.since) {
+        (true, Some(since)) => format!("linked since {since}"),
+        (false, Some(since)) => format!("away since {since}"),
+        (_, None) => "never seen".to_owned(),
+    };
+    lines.add("link", Some(&link));
+    lines.0
+}
+
+fn one(placement: &PlacementStatus) -> String {
+    let moment = |at: Option<pinion_proto::clock::Timestamp>| at.map(|at| at.to_string());
+    let mut lines = Lines::new(placement.placement.clone());
+    lines.add("guest", placement.guest_name.as_deref());
+    let stage = if placement.retired { "retired".to_owned() } else { placement.stage.to_string() };
+    lines.add("stage", Some(&stage));
+    lines.add("goal", Some(placement.goal.as_str()).filter(|_| !placement.retired));
+    lines.add("generation", placement.generation.map(|number| number.to_string()).as_deref());
+    lines.add("incoming", placement.incoming.map(|number| number.to_string()).as_deref());
+    lines.add("serial", placement.serial.as_deref());
+    let names =
+        placement.names.as_ref().map(|names| names.iter().map(|name| name.plain()).collect::<Vec<_>>().join(", "));
+    lines.add("names", names.as_deref());
+    lines.add("valid from", moment(placement.not_before).as_deref());
+    lines.add("valid until", moment(placement.not_after).as_deref());
+    lines.add("renews", moment(placement.renew_at).as_deref());
+    lines.add("issuer", Some(placement.issuer.as_str()).filter(|issuer| !issuer.is_empty()));
+    for root in &placement.roots {
+        lines.add("root", Some(&root.to_string()));
+    }
+    for file in &placement.left_behind {
+        lines.add("left behind", Some(file));
+    }
+    lines.add("trouble", placement.trouble.as_ref().map(ToString::to_string).as_deref());
+    lines.add("warning", placement.warning.as_deref());
+    lines.0
+}
+
+/// A head, and what belongs to it, one a line.
+struct Lines(String);
+
+impl Lines {
+    fn new(head: String) -> Self {
+        Self(format!("{}\n", Printable(&head)))
+    }
+
+    fn add(&mut self, what: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            writeln!(self.0, "  {what:<12} {}", Printable(value)).ok();
+        }
+    }
+}
