@@ -166,19 +166,16 @@ impl Ledgers {
 
     /// Makes the directory again if somebody removed it, with the one that it is in: what is in memory is then all there is.
     fn make_directory(&self) -> io::Result<()> {
-        let is_missing = |directory: &Path| match self.files.look(directory) {
-            Ok(found) => Ok(found.is_none()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(e) => Err(e),
+        let is_missing = match self.files.look(&self.directory) {
+            Ok(found) => found.is_none(),
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
         };
-        if !is_missing(&self.directory)? {
+        if !is_missing {
             return Ok(());
         }
         let state = self.state();
         tracing::warn!(path = %self.directory.display(), "The directory of what is remembered was removed; making it again");
-        if is_missing(state)? {
-            std::fs::create_dir_all(state)?;
-        }
+        std::fs::create_dir_all(state)?;
         self.files.make_directory(&self.directory, 0o700)?;
         self.files.sync_directory(state)
     }

@@ -334,11 +334,7 @@ impl Reports {
 
     /// Notes whose turn begins, and whose is over.
     pub fn note_turn(&mut self, id: &PlacementId, turn: Turn, now: Timestamp) {
-        match turn {
-            Turn::None => {}
-            Turn::Begins => self.entry(id).turn = Some(now),
-            Turn::Ends => self.entry(id).turn = None,
-        }
+        self.entry(id).take_turn(turn, now);
     }
 
     /// Somebody asks for the removal of a retired placement's files.

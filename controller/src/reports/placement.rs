@@ -9,7 +9,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::MOST_LEARNED;
-use crate::manifest::Gist;
+use crate::{manifest::Gist, planner::Turn};
 
 /// What is known of one placement.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +127,15 @@ impl PlacementEntry {
     #[must_use]
     pub fn delivery(&self) -> Option<&DeliveryNote> {
         self.delivery.as_ref()
+    }
+
+    /// Its turn begins, or is over.
+    pub(super) fn take_turn(&mut self, turn: Turn, now: Timestamp) {
+        match turn {
+            Turn::None => {}
+            Turn::Begins => self.turn = Some(now),
+            Turn::Ends => self.turn = None,
+        }
     }
 
     /// Takes a report, which replaces the one before it.

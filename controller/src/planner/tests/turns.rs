@@ -60,9 +60,9 @@ impl Swarm {
 fn the_next_one_is_renewed_when_the_one_before_is_served() {
     let mut swarm = Swarm::new(THREE);
     for guest in [101, 102, 103] {
-        let label = format!("docker@{guest}");
-        assert_eq!(swarm.ordered(), [label.clone()]);
-        assert_eq!(swarm.ordered(), [label], "also at the next look");
+        let only = vec![format!("docker@{guest}")];
+        assert_eq!(swarm.ordered(), only);
+        assert_eq!(swarm.ordered(), only, "also at the next look");
         swarm.serves(guest, 4, 0);
     }
     assert_eq!(swarm.ordered(), Vec::<String>::new());
