@@ -7,7 +7,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
-    bundle::{Chain, Fingerprint, MOST_CHAIN, RootCertificate},
+    bundle::{CertificateError, Chain, EndorsedRoot, Fingerprint, MOST_CHAIN, RootCertificate},
     clock::Timestamp,
     id::{Guest, Member},
     message::IssuedIdentity,
@@ -43,6 +43,8 @@ pub struct Identity {
     pub controllers: Vec<SocketAddr>,
     /// The root of the controller's identities.
     pub root: RootCertificate,
+    /// Another root that is trusted as well: the next one, or the one of before.
+    pub other_root: Option<RootCertificate>,
     /// How many identities the guest has had, this one included.
     pub generation: u64,
     /// First second of its validity.
@@ -86,6 +88,7 @@ impl Identity {
             guest,
             controllers,
             root,
+            other_root: None,
             generation: issued.generation,
             not_before,
             not_after,
@@ -99,11 +102,43 @@ impl Identity {
     ///
     /// # Errors
     /// Its chain does not end at the root, or is over.
-    pub fn checked(self, now: Timestamp) -> Result<Self, IdentityError> {
-        let chain = Chain::from_der(&self.chain).map_err(|e| IdentityError::NotOurs(e.to_string()))?;
+    pub fn checked(mut self, now: Timestamp) -> Result<Self, IdentityError> {
+        let not_ours = |error: CertificateError| IdentityError::NotOurs(error.to_string());
+        let chain = Chain::from_der(&self.chain).map_err(not_ours)?;
         // The guest's clock may lag behind the controller's.
-        chain.verify(&self.root, now.max(self.not_before)).map_err(|e| IdentityError::NotOurs(e.to_string()))?;
+        let at = now.max(self.not_before);
+        if let Err(error) = chain.verify(&self.root, at) {
+            // Under the other root: from now on that one is the agent's, and the one of before stays trusted.
+            match self.other_root.take().filter(|other| chain.verify(other, at).is_ok()) {
+                Some(other) => self.other_root = Some(std::mem::replace(&mut self.root, other)),
+                None => return Err(not_ours(error)),
+            }
+        }
         Ok(self)
+    }
+
+    /// Every root that is trusted for the controller's identity.
+    #[must_use]
+    pub fn roots(&self) -> Vec<RootCertificate> {
+        std::iter::once(&self.root).chain(&self.other_root).cloned().collect()
+    }
+
+    /// Itself with another root to trust as well.
+    #[must_use]
+    pub fn with_other_root(self, other_root: Option<RootCertificate>) -> Self {
+        Self { other_root, ..self }
+    }
+
+    /// Itself, trusting a root that its own vouches for; none when it trusts that already.
+    ///
+    /// # Errors
+    /// Nobody whom this agent trusts vouches for it.
+    pub fn trusting(&self, endorsed: &EndorsedRoot) -> Result<Option<Self>, IdentityError> {
+        if self.roots().contains(&endorsed.root) {
+            return Ok(None);
+        }
+        endorsed.check(&self.root).map_err(|error| IdentityError::NotOurs(error.to_string()))?;
+        Ok(Some(self.clone().with_other_root(Some(endorsed.root.clone()))))
     }
 
     /// Reads the stored identity; none when the agent has not joined.
@@ -142,6 +177,7 @@ impl Identity {
             guest: self.guest,
             controllers: self.controllers.clone(),
             root: STANDARD.encode(self.root.der()),
+            other_root: self.other_root.as_ref().map(|root| STANDARD.encode(root.der())),
             generation: self.generation,
             chain: self.chain.iter().map(encode).collect(),
             key: Zeroizing::new(STANDARD.encode(&*self.key)),
@@ -174,11 +210,14 @@ impl Identity {
         let decode = |text: &str| STANDARD.decode(text).map_err(|e| IdentityError::NotOurs(e.to_string()));
         let chain = stored.chain.iter().map(|text| decode(text)).collect::<Result<Vec<_>, _>>()?;
         let key = Zeroizing::new(decode(&stored.key)?);
-        let root = RootCertificate::parse(&decode(&stored.root)?).map_err(|e| IdentityError::NotOurs(e.to_string()))?;
+        let root =
+            |text: &str| RootCertificate::parse(&decode(text)?).map_err(|e| IdentityError::NotOurs(e.to_string()));
+        let (root, other_root) = (root(&stored.root)?, stored.other_root.as_deref().map(root).transpose()?);
         let pair = KeyPair::try_from(key.as_slice()).map_err(|e| IdentityError::Key(e.to_string()))?;
         let request = IdentityRequest { csr: Vec::new(), public: public(&pair), key };
         let issued = IssuedIdentity { chain, generation: stored.generation };
-        Self::accept(issued, request, stored.guest, root, stored.controllers)
+        let identity = Self::accept(issued, request, stored.guest, root, stored.controllers)?;
+        Ok(identity.with_other_root(other_root))
     }
 }
 
@@ -291,11 +330,13 @@ struct DocumentVersion {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Stored {
     guest: Guest,
     controllers: Vec<SocketAddr>,
     root: String,
+    // Not written while there is none: an earlier agent that is put back knows no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_root: Option<String>,
     generation: u64,
     chain: Vec<String>,
     key: Zeroizing<String>,
@@ -305,3 +346,6 @@ fn public(pair: &KeyPair) -> Fingerprint {
     use rcgen::PublicKeyData;
     Fingerprint::of(&pair.subject_public_key_info())
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl Controller {
 
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
-        let tls = Arc::new(tls::server_config(cell.clone(), identities.root(), clock.clone())?);
+        let tls = Arc::new(tls::server_config_for(cell.clone(), &identities.trusted_roots(), clock.clone())?);
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}; is another program there?", config.listen))?;

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr};
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::{Chain, RootCertificate},
+    bundle::{Chain, EndorsedRoot, Fingerprint, RootCertificate},
     id::{CertificateName, Guest},
     report::{GuestFacts, PlacementReport},
     spec::{GuestPath, PlacementSpec, PlainName},
@@ -68,6 +68,8 @@ pub struct Hello {
     pub link_count: u64,
     /// Every placement that the guest knows of, the retired ones too.
     pub reports: Vec<PlacementReport>,
+    /// The roots that the agent trusts for the controller's identity; none from one that knows a single one for ever.
+    pub roots: Vec<Fingerprint>,
 }
 
 /// A purge that is done.
@@ -94,6 +96,8 @@ pub enum ToAgent {
     Retry(CertificateName),
     /// Where the agent may dial from now on, beside what it knows to work.
     Controllers(Controllers),
+    /// Another root to trust for the controller's identity.
+    Root(Box<EndorsedRoot>),
 }
 
 /// Where the controllers of an installation are.

@@ -201,7 +201,13 @@ fn to_controller() -> impl Strategy<Value = ToController> {
         },
     );
     let hello = (facts, any::<(u64, u64)>(), vec(report(), 0..4)).prop_map(
-        |(facts, (identity_generation, link_count), reports)| Hello { facts, identity_generation, link_count, reports },
+        |(facts, (identity_generation, link_count), reports)| Hello {
+            facts,
+            identity_generation,
+            link_count,
+            reports,
+            roots: vec![Fingerprint::of(b"root")],
+        },
     );
     prop_oneof![
         hello.prop_map(ToController::Hello),

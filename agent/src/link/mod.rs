@@ -16,6 +16,7 @@ use std::{
 };
 
 use pinion_proto::{
+    bundle::{EndorsedRoot, RootCertificate},
     causes::chain,
     clock::{Clock, Timestamp},
     id::{CertificateName, Guest, shown},
@@ -133,7 +134,7 @@ impl Link {
 
     async fn session(&self, identity: &Identity, addresses: &mut Addresses) -> Result<End, tls::TlsError> {
         let cell: IdentityCell = identity.cell()?;
-        let config = Arc::new(tls::client_config(Some(cell), &identity.root, self.clock.clone())?);
+        let config = Arc::new(tls::client_config_for(Some(cell), &identity.roots(), self.clock.clone())?);
         let dialled = dial::dial_any(&addresses.candidates(&identity.controllers), config).await;
         let (connection, address) = match dialled {
             Ok(dialled) => dialled,
@@ -149,6 +150,7 @@ impl Link {
             identity_generation: identity.generation,
             link_count: count::next(&self.config, &RealFiles),
             reports: said.values().cloned().collect(),
+            roots: identity.roots().iter().map(RootCertificate::fingerprint).collect(),
         };
         if outbound.send(ToController::Hello(hello)).await.is_err() {
             return Ok(End::Lost("the stream closed before hello".into()));
@@ -195,6 +197,12 @@ impl Link {
                         Ok(ToAgent::Controllers(controllers)) => {
                             addresses.told(&controllers, &self.config, &RealFiles);
                         }
+                        Ok(ToAgent::Root(endorsed)) => match self.trusting(identity, &endorsed) {
+                            // Dialled anew, so that the controller hears of it.
+                            Ok(Some(next)) => return Ok(End::Renewed(Box::new(next))),
+                            Ok(None) => {}
+                            Err(error) => warn!(%error, "Another root of the controller's is not trusted"),
+                        },
                         Ok(message) => self.hear(message),
                         // A message from a newer controller, perhaps: told, and the link goes on.
                         Err(error) => warn!(%error, "The controller sent something that is not understood"),
@@ -241,7 +249,7 @@ impl Link {
             ToAgent::Delivery(delivery) => self.placements.deliver(*delivery),
             ToAgent::Purge(certificate) => self.placements.purge(&certificate),
             ToAgent::Retry(certificate) => self.placements.retry(&certificate),
-            ToAgent::Identity(_) | ToAgent::Controllers(_) => {}
+            ToAgent::Identity(_) | ToAgent::Controllers(_) | ToAgent::Root(_) => {}
         }
     }
 
@@ -254,10 +262,22 @@ impl Link {
         let request = request.ok_or_else(|| identity::IdentityError::NotOurs("nobody asked for it".into()))?;
         let next =
             Identity::accept(issued, request, identity.guest, identity.root.clone(), identity.controllers.clone())?
+                .with_other_root(identity.other_root.clone())
                 .checked(self.clock.now())?;
         next.save(&self.config)?;
         info!(generation = next.generation, not_after = %next.not_after, "Identity renewed");
         Ok(next)
+    }
+
+    fn trusting(
+        &self,
+        identity: &Identity,
+        endorsed: &EndorsedRoot,
+    ) -> Result<Option<Identity>, identity::IdentityError> {
+        let Some(next) = identity.trusting(endorsed)? else { return Ok(None) };
+        next.save(&self.config)?;
+        info!(root = %endorsed.root.fingerprint(), "Another root of the controller's identities is trusted as well");
+        Ok(Some(next))
     }
 
     fn dial_failure(&self, identity: &Identity, error: &dial::DialError) -> String {

@@ -94,6 +94,11 @@ pub(crate) fn noted(store: &Store, name: &str) -> Result<Option<Fingerprint>, St
     Ok(store.read::<Noted>(Area::Local, &note(name))?.map(|noted| noted.root))
 }
 
+/// Another root takes the place of the one that is noted.
+pub(crate) fn note_root(store: &Store, name: &str, root: Fingerprint) -> Result<(), StoreError> {
+    store.write(Area::Local, &note(name), &Noted { root })
+}
+
 /// Forgets which root there was: a person wants another one.
 pub(crate) fn forget(store: &Store, name: &str) -> Result<(), StoreError> {
     store.remove(Area::Local, &note(name))

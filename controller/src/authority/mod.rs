@@ -31,7 +31,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::Zeroizing;
 
-pub(crate) use kept::{Traces, check, forget, may_begin, noted};
+pub(crate) use kept::{Traces, check, forget, may_begin, note_root, noted};
 
 use crate::store::{Area, Store, StoreError};
 use kept::Known;
@@ -101,6 +101,25 @@ impl Authority {
 
     pub(crate) fn root(&self) -> &RootCertificate {
         &self.root
+    }
+
+    /// Vouches for another root to those who trust this one: its subject and key, as of an authority that may have others
+    /// below it.
+    pub(crate) fn endorse(&self, next: &RootCertificate, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(next.der()).map_err(|_| AuthorityError::Key)?;
+        let key = SubjectPublicKeyInfo::from_der(parsed.public_key().raw).map_err(|_| AuthorityError::Key)?;
+        // A root of Pinion's own has a common name and nothing else.
+        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name.ok_or(AuthorityError::Key)?);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.serial_number = Some(serial()?);
+        params.not_before = (now - BACKDATE).into();
+        params.not_after = next.not_after().min(self.expires).into();
+        params.use_authority_key_identifier_extension = true;
+        Ok(params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?.der().to_vec())
     }
 
     /// A leaf of its own with everything between it and the root, each DER.
@@ -204,6 +223,18 @@ impl SigningKey for RootKey {
         let signature = self.0.sign(&SystemRandom::new(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
         Ok(signature.as_ref().to_vec())
     }
+}
+
+/// Makes an authority that takes another's place later, once; it is not noted.
+pub(crate) fn settle_made(store: &Store, name: &str, common_name: &str, now: Timestamp) -> Result<(), AuthorityError> {
+    store.settle(Area::Shared, name, |_: &Document| true, || make(common_name, now)).map(drop)
+}
+
+/// The root of a stored authority, if there is one.
+pub(crate) fn stored_root(store: &Store, name: &str) -> Result<Option<RootCertificate>, AuthorityError> {
+    let Some(document) = store.read::<Document>(Area::Shared, name)? else { return Ok(None) };
+    let der = STANDARD.decode(&document.certificate).map_err(|_| AuthorityError::Key)?;
+    Ok(Some(RootCertificate::parse(&der)?))
 }
 
 fn make(common_name: &str, now: Timestamp) -> Result<Document, AuthorityError> {

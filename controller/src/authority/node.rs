@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::authority::{Profile, fresh_key, tests::fixture};
-    use pinion_proto::bundle::CertificateError;
+    use pinion_proto::bundle::{CertificateError, EndorsedRoot};
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -151,6 +151,34 @@ mod tests {
         let chain = Chain::from_der(&[leaf, intermediate]).expect("a chain");
         let error = chain.verify(&root, NOW).expect_err("too deep");
         assert!(matches!(error, CertificateError::TooDeep { below: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn only_a_root_vouches_for_another_and_a_node_that_was_taken_over_does_not() {
+        let ((_one, _, root), (_two, _, next)) = (fixture(), fixture());
+        let endorsed = |by: &Authority, root: &RootCertificate| EndorsedRoot {
+            root: root.clone(),
+            endorsement: by.endorse(root, NOW).expect("endorsed"),
+        };
+        endorsed(&root, next.root()).check(root.root()).expect("it vouches for it");
+        endorsed(&next, next.root()).check(root.root()).expect_err("it vouches for itself");
+        let mut mixed = endorsed(&root, next.root());
+        mixed.root = root.root().clone();
+        mixed.check(root.root()).expect_err("for another");
+
+        // Whoever holds a node's key makes a root of it, and shows the node's certificate as its word.
+        let (key, csr) = fresh_key().expect("a key");
+        let node = root.sign_node(&csr, &domain(), "pve1", NOW).expect("signed");
+        let key = RootKey::from_pkcs8(&key).expect("a key");
+        let mut evil = CertificateParams::default();
+        evil.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        evil.distinguished_name = DistinguishedName::new();
+        evil.distinguished_name.push(DnType::CommonName, "Pinion node pve1");
+        let evil = RootCertificate::parse(evil.self_signed(&key).expect("a root").der()).expect("a root");
+        let error = EndorsedRoot { root: evil.clone(), endorsement: node.clone() }.check(root.root());
+        assert!(error.expect_err("refused").to_string().contains("none below it"));
+        let by_node = Authority::of_node(&fresh_key().expect("a key").0, &node, root.root().clone(), NOW);
+        by_node.expect_err("nor without the key");
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl IdentityRoot {
         let pin = self.host.join(PIN);
         let mut traces =
             Traces { pinned: None, of_use: known.map(|root| format!("the controller knows the root {root}")) };
-        if let Some(NewRoot { asked_at }) = store.take(Area::Local, NEW_ROOT)? {
+        if let Some(NewRoot { asked_at, .. }) = store.take(Area::Local, NEW_ROOT)? {
             tracing::warn!(%asked_at, "A new identity root was asked for");
             match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
                 Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}

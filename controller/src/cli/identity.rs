@@ -21,12 +21,21 @@ use crate::{
 };
 
 /// Leaves the wish for a new root to the next start of the controller, which spends it.
-pub(super) async fn new_root(session: &Session, embedded: bool, yes: bool) -> Exit {
+pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, yes: bool) -> Exit {
+    let (host, root_process) = (&session.config.root, session.config.root.join("var/lib/pinion-channel"));
+    let held_here = !embedded && !at_once && session.config.shared.join("identity-ca.json").exists();
+    if !embedded && !at_once && !held_here && root_process.join("identity-ca.json").exists() {
+        eprintln!(
+            "pinion: the identity root is the root process's and is there; to give it up and have every guest join anew, \
+             say --at-once --yes"
+        );
+        return Exit::Usage;
+    }
     let what = if embedded { "root of the embedded CA" } else { "identity root" };
     if !yes {
         eprintln!(
-            "pinion: a new {what} cuts off everyone who trusts the one of before; {}. If that is what you want, say --yes",
-            consequence(embedded)
+            "pinion: a new {what} takes the place of the one of before; {}. If that is what you want, say --yes",
+            consequence(embedded, held_here)
         );
         return Exit::Usage;
     }
@@ -39,21 +48,23 @@ pub(super) async fn new_root(session: &Session, embedded: bool, yes: bool) -> Ex
     let (local, shared) = (&session.config.local, &session.config.shared);
     let name = if embedded { NEW_EMBEDDED_ROOT } else { NEW_ROOT };
     // Opened without the shared directory being made: whoever restores it after all finds the place empty.
-    let (host, root_process) = (&session.config.root, session.config.root.join("var/lib/pinion-channel"));
     let left = || {
         // Where the root process holds the root's key, it has to be told too, which only root can.
-        if !embedded && root_process.exists() {
-            leave(&root_process, &root_process, name)?;
+        if !embedded && !held_here && root_process.exists() {
+            leave(&root_process, &root_process, name, at_once)?;
         }
         let pin = host.join(PIN);
-        if !embedded && pin.exists() {
+        if !embedded && !held_here && pin.exists() {
             fs::remove_file(&pin).map_err(|source| StoreError::Io { doing: "remove", path: pin, source })?;
         }
-        leave(local, shared, name)
+        leave(local, shared, name, at_once)
     };
     match left() {
         Ok(()) => {
-            eprintln!("the next start of the controller makes a new {what}, once; {}", consequence(embedded));
+            eprintln!(
+                "the next start of the controller makes a new {what}, once; {}",
+                consequence(embedded, held_here)
+            );
             Exit::Reached
         }
         Err(error) => {
@@ -63,8 +74,10 @@ pub(super) async fn new_root(session: &Session, embedded: bool, yes: bool) -> Ex
     }
 }
 
-fn consequence(embedded: bool) -> &'static str {
-    if embedded {
+fn consequence(embedded: bool, held_here: bool) -> &'static str {
+    if held_here {
+        "it takes over at the first start after every guest trusts it, which `pinion status` tells; nobody joins anew"
+    } else if embedded {
         "every client of its certificates has to be given the new one (a root that is there is not replaced)"
     } else {
         "every guest has to join anew: on Proxmox it does so by itself, elsewhere by `pinion token create` and \
@@ -72,9 +85,9 @@ fn consequence(embedded: bool) -> &'static str {
     }
 }
 
-fn leave(local: &Path, shared: &Path, name: &str) -> Result<(), StoreError> {
+fn leave(local: &Path, shared: &Path, name: &str, at_once: bool) -> Result<(), StoreError> {
     let store = Arc::new(Store::open(local, shared)?);
-    store.write(Area::Local, name, &NewRoot { asked_at: SystemClock.now() })?;
+    store.write(Area::Local, name, &NewRoot { asked_at: SystemClock.now(), at_once })?;
     // The controller is another user, and owns its directories.
     for path in [store.file(Area::Local, name)?, local.join("controller.lock"), shared.to_owned()] {
         let owned = fs::metadata(local).and_then(|owner| chown(&path, Some(owner.uid()), Some(owner.gid())));

@@ -171,14 +171,19 @@ enum Verb {
 
 #[derive(Debug, Subcommand)]
 enum IdentityVerb {
-    /// Have the next start of the controller make a new identity root, once, because the one of before is lost.
+    /// Have the next start of the controller make a new identity root, once.
     ///
-    /// Every guest has to join anew then. Restore /var/lib/pinion/shared from a backup instead, if there is one.
+    /// Where the root of before is there, agents are told to trust both, and the new one takes over at the first start
+    /// after all of them do. Where it is lost, every guest has to join anew: restore /var/lib/pinion/shared from a backup
+    /// instead, if there is one.
     NewRoot {
         /// A new root for the embedded CA instead, where that one is lost.
         #[arg(long)]
         embedded: bool,
-        /// Yes, cut off everyone who trusts the root of before.
+        /// Give up the root of before at once, because its key is in the wrong hands: every guest has to join anew.
+        #[arg(long)]
+        at_once: bool,
+        /// Yes, replace what everyone trusts.
         #[arg(long)]
         yes: bool,
     },
@@ -350,7 +355,9 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
         Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
-        Verb::Identity(IdentityVerb::NewRoot { embedded, yes }) => identity::new_root(&session, embedded, yes).await,
+        Verb::Identity(IdentityVerb::NewRoot { embedded, at_once, yes }) => {
+            identity::new_root(&session, embedded, at_once, yes).await
+        }
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
     }
 }

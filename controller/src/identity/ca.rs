@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::node::Grant;
+use super::{
+    node::Grant,
+    rollover::{self, Rollover},
+};
 use crate::{
     authority::{Authority, AuthorityError, Profile, Traces, fresh_key, may_begin},
     channel::protocol::Failure,
@@ -112,6 +115,11 @@ impl IdentityCa {
     fn of(authority: Authority, node_since: Option<Timestamp>, trust_domain: TrustDomain) -> Self {
         let root = authority.root().clone();
         Self { root, signer: RwLock::new(Arc::new(Signer { authority, node_since })), trust_domain }
+    }
+
+    /// The roots beside this one.
+    pub(super) fn rollover(&self, store: &Store, now: Timestamp) -> Result<Rollover, IdentityError> {
+        rollover::read(store, &self.signer().authority, now)
     }
 
     /// When this node's authority was given; none where this is the root itself.

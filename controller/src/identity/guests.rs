@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pinion_proto::{
+    bundle::Fingerprint,
     clock::Timestamp,
     hwaddr::HwAddr,
     id::{Guest, Vmid},
@@ -61,6 +62,9 @@ pub struct GuestRecord {
     /// Why all its identities are refused, if they are.
     #[serde(default)]
     pub locked: Option<String>,
+    /// The root beside the one it joined under that its agent has said it trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Fingerprint>,
 }
 
 #[derive(Debug)]
@@ -138,6 +142,7 @@ impl Guests {
             joined_at: now,
             issued_at: now,
             locked: None,
+            root: None,
         };
         self.write(&mut memory, guest, &record)?;
         memory.starts.forget(guest);
@@ -186,6 +191,18 @@ impl Guests {
             format!("two machines show its identity in turns: {one}, and {other}"),
         );
         Err(Refused::Twins { guest, one, other })
+    }
+
+    /// An agent trusts this root, besides whatever it joined under.
+    pub(super) fn note_root(&self, guest: Guest, root: Fingerprint) -> Result<(), StoreError> {
+        let mut memory = self.writing();
+        match self.known(&memory, guest)? {
+            Some(mut record) if record.root != Some(root) => {
+                record.root = Some(root);
+                self.write(&mut memory, guest, &record)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether this is the machine still that the identity was given to, as far as the hypervisor tells.

@@ -27,6 +27,20 @@ pub(crate) const ROOT_BEFORE: &str = "identity-ca-before";
 pub(crate) struct NewRoot {
     /// When it was asked for.
     pub(crate) asked_at: Timestamp,
+    /// Whether the one that is there is given up at once.
+    #[serde(default)]
+    pub(crate) at_once: bool,
+}
+
+/// What becomes of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// There was none.
+    None,
+    /// The root that is there goes on until every guest trusts the next.
+    Rollover,
+    /// There is no root any more: another one is made.
+    AtOnce,
 }
 
 /// Everything that could not be there without a root. `host` is the directory that stands for `/`.
@@ -45,9 +59,13 @@ pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, Ident
     Ok(Traces { pinned, of_use })
 }
 
-/// Takes the wish for a new root, if there is one, and puts the root of before aside. True when there was one.
-pub(super) fn spend_new_root(store: &Store) -> Result<bool, IdentityError> {
-    let Some(NewRoot { asked_at }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(false) };
+/// Takes the wish for a new root, if there is one. Where the root of before is gone, or is to be given up, it is put aside.
+pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
+    let Some(NewRoot { asked_at, at_once }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(Wish::None) };
+    if !at_once && store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some() {
+        tracing::warn!(%asked_at, "Another identity root was asked for: it takes over when every guest trusts it");
+        return Ok(Wish::Rollover);
+    }
     tracing::warn!(%asked_at, "A new identity root was asked for: every guest has to join anew");
     match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
         Ok(()) => {}
@@ -58,7 +76,7 @@ pub(super) fn spend_new_root(store: &Store) -> Result<bool, IdentityError> {
     store.remove(Area::Local, node::DOCUMENT)?;
     authority::forget(store, ROOT_DOCUMENT)?;
     authority::forget(store, node::PUBLIC_ROOT)?;
-    Ok(true)
+    Ok(Wish::AtOnce)
 }
 
 /// The root that the file names: its first word that is no comment.

@@ -11,12 +11,13 @@ mod guests;
 mod loss;
 mod machine;
 pub(crate) mod node;
+mod rollover;
 mod token;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use pinion_proto::{
-    bundle::{Fingerprint, RootCertificate},
+    bundle::{EndorsedRoot, Fingerprint, RootCertificate},
     clock::{Clock, Timestamp},
     id::{Guest, TrustDomain},
     message::{IssuedIdentity, JoinRequest},
@@ -30,13 +31,14 @@ pub use self::{
     ca::{ControllerIdentity, IdentityCa, IdentityError},
     guests::{GuestRecord, Refused},
     machine::{Caller, Machines, NoMachines, Whose},
+    rollover::Progress,
     token::TokenRefused,
 };
 pub(crate) use self::{
     ca::{ROOT_DOCUMENT, settle_domain},
     loss::{NewRoot, PIN, ROOT_BEFORE, pinned},
 };
-use self::{guests::Guests, machine::Machine, token::Tokens};
+use self::{guests::Guests, loss::Wish, machine::Machine, rollover::Rollover, token::Tokens};
 use crate::{
     authority::Traces,
     channel::client::Client,
@@ -47,6 +49,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Identities {
     ca: IdentityCa,
+    rollover: Rollover,
     tokens: Tokens,
     guests: Guests,
     machines: Arc<dyn Machines>,
@@ -67,9 +70,28 @@ impl Identities {
         trust_domain: Option<&TrustDomain>,
         machines: Arc<dyn Machines>,
     ) -> Result<Self, IdentityError> {
-        let traces = if loss::spend_new_root(store)? { Traces::default() } else { loss::traces(store, None)? };
-        let ca = IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?;
-        Ok(Self::with(ca, store, clock, machines))
+        let wish = loss::spend_new_root(store)?;
+        Self::open_own(store, clock, trust_domain, machines, None, wish)
+    }
+
+    /// With a root that this controller holds itself.
+    fn open_own(
+        store: &Arc<Store>,
+        clock: Arc<dyn Clock>,
+        trust_domain: Option<&TrustDomain>,
+        machines: Arc<dyn Machines>,
+        host: Option<&Path>,
+        wish: Wish,
+    ) -> Result<Self, IdentityError> {
+        let (guests, now) = (Guests::new(store.clone()), clock.now());
+        let mut traces = if wish == Wish::AtOnce { Traces::default() } else { loss::traces(store, host)? };
+        rollover::advance(store, &guests, &mut traces.pinned, now)?;
+        let ca = IdentityCa::load_or_make(store, trust_domain, traces, now)?;
+        if wish == Wish::Rollover {
+            rollover::begin(store, ca.trust_domain(), now)?;
+        }
+        let rollover = ca.rollover(store, now)?;
+        Ok(Self { ca, rollover, tokens: Tokens::new(store.clone()), guests, machines, clock })
     }
 
     /// As [`Self::open`], on a host whose root process may hold the root's key: then this controller has an authority
@@ -85,20 +107,49 @@ impl Identities {
         machines: Arc<dyn Machines>,
         (host, root_process, begins_there): (&Path, &Client, bool),
     ) -> Result<Self, IdentityError> {
-        let fresh = loss::spend_new_root(store)?;
-        let begins_there = begins_there && root_process.is_there();
-        let ca = match node::grant(store, root_process, host, (fresh, begins_there), clock.now()).await? {
-            Some(grant) => IdentityCa::under(store, trust_domain, grant)?,
-            None => {
-                let traces = if fresh { Traces::default() } else { loss::traces(store, Some(host))? };
-                IdentityCa::load_or_make(store, trust_domain, traces, clock.now())?
-            }
+        let wish = loss::spend_new_root(store)?;
+        let asked = (wish == Wish::AtOnce, begins_there && root_process.is_there());
+        let Some(grant) = node::grant(store, root_process, host, asked, clock.now()).await? else {
+            return Self::open_own(store, clock, trust_domain, machines, Some(host), wish);
         };
-        Ok(Self::with(ca, store, clock, machines))
+        let ca = IdentityCa::under(store, trust_domain, grant)?;
+        let (tokens, guests) = (Tokens::new(store.clone()), Guests::new(store.clone()));
+        Ok(Self { ca, rollover: Rollover::default(), tokens, guests, machines, clock })
     }
 
-    fn with(ca: IdentityCa, store: &Arc<Store>, clock: Arc<dyn Clock>, machines: Arc<dyn Machines>) -> Self {
-        Self { ca, tokens: Tokens::new(store.clone()), guests: Guests::new(store.clone()), machines, clock }
+    /// Every root under which agents' identities are accepted now.
+    #[must_use]
+    pub fn trusted_roots(&self) -> Vec<RootCertificate> {
+        let Rollover { next, former } = &self.rollover;
+        let next = next.as_ref().map(|next| &next.root);
+        std::iter::once(self.ca.root()).chain(next).chain(former).cloned().collect()
+    }
+
+    /// The root that agents are to trust beside the one that signs, while it is on its way.
+    #[must_use]
+    pub fn next_root(&self) -> Option<&EndorsedRoot> {
+        self.rollover.next.as_ref()
+    }
+
+    /// An agent says which roots it trusts.
+    ///
+    /// # Errors
+    /// The disk refuses; it says so again at its next link.
+    pub fn note_roots(&self, guest: Guest, roots: &[Fingerprint]) -> Result<(), StoreError> {
+        match self.next_root().map(|next| next.root.fingerprint()).filter(|next| roots.contains(next)) {
+            Some(next) => self.guests.note_root(guest, next),
+            None => Ok(()),
+        }
+    }
+
+    /// How far the next root is; none where there is none.
+    ///
+    /// # Errors
+    /// A guest's record cannot be read.
+    pub fn rollover(&self) -> Result<Option<Progress>, StoreError> {
+        let Some(next) = self.next_root().map(|next| next.root.fingerprint()) else { return Ok(None) };
+        let all = self.guests.all()?;
+        Ok(Some(Progress { next, guests: all.len(), missing: rollover::missing(&all, next) }))
     }
 
     /// Since when this controller's authority under the root is what it is, and the root; none where it is the root.

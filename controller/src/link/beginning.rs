@@ -125,7 +125,8 @@ mod tests {
     fn hello(reports: usize) -> Vec<u8> {
         let facts = GuestFacts { hostname: "web".into(), ..GuestFacts::default() };
         let reports = (0..reports).map(|n| PlacementReport::nothing(format!("c{n}").parse().expect("a name")));
-        let hello = Hello { facts, identity_generation: 3, link_count: 7, reports: reports.collect() };
+        let hello =
+            Hello { facts, identity_generation: 3, link_count: 7, reports: reports.collect(), roots: Vec::new() };
         framed(&wire::encoded(ToController::Hello(hello))).to_vec()
     }
 

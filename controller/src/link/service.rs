@@ -12,6 +12,7 @@ use std::{
 };
 
 use pinion_proto::{
+    bundle::Fingerprint,
     causes::chain,
     clock::{Clock, Timestamp},
     id::{Guest, shown},
@@ -231,7 +232,7 @@ impl pb::link_server::Link for LinkService {
             }
             Err(_) => return Err(Status::deadline_exceeded("a link begins with hello")),
         };
-        self.admit(hello.facts.clone()).await?;
+        self.admit(hello.facts.clone(), hello.roots.clone()).await?;
         if !self.good {
             // It has become good meanwhile, and perhaps not all that it says was read.
             return Err(Status::unavailable("this identity has just become current: dial again"));
@@ -318,11 +319,16 @@ impl LinkService {
     }
 
     /// Lets the guest in, or says why not: to the loop, and in few words to the caller.
-    async fn admit(&self, facts: GuestFacts) -> Result<(), Status> {
+    async fn admit(&self, facts: GuestFacts, roots: Vec<Fingerprint>) -> Result<(), Status> {
         let (services, guest, from) = (&self.services, self.guest, self.from);
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
-        let admitted =
-            tokio::task::spawn_blocking(move || identities.admit(guest, &peer, Caller { facts: &facts, from }));
+        let admitted = tokio::task::spawn_blocking(move || {
+            identities.admit(guest, &peer, Caller { facts: &facts, from })?;
+            if let Err(error) = identities.note_roots(guest, &roots) {
+                warn!(%guest, %error, "Cannot note which roots an agent trusts; it says so again");
+            }
+            Ok(())
+        });
         match admitted.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => {

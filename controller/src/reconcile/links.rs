@@ -34,6 +34,7 @@ impl Reconciler {
                 self.facts.insert(guest, hello.facts);
                 self.is_on_record(guest);
                 self.sessions.open(guest, session, outbound);
+                self.sessions.trusts(guest, &hello.roots, self.parts.identities.next_root());
                 self.settle(guest);
                 self.touch(guest);
             }

@@ -321,6 +321,7 @@ impl Reconciler {
         self.note_retired(&plan, now);
         let mut resend = self.sessions.tell(&plan, &self.inventory);
         resend |= self.tell_addresses();
+        resend |= self.sessions.tell_root(self.parts.identities.next_root());
         resend |= self.deliver(&plan, now);
         resend |= self.purge(&plan);
         self.answer_waiters(&plan);

@@ -4,13 +4,14 @@
 //! what is told of it is over with its next link.
 
 use pinion_proto::{
+    causes::chain,
     clock::Timestamp,
     id::Guest,
     stage::{Halt, Trouble},
 };
 
 use super::Reconciler;
-use crate::{planner::Planned, reports::Link};
+use crate::{identity::Progress, planner::Planned, reports::Link};
 
 impl Reconciler {
     /// A guest of our root was refused, because its identity is newer than the record of it.
@@ -35,6 +36,26 @@ impl Reconciler {
             "{count} {guests}{named} {hold} newer than this controller's state: it was restored from a backup, or records \
              were lost. They are not let in by that. Guests that Pinion reaches through the hypervisor join anew by \
              themselves; the others with `pinion token create --guest G` here and `pinion-agent join` there"
+        ))
+    }
+
+    /// How far the next identity root is, while there is one.
+    pub(super) fn next_root_note(&self) -> Option<String> {
+        let progress = match self.parts.identities.rollover() {
+            Ok(progress) => progress?,
+            Err(error) => return Some(format!("how far the next identity root is cannot be told: {}", chain(&error))),
+        };
+        let Progress { next, guests, missing } = progress;
+        let Some(first) = missing.first() else {
+            return Some(format!(
+                "every guest trusts the next identity root {next}: it takes over when the controller is restarted (where \
+                 /etc/pinion/identity-root is, write the next root into it first)"
+            ));
+        };
+        let (trust, others) = (guests - missing.len(), if missing.len() == 1 { "" } else { " and others" });
+        Some(format!(
+            "{trust} of {guests} guests trust the next identity root {next}; it does not take over before {first}{others} do, \
+             or are forgotten"
         ))
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use pinion_proto::{
+    bundle::{EndorsedRoot, Fingerprint},
     id::{CertificateName, Guest, PlacementId},
     message::{Controllers, Delivery, ToAgent},
     spec::PlacementSpec,
@@ -36,6 +37,8 @@ struct Session {
     purged: HashSet<CertificateName>,
     /// Whether it knows by which addresses the controller is reached now.
     knows_addresses: bool,
+    /// Whether it is to be told of the controller's next root.
+    lacks_root: bool,
 }
 
 impl Sessions {
@@ -58,6 +61,7 @@ impl Sessions {
             ordered: HashMap::new(),
             purged: HashSet::new(),
             knows_addresses: false,
+            lacks_root: false,
         };
         self.sessions.insert(guest, session);
     }
@@ -134,6 +138,23 @@ impl Sessions {
         let mut full = false;
         for session in self.sessions.values_mut().filter(|session| !session.knows_addresses) {
             session.knows_addresses = session.send(ToAgent::Controllers(controllers.clone()), &mut full);
+        }
+        full
+    }
+
+    /// A guest has said which roots it trusts, and there is this next one. An agent that says none knows only one.
+    pub(super) fn trusts(&mut self, guest: Guest, roots: &[Fingerprint], next: Option<&EndorsedRoot>) {
+        if let (Some(session), Some(next)) = (self.sessions.get_mut(&guest), next) {
+            session.lacks_root = !roots.is_empty() && !roots.contains(&next.root.fingerprint());
+        }
+    }
+
+    /// Tells of the next root whoever lacks it. True when some queue was full.
+    pub(super) fn tell_root(&mut self, next: Option<&EndorsedRoot>) -> bool {
+        let mut full = false;
+        let Some(next) = next else { return full };
+        for session in self.sessions.values_mut().filter(|session| session.lacks_root) {
+            session.lacks_root = !session.send(ToAgent::Root(Box::new(next.clone())), &mut full);
         }
         full
     }

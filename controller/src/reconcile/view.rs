@@ -112,6 +112,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     // What is wanted at all comes first.
     notes.extend(reconciler.manifest.note());
     notes.extend(reconciler.newer_note());
+    notes.extend(reconciler.next_root_note());
     notes.extend(reconciler.freeze_notes(reconciler.parts.clock.now()));
     notes.extend(reconciler.reachable.problems.iter().cloned());
     notes.extend(reconciler.version_note());

@@ -104,7 +104,13 @@ mod tests {
             last_generation,
             ..PlacementReport::nothing("web".parse().expect("a name"))
         });
-        Hello { facts: Default::default(), identity_generation, link_count, reports: report.into_iter().collect() }
+        Hello {
+            facts: Default::default(),
+            identity_generation,
+            link_count,
+            reports: report.into_iter().collect(),
+            roots: Vec::new(),
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Chain {
 }
 
 /// Whether a certificate's key usage, where it says one, has certificates signed (RFC 5280 section 6.1.4 n).
-fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
     match certificate.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),
         Ok(None) => true,

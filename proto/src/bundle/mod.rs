@@ -5,6 +5,7 @@
 //! trailing bytes; a request's signature by its own key has been checked.
 
 mod chain;
+mod endorsed;
 mod fingerprint;
 mod request;
 
@@ -23,6 +24,7 @@ use x509_parser::{
 };
 
 pub use chain::Chain;
+pub use endorsed::EndorsedRoot;
 pub use fingerprint::Fingerprint;
 pub use request::CertificateRequest;
 
@@ -228,6 +230,9 @@ pub enum CertificateError {
         /// How many are between it and the leaf.
         below: usize,
     },
+    /// Nobody who is trusted vouches for a root.
+    #[error("nobody who is trusted vouches for the root: {0}")]
+    Endorsement(String),
     /// Larger than any that Pinion handles.
     #[error("{0} bytes are more than a certificate or request may have ({MOST_DER})")]
     TooLarge(usize),

@@ -342,7 +342,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -363,6 +363,8 @@ pub mod to_agent {
         Retry(::prost::alloc::string::String),
         #[prost(message, tag = "6")]
         Controllers(super::Controllers),
+        #[prost(message, tag = "7")]
+        Root(super::EndorsedRoot),
     }
 }
 /// The first message of every link: everything that the guest holds.
@@ -377,6 +379,18 @@ pub struct Hello {
     /// How many links this agent has begun, this one included; 0 when it cannot tell.
     #[prost(uint64, tag = "4")]
     pub link_count: u64,
+    /// The SHA-256 of each root that the agent trusts for the controller's identity; none from agents that know one only.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// Another root of the controllers' identities, for the agent to trust beside the one that it knows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndorsedRoot {
+    #[prost(bytes = "vec", tag = "1")]
+    pub root_der: ::prost::alloc::vec::Vec<u8>,
+    /// Its subject and key, signed by the root that the agent knows.
+    #[prost(bytes = "vec", tag = "2")]
+    pub endorsement_der: ::prost::alloc::vec::Vec<u8>,
 }
 /// A placement's files were purged, as was asked; nothing of it is known any more.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

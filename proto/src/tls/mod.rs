@@ -103,7 +103,19 @@ pub fn server_config(
     root: &RootCertificate,
     clock: Arc<dyn Clock>,
 ) -> Result<ServerConfig, TlsError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors(root)?), provider())
+    server_config_for(identity, std::slice::from_ref(root), clock)
+}
+
+/// As [`server_config`], for client certificates under any of several roots.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn server_config_for(
+    identity: IdentityCell,
+    roots: &[RootCertificate],
+    clock: Arc<dyn Clock>,
+) -> Result<ServerConfig, TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors(roots)?), provider())
         .allow_unauthenticated()
         // Do not tell strangers the name of the authority.
         .clear_root_hint_subjects()
@@ -129,7 +141,19 @@ pub fn client_config(
     root: &RootCertificate,
     clock: Arc<dyn Clock>,
 ) -> Result<ClientConfig, TlsError> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(anchors(root)?), provider())
+    client_config_for(identity, std::slice::from_ref(root), clock)
+}
+
+/// As [`client_config`], for a controller under any of several roots.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn client_config_for(
+    identity: Option<IdentityCell>,
+    roots: &[RootCertificate],
+    clock: Arc<dyn Clock>,
+) -> Result<ClientConfig, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(anchors(roots)?), provider())
         .build()
         .map_err(|source| TlsError::Anchor(source.to_string()))?;
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
@@ -214,9 +238,11 @@ fn certified(chain: &[Vec<u8>], key: &Zeroizing<Vec<u8>>) -> Result<Arc<Certifie
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }
 
-fn anchors(root: &RootCertificate) -> Result<RootCertStore, TlsError> {
+fn anchors(roots: &[RootCertificate]) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    store.add(CertificateDer::from(root.der())).map_err(|source| TlsError::Anchor(source.to_string()))?;
+    for root in roots {
+        store.add(CertificateDer::from(root.der())).map_err(|source| TlsError::Anchor(source.to_string()))?;
+    }
     Ok(store)
 }
 

@@ -5,7 +5,7 @@
 //! (`count::tests::the_table_is_the_contracts` compares it with the `.proto` files).
 
 use super::{
-    MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS,
+    MAX_TRUSTED, MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS,
     controllers::{MAX_ADDRESSES, MAX_NODES},
     pb,
 };
@@ -112,6 +112,7 @@ static HELLO: Shape = Shape {
     fields: &[
         one(1, "hello.facts", &GUEST_FACTS),
         messages::<pb::PlacementReport>(3, "hello.reports", &PLACEMENT_REPORT, MOST_PLACEMENTS),
+        texts(5, "hello.roots", MAX_TRUSTED),
     ],
 };
 
@@ -132,6 +133,8 @@ static HELD: Shape = plain("Held");
 static INCOMING: Shape = plain("Incoming");
 static TROUBLE: Shape = plain("Trouble");
 
+static ENDORSED_ROOT: Shape = plain("EndorsedRoot");
+
 static TO_AGENT: Shape = Shape {
     name: "ToAgent",
     fields: &[
@@ -139,6 +142,7 @@ static TO_AGENT: Shape = Shape {
         one(2, "to_agent.delivery", &DELIVERY),
         one(4, "to_agent.identity", &IDENTITY),
         one(6, "to_agent.controllers", &CONTROLLERS),
+        one(7, "to_agent.root", &ENDORSED_ROOT),
     ],
 };
 

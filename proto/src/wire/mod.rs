@@ -14,7 +14,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::{Chain, Fingerprint, Leaf, MOST_DER, RootCertificate},
+    bundle::{Chain, EndorsedRoot, Fingerprint, Leaf, MOST_DER, RootCertificate},
     clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
@@ -45,6 +45,9 @@ pub const MOST_PLACEMENTS: usize = 1000;
 /// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
 const MOST_LEFT_BEHIND: usize = 100;
 
+/// An agent knows one root, and another while one takes the other's place.
+pub const MAX_TRUSTED: usize = 4;
+
 /// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
 pub const MOST_HWADDRS: usize = 64;
 
@@ -72,6 +75,7 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
                 identity_generation: hello.identity_generation,
                 link_count: hello.link_count,
                 reports: hello.reports.into_iter().map(read_report).collect::<Result<_, _>>()?,
+                roots: read_trusted(&hello.roots)?,
             })
         }
         Message::Report(report) => ToController::Report(Box::new(read_report(report)?)),
@@ -121,6 +125,7 @@ pub fn write_to_controller(message: ToController) -> pb::ToController {
             identity_generation: hello.identity_generation,
             link_count: hello.link_count,
             reports: hello.reports.into_iter().map(write_report).collect(),
+            roots: hello.roots.iter().map(|root| root.as_bytes().to_vec()).collect(),
         }),
         ToController::Report(report) => Message::Report(write_report(*report)),
         ToController::Purged(purged) => Message::Purged(pb::Purged {
@@ -147,6 +152,10 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
         Message::Purge(name) => ToAgent::Purge(parse("purge", &name)?),
         Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
         Message::Controllers(controllers) => ToAgent::Controllers(controllers::read_controllers(controllers)?),
+        Message::Root(root) => ToAgent::Root(Box::new(EndorsedRoot {
+            root: RootCertificate::parse(&root.root_der).map_err(|e| wrong("root.root_der", e))?,
+            endorsement: root.endorsement_der,
+        })),
         Message::Identity(identity) => {
             ToAgent::Identity(IssuedIdentity { chain: identity.chain_der, generation: identity.identity_generation })
         }
@@ -165,6 +174,10 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
         ToAgent::Purge(name) => Message::Purge(name.to_string()),
         ToAgent::Retry(name) => Message::Retry(name.to_string()),
         ToAgent::Controllers(controllers) => Message::Controllers(controllers::write_controllers(controllers)),
+        ToAgent::Root(endorsed) => Message::Root(pb::EndorsedRoot {
+            root_der: endorsed.root.der().to_vec(),
+            endorsement_der: endorsed.endorsement,
+        }),
         ToAgent::Identity(identity) => {
             Message::Identity(pb::Identity { chain_der: identity.chain, identity_generation: identity.generation })
         }
@@ -285,6 +298,11 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         roots: report.roots.iter().take(MOST_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
         disruptive: report.disruptive,
     }
+}
+
+fn read_trusted(roots: &[Vec<u8>]) -> Result<Vec<Fingerprint>, WireError> {
+    at_most("hello.roots", roots.len(), MAX_TRUSTED)?;
+    roots.iter().map(|root| read_fingerprint("hello.roots", root)).collect()
 }
 
 fn read_fingerprint(field: &'static str, bytes: &[u8]) -> Result<Fingerprint, WireError> {

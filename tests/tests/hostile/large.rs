@@ -79,7 +79,8 @@ async fn of_a_locked_guest_hardly_anything_is_read() {
     facts_first.insert("empty reports", large::field(1, &large::field(3, &[]).repeat(large::ELEMENTS)));
     let reports: Vec<PlacementReport> =
         (0..1000).map(|n| PlacementReport::nothing(format!("c{n}").repeat(8).parse().expect("a name"))).collect();
-    let hello = Hello { facts: GuestFacts::default(), identity_generation: 1, link_count: 1, reports };
+    let hello =
+        Hello { facts: GuestFacts::default(), identity_generation: 1, link_count: 1, reports, roots: Vec::new() };
     facts_first.insert("an honest hello", wire::encoded(ToController::Hello(hello)));
     for (what, message) in facts_first {
         let (figures, refusals) = guests.all_say(process, &message).await.expect(what);

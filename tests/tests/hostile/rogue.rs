@@ -85,8 +85,13 @@ impl Line {
     /// Links, as this one of the guest's links; 0 says nothing of that.
     pub(crate) async fn link(mut self, link_count: u64) -> Result<Wire, String> {
         let (said, queue) = mpsc::channel(64);
-        let hello =
-            Hello { facts: GuestFacts::default(), identity_generation: self.identity, link_count, reports: vec![] };
+        let hello = Hello {
+            facts: GuestFacts::default(),
+            identity_generation: self.identity,
+            link_count,
+            reports: vec![],
+            roots: Vec::new(),
+        };
         let hello = wire::write_to_controller(ToController::Hello(hello));
         said.send(hello).await.expect("room");
         let opened = timeout(PATIENCE, self.client.open(ReceiverStream::new(queue))).await.expect("an answer");

@@ -16,3 +16,4 @@ mod places;
 mod purge;
 mod renumbered;
 mod restarts;
+mod rollover;

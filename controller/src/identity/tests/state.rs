@@ -258,3 +258,93 @@ fn of_many_that_start_on_nothing_one_makes_the_root_and_the_domain() {
         assert!(roots.iter().all(|one| *one == roots[0]), "round {round}: {roots:?}");
     }
 }
+
+/// The next start of a controller of which this was asked.
+fn asked(fixture: Fixture, at_once: bool) -> Fixture {
+    let wish = format!(r#"{{"version":1,"data":{{"asked_at":"2027-01-15T08:00:00Z","at_once":{at_once}}}}}"#);
+    fs::write(fixture.directory.path().join("local/new-root.json"), wish).expect("written");
+    fixture.restarted()
+}
+
+#[test]
+fn the_next_root_takes_over_when_every_guest_trusts_it_and_nobody_joins_anew() {
+    let fixture = Fixture::new();
+    let (first, second) = (fixture.joined("101"), fixture.joined("102"));
+    let before = fixture.identities.root().clone();
+    assert!(fixture.identities.next_root().is_none() && fixture.identities.rollover().expect("read").is_none());
+
+    let fixture = asked(fixture, false);
+    let endorsed = fixture.identities.next_root().expect("it is on its way").clone();
+    endorsed.check(&before).expect("the root of before vouches for it");
+    let next = endorsed.root.fingerprint();
+    assert_eq!(*fixture.identities.root(), before, "the one of before goes on");
+    assert_eq!(fixture.identities.trusted_roots(), [before.clone(), endorsed.root.clone()]);
+    let missing = |fixture: &Fixture| fixture.identities.rollover().expect("read").expect("one").missing;
+    assert_eq!(missing(&fixture), [name("101"), name("102")]);
+    fixture.identities.note_roots(name("101"), &[before.fingerprint(), next]).expect("noted");
+    fixture.identities.note_roots(name("102"), &[before.fingerprint()]).expect("noted");
+    assert_eq!(missing(&fixture), [name("102")]);
+
+    let fixture = fixture.restarted();
+    assert_eq!(*fixture.identities.root(), before, "one guest does not trust it yet");
+    assert_eq!(fixture.identities.next_root().map(|next| next.root.clone()), Some(endorsed.root.clone()));
+    fixture.identities.note_roots(name("102"), &[next]).expect("noted");
+    assert_eq!(fixture.token("103").root, before, "who joins is told of it on the link");
+    let fixture = fixture.restarted();
+    assert_eq!(fixture.identities.root().fingerprint(), next);
+    assert!(fixture.identities.next_root().is_none());
+    assert_eq!(fixture.identities.trusted_roots(), [endorsed.root.clone(), before.clone()]);
+    for (guest, shown) in [("101", &first), ("102", &second)] {
+        fixture.admit(guest, shown).expect("its identity is on record");
+    }
+    let third = fixture.renewed("101", &first);
+    fixture.admit("101", &third).expect("renewed under the next root");
+    assert_eq!(fixture.token("103").root, endorsed.root);
+
+    // The root of before is over when no identity under it can be.
+    fixture.later(31 * DAY);
+    let fixture = fixture.restarted();
+    assert_eq!(fixture.identities.trusted_roots(), [endorsed.root.clone()]);
+
+    // With the key in the wrong hands nobody waits for anybody.
+    let fixture = asked(fixture, true);
+    assert_eq!(fixture.identities.trusted_roots().len(), 1);
+    assert_ne!(fixture.identities.root().fingerprint(), next);
+}
+
+#[test]
+fn a_takeover_that_was_interrupted_is_gone_on_with() {
+    let fixture = Fixture::new();
+    fixture.joined("101");
+    let before = fixture.identities.root().clone();
+    let fixture = asked(fixture, false);
+    let next = fixture.identities.next_root().expect("one").root.clone();
+    fixture.identities.note_roots(name("101"), &[next.fingerprint()]).expect("noted");
+    let shared = fixture.directory.path().join("shared");
+    let noted = fixture.directory.path().join("local/authorities/identity-ca.json");
+    let (old_note, rolling) = (fs::read(&noted).expect("noted"), fixture.backup());
+    let mut fixture = fixture.restarted();
+    assert_eq!(*fixture.identities.root(), next);
+    let done = fixture.backup();
+    let file = |backup: &TempDir, name: &str| backup.path().join("shared").join(name);
+    for step in 0..3 {
+        let Fixture { directory, clock, identities } = fixture;
+        drop(identities);
+        fs::remove_dir_all(&shared).expect("removed");
+        copy(&file(&rolling, ""), &shared);
+        fs::write(&noted, &old_note).expect("written");
+        // The former is written; the root has made way; the next has its name.
+        fs::copy(file(&done, "identity-former.json"), shared.join("identity-former.json")).expect("copied");
+        if step >= 1 {
+            fs::rename(shared.join("identity-ca.json"), shared.join("identity-ca-before.json")).expect("renamed");
+        }
+        if step >= 2 {
+            fs::rename(shared.join("identity-ca-next.json"), shared.join("identity-ca.json")).expect("renamed");
+        }
+        let identities = open(&directory, clock.clone(), None).unwrap_or_else(|error| panic!("step {step}: {error}"));
+        assert_eq!(*identities.root(), next, "step {step}");
+        assert_eq!(identities.trusted_roots(), [next.clone(), before.clone()], "step {step}");
+        fixture = Fixture { directory, clock, identities }.restarted();
+        assert_eq!(*fixture.identities.root(), next, "step {step}");
+    }
+}
