@@ -223,6 +223,12 @@ impl Enrolments {
                 }
                 continue;
             }
+            // Its agent is not let in: another identity would not be either.
+            if let (Some(trouble), false) = (inventory.alike_trouble(vmid), asked) {
+                self.guests.entry(vmid).or_insert_with(|| State::new(now));
+                notes.push(Note::Trouble { guest: vmid, trouble: Some(trouble.clone()) });
+                continue;
+            }
             if let Some(at) = self.unlinked(vmid, info, now, notes) {
                 wake(at);
             }

@@ -30,7 +30,16 @@ pub struct Inventory {
     knowledge: Knowledge,
     problem: Option<Trouble>,
     trouble: Option<Trouble>,
-    alike: Vec<Trouble>,
+    alike: Vec<Alike>,
+}
+
+/// Guests that have one network card and cannot be told apart: none of them is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// Which.
+    pub guests: Vec<Vmid>,
+    /// Why not, and what to do.
+    pub trouble: Trouble,
 }
 
 /// How much is known of which guests there are.
@@ -94,7 +103,7 @@ impl Inventory {
 
     /// The inventory with which guests have one network card and cannot be told apart.
     #[must_use]
-    pub fn with_alike(mut self, alike: Vec<Trouble>) -> Self {
+    pub fn with_alike(mut self, alike: Vec<Alike>) -> Self {
         self.alike = alike;
         self
     }
@@ -120,13 +129,19 @@ impl Inventory {
 
     /// Which guests have one network card and cannot be told apart.
     #[must_use]
-    pub fn alike(&self) -> &[Trouble] {
+    pub fn alike(&self) -> &[Alike] {
         &self.alike
+    }
+
+    /// Why this guest cannot be told from another one.
+    #[must_use]
+    pub fn alike_trouble(&self, vmid: Vmid) -> Option<&Trouble> {
+        self.alike.iter().find(|alike| alike.guests.contains(&vmid)).map(|alike| &alike.trouble)
     }
 
     /// Everything that keeps the guests from being known as they are: the host's troubles.
     pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
-        self.problem.iter().chain(&self.trouble).chain(&self.alike)
+        self.problem.iter().chain(&self.trouble).chain(self.alike.iter().map(|alike| &alike.trouble))
     }
 
     /// Whether a guest that is not in here does not exist.

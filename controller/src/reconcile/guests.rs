@@ -42,9 +42,9 @@ impl Reconciler {
             }
             _ => {}
         }
-        let alike = next.alike().iter().filter(|trouble| !self.inventory.alike().contains(trouble));
-        for trouble in alike.cloned().collect::<Vec<_>>() {
-            self.event(Event::new(now, Kind::Trouble, trouble.to_string()));
+        let alike = next.alike().iter().filter(|alike| !self.inventory.alike().contains(alike));
+        for alike in alike.cloned().collect::<Vec<_>>() {
+            self.event(Event::new(now, Kind::Trouble, alike.trouble.to_string()));
         }
         if !self.inventory.alike().is_empty() && next.alike().is_empty() {
             self.event(Event::new(now, Kind::Controller, "Guests with the same network card are told apart again"));

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     identity::{Machines, Whose},
-    inventory::{Inventory, proxmox::Problem},
+    inventory::{Alike, Inventory, proxmox::Problem},
 };
 use starts::Starts;
 
@@ -148,7 +148,7 @@ impl Follower {
     }
 
     /// Replaces the inventory if it is another one, with what is known of guests that are alike.
-    fn publish(&self, next: impl FnOnce(Vec<Trouble>) -> Inventory) {
+    fn publish(&self, next: impl FnOnce(Vec<Alike>) -> Inventory) {
         self.inventory.send_if_modified(|before| {
             let next = next(before.alike().to_vec());
             let other = **before != next;

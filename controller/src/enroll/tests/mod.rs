@@ -1,6 +1,7 @@
 //! What an operator relies on: a guest that is wanted gets its agent and its identity, whatever was there before, and
 //! no guest waits for another. The root process is played by a fake that remembers what is in each guest.
 
+mod alike;
 mod upgrades;
 
 use std::{

@@ -28,7 +28,7 @@ use crate::{
         client::Client,
         protocol::{Cause, Failure, Target},
     },
-    inventory::Inventory,
+    inventory::{Alike, Inventory},
 };
 
 /// A guest is not looked into again before this: a caller that is refused dials on, and each look starts Perl.
@@ -135,9 +135,10 @@ impl Seen {
         (due, next)
     }
 
-    /// The groups of which nobody can say who calls, as the host's troubles.
-    fn troubles(&self, inventory: &Inventory, groups: &[Vec<Vmid>]) -> Vec<Trouble> {
-        groups.iter().filter_map(|group| self.trouble(inventory, group)).collect()
+    /// The groups of which nobody can say who calls.
+    fn alike(&self, inventory: &Inventory, groups: &[Vec<Vmid>]) -> Vec<Alike> {
+        let alike = |group: &Vec<Vmid>| Some(Alike { guests: group.clone(), trouble: self.trouble(inventory, group)? });
+        groups.iter().filter_map(alike).collect()
     }
 
     fn trouble(&self, inventory: &Inventory, group: &[Vmid]) -> Option<Trouble> {
@@ -184,11 +185,11 @@ pub(super) async fn tell_apart(client: Client, starts: Arc<Starts>, inventory: w
         let groups = current.alike_groups();
         let (due, next) = starts.seen().due(&current, &groups, Instant::now());
         look_into(&client, &starts, due).await;
-        let troubles = starts.seen().troubles(&current, &groups);
+        let alike = starts.seen().alike(&current, &groups);
         inventory.send_if_modified(|before| {
-            let other = before.alike() != troubles;
+            let other = before.alike() != alike;
             if other {
-                *before = Arc::new(Inventory::clone(before).with_alike(troubles));
+                *before = Arc::new(Inventory::clone(before).with_alike(alike));
             }
             other
         });

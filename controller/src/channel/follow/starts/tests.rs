@@ -82,7 +82,7 @@ fn both_are_looked_into_before_either_is_believed() {
     assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its);
     assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Anothers(vmid(120)));
     assert_eq!(whose(&starts, &guests, 120, "b"), Whose::Its);
-    assert_eq!(starts.seen().troubles(&guests, &guests.alike_groups()), []);
+    assert_eq!(starts.seen().alike(&guests, &guests.alike_groups()), []);
 
     // A later start of one of them is looked into, and an agent that does not say which start it is, is none of them.
     starts.seen().called.clear();
@@ -100,14 +100,15 @@ fn where_one_cannot_be_looked_into_none_is_let_in_and_that_is_told() {
     saw(&starts, 101, runs("a"));
     saw(&starts, 120, failed());
     assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)));
-    let troubles = starts.seen().troubles(&guests, &guests.alike_groups());
-    let [trouble] = &troubles[..] else { panic!("{troubles:?}") };
+    let alike = starts.seen().alike(&guests, &guests.alike_groups());
+    let [Alike { guests: both, trouble }] = &alike[..] else { panic!("{alike:?}") };
+    assert_eq!(both, &[vmid(101), vmid(120)]);
     assert!(trouble.attempt.contains("guests 101 and 120") && trouble.cause.contains("guest agent"), "{trouble}");
     assert!(trouble.remedy.contains("qm set 120 --net0") && trouble.halt == Halt::Blocked, "{trouble}");
 
     saw(&starts, 120, runs("a"));
     assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)), "they are told apart by nothing");
-    assert_eq!(starts.seen().troubles(&guests, &guests.alike_groups()).len(), 1);
+    assert_eq!(starts.seen().alike(&guests, &guests.alike_groups()).len(), 1);
 }
 
 #[test]
