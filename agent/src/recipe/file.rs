@@ -210,6 +210,8 @@ fn arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -231,6 +233,10 @@ mod tests {
             assert!(error.to_string().contains(place), "{error}");
             assert!(error.remedy().contains("nginx.toml"));
         }
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o775)).expect("mode");
+        let error = find(&nginx, directory.path()).expect_err("others could have put it there");
+        assert!(matches!(error, RecipeError::Untrusted { .. }) && error.remedy().contains("chmod go-w"), "{error}");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
         let unknown = find(&"unheard-of".parse().expect("a name"), directory.path()).expect_err("none");
         assert!(matches!(unknown, RecipeError::Unknown { .. }));
     }

@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
 };
 
 use pinion_tests::{
@@ -95,7 +96,13 @@ fn a_hook_that_may_not_be_run_blocks_until_it_may() {
     let elsewhere = site.guest.path("/elsewhere");
     let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("the mode is changed");
     type Spoil<'a> = Box<dyn Fn() + 'a>;
-    let cases: [(&str, i32, &str, Spoil<'_>); 5] = [
+    let above = ["/etc/pinion/hooks.d", "/etc/pinion"].map(|directory| site.guest.path(directory));
+    let directory =
+        |at: &Path, mode| fs::set_permissions(at, fs::Permissions::from_mode(mode)).expect("the mode is changed");
+    let open = "may be written by its group or by everybody";
+    let cases: [(&str, i32, &str, Spoil<'_>); 7] = [
+        ("in a directory of its group's", 4, open, Box::new(|| directory(&above[0], 0o775))),
+        ("below a directory of everybody's", 4, open, Box::new(|| directory(&above[1], 0o757))),
         ("missing", 3, "is not there", Box::new(|| ())),
         ("not executable", 4, "is not executable", Box::new(|| mode(0o644))),
         ("world-writable", 4, "may be written by its group or by everybody", Box::new(|| mode(0o757))),
@@ -122,6 +129,7 @@ fn a_hook_that_may_not_be_run_blocks_until_it_may() {
         assert!(asked.stderr.contains(words) && asked.stderr.contains("hooks.d/tell"), "{what}: {asked}");
         assert!(!site.guest.path("/told").exists(), "{what}: it was run");
         fs::remove_file(&path).or_else(|error| if what == "missing" { Ok(()) } else { Err(error) }).expect("removed");
+        above.iter().for_each(|at| directory(at, 0o755));
         site.guest.write_hook("tell", script).expect("a hook");
         site.host.ensure(&[&name], "reloaded").expect("mended, it goes on");
         fs::remove_file(site.guest.path("/told")).expect("it was run");
