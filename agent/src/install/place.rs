@@ -120,41 +120,42 @@ pub fn real(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Real
 /// agent.toml does not replace the list, it may also be any that is where its name says, because recipes allow their own.
 fn directory(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Resolved, PlaceError> {
     let directory = real_directory(files, config, path)?;
-    let allow = config.allow.of_earlier_agents();
-    let is_where_named = || parent(path).is_some_and(|parent| directory.path == below(&config.root, parent));
-    let allowed = is_below(files, config, &directory.path, &allow.directories)
-        || (allow.takes_recipes(List::Directories) && is_where_named());
+    let named = config.allow.takes_recipes(List::Directories)
+        && parent(path).is_some_and(|parent| directory.path == below(&config.root, parent));
+    let allowed = named || is_below(files, config, &directory.path, &config.allow.of_earlier_agents().directories);
     if allowed { Ok(directory) } else { Err(outside(config, &directory.path, path)) }
 }
 
 /// Whether the real directory of a file is where its placement may have files.
 fn is_on(files: &dyn Files, config: &Config, ground: &Ground, path: &GuestPath, directory: &Path) -> bool {
-    if is_below(files, config, directory, &ground.directories) {
-        return true;
-    }
     // Who names the file itself also knows the links to it.
     if ground.files.contains(path) || ground.kept.contains(path) {
         return true;
     }
+    if is_below(files, config, directory, &ground.directories) {
+        return true;
+    }
     let ssl: Option<GuestPath> = ground.below_ssl.then(|| SSL.parse().ok()).flatten();
     ssl.is_some_and(|ssl| {
-        real_of(files, config, &ssl).into_iter().any(|ssl| directory != ssl && directory.starts_with(ssl))
+        let is_in = |ssl: &Path| directory != ssl && directory.starts_with(ssl);
+        is_in(&config.under_root(&ssl)) || real_of(files, config, &ssl).is_some_and(|real| is_in(&real))
     })
 }
 
 /// Whether a real directory is in or below one of these.
 fn is_below(files: &dyn Files, config: &Config, directory: &Path, permitted: &[GuestPath]) -> bool {
-    permitted.iter().any(|permitted| {
-        // An allowed directory may itself be reached through links: who allowed it put them there.
-        real_of(files, config, permitted).into_iter().any(|real| directory.starts_with(real))
-    })
+    // An allowed directory may itself be reached through links: who allowed it put them there. Most are not, and then
+    // nothing has to be looked at.
+    permitted.iter().any(|permitted| directory.starts_with(config.under_root(permitted)))
+        || permitted
+            .iter()
+            .any(|permitted| real_of(files, config, permitted).is_some_and(|real| directory.starts_with(real)))
 }
 
-/// Where a directory is, by its name and by the links on its way.
-fn real_of(files: &dyn Files, config: &Config, directory: &GuestPath) -> [PathBuf; 2] {
-    let named = config.under_root(directory);
+/// Where a directory is by the links on its way; none when it cannot be found.
+fn real_of(files: &dyn Files, config: &Config, directory: &GuestPath) -> Option<PathBuf> {
     let real = resolve(files, &config.root, Path::new(directory.as_str()), Last::Directory, directory);
-    [real.map_or_else(|_| named.clone(), |real| real.path), named]
+    real.ok().map(|real| real.path)
 }
 
 fn real_directory(files: &dyn Files, config: &Config, path: &GuestPath) -> Result<Resolved, PlaceError> {
