@@ -23,7 +23,7 @@ use super::{
 pub const BEFORE: u64 = 0;
 
 /// Beside the files; a dot, so that `include *.crt` and the like pass it by.
-const SHELVES: &str = ".pinion";
+pub const SHELVES: &str = ".pinion";
 const CURRENT: &str = "current";
 
 /// Where the generations of one placement's files in one directory are.

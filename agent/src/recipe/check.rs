@@ -71,7 +71,7 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
         if let Some(first) = paths.insert(path, *part) {
             complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
         }
-        if let Some(Err(error)) = file.mode.map(|mode| secrecy::mode(*part, mode)) {
+        if let Some(Err(error)) = file.mode.map(|mode| secrecy::mode(*part, mode, false)) {
             complaints.refused(places.of(&["files", part.as_str(), "mode"]), &error);
         }
     }

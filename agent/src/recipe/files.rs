@@ -32,7 +32,7 @@ pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Grou
                 return Err(JobError::SamePath { first, second: part, path });
             }
             let file = file(part, path, root, given, template);
-            secrecy::mode(part, file.mode)?;
+            secrecy::mode(part, file.mode, ground.writable)?;
             files.push(file);
         }
     }

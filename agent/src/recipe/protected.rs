@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::install::shelf::SHELVES;
+
 /// What a path is to those who read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protected {
@@ -14,6 +16,8 @@ pub enum Protected {
     Store,
     /// Programs do what it says.
     Configuration,
+    /// Pinion keeps a placement's generations there.
+    Generations,
 }
 
 impl fmt::Display for Protected {
@@ -21,6 +25,7 @@ impl fmt::Display for Protected {
         f.write_str(match self {
             Self::Store => "part of a store of trusted roots",
             Self::Configuration => "a file that configures a program",
+            Self::Generations => "in a directory of Pinion's own generations",
         })
     }
 }
@@ -48,6 +53,9 @@ pub fn of(path: &str, roots: bool) -> Option<Protected> {
 #[must_use]
 pub fn whole(path: &str) -> Option<Protected> {
     let path = path.to_ascii_lowercase();
+    if path.split('/').any(|part| part == SHELVES) {
+        return Some(Protected::Generations);
+    }
     let (directory, name) = path.rsplit_once('/')?;
     let extension = name.rsplit_once('.').map(|(_, extension)| extension).unwrap_or_default();
     if name.starts_with('.') || CONFIGURATIONS.contains(&extension) {
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn stores_and_configuration_are_no_place_for_a_certificates_files() {
-        use Protected::{Configuration, Store};
+        use Protected::{Configuration, Generations, Store};
         for (path, what) in [
             ("/etc/ssl/certs/ca-certificates.crt", Store),
             ("/etc/ssl/certs/web.crt", Store),
@@ -178,6 +186,8 @@ mod tests {
             ("/usr/local/share/ca-certificates/web.crt", Store),
             ("/etc/pki/ca-trust/source/anchors/web.pem", Store),
             ("/etc/docker/certs.d/registry:5000/ca.crt", Store),
+            ("/etc/ssl/web/.pinion/other/current/web.crt", Generations),
+            ("/etc/ssl/web/.Pinion/other/3/web.crt", Generations),
             ("/etc/ssl/openssl.cnf", Configuration),
             ("/etc/ssl/private/OpenSSL.CNF", Configuration),
             ("/root/.docker/config.json", Configuration),

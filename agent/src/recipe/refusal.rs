@@ -110,6 +110,9 @@ impl JobError {
                  with \"trust\": true and the recipe `ca-certificates` or `ca-trust`"
                     .into()
             }
+            Self::Protected { what: Protected::Generations, .. } => {
+                "name the file itself in the manifest, beside that directory".into()
+            }
             Self::Protected { what: Protected::Configuration, .. } => {
                 "name another file in the manifest, for example one that ends in .crt, .key or .pem".into()
             }

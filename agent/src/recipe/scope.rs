@@ -12,7 +12,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobError, Tell, file::Recipe, protected};
+use super::{Job, JobError, Tell, file::Recipe, protected, secrecy};
 use crate::config::{Allow, Hooks, List, Network};
 
 /// What one placement may name.
@@ -44,6 +44,8 @@ pub struct Ground {
     pub kept: Vec<GuestPath>,
     /// So does a private key that belongs to `nobody`.
     pub nobody: bool,
+    /// So does a file without a private key that everybody may write.
+    pub writable: bool,
 }
 
 /// What a placement had before the guest's default allow-list became narrower, and keeps.
@@ -64,6 +66,8 @@ pub struct Kept {
     pub probe: Option<SocketAddr>,
     /// A private key of its belongs to `nobody`.
     pub nobody: bool,
+    /// Everybody may write a file of its without a private key.
+    pub writable: bool,
 }
 
 impl Kept {
@@ -89,7 +93,7 @@ impl Scope {
             scope.add(recipe, paths.collect(), allow);
         }
         scope.ground.kept.clone_from(&kept.files);
-        scope.ground.nobody = kept.nobody;
+        (scope.ground.nobody, scope.ground.writable) = (kept.nobody, kept.writable);
         scope.units.extend_from_slice(&kept.units);
         scope.containers.extend_from_slice(&kept.containers);
         scope.swarm_services.extend_from_slice(&kept.swarm_services);
@@ -231,10 +235,12 @@ pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow)
     let mut earlier = Scope::of(spec, recipe, &allow.of_earlier_agents(), &Kept::default());
     earlier.ground.kept.clone_from(&all_paths(spec, recipe));
     earlier.ground.kept.retain(|path| is_below(path.as_str(), &earlier.ground.directories));
+    earlier.ground.writable = true;
     let Ok(job) = super::decide(spec, recipe, &earlier) else { return Kept::default() };
     let now = Scope::of(spec, recipe, allow, &Kept::default());
     let mut kept = Kept::default();
     for file in job.files {
+        kept.writable |= secrecy::mode(file.part, file.mode, false).is_err();
         kept.nobody |= file.part.is_secret() && file.owner.as_str() == "nobody";
         if now.ground.file(&file.path).is_err() {
             kept.files.push(file.path);
@@ -301,3 +307,52 @@ const OWN_DEPTH: usize = 3;
 /// Where roots may be placed by default; what may be there, [`protected`] says.
 const TRUSTED: [&str; 3] =
     ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors", "/etc/docker/certs.d"];
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use pinion_proto::spec::{FileSpec, Part};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::Config, recipe};
+
+    fn spec(fullchain: &str, mode: &str) -> PlacementSpec {
+        let file = |path: &str, mode: &str| FileSpec {
+            path: Some(path.parse().expect("a path")),
+            mode: Some(mode.parse().expect("a mode")),
+            ..FileSpec::default()
+        };
+        let spec = json!({ "certificate": "web", "common_name": "dns:a.example", "names": ["dns:a.example"],
+                           "key": { "algorithm": "ecdsa-p256", "rotation": "always" } });
+        let mut spec: PlacementSpec = serde_json::from_value(spec).expect("a spec");
+        spec.files =
+            [(Part::Fullchain, file(fullchain, mode)), (Part::Key, file("/etc/ssl/private/web.key", "0600"))].into();
+        spec
+    }
+
+    #[test]
+    fn what_was_allowed_once_is_kept_and_never_a_store_or_somebody_elses_key() {
+        let config = Config::shipped(PathBuf::from("/nowhere"));
+        let kept = |spec: &PlacementSpec| recipe::kept_from_earlier(spec, &config);
+        let resolved = |spec: &PlacementSpec, kept: &Kept| recipe::resolve(spec, None, &config.allow, kept);
+        for (path, mode) in
+            [("/etc/ssl/web.crt", "0644"), ("/etc/ssl/certs/web.crt", "0644"), ("/etc/ssl/web.crt", "0666")]
+        {
+            let spec = spec(path, mode);
+            let kept = kept(&spec);
+            assert_eq!((kept.files.len(), kept.writable), (1, mode == "0666"), "{path} {mode}: {kept:?}");
+            assert!(resolved(&spec, &Kept::default()).is_err(), "{path} {mode}");
+            let job = resolved(&spec, &kept).expect("it goes on");
+            assert!(job.warning.is_some_and(|warning| warning.contains(path)), "{path} {mode}");
+        }
+        assert!(kept(&spec("/etc/ssl/web/web.crt", "0644")).is_empty(), "there is nothing to keep");
+        for path in ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/openssl.cnf", "/etc/shadow"] {
+            assert!(kept(&spec(path, "0644")).is_empty(), "{path}");
+        }
+        let mut open = spec("/etc/ssl/web.crt", "0644");
+        open.files.get_mut(&Part::Key).expect("there").mode = Some("0644".parse().expect("a mode"));
+        assert!(kept(&open).is_empty() && resolved(&open, &kept(&open)).is_err());
+    }
+}

@@ -6,12 +6,16 @@ use pinion_proto::spec::{Account, FileMode, Part};
 
 use super::JobError;
 
-/// Whether a part may have this mode.
+/// Whether a part may have this mode. `kept`: a file without a private key was writable by everybody before, and stays so.
 ///
 /// # Errors
 /// Everybody could read the private key in it, or write the file.
-pub(super) fn mode(part: Part, mode: FileMode) -> Result<(), JobError> {
-    let others = if part.is_secret() { EVERYTHING } else { WRITE };
+pub(super) fn mode(part: Part, mode: FileMode, kept: bool) -> Result<(), JobError> {
+    let others = match part.is_secret() {
+        true => EVERYTHING,
+        false if kept => 0,
+        false => WRITE,
+    };
     if mode.bits() & others != 0 { Err(JobError::Mode { part, mode }) } else { Ok(()) }
 }
 
@@ -47,7 +51,8 @@ mod tests {
         for bits in 0..=0o777 {
             for part in Part::ALL {
                 let bad = if part.is_secret() { bits & 0o007 != 0 } else { bits & 0o002 != 0 };
-                assert_eq!(mode(part, self::bits(bits)).is_err(), bad, "{part} {bits:o}");
+                assert_eq!(mode(part, self::bits(bits), true).is_err(), bad && part.is_secret(), "{part} {bits:o}");
+                assert_eq!(mode(part, self::bits(bits), false).is_err(), bad, "{part} {bits:o}");
             }
         }
     }
