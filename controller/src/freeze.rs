@@ -149,7 +149,7 @@ impl Freezes {
 /// Whether an agent's cause is that it leaves a service alone until its window opens.
 #[must_use]
 pub fn holds_back(cause: &str) -> bool {
-    cause.starts_with(HELD_BACK)
+    cause.starts_with(HELD_BACK) && cause.contains("window")
 }
 
 #[cfg(test)]

@@ -129,6 +129,13 @@ impl Admin {
                         Err(answer) => lines::write(&mut write, &answer).await,
                     }
                 }
+                Ask::Evict { guest, compromised } => match self.evict(&guest, &caller) {
+                    Ok(guest) => {
+                        let ask = Ask::Evict { guest: guest.to_string(), compromised };
+                        self.ask_loop(&mut write, ask, caller).await
+                    }
+                    Err(answer) => lines::write(&mut write, &answer).await,
+                },
                 Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll, caller).await,
                 Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake, caller).await,
                 Ask::Token(guest) => lines::write(&mut write, &self.token(&guest, &caller)).await,
@@ -238,6 +245,22 @@ impl Admin {
             }
             Err(error) => Answer::Failed(chain(&error)),
         }
+    }
+
+    /// Refuses a guest's identity, whether the disk takes that or not.
+    fn evict(&self, text: &str, caller: &Caller) -> Result<Guest, Answer> {
+        let guest = self.guest(text)?;
+        let text = match self.identities.forget(guest) {
+            Ok(()) => format!("Guest {guest} was evicted: its identity is refused from now on"),
+            Err(error) => {
+                // That holds in memory, and is written as soon as it can be.
+                let locked = self.identities.lock(guest, "it was evicted");
+                let why = locked.err().map_or_else(|| chain(&error), |error| chain(&error));
+                format!("Guest {guest} was evicted: its identity is refused, which cannot be written down yet: {why}")
+            }
+        };
+        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
+        Ok(guest)
     }
 
     /// The guest, and whether it had an identity.

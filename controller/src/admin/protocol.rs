@@ -39,6 +39,13 @@ pub enum Ask {
     Unlock(String),
     /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
     Forget(String),
+    /// [`Answer::Evicted`]: a guest's identity is refused, and it is not brought in again by itself.
+    Evict {
+        /// The guest.
+        guest: String,
+        /// Whether what it held is revoked, and shared keys that it had are given up.
+        compromised: bool,
+    },
     /// [`Answer::End`] once the end of a guest that was destroyed is taken note of.
     Acknowledge(String),
     /// [`Answer::Issuers`].
@@ -73,6 +80,7 @@ impl Ask {
             Self::Forget(_) | Self::Acknowledge(_) => Some("pinion guest forget"),
             Self::Purge(_) => Some("pinion purge"),
             Self::Freeze(_) => Some("pinion freeze"),
+            Self::Evict { .. } => Some("pinion guest evict"),
         }
     }
 }
@@ -175,6 +183,8 @@ pub enum Answer {
     Issuers(Vec<IssuerReport>),
     /// To [`Ask::Freeze`]: everything that is frozen now.
     Frozen(Frozen),
+    /// To [`Ask::Evict`]: what was done and what could not be, in lines.
+    Evicted(Vec<String>),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.

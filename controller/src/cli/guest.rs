@@ -72,9 +72,31 @@ pub(super) async fn unlock(session: &Session, guest: String) -> Exit {
     tell(session, ask(session, &Ask::Unlock(guest)).await, &done)
 }
 
+/// Puts a guest out.
+pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -> Exit {
+    match ask(session, &Ask::Evict { guest: guest.clone(), compromised }).await {
+        Ok(Answer::Evicted(lines)) => {
+            if session.json {
+                print_json(&serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines }));
+            } else {
+                println!("guest {guest} is evicted: its identity is refused from now on");
+                for line in lines {
+                    println!("{line}");
+                }
+            }
+            Exit::Reached
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
 /// Forgets a guest.
 pub(super) async fn forget(session: &Session, guest: String) -> Exit {
-    let done = format!("guest {guest} is forgotten; what its agent installed stays where it is");
+    let done = format!(
+        "guest {guest} is forgotten; what its agent installed stays where it is. If its keys may be in other hands: `pinion guest \
+         evict --compromised {guest}`"
+    );
     tell(session, ask(session, &Ask::Forget(guest)).await, &done)
 }
 

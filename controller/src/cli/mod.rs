@@ -223,6 +223,19 @@ enum GuestVerb {
         /// The guest: a VMID, a name, or `host`.
         #[arg(value_name = "G")]
         guest: String,
+        /// Its keys may be in other hands: as `evict --compromised`.
+        #[arg(long)]
+        compromised: bool,
+    },
+    /// Put a guest out: its identity is refused, and it is brought in again only by a person.
+    Evict {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+        /// Its keys may be in other hands: what it held is revoked where the issuer can, and shared certificates that it
+        /// was part of get another key in all other places.
+        #[arg(long)]
+        compromised: bool,
     },
 }
 
@@ -347,7 +360,9 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
         Verb::Guest(GuestVerb::Wake { guest }) => guest::wake(&session, guest).await,
         Verb::Guest(GuestVerb::Unlock { guest }) => guest::unlock(&session, guest).await,
-        Verb::Guest(GuestVerb::Forget { guest }) => guest::forget(&session, guest).await,
+        Verb::Guest(GuestVerb::Forget { guest, compromised: false }) => guest::forget(&session, guest).await,
+        Verb::Guest(GuestVerb::Forget { guest, compromised: true }) => guest::evict(&session, guest, true).await,
+        Verb::Guest(GuestVerb::Evict { guest, compromised }) => guest::evict(&session, guest, compromised).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),

@@ -56,6 +56,15 @@ pub struct Signed {
     pub shortened_to: Option<Duration>,
 }
 
+/// Why a certificate is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// Another one is in use.
+    Superseded,
+    /// Its key may be in other hands.
+    KeyCompromise,
+}
+
 /// The future of a trait method; trait objects need it boxed.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -80,8 +89,13 @@ pub trait Issuer: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Revokes a certificate that was replaced; well too when it is revoked already.
-    fn revoke<'a>(&'a self, serial: &'a Serial) -> BoxFuture<'a, Result<(), IssuerError>> {
+    /// Whether it can revoke at all.
+    fn can_revoke(&self) -> bool {
+        false
+    }
+
+    /// Revokes a certificate; well too when it is revoked already.
+    fn revoke<'a>(&'a self, serial: &'a Serial, _why: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
         let message = format!("this issuer cannot revoke {serial}");
         Box::pin(async { Err(IssuerError::Refused { message }) })
     }

@@ -26,7 +26,13 @@ impl Reconciler {
     /// Starts what the inventory and the links ask for. Returns when to look again.
     pub(super) fn enrol(&mut self, plan: &Plan<'_>, now: Timestamp) -> Option<Timestamp> {
         let enrolments = self.enrolments.as_mut()?;
-        let named: BTreeSet<Vmid> = plan.placements.iter().filter_map(|planned| vmid(planned.guest?)).collect();
+        let named: BTreeSet<Vmid> = plan
+            .placements
+            .iter()
+            .filter_map(|planned| planned.guest)
+            .filter(|guest| !self.evictions.has(*guest))
+            .filter_map(vmid)
+            .collect();
         let (reports, facts) = (&self.reports, &self.facts);
         let seen = |vmid| seen(reports, facts, vmid);
         let mut notes = Vec::new();
@@ -73,6 +79,9 @@ impl Reconciler {
         answers: mpsc::Sender<Answer>,
         now: Timestamp,
     ) -> Option<Answer> {
+        if let Ok(guest) = guest.parse() {
+            self.let_in(guest, now);
+        }
         let Some(enrolments) = &mut self.enrolments else { return Some(without_proxmox(guest)) };
         let Some(vmid) = guest.parse().ok().and_then(vmid) else {
             return Some(Answer::Refused(format!(

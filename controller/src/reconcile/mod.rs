@@ -6,6 +6,7 @@
 mod addresses;
 mod destroyed;
 mod enrolling;
+mod eviction;
 mod freezing;
 mod guests;
 mod keep;
@@ -63,6 +64,7 @@ use crate::{
     store::Store,
 };
 use destroyed::Departures;
+use eviction::Evictions;
 use revoking::Revoking;
 use session::Sessions;
 use set_back::Hands;
@@ -132,6 +134,7 @@ struct Reconciler {
     manifest: InForce,
     inventory: Arc<Inventory>,
     departures: Departures,
+    evictions: Evictions,
     reports: Reports,
     facts: HashMap<Guest, GuestFacts>,
     hands: Hands,
@@ -175,6 +178,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
         manifest,
         inventory: Arc::default(),
         departures: Departures::default(),
+        evictions: Evictions::default(),
         reports,
         facts: HashMap::new(),
         hands: Hands::at(clock.now()),
@@ -202,6 +206,7 @@ pub async fn run(parts: Parts, mut inputs: Inputs) {
     reconciler.restore_undelivered();
     reconciler.restore_departures();
     reconciler.restore_freezes();
+    reconciler.restore_evictions();
     reconciler.new_inventory(inventory);
     let mut shared_state = writable::Watch::start(reconciler.parts.store.clone());
     loop {
@@ -295,6 +300,8 @@ impl Reconciler {
         self.look_at_clock(now);
         self.look_at_shared();
         self.end_freezes(now);
+        self.readmit(now);
+        self.rekey(now);
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();
         self.trusting.ask(&manifest, &self.parts.issuers);

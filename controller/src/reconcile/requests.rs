@@ -32,6 +32,10 @@ impl Reconciler {
                 }
             }
             Ask::Freeze(ask) => self.freeze(ask, &request.caller, now),
+            Ask::Evict { guest, compromised } => match guest.parse() {
+                Ok(guest) => self.evict(guest, *compromised, &request.caller, now),
+                Err(_) => Answer::Refused(format!("`{guest}` is no guest")),
+            },
             Ask::Forget(guest) => self.forget(guest),
             Ask::Wake(guest) => self.wake(guest, &request.caller),
             Ask::Enroll(guest) => match self.start_enrolment(guest, &request.caller, request.answers.clone(), now) {

@@ -188,6 +188,14 @@ fn make(reconciler: &mut Reconciler, certificate: &Certificate, held: Option<&He
     Ok(key)
 }
 
+/// Gives a key up: the next certificate of this name is made with another one.
+pub(super) fn give_up(reconciler: &mut Reconciler, certificate: &CertificateName) -> Result<(), StoreError> {
+    reconciler.parts.store.shared_writable()?;
+    reconciler.parts.store.remove(Area::Shared, &format!("{DIRECTORY}/{certificate}"))?;
+    reconciler.reports.forget_shared_key(certificate);
+    Ok(())
+}
+
 /// The key that is kept for a certificate; none when there is none that can be read, which is told elsewhere.
 pub(super) fn key(reconciler: &Reconciler, certificate: &CertificateName) -> Option<PrivateKey> {
     read(reconciler, certificate).ok().flatten().map(|(key, _)| key)

@@ -157,6 +157,7 @@ pub(super) fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> Place
     status.trouble = reconciler.newer_trouble(planned).or_else(|| trouble(planned, report).cloned());
     status.trouble = status.trouble.map(|trouble| reconciler.frozen_trouble(planned, trouble));
     status.frozen = reconciler.freeze_of(planned).cloned();
+    status.trouble = reconciler.evicted_trouble(planned).or(status.trouble);
     told_destroyed(reconciler, id.as_ref(), &mut status);
     status
 }
@@ -304,7 +305,8 @@ pub(super) fn progress(
     let trouble = || match gone {
         Some(id) => Some(destroyed::trouble(&planned.label(), id.guest)),
         None => reconciler
-            .newer_trouble(planned)
+            .evicted_trouble(planned)
+            .or_else(|| reconciler.newer_trouble(planned))
             .or_else(|| trouble(planned, report).cloned())
             .or_else(|| absent(reconciler, planned)),
     };

@@ -365,6 +365,11 @@ impl Reports {
         self.shared_keys.get(certificate)
     }
 
+    /// The key of a shared certificate is given up.
+    pub fn forget_shared_key(&mut self, certificate: &CertificateName) {
+        self.shared_keys.remove(certificate);
+    }
+
     /// Notes the key that the controller makes certificates of this name with from now on. It is kept also
     /// when the certificate is no longer shared: then whoever still holds it gets a key of its own.
     pub fn set_shared_key(&mut self, certificate: CertificateName, key: SharedKey) {

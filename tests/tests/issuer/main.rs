@@ -1,5 +1,6 @@
 //! The issuers, each against another implementation.
 
+mod compromise;
 mod embedded;
 mod revoke;
 mod step_ca;

@@ -21,8 +21,8 @@ use pinion_proto::{
 use tokio::sync::oneshot;
 
 use super::{
-    Issuer, IssuerCheck, IssuerConfig, IssuerError, IssuerRoots, Serial, Signed, SigningRequest, embedded::Embedded,
-    step_ca::StepCa,
+    Issuer, IssuerCheck, IssuerConfig, IssuerError, IssuerRoots, Revocation, Serial, Signed, SigningRequest,
+    embedded::Embedded, step_ca::StepCa,
 };
 use crate::store::Store;
 
@@ -104,14 +104,26 @@ impl Issuers {
         self.0.get(issuer).is_some_and(|lane| lane.issuer.revokes_replaced())
     }
 
+    /// Whether an issuer can revoke certificates; one that is not there cannot.
+    #[must_use]
+    pub fn can_revoke(&self, issuer: &PlainName) -> bool {
+        self.0.get(issuer).is_some_and(|lane| lane.issuer.can_revoke())
+    }
+
     /// Revokes a certificate when its turn has come. `expires` is when it expires.
     ///
     /// # Errors
     /// As [`Self::sign`].
-    pub async fn revoke(&self, issuer: &PlainName, serial: &Serial, expires: Timestamp) -> Result<(), IssuerError> {
+    pub async fn revoke(
+        &self,
+        issuer: &PlainName,
+        serial: &Serial,
+        why: Revocation,
+        expires: Timestamp,
+    ) -> Result<(), IssuerError> {
         let lane = self.lane(issuer)?;
         let permit = lane.turn(Some(expires)).await?;
-        let result = lane.issuer.revoke(serial).await;
+        let result = lane.issuer.revoke(serial, why).await;
         permit.done(result.as_ref().map_or_else(Outcome::of, |()| Outcome::Answered));
         result
     }

@@ -39,7 +39,7 @@ use self::{
     skew::Skew,
 };
 use super::{
-    BoxFuture, Issuer, IssuerCheck, IssuerError, IssuerRoots, Serial, Signed, SigningRequest, StepCaConfig,
+    BoxFuture, Issuer, IssuerCheck, IssuerError, IssuerRoots, Revocation, Serial, Signed, SigningRequest, StepCaConfig,
     check::leaf_is_what_was_asked,
 };
 use crate::store::Store;
@@ -372,8 +372,12 @@ impl Issuer for StepCa {
         self.settings.revoke_replaced
     }
 
-    fn revoke<'a>(&'a self, serial: &'a Serial) -> BoxFuture<'a, Result<(), IssuerError>> {
-        Box::pin(self.revoke_serial(serial))
+    fn can_revoke(&self) -> bool {
+        true
+    }
+
+    fn revoke<'a>(&'a self, serial: &'a Serial, why: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
+        Box::pin(self.revoke_serial(serial, why))
     }
 }
 

@@ -15,10 +15,15 @@ use super::{
     http::CallError,
     session::{Session, call_failed, words},
 };
-use crate::issuer::{IssuerError, Serial};
+use crate::issuer::{IssuerError, Revocation, Serial};
 
-/// RFC 5280: superseded.
-const SUPERSEDED: u8 = 4;
+/// RFC 5280 section 5.3.1, and the words that step-ca keeps.
+fn reason(why: Revocation) -> (u8, &'static str) {
+    match why {
+        Revocation::KeyCompromise => (1, "its key may be in other hands"),
+        Revocation::Superseded => (4, "replaced by a newer certificate"),
+    }
+}
 
 /// Attempts for one revocation: each but the first mends what the one before found.
 const MOST_ATTEMPTS: usize = 4;
@@ -56,13 +61,13 @@ enum Failure {
 }
 
 impl StepCa {
-    pub(super) async fn revoke_serial(&self, serial: &Serial) -> Result<(), IssuerError> {
+    pub(super) async fn revoke_serial(&self, serial: &Serial, why: Revocation) -> Result<(), IssuerError> {
         const DOING: &str = "revoke";
         let decimal = serial.decimal();
         let (mut connection, mut early, mut reopened) = (false, false, false);
         for _ in 0..MOST_ATTEMPTS {
             let session = self.session().await?;
-            match self.try_revoke(&session, &decimal).await {
+            match self.try_revoke(&session, &decimal, why).await {
                 Ok(()) => return Ok(()),
                 Err(Failure::Call(CallError::Broken(_))) if !connection => connection = true,
                 Err(Failure::Call(CallError::Certificate(_)) | Failure::Unauthorized(_)) if !reopened => {
@@ -82,8 +87,8 @@ impl StepCa {
         Err(self.settings.unavailable(DOING, "the CA changed with every attempt"))
     }
 
-    async fn try_revoke(&self, session: &Session, serial: &str) -> Result<(), Failure> {
-        let body = self.revoke_body(session, serial).map_err(Failure::Error)?;
+    async fn try_revoke(&self, session: &Session, serial: &str, why: Revocation) -> Result<(), Failure> {
+        let body = self.revoke_body(session, serial, why).map_err(Failure::Error)?;
         let answer = session.http.post("/1.0/revoke", body).await.map_err(Failure::Call)?;
         if answer.status.is_success() {
             return Ok(());
@@ -99,7 +104,7 @@ impl StepCa {
         })
     }
 
-    fn revoke_body(&self, session: &Session, serial: &str) -> Result<Vec<u8>, IssuerError> {
+    fn revoke_body(&self, session: &Session, serial: &str, why: Revocation) -> Result<Vec<u8>, IssuerError> {
         let impossible = |why: &str| self.settings.unavailable("prepare a token", why);
         let now = self.skew.at_ca();
         let claims = Claims {
@@ -113,8 +118,8 @@ impl StepCa {
             exp: (now + TOKEN_LIFE).unix(),
         };
         let ott = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
-        let reason = "replaced by a newer certificate";
-        let body = RevokeRequest { serial, ott, reason_code: SUPERSEDED, reason, passive: true };
+        let (reason_code, reason) = reason(why);
+        let body = RevokeRequest { serial, ott, reason_code, reason, passive: true };
         serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
     }
 

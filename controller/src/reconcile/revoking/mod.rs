@@ -1,7 +1,8 @@
-//! Certificates that were replaced, revoked at their issuer where its configuration says `revoke_replaced`.
+//! Certificates that were replaced, revoked at their issuer where its configuration says `revoke_replaced`, and those of
+//! guests that a person calls compromised.
 //!
 //! Answers: which certificate may be revoked now, and what became of it?
-//! Invariant: revoked is only what this controller had signed for a placement that has come to its goal with a later
+//! Invariant: without a person's word revoked is only what this controller had signed for a placement that has come to its goal with a later
 //! certificate of its own, and what no guest says that it holds. A guest's word starts or holds up the revocation of
 //! its own placements' certificates; it never names a serial number. What is known is written down at once, so that a
 //! restart loses nothing, and forgotten when the certificate has expired.
@@ -15,7 +16,7 @@ use pinion_proto::{
     bundle::{Fingerprint, Leaf},
     causes::chain,
     clock::Timestamp,
-    id::PlacementId,
+    id::{Guest, PlacementId},
     spec::PlainName,
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::Reconciler;
 use crate::{
     events::{Event, Kind},
-    issuer::{IssuerError, Serial},
+    issuer::{IssuerError, Revocation, Serial},
     reports::{PlacementEntry, Reports},
     store::{Area, Store},
 };
@@ -47,9 +48,22 @@ struct Issued {
     serial: Serial,
     issuer: PlainName,
     not_after: Timestamp,
-    /// Its successor has come to its goal.
+    /// It is revoked when its successor has come to its goal. Documents of before have no others.
+    #[serde(default = "yes")]
+    when_replaced: bool,
+    /// Its key may be in other hands.
+    #[serde(default)]
+    compromised: bool,
+    /// Its successor has come to its goal, or nobody waits for one.
     #[serde(default)]
     replaced: Option<Replaced>,
+    /// It is revoked also while somebody holds it.
+    #[serde(default)]
+    at_once: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +132,7 @@ impl Revoking {
                 && all.iter().any(|one| one.generation == generation && one.serial.as_str() == leaf.serial())
             {
                 let older = |one: &&mut Issued| one.generation <= generation && one.serial.as_str() != leaf.serial();
-                for one in all.iter_mut().filter(older).filter(|one| one.replaced.is_none()) {
+                for one in all.iter_mut().filter(older).filter(|one| one.when_replaced && one.replaced.is_none()) {
                     one.replaced = Some(Replaced { failures: 0, not_before: now });
                     changed = true;
                 }
@@ -141,7 +155,8 @@ impl Revoking {
         let mut due = Vec::new();
         let mut next: Option<Timestamp> = None;
         for (id, one, not_before) in replaced() {
-            if self.under_way.contains(&one.serial) || held.contains(one.serial.as_str()) {
+            let in_use = !one.at_once && held.contains(one.serial.as_str());
+            if self.under_way.contains(&one.serial) || in_use {
                 continue;
             }
             if not_before <= now {
@@ -153,6 +168,33 @@ impl Revoking {
         due.sort_by_key(|(_, one)| one.not_after);
         due.truncate(MOST_AT_ONCE.saturating_sub(self.under_way.len()));
         (due, next)
+    }
+
+    /// Whether a certificate of a placement is remembered.
+    pub(super) fn knows(&self, id: &PlacementId, serial: &str) -> bool {
+        self.issued.get(id).is_some_and(|all| all.iter().any(|one| one.serial.as_str() == serial))
+    }
+
+    /// Everything that a guest has had is revoked now. Each, with its issuer and serial number.
+    pub(super) fn compromise(&mut self, guest: Guest, now: Timestamp) -> Vec<(PlacementId, PlainName, Serial)> {
+        let mut found = Vec::new();
+        for (id, all) in self.issued.iter_mut().filter(|(id, _)| id.guest == guest) {
+            for one in all.iter_mut().filter(|one| one.not_after >= now) {
+                (one.compromised, one.at_once) = (true, true);
+                one.replaced = Some(Replaced { failures: 0, not_before: now });
+                found.push((id.clone(), one.issuer.clone(), one.serial.clone()));
+            }
+            self.unwritten.insert(id.clone());
+        }
+        found
+    }
+
+    /// What a placement has is revoked when it serves another: its key may be in other hands.
+    pub(super) fn revoke_when_replaced(&mut self, id: &PlacementId) {
+        for one in self.issued.get_mut(id).into_iter().flatten() {
+            (one.compromised, one.when_replaced) = (true, true);
+        }
+        self.unwritten.insert(id.clone());
     }
 
     /// The certificate that is revoked now, taken out.
@@ -183,16 +225,25 @@ impl Revoking {
 }
 
 impl Reconciler {
-    /// Takes note of a certificate that was signed, where its issuer revokes what is replaced.
+    /// Takes note of a certificate that was signed, where its issuer can revoke.
     pub(super) fn note_signed(&mut self, id: &PlacementId, generation: u64, issuer: &PlainName, leaf: &Leaf) {
-        if !self.parts.issuers.revokes_replaced(issuer) {
+        if !self.parts.issuers.can_revoke(issuer) {
             return;
         }
         let serial = match Serial::try_from(leaf.serial().to_owned()) {
             Ok(serial) => serial,
             Err(why) => return tracing::warn!(placement = %id, why, "A certificate will not be revoked"),
         };
-        let issued = Issued { generation, serial, issuer: issuer.clone(), not_after: leaf.not_after(), replaced: None };
+        let issued = Issued {
+            generation,
+            serial,
+            issuer: issuer.clone(),
+            not_after: leaf.not_after(),
+            replaced: None,
+            when_replaced: self.parts.issuers.revokes_replaced(issuer),
+            compromised: false,
+            at_once: false,
+        };
         if self.revoking.note(id, issued) {
             self.write_at = Some(Instant::now());
         }
@@ -202,11 +253,12 @@ impl Reconciler {
     pub(super) fn revoke(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.revoking.mark(&self.reports, now);
         let (due, next) = self.revoking.due(&self.reports, now);
-        for (id, Issued { serial, issuer, not_after, .. }) in due {
+        for (id, Issued { serial, issuer, not_after, compromised, .. }) in due {
+            let why = if compromised { Revocation::KeyCompromise } else { Revocation::Superseded };
             self.revoking.under_way.insert(serial.clone());
             let (issuers, outcomes) = (self.parts.issuers.clone(), self.revoking.outcomes.clone());
             tokio::spawn(async move {
-                let result = issuers.revoke(&issuer, &serial, not_after).await;
+                let result = issuers.revoke(&issuer, &serial, why, not_after).await;
                 // The loop is gone only at shutdown: then it is asked for once more after the next start.
                 outcomes.send(Outcome { id, serial, result }).ok();
             });
@@ -228,8 +280,13 @@ impl Reconciler {
         match result {
             Ok(()) => {
                 self.revoking.told.remove(&serial);
-                let Some(Issued { issuer, generation, .. }) = self.revoking.take(&id, &serial) else { return };
-                let text = format!("{issuer} revoked {serial}, which {id} does not use any more");
+                let Some(Issued { issuer, generation, compromised, .. }) = self.revoking.take(&id, &serial) else {
+                    return;
+                };
+                let text = match compromised {
+                    true => format!("{issuer} revoked {serial} of {id}, whose key may be in other hands"),
+                    false => format!("{issuer} revoked {serial}, which {id} does not use any more"),
+                };
                 self.event(event(Kind::Revoked, text).generation(generation));
             }
             Err(error) => {
@@ -244,7 +301,7 @@ impl Reconciler {
                 let cause = error.to_string();
                 if self.revoking.told.insert(serial.clone(), cause.clone()).as_ref() != Some(&cause) {
                     let text = format!(
-                        "{issuer} has not revoked {serial}, which {id} does not use any more; it is tried again until \
+                        "{issuer} has not revoked {serial}, which {id} is not to use any more; it is tried again until \
                          the certificate expires: {cause}"
                     );
                     self.event(event(Kind::Failed, text).generation(generation));
@@ -271,7 +328,9 @@ impl Reconciler {
                 Ok(Some(Record { placement, issued })) if name(&placement) == document => {
                     // Also those without a certificate that is still of interest are written, which removes them.
                     self.revoking.unwritten.insert(placement.clone());
-                    for one in issued.into_iter().filter(|one| self.parts.issuers.revokes_replaced(&one.issuer)) {
+                    for mut one in issued.into_iter().filter(|one| self.parts.issuers.can_revoke(&one.issuer)) {
+                        // Somebody may have changed the configuration since.
+                        one.when_replaced = one.compromised || self.parts.issuers.revokes_replaced(&one.issuer);
                         self.revoking.note(&placement, one);
                     }
                 }

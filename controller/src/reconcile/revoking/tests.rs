@@ -1,7 +1,6 @@
 //! What may be revoked, and what never, whatever guests say.
 
 use pinion_proto::{
-    id::Guest,
     report::{Held, PlacementReport},
     stage::Stage,
 };
@@ -23,7 +22,16 @@ fn serial(number: u8) -> Serial {
 
 fn issued(generation: u64, number: u8) -> Issued {
     let issuer = "step-ca".parse().expect("a name");
-    Issued { generation, serial: serial(number), issuer, not_after: at(1000 - i64::from(number)), replaced: None }
+    Issued {
+        generation,
+        serial: serial(number),
+        issuer,
+        not_after: at(1000 - i64::from(number)),
+        replaced: None,
+        when_replaced: true,
+        compromised: false,
+        at_once: false,
+    }
 }
 
 /// What a guest says that it holds.
@@ -133,4 +141,25 @@ fn what_is_written_down_is_read_as_it_was() {
         revoking.take(&id("web@101"), &serial(number));
     }
     assert!(matches!(&revoking.take_unwritten()[..], [(_, None)]), "a document without a use is removed");
+}
+
+#[test]
+fn what_a_compromised_guest_had_is_revoked_at_once_and_what_others_share_when_they_serve_another() {
+    let (mut revoking, mut reports) = two();
+    assert!(revoking.note(&id("web@102"), Issued { when_replaced: false, ..issued(1, 0x21) }));
+    says(&mut reports, "web@101", 2, 0x12, Stage::Served);
+    says(&mut reports, "web@102", 1, 0x21, Stage::Served);
+    let guest: Guest = "101".parse().expect("a guest");
+    assert_eq!(revoking.compromise(guest, at(0)).len(), 2);
+    assert_eq!(due(&mut revoking, &reports, at(0)).len(), 2, "also what it says that it holds");
+    assert!(
+        revoking.take(&id("web@101"), &serial(0x11)).is_some()
+            && revoking.take(&id("web@101"), &serial(0x12)).is_some()
+    );
+
+    revoking.revoke_when_replaced(&id("web@102"));
+    assert_eq!(due(&mut revoking, &reports, at(0)), [""; 0], "it is served until there is another");
+    assert!(revoking.note(&id("web@102"), Issued { when_replaced: false, ..issued(2, 0x22) }));
+    says(&mut reports, "web@102", 2, 0x22, Stage::Served);
+    assert_eq!(due(&mut revoking, &reports, at(0)), ["21"]);
 }

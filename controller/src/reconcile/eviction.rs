@@ -1,0 +1,245 @@
+//! Guests that a person put out, and what becomes of what they held.
+//!
+//! Answers: what does it mean that a guest may be in other hands, and is that done?
+//! Invariant: an evicted guest is brought in again by a person alone, not by the manifest. Of a compromised one every
+//! certificate that this controller had signed for it and that has not expired is revoked at once, where its issuer can; no certificate is signed with
+//! a shared key that it had, and what others hold with that key is revoked when they serve another. All of this is
+//! written to the local area and goes on until it is done.
+
+use std::collections::BTreeSet;
+
+use pinion_proto::{
+    causes::chain,
+    clock::Timestamp,
+    id::{CertificateName, Guest, PlacementId},
+    stage::{Halt, Trouble},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Reconciler, shared};
+use crate::{
+    admin::{caller::Caller, protocol::Answer},
+    events::{Event, Kind},
+    planner::{self, Planned},
+    reports::Link,
+    store::Area,
+};
+
+const DOCUMENT: &str = "evictions";
+
+/// What is known of guests that were put out.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Evictions {
+    guests: Vec<Eviction>,
+    /// Shared certificates whose key is still to be given up.
+    #[serde(default)]
+    rekey: BTreeSet<CertificateName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Eviction {
+    guest: Guest,
+    since: Timestamp,
+    by: Caller,
+    compromised: bool,
+}
+
+impl Evictions {
+    fn of(&self, guest: Guest) -> Option<&Eviction> {
+        self.guests.iter().find(|eviction| eviction.guest == guest)
+    }
+
+    /// Whether a guest was put out, and nobody has let it in again.
+    pub(super) fn has(&self, guest: Guest) -> bool {
+        self.of(guest).is_some()
+    }
+}
+
+impl Reconciler {
+    /// Takes what was known when the controller stopped.
+    pub(super) fn restore_evictions(&mut self) {
+        match self.parts.store.read(Area::Local, DOCUMENT) {
+            Ok(kept) => self.evictions = kept.unwrap_or_default(),
+            Err(error) => {
+                let text = format!("Which guests were evicted is not known: {}", chain(&error));
+                self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+            }
+        }
+    }
+
+    /// Puts a guest out; its identity is refused already.
+    pub(super) fn evict(&mut self, guest: Guest, compromised: bool, caller: &Caller, now: Timestamp) -> Answer {
+        let mut lines = Vec::new();
+        if compromised {
+            lines.extend(self.compromised(guest, now));
+        }
+        self.acknowledge(guest);
+        self.forget_all(guest);
+        self.evictions.guests.retain(|eviction| eviction.guest != guest);
+        self.evictions.guests.push(Eviction { guest, since: now, by: caller.clone(), compromised });
+        lines.extend(self.keep_evictions());
+        self.rekey(now);
+        if !self.evictions.rekey.is_empty() {
+            let waiting: Vec<_> = self.evictions.rekey.iter().map(ToString::to_string).collect();
+            lines.push(format!("a new key waits until the shared state can be written: {}", waiting.join(", ")));
+        }
+        lines.push(format!(
+            "the agent of guest {guest}, and what it installed, stay where they are; `pinion guest enroll {guest}`, or a join token, \
+             lets it in again"
+        ));
+        if !compromised {
+            lines.push(format!(
+                "if its keys may be in other hands: `pinion guest evict --compromised {guest}` revokes what it held"
+            ));
+        }
+        for line in &lines {
+            self.event(Event::new(now, Kind::Asked, format!("Guest {guest} evicted: {line}")).guest(guest).by(caller));
+        }
+        Answer::Evicted(lines)
+    }
+
+    /// Has revoked what a guest held, and gives up the shared keys that it had. What was done, in lines.
+    fn compromised(&mut self, guest: Guest, now: Timestamp) -> Vec<String> {
+        let mut lines = Vec::new();
+        let held = self.reports.guest(guest).into_iter().flat_map(|entry| entry.placements());
+        let held: Vec<_> =
+            held.filter_map(|(name, entry)| Some((name.clone(), entry.report()?.held.clone()?))).collect();
+        for (certificate, held) in &held {
+            let id = PlacementId { certificate: certificate.clone(), guest };
+            if held.leaf.not_after() < now {
+                continue;
+            }
+            let serial = held.leaf.serial();
+            if self.parts.issuers.can_revoke(&held.issuer) && self.signed_for(&id, serial) {
+                self.note_signed(&id, held.generation, &held.issuer, &held.leaf);
+            } else if self.parts.issuers.can_revoke(&held.issuer) {
+                if !self.revoking.knows(&id, serial) {
+                    lines.push(format!(
+                        "{certificate} with serial {serial}, which the guest says that it holds, is not known to be signed for it, \
+                         and is not revoked: where it is the guest's, revoke it at {} by hand",
+                        held.issuer
+                    ));
+                }
+            } else {
+                lines.push(format!(
+                    "{} with serial {} cannot be revoked: issuer {} has no revocation; it is good until {}, for whoever trusts \
+                     that issuer",
+                    certificate,
+                    held.leaf.serial(),
+                    held.issuer,
+                    held.leaf.not_after()
+                ));
+            }
+        }
+        for (id, issuer, serial) in self.revoking.compromise(guest, now) {
+            lines.push(format!("{} with serial {serial} is being revoked at {issuer}", id.certificate));
+        }
+        self.write_at = Some(tokio::time::Instant::now());
+        let manifest = self.manifest.manifest.clone();
+        let here = |placement: &crate::manifest::Placement| self.inventory.resolve(&placement.guest) == Ok(guest);
+        let shared = manifest.certificates.iter().filter(|certificate| certificate.shared);
+        let shared: Vec<_> = shared
+            .filter(|certificate| {
+                certificate.placements.iter().any(here) || held.iter().any(|(name, _)| *name == certificate.name)
+            })
+            .map(|certificate| certificate.name.clone())
+            .collect();
+        for name in shared {
+            lines.push(format!(
+                "{name} gets another key in all other places; what they hold with the one before is revoked as soon as they serve \
+                 the new one"
+            ));
+            self.evictions.rekey.insert(name);
+        }
+        lines
+    }
+
+    /// Whether the events say that this controller had the certificate signed for that placement, where it is not
+    /// remembered otherwise: a guest's word alone never has anything revoked.
+    fn signed_for(&self, id: &PlacementId, serial: &str) -> bool {
+        let is_it = |event: &Event| {
+            event.kind == Kind::Issued
+                && event.guest == Some(id.guest)
+                && event.certificate.as_ref() == Some(&id.certificate)
+                && event.serial.as_deref() == Some(serial)
+        };
+        let now = self.parts.clock.now();
+        !self.revoking.knows(id, serial) && self.parts.events.recent(usize::MAX, now).iter().any(is_it)
+    }
+
+    /// Gives up shared keys that a compromised guest had, as far as the shared state can be written.
+    pub(super) fn rekey(&mut self, now: Timestamp) {
+        if self.evictions.rekey.is_empty() {
+            return;
+        }
+        let manifest = self.manifest.manifest.clone();
+        for name in self.evictions.rekey.clone() {
+            if let Err(error) = shared::give_up(self, &name) {
+                tracing::debug!(certificate = %name, error = chain(&error), "A shared key cannot be given up yet");
+                continue;
+            }
+            self.evictions.rekey.remove(&name);
+            let text = format!("{name} gets another shared key: the one before was in a guest that is compromised");
+            self.event(Event::new(now, Kind::Asked, text).certificate(&name));
+            let placements = manifest.certificate(&name).into_iter().flat_map(|certificate| &certificate.placements);
+            for placement in placements.filter(|placement| !placement.purge) {
+                let Ok(guest) = self.inventory.resolve(&placement.guest) else { continue };
+                if self.evictions.has(guest) {
+                    continue;
+                }
+                let id = PlacementId { certificate: name.clone(), guest };
+                let held = self.reports.placement(&id).and_then(|entry| entry.report()).and_then(|r| r.held.clone());
+                if let Some(held) = held
+                    && self.parts.issuers.can_revoke(&held.issuer)
+                    && self.signed_for(&id, held.leaf.serial())
+                {
+                    self.note_signed(&id, held.generation, &held.issuer, &held.leaf);
+                }
+                self.revoking.revoke_when_replaced(&id);
+                self.reports.request_renewal(&id);
+                self.touch_now(guest);
+            }
+        }
+        self.keep_evictions();
+    }
+
+    /// A guest that is linked was let in again by a person.
+    pub(super) fn readmit(&mut self, now: Timestamp) {
+        let linked = |eviction: &Eviction| matches!(self.reports.link(eviction.guest), Link::Linked { .. });
+        let back: Vec<_> = self.evictions.guests.iter().filter(|eviction| linked(eviction)).map(|e| e.guest).collect();
+        for guest in back {
+            self.let_in(guest, now);
+        }
+    }
+
+    /// A person lets an evicted guest in again.
+    pub(super) fn let_in(&mut self, guest: Guest, now: Timestamp) {
+        if !self.evictions.has(guest) {
+            return;
+        }
+        self.evictions.guests.retain(|eviction| eviction.guest != guest);
+        self.event(Event::new(now, Kind::Asked, format!("Guest {guest} is not evicted any more")).guest(guest));
+        self.keep_evictions();
+    }
+
+    /// Why nothing is done for a placement whose guest was put out.
+    pub(super) fn evicted_trouble(&self, planned: &Planned<'_>) -> Option<Trouble> {
+        let Eviction { guest, since, by, compromised } = self.evictions.of(planned.guest?)?;
+        let how = if *compromised { " as compromised" } else { "" };
+        Some(Trouble {
+            halt: Halt::Blocked,
+            attempt: format!("keep {}", planner::label(planned.certificate, planned.placement, Some(*guest))),
+            cause: format!("guest {guest} was evicted{how} at {since}, by {by}"),
+            remedy: format!(
+                "take its placements out of the manifest; or `pinion guest enroll {guest}`, or a join token, lets it in again"
+            ),
+            retry_at: None,
+        })
+    }
+
+    /// Returns what to say when that cannot be written down.
+    fn keep_evictions(&self) -> Option<String> {
+        let error = self.parts.store.write(Area::Local, DOCUMENT, &self.evictions).err()?;
+        Some(format!("this cannot be written down, and holds until the controller stops: {}", chain(&error)))
+    }
+}
