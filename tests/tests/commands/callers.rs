@@ -17,7 +17,8 @@ const ALICE: u32 = 61001;
 const BOB: u32 = 61002;
 
 /// Every command that changes something.
-const CHANGES: [&[&str]; 9] = [
+const CHANGES: [&[&str]; 10] = [
+    &["freeze", "web"],
     &["ensure", "web", "--renew", "--timeout", "1s"],
     &["ensure", "web", "--timeout", "1s"],
     &["token", "create", "--guest", "1002"],
@@ -30,7 +31,8 @@ const CHANGES: [&[&str]; 9] = [
 ];
 
 /// Every command that only looks.
-const LOOKS: [&[&str]; 5] = [&["status"], &["plan"], &["events"], &["guest", "list"], &["issuer", "check"]];
+const LOOKS: [&[&str]; 6] =
+    [&["status"], &["show", "web"], &["plan"], &["events"], &["guest", "list"], &["issuer", "check"]];
 
 /// A host with a guest, whose socket lets every user in.
 fn site() -> (Host, Guest) {

@@ -96,6 +96,25 @@ fn each_daemon_has_a_runtime_directory_of_its_own() {
 }
 
 #[test]
+fn each_unit_has_limits_and_a_reason_beside_each() {
+    for unit in ["controller/pinion.service", "controller/pinion-channel.service", "agent/pinion-agent.service"] {
+        let text = fs::read_to_string(packaged(unit)).expect(unit);
+        for key in ["MemoryMax", "TasksMax", "LimitCORE", "MemorySwapMax", "OOMPolicy"] {
+            let before = text.lines().take_while(|line| !line.starts_with(&format!("{key}="))).collect::<Vec<_>>();
+            assert!(before.len() < text.lines().count(), "{unit} has no {key}");
+            let mut above = before.iter().rev().skip_while(|line| line.contains('=') && !line.starts_with('#'));
+            assert!(above.next().is_some_and(|line| line.starts_with('#')), "{unit} does not say why {key}");
+        }
+        for line in ["LimitCORE=0", "MemorySwapMax=0", "OOMPolicy=continue", "StartLimitIntervalSec=0"] {
+            assert!(text.lines().any(|found| found == line), "{unit} has no {line}");
+        }
+        // What is bound to or hidden below another daemon's file system keeps it when it has gone.
+        let setting = text.lines().find(|line| !line.starts_with('#') && line.contains("/etc/pve"));
+        assert_eq!(setting, None, "{unit}");
+    }
+}
+
+#[test]
 fn the_hookscript_wakes_pinion_and_never_fails() {
     let hookscript = packaged("proxmox/pinion-wake");
     is_shell(&hookscript);
