@@ -2,7 +2,8 @@
 //!
 //! Answers: what has to be kept, and is this file whole?
 //! Invariant: kept are the shared area without join tokens, of the local area what nobody else knows (which roots there
-//! are, what is to be revoked, which guests there were, what is frozen), and the files in `/etc/pinion` that Pinion reads.
+//! are, what is to be revoked, which guests there were, what is frozen), the files in `/etc/pinion` that Pinion reads, and
+//! the identity root of the root process, where it holds that.
 //! Reports, certificates on their way and events are not: agents say the first again, the second are signed once more,
 //! and the last are history. A file is believed only if it is whole: its digest and each entry's are checked, and every
 //! path is one that this program writes.
@@ -39,6 +40,12 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// The documents and directories of the local area that are kept.
 const LOCAL: [&str; 4] = ["authorities", "replaced", "listed-guests", "freezes"];
+
+/// The documents and directories of the root process that are kept.
+const CHANNEL: [&str; 3] = ["identity-ca", "identity-domain", "authorities"];
+
+/// The identity root with its key: in the shared area, or the root process's.
+const ROOTS: [&str; 2] = ["shared/identity-ca.json", "channel/identity-ca.json"];
 
 /// Tokens are good for minutes.
 const TOKENS: &str = "join-tokens";
@@ -198,7 +205,7 @@ fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
             return Err(format!("{shown} is there twice"));
         }
     }
-    if !entries.contains_key("shared/identity-ca.json") {
+    if !ROOTS.iter().any(|root| entries.contains_key(*root)) {
         return Err("the CA of the agents' identities is not in it".into());
     }
     Ok((entries, document.made_at))
@@ -217,6 +224,7 @@ fn is_ours(path: &str) -> bool {
     let document = directories && last.strip_suffix(".json").is_some_and(is_plain_name);
     match area {
         "shared" => document && first != TOKENS,
+        "channel" => document && CHANNEL.contains(&first.trim_end_matches(".json")),
         "local" => document && LOCAL.contains(&first.trim_end_matches(".json")),
         "etc" => parts.len() == 1 && is_plain_name(last),
         _ => false,
@@ -282,6 +290,8 @@ mod tests {
             "local/freezes.json",
             "local/replaced/101-0123.json",
             "local/authorities/identity-ca.json",
+            "channel/identity-ca.json",
+            "channel/authorities/identity-ca.json",
             "etc/controller.toml",
             "etc/step-ca.password",
         ] {
@@ -302,6 +312,7 @@ mod tests {
             "local/reports/101.json",
             "local/events.jsonl",
             "local/controller.lock",
+            "channel/x.json",
             "etc/hooks.d/x",
             "etc/..",
             "etc/a b",

@@ -17,7 +17,10 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{BackupError, Entries, Entry, MAX_FILE, decode, failed};
-use crate::store::{self, StoreError};
+use crate::{
+    channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
+    store::{self, StoreError},
+};
 
 /// The user that the package makes.
 const USER: &str = "pinion";
@@ -44,7 +47,12 @@ pub struct Restored {
 pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Result<Restored, BackupError> {
     let (entries, made_at) = read(file)?;
     let state = root.join("var/lib/pinion");
-    let places = Places { shared: state.join("shared"), local: state.join("local"), etc: root.join("etc/pinion") };
+    let places = Places {
+        shared: state.join("shared"),
+        local: state.join("local"),
+        channel: root.join(CHANNEL_DIRECTORY),
+        etc: root.join("etc/pinion"),
+    };
     let owner = owner(root, &state);
     for directory in [&state, &places.local, &places.etc] {
         make_directory(directory, if *directory == places.etc { None } else { owner })?;
@@ -54,6 +62,7 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
         other => other?,
     };
     own(&places.local.join("controller.lock"), owner)?;
+    let _channel = places.lock_channel(&entries)?;
     if !replace && let Some(there) = places.in_use(&entries) {
         let text = format!(
             "{} is there already and would be replaced; `pinion restore {} --yes` does that, and keeps what is there beside it",
@@ -92,6 +101,8 @@ fn read(file: &Path) -> Result<(Entries, Timestamp), BackupError> {
 struct Places {
     shared: PathBuf,
     local: PathBuf,
+    /// The root process's.
+    channel: PathBuf,
     etc: PathBuf,
 }
 
@@ -110,6 +121,7 @@ impl Places {
         Some(match area {
             "shared" => self.shared.join(rest),
             "local" => self.local.join(rest),
+            "channel" => self.channel.join(rest),
             _ => self.etc.join(rest),
         })
     }
@@ -126,6 +138,22 @@ impl Places {
             (there != *entry.content).then_some(live)
         };
         entries.iter().find_map(other)
+    }
+
+    /// Keeps the root process from using its directory meanwhile, if anything goes there.
+    fn lock_channel(&self, entries: &Entries) -> Result<Option<File>, BackupError> {
+        if !entries.keys().any(|path| path.starts_with("channel/")) {
+            return Ok(None);
+        }
+        make_directory(&self.channel, None)?;
+        fs::set_permissions(&self.channel, Permissions::from_mode(0o700)).map_err(failed("close", &self.channel))?;
+        match store::lock_new(&self.channel) {
+            Err(StoreError::Locked { .. }) => {
+                let text = "the root process uses its key: stop it too (systemctl stop pinion-channel)";
+                Err(BackupError::Refused(text.into()))
+            }
+            other => Ok(Some(other?)),
+        }
     }
 
     fn staged_shared(&self) -> PathBuf {
@@ -153,6 +181,9 @@ impl Places {
                 let mode = entry.mode & if public { 0o644 } else { 0o640 };
                 // Who reads a password is the daemon; settings are root's.
                 write(&staged, entry, mode, if public { None } else { owner })?;
+            } else if path.starts_with("channel/") {
+                self.make_parents(&live, &self.channel, None)?;
+                write(&staged, entry, 0o600, None)?;
             } else {
                 self.make_parents(&live, &self.local, owner)?;
                 write(&staged, entry, 0o600, owner)?;

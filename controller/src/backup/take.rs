@@ -16,8 +16,9 @@ use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, encode, failed, is_ours};
+use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, encode, failed, is_ours};
 use crate::{
+    channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
     issuer::IssuerConfig,
     store::{self, StoreError},
@@ -56,8 +57,12 @@ pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, Backu
     };
     let entries = settled(config)?;
     drop(lock);
-    if !entries.contains_key("shared/identity-ca.json") {
-        let text = format!("there is nothing to back up: {} has no identity CA", config.shared.display());
+    if !ROOTS.iter().any(|root| entries.contains_key(*root)) {
+        let text = format!(
+            "there is nothing to back up: neither {} nor {} has an identity CA",
+            config.shared.display(),
+            config.root.join(CHANNEL_DIRECTORY).display()
+        );
         return Err(BackupError::Refused(text));
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -90,6 +95,8 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
         }
         add(&config.local.join(format!("{name}.json")), format!("local/{name}.json"), &mut entries)?;
     }
+    // Only root can look there, and only root can put it back.
+    walk(&config.root.join(CHANNEL_DIRECTORY), "channel", 2, &mut entries)?;
     let settings = config::path(&config.root);
     let etc = settings.parent().unwrap_or(&config.root);
     for name in ["controller.toml", "certificate-manifest.json", "identity-root"] {

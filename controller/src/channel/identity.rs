@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Where the root's key is, below `/`.
-const DIRECTORY: &str = "var/lib/pinion-channel";
+pub(crate) const DIRECTORY: &str = "var/lib/pinion-channel";
 
 /// A node's authority is renewed once a day; whoever asks more often is in trouble, or wants to fill a disk.
 const SIGNED: Allowance = Allowance { most: 8, every: Duration::from_secs(10 * 60) };

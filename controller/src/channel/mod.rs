@@ -19,7 +19,7 @@ pub mod server;
 mod guests;
 mod turns;
 mod verbs;
-mod identity;
+pub(crate) mod identity;
 mod look;
 mod boot;
 mod install;

@@ -74,6 +74,10 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
         serde_json::from_str(&guest.read("/var/lib/pinion-agent/identity.json").expect("readable")).expect("JSON");
     assert_eq!(identity["identity"]["chain"].as_array().map(Vec::len), Some(2), "leaf and node: {identity}");
 
+    let backup = at("backup");
+    let taken = host.pinion(&["backup", backup.to_str().expect("text")]).expect("it runs");
+    taken.succeeded().expect("a backup, while both run");
+
     // The controller needs the root process for a new authority alone.
     root_process.stop().expect("it stops");
     host.restart().expect("it starts without the root process");
@@ -122,6 +126,15 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     assert!(kept.exists() && fs::read_to_string(&pin).expect("named").contains(&second.to_string()));
     guest.join_with(&host.token("1001").expect("a token")).expect("it runs").succeeded().expect("joins anew");
     guest.wait_linked(&host).expect("linked");
+    root_process.stop().expect("stopped");
+
+    // The first root is in the backup, and comes back with it.
+    host.stop().expect("stopped");
+    let restored = host.pinion(&["restore", backup.to_str().expect("text"), "--yes"]).expect("it runs");
+    restored.succeeded().expect("restored");
+    root_process = channel(&host);
+    host.start_again().expect("with the first root");
+    assert_eq!(root(&host), first);
     root_process.stop().expect("stopped");
 }
 
