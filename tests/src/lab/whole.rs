@@ -119,7 +119,7 @@ pub struct Whole {
     pub installation: Installation,
     own: Process,
     pveproxy: Process,
-    _logs: tempfile::TempDir,
+    logs: tempfile::TempDir,
 }
 
 impl Whole {
@@ -141,9 +141,18 @@ impl Whole {
         installation.start(lab)?;
         prepare_host(lab)?;
         let pveproxy = start_pveproxy(lab, logs.path())?;
-        let log = logs.path().join("agent.log");
-        let own = Process::spawn("pinion-agent", lab.command("pinion-agent").arg("run"), &log)?;
-        Ok(Self { installation, own, pveproxy, _logs: logs })
+        let own = start_agent(lab, logs.path())?;
+        Ok(Self { installation, own, pveproxy, logs })
+    }
+
+    /// Stops the host's own agent in order and starts it again.
+    ///
+    /// # Errors
+    /// It does not end by itself, or cannot be started.
+    pub fn restart_agent(&mut self, lab: &Lab) -> Result<()> {
+        self.own.stop()?;
+        self.own = start_agent(lab, self.logs.path())?;
+        Ok(())
     }
 
     /// What the host's own agent and its service have logged.
@@ -171,6 +180,10 @@ fn prepare_host(lab: &Lab) -> Result<()> {
     );
     lab.run(&["sh", "-c", &files])?.succeeded().context("join the host's own agent")?;
     Ok(())
+}
+
+fn start_agent(lab: &Lab, logs: &Path) -> Result<Process> {
+    Process::spawn("pinion-agent", lab.command("pinion-agent").arg("run"), &logs.join("agent.log"))
 }
 
 fn start_pveproxy(lab: &Lab, logs: &Path) -> Result<Process> {

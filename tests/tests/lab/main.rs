@@ -4,6 +4,7 @@
 mod bad_host;
 mod failing_channels;
 mod few;
+mod host_files;
 mod killed;
 mod life;
 mod machine;

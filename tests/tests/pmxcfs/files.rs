@@ -97,6 +97,25 @@ fn files_behave_as_on_proxmox() {
 }
 
 #[test]
+fn a_lock_is_asked_for_by_a_time_of_0_and_kept_by_a_new_one() {
+    let mounted = Mounted::begin().expect("mounted");
+    let lock = mounted.path("priv/lock/pinion");
+    fs::create_dir(&lock).expect("locked");
+    assert_eq!(refused(fs::create_dir(&lock)), Errno::EXIST);
+    let touch = |time: SystemTime| {
+        let times = FileTimes::new().set_accessed(time).set_modified(time);
+        File::open(&lock).and_then(|directory| directory.set_times(times))
+    };
+    // Its holder has 120 s, which the tests of the files without a mount let pass.
+    assert_eq!(refused(touch(UNIX_EPOCH)), Errno::ACCESS);
+    touch(SystemTime::now() + Duration::from_secs(1)).expect("held still");
+    assert_eq!(refused(touch(SystemTime::now() - Duration::from_secs(60))), Errno::ACCESS);
+    assert_eq!(refused(fs::rename(&lock, mounted.path("priv/lock/other"))), Errno::ACCESS);
+    fs::remove_dir(&lock).expect("given back");
+    fs::create_dir(&lock).expect("locked again");
+}
+
+#[test]
 fn what_is_open_is_read_to_its_end_when_it_is_replaced() {
     let mounted = Mounted::begin().expect("mounted");
     fs::write(mounted.path("one"), "old").expect("written");
