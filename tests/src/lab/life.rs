@@ -107,6 +107,14 @@ impl Lab {
         self.files.kill()
     }
 
+    /// The server stands still, or goes on: whoever looks below `/etc/pve` waits meanwhile.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hang_pve_cluster(&mut self, hangs: bool) -> Result<()> {
+        self.files.hang(hangs)
+    }
+
     /// `systemctl start pve-cluster`; a dead mount is taken away first.
     ///
     /// # Errors

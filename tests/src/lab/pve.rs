@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 
 use super::{conf::Conf, namespace, namespace::Namespace, pmxcfs::trouble::Switch};
 use crate::{
@@ -97,6 +98,15 @@ impl Files {
     /// The kernel refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.server.take().map_or(Ok(()), |mut server| server.kill9().map(drop))
+    }
+
+    /// Has it stand still, or go on: whoever looks at its files waits meanwhile.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hang(&mut self, hangs: bool) -> Result<()> {
+        let server = self.server.as_mut().context("pmxcfs runs")?;
+        server.signal(if hangs { Signal::STOP } else { Signal::CONT })
     }
 
     /// What makes the cluster unwell.

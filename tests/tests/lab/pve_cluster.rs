@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pinion_controller::channel::{
-    client::Client,
-    listing::{ListedGuest, Listing},
+use pinion_controller::{
+    channel::{
+        client::Client,
+        listing::{ListedGuest, Listing},
+        protocol::{Cause, Target},
+    },
+    inventory::GuestKind,
 };
 use pinion_tests::{
     lab::{Lab, installation::Installation},
@@ -94,6 +98,18 @@ fn pmxcfs_may_come_later_go_die_and_come_back_and_no_change_is_missed() {
         "60 changes in 20 bursts were all seen; the slowest was known {:.1} s after its burst began",
         slowest.as_secs_f64()
     );
+
+    // While its files answer nobody, this verb does, and whoever needs them is told so in time, as `pct` itself does.
+    follower.lab.hang_pve_cluster(true).expect("stopped");
+    let hung = follower.wait("that it hangs", |listing| listing.problem.is_some());
+    assert!(hung.problem.is_some_and(|problem| problem.cause.contains("does not answer")));
+    let guest = Target { vmid: 900.try_into().expect("a VMID"), kind: GuestKind::Lxc };
+    let began = Instant::now();
+    let failure = follower.runtime.block_on(follower.client.boot(guest)).expect_err("it is no real container");
+    assert_eq!(failure.cause, Cause::TimedOut, "{failure}");
+    println!("asked about a guest while pmxcfs hangs: {failure}, after {:.1} s", began.elapsed().as_secs_f64());
+    follower.lab.hang_pve_cluster(false).expect("it goes on");
+    follower.wait("that it answers", |listing| listing.problem.is_none());
 
     follower.lab.kill_pve_cluster().expect("killed");
     let dead = follower.wait("that it is dead", |listing| listing.problem.is_some());
