@@ -209,16 +209,13 @@ impl Inventory {
         }
     }
 
-    /// The guests that have one of these cards and may be the caller: of those that are known to be stopped, and of
-    /// templates, only the one that the caller says it is.
+    /// The guests that have one of these cards and may be the caller. Also those that are listed as stopped: what has only
+    /// just been started is, for a moment, and may call within it.
     fn with_card(&self, claimed: Vmid, hwaddrs: &[HwAddr]) -> Vec<Vmid> {
         let has = |info: &GuestInfo| info.hwaddrs.iter().any(|own| hwaddrs.contains(own));
-        let all = self.guests.iter().filter(|(_, info)| has(info));
-        let may_call = |vmid: Vmid, info: &GuestInfo| vmid == claimed || info.may_run();
-        let calling: Vec<_> =
-            all.clone().filter(|(vmid, info)| may_call(**vmid, info)).map(|(vmid, _)| *vmid).collect();
-        // What was just started may be listed as stopped still.
-        if calling.is_empty() { all.map(|(vmid, _)| *vmid).take(1).collect() } else { calling }
+        let may_call = |vmid: Vmid, info: &GuestInfo| vmid == claimed || !info.template;
+        let all = self.guests.iter().filter(|(vmid, info)| has(info) && may_call(**vmid, info));
+        all.map(|(vmid, _)| *vmid).collect()
     }
 
     /// The guests that have a card in common with another one and may run, each such group by the numbers in it.

@@ -3,9 +3,10 @@
 //! A guest that was restored under another number keeps its network cards, unless it was told otherwise (`--unique`), and
 //! the identity of the one whose backup it is. So nothing that it shows tells it from that one; but the hypervisor's way
 //! into a guest leads into that guest, and there it is seen which start of it runs, which a caller says too (`boot_id`).
-//! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into
-//! since it was started, and exactly one of them runs that start. A guest of another node cannot be looked into from
-//! here; it is never taken for another one, because its start is none that was seen.
+//! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into and
+//! exactly one of them runs that start; or when each of the others was found stopped after the caller had called, so
+//! that it is none of them. A guest of another node cannot be looked into from here; it is never taken for another one,
+//! because its start is none that was seen.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,6 +38,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A guest that could not be looked into is looked into again after this, without anybody calling.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// A caller that is not let in dials each minute; one that has not for so long calls for the first time again.
+const CALLER_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// Callers that are remembered (count): what a caller says of its start is its own word.
+const MOST_CALLERS: usize = 256;
+
 /// Looks at once, beside whatever else is done for guests.
 const AT_ONCE: usize = 4;
 
@@ -52,6 +59,8 @@ struct Seen {
     guests: HashMap<Vmid, Sight>,
     /// Those that a caller may be whom nothing seen so far shows.
     called: BTreeSet<Vmid>,
+    /// The starts of such callers, and when each called first.
+    callers: HashMap<String, Instant>,
 }
 
 /// What a look into a guest has shown.
@@ -76,6 +85,7 @@ impl Starts {
         let found = seen.which(inventory, guests, start);
         if found.is_none() {
             seen.called.extend(guests);
+            seen.note(start, Instant::now());
             self.called.notify_one();
         }
         found
@@ -88,10 +98,13 @@ impl Starts {
 
 impl Seen {
     fn which(&self, inventory: &Inventory, guests: &[Vmid], start: &str) -> Option<Vmid> {
+        if start.is_empty() {
+            return None;
+        }
         let here = |vmid: &&Vmid| inventory.guest(**vmid).is_some_and(|info| info.is_here());
         let looked_into = |vmid: &Vmid| self.guests.get(vmid).is_some_and(|sight| sight.what.is_ok());
-        if start.is_empty() || !guests.iter().filter(here).all(looked_into) {
-            return None;
+        if !guests.iter().filter(here).all(looked_into) {
+            return self.remaining(guests, start);
         }
         let runs = |vmid: &&Vmid| match self.guests.get(*vmid).map(|sight| &sight.what) {
             Some(Ok(Start::Runs(own))) => own == start,
@@ -104,6 +117,28 @@ impl Seen {
         }
     }
 
+    /// The one that is left when each of the others was found stopped after this start had called.
+    fn remaining(&self, guests: &[Vmid], start: &str) -> Option<Vmid> {
+        let called = *self.callers.get(start)?;
+        let stopped = |vmid: &&Vmid| match self.guests.get(*vmid) {
+            Some(Sight { what: Ok(Start::Stopped), at }) => *at >= called,
+            _ => false,
+        };
+        let mut others = guests.iter().filter(|vmid| !stopped(vmid));
+        match (others.next(), others.next()) {
+            (Some(one), None) => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// Notes when a start has called first.
+    fn note(&mut self, start: &str, now: Instant) {
+        self.callers.retain(|_, at| now.saturating_duration_since(*at) < CALLER_KEPT);
+        if self.callers.len() < MOST_CALLERS {
+            self.callers.entry(start.to_owned()).or_insert(now);
+        }
+    }
+
     /// Whom to look into now, and when to see again whether there is anybody.
     fn due(&mut self, inventory: &Inventory, groups: &[Vec<Vmid>], now: Instant) -> (Vec<Target>, Option<Instant>) {
         let grouped: BTreeSet<Vmid> = groups.iter().flatten().copied().collect();
@@ -111,7 +146,7 @@ impl Seen {
         let mut waiting = BTreeSet::new();
         for vmid in grouped.iter().chain(&self.called).copied().collect::<BTreeSet<_>>() {
             let Some((info, kind)) = inventory.guest(vmid).and_then(|info| Some((info, info.kind?))) else { continue };
-            if !info.is_here() {
+            if !info.is_here() || info.template {
                 continue;
             }
             let called = self.called.contains(&vmid);

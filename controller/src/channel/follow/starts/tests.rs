@@ -52,20 +52,41 @@ fn due(starts: &Starts, inventory: &Inventory) -> Vec<u32> {
 }
 
 #[test]
-fn a_card_of_one_guest_alone_is_that_guests() {
+fn a_copy_that_is_listed_as_stopped_may_have_been_started_this_moment() {
     let starts = Starts::default();
     let stopped = GuestInfo { running: Some(false), ..running() };
     let template = GuestInfo { template: true, ..running() };
+    let guests = inventory(&[(101, running()), (9000, template.clone())]);
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its, "a template never runs");
     let guests = inventory(&[(101, running()), (120, stopped.clone()), (9000, template)]);
-    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its, "what does not run does not call");
-    assert_eq!(due(&starts, &guests), [0; 0], "nobody is looked into for it");
-    // The original is off, and its copy runs: whoever calls is looked into before it is called one or the other.
-    let guests = inventory(&[(101, stopped), (120, running())]);
-    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)));
+    assert_eq!(due(&starts, &guests), [0; 0], "nobody is looked into before anybody calls");
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)));
     assert_eq!(due(&starts, &guests), [101, 120]);
+    saw(&starts, 101, runs("a"));
+    saw(&starts, 120, Ok(Start::Stopped));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its);
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)), "it was started since");
+
+    // The original is off, and its copy runs.
+    let guests = inventory(&[(101, stopped), (120, running())]);
     saw(&starts, 101, Ok(Start::Stopped));
     saw(&starts, 120, runs("b"));
     assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Anothers(vmid(120)));
+}
+
+#[test]
+fn a_guest_without_a_way_in_is_what_is_left_when_the_others_are_off() {
+    let starts = Starts::default();
+    let stopped = GuestInfo { running: Some(false), ..running() };
+    let guests = inventory(&[(101, running()), (120, stopped)]);
+    saw(&starts, 120, Ok(Start::Stopped));
+    saw(&starts, 101, failed());
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Alike(vmid(120)), "the other may have been started since");
+    saw(&starts, 120, Ok(Start::Stopped));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its, "it was off while this one called");
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)), "another caller may be the other");
+    saw(&starts, 120, runs("b"));
+    assert_eq!(whose(&starts, &guests, 101, "b"), Whose::Alike(vmid(120)), "not each was looked into");
 }
 
 #[test]
