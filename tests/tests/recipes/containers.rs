@@ -89,7 +89,7 @@ fn a_container_is_restarted_or_sent_a_signal_and_waited_for() {
     wait::until("the placement to be blocked", PATIENCE, || {
         let status = place.host.status().map_err(|e| format!("{e:#}"))?;
         match status.placement("other@1001").and_then(|placement| placement.trouble.clone()) {
-            Some(trouble) if trouble.halt == Halt::Blocked && trouble.remedy.contains("`containers`") => Ok(()),
+            Some(trouble) if trouble.halt == Halt::Blocked && trouble.remedy.contains("extra_containers") => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
