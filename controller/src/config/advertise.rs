@@ -256,18 +256,25 @@ mod tests {
 
     /// Says what the test wants, or does not answer until the test lets it.
     #[derive(Debug, Clone, Default)]
-    struct Said(Arc<(Mutex<(Option<Vec<&'static str>>, bool, usize)>, Condvar)>);
+    struct Said(Arc<(Mutex<Saying>, Condvar)>);
+
+    #[derive(Debug, Default)]
+    struct Saying {
+        addresses: Option<Vec<&'static str>>,
+        hangs: bool,
+        asked: usize,
+    }
 
     impl Said {
         fn says(&self, addresses: Option<Vec<&'static str>>, hangs: bool) {
             let (state, changed) = &*self.0;
             let mut state = state.lock().expect("a test");
-            (state.0, state.1) = (addresses, hangs);
+            (state.addresses, state.hangs) = (addresses, hangs);
             changed.notify_all();
         }
 
         fn asked(&self) -> usize {
-            self.0.0.lock().expect("a test").2
+            self.0.0.lock().expect("a test").asked
         }
     }
 
@@ -275,11 +282,11 @@ mod tests {
         fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             let (state, changed) = &*self.0;
             let mut state = state.lock().expect("a test");
-            state.2 += 1;
-            while state.1 {
+            state.asked += 1;
+            while state.hangs {
                 state = changed.wait(state).expect("a test");
             }
-            let addresses = state.0.clone().ok_or_else(|| io::Error::other("SERVFAIL\u{1b}[2J"))?;
+            let addresses = state.addresses.clone().ok_or_else(|| io::Error::other("SERVFAIL\u{1b}[2J"))?;
             Ok(addresses.iter().map(|ip| SocketAddr::new(ip.parse().expect("an address"), port)).collect())
         }
     }

@@ -3,7 +3,7 @@
 //! Answers: which mount points does a placement need, and is each of them mounted now?
 //! Invariants: files that are written below an unmounted mount point would be hidden by the next mount, or prevent it
 //! (Proxmox's `/etc/pve`), so a [`Guard`] goes with every operation on a placement's files. It is asked on the very
-//! descriptors that the operation then uses ([`super::walk`]), so nothing can be unmounted between the check and the use.
+//! descriptors that the operation then uses (`super::walk`), so nothing can be unmounted between the check and the use.
 
 mod fstab;
 mod learn;
