@@ -64,6 +64,8 @@ fn restored(host: &Host) -> Pve {
     for vmid in [101, 120] {
         tools.add(vmid, env!("CARGO_PKG_VERSION"));
     }
+    // As pct says of what is off, whatever was known a moment ago.
+    fs::write(tools.guest(120).join("mood"), "stopped").expect("written");
     pve.tools = Some(tools);
     pve
 }
@@ -84,6 +86,7 @@ fn a_restored_copy_with_the_same_card_is_told_apart_before_either_is_believed() 
     // The copy is started, and dials first.
     let mut copy = copy(&guest);
     boot(pve.tools.as_ref().expect("tools"), 120, &copy, 9300);
+    fs::remove_file(pve.tools.as_ref().expect("tools").guest(120).join("mood")).expect("started");
     pve.power(120, true);
     wait_status(&host, "nobody to be linked", |status| !status.is_linked("101"));
     copy.start().expect("started");
