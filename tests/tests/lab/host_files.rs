@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use pinion_proto::stage::{Halt, Stage, Trouble};
+use pinion_proto::stage::{Halt, Stage};
 use pinion_tests::{
     lab::{
         Lab,
@@ -49,15 +49,10 @@ impl Host {
 
     /// Waits until the placement waits, with words that say for what.
     fn waits(&self, words: &[&str]) {
-        self.is_held_up(words, |trouble| trouble.halt == Halt::Waiting);
-    }
-
-    /// Waits until the placement is held up, with these words.
-    fn is_held_up(&self, words: &[&str], so: impl Fn(&Trouble) -> bool) {
         let waits = wait_for(&self.lab, &self.whole.installation, &format!("a wait for {words:?}"), LONG, |status| {
             let trouble = status.placement(PLACEMENT)?.trouble.clone()?;
             let text = trouble.to_string();
-            (so(&trouble) && words.iter().all(|word| text.contains(word))).then_some(())
+            (trouble.halt == Halt::Waiting && words.iter().all(|word| text.contains(word))).then_some(())
         });
         waits.unwrap_or_else(|error| panic!("{error:#}\n{}", self.whole.log()));
     }
@@ -109,7 +104,7 @@ fn nothing_is_made_where_pmxcfs_is_to_be_mounted() {
     // Without quorum: read, and not written.
     host.lab.set_quorate(false).expect("no quorum");
     host.renew();
-    host.is_held_up(&["/etc/pve/", "Permission denied"], |_| true);
+    host.waits(&["/etc/pve/", "Permission denied", "quorum"]);
     assert_eq!(host.shown(), third);
     host.lab.set_quorate(true).expect("quorum");
     let fourth = host.served(Some(&third));
@@ -117,7 +112,7 @@ fn nothing_is_made_where_pmxcfs_is_to_be_mounted() {
     // Cut off: what writes hangs for 8 s, fails, and is refused from then on.
     host.lab.cut_off().expect("cut off");
     host.renew();
-    host.is_held_up(&["/etc/pve/"], |_| true);
+    host.waits(&["/etc/pve/", "quorum"]);
     assert_eq!(host.shown(), fourth);
     host.lab.set_quorate(true).expect("healed");
     let fifth = host.served(Some(&fourth));
