@@ -247,7 +247,14 @@ impl BrokenController {
         })
         .await?;
         agent.check_running()?;
-        self.link = Some(link).filter(|link| !link.is_closed());
+        if link.is_closed() {
+            // It would wait longer before each dial; started anew, it dials at once.
+            guest.stop()?;
+            while self.links.try_recv().is_ok() {}
+            guest.start()?;
+        } else {
+            self.link = Some(link);
+        }
         Ok(figures)
     }
 }
