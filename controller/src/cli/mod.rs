@@ -57,7 +57,8 @@ enum Verb {
     Serve,
     /// Run the root process: what `pinion serve`, which is not root, may have done through pct and qm, for ever.
     ///
-    /// It looks into guests, brings the packaged agent and a join token in, and does nothing else.
+    /// It tells which guests there are, looks into them, brings the packaged agent and a join token in, and holds the key of
+    /// the identity root. It can be asked for nothing else.
     Channel,
     /// Show what would be done now, and why; touches nothing.
     Plan,

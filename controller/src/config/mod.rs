@@ -78,7 +78,7 @@ pub struct ChannelConfig {
     pub socket: PathBuf,
     /// The user that `pinion serve` runs as, by name or number.
     pub user: String,
-    /// Where pct, qm and pvesh are, instead of the usual places.
+    /// Where pct and qm are, instead of the usual places.
     pub tools: Option<PathBuf>,
     /// Whether a new installation's identity root is made and kept by the root process, where there is one.
     pub identity_root: bool,

@@ -53,7 +53,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     drop(fleet);
     let what = "controller: memory per linked agent, beyond the first";
     Ok(vec![
-        Row::new("controller_bytes_per_agent", what, each, Bound::AtMostBytes(32 * 1024)),
+        Row::new("controller_bytes_per_agent", what, each, Bound::AtMostBytes(40 * 1024)),
         Row::new(
             "renew_1000_s",
             "1,000 placements on 1,000 agents renewed and installed",
