@@ -3,15 +3,26 @@
 //! Answers: is this placement frozen, until when, and who wanted it?
 //! Invariant: a freeze is a window that is closed, for all that a window holds back and nothing else: restarts of units
 //! and containers, rotations of a Swarm service's secrets, and hooks. So a service is let expire by neither: the guest's
-//! agent does what is needed in the last day of what is served. A freeze without an end lasts until it is lifted.
+//! agent does what is needed in the last day of what is served, also where the freeze ends within it. A freeze without an
+//! end lasts until it is lifted.
 
-use pinion_proto::{clock::Timestamp, id::Guest, spec::Opening};
+use std::time::Duration;
+
+use pinion_proto::{clock::Timestamp, id::Guest, report::PlacementReport, spec::Opening, stage::Trouble};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::caller::Caller;
 
-/// The end of a freeze that has none, 2100-01-01: an agent is told of an opening, which no certificate lasts until.
+/// The end of a freeze that has none, 2100-01-01: no certificate lasts until then.
 const NEVER: Timestamp = Timestamp::from_unix(4_102_444_800);
+
+/// So long before its end what is served is replaced whatever is frozen: the agents' rule for a window that opens too
+/// late.
+pub const LAST_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A window that opens only when what is served has ended: an agent waits until the last day of that, and no longer. When
+/// the freeze ends before, the controller tells it.
+const CLOSED: Opening = Opening { opens: NEVER, closes: Timestamp::from_unix(2 * NEVER.unix()) };
 
 /// What an agent says first of a service that it leaves alone because of its window.
 const HELD_BACK: &str = "the new files are in place";
@@ -73,17 +84,60 @@ impl Freeze {
     }
 
     /// When a service with a window may be disturbed, with the freeze on top of it; `window` has the openings from a
-    /// moment on.
+    /// moment on. An agent waits for an opening that comes before what it serves ends: the freeze's end is told as one
+    /// only when what is served is known to last a day longer.
     #[must_use]
-    pub fn openings(&self, now: Timestamp, window: impl FnOnce(Timestamp) -> Option<Vec<Opening>>) -> Vec<Opening> {
-        let ends = self.ends();
+    pub fn openings(
+        &self,
+        report: Option<&PlacementReport>,
+        now: Timestamp,
+        window: impl FnOnce(Timestamp) -> Option<Vec<Opening>>,
+    ) -> Vec<Opening> {
+        let Some(ends) = self.until.filter(|ends| report.is_some_and(|report| outlasts(report, *ends))) else {
+            return vec![CLOSED];
+        };
         match window(now.max(ends)) {
-            None => vec![Opening { opens: ends, closes: Timestamp::from_unix(i64::from(i32::MAX) * 4) }],
+            None => vec![Opening { opens: ends, ..CLOSED }],
             Some(openings) => {
                 openings.into_iter().map(|opening| Opening { opens: opening.opens.max(ends), ..opening }).collect()
             }
         }
     }
+
+    /// A trouble of a service that is left alone because of this freeze.
+    #[must_use]
+    pub fn held_back(&self, trouble: Trouble) -> Trouble {
+        let (by, end) = (&self.by, self.end());
+        let told = left_alone_until(&trouble);
+        let early = told.filter(|at| *at < self.ends());
+        let last = early.map(|at| format!(", and at {at}, a day before what it serves ends, in any case"));
+        Trouble {
+            cause: format!(
+                "it is frozen {end}, by {by}: the new files are in place, and the service is disturbed when the freeze is \
+                 over{}",
+                last.unwrap_or_default()
+            ),
+            remedy: format!("`{}` lifts the freeze", self.lift()),
+            retry_at: told.or(self.until),
+            ..trouble
+        }
+    }
+}
+
+/// Whether what a service serves is known to last a day longer than to this moment.
+fn outlasts(report: &PlacementReport, ends: Timestamp) -> bool {
+    match (&report.trouble, &report.held) {
+        // The agent knows what is served: it says when the last day of that begins, or that it waits for later.
+        (Some(trouble), _) if holds_back(&trouble.cause) => trouble.retry_at.is_some_and(|at| at >= ends),
+        (_, Some(held)) => report.stage >= report.goal && held.leaf.not_after() >= ends + LAST_DAY,
+        (_, None) => true,
+    }
+}
+
+/// Until when an agent leaves a service alone; none when that is until somebody says otherwise.
+#[must_use]
+pub fn left_alone_until(trouble: &Trouble) -> Option<Timestamp> {
+    trouble.retry_at.filter(|at| holds_back(&trouble.cause) && *at < NEVER)
 }
 
 /// Everything that is frozen.
@@ -154,6 +208,8 @@ pub fn holds_back(cause: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pinion_proto::stage::Halt;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -204,16 +260,33 @@ mod tests {
     #[test]
     fn a_freeze_is_a_closed_window_on_top_of_the_manifests() {
         let opening = |from, to| Opening { opens: at(from), closes: at(to) };
-        let opens = |openings: Vec<Opening>| openings.first().map(|opening| opening.opens);
-        assert_eq!(opens(freeze(None, None, Some(100)).openings(at(0), |_| None)), Some(at(100)));
-        let unending = freeze(None, None, None).openings(at(0), |_| None);
-        assert!(unending[0].opens == NEVER && unending[0].closes > NEVER, "no certificate lasts so long");
+        let nothing = PlacementReport::nothing("web".parse().expect("a name"));
+        let ends = freeze(None, None, Some(100));
+        assert_eq!(ends.openings(Some(&nothing), at(0), |_| None)[0].opens, at(100));
+        let unending = freeze(None, None, None).openings(Some(&nothing), at(0), |_| None);
+        assert_eq!(unending, [CLOSED], "no certificate lasts so long");
         let asked = |from| {
             assert_eq!(from, at(100), "openings before its end do not count");
-            Some(vec![opening(90, 110), opening(200, 210)])
+            Some(vec![Opening { opens: at(90), closes: at(110) }, Opening { opens: at(200), closes: at(210) }])
         };
-        let left = freeze(None, None, Some(100)).openings(at(0), asked);
-        assert_eq!(left, [opening(100, 110), opening(200, 210)]);
+        assert_eq!(ends.openings(Some(&nothing), at(0), asked), [opening(100, 110), opening(200, 210)]);
+    }
+
+    #[test]
+    fn who_is_held_back_is_told_until_when() {
+        let trouble = |retry_at| Trouble {
+            halt: Halt::Waiting,
+            attempt: "restart web.service".into(),
+            cause: format!("{HELD_BACK}, and the service is disturbed only in its window, which opens at 2100"),
+            remedy: "nothing".into(),
+            retry_at: Some(retry_at),
+        };
+        let told = freeze(None, None, Some(100)).held_back(trouble(at(50)));
+        assert!(told.retry_at == Some(at(50)) && told.cause.contains(&at(50).to_string()), "its last day: {told}");
+        let told = freeze(None, None, Some(40)).held_back(trouble(at(50)));
+        assert!(told.retry_at == Some(at(50)) && !told.cause.contains("in any case"), "it is over before: {told}");
+        let told = freeze(None, None, None).held_back(trouble(NEVER));
+        assert!(told.retry_at.is_none() && !told.cause.contains("2100"), "when it ends is not known: {told}");
     }
 
     #[test]

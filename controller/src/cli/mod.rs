@@ -112,7 +112,7 @@ enum Verb {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Do nothing disruptive until a moment, or until the freeze is lifted; show what is frozen.
+    /// Do nothing disruptive until a moment, or until the freeze is lifted.
     ///
     /// Units and containers are not restarted, secrets of Swarm services not rotated, and no hook is run. Certificates
     /// are still renewed, files replaced and services reloaded where that does not disturb them. In the last day of what

@@ -289,7 +289,8 @@ fn window(
     now: Timestamp,
 ) -> Option<Vec<Opening>> {
     if let Some(freeze) = freeze {
-        return Some(freeze.openings(now, |from| Some(placement.window.as_ref()?.openings(from, OPENINGS))));
+        let report = entry.and_then(PlacementEntry::report);
+        return Some(freeze.openings(report, now, |from| Some(placement.window.as_ref()?.openings(from, OPENINGS))));
     }
     let window = placement.window.as_ref()?;
     if entry.is_some_and(PlacementEntry::is_hurried) {

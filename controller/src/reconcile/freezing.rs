@@ -3,8 +3,6 @@
 //! Invariant: a freeze is written down before it is answered. It is local to this host, as the guests are that it is
 //! about, so that it holds and can be lifted also while the shared state cannot be written.
 
-use std::time::Duration;
-
 use pinion_proto::{
     causes::chain,
     clock::Timestamp,
@@ -19,15 +17,12 @@ use crate::{
         protocol::{Answer, AskFreeze, Frozen},
     },
     events::{Event, Kind},
-    freeze::{self, Freeze, Freezes, MAX_FREEZES},
+    freeze::{self, Freeze, Freezes, LAST_DAY, MAX_FREEZES},
     planner::{self, Planned},
     store::Area,
 };
 
 const DOCUMENT: &str = "freezes";
-
-/// So long before its end what is served is replaced whatever is frozen: the agents' own rule for windows.
-const LAST_CALL: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Reconciler {
     /// Takes what was frozen when the controller stopped.
@@ -170,11 +165,7 @@ impl Reconciler {
                 freeze.lift()
             );
             if let Some((label, ends)) = self.first_to_end(freeze) {
-                let from = (ends - LAST_CALL).max(now);
-                text += &format!(
-                    ". What {label} serves ends at {ends}: from {from} on, in its last day, it is disturbed in spite of the freeze if \\
-                     it has to be"
-                );
+                text += &last_day(&label, ends, now);
             }
             text
         };
@@ -195,8 +186,11 @@ impl Reconciler {
             let label = planner::label(certificate, placement, Some(guest));
             let by = freezes.of(|| label.clone(), certificate.name.as_str(), Some(guest))?;
             let id = PlacementId { certificate: certificate.name.clone(), guest };
-            let ends = self.reports.placement(&id)?.report()?.held.as_ref()?.leaf.not_after();
-            (by == freeze && freeze.until.is_none_or(|until| ends - LAST_CALL < until)).then_some((label, ends))
+            let report = self.reports.placement(&id)?.report()?;
+            // What is held is not served yet while the service is left alone.
+            let waits = report.trouble.as_ref().and_then(freeze::left_alone_until).map(|at| at + LAST_DAY);
+            let ends = waits.or_else(|| Some(report.held.as_ref()?.leaf.not_after()))?;
+            (by == freeze && freeze.until.is_none_or(|until| ends - LAST_DAY < until)).then_some((label, ends))
         });
         held.min_by_key(|(_, ends)| *ends)
     }
@@ -209,11 +203,9 @@ impl Reconciler {
     /// A trouble of a placement, as the freeze's where that is what holds it up.
     pub(super) fn frozen_trouble(&self, planned: &Planned<'_>, trouble: Trouble) -> Trouble {
         match self.freeze_of(planned) {
-            Some(freeze) if trouble.halt == Halt::Waiting && freeze::holds_back(&trouble.cause) => Trouble {
-                cause: format!("it is frozen {}, by {}: {}", freeze.end(), freeze.by, trouble.cause),
-                remedy: format!("`{}` lifts the freeze", freeze.lift()),
-                ..trouble
-            },
+            Some(freeze) if trouble.halt == Halt::Waiting && freeze::holds_back(&trouble.cause) => {
+                freeze.held_back(trouble)
+            }
             _ => trouble,
         }
     }
@@ -226,5 +218,28 @@ impl Reconciler {
             trouble.halt = Halt::Blocked;
         }
         trouble
+    }
+}
+
+/// What the last day of what a frozen service serves makes of the freeze.
+fn last_day(label: &str, ends: Timestamp, now: Timestamp) -> String {
+    let from = (ends - LAST_DAY).max(now);
+    format!(
+        ". What {label} serves ends at {ends}: from {from} on, in its last day, it is disturbed in spite of the freeze if it \
+         has to be"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_one_line_and_tells_the_last_day() {
+        let at = |hours: i64| Timestamp::from_unix(1_800_000_000 + hours * 3600);
+        let note = last_day("web@1001", at(72), at(0));
+        assert!(note.contains(&format!("from {} on", at(48))), "{note}");
+        assert!(!note.contains('\n') && !note.contains("  "), "{note}");
+        assert!(last_day("web@1001", at(24), at(12)).contains(&format!("from {} on", at(12))), "it has begun");
     }
 }

@@ -369,6 +369,45 @@ fn who_asks_by_hand_waits_for_no_window_until_it_is_served() {
 }
 
 #[test]
+fn a_freeze_gives_way_in_the_last_day_of_what_is_served() {
+    let mut world = World::healthy();
+    let web = web("", "");
+    let served = world.held();
+    let ends = served.held.as_ref().expect("held").leaf.not_after();
+    let last_day = ends - seconds(DAY);
+    let told = |world: &mut World, until: Timestamp| {
+        let mut freezes = crate::freeze::Freezes::default();
+        let by = crate::admin::caller::Caller { uid: 0, name: None };
+        freezes.add(Freeze { name: None, guest: None, since: world.now, until: Some(until), by });
+        world.reports.set_freezes(freezes);
+        world.one(&web).spec().window.expect("it is closed")[0].opens
+    };
+    // An agent waits for what comes before the end of what it serves, and otherwise until the last day of that.
+    let hour = seconds(HOUR);
+    assert_eq!(told(&mut world, last_day - hour), last_day - hour);
+    assert!(told(&mut world, last_day + hour) > ends + seconds(1000 * DAY), "the last day comes before it is over");
+
+    // The new files are in place: what is held is not what is served, and only the agent knows that.
+    let mut installed = served;
+    installed.stage = Stage::Installed;
+    world.report(installed.clone());
+    assert!(told(&mut world, last_day - hour) > ends, "until the agent says how long what is served lasts");
+    let waits = |retry_at| Trouble {
+        halt: Halt::Waiting,
+        attempt: "restart web.service".into(),
+        cause: "the new files are in place; the service's window opens later".into(),
+        remedy: "nothing".into(),
+        retry_at: Some(retry_at),
+    };
+    world.report(PlacementReport { trouble: Some(waits(last_day)), ..installed.clone() });
+    assert_eq!(told(&mut world, last_day - hour), last_day - hour);
+    assert!(told(&mut world, last_day + hour) > ends);
+    world.report(PlacementReport { trouble: Some(waits(last_day - hour)), ..installed });
+    assert_eq!(told(&mut world, last_day - hour), last_day - hour, "it stays as it was told");
+    assert!(told(&mut world, last_day) > ends, "the freeze was made longer");
+}
+
+#[test]
 fn names_of_guests_are_resolved() {
     let mut world = World::healthy();
     let by_name = |name: &str| {
