@@ -357,6 +357,11 @@ fn without(name: &str) -> String {
         "If there is no backup, `pinion identity new-root --yes` has the next start make another root: then every guest has \
          to join anew, which on Proxmox it does by itself"
             .to_owned()
+    } else if name == crate::identity::node::PUBLIC_ROOT {
+        "If there is no backup, `pinion identity new-root --yes` has the next start give the lost state up: it goes on with the \
+         root process's root, or with another one where that is gone too. Every guest has to join anew, which on Proxmox it does \
+         by itself; locks, keys of `shared` certificates and the embedded CA are lost"
+            .to_owned()
     } else {
         "If there is no backup, `pinion identity new-root --embedded --yes` has the next start make another root: then every \
          client has to be given it"

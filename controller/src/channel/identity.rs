@@ -19,6 +19,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::TrustDomain,
 };
+use serde::de::IgnoredAny;
 
 use super::protocol::{Cause, Failure, NodeAuthority};
 use crate::{
@@ -90,9 +91,12 @@ impl IdentityRoot {
             return Err(Failure::new(Cause::Busy, text));
         }
         let csr = STANDARD.decode(csr).map_err(|_| refused("the request is not base64"))?;
-        let opened = match &mut state.opened {
-            Some(opened) => opened,
-            closed => closed.insert(self.open(known, now).map_err(|error| refused(&chain(&error)))?),
+        let (opened, existed) = match &mut state.opened {
+            Some(opened) => (opened, true),
+            closed => {
+                let (opened, existed) = self.open(known, now).map_err(|error| refused(&chain(&error)))?;
+                (closed.insert(opened), existed)
+            }
         };
         let Opened { authority, domain, .. } = opened;
         let root: &RootCertificate = authority.root();
@@ -110,11 +114,13 @@ impl IdentityRoot {
             certificate: STANDARD.encode(certificate),
             root: root.clone(),
             trust_domain: domain.clone(),
+            existed,
         })
     }
 
-    /// Reads the root, or makes it where nothing says that there was one. A person's wish for a new one is spent first.
-    fn open(&self, known: Option<Fingerprint>, now: Timestamp) -> Result<Opened, IdentityError> {
+    /// Reads the root, or makes it where nothing says that there was one; says which. A person's wish for a new one is spent
+    /// first.
+    fn open(&self, known: Option<Fingerprint>, now: Timestamp) -> Result<(Opened, bool), IdentityError> {
         let directory = self.host.join(DIRECTORY);
         let store = Store::open(&directory, &directory)?;
         let pin = self.host.join(PIN);
@@ -134,8 +140,9 @@ impl IdentityRoot {
         }
         let domain = settle_domain(&store, self.domain.as_ref())?;
         let name = format!("Pinion identities of {domain}");
+        let existed = store.read::<IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some();
         let authority = Authority::load_or_make(&store, ROOT_DOCUMENT, &name, || Ok(traces), now)?;
-        Ok(Opened { authority, domain, _store: store })
+        Ok((Opened { authority, domain, _store: store }, existed))
     }
 }
 

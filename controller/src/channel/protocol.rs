@@ -187,6 +187,9 @@ pub struct NodeAuthority {
     pub root: RootCertificate,
     /// Whose identities the root is for.
     pub trust_domain: TrustDomain,
+    /// Whether the root was there before this call.
+    #[serde(default)]
+    pub existed: bool,
 }
 
 /// What a guest is, as it says itself.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{IdentityError, ROOT_DOCUMENT, guests, node};
 use crate::{
     authority::{self, Traces},
-    store::{Area, NEW_ROOT, Store, StoreError},
+    store::{Area, GIVEN_UP, NEW_ROOT, Store, StoreError},
 };
 
 /// Where an administrator, or the root process, names the root: the loss of all of Pinion's state is noticed by it.
@@ -30,6 +30,16 @@ pub(crate) struct NewRoot {
     /// Whether the one that is there is given up at once.
     #[serde(default)]
     pub(crate) at_once: bool,
+    /// Whether the root is still the root process's, and goes on: the rest of the state is given up.
+    #[serde(default)]
+    pub(crate) keep: bool,
+}
+
+/// That the shared area was given up, in the local area, until each of its authorities is there again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GivenUp {
+    /// When that was said.
+    pub(crate) asked_at: Timestamp,
 }
 
 /// What becomes of a wish.
@@ -41,6 +51,8 @@ pub(super) enum Wish {
     Rollover,
     /// There is no root any more: another one is made.
     AtOnce,
+    /// The root process has the root, and it goes on without the state of before.
+    Keep,
 }
 
 /// Everything that could not be there without a root. `host` is the directory that stands for `/`.
@@ -61,8 +73,17 @@ pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, Ident
 
 /// Takes the wish for a new root, if there is one. Where the root of before is gone, or is to be given up, it is put aside.
 pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
-    let Some(NewRoot { asked_at, at_once }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(Wish::None) };
-    if !at_once && store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some() {
+    let Some(NewRoot { asked_at, at_once, keep }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(Wish::None) };
+    let own = store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some();
+    if !own && store.read::<serde::de::IgnoredAny>(Area::Shared, node::PUBLIC_ROOT)?.is_none() {
+        // The embedded CA's root was lost with it, if there was one.
+        store.write(Area::Local, GIVEN_UP, &GivenUp { asked_at })?;
+    }
+    if keep && !own {
+        tracing::warn!(%asked_at, "The state of before is given up, and the root process's root goes on");
+        return Ok(Wish::Keep);
+    }
+    if !at_once && own {
         tracing::warn!(%asked_at, "Another identity root was asked for: it takes over when every guest trusts it");
         return Ok(Wish::Rollover);
     }

@@ -36,7 +36,7 @@ pub use self::{
 };
 pub(crate) use self::{
     ca::{ROOT_DOCUMENT, settle_domain},
-    loss::{NewRoot, PIN, ROOT_BEFORE, pinned},
+    loss::{GivenUp, NewRoot, PIN, ROOT_BEFORE, pinned},
 };
 use self::{guests::Guests, loss::Wish, machine::Machine, rollover::Rollover, token::Tokens};
 use crate::{
@@ -108,8 +108,8 @@ impl Identities {
         (host, root_process, begins_there): (&Path, &Client, bool),
     ) -> Result<Self, IdentityError> {
         let wish = loss::spend_new_root(store)?;
-        let asked = (wish == Wish::AtOnce, begins_there && root_process.is_there());
-        let Some(grant) = node::grant(store, root_process, host, asked, clock.now()).await? else {
+        let begins_there = begins_there && root_process.is_there();
+        let Some(grant) = node::grant(store, root_process, host, (wish, begins_there), clock.now()).await? else {
             return Self::open_own(store, clock, trust_domain, machines, Some(host), wish);
         };
         let ca = IdentityCa::under(store, trust_domain, grant)?;

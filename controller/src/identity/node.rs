@@ -15,16 +15,16 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use super::{Identities, IdentityError, ROOT_DOCUMENT, loss};
+use super::{Identities, IdentityError, ROOT_DOCUMENT, Wish, loss};
 use crate::{
-    authority::{self, Authority, SecretText, Traces, fresh_key},
+    authority::{self, Authority, AuthorityError, SecretText, Traces, fresh_key},
     channel::{client::Client, protocol::Cause},
     events::{Event, Events, Kind},
     store::{Area, Store},
 };
 
 /// The root without its key, in the shared area: it is the root process's.
-pub(super) const PUBLIC_ROOT: &str = "identity-root";
+pub(crate) const PUBLIC_ROOT: &str = "identity-root";
 
 /// This node's authority, in the local area.
 pub(super) const DOCUMENT: &str = "identity-node";
@@ -76,12 +76,13 @@ impl Kept {
 }
 
 /// This node's authority, from before or from the root process. None where this controller holds the root itself, because
-/// it has one, or because nobody is there to hold it.
+/// it has one, or because nobody is there to hold it. Where there was a root and the shared area does not know it any more,
+/// the shared area is lost: nobody goes on without it unless a person says so.
 pub(super) async fn grant(
     store: &Store,
     client: &Client,
     host: &Path,
-    (fresh, begins_there): (bool, bool),
+    (wish, begins_there): (Wish, bool),
     now: Timestamp,
 ) -> Result<Option<Grant>, IdentityError> {
     if store.read::<IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some() {
@@ -89,22 +90,24 @@ pub(super) async fn grant(
     }
     let public = store.read::<PublicRoot>(Area::Shared, PUBLIC_ROOT)?.map(|root| root.certificate.fingerprint());
     let noted = authority::noted(store, PUBLIC_ROOT)?;
-    if public.is_none() && noted.is_none() && !begins_there {
+    if public.is_none() && noted.is_none() && !begins_there && wish != Wish::Keep {
         return Ok(None);
     }
-    let traces = if fresh { Traces::default() } else { loss::traces(store, Some(host))? };
+    let mut traces = if wish == Wish::AtOnce { Traces::default() } else { loss::traces(store, Some(host))? };
     let pinned = traces.pinned.as_ref().map(|(root, _)| *root);
     let known = public.or(noted).or(pinned);
-    if known.is_none() {
-        // What agents know would be the root of before, which this host held itself.
-        authority::may_begin(store, ROOT_DOCUMENT, &traces)?;
+    let begins = public.is_none() && wish == Wish::None;
+    if begins {
+        // Where the root process never had it, what agents know would be the root of before, which this host held itself.
+        let held_here = authority::noted(store, ROOT_DOCUMENT)?.is_some() || known.is_none();
+        authority::may_begin(store, if held_here { ROOT_DOCUMENT } else { PUBLIC_ROOT }, &traces)?;
     }
     let grant = match kept(store, now).filter(|kept| Some(kept.authority.root().fingerprint()) == known) {
         Some(kept) => kept,
         None => {
             let deadline = tokio::time::Instant::now() + START_PATIENCE;
             loop {
-                match ask(store, client, known, now).await {
+                match ask(store, client, known, begins, now).await {
                     Err(IdentityError::RootProcess(failure))
                         if failure.cause == Cause::ToolMissing && tokio::time::Instant::now() < deadline =>
                     {
@@ -117,7 +120,7 @@ pub(super) async fn grant(
     };
     let root = grant.authority.root().clone();
     let found = root.fingerprint();
-    let traces = Traces { pinned: traces.pinned, of_use: None };
+    traces.of_use = None;
     authority::check(store, PUBLIC_ROOT, traces, found)?;
     let public = store.settle(
         Area::Shared,
@@ -151,15 +154,22 @@ fn kept(store: &Store, now: Timestamp) -> Option<Grant> {
     }
 }
 
-/// Asks the root process, and keeps what it gives.
+/// Asks the root process, and keeps what it gives. `begins` says that its root must be a new one.
 async fn ask(
     store: &Store,
     client: &Client,
     known: Option<Fingerprint>,
+    begins: bool,
     now: Timestamp,
 ) -> Result<Grant, IdentityError> {
     let (key, csr) = fresh_key()?;
     let signed = client.node_authority(&csr, known).await.map_err(IdentityError::RootProcess)?;
+    if begins && signed.existed {
+        let known = format!("the root process has the root {} from before", signed.root.fingerprint());
+        return Err(
+            AuthorityError::Lost { name: PUBLIC_ROOT, path: store.file(Area::Shared, PUBLIC_ROOT)?, known }.into()
+        );
+    }
     let kept = Kept {
         certificate: signed.certificate,
         key: SecretText::new(Zeroizing::new(STANDARD.encode(key.as_slice()))),
@@ -190,7 +200,7 @@ pub(crate) async fn keep(
         while (made..due).contains(&clock.now()) {
             clock.sleep_until(due).await;
         }
-        match ask(&store, &client, Some(known), clock.now()).await {
+        match ask(&store, &client, Some(known), false, clock.now()).await {
             Ok(grant) => {
                 tracing::info!(expires = %grant.authority.expires(), "This node's authority is renewed");
                 if std::mem::take(&mut told) {

@@ -33,7 +33,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
 use whole::Expected;
-pub(crate) use whole::{AUTHORITIES, NEW_EMBEDDED_ROOT, NEW_ROOT};
+pub(crate) use whole::{AUTHORITIES, GIVEN_UP, NEW_EMBEDDED_ROOT, NEW_ROOT};
 use writable::{Writable, is_refusal};
 use zeroize::Zeroizing;
 

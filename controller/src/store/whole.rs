@@ -19,7 +19,10 @@ pub(crate) const AUTHORITIES: &str = "authorities";
 /// The local document that asks for a new identity root at the next start.
 pub(crate) const NEW_ROOT: &str = "new-root";
 
-/// The same for the embedded CA's root.
+/// The local document that says that the shared area was lost and given up.
+pub(crate) const GIVEN_UP: &str = "given-up";
+
+/// The same as [`NEW_ROOT`] for the embedded CA's root.
 pub(crate) const NEW_EMBEDDED_ROOT: &str = "new-root-embedded";
 
 /// What has to be in the shared area's top directory.

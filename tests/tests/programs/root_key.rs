@@ -59,7 +59,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     let at = |path: &str| top.join(path);
     let (kept, pin, shared) =
         (at("var/lib/pinion-channel/identity-ca.json"), at("etc/pinion/identity-root"), at("var/lib/pinion/shared"));
-    let node = at("var/lib/pinion/local/identity-node.json");
+    let (state, node) = (at("var/lib/pinion"), at("var/lib/pinion/local/identity-node.json"));
     assert_eq!(fs::metadata(kept.parent().expect("one")).expect("there").permissions().mode() & 0o777, 0o700);
     let document: Value = serde_json::from_slice(&fs::read(&kept).expect("the root's key")).expect("JSON");
     let key = document["data"]["key"].as_str().expect("a key").to_owned();
@@ -89,11 +89,45 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     guest.wait_linked(&host).expect("linked");
     assert_eq!(root(&host), first);
 
-    // All of its state is lost: the root is not, and its guests are told as what they are.
+    // Its state is lost, the shared area alone or all of it, and what names the root too: nobody goes on without it unless a
+    // person says so. The root is not lost, and its guests are told as what they are.
     host.stop().expect("stopped");
-    fs::remove_dir_all(at("var/lib/pinion")).expect("lost");
+    let aside = at("var/aside");
+    for lost in [vec![&shared], vec![&state], vec![&state, &pin]] {
+        fs::create_dir(&aside).expect("made");
+        let moved: Vec<_> = lost.iter().map(|path| aside.join(path.file_name().expect("a name"))).collect();
+        lost.iter().zip(&moved).for_each(|(path, to)| fs::rename(path, to).expect("lost"));
+        for _ in 0..2 {
+            let refused = process::run(&mut host.command(&["serve"]).expect("built"), b"", PATIENCE).expect("it ends");
+            assert_eq!(refused.code(), 2, "{lost:?}: {refused}");
+            for words in ["is gone", "pinion restore FILE", "pinion identity new-root --yes", &first.to_string()] {
+                assert!(refused.stderr.contains(words), "{lost:?}: {words}: {refused}");
+            }
+            let made = if shared.exists() { files(&shared) } else { Vec::new() };
+            assert_eq!(made, Vec::<PathBuf>::new(), "{lost:?}");
+            assert!(!state.join("local/authorities").exists() || lost == [&shared], "{lost:?}");
+        }
+        for (path, from) in lost.iter().zip(&moved).rev() {
+            if path.is_dir() {
+                fs::remove_dir_all(path).expect("removed")
+            } else {
+                fs::remove_file(path).ok();
+            }
+            fs::rename(from, path).expect("put back");
+        }
+        fs::remove_dir(&aside).expect("empty");
+    }
+    host.start_again().expect("what is put back is as before");
+    guest.wait_linked(&host).expect("linked");
+    host.stop().expect("stopped");
+    fs::remove_dir_all(&state).expect("lost");
+    let wish = host.pinion(&["identity", "new-root", "--yes"]).expect("it runs");
+    assert!(wish.succeeded().expect("it is left").stderr.contains("goes on with the root process's identity root"));
     host.start_again().expect("it starts");
     assert_eq!(root(&host), first);
+    let issuers = host.pinion(&["issuer", "check"]).expect("it runs");
+    let said = format!("{}{}", issuers.stdout, issuers.stderr);
+    assert!(said.contains("given up as lost") && said.contains("new-root --embedded --yes"), "{issuers}");
     let told = wait::until("the note", PATIENCE, || {
         let notes = host.status().map_err(|error| format!("{error:#}"))?.notes;
         if notes.iter().any(|note| note.starts_with("1 guest (1001) holds an identity newer")) {

@@ -18,9 +18,9 @@ use rcgen::ExtendedKeyUsagePurpose;
 use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Signed, SigningRequest};
 use crate::{
     authority::{self, Authority, AuthorityError, Profile, Traces},
-    identity::NewRoot,
+    identity::{GivenUp, NewRoot},
     reports::GuestRecord,
-    store::{Area, NEW_EMBEDDED_ROOT, Store, StoreError},
+    store::{Area, GIVEN_UP, NEW_EMBEDDED_ROOT, Store, StoreError},
 };
 
 /// The root's document in the shared area.
@@ -79,6 +79,7 @@ impl Embedded {
         if asked {
             tracing::warn!(issuer = %self.name, "A new root of the embedded CA was asked for");
             authority::forget(&self.store, DOCUMENT)?;
+            self.store.remove(Area::Local, GIVEN_UP)?;
             return Ok(Traces::default());
         }
         let mut holders = 0;
@@ -89,7 +90,14 @@ impl Embedded {
             holders +=
                 reports.filter(|report| report.held.as_ref().is_some_and(|held| held.issuer == self.name)).count();
         }
-        let of_use = (holders > 0).then(|| format!("{holders} placements have certificates of it"));
+        let of_use = if holders > 0 {
+            Some(format!("{holders} placements have certificates of it"))
+        } else {
+            // Then nobody knows whether there was one.
+            let given_up = self.store.read::<GivenUp>(Area::Local, GIVEN_UP)?;
+            given_up
+                .map(|GivenUp { asked_at }| format!("the state that it would be in was given up as lost at {asked_at}"))
+        };
         Ok(Traces { pinned: None, of_use })
     }
 
