@@ -326,13 +326,13 @@ impl Guest {
         self.path("/etc/pinion/hooks.d").join(name)
     }
 
-    /// The accounts that recipes name. For anyone but root they are all the person who runs the test,
-    /// who may give files to nobody else.
+    /// The accounts that recipes name. For anyone but root they are all the person who runs the test, who may give files
+    /// to nobody else; but not `nobody`, who is refused a private key under each name of the number.
     fn write_accounts(&self) -> Result<()> {
         let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
         let (mut passwd, mut group) = (String::new(), String::new());
         for (name, number) in [("root", 0), ("www-data", 33), ("vllm", 990), ("nobody", 65534)] {
-            let (user, team) = if uid == 0 { (number, number) } else { (uid, gid) };
+            let (user, team) = if uid == 0 || name == "nobody" { (number, number) } else { (uid, gid) };
             // Writing to a String cannot fail.
             writeln!(passwd, "{name}:x:{user}:{team}:{name}:/nonexistent:/usr/sbin/nologin").unwrap_or_default();
             writeln!(group, "{name}:x:{team}:").unwrap_or_default();

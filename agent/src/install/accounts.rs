@@ -46,6 +46,28 @@ impl Accounts {
     pub fn group(&self, account: &Account) -> Result<u32, InstallError> {
         number(&self.groups, account).ok_or_else(|| InstallError::Account { kind: "group", account: account.clone() })
     }
+
+    /// Every name of a user's number.
+    #[must_use]
+    pub fn user_names(&self, uid: u32) -> Vec<&str> {
+        names(&self.users, uid)
+    }
+
+    /// Every name of a group's number.
+    #[must_use]
+    pub fn group_names(&self, gid: u32) -> Vec<&str> {
+        names(&self.groups, gid)
+    }
+}
+
+/// The names of the lines with this number.
+fn names(lines: &str, number: u32) -> Vec<&str> {
+    let named = |line| {
+        let mut fields = str::split(line, ':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then_some(name)
+    };
+    lines.lines().filter_map(named).collect()
 }
 
 /// The third field of the line that begins with the name (passwd(5), group(5)).
@@ -83,13 +105,17 @@ mod tests {
     #[test]
     fn names_and_numbers_are_found() {
         let accounts = Accounts {
-            users: "root:x:0:0:root:/root:/bin/sh\nvllm:x:990:991::/:/bin/false\nbad:x\nfull:x:x:y\n".into(),
+            users:
+                "root:x:0:0:root:/root:/bin/sh\nvllm:x:990:991::/:/bin/false\nllm:x:990:1::/:/x\nbad:x\nfull:x:x:y\n"
+                    .into(),
             groups: "root:x:0:\nwww-data:x:33:nginx,a\n".into(),
         };
         let user = |name: &str| accounts.user(&name.parse().expect(name)).ok();
         assert_eq!((user("root"), user("vllm"), user("1234")), (Some(0), Some(990), Some(1234)));
         assert_eq!((user("bad"), user("full"), user("vll"), user("4294967295")), (None, None, None, None));
         assert_eq!(accounts.group(&"www-data".parse().expect("a name")).ok(), Some(33));
+        assert_eq!((accounts.user_names(990), accounts.group_names(33)), (vec!["vllm", "llm"], vec!["www-data"]));
+        assert!(accounts.user_names(991).is_empty());
         let empty = Accounts::read(Path::new("/nowhere")).expect("no files are no names");
         assert_eq!(empty.user(&"root".parse().expect("a name")).ok(), Some(0));
     }

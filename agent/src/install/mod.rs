@@ -64,7 +64,8 @@ pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) ->
     let one = |file: &JobFile| {
         let place = place::find_on(files, config, &job.ground, &file.path)?;
         let (uid, gid) = (accounts.user(&file.owner)?, accounts.group(&file.group)?);
-        let exposed = secrecy::is_exposed(file.part, file.mode, (&file.owner, uid), (&file.group, gid));
+        let (owners, groups) = (accounts.user_names(uid), accounts.group_names(gid));
+        let exposed = secrecy::is_exposed(file.part, file.mode, (&owners, uid), (&groups, gid));
         // On a share whose server maps root to nobody there is no other owner.
         if exposed && !job.ground.nobody && !share::is_shared(&place.target) {
             return Err(InstallError::Exposed {

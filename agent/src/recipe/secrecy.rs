@@ -2,7 +2,7 @@
 //!
 //! Invariant: this is asked of every file of every placement, whatever named its mode: manifest, recipe or controller.
 
-use pinion_proto::spec::{Account, FileMode, Part};
+use pinion_proto::spec::{FileMode, Part};
 
 use super::JobError;
 
@@ -19,12 +19,14 @@ pub(super) fn mode(part: Part, mode: FileMode, kept: bool) -> Result<(), JobErro
     if mode.bits() & others != 0 { Err(JobError::Mode { part, mode }) } else { Ok(()) }
 }
 
-/// Whether a part may belong to this account and have this mode: what belongs to `nobody` belongs to every service that
-/// runs as nobody, and to every file of a user that this guest does not know.
+/// Whether everybody's programs could read a part that belongs to this user and group and has this mode: what belongs to
+/// `nobody` belongs to every service that runs as nobody, and to every file of a user that this guest does not know. Of
+/// both come all names that the guest has for the number, however the account was asked for.
 #[must_use]
-pub fn is_exposed(part: Part, mode: FileMode, owner: (&Account, u32), group: (&Account, u32)) -> bool {
-    let anybody =
-        |(name, number): (&Account, u32), names: &[&str]| number == OVERFLOW || names.contains(&name.as_str());
+pub fn is_exposed(part: Part, mode: FileMode, owner: (&[&str], u32), group: (&[&str], u32)) -> bool {
+    let anybody = |(names, number): (&[&str], u32), anybodys: &[&str]| {
+        number == OVERFLOW || names.iter().any(|name| anybodys.contains(name))
+    };
     let by_owner = anybody(owner, &["nobody", "nfsnobody"]);
     let by_group = mode.bits() & GROUP != 0 && anybody(group, &["nobody", "nogroup", "nfsnobody", "users"]);
     part.is_secret() && (by_owner || by_group)
@@ -59,9 +61,8 @@ mod tests {
 
     #[test]
     fn a_private_key_belongs_to_somebody() {
-        let account = |name: &str| -> Account { name.parse().expect(name) };
         let exposed = |part: Part, mode: u32, owner: (&str, u32), group: (&str, u32)| {
-            is_exposed(part, bits(mode), (&account(owner.0), owner.1), (&account(group.0), group.1))
+            is_exposed(part, bits(mode), (&[owner.0], owner.1), (&[group.0], group.1))
         };
         let (root, nobody) = (("root", 0), ("nobody", 65534));
         for secret in [Part::Key, Part::Combined] {
@@ -71,5 +72,7 @@ mod tests {
             assert!(!exposed(secret, 0o640, root, ("www-data", 33)) && !exposed(secret, 0o600, ("vllm", 990), root));
         }
         assert!(!exposed(Part::Fullchain, 0o644, nobody, nobody));
+        assert!(is_exposed(Part::Key, bits(0o640), (&["root"], 0), (&["everyone", "users"], 100)));
+        assert!(is_exposed(Part::Key, bits(0o600), (&[], 65534), (&[], 0)));
     }
 }

@@ -170,6 +170,10 @@ async fn a_wide_list_of_the_operators_does_not_open_stores_and_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_shows_on_the_disk_is_refused_before_anything_is_written() {
     let (_fake, guest, mut link) = linked(WIDE).await;
+    let groups = fs::read_to_string(guest.path("/etc/group")).expect("groups");
+    fs::write(guest.path("/etc/group"), format!("{groups}users:x:100:\n")).expect("written");
+    let users = fs::read_to_string(guest.path("/etc/passwd")).expect("users");
+    fs::write(guest.path("/etc/passwd"), format!("{users}nfsnobody:x:99:99:::\nalias:x:99:99:::\n")).expect("written");
     symlink("certs", guest.path("/etc/ssl/innocent")).expect("a link");
     let ca = Ca::new();
     let mut generation = 0;
@@ -177,6 +181,9 @@ async fn what_only_shows_on_the_disk_is_refused_before_anything_is_written() {
         (owned(0o600, "nobody", "root"), "as which anybody's program may run"),
         (owned(0o640, "root", "nobody"), "as which anybody's program may run"),
         (owned(0o600, "65534", "0"), "as which anybody's program may run"),
+        (owned(0o640, "root", "100"), "as which anybody's program may run"),
+        (owned(0o600, "99", "root"), "as which anybody's program may run"),
+        (owned(0o600, "alias", "root"), "as which anybody's program may run"),
         (at(Part::Fullchain, "/etc/ssl/innocent/web.crt"), "is really /etc/ssl/certs/web.crt"),
         (at(Part::Key, "/etc/pinion/hooks.d/evil"), "in a directory of Pinion's own"),
         (at(Part::Fullchain, "/etc/pinion/recipes.d/evil.crt"), "in a directory of Pinion's own"),
