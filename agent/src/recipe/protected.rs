@@ -16,6 +16,8 @@ pub enum Protected {
     Store,
     /// Programs do what it says.
     Configuration,
+    /// Proxmox's cluster file system, with its own keys and what it does.
+    Cluster,
     /// Pinion keeps a placement's generations there.
     Generations,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for Protected {
         f.write_str(match self {
             Self::Store => "part of a store of trusted roots",
             Self::Configuration => "a file that configures a program",
+            Self::Cluster => "Proxmox's own",
             Self::Generations => "in a directory of Pinion's own generations",
         })
     }
@@ -56,6 +59,9 @@ pub fn whole(path: &str) -> Option<Protected> {
     if path.split('/').any(|part| part == SHELVES) {
         return Some(Protected::Generations);
     }
+    if is_clusters(&path) {
+        return Some(Protected::Cluster);
+    }
     let (directory, name) = path.rsplit_once('/')?;
     let extension = name.rsplit_once('.').map(|(_, extension)| extension).unwrap_or_default();
     if name.starts_with('.') || CONFIGURATIONS.contains(&extension) {
@@ -64,6 +70,24 @@ pub fn whole(path: &str) -> Option<Protected> {
     let is_store = STORE_FILES.contains(&name) || is_hash(name) || (name == "cert.pem" && OPENSSL.contains(&directory));
     is_store.then_some(Protected::Store)
 }
+
+/// Whether a path is on Proxmox's cluster file system and not one of the two files that pveproxy(8) takes from whoever
+/// runs the node. The others are the cluster's own: `pve-ssl.pem` and `pve-ssl.key`, guests, storages, users, keys.
+fn is_clusters(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix(CLUSTER) else { return false };
+    let names: Vec<&str> = rest.split('/').collect();
+    match names.as_slice() {
+        ["", "local", name] | ["", "nodes", _, name] => !PVEPROXY.contains(name),
+        ["", ..] => true,
+        _ => false,
+    }
+}
+
+/// Where pmxcfs is mounted.
+const CLUSTER: &str = "/etc/pve";
+
+/// A certificate of one's own for Proxmox's web interface, in a node's directory.
+const PVEPROXY: [&str; 2] = ["pveproxy-ssl.pem", "pveproxy-ssl.key"];
 
 /// OpenSSL finds a trusted certificate by its name's hash: `9d04f354.0`, and revocations as `9d04f354.r0`
 /// (openssl-rehash(1)).
@@ -171,7 +195,7 @@ mod tests {
 
     #[test]
     fn stores_and_configuration_are_no_place_for_a_certificates_files() {
-        use Protected::{Configuration, Generations, Store};
+        use Protected::{Cluster, Configuration, Generations, Store};
         for (path, what) in [
             ("/etc/ssl/certs/ca-certificates.crt", Store),
             ("/etc/ssl/certs/web.crt", Store),
@@ -195,6 +219,16 @@ mod tests {
             ("/root/.bashrc", Configuration),
             ("/etc/pinion/agent.toml", Configuration),
             ("/etc/systemd/system/evil.service", Configuration),
+            ("/etc/pve/local/pve-ssl.pem", Cluster),
+            ("/etc/pve/local/pve-ssl.key", Cluster),
+            ("/etc/pve/nodes/pve1/pve-ssl.key", Cluster),
+            ("/etc/PVE/nodes/pve1/PVE-ssl.pem", Cluster),
+            ("/etc/pve/nodes/pve1/deep/pveproxy-ssl.pem", Cluster),
+            ("/etc/pve/nodes/pveproxy-ssl.pem", Cluster),
+            ("/etc/pve/pveproxy-ssl.pem", Cluster),
+            ("/etc/pve/pve-root-ca.pem", Cluster),
+            ("/etc/pve/priv/pve-root-ca.key", Cluster),
+            ("/etc/pve", Cluster),
         ] {
             assert_eq!(of(path, false), Some(what), "{path}");
         }
@@ -210,6 +244,8 @@ mod tests {
             "/etc/ssl/certs-of-mine/web.crt",
             "/mnt/pve/nfs/archive/cert.pem",
             "/etc/pve/local/pveproxy-ssl.pem",
+            "/etc/pve/nodes/pve1/pveproxy-ssl.key",
+            "/etc/pvecert/web.crt",
             "/etc/nginx/ssl/_wildcard.internal.example.crt",
             "/srv/app/9d04f354.crt",
         ] {

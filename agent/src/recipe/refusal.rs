@@ -110,6 +110,11 @@ impl JobError {
                  with \"trust\": true and the recipe `ca-certificates` or `ca-trust`"
                     .into()
             }
+            Self::Protected { what: Protected::Cluster, .. } => {
+                "name the recipe `pveproxy` in the manifest; of /etc/pve only pveproxy-ssl.pem and pveproxy-ssl.key in \
+                 the node's own directory may be written"
+                    .into()
+            }
             Self::Protected { what: Protected::Generations, .. } => {
                 "name the file itself in the manifest, beside that directory".into()
             }

@@ -158,6 +158,7 @@ async fn a_wide_list_of_the_operators_does_not_open_stores_and_configuration() {
         ("/root/.docker/config.json", "a file that configures a program"),
         ("/root/.bashrc", "a file that configures a program"),
         ("/etc/docker/daemon.json", "a file that configures a program"),
+        ("/etc/pve/local/pve-ssl.key", "Proxmox's own"),
         ("/etc/ssl/web/.pinion/other/current/web.crt", "in a directory of Pinion's own generations"),
     ] {
         for part in [Part::Fullchain, Part::Ca] {
