@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 /// Handshakes in flight.
 const MAX_HANDSHAKES: usize = 256;
 
-/// Callers without an identity at any one time: joining is one small call.
+/// Callers without a good identity at any one time: joining is one small call.
 const MAX_STRANGERS: usize = 64;
 
 /// A guest has one link, and for a moment two while it redials.
@@ -47,7 +47,7 @@ struct Rows {
     count: u64,
     /// Until it says who it is, a caller stands in the first row.
     handshakes: Row,
-    /// Those that showed no certificate.
+    /// Those that showed no certificate, or none that is good.
     strangers: Row,
     guests: HashMap<Guest, VecDeque<(u64, AbortHandle)>>,
 }
@@ -87,7 +87,7 @@ impl Ticket {
         (self.source, self.number)
     }
 
-    /// It showed no certificate.
+    /// It showed no certificate, or one that is not the guest's any more.
     pub(super) fn is_stranger(&self) {
         let mut rows = lock(&self.admission.0);
         if let Some(caller) = rows.handshakes.remove(self.source, self.number) {
@@ -95,7 +95,7 @@ impl Ticket {
         }
     }
 
-    /// It is a guest's.
+    /// It showed an identity that is on record as the guest's, and good.
     pub(super) fn is_guest(&self, guest: Guest) {
         let mut rows = lock(&self.admission.0);
         let Some(task) = rows.handshakes.remove(self.source, self.number).and_then(|caller| caller.task) else {

@@ -19,13 +19,13 @@ use super::{
     SessionId,
     admission::{Admission, Ticket},
     nursery::{Connection, Nursery},
-    service::Services,
+    service::{Contract, Services},
 };
 
 /// A handshake takes milliseconds; a slow guest on a loaded host has this long.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// How long a caller without an identity may take: joining is one small call.
+/// How long a caller without a good identity may take: joining is one small call, and so is being refused.
 const STRANGER_TIME: Duration = Duration::from_secs(15);
 
 /// How long `accept` rests when the process is out of file descriptors.
@@ -81,7 +81,7 @@ impl Visit {
         let ended = if stranger {
             match timeout(STRANGER_TIME, serving).await {
                 Ok(ended) => ended,
-                Err(_) => return debug!(%from, "A caller without an identity stayed too long"),
+                Err(_) => return debug!(%from, "A caller without a good identity stayed too long"),
             }
         } else {
             serving.await
@@ -94,17 +94,34 @@ impl Visit {
     /// The connection, whether its caller is a stranger, and its place.
     async fn begin(self: Box<Self>, stream: TcpStream) -> Option<(Connection, bool, Ticket)> {
         let (stream, caller) = greet(stream, self.from, self.acceptor).await?;
-        let (contract, stranger) = match caller {
-            Caller::Stranger => {
-                self.ticket.is_stranger();
-                (self.services.for_stranger(self.from, self.ticket.keeper()), true)
-            }
-            Caller::Guest(guest, peer) => {
-                self.ticket.is_guest(guest);
-                (self.services.for_peer(self.from, self.session, guest, peer), false)
-            }
-        };
+        let (contract, stranger) = seat(&self.services, &self.ticket, (self.from, self.session), caller).await;
         Some((self.nursery.make(stream, contract).await?, stranger, self.ticket))
+    }
+}
+
+/// What the caller may call, and whether it stands among the strangers: so does whoever shows an identity that is not
+/// the guest's any more, and takes nothing from the guest.
+async fn seat(
+    services: &Arc<Services>,
+    ticket: &Ticket,
+    (from, session): (SocketAddr, SessionId),
+    caller: Caller,
+) -> (Contract, bool) {
+    match caller {
+        Caller::Stranger => {
+            ticket.is_stranger();
+            (services.for_stranger(from, ticket.keeper()), true)
+        }
+        Caller::Guest(guest, peer) => {
+            let peer = Arc::new(peer);
+            let good = services.is_good(guest, &peer).await;
+            if good {
+                ticket.is_guest(guest);
+            } else {
+                ticket.is_stranger();
+            }
+            (services.for_peer(from, session, guest, (peer, good)), !good)
+        }
     }
 }
 
@@ -149,5 +166,63 @@ async fn greet(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor) -> Op
             warn!(%from, %error, "A caller's certificate is no identity; refused");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::{clock::SystemClock, message::JoinRequest, report::GuestFacts};
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::CertificateDer;
+    use tokio::{sync::mpsc, task::AbortHandle};
+
+    use super::*;
+    use crate::{
+        identity::{Identities, NoMachines},
+        store::Store,
+    };
+
+    fn joined(identities: &Identities, guest: Guest) -> Peer {
+        let key = KeyPair::generate().expect("a key");
+        let csr = CertificateParams::default().serialize_request(&key).expect("a request").der().to_vec();
+        let secret = identities.create_token(guest, Vec::new()).expect("a token").secret;
+        let request = JoinRequest { guest, secret, csr, facts: GuestFacts::default() };
+        let now = pinion_proto::clock::Clock::now(&SystemClock);
+        let identity = identities.join(&request, now).expect("joined");
+        tls::peer(&[CertificateDer::from(identity.chain[0].as_slice())]).expect("an identity")
+    }
+
+    #[tokio::test]
+    async fn an_identity_that_is_not_good_any_more_takes_nothing_from_the_guest() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
+        let identities = Identities::open(&Arc::new(store), Arc::new(SystemClock), None, Arc::new(NoMachines));
+        let identities = Arc::new(identities.expect("identities"));
+        let guest = "101".parse().expect("a guest");
+        let [replaced, good] = [(); 2].map(|()| joined(&identities, guest));
+        let (inputs, _events) = mpsc::channel(16);
+        let services = Services::new(identities.clone(), Arc::new(SystemClock), inputs);
+        let admission = Arc::new(Admission::default());
+        let call = async |peer: &Peer| {
+            let from = "10.0.0.5:1234".parse().expect("an address");
+            let ticket = admission.enter(from);
+            let (source, number) = ticket.key();
+            let task: AbortHandle = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            admission.runs(source, number, task.clone());
+            let who = Caller::Guest(guest, peer.clone());
+            let (_, stranger) = seat(&services, &ticket, (from, services.next_session()), who).await;
+            (ticket, task, stranger)
+        };
+        let agent = call(&good).await;
+        assert!(!agent.2);
+        for _ in 0..3 {
+            let other = call(&replaced).await;
+            tokio::task::yield_now().await;
+            assert!(other.2 && !other.1.is_finished(), "it has a stranger's time, and may hear why");
+        }
+        identities.lock(guest, "a test").expect("written");
+        assert!(call(&good).await.2, "locked");
+        tokio::task::yield_now().await;
+        assert!(!agent.1.is_finished());
     }
 }

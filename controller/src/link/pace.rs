@@ -46,13 +46,15 @@ impl Pace {
 #[derive(Debug, Default)]
 pub(super) struct Paces {
     links: Mutex<HashMap<Guest, Left>>,
+    /// Of those that show an identity of the guest which is not good.
+    refusals: Mutex<HashMap<Guest, Left>>,
     renewals: Mutex<HashMap<Guest, Left>>,
 }
 
 impl Paces {
-    /// Whether the guest may link once more.
-    pub(super) fn link(&self, guest: Guest, now: Timestamp) -> bool {
-        take(&self.links, guest, LINKS, now)
+    /// Whether the guest may link once more; or be refused once more, whoever shows an identity of it that is not good.
+    pub(super) fn link(&self, guest: Guest, good: bool, now: Timestamp) -> bool {
+        take(if good { &self.links } else { &self.refusals }, guest, LINKS, now)
     }
 
     /// Whether the guest may have its identity renewed once more.
@@ -63,4 +65,17 @@ impl Paces {
 
 fn take(all: &Mutex<HashMap<Guest, Left>>, guest: Guest, allowance: Allowance, now: Timestamp) -> bool {
     all.lock().unwrap_or_else(PoisonError::into_inner).entry(guest).or_insert_with(|| allowance.whole(now)).take(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_identities_of_a_guest_use_up_none_of_its_links() {
+        let (paces, now) = (Paces::default(), Timestamp::from_unix(1_800_000_000));
+        let guest = "101".parse().expect("a guest");
+        assert_eq!((0..1000).filter(|_| paces.link(guest, false, now)).count(), 30, "nor are they heard for ever");
+        assert!(paces.link(guest, true, now));
+    }
 }

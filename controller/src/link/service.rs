@@ -84,19 +84,19 @@ impl Services {
         SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The contract for a guest: its link, and nothing else.
+    /// The contract for a guest: its link, and nothing else. With whether its identity is good.
     pub(super) fn for_peer(
         self: &Arc<Self>,
         from: SocketAddr,
         session: SessionId,
         guest: Guest,
-        peer: Peer,
+        (peer, good): (Arc<Peer>, bool),
     ) -> Contract {
-        Contract::Link(LinkService { services: self.clone(), from, session, guest, peer: Arc::new(peer), good: true })
+        Contract::Link(LinkService { services: self.clone(), from, session, guest, peer, good })
     }
 
     /// Whether an identity is one of those that the guest may show, as far as its serial number tells.
-    async fn is_good(self: &Arc<Self>, guest: Guest, peer: &Arc<Peer>) -> bool {
+    pub(super) async fn is_good(self: &Arc<Self>, guest: Guest, peer: &Arc<Peer>) -> bool {
         let (identities, peer) = (self.identities.clone(), peer.clone());
         let newest = tokio::task::spawn_blocking(move || match identities.guest(guest) {
             Ok(Some(record)) if record.locked.is_none() => {
@@ -217,7 +217,7 @@ impl pb::link_server::Link for LinkService {
 
     async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {
         let (services, session, guest) = (&self.services, self.session, self.guest);
-        if !services.paces.link(guest, services.clock.now()) {
+        if !services.paces.link(guest, self.good, services.clock.now()) {
             // Not told each time: that would be another way to keep everyone busy.
             debug!(%guest, from = %self.from, "A guest links too often");
             return Err(Status::resource_exhausted("this guest links too often: wait a little"));
@@ -308,7 +308,8 @@ impl LinkService {
     ) -> Result<http::Response<tonic::body::Body>, Infallible> {
         use tonic::codegen::Service;
         let services = self.services.clone();
-        self.good = services.is_good(self.guest, &self.peer).await;
+        // One that has become good since it was seated among the strangers has to dial again.
+        self.good = self.good && services.is_good(self.guest, &self.peer).await;
         if self.good {
             let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(wire::MOST_MESSAGE);
             server.call(request.map(|body| Gate::new(body, services.turns.clone()))).await
