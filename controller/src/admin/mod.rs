@@ -118,7 +118,10 @@ impl Admin {
         let answering = async {
             match ask {
                 Ask::Guests => lines::write(&mut write, &self.guests()).await,
-                Ask::Unlock(guest) => lines::write(&mut write, &self.unlock(&guest, &caller)).await,
+                Ask::Unlock(guest) => {
+                    let answer = self.unlock(&guest, &caller);
+                    self.let_in(&mut write, answer, &guest, Ask::Unlock, caller).await
+                }
                 Ask::Forget(guest) => {
                     // The loop forgets what it knows too, and ends the guest's link.
                     match self.forget(&guest, &caller) {
@@ -138,7 +141,10 @@ impl Admin {
                 },
                 Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll, caller).await,
                 Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake, caller).await,
-                Ask::Token(guest) => lines::write(&mut write, &self.token(&guest, &caller)).await,
+                Ask::Token(guest) => {
+                    let answer = self.token(&guest, &caller);
+                    self.let_in(&mut write, answer, &guest, Ask::Token, caller).await
+                }
                 Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
                 Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
                 Ask::Status(_)
@@ -170,6 +176,25 @@ impl Admin {
             Ok(guest) => self.ask_loop(write, ask(guest.to_string()), caller).await,
             Err(answer) => lines::write(write, &answer).await,
         }
+    }
+
+    /// Answers what lets a guest in again, when the loop knows of it.
+    async fn let_in(
+        &self,
+        write: &mut OwnedWriteHalf,
+        answer: Answer,
+        guest: &str,
+        ask: fn(String) -> Ask,
+        caller: Caller,
+    ) -> io::Result<()> {
+        if let (Answer::Token(_) | Answer::End, Ok(guest)) = (&answer, self.guest(guest)) {
+            let (answers, mut queue) = mpsc::channel(ANSWERS);
+            let request = Request { ask: ask(guest.to_string()), caller, answers };
+            if self.requests.send(request).await.is_err() || queue.recv().await.is_none() {
+                return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
+            }
+        }
+        lines::write(write, &answer).await
     }
 
     async fn ask_loop(&self, write: &mut OwnedWriteHalf, ask: Ask, caller: Caller) -> io::Result<()> {

@@ -8,6 +8,7 @@
 mod rollout;
 mod state;
 mod steps;
+mod stop;
 mod version;
 
 use std::{
@@ -364,7 +365,7 @@ impl Enrolments {
         }
         let (tools, places, happened) = (self.tools.clone(), self.places.clone(), self.happened.clone());
         let target = Target { vmid, kind };
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // The semaphore is never closed.
             let Ok(_place) = places.acquire().await else { return };
             let tell = |step| {
@@ -378,6 +379,9 @@ impl Enrolments {
             };
             happened.send(Happened { guest: vmid, what: What::Ended(ended) }).ok();
         });
+        if let Some(state) = self.guests.get_mut(&vmid) {
+            state.task = Some(task.abort_handle());
+        }
     }
 
     /// Takes what a task has to say.

@@ -9,7 +9,7 @@ use pinion_proto::{
     id::Vmid,
     stage::{Halt, Trouble},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::{admin::protocol::Answer, channel::protocol::Failure, planner::backoff::Backoff};
 
@@ -20,6 +20,8 @@ const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), max: Duratio
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) phase: Phase,
+    /// The task that works on it, or did last.
+    pub(super) task: Option<AbortHandle>,
     /// Since when it has been there and not linked.
     pub(super) missing_since: Timestamp,
     /// Before its agent was replaced everything was at its goal.
@@ -66,6 +68,7 @@ impl State {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             phase: Phase::Resting,
+            task: None,
             missing_since: now,
             was_served: false,
             outcast: false,

@@ -79,9 +79,6 @@ impl Reconciler {
         answers: mpsc::Sender<Answer>,
         now: Timestamp,
     ) -> Option<Answer> {
-        if let Ok(guest) = guest.parse() {
-            self.let_in(guest, now);
-        }
         let Some(enrolments) = &mut self.enrolments else { return Some(without_proxmox(guest)) };
         let Some(vmid) = guest.parse().ok().and_then(vmid) else {
             return Some(Answer::Refused(format!(
@@ -91,6 +88,7 @@ impl Reconciler {
         let seen = seen(&self.reports, &self.facts, vmid);
         let refused = enrolments.ask(vmid, &self.inventory, seen, answers, now).err();
         if refused.is_none() {
+            self.let_in(Guest::Vmid(vmid), now);
             let text = format!("Guest {vmid} is enrolled now: an agent and an identity are brought in");
             self.event(Event::new(now, Kind::Asked, text).guest(Guest::Vmid(vmid)).by(caller));
         }

@@ -1,7 +1,8 @@
 //! Guests that a person put out, and what becomes of what they held.
 //!
 //! Answers: what does it mean that a guest may be in other hands, and is that done?
-//! Invariant: an evicted guest is brought in again by a person alone, not by the manifest. Of a compromised one every
+//! Invariant: an evicted guest is brought in again by a person alone (`guest enroll`, `token create`, `guest unlock`), not
+//! by the manifest, nor by what was under way when it was evicted. Of a compromised one every
 //! certificate that this controller had signed for it and that has not expired is revoked at once, where its issuer can; no certificate is signed with
 //! a shared key that it had, and what others hold with that key is revoked when they serve another. All of this is
 //! written to the local area and goes on until it is done.
@@ -21,7 +22,6 @@ use crate::{
     admin::{caller::Caller, protocol::Answer},
     events::{Event, Kind},
     planner::{self, Planned},
-    reports::Link,
     store::Area,
 };
 
@@ -74,7 +74,7 @@ impl Reconciler {
             lines.extend(self.compromised(guest, now));
         }
         self.acknowledge(guest);
-        self.forget_all(guest);
+        self.put_out(guest, now);
         self.evictions.guests.retain(|eviction| eviction.guest != guest);
         self.evictions.guests.push(Eviction { guest, since: now, by: caller.clone(), compromised });
         lines.extend(self.keep_evictions());
@@ -203,13 +203,31 @@ impl Reconciler {
         self.keep_evictions();
     }
 
-    /// A guest that is linked was let in again by a person.
-    pub(super) fn readmit(&mut self, now: Timestamp) {
-        let linked = |eviction: &Eviction| matches!(self.reports.link(eviction.guest), Link::Linked { .. });
-        let back: Vec<_> = self.evictions.guests.iter().filter(|eviction| linked(eviction)).map(|e| e.guest).collect();
-        for guest in back {
-            self.let_in(guest, now);
+    /// Ends whatever brings an evicted guest in, and refuses what that has given it by now.
+    fn put_out(&mut self, guest: Guest, now: Timestamp) {
+        if let (Guest::Vmid(vmid), Some(enrolments)) = (guest, &mut self.enrolments) {
+            enrolments.stop(vmid, &format!("guest {guest} was evicted"));
         }
+        if let Err(error) = self.parts.identities.forget(guest) {
+            // In memory that holds all the same.
+            let locked = self.parts.identities.lock(guest, "it was evicted");
+            let why = locked.err().map_or_else(|| chain(&error), |error| chain(&error));
+            let text = format!("That guest {guest} is refused cannot be written down yet: {why}");
+            self.event(Event::new(now, Kind::Failed, text).guest(guest));
+        }
+        self.forget_all(guest);
+        self.reports.set_enrolment(guest, None);
+    }
+
+    /// An evicted guest has linked: it was let in by what was under way when it was put out. False when it is not evicted.
+    pub(super) fn is_kept_out(&mut self, guest: Guest, now: Timestamp) -> bool {
+        if !self.evictions.has(guest) {
+            return false;
+        }
+        let text = format!("Guest {guest} has linked and is evicted: its identity is refused, and the link ends");
+        self.heard(Some(guest), Event::new(now, Kind::Refused, text).guest(guest));
+        self.put_out(guest, now);
+        true
     }
 
     /// A person lets an evicted guest in again.

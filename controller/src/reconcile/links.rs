@@ -21,6 +21,9 @@ impl Reconciler {
                 if !self.sessions.arrives(guest, session) {
                     return debug!(%guest, "A hello that was overtaken by a later link's is passed over");
                 }
+                if self.is_kept_out(guest, now) {
+                    return;
+                }
                 if let Some(setback) = self.reports.setback(guest, &hello) {
                     return self.rolled_back(guest, &setback, &hello.facts, now);
                 }

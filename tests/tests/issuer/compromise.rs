@@ -126,14 +126,27 @@ fn what_a_compromised_guest_held_is_revoked_and_what_it_shared_gets_another_key(
 
 #[test]
 fn where_nobody_can_revoke_that_is_said_and_the_rest_is_done() {
-    let host = Host::start(&HostOptions::embedded(&json!([certificate("web", false, &[1001])]))).expect("a host");
+    let mut host = Host::start(&HostOptions::embedded(&json!([certificate("web", false, &[1001])]))).expect("a host");
     let guest = join(&host, 1001);
     host.ensure(&[], "reloaded").expect("installed");
+    let record = host.root().join("var/lib/pinion/shared/guests/1001.json");
+    let identity = fs::read(&record).expect("a record");
     let told = host.pinion(&["guest", "evict", "--compromised", "1001"]).expect("pinion runs");
     assert!(told.code() == 0 && told.stdout.contains("cannot be revoked: issuer embedded has no revocation"), "{told}");
     assert!(told.stdout.contains(&serial(&guest, "web")), "{told}");
     let status = host.status().expect("it answers");
     assert!(!status.is_linked("1001"), "{status:?}");
+
+    // What was under way when it was evicted has given it an identity: that lets nobody in.
+    host.stop().expect("the controller stops");
+    fs::write(&record, identity).expect("its identity is good again");
+    host.start_again().expect("the controller starts");
+    journal::wait_event(&host, Kind::Refused, &["Guest 1001 has linked and is evicted"]).expect("it is kept out");
+    let status = host.status().expect("it answers");
+    assert!(!status.is_linked("1001"), "{status:?}");
+    let trouble = status.placement("web@1001").and_then(|placement| placement.trouble.clone()).expect("told");
+    assert!(trouble.cause.contains("evicted as compromised"), "{trouble}");
+
     let token = host.token("1001").expect("a person lets it in again");
     guest.join_with(&token).expect("it runs").succeeded().expect("joined");
     wait::until("it to be let in", PATIENCE, || match host.status() {
