@@ -114,9 +114,10 @@ pub enum BackupError {
     /// What is asked for makes no sense as it is.
     #[error("{0}")]
     Refused(String),
-    /// The daemon runs.
+    /// A daemon runs.
     #[error(
-        "the controller runs with these directories; stop it first (systemctl stop pinion), and start it afterwards"
+        "the controller, or the root process, runs with these directories; stop both first (systemctl stop pinion \
+         pinion-channel), and start them afterwards"
     )]
     Running,
     /// The lock.

@@ -148,10 +148,7 @@ impl Places {
         make_directory(&self.channel, None)?;
         fs::set_permissions(&self.channel, Permissions::from_mode(0o700)).map_err(failed("close", &self.channel))?;
         match store::lock_new(&self.channel) {
-            Err(StoreError::Locked { .. }) => {
-                let text = "the root process uses its key: stop it too (systemctl stop pinion-channel)";
-                Err(BackupError::Refused(text.into()))
-            }
+            Err(StoreError::Locked { .. }) => Err(BackupError::Running),
             other => Ok(Some(other?)),
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
                     println!("what was there before: {}", before.display());
                 }
                 eprintln!(
-                    "start the controller now (systemctl start pinion); guests whose identity was renewed since the backup are \
+                    "start both processes now (systemctl start pinion-channel pinion); guests whose identity was renewed since the backup are \
                      told in `pinion status`"
                 );
             }

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use super::Session;
 use crate::{
     identity::{NewRoot, PIN, ROOT_DOCUMENT, node::PUBLIC_ROOT},
-    store::{Area, NEW_EMBEDDED_ROOT, NEW_ROOT, Store, StoreError},
+    store::{self, Area, NEW_EMBEDDED_ROOT, NEW_ROOT, Store, StoreError},
 };
 
 /// Leaves the wish for a new root to the next start of the controller, which spends it.
@@ -50,15 +50,14 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
         return Exit::Usage;
     }
     if UnixStream::connect(&session.config.socket).await.is_ok() {
-        eprintln!(
-            "pinion: the controller runs, so its {what} is in use: stop it first (systemctl stop pinion pinion-channel)"
-        );
-        return Exit::Usage;
+        return running(what);
     }
     let (local, shared) = (&session.config.local, &session.config.shared);
     let name = if embedded { NEW_EMBEDDED_ROOT } else { NEW_ROOT };
     // Opened without the shared directory being made: whoever restores it after all finds the place empty.
     let left = || {
+        // A controller whose socket does not answer is told before anything is left anywhere.
+        drop(store::lock_existing(local)?);
         // Where the root process holds the root's key, it has to be told too, which only root can.
         if matches!(becomes, Becomes::Another) && root_process.exists() {
             leave(&root_process, &root_process, name, at_once, false)?;
@@ -79,11 +78,20 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
             eprintln!("the next start of the controller {does}, once; {}", becomes.consequence());
             Exit::Reached
         }
+        Err(StoreError::Locked { .. }) => running(what),
         Err(error) => {
             eprintln!("pinion: cannot ask for a new {what}: {}", chain(&error));
             Exit::Internal
         }
     }
+}
+
+fn running(what: &str) -> Exit {
+    eprintln!(
+        "pinion: the controller, or the root process, runs, so its {what} is in use: stop both first (systemctl stop pinion \
+         pinion-channel)"
+    );
+    Exit::Blocked
 }
 
 /// What the wish comes to.

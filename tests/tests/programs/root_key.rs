@@ -77,6 +77,24 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     let backup = at("backup");
     let taken = host.pinion(&["backup", backup.to_str().expect("text")]).expect("it runs");
     taken.succeeded().expect("a backup, while both run");
+    // Whichever of both runs, the refusal is the same, and nothing is touched.
+    for running in ["both", "the root process"] {
+        let before: Vec<_> = [&kept, &pin].map(|path| fs::read(path).expect("readable")).into();
+        for asked in
+            [&["restore", backup.to_str().expect("text"), "--yes"][..], &["identity", "new-root", "--at-once", "--yes"]]
+        {
+            let refused = host.pinion(asked).expect("it runs");
+            assert_eq!(refused.code(), 4, "{asked:?} while {running} runs: {refused}");
+            assert!(refused.stderr.contains("systemctl stop pinion pinion-channel"), "{asked:?}: {refused}");
+        }
+        assert!(!state.join("local/new-root.json").exists(), "{running}: a wish is left");
+        assert_eq!(before, [&kept, &pin].map(|path| fs::read(path).expect("readable")), "{running}");
+        if running == "both" {
+            host.stop().expect("stopped");
+        }
+    }
+    host.start_again().expect("it goes on");
+    guest.wait_linked(&host).expect("linked");
 
     // The controller needs the root process for a new authority alone.
     root_process.stop().expect("it stops");

@@ -90,9 +90,9 @@ fn a_lost_shared_directory_is_told_and_a_new_root_is_a_persons_decision_once() {
     assert_eq!((root(&site.host), site.serial().expect("all agree")), (before, serial.clone()));
 
     // Not while it runs, and not without a word.
-    for arguments in [&["identity", "new-root", "--yes"][..], &["identity", "new-root"]] {
+    for (arguments, code) in [(&["identity", "new-root", "--yes"][..], 4), (&["identity", "new-root"], 2)] {
         let refused = site.host.pinion(arguments).expect("it runs");
-        assert_eq!(refused.code(), 2, "{arguments:?}: {refused}");
+        assert_eq!(refused.code(), code, "{arguments:?}: {refused}");
     }
     site.host.stop().expect("the controller stops");
     fs::remove_dir_all(&shared).expect("lost");
