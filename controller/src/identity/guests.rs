@@ -392,6 +392,11 @@ impl GuestRecord {
         }
     }
 
+    /// Whether an identity was given to the guest since it joined, good or not.
+    pub(super) fn has(&self, serial: &str) -> bool {
+        self.current.iter().chain(&self.next).chain(&self.stale).any(|own| own == serial)
+    }
+
     fn remember_stale(&mut self, serial: String) {
         self.stale.insert(0, serial);
         self.stale.truncate(MOST_STALE);

@@ -240,7 +240,13 @@ impl Identities {
     /// # Errors
     /// Why not.
     pub fn admit(&self, guest: Guest, shown: &Peer, caller: Caller<'_>) -> Result<(), Refused> {
-        let whose = self.machines.whose(guest, caller.facts);
+        // The hypervisor is asked only on account of what was given to the guest since it joined.
+        let on_record = self.guests.read(guest)?.is_some_and(|record| record.has(&shown.serial));
+        let whose = if on_record {
+            self.machines.whose(guest, caller.facts)
+        } else {
+            self.machines.whose_by_now(guest, caller.facts)
+        };
         self.guests.admit(guest, shown, Machine { whose, vmgenid: self.machines.vmgenid(guest) }, caller)
     }
 

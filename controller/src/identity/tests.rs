@@ -581,3 +581,42 @@ fn before_the_hypervisor_tells_only_the_guest_as_it_joined_is_let_in_and_nothing
     *whose.lock().expect("unpoisoned") = None;
     fixture.links("101", &renewed, &own).expect("now it is known");
 }
+
+/// Counts on whose account guests were looked into.
+#[derive(Debug, Default)]
+struct Looks(AtomicI64);
+
+impl Machines for Looks {
+    fn whose(&self, _: Guest, _: &GuestFacts) -> Whose {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Whose::Nobodys
+    }
+
+    fn whose_by_now(&self, _: Guest, _: &GuestFacts) -> Whose {
+        Whose::Nobodys
+    }
+
+    fn vmgenid(&self, _: Guest) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn guests_are_looked_into_only_for_an_identity_that_is_on_record() {
+    let mut fixture = Fixture::new();
+    let looks = Arc::new(Looks::default());
+    fixture.identities.machines = looks.clone();
+    let asked = |fixture: &Fixture, peer: &Peer| {
+        let before = looks.0.load(Ordering::SeqCst);
+        let admitted = fixture.admit("101", peer);
+        (admitted.is_ok(), looks.0.load(Ordering::SeqCst) - before)
+    };
+    let replaced = fixture.joined("101");
+    let good = fixture.joined("101");
+    assert_eq!(asked(&fixture, &replaced), (false, 0));
+    assert_eq!(asked(&fixture, &good), (true, 1));
+    fixture.identities.distrust(name("101")).expect("written");
+    assert_eq!(asked(&fixture, &good), (false, 1), "given up, and known for what it is");
+    fixture.identities.forget(name("101")).expect("forgotten");
+    assert_eq!(asked(&fixture, &good), (false, 0));
+}

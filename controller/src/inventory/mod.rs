@@ -218,6 +218,14 @@ impl Inventory {
         all.map(|(vmid, _)| *vmid).collect()
     }
 
+    /// The guests that have a card in common with this one, and itself, as the hypervisor lists them: also those that are
+    /// listed as stopped. None when it shares none.
+    pub(crate) fn sharing(&self, vmid: Vmid) -> Vec<Vmid> {
+        let own = self.guests.get(&vmid).map_or(&[][..], |info| &info.hwaddrs);
+        let all = self.with_card(vmid, own);
+        if all.len() > 1 { all } else { Vec::new() }
+    }
+
     /// The guests that have a card in common with another one and may run, each such group by the numbers in it.
     #[must_use]
     pub fn alike_groups(&self) -> Vec<Vec<Vmid>> {

@@ -61,7 +61,17 @@ impl Told {
 
 impl Machines for Told {
     fn whose(&self, claimed: Guest, facts: &GuestFacts) -> Whose {
-        let which = |inventory: &Inventory, guests: &[Vmid], start: &str| self.starts.which(inventory, guests, start);
+        let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
+        let which =
+            |inventory: &Inventory, guests: &[Vmid], start: &str| self.starts.which(inventory, vmid, guests, start);
+        self.inventory.borrow().whose(claimed, facts, which)
+    }
+
+    fn whose_by_now(&self, claimed: Guest, facts: &GuestFacts) -> Whose {
+        let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
+        let which = |inventory: &Inventory, guests: &[Vmid], start: &str| {
+            self.starts.which_by_now(inventory, vmid, guests, start)
+        };
         self.inventory.borrow().whose(claimed, facts, which)
     }
 

@@ -41,8 +41,12 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A caller that is not let in dials each minute; one that has not for so long calls for the first time again.
 const CALLER_KEPT: Duration = Duration::from_secs(10 * 60);
 
-/// Callers that are remembered (count): what a caller says of its start is its own word.
-const MOST_CALLERS: usize = 256;
+/// Starts that are remembered of callers with one guest's identity (count): what a caller says of its start is its own
+/// word.
+const MOST_CALLERS: usize = 8;
+
+/// A start that is longer (bytes) is none: the kernel's `boot_id` has 36.
+const LONGEST_START: usize = 64;
 
 /// Looks at once, beside whatever else is done for guests.
 const AT_ONCE: usize = 4;
@@ -59,8 +63,8 @@ struct Seen {
     guests: HashMap<Vmid, Sight>,
     /// Those that a caller may be whom nothing seen so far shows.
     called: BTreeSet<Vmid>,
-    /// The starts of such callers, and when each called first.
-    callers: HashMap<String, Instant>,
+    /// Of each guest whose identity such callers showed, their starts, and when each called first.
+    callers: HashMap<Vmid, HashMap<String, Instant>>,
 }
 
 /// What a look into a guest has shown.
@@ -79,16 +83,32 @@ enum Start {
 }
 
 impl Starts {
-    /// Which of these guests runs this start. When that is not known, it is found out for the next time.
-    pub(super) fn which(&self, inventory: &Inventory, guests: &[Vmid], start: &str) -> Option<Vmid> {
+    /// Which of these guests runs this start. When that is not known, it is found out for the next time: of those that
+    /// share a card with the guest whose identity was shown, because the caller's cards are its own word.
+    pub(super) fn which(&self, inventory: &Inventory, claimed: Vmid, guests: &[Vmid], start: &str) -> Option<Vmid> {
         let mut seen = self.seen();
-        let found = seen.which(inventory, guests, start);
+        let found = seen.which(inventory, claimed, guests, start);
         if found.is_none() {
-            seen.called.extend(guests);
-            seen.note(start, Instant::now());
-            self.called.notify_one();
+            let mut sharing = inventory.sharing(claimed);
+            sharing.retain(|vmid| guests.contains(vmid));
+            if sharing.len() > 1 {
+                seen.called.extend(sharing);
+                seen.note(claimed, start, Instant::now());
+                self.called.notify_one();
+            }
         }
         found
+    }
+
+    /// The same, and nothing is found out.
+    pub(super) fn which_by_now(
+        &self,
+        inventory: &Inventory,
+        claimed: Vmid,
+        guests: &[Vmid],
+        start: &str,
+    ) -> Option<Vmid> {
+        self.seen().which(inventory, claimed, guests, start)
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -97,14 +117,14 @@ impl Starts {
 }
 
 impl Seen {
-    fn which(&self, inventory: &Inventory, guests: &[Vmid], start: &str) -> Option<Vmid> {
+    fn which(&self, inventory: &Inventory, claimed: Vmid, guests: &[Vmid], start: &str) -> Option<Vmid> {
         if start.is_empty() {
             return None;
         }
         let here = |vmid: &&Vmid| inventory.guest(**vmid).is_some_and(|info| info.is_here());
         let looked_into = |vmid: &Vmid| self.guests.get(vmid).is_some_and(|sight| sight.what.is_ok());
         if !guests.iter().filter(here).all(looked_into) {
-            return self.remaining(guests, start);
+            return self.remaining(claimed, guests, start);
         }
         let runs = |vmid: &&Vmid| match self.guests.get(*vmid).map(|sight| &sight.what) {
             Some(Ok(Start::Runs(own))) => own == start,
@@ -118,8 +138,8 @@ impl Seen {
     }
 
     /// The one that is left when each of the others was found stopped after this start had called.
-    fn remaining(&self, guests: &[Vmid], start: &str) -> Option<Vmid> {
-        let called = *self.callers.get(start)?;
+    fn remaining(&self, claimed: Vmid, guests: &[Vmid], start: &str) -> Option<Vmid> {
+        let called = *self.callers.get(&claimed)?.get(start)?;
         let stopped = |vmid: &&Vmid| match self.guests.get(*vmid) {
             Some(Sight { what: Ok(Start::Stopped), at }) => *at >= called,
             _ => false,
@@ -131,11 +151,18 @@ impl Seen {
         }
     }
 
-    /// Notes when a start has called first.
-    fn note(&mut self, start: &str, now: Instant) {
-        self.callers.retain(|_, at| now.saturating_duration_since(*at) < CALLER_KEPT);
-        if self.callers.len() < MOST_CALLERS {
-            self.callers.entry(start.to_owned()).or_insert(now);
+    /// Notes when a start has called first with this guest's identity.
+    fn note(&mut self, claimed: Vmid, start: &str, now: Instant) {
+        self.callers.retain(|_, starts| {
+            starts.retain(|_, at| now.saturating_duration_since(*at) < CALLER_KEPT);
+            !starts.is_empty()
+        });
+        if start.len() > LONGEST_START {
+            return;
+        }
+        let starts = self.callers.entry(claimed).or_default();
+        if starts.len() < MOST_CALLERS {
+            starts.entry(start.to_owned()).or_insert(now);
         }
     }
 

@@ -29,7 +29,8 @@ fn inventory(guests: &[(u32, GuestInfo)]) -> Inventory {
 
 fn whose(starts: &Starts, inventory: &Inventory, claimed: u32, start: &str) -> Whose {
     let facts = GuestFacts { boot_id: start.into(), hwaddrs: vec![card()], ..GuestFacts::default() };
-    let which = |inventory: &Inventory, guests: &[Vmid], start: &str| starts.which(inventory, guests, start);
+    let which =
+        |inventory: &Inventory, guests: &[Vmid], start: &str| starts.which(inventory, vmid(claimed), guests, start);
     inventory.whose(Guest::Vmid(vmid(claimed)), &facts, which)
 }
 
@@ -163,4 +164,49 @@ fn a_caller_that_dials_on_does_not_have_it_looked_into_each_time() {
     assert_eq!(due(now + LOOK_AGAIN * 2).0, [0; 0], "nor done twice");
     saw(&starts, 120, Ok(Start::Stopped));
     assert_eq!(due(now).0, [120], "it was started since");
+}
+
+#[test]
+fn a_caller_with_its_neighbours_cards_has_nobody_looked_into() {
+    let other = |number: u32| {
+        let card = HwAddr::parse(&format!("BC:24:11:00:01:{number:02X}")).expect("an address");
+        (200 + number, GuestInfo { hwaddrs: vec![card], ..running() })
+    };
+    let neighbours: Vec<_> = (0..64).map(other).collect();
+    let all: Vec<_> = [(101, running()), (120, running())].into_iter().chain(neighbours.clone()).collect();
+    let guests = inventory(&all);
+    let hwaddrs = all.iter().flat_map(|(_, info)| info.hwaddrs.clone()).collect();
+    let facts = GuestFacts { boot_id: "nobody's".into(), hwaddrs, ..GuestFacts::default() };
+    let call = |starts: &Starts, claimed: u32| {
+        let which =
+            |inventory: &Inventory, guests: &[Vmid], start: &str| starts.which(inventory, vmid(claimed), guests, start);
+        guests.whose(Guest::Vmid(vmid(claimed)), &facts, which)
+    };
+    let starts = Starts::default();
+    call(&starts, 200);
+    assert!(starts.seen().called.is_empty() && starts.seen().callers.is_empty());
+    call(&starts, 101);
+    assert_eq!(starts.seen().called, [vmid(101), vmid(120)].into(), "those that are alike");
+    let which = |guests: &[Vmid], start: &str| starts.which_by_now(&inventory(&all), vmid(101), guests, start);
+    starts.seen().called.clear();
+    assert_eq!(which(&[vmid(101), vmid(120)], "a"), None);
+    assert!(starts.seen().called.is_empty(), "nothing is found out");
+}
+
+#[test]
+fn invented_starts_leave_room_for_other_guests_callers() {
+    let starts = Starts::default();
+    let stopped = GuestInfo { running: Some(false), ..running() };
+    let card = HwAddr::parse("BC:24:11:00:00:02").expect("an address");
+    let pair = |info: GuestInfo| GuestInfo { hwaddrs: vec![card], ..info };
+    let guests = inventory(&[(101, running()), (120, stopped.clone()), (102, pair(running())), (121, pair(stopped))]);
+    for number in 0..1000 {
+        whose(&starts, &guests, 101, &format!("invented {number}"));
+    }
+    assert_eq!(starts.seen().callers[&vmid(101)].len(), MOST_CALLERS);
+    let call = || starts.which(&guests, vmid(102), &[vmid(102), vmid(121)], "a");
+    assert_eq!(call(), None);
+    saw(&starts, 121, Ok(Start::Stopped));
+    saw(&starts, 102, failed());
+    assert_eq!(call(), Some(vmid(102)));
 }
