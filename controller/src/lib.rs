@@ -21,5 +21,6 @@ pub mod reports;
 pub mod freeze;
 pub mod events;
 pub mod store;
+mod owner;
 pub mod backup;
 pub mod admin;

@@ -11,7 +11,11 @@
 mod restore;
 mod take;
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::is_plain_name};
@@ -22,7 +26,10 @@ use zeroize::Zeroizing;
 pub use restore::{Restored, restore};
 pub use take::{Taken, take};
 
-use crate::store::StoreError;
+use crate::{
+    owner::{self, Owner},
+    store::StoreError,
+};
 
 const FORMAT: &str = "pinion-backup";
 
@@ -128,6 +135,15 @@ pub enum BackupError {
 fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.into();
     move |source| BackupError::Io { doing, path, source }
+}
+
+/// Does this as the owner of `path`.
+fn acting<T: Send>(
+    owner: Option<Owner>,
+    path: &Path,
+    work: impl FnOnce() -> Result<T, BackupError> + Send,
+) -> Result<T, BackupError> {
+    owner::act(owner, work).map_err(failed("act as the owner of", path))?
 }
 
 /// The digest of everything: each entry's path, mode and digest.

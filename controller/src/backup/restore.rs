@@ -2,23 +2,25 @@
 //!
 //! Invariant: all or nothing. Everything is written beside what is there, then exchanged with it, the shared area by one
 //! rename; what fails before the end is exchanged back. What was there before stays, under a name of its own. Nothing is
-//! done while a controller runs, and nothing that is there is replaced unless a person says so.
+//! done while a controller runs, and nothing that is there is replaced unless a person says so. Root does in the
+//! controller's directories only what their owner could do.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use pinion_proto::{clock::Timestamp, users::LocalUsers};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, MAX_FILE, decode, failed};
+use super::{BackupError, Entries, Entry, MAX_FILE, acting, decode, failed};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
+    owner::Owner,
     store::{self, StoreError},
 };
 
@@ -52,16 +54,17 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
         local: state.join("local"),
         channel: root.join(CHANNEL_DIRECTORY),
         etc: root.join("etc/pinion"),
+        owner: make_state(root, &state)?,
     };
-    let owner = owner(root, &state);
-    for directory in [&state, &places.local, &places.etc] {
-        make_directory(directory, if *directory == places.etc { None } else { owner })?;
-    }
-    let _lock = match store::lock_new(&places.local) {
-        Err(StoreError::Locked { .. }) => return Err(BackupError::Running),
+    make_directory(&places.etc, 0o755)?;
+    let locked = acting(places.owner, &places.local, || {
+        make_directory(&places.local, 0o700)?;
+        Ok(store::lock_new(&places.local)?)
+    });
+    let _lock = match locked {
+        Err(BackupError::Store(StoreError::Locked { .. })) => return Err(BackupError::Running),
         other => other?,
     };
-    own(&places.local.join("controller.lock"), owner)?;
     let _channel = places.lock_channel(&entries)?;
     if !replace && let Some(there) = places.in_use(&entries) {
         let text = format!(
@@ -71,7 +74,7 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
         );
         return Err(BackupError::Refused(text));
     }
-    let mut swaps = places.stage(&entries, owner).inspect_err(|_| places.clean(&entries))?;
+    let mut swaps = places.stage(&entries).inspect_err(|_| places.clean(&entries))?;
     if let Err(error) = exchange(&mut swaps) {
         places.clean(&entries);
         return Err(error);
@@ -83,7 +86,7 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
 /// Reads and checks the file before anything is touched.
 fn read(file: &Path) -> Result<(Entries, Timestamp), BackupError> {
     let bad = |why: String| BackupError::Bad { path: file.into(), why };
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(failed("read", file))?;
     let found = opened.metadata().map_err(failed("look at", file))?;
     if !found.is_file() {
@@ -104,6 +107,8 @@ struct Places {
     /// The root process's.
     channel: PathBuf,
     etc: PathBuf,
+    /// Whose `shared` and `local` are; the other two are root's.
+    owner: Option<Owner>,
 }
 
 /// What is there and what takes its place.
@@ -113,6 +118,8 @@ struct Swap {
     /// Whether something was there.
     had: bool,
     done: bool,
+    /// Whose the directory is.
+    owner: Option<Owner>,
 }
 
 impl Places {
@@ -128,14 +135,15 @@ impl Places {
 
     /// Something that would be replaced: any state, or a file that says something else.
     fn in_use(&self, entries: &Entries) -> Option<PathBuf> {
-        let used = fs::read_dir(&self.shared).is_ok_and(|mut entries| entries.next().is_some());
-        if used {
+        let shared = || Ok(fs::read_dir(&self.shared).is_ok_and(|mut entries| entries.next().is_some()));
+        if acting(self.owner, &self.shared, shared).unwrap_or(true) {
             return Some(self.shared.clone());
         }
         let other = |(path, entry): (&String, &Entry)| {
             let live = self.live(path)?;
-            let there = fs::read(&live).ok()?;
-            (there != *entry.content).then_some(live)
+            let other =
+                acting(self.whose(path), &live, || Ok(live.symlink_metadata().is_ok() && !says(&live, &entry.content)));
+            other.unwrap_or(true).then_some(live)
         };
         entries.iter().find_map(other)
     }
@@ -145,7 +153,7 @@ impl Places {
         if !entries.keys().any(|path| path.starts_with("channel/")) {
             return Ok(None);
         }
-        make_directory(&self.channel, None)?;
+        make_directory(&self.channel, 0o755)?;
         fs::set_permissions(&self.channel, Permissions::from_mode(0o700)).map_err(failed("close", &self.channel))?;
         match store::lock_new(&self.channel) {
             Err(StoreError::Locked { .. }) => Err(BackupError::Running),
@@ -153,55 +161,62 @@ impl Places {
         }
     }
 
+    /// As whom something is done with a path of the backup.
+    fn whose(&self, path: &str) -> Option<Owner> {
+        self.owner.filter(|_| path.starts_with("shared/") || path.starts_with("local/"))
+    }
+
     fn staged_shared(&self) -> PathBuf {
         self.shared.with_extension("restoring")
     }
 
     /// Writes everything beside what is there.
-    fn stage(&self, entries: &Entries, owner: Option<(u32, u32)>) -> Result<Vec<Swap>, BackupError> {
+    fn stage(&self, entries: &Entries) -> Result<Vec<Swap>, BackupError> {
         self.clean(entries);
         let shared = self.staged_shared();
-        make_directory(&shared, owner)?;
-        let swap = |live: PathBuf, staged: PathBuf| Swap { live, staged, had: false, done: false };
-        let mut swaps = vec![swap(self.shared.clone(), shared.clone())];
-        for (path, entry) in entries {
+        acting(self.owner, &shared, || self.stage_shared(&shared, entries))?;
+        let swap = |live: PathBuf, staged: PathBuf, owner| Swap { live, staged, had: false, done: false, owner };
+        let mut swaps = vec![swap(self.shared.clone(), shared, self.owner)];
+        for (path, entry) in entries.iter().filter(|(path, _)| !path.starts_with("shared/")) {
             let Some(live) = self.live(path) else { continue };
-            if let Some(rest) = path.strip_prefix("shared/") {
-                let staged = shared.join(rest);
-                self.make_parents(&staged, &shared, owner)?;
-                write(&staged, entry, 0o600, owner)?;
-                continue;
-            }
-            let staged = staged(&live);
+            let (staged, owner) = (staged(&live), self.whose(path));
             if let Some(name) = path.strip_prefix("etc/") {
                 let public = PUBLIC.contains(&name);
                 let mode = entry.mode & if public { 0o644 } else { 0o640 };
                 // Who reads a password is the daemon; settings are root's.
-                write(&staged, entry, mode, if public { None } else { owner })?;
-            } else if path.starts_with("channel/") {
-                self.make_parents(&live, &self.channel, None)?;
-                write(&staged, entry, 0o600, None)?;
+                write(&staged, entry, mode, if public { None } else { self.owner })?;
             } else {
-                self.make_parents(&live, &self.local, owner)?;
-                write(&staged, entry, 0o600, owner)?;
+                acting(owner, &live, || {
+                    let top = if path.starts_with("channel/") { &self.channel } else { &self.local };
+                    make_parents(&live, top, if owner.is_some() { 0o700 } else { 0o755 })?;
+                    write(&staged, entry, 0o600, None)
+                })?;
             }
-            swaps.push(swap(live, staged));
+            swaps.push(swap(live, staged, owner));
         }
         Ok(swaps)
     }
 
-    fn make_parents(&self, file: &Path, top: &Path, owner: Option<(u32, u32)>) -> Result<(), BackupError> {
-        let mut missing: Vec<_> = file.ancestors().skip(1).take_while(|parent| *parent != top).collect();
-        missing.reverse();
-        missing.into_iter().try_for_each(|parent| make_directory(parent, owner))
+    fn stage_shared(&self, shared: &Path, entries: &Entries) -> Result<(), BackupError> {
+        let mode = if self.owner.is_some() { 0o700 } else { 0o755 };
+        make_directory(shared, mode)?;
+        for (path, entry) in entries {
+            let Some(rest) = path.strip_prefix("shared/") else { continue };
+            let staged = shared.join(rest);
+            make_parents(&staged, shared, mode)?;
+            write(&staged, entry, 0o600, None)?;
+        }
+        Ok(())
     }
 
     /// Removes what an earlier restoration has left.
     fn clean(&self, entries: &Entries) {
-        fs::remove_dir_all(self.staged_shared()).ok();
-        let others = entries.keys().filter(|path| !path.starts_with("shared/")).filter_map(|path| self.live(path));
-        for live in others {
-            fs::remove_file(staged(&live)).ok();
+        let shared = self.staged_shared();
+        acting(self.owner, &shared, || Ok(fs::remove_dir_all(&shared).ok())).ok();
+        for (path, live) in entries.keys().filter_map(|path| Some((path, self.live(path)?))) {
+            if !path.starts_with("shared/") {
+                acting(self.whose(path), &live, || Ok(fs::remove_file(staged(&live)).ok())).ok();
+            }
         }
     }
 }
@@ -215,28 +230,39 @@ fn staged(live: &Path) -> PathBuf {
 fn exchange(swaps: &mut [Swap]) -> Result<(), BackupError> {
     for index in 0..swaps.len() {
         let Some(swap) = swaps.get_mut(index) else { break };
-        swap.had = swap.live.symlink_metadata().is_ok();
-        let flags = if swap.had { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        match renameat_with(CWD, &swap.staged, CWD, &swap.live, flags) {
-            Ok(()) => swap.done = true,
-            Err(errno) => {
-                let error = failed("replace", swap.live.clone())(errno.into());
+        let done = acting(swap.owner, &swap.live, || {
+            let had = swap.live.symlink_metadata().is_ok();
+            rename(&swap.staged, &swap.live, had).map_err(failed("replace", &swap.live))?;
+            Ok(had)
+        });
+        match done {
+            Ok(had) => (swap.had, swap.done) = (had, true),
+            Err(error) => {
                 undo(swaps);
                 return Err(error);
             }
         }
     }
-    for directory in swaps.iter().filter_map(|swap| swap.live.parent()) {
+    for swap in &*swaps {
+        let Some(directory) = swap.live.parent() else { continue };
         // What is not synced is there all the same, unless the power fails now.
-        File::open(directory).and_then(|directory| directory.sync_all()).ok();
+        let sync =
+            || File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("sync", directory));
+        acting(swap.owner, directory, sync).ok();
     }
     Ok(())
 }
 
+/// Exchanges the two, or renames the first where the second is not there.
+fn rename(from: &Path, to: &Path, exchange: bool) -> io::Result<()> {
+    let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    Ok(renameat_with(CWD, from, CWD, to, flags)?)
+}
+
 fn undo(swaps: &[Swap]) {
     for swap in swaps.iter().rev().filter(|swap| swap.done) {
-        let flags = if swap.had { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        if let Err(error) = renameat_with(CWD, &swap.live, CWD, &swap.staged, flags) {
+        let back = || rename(&swap.live, &swap.staged, swap.had).map_err(failed("put back", &swap.live));
+        if let Err(error) = acting(swap.owner, &swap.live, back) {
             tracing::error!(live = %swap.live.display(), before = %swap.staged.display(), %error, "Cannot put back what was there before");
         }
     }
@@ -244,55 +270,77 @@ fn undo(swaps: &[Swap]) {
 
 /// Gives what was there before a name by which it is found.
 fn keep_aside(swaps: Vec<Swap>, now: Timestamp) -> Vec<PathBuf> {
-    let mut before = Vec::new();
-    for swap in swaps.into_iter().filter(|swap| swap.had) {
-        if fs::read(&swap.live).is_ok_and(|new| fs::read(&swap.staged).is_ok_and(|old| old == new)) {
+    let keep = |swap: &Swap| {
+        let old = read_plain(&swap.staged);
+        if old.is_some_and(|old| says(&swap.live, &old)) {
             fs::remove_file(&swap.staged).ok();
-            continue;
+            return None;
         }
         let name = swap.live.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = swap.live.with_file_name(format!("{name}.before-restore-{}", now.unix()));
         // It is there under the name that it has now otherwise.
-        let kept = fs::rename(&swap.staged, &aside).map_or(swap.staged, |()| aside);
-        before.push(kept);
-    }
-    before
+        Some(fs::rename(&swap.staged, &aside).map_or_else(|_| swap.staged.clone(), |()| aside))
+    };
+    let kept = |swap: Swap| acting(swap.owner, &swap.live, || Ok(keep(&swap))).unwrap_or(Some(swap.staged));
+    swaps.into_iter().filter(|swap| swap.had).filter_map(kept).collect()
 }
 
-/// Whose the state is: as it is now or, where there is none, the package's user's. None for whoever is not root.
-fn owner(root: &Path, state: &Path) -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    if let Ok(found) = fs::metadata(state) {
-        return Some((found.uid(), found.gid()));
-    }
-    let users = LocalUsers::read(root).ok()?;
-    let user = users.number(USER)?;
-    Some((user, user))
+/// What a regular file says that is there itself.
+fn read_plain(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let mut content = Zeroizing::new(Vec::new());
+    let regular = file.metadata().ok()?.is_file();
+    (regular && file.take(MAX_FILE).read_to_end(&mut content).is_ok()).then_some(content)
 }
 
-fn own(path: &Path, owner: Option<(u32, u32)>) -> Result<(), BackupError> {
-    let Some((user, group)) = owner else { return Ok(()) };
-    chown(path, Some(user), Some(group)).map_err(failed("give its owner to", path))
+fn says(path: &Path, content: &[u8]) -> bool {
+    read_plain(path).is_some_and(|there| there.as_slice() == content)
 }
 
-fn make_directory(path: &Path, owner: Option<(u32, u32)>) -> Result<(), BackupError> {
+/// Makes the state's directory, and says as whom to work in it: its owner or, where there was none, the package's user.
+fn make_state(root: &Path, state: &Path) -> Result<Option<Owner>, BackupError> {
+    if state.symlink_metadata().is_ok() {
+        return Owner::of(root, state).map_err(failed("look at", state));
+    }
+    let user = LocalUsers::read(root).ok().and_then(|users| users.number(USER));
+    let owner = user.map(|user| Owner { user, group: user }).filter(|_| rustix::process::geteuid().is_root());
+    make_directory(state, if owner.is_some() { 0o700 } else { 0o755 })?;
+    if let Some(Owner { user, group }) = owner {
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        let made = OpenOptions::new().read(true).custom_flags(flags).open(state);
+        let owned = made.and_then(|made| fchown(made, Some(user), Some(group)));
+        owned.map_err(failed("give its owner to", state))?;
+    }
+    Ok(owner)
+}
+
+fn make_parents(file: &Path, top: &Path, mode: u32) -> Result<(), BackupError> {
+    let mut missing: Vec<_> = file.ancestors().skip(1).take_while(|parent| *parent != top).collect();
+    missing.reverse();
+    missing.into_iter().try_for_each(|parent| make_directory(parent, mode))
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), BackupError> {
     if path.is_dir() {
         return Ok(());
     }
-    let mode = if owner.is_some() { 0o700 } else { 0o755 };
     match DirBuilder::new().recursive(true).mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(failed("make directory", path))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(failed("make directory", path)),
     }
-    own(path, owner)
 }
 
-fn write(path: &Path, entry: &Entry, mode: u32, owner: Option<(u32, u32)>) -> Result<(), BackupError> {
+fn write(path: &Path, entry: &Entry, mode: u32, owner: Option<Owner>) -> Result<(), BackupError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut made = made.map_err(failed("make", path))?;
-    let written = made.write_all(&entry.content).and_then(|()| made.sync_all());
-    written.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).map_err(failed("write", path))?;
-    own(path, owner)
+    let mut written = made.write_all(&entry.content);
+    if let Some(Owner { user, group }) = owner {
+        written = written.and_then(|()| fchown(&made, Some(user), Some(group)));
+    }
+    let written = written.and_then(|()| made.set_permissions(Permissions::from_mode(mode)));
+    written.and_then(|()| made.sync_all()).map_err(failed("write", path))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,6 @@
 //! `pinion identity new-root`.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, chown},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use pinion_proto::{
     causes::chain,
@@ -17,6 +12,7 @@ use tokio::net::UnixStream;
 use super::Session;
 use crate::{
     identity::{NewRoot, PIN, ROOT_DOCUMENT, node::PUBLIC_ROOT},
+    owner::{self, Owner},
     store::{self, Area, NEW_EMBEDDED_ROOT, NEW_ROOT, Store, StoreError},
 };
 
@@ -57,16 +53,16 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
     // Opened without the shared directory being made: whoever restores it after all finds the place empty.
     let left = || {
         // A controller whose socket does not answer is told before anything is left anywhere.
-        drop(store::lock_existing(local)?);
+        drop(as_owner(host, local, || store::lock_existing(local))?);
         // Where the root process holds the root's key, it has to be told too, which only root can.
         if matches!(becomes, Becomes::Another) && root_process.exists() {
-            leave(&root_process, &root_process, name, at_once, false)?;
+            leave(host, &root_process, &root_process, name, at_once, false)?;
         }
         let pin = host.join(PIN);
         if matches!(becomes, Becomes::Another) && pin.exists() {
             fs::remove_file(&pin).map_err(|source| StoreError::Io { doing: "remove", path: pin, source })?;
         }
-        leave(local, shared, name, at_once, kept_there)
+        leave(host, local, shared, name, at_once, kept_there)
     };
     match left() {
         Ok(()) => {
@@ -129,23 +125,57 @@ impl Becomes {
     }
 }
 
-fn leave(local: &Path, shared: &Path, name: &str, at_once: bool, keep: bool) -> Result<(), StoreError> {
-    // The controller is another user, and owns its directories: where they are lost, the one above.
-    let owner = fs::metadata(local).or_else(|_| fs::metadata(local.parent().unwrap_or(local)));
-    let store = Arc::new(Store::open(local, shared)?);
-    store.write(Area::Local, name, &NewRoot { asked_at: SystemClock.now(), at_once, keep })?;
-    for path in [local.to_owned(), store.file(Area::Local, name)?, local.join("controller.lock"), shared.to_owned()] {
-        let owned = match &owner {
-            Ok(owner) => chown(&path, Some(owner.uid()), Some(owner.gid())),
-            // All of it was made just now, and systemd gives it to its user.
-            Err(_) => Ok(()),
-        };
-        match owned {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::Io { doing: "give to the controller's user", path, source });
-            }
-            _ => {}
+/// Acts as the directory's owner: the controller is another user, and could have put a link there.
+fn as_owner<T: Send>(
+    host: &Path,
+    local: &Path,
+    work: impl FnOnce() -> Result<T, StoreError> + Send,
+) -> Result<T, StoreError> {
+    let failed = |source| StoreError::Io { doing: "act as the owner of", path: local.into(), source };
+    Owner::of(host, local).and_then(|owner| owner::act(owner, work)).map_err(failed)?
+}
+
+fn leave(host: &Path, local: &Path, shared: &Path, name: &str, at_once: bool, keep: bool) -> Result<(), StoreError> {
+    as_owner(host, local, || {
+        let store = Arc::new(Store::open(local, shared)?);
+        store.write(Area::Local, name, &NewRoot { asked_at: SystemClock.now(), at_once, keep })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_controllers_area_gives_nothing_away() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("open");
+        let (state, target) = (root.path().join("state"), root.path().join("shadow"));
+        let (local, shared) = (state.join("local"), state.join("shared"));
+        fs::create_dir_all(&local).expect("made");
+        for directory in [&state, &local] {
+            chown(directory, Some(998), Some(998)).expect("given away");
+        }
+        fs::write(&target, "secret").expect("written");
+        let lock = local.join("controller.lock");
+        symlink(&target, &lock).expect("a link");
+        leave(root.path(), &local, &shared, NEW_ROOT, false, false).expect_err("a link is no lock");
+        fs::remove_file(&lock).expect("removed");
+        // A link to a directory that only root may write in.
+        symlink(root.path(), &shared).expect("a link");
+        let left = leave(root.path(), &local, &shared, NEW_ROOT, false, false);
+        for untouched in [root.path(), &target] {
+            assert_eq!(fs::metadata(untouched).expect("there").uid(), 0, "{left:?}");
+        }
+        fs::remove_file(&shared).expect("removed");
+        leave(root.path(), &local, &shared, NEW_ROOT, false, false).expect("left");
+        for theirs in [local.join(format!("{NEW_ROOT}.json")), lock, shared] {
+            assert_eq!(fs::metadata(&theirs).expect("there").uid(), 998, "{}", theirs.display());
         }
     }
-    Ok(())
 }

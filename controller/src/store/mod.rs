@@ -8,6 +8,7 @@
 mod document;
 mod error;
 mod files;
+mod lock;
 mod once;
 #[cfg(test)]
 pub(crate) mod pmxcfs;
@@ -17,9 +18,8 @@ mod whole;
 mod writable;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,6 +28,8 @@ use std::{
 use document::{Document, VERSION, parse, refuse_newer};
 pub use error::StoreError;
 pub use files::{Files, RealFiles};
+use lock::lock;
+pub(crate) use lock::{lock_existing, lock_new};
 use pinion_proto::id::is_plain_name;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Serialize, de::DeserializeOwned};
@@ -358,34 +360,6 @@ impl Drop for Store {
         if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
             tracing::debug!(%error, "Could not unlock the state directory");
         }
-    }
-}
-
-/// The lock of a controller with this local area, for whoever does what a running one must not see; none where there
-/// never was a controller.
-pub(crate) fn lock_existing(local: &Path) -> Result<Option<File>, StoreError> {
-    let path = local.join(LOCK);
-    if path.exists() { lock(&path).map(Some) } else { Ok(None) }
-}
-
-/// As [`lock_existing`], and makes it.
-pub(crate) fn lock_new(local: &Path) -> Result<File, StoreError> {
-    lock(&local.join(LOCK))
-}
-
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let fail = |source| StoreError::Io { doing: "lock", path: path.into(), source };
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    // One that is there is locked on a read-only disk too.
-    let opened = match opened {
-        Err(error) if is_refusal(&error) => File::open(path).map_err(|_| error),
-        other => other,
-    };
-    let file = opened.map_err(fail)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: path.into() }),
-        Err(errno) => Err(fail(errno.into())),
     }
 }
 
