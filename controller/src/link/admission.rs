@@ -1,8 +1,10 @@
 //! Who is connected, as far as it must be bounded.
 //!
 //! Answers: when there are too many callers, who goes?
-//! Of callers that have not said who they are, whoever comes from the address with the most of them goes first, and of
-//! that address's the oldest: a flood from one address throws out itself. Of a guest's connections the newest stay.
+//! Of callers that have not said who they are, those of the network with the most of them go first, of that network's
+//! those of the address with the most, and of that address's the oldest: a flood from one address throws out itself,
+//! also among neighbours. Where that leaves a choice, addresses of guests that were let in lately are spared. Of a
+//! guest's connections the newest stay.
 //! Invariant: a caller that has spent its join token is thrown out for nobody.
 
 use std::{
@@ -21,6 +23,9 @@ const MAX_HANDSHAKES: usize = 256;
 /// Callers without a good identity at any one time: joining is one small call.
 const MAX_STRANGERS: usize = 64;
 
+/// Addresses of which it is remembered that a guest was let in from there (count).
+const MAX_LATELY: usize = 4096;
+
 /// A guest has one link, and for a moment two while it redials.
 const MAX_PER_GUEST: usize = 2;
 
@@ -29,8 +34,8 @@ const MAX_PER_GUEST: usize = 2;
 pub(super) struct Source(IpAddr);
 
 impl Source {
-    pub(super) fn of(address: SocketAddr) -> Self {
-        Self(match address.ip().to_canonical() {
+    fn of(address: IpAddr) -> Self {
+        Self(match address {
             IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
             v4 @ IpAddr::V4(_) => v4,
         })
@@ -50,25 +55,32 @@ struct Rows {
     /// Those that showed no certificate, or none that is good.
     strangers: Row,
     guests: HashMap<Guest, VecDeque<(u64, AbortHandle)>>,
+    lately: Lately,
 }
+
+/// Where guests were let in from, and by which number last.
+#[derive(Debug, Default)]
+struct Lately(HashMap<IpAddr, u64>);
 
 /// A caller's place; it leaves when this is dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
     admission: Arc<Admission>,
     source: Source,
+    address: IpAddr,
     number: u64,
 }
 
 impl Admission {
     /// A new connection. Whoever goes for it is ended.
     pub(super) fn enter(self: &Arc<Self>, from: SocketAddr) -> Ticket {
-        let source = Source::of(from);
-        let mut rows = lock(&self.0);
+        let address = from.ip().to_canonical();
+        let source = Source::of(address);
+        let rows = &mut *lock(&self.0);
         rows.count += 1;
         let number = rows.count;
-        rows.handshakes.add(source, number, None, MAX_HANDSHAKES);
-        Ticket { admission: self.clone(), source, number }
+        rows.handshakes.add(source, Caller { number, address, task: None }, MAX_HANDSHAKES, &rows.lately);
+        Ticket { admission: self.clone(), source, address, number }
     }
 
     /// The task that a connection is; it may be over already.
@@ -89,9 +101,9 @@ impl Ticket {
 
     /// It showed no certificate, or one that is not the guest's any more.
     pub(super) fn is_stranger(&self) {
-        let mut rows = lock(&self.admission.0);
+        let rows = &mut *lock(&self.admission.0);
         if let Some(caller) = rows.handshakes.remove(self.source, self.number) {
-            rows.strangers.add(self.source, self.number, caller.task, MAX_STRANGERS);
+            rows.strangers.add(self.source, caller, MAX_STRANGERS, &rows.lately);
         }
     }
 
@@ -101,6 +113,7 @@ impl Ticket {
         let Some(task) = rows.handshakes.remove(self.source, self.number).and_then(|caller| caller.task) else {
             return;
         };
+        rows.lately.note(self.address, self.number);
         rows.guests.retain(|_, tasks| tasks.iter().any(|(_, task)| !task.is_finished()));
         let row = rows.guests.entry(guest).or_default();
         row.retain(|(_, task)| !task.is_finished());
@@ -153,18 +166,42 @@ struct Row {
 #[derive(Debug)]
 struct Caller {
     number: u64,
+    address: IpAddr,
     /// None until it is spawned.
     task: Option<AbortHandle>,
 }
 
+impl Lately {
+    fn note(&mut self, address: IpAddr, number: u64) {
+        self.0.insert(address, number);
+        if self.0.len() > MAX_LATELY
+            && let Some(oldest) = self.0.iter().min_by_key(|(_, number)| **number).map(|(address, _)| *address)
+        {
+            self.0.remove(&oldest);
+        }
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        self.0.contains_key(&address)
+    }
+}
+
 impl Row {
-    fn add(&mut self, source: Source, number: u64, task: Option<AbortHandle>, most: usize) {
-        self.sources.entry(source).or_default().push_back(Caller { number, task });
+    fn add(&mut self, source: Source, caller: Caller, most: usize, lately: &Lately) {
+        self.sources.entry(source).or_default().push_back(caller);
         self.count += 1;
         while self.count > most {
             let oldest = |callers: &VecDeque<Caller>| callers.front().map_or(u64::MAX, |caller| caller.number);
-            let worst = self.sources.iter().max_by_key(|(_, callers)| (callers.len(), Reverse(oldest(callers))));
-            let Some((source, number)) = worst.map(|(source, callers)| (*source, oldest(callers))) else { return };
+            let spared = |callers: &VecDeque<Caller>| callers.iter().any(|caller| lately.has(caller.address));
+            let worst = self
+                .sources
+                .iter()
+                .max_by_key(|(_, callers)| (callers.len(), Reverse(spared(callers)), Reverse(oldest(callers))));
+            let Some((source, number)) =
+                worst.and_then(|(source, callers)| Some((*source, worst_of(callers, lately)?)))
+            else {
+                return;
+            };
             if let Some(task) = self.remove(source, number).and_then(|caller| caller.task) {
                 task.abort();
             }
@@ -185,6 +222,17 @@ impl Row {
         self.count -= usize::from(caller.is_some());
         caller
     }
+}
+
+/// Of one source's callers, the oldest of the address with the most.
+fn worst_of(callers: &VecDeque<Caller>, lately: &Lately) -> Option<u64> {
+    let mut addresses: HashMap<IpAddr, (usize, u64)> = HashMap::new();
+    for caller in callers {
+        addresses.entry(caller.address).or_insert((0, caller.number)).0 += 1;
+    }
+    let rank =
+        |(address, (count, oldest)): &(IpAddr, (usize, u64))| (*count, Reverse(lately.has(*address)), Reverse(*oldest));
+    addresses.into_iter().max_by_key(rank).map(|(_, (_, oldest))| oldest)
 }
 
 #[cfg(test)]
@@ -226,6 +274,34 @@ mod tests {
         assert!(more.iter().filter(|(_, task)| !task.is_finished()).count() <= MAX_HANDSHAKES / 2 + 1);
         drop((flood, more));
         assert_eq!(lock(&admission.0).handshakes.count, 1);
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_address_spares_its_neighbours_of_one_network() {
+        for network in ["fe80::", "fd00:1::"] {
+            let admission = Arc::new(Admission::default());
+            let (_agent, agent) = call(&admission, &format!("{network}5"));
+            let (joining, task) = call(&admission, &format!("{network}6"));
+            joining.is_stranger();
+            let flood: Vec<_> = (0..3 * MAX_HANDSHAKES).map(|_| call(&admission, &format!("{network}66"))).collect();
+            flood.iter().for_each(|(ticket, _)| ticket.is_stranger());
+            assert!(!is_ended(&agent).await && !is_ended(&task).await, "{network}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_a_guest_was_let_in_is_spared_in_a_flood_from_many_addresses() {
+        for network in ["fe80::", "10.0.0."] {
+            let admission = Arc::new(Admission::default());
+            let at = |n: usize| {
+                if network.contains(':') { format!("fe80::{n:x}") } else { format!("10.0.{}.{}", n / 256, n % 256) }
+            };
+            let (before, _) = call(&admission, &at(0));
+            before.is_guest("101".parse().expect("a guest"));
+            let (_agent, agent) = call(&admission, &at(0));
+            let flood: Vec<_> = (1..=MAX_HANDSHAKES).map(|n| call(&admission, &at(n))).collect();
+            assert!(is_ended(&flood[0].1).await && !is_ended(&agent).await, "{network}");
+        }
     }
 
     #[tokio::test]
