@@ -2,8 +2,8 @@
 //! does not begin anew.
 //!
 //! Answers: may this unit or container be restarted now, and if not, when?
-//! Invariants: a restart is written down before it is done. The limit holds whatever is asked and whoever asks; only what
-//! a service serves must not end over it, and a service that a restart has ended is always brought back.
+//! Invariants: a restart is written down before it is done. The limit holds whatever is asked and whoever asks, but for
+//! one restart more where a long certificate would end over it; and a service that a restart has ended is always brought back.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{clock::Timestamp, lock::lock};
+use pinion_proto::{bundle::Leaf, clock::Timestamp, lock::lock};
 use serde::{Deserialize, Serialize};
 
 use crate::install::{files::Files, replace::replace};
@@ -27,8 +27,11 @@ const VERSION: u32 = 1;
 /// Restarts are counted over so long.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// A service whose certificate would end before the limit lets go is restarted all the same, with this pause at least.
+/// A service whose certificate would end before the limit lets go is restarted once more in an hour, after this pause.
 const URGENT_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// A certificate of so long is renewed hours before it ends, and the limit is no hindrance but by mischance.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Services that were restarted within an hour; more are no guest's (bytes).
 const MAX_DOCUMENT: u64 = 1024 * 1024;
@@ -87,7 +90,8 @@ impl Restarts {
         Self { path, max, times: Mutex::new(times) }
     }
 
-    /// Whether a service may be restarted now. `ends` is when what it serves is no longer valid, if that is known.
+    /// Whether a service may be restarted now. `ends` is when what it serves is no longer valid, if that is known and a
+    /// reason for one restart more: see [`reason`].
     ///
     /// # Errors
     /// It was restarted often enough.
@@ -97,15 +101,13 @@ impl Restarts {
         // As many as the limit ago: when that one is an hour old there is room.
         let Some(oldest) = lately.len().checked_sub(self.max).and_then(|at| lately.get(at)) else { return Ok(()) };
         let until = *oldest + PERIOD;
-        let urgent = ends.is_some_and(|ends| ends <= until);
-        let rested = lately.last().is_none_or(|last| *last + URGENT_PAUSE <= now);
-        match (urgent, rested, lately.last()) {
-            (true, true, _) => Ok(()),
-            (true, false, Some(last)) => {
-                Err(Limited { times: lately.len(), max: self.max, until: until.min(*last + URGENT_PAUSE) })
-            }
-            _ => Err(Limited { times: lately.len(), max: self.max, until }),
-        }
+        let limited = |until| Err(Limited { times: lately.len(), max: self.max, until });
+        let Some(last) = lately.last().filter(|_| ends.is_some_and(|ends| ends <= until)) else {
+            return limited(until);
+        };
+        let room = lately.len().checked_sub(self.max + 1).and_then(|at| lately.get(at));
+        let urgent = room.map_or(*last + URGENT_PAUSE, |room| (*last + URGENT_PAUSE).max(*room + PERIOD));
+        if urgent <= now { Ok(()) } else { limited(until.min(urgent)) }
     }
 
     /// Writes down that a service is restarted now.
@@ -129,6 +131,13 @@ impl Restarts {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Timestamp>>> {
         lock(&self.times)
     }
+}
+
+/// When what a service serves ends, if the limit gives way to that. It does not to a certificate that was short from the
+/// beginning, or whoever has it signed could have a service restarted as often as they like.
+#[must_use]
+pub fn reason(served: &Leaf) -> Option<Timestamp> {
+    (served.not_before() + LONG <= served.not_after()).then(|| served.not_after())
 }
 
 /// The restarts of the last hour, sorted. One in the future was noted by a clock that was set back since, and does not count.
@@ -187,6 +196,7 @@ mod tests {
         assert_eq!(allow(30, 12), Ok(()));
         assert_eq!(allow(-5, 12), Ok(()), "it has ended already");
         restarts.note(&RealFiles, "docker.service", at(12));
-        assert_eq!(allow(-5, 13), until(22, 4));
+        assert_eq!(allow(-5, 13), until(60, 4), "one restart more in an hour, and no other");
+        assert_eq!((allow(-5, 59), allow(-5, 60)), (until(60, 4), Ok(())));
     }
 }

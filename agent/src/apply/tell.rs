@@ -23,6 +23,7 @@ use crate::{
     probe::{self, Seen},
     recipe::{Job, Look, Tell},
     reload::{self, About, ReloadError},
+    restarts,
 };
 
 /// How long it is looked whether a service is there at all, before it is given new files.
@@ -106,7 +107,7 @@ impl Placement<'_> {
         self.in_window(rung)?;
         if rung.is_disruptive()
             && let Err(limited) =
-                self.shared.restarts.allow(rung.service(), self.ends(), self.shared.context.clock.now())
+                self.shared.restarts.allow(rung.service(), self.reason(), self.shared.context.clock.now())
         {
             return Err(Hold::restarted(rung, &limited).into());
         }
@@ -130,14 +131,24 @@ impl Placement<'_> {
 
     /// Whether the service of the job may be restarted now.
     fn may_restart(&self, job: &Job) -> bool {
-        let (now, ends) = (self.shared.context.clock.now(), self.ends());
+        let (now, ends) = (self.shared.context.clock.now(), self.reason());
         job.rungs.first().is_none_or(|rung| self.shared.restarts.allow(rung.service(), ends, now).is_ok())
     }
 
     /// When what the service serves is no longer valid, as far as that is known.
     fn ends(&self) -> Option<Timestamp> {
+        self.served().map(Leaf::not_after)
+    }
+
+    /// When that is, if the service may be restarted once more for it.
+    fn reason(&self) -> Option<Timestamp> {
+        self.served().and_then(restarts::reason)
+    }
+
+    /// What the service serves until it is told, as far as that is known.
+    fn served(&self) -> Option<&Leaf> {
         let previous = self.ledger.switch.as_ref().and_then(|switch| switch.previous.as_ref());
-        previous.and_then(|held| held.bundle.leaf()).map(Leaf::not_after)
+        previous.and_then(|held| held.bundle.leaf())
     }
 
     fn in_window(&self, rung: &Tell) -> Result<(), Interrupt> {

@@ -15,7 +15,7 @@ use pinion_proto::{
     stage::{Halt, Stage},
 };
 
-use super::guest::{Guest, at_stage, issue, report, spec};
+use super::guest::{Guest, at_stage, issue, name, ordered, report, request, spec};
 
 /// The machine's clock, and so many seconds.
 #[derive(Debug, Default)]
@@ -66,5 +66,35 @@ async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
     clock.0.store(3601, Ordering::SeqCst);
     at_stage(&placements, "web", 4, Stage::Served).await;
     assert_eq!(service.calls(), ["restart"; 4]);
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn short_certificates_get_no_more_restarts() {
+    let mut guest = Guest::new();
+    let clock = Arc::new(Ahead::default());
+    guest.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    guest.allow_units(&["web"]);
+    let service = guest.service("web").await;
+    let restart = Some(Reload::Restart("web.service".parse().expect("a unit")));
+    let web = PlacementSpec { reload: restart, ..spec("web", "web") };
+    let placements = guest.start().await;
+    for generation in 1..=4 {
+        placements.desire(vec![ordered(&web, generation)]);
+        let csr = request(&placements, "web", generation).await;
+        let mut delivery = guest.authority.delivery(&name("web"), generation, &csr);
+        delivery.chain = guest.authority.sign(&csr, -60, clock.0.load(Ordering::SeqCst) + 30 * 60);
+        placements.deliver(delivery);
+        if generation <= 3 {
+            at_stage(&placements, "web", generation, Stage::Served).await;
+            // Longer than an urgent restart waits.
+            clock.0.fetch_add(11 * 60, Ordering::SeqCst);
+        }
+    }
+    report(&placements, "web", "limited", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("was restarted 3 times"))
+    })
+    .await;
+    assert_eq!(service.calls(), ["restart"; 3]);
     placements.shutdown().await;
 }
