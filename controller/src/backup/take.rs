@@ -1,7 +1,8 @@
 //! Taking a backup.
 //!
 //! Invariant: what is in it was so at one moment. While the controller does not run its lock is held; while it runs,
-//! everything is read twice until nothing has changed between the two.
+//! everything is read twice until nothing has changed between the two. What is read in the controller's directories is
+//! what their owner could read, of regular files; what was written is known to be restorable.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,14 +14,16 @@ use std::{
 };
 
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, encode, failed, is_ours};
+use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, acting, decode, encode, failed, is_ours};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
     issuer::IssuerConfig,
+    owner::Owner,
     store::{self, StoreError},
 };
 
@@ -51,8 +54,9 @@ pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, Backu
         return Err(BackupError::Refused(text));
     }
     // Whoever holds the lock is the controller: then what it writes meanwhile is noticed.
-    let lock = match store::lock_existing(&config.local) {
-        Err(StoreError::Locked { .. }) => None,
+    let owner = owner(config, &config.local)?;
+    let lock = match acting(owner, &config.local, || Ok(store::lock_existing(&config.local)?)) {
+        Err(BackupError::Store(StoreError::Locked { .. })) => None,
         other => other?,
     };
     let entries = settled(config)?;
@@ -67,6 +71,9 @@ pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, Backu
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let text = encode(&entries, now, &host).map_err(|error| failed("write", file)(error.into()))?;
+    if let Err(why) = decode(&text) {
+        return Err(BackupError::Refused(format!("no backup is made, because it could not be restored: {why}")));
+    }
     write(file, &text)?;
     Ok(Taken { file: file.into(), entries: entries.len(), sha256: Fingerprint::of(&text) })
 }
@@ -87,20 +94,14 @@ fn settled(config: &Config) -> Result<Entries, BackupError> {
 /// Everything that belongs into a backup, as it is now.
 fn collect(config: &Config) -> Result<Entries, BackupError> {
     let mut entries = Entries::new();
-    walk(&config.shared, "shared", 3, &mut entries)?;
-    for name in LOCAL {
-        let directory = config.local.join(name);
-        if directory.is_dir() {
-            walk(&directory, &format!("local/{name}"), 1, &mut entries)?;
-        }
-        add(&config.local.join(format!("{name}.json")), format!("local/{name}.json"), &mut entries)?;
-    }
+    acting(owner(config, &config.shared)?, &config.shared, || walk(&config.shared, "shared", 3, &mut entries))?;
+    acting(owner(config, &config.local)?, &config.local, || collect_local(&config.local, &mut entries))?;
     // Only root can look there, and only root can put it back.
     walk(&config.root.join(CHANNEL_DIRECTORY), "channel", 2, &mut entries)?;
     let settings = config::path(&config.root);
     let etc = settings.parent().unwrap_or(&config.root);
     for name in ["controller.toml", "certificate-manifest.json", "identity-root"] {
-        add(&etc.join(name), format!("etc/{name}"), &mut entries)?;
+        add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
     }
     for issuer in config.issuers.values() {
         if let IssuerConfig::StepCa(issuer) = issuer
@@ -108,10 +109,25 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
             && file.parent() == Some(etc)
             && let Some(name) = file.file_name().and_then(|name| name.to_str())
         {
-            add(&file, format!("etc/{name}"), &mut entries)?;
+            add(&file, format!("etc/{name}"), Links::Followed, &mut entries)?;
         }
     }
     Ok(entries)
+}
+
+fn owner(config: &Config, area: &Path) -> Result<Option<Owner>, BackupError> {
+    Owner::of(&config.root, area).map_err(failed("look at", area))
+}
+
+fn collect_local(local: &Path, entries: &mut Entries) -> Result<(), BackupError> {
+    for name in LOCAL {
+        let directory = local.join(name);
+        if directory.is_dir() {
+            walk(&directory, &format!("local/{name}"), 1, entries)?;
+        }
+        add(&local.join(format!("{name}.json")), format!("local/{name}.json"), Links::Refused, entries)?;
+    }
+    Ok(())
 }
 
 fn walk(directory: &Path, path: &str, depth: usize, entries: &mut Entries) -> Result<(), BackupError> {
@@ -127,19 +143,32 @@ fn walk(directory: &Path, path: &str, depth: usize, entries: &mut Entries) -> Re
         if kind.is_dir() && depth > 1 && !name.starts_with('.') {
             walk(&entry.path(), &below, depth - 1, entries)?;
         } else if kind.is_file() && is_ours(&below) {
-            add(&entry.path(), below, entries)?;
+            add(&entry.path(), below, Links::Refused, entries)?;
         }
     }
     Ok(())
 }
 
+/// Whether a file may be a link. In `/etc/pinion` they are root's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
+}
+
 /// Adds a file, if it is there.
-fn add(file: &Path, path: String, entries: &mut Entries) -> Result<(), BackupError> {
-    let opened = match File::open(file) {
+fn add(file: &Path, path: String, links: Links, entries: &mut Entries) -> Result<(), BackupError> {
+    // Opening a pipe must not wait for a writer.
+    let flags = OFlags::NONBLOCK | if links == Links::Refused { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let opened = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(failed("read", file))?,
     };
     let found = opened.metadata().map_err(failed("look at", file))?;
+    if !found.is_file() {
+        let text = format!("{} is not a regular file: if it is not Pinion's, move it away", file.display());
+        return Err(BackupError::Refused(text));
+    }
     let mut content = Zeroizing::new(Vec::new());
     let limit = u64::try_from(MAX_ENTRY).unwrap_or(u64::MAX).saturating_add(1);
     opened.take(limit).read_to_end(&mut content).map_err(failed("read", file))?;
@@ -162,4 +191,71 @@ fn write(file: &Path, text: &[u8]) -> Result<(), BackupError> {
         fs::remove_file(file).ok();
         failed("write", file)(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    /// A host whose controller is another user.
+    fn host() -> (tempfile::TempDir, Config) {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("open");
+        for directory in ["etc/pinion", "var/lib/pinion/local", "var/lib/pinion/shared"] {
+            fs::create_dir_all(root.path().join(directory)).expect("made");
+        }
+        fs::write(config::path(root.path()), "listen = '127.0.0.1:1'\n").expect("written");
+        let config = Config::load(root.path()).expect("a configuration");
+        let identity = config.shared.join("identity-ca.json");
+        fs::write(&identity, "{}").expect("written");
+        for path in [root.path().join("var/lib/pinion"), config.local.clone(), config.shared.clone(), identity] {
+            if rustix::process::geteuid().is_root() {
+                chown(path, Some(998), Some(998)).expect("given away");
+            }
+        }
+        (root, config)
+    }
+
+    #[test]
+    fn links_and_pipes_in_the_controllers_area_are_no_part_of_a_backup() {
+        let (root, config) = host();
+        let file = root.path().join("backup");
+        let secret = root.path().join("secret.json");
+        fs::write(&secret, "{}").expect("written");
+        let freezes = config.local.join("freezes.json");
+        symlink(&secret, &freezes).expect("a link");
+        take(&config, &file, NOW).expect_err("a link");
+        fs::remove_file(&freezes).expect("removed");
+        mknodat(CWD, &freezes, FileType::Fifo, 0o644.into(), 0).expect("a pipe");
+        let refused = take(&config, &file, NOW).expect_err("a pipe");
+        assert!(refused.to_string().contains("not a regular file"), "{refused}");
+        fs::remove_file(&freezes).expect("removed");
+        if rustix::process::geteuid().is_root() {
+            // A whole directory of root's, behind a link that is no file's own name.
+            let roots = root.path().join("roots");
+            fs::create_dir(&roots).expect("made");
+            fs::write(roots.join("x.json"), "{}").expect("written");
+            fs::set_permissions(&roots, fs::Permissions::from_mode(0o700)).expect("closed");
+            symlink(&roots, config.local.join("replaced")).expect("a link");
+            take(&config, &file, NOW).expect_err("what the controller could not read");
+            fs::remove_file(config.local.join("replaced")).expect("removed");
+        }
+        take(&config, &file, NOW).expect("a backup");
+    }
+
+    #[test]
+    fn what_could_not_be_restored_is_not_written() {
+        let (root, config) = host();
+        let file = root.path().join("backup");
+        fs::write(config.local.join("freezes.json"), "{").expect("written");
+        let refused = take(&config, &file, NOW).expect_err("damaged");
+        assert!(refused.to_string().contains("freezes.json"), "{refused}");
+        assert!(!file.exists());
+    }
 }
