@@ -5,20 +5,23 @@
 //! This looks at each message's announced length before tonic sees it, and leaves a large one in the guest's own send
 //! queue (HTTP/2 flow control) until it is its turn.
 //! Invariant: at most [`MAX_AT_ONCE`] messages of more than [`LARGE`] bytes are being received or decoded, whatever the
-//! guests do; each has [`RECEIVE_TIME`] to arrive, and waits at most [`WAIT_TIME`] for its turn.
+//! guests do; each has [`RECEIVE_TIME`] to arrive, and waits at most [`WAIT_TIME`] for its turn. A guest stands in the
+//! queue once, whatever its connections, and not for [`PAUSE_TIME`] after one of its messages came too late.
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use hyper::body::{Body, Bytes, Frame};
+use pinion_proto::{id::Guest, lock::lock};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tonic::{Status, codegen::StdError};
 
@@ -34,22 +37,84 @@ const RECEIVE_TIME: Duration = Duration::from_secs(10);
 /// An agent gives up after 30 s without an answer, and dials anew.
 const WAIT_TIME: Duration = Duration::from_secs(20);
 
+/// A guest whose large message came too late lets others go first for this long.
+const PAUSE_TIME: Duration = Duration::from_secs(60);
+
 /// The turns of all links.
 #[derive(Debug, Clone)]
 pub(super) struct Turns {
     free: Arc<Semaphore>,
+    /// Those that want a turn, have one, or have to pause.
+    guests: Arc<Mutex<HashMap<Guest, Standing>>>,
     receive_time: Duration,
+    pause_time: Duration,
+}
+
+#[derive(Debug)]
+struct Standing {
+    /// The guest's one place in the queue; its connections take turns among themselves.
+    own: Arc<Semaphore>,
+    paused_until: Option<Instant>,
+}
+
+/// A guest's place, and its turn; both are given back when dropped.
+struct Turn {
+    _own: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(MAX_AT_ONCE)), receive_time: RECEIVE_TIME }
+        Self {
+            free: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            guests: Arc::default(),
+            receive_time: RECEIVE_TIME,
+            pause_time: PAUSE_TIME,
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for the guest's turn.
+    async fn turn(self, guest: Guest) -> Result<Turn, Status> {
+        let stopping = |_| Status::unavailable("the controller is shutting down");
+        let turn = async {
+            let own = self.place(guest)?.acquire_owned().await.map_err(stopping)?;
+            // One before it may have come too late meanwhile.
+            self.place(guest)?;
+            let turn = self.free.clone().acquire_owned().await.map_err(stopping)?;
+            Ok(Turn { _own: own, _turn: turn })
+        };
+        let late = |_| Err(Status::resource_exhausted("too many guests send large messages: try again"));
+        timeout(WAIT_TIME, turn).await.unwrap_or_else(late)
+    }
+
+    /// Where the guest's connections take turns among themselves, unless it has to pause.
+    fn place(&self, guest: Guest) -> Result<Arc<Semaphore>, Status> {
+        let (mut guests, now) = (lock(&self.guests), Instant::now());
+        let is_paused = |standing: &Standing| standing.paused_until.is_some_and(|until| now < until);
+        guests.retain(|_, standing| is_paused(standing) || Arc::strong_count(&standing.own) > 1);
+        let new = || Standing { own: Arc::new(Semaphore::new(1)), paused_until: None };
+        let standing = guests.entry(guest).or_insert_with(new);
+        if is_paused(standing) {
+            let why = "a large message of this guest took too long to arrive: wait a minute";
+            return Err(Status::resource_exhausted(why));
+        }
+        Ok(standing.own.clone())
+    }
+
+    /// The guest's message came too late. It holds its place still, so that it is listed.
+    fn came_late(&self, guest: Guest) {
+        if let Some(standing) = lock(&self.guests).get_mut(&guest) {
+            standing.paused_until = Some(Instant::now() + self.pause_time);
+        }
     }
 }
 
 /// A link's request body, whose large messages wait for their turn.
 pub(super) struct Gate<B> {
     inner: B,
+    guest: Guest,
     turns: Turns,
     framing: Framing,
     state: State,
@@ -59,14 +124,14 @@ enum State {
     /// Nothing large is on its way.
     Open,
     /// This frame begins a large message, and it is not its turn yet.
-    Waiting(Frame<Bytes>, Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Status>> + Send>>),
+    Waiting(Frame<Bytes>, Pin<Box<dyn Future<Output = Result<Turn, Status>> + Send>>),
     /// A large message is on its way, or is being decoded.
-    Turn(Pin<Box<Sleep>>, #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit),
+    Turn(Pin<Box<Sleep>>, #[expect(dead_code, reason = "held, and given back when dropped")] Turn),
 }
 
 impl<B> Gate<B> {
-    pub(super) fn new(inner: B, turns: Turns) -> Self {
-        Self { inner, turns, framing: Framing::default(), state: State::Open }
+    pub(super) fn new(inner: B, guest: Guest, turns: Turns) -> Self {
+        Self { inner, guest, turns, framing: Framing::default(), state: State::Open }
     }
 }
 
@@ -82,11 +147,11 @@ where
         let this = self.get_mut();
         match &mut this.state {
             State::Waiting(_, turn) => {
-                let permit = match ready!(turn.as_mut().poll(context)) {
-                    Ok(permit) => permit,
+                let turn = match ready!(turn.as_mut().poll(context)) {
+                    Ok(turn) => turn,
                     Err(status) => return Poll::Ready(Some(Err(status.into()))),
                 };
-                let state = State::Turn(Box::pin(sleep(this.turns.receive_time)), permit);
+                let state = State::Turn(Box::pin(sleep(this.turns.receive_time)), turn);
                 if let State::Waiting(frame, _) = std::mem::replace(&mut this.state, state) {
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -95,6 +160,7 @@ where
             State::Turn(..) if !this.framing.in_large() => this.state = State::Open,
             State::Turn(deadline, _) => {
                 if deadline.as_mut().poll(context).is_ready() {
+                    this.turns.came_late(this.guest);
                     let late = Status::deadline_exceeded("a large message took too long to arrive");
                     return Poll::Ready(Some(Err(late.into())));
                 }
@@ -108,15 +174,7 @@ where
         };
         let begins_large = frame.data_ref().is_some_and(|bytes| this.framing.passes(bytes));
         if begins_large && matches!(this.state, State::Open) {
-            let free = this.turns.free.clone();
-            let turn = Box::pin(async move {
-                match timeout(WAIT_TIME, free.acquire_owned()).await {
-                    Ok(Ok(permit)) => Ok(permit),
-                    Ok(Err(_)) => Err(Status::unavailable("the controller is shutting down")),
-                    Err(_) => Err(Status::resource_exhausted("too many guests send large messages: try again")),
-                }
-            });
-            this.state = State::Waiting(frame, turn);
+            this.state = State::Waiting(frame, Box::pin(this.turns.clone().turn(this.guest)));
             return Pin::new(this).poll_frame(context);
         }
         Poll::Ready(Some(Ok(frame)))
@@ -168,7 +226,10 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{
+        collections::VecDeque,
+        sync::atomic::{AtomicU32, Ordering},
+    };
 
     use super::*;
 
@@ -194,8 +255,15 @@ mod tests {
         bytes
     }
 
+    /// Of a guest of its own.
     fn gate(turns: &Turns, bytes: &[u8], piece: usize) -> Gate<Pieces> {
-        Gate::new(Pieces(bytes.chunks(piece).map(<[u8]>::to_vec).collect()), turns.clone())
+        static NEXT: AtomicU32 = AtomicU32::new(100);
+        gate_of(NEXT.fetch_add(1, Ordering::Relaxed), turns, bytes, piece)
+    }
+
+    fn gate_of(guest: u32, turns: &Turns, bytes: &[u8], piece: usize) -> Gate<Pieces> {
+        let guest = guest.to_string().parse().expect("a guest");
+        Gate::new(Pieces(bytes.chunks(piece).map(<[u8]>::to_vec).collect()), guest, turns.clone())
     }
 
     async fn next(gate: &mut Gate<Pieces>) -> Result<usize, StdError> {
@@ -255,5 +323,40 @@ mod tests {
             assert!(next(&mut one).await.expect_err("too late").to_string().contains("too long to arrive"));
         }
         next(&mut gate(&turns, &large, 100)).await.expect("room");
+    }
+
+    #[tokio::test]
+    async fn a_guest_stands_in_the_queue_once() {
+        let turns = Turns::default();
+        let large = message(LARGE + 1);
+        let mut trickles: Vec<_> = (0..4).map(|_| gate_of(101, &turns, &large[..100], 100)).collect();
+        assert_eq!(all(&mut trickles[0]).await, 100);
+        for other in &mut trickles[1..] {
+            assert_eq!(all(other).await, 0, "its other connections wait for the first");
+        }
+        assert_eq!(all(&mut gate(&turns, &large, 100)).await, large.len(), "and another guest has a turn");
+        trickles.remove(0);
+        assert_eq!(all(&mut trickles[0]).await, 100);
+    }
+
+    #[tokio::test]
+    async fn a_guest_whose_message_came_too_late_pauses() {
+        let short = Duration::from_millis(20);
+        let turns = Turns { receive_time: short, ..Turns::default() };
+        let (small, large) = (message(LARGE), message(LARGE + 1));
+        let mut slow = gate_of(101, &turns, &large[..100], 100);
+        let mut waits = gate_of(101, &turns, &large, 100);
+        next(&mut slow).await.expect("its beginning");
+        assert_eq!(all(&mut waits).await, 0);
+        next(&mut slow).await.expect_err("too late");
+        drop(slow);
+        for mut again in [waits, gate_of(101, &turns, &large, 100)] {
+            assert!(next(&mut again).await.expect_err("it pauses").to_string().contains("wait a minute"));
+        }
+        assert_eq!(all(&mut gate_of(101, &turns, &small, 100)).await, small.len());
+        assert_eq!(all(&mut gate(&turns, &large, 100)).await, large.len(), "another guest");
+        let sooner = Instant::now();
+        lock(&turns.guests).values_mut().for_each(|standing| standing.paused_until = Some(sooner));
+        assert_eq!(all(&mut gate_of(101, &turns, &large, 100)).await, large.len(), "the pause is over");
     }
 }

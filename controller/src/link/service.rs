@@ -311,8 +311,9 @@ impl LinkService {
         // One that has become good since it was seated among the strangers has to dial again.
         self.good = self.good && services.is_good(self.guest, &self.peer).await;
         if self.good {
+            let guest = self.guest;
             let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(wire::MOST_MESSAGE);
-            server.call(request.map(|body| Gate::new(body, services.turns.clone()))).await
+            server.call(request.map(|body| Gate::new(body, guest, services.turns.clone()))).await
         } else {
             let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(LARGE);
             server.call(request.map(Beginning::new)).await
