@@ -68,6 +68,9 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
         if let Err(error) = scope.ground.file(&path) {
             complaints.refused(at(), &error);
         }
+        if let Err(error) = scope.part(*part, &path) {
+            complaints.refused(at(), &error);
+        }
         if let Some(first) = paths.insert(path, *part) {
             complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
         }

@@ -156,6 +156,7 @@ pub fn kept_from_earlier(spec: &PlacementSpec, config: &Config) -> Kept {
 fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Result<Job, JobError> {
     scope.trust()?;
     let files = files::files(spec, recipe, &scope.ground)?;
+    files.iter().try_for_each(|file| scope.part(file.part, &file.path))?;
     let validate = match &spec.validate {
         Some(Validate::Nothing) => Check::Nothing,
         Some(Validate::Hook(hook)) => {

@@ -69,6 +69,9 @@ pub enum JobError {
     /// This guest trusts nobody by a controller's word.
     #[error("the guest does not allow roots to be placed in it")]
     Trust,
+    /// Nor does a service in it.
+    #[error("the guest does not allow the file part `ca` at {0}: whoever reads it trusts what the controller says")]
+    Roots(GuestPath),
     /// Not an allowed unit.
     #[error("the guest does not allow telling {0}")]
     Unit(Unit),
@@ -127,6 +130,10 @@ impl JobError {
             Self::Mode { .. } => "use 0644 in the manifest or the recipe".into(),
             Self::Trust => "leave `trust = false` out of the guest's /etc/pinion/agent.toml, or take the guest out of the \
                             entry in the manifest"
+                .into(),
+            Self::Roots(_) => "leave `ca` out of the placement, with a recipe of your own in the guest's \
+                               /etc/pinion/recipes.d that has no [files.ca], or leave `trust = false` out of its \
+                               /etc/pinion/agent.toml and restart the agent"
                 .into(),
             Self::Unit(unit) => allow("extra_units", unit.as_str()),
             Self::Hook(hook) => format!(

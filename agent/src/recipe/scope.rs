@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use pinion_proto::{
     containers::{ContainerName, ContainerSignal, ServiceName},
-    spec::{GuestPath, PlacementSpec, PlainName, Unit},
+    spec::{GuestPath, Part, PlacementSpec, PlainName, Unit},
 };
 use serde::{Deserialize, Serialize};
 
@@ -190,6 +190,11 @@ impl Scope {
         if self.trust || !self.ground.roots { Ok(()) } else { Err(JobError::Trust) }
     }
 
+    /// Whether a part may be placed: a service that has a file `ca` trusts what is in it, its clients perhaps.
+    pub(super) fn part(&self, part: Part, path: &GuestPath) -> Result<(), JobError> {
+        if self.trust || part != Part::Ca { Ok(()) } else { Err(JobError::Roots(path.clone())) }
+    }
+
     /// Whether an address may be looked at even if it is not this guest's own.
     pub(super) fn look(&self, connect: SocketAddr) -> bool {
         self.probed == Some(connect) || self.probe.iter().any(|network| network.contains(connect))
@@ -312,7 +317,7 @@ const TRUSTED: [&str; 3] =
 mod tests {
     use std::path::PathBuf;
 
-    use pinion_proto::spec::{FileSpec, Part};
+    use pinion_proto::spec::FileSpec;
     use serde_json::json;
 
     use super::*;
@@ -354,5 +359,31 @@ mod tests {
         let mut open = spec("/etc/ssl/web.crt", "0644");
         open.files.get_mut(&Part::Key).expect("there").mode = Some("0644".parse().expect("a mode"));
         assert!(kept(&open).is_empty() && resolved(&open, &kept(&open)).is_err());
+    }
+
+    #[test]
+    fn a_guest_that_trusts_nobody_by_a_controllers_word_takes_no_file_of_roots() {
+        let mut config = Config::shipped(PathBuf::from("/nowhere"));
+        let mut own = spec("/etc/ssl/web/web.crt", "0644");
+        let path = Some("/etc/ssl/web/clients.pem".parse().expect("a path"));
+        own.files.insert(Part::Ca, FileSpec { path, ..FileSpec::default() });
+        let of = |recipe: &str| PlacementSpec {
+            recipe: Some(recipe.parse().expect("a name")),
+            files: [].into(),
+            ..spec("/etc/ssl/web/web.crt", "0644")
+        };
+        for trust in [true, false] {
+            config.allow.trust = trust;
+            let resolved = |spec: &PlacementSpec| {
+                let recipe = spec.recipe.as_ref().map(|name| recipe::find(name, &config.recipes).expect("shipped"));
+                recipe::resolve(spec, recipe.as_ref(), &config.allow, &Kept::default())
+            };
+            for spec in [&of("docker"), &own] {
+                let job = resolved(spec);
+                assert_eq!(job.is_ok(), trust);
+                assert!(trust || matches!(&job, Err(error @ JobError::Roots(_)) if error.remedy().contains("`ca`")));
+            }
+            assert!(resolved(&of("nginx")).is_ok());
+        }
     }
 }
