@@ -27,6 +27,7 @@ pub use restore::{Restored, restore};
 pub use take::{Taken, take};
 
 use crate::{
+    config,
     owner::{self, Owner},
     store::StoreError,
 };
@@ -53,6 +54,12 @@ const CHANNEL: [&str; 3] = ["identity-ca", "identity-domain", "authorities"];
 
 /// The identity root with its key: in the shared area, or the root process's.
 const ROOTS: [&str; 2] = ["shared/identity-ca.json", "channel/identity-ca.json"];
+
+/// The files in `/etc/pinion` that the controller reads, whatever they say; anybody may read them.
+const SETTINGS: [&str; 3] = ["controller.toml", "certificate-manifest.json", "identity-root"];
+
+/// What else has its meaning in `/etc/pinion`, and is never a password.
+const NO_PASSWORDS: [&str; 5] = ["agent.toml", "start-agent", "hooks.d", "recipes.d", "certs"];
 
 /// Tokens are good for minutes.
 const TOKENS: &str = "join-tokens";
@@ -222,10 +229,32 @@ fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
             return Err(format!("{shown} is there twice"));
         }
     }
+    check_settings(&entries)?;
     if !ROOTS.iter().any(|root| entries.contains_key(*root)) {
         return Err("the CA of the agents' identities is not in it".into());
     }
     Ok((entries, document.made_at))
+}
+
+/// Of `/etc/pinion` only what the controller reads: its settings, and the password files that they name. Others there say
+/// what an agent or a guest does.
+fn check_settings(entries: &Entries) -> Result<(), String> {
+    let settings = entries.get("etc/controller.toml").and_then(|entry| str::from_utf8(&entry.content).ok());
+    let passwords = settings.map(config::password_files).unwrap_or_default();
+    let is_named = |name: &str| {
+        let named = |file: &PathBuf| {
+            let beside = file.parent().is_some_and(|directory| directory.ends_with("etc/pinion"));
+            beside && file.file_name().is_some_and(|named| named == name)
+        };
+        !NO_PASSWORDS.contains(&name) && passwords.iter().any(named)
+    };
+    let names = entries.keys().filter_map(|path| path.strip_prefix("etc/"));
+    match names.filter(|name| !SETTINGS.contains(name)).find(|name| !is_named(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "etc/{name} is neither a file of settings of the controller's nor a password file that its controller.toml names"
+        )),
+    }
 }
 
 /// Whether this program writes files of this path into a backup.
@@ -296,6 +325,40 @@ mod tests {
         ] {
             let told = decode(text.replacen(from, to, 1).as_bytes()).map(drop).expect_err("changed");
             assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn of_the_settings_only_the_controllers_own_are_believed() {
+        let decoded = |more: &[(&str, &str)]| {
+            let mut entries = entries();
+            for (path, text) in more {
+                let content = Zeroizing::new(text.as_bytes().to_vec());
+                entries.insert((*path).to_owned(), Entry { mode: 0o600, content });
+            }
+            decode(&encode(&entries, Timestamp::from_unix(0), "pve1").expect("written")).map(drop)
+        };
+        let settings = |file: &str| {
+            format!(
+                "[issuers.ca]\ntype = 'step-ca'\nurl = 'https://10.0.0.3:9000'\nfingerprint = '{}'\nprovisioner = 'a'\n\
+                 password_file = '{file}'\n",
+                "0".repeat(64)
+            )
+        };
+        let named = settings("/etc/pinion/step-ca.password");
+        decoded(&[("etc/controller.toml", &named), ("etc/step-ca.password", "x")]).expect("it is named");
+        decoded(&[("etc/identity-root", "x"), ("etc/certificate-manifest.json", "{}")]).expect("the controller's");
+        let agents = settings("/etc/pinion/agent.toml");
+        let elsewhere = settings("/root/password");
+        for (settings, path) in [
+            (named.as_str(), "etc/agent.toml"),
+            (&named, "etc/other.password"),
+            (&agents, "etc/agent.toml"),
+            (&elsewhere, "etc/password"),
+            ("[", "etc/step-ca.password"),
+        ] {
+            let refused = decoded(&[("etc/controller.toml", settings), (path, "x")]).expect_err(path);
+            assert!(refused.starts_with(path), "{refused}");
         }
     }
 

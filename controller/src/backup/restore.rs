@@ -17,7 +17,7 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, MAX_FILE, acting, decode, failed};
+use super::{BackupError, Entries, Entry, MAX_FILE, SETTINGS, acting, decode, failed};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     owner::Owner,
@@ -26,9 +26,6 @@ use crate::{
 
 /// The user that the package makes.
 const USER: &str = "pinion";
-
-/// Files that anybody may read; all others in `/etc/pinion` are the daemon's alone.
-const PUBLIC: [&str; 3] = ["controller.toml", "certificate-manifest.json", "identity-root"];
 
 /// What was restored.
 #[derive(Debug, Serialize)]
@@ -181,7 +178,7 @@ impl Places {
             let Some(live) = self.live(path) else { continue };
             let (staged, owner) = (staged(&live), self.whose(path));
             if let Some(name) = path.strip_prefix("etc/") {
-                let public = PUBLIC.contains(&name);
+                let public = SETTINGS.contains(&name);
                 let mode = entry.mode & if public { 0o644 } else { 0o640 };
                 // Who reads a password is the daemon; settings are root's.
                 write(&staged, entry, mode, if public { None } else { self.owner })?;

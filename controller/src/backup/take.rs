@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, acting, decode, encode, failed, is_ours};
+use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, SETTINGS, acting, decode, encode, failed, is_ours};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
@@ -100,7 +100,7 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
     walk(&config.root.join(CHANNEL_DIRECTORY), "channel", 2, &mut entries)?;
     let settings = config::path(&config.root);
     let etc = settings.parent().unwrap_or(&config.root);
-    for name in ["controller.toml", "certificate-manifest.json", "identity-root"] {
+    for name in SETTINGS {
         add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
     }
     for issuer in config.issuers.values() {

@@ -17,6 +17,7 @@ pub mod client;
 pub mod follow;
 pub mod server;
 mod guests;
+mod trusted;
 mod turns;
 mod verbs;
 pub(crate) mod identity;

@@ -15,6 +15,7 @@ use super::{
     descendants::Family,
     protocol::{Cause, Failure},
     reach::line,
+    trusted,
 };
 
 /// One of Proxmox's command lines.
@@ -152,11 +153,20 @@ impl Tools {
             None => USUAL.iter().map(PathBuf::from).collect(),
         };
         let found = directories.iter().map(|directory| directory.join(tool.name())).find(|path| path.is_file());
-        found.ok_or_else(|| {
+        let found = found.ok_or_else(|| {
             let places = directories.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ");
             let text = format!("there is no `{}` in {places}: is this a Proxmox host?", tool.name());
             Failure::new(Cause::ToolMissing, text)
-        })
+        })?;
+        // The usual places are the system's; another one is what a file says.
+        if self.directory.is_some()
+            && let Err(why) = trusted::check(&found)
+        {
+            let text =
+                format!("`{}` is not started: {why}; correct that, or `channel.tools` in controller.toml", tool.name());
+            return Err(Failure::new(Cause::ToolMissing, text));
+        }
+        Ok(found)
     }
 }
 
@@ -282,6 +292,15 @@ mod tests {
         // One that reads nothing of a megabyte.
         let ran = run("exit 0", &vec![0; 1024 * 1024], LONG).await.expect("it runs");
         assert_eq!(ran.code, 0);
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_others_could_have_written_is_not_started() {
+        let (directory, tools) = tools("exit 0");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("opened");
+        let bounds = Bounds { patience: LONG, most: 100 };
+        let failure = tools.run(Tool::Pct, &[""], b"", bounds).await.expect_err("anybody's");
+        assert!(failure.cause == Cause::ToolMissing && failure.text.contains("channel.tools"), "{failure}");
     }
 
     #[tokio::test]

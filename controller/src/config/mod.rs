@@ -132,6 +132,16 @@ impl Config {
     }
 }
 
+/// The password files that a configuration's text names; none where it is wrong.
+pub(crate) fn password_files(text: &str) -> Vec<PathBuf> {
+    let Ok(written) = settings::read(text, written::read) else { return Vec::new() };
+    let named = |issuer: IssuerConfig| match issuer {
+        IssuerConfig::StepCa(issuer) => Some(issuer.password_file),
+        _ => None,
+    };
+    written.issuers.into_values().filter_map(named).collect()
+}
+
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     let fail = |source| ConfigError::Read { path: path.into(), source };
     let file = match File::open(path) {

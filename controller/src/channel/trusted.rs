@@ -1,0 +1,70 @@
+//! Could anybody but root have put this program here?
+//!
+//! Invariant: every name on the way counts, before links are followed and after. Whoever this process runs as is as good
+//! as root.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use rustix::process::geteuid;
+
+/// In words whose else it could be.
+pub(super) fn check(program: &Path) -> Result<(), String> {
+    if !program.is_absolute() {
+        return Err(format!("{} is not an absolute path", program.display()));
+    }
+    let real = program.canonicalize().map_err(|error| format!("cannot look at {}: {error}", program.display()))?;
+    for path in [program, &real] {
+        for part in path.ancestors() {
+            check_part(part, part == real)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_part(path: &Path, is_program: bool) -> Result<(), String> {
+    let shown = path.display();
+    let found = fs::symlink_metadata(path).map_err(|error| format!("cannot look at {shown}: {error}"))?;
+    let owner = found.uid();
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(format!("{shown} belongs to user {owner} and not to root"));
+    }
+    // The mode of a link says nothing; in a directory with the sticky bit nobody exchanges what is another's.
+    let sticky = !is_program && found.mode() & 0o1000 != 0;
+    if !found.is_symlink() && !sticky && found.mode() & 0o022 != 0 {
+        return Err(format!("{shown} can be written by others than root (mode {:04o})", found.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_others_could_have_put_there_is_not_started() {
+        let root = tempfile::tempdir().expect("a directory");
+        let tools = root.path().join("tools");
+        let program = tools.join("pct");
+        fs::create_dir(&tools).expect("made");
+        fs::write(&program, "").expect("written");
+        check(&program).expect("this user's own");
+        let link = root.path().join("link");
+        symlink(&tools, &link).expect("a link");
+        check(&link.join("pct")).expect("a link of this user's");
+        for path in [&tools, &program] {
+            let before = fs::metadata(path).expect("there").permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("set");
+            let refused = check(&link.join("pct")).expect_err("everybody's");
+            assert!(refused.contains("can be written by others"), "{refused}");
+            fs::set_permissions(path, before).expect("set");
+            if geteuid().is_root() {
+                chown(path, Some(998), None).expect("given away");
+                check(&program).expect_err("another user's");
+                chown(path, Some(0), None).expect("taken back");
+            }
+        }
+        check(&program).expect("as before");
+    }
+}
