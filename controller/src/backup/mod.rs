@@ -2,7 +2,7 @@
 //!
 //! Answers: what has to be kept, and is this file whole?
 //! Invariant: kept are the shared area without join tokens, of the local area what nobody else knows (which roots there
-//! are, what is to be revoked, which guests there were, what is frozen), the files in `/etc/pinion` that Pinion reads, and
+//! are, what is to be revoked, which guests there were and which were evicted, what is frozen), the files in `/etc/pinion` that Pinion reads, and
 //! the identity root of the root process, where it holds that.
 //! Reports, certificates on their way and events are not: agents say the first again, the second are signed once more,
 //! and the last are history. A file is believed only if it is whole: its digest and each entry's are checked, and every
@@ -47,7 +47,7 @@ const MAX_ENTRY: usize = 64 * 1024 * 1024;
 const MAX_ENTRIES: usize = 100_000;
 
 /// The documents and directories of the local area that are kept.
-const LOCAL: [&str; 4] = ["authorities", "replaced", "listed-guests", "freezes"];
+const LOCAL: [&str; 5] = ["authorities", "replaced", "listed-guests", "freezes", "evictions"];
 
 /// The documents and directories of the root process that are kept.
 const CHANNEL: [&str; 3] = ["identity-ca", "identity-domain", "authorities"];

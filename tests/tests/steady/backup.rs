@@ -40,6 +40,7 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
     let mut site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
     site.host.token("1002").expect("a token");
+    site.host.pinion(&["guest", "evict", "1003"]).and_then(Finished::succeeded).expect("evicted");
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("pinion.backup");
     let backup = |site: &Site| site.host.pinion(&["backup", file.to_str().expect("text")]).expect("pinion runs");
@@ -57,6 +58,7 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
         "shared/identity-ca.json",
         "shared/issuer-embedded.json",
         "shared/guests/1001.json",
+        "local/evictions.json",
         "etc/controller.toml",
         "etc/certificate-manifest.json",
     ] {
@@ -116,6 +118,8 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
     assert_eq!(restored.code(), 0, "where nothing is, nothing has to be confirmed: {restored}");
     site.host.start_again().expect("the controller starts");
     site.guest.wait_linked(&site.host).expect("its identity is as good as before");
+    let evictions = fs::read_to_string(site.host.root().join("var/lib/pinion/local/evictions.json")).expect("there");
+    assert!(evictions.contains("1003"), "whoever was evicted stays so: {evictions}");
     site.host.ensure(&[], "served").expect("served");
     assert_eq!(site.serial().expect("all agree"), serial);
     site.host.renew(&[], "served").expect("and it signs");
