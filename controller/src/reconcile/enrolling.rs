@@ -30,7 +30,7 @@ impl Reconciler {
             .placements
             .iter()
             .filter_map(|planned| planned.guest)
-            .filter(|guest| !self.evictions.has(*guest))
+            .filter(|guest| self.evictions.admits(*guest))
             .filter_map(vmid)
             .collect();
         let (reports, facts) = (&self.reports, &self.facts);

@@ -34,6 +34,12 @@ pub(super) struct Evictions {
     /// Shared certificates whose key is still to be given up.
     #[serde(default)]
     rekey: BTreeSet<CertificateName>,
+    /// What was written down before cannot be read, and is not replaced: why.
+    #[serde(skip)]
+    unread: Option<String>,
+    /// Guests that a person has let in since then.
+    #[serde(skip)]
+    let_in: BTreeSet<Guest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +59,35 @@ impl Evictions {
     pub(super) fn has(&self, guest: Guest) -> bool {
         self.of(guest).is_some()
     }
+
+    /// Whether a guest may be brought in by itself. While it is not known who was evicted, none may.
+    pub(super) fn admits(&self, guest: Guest) -> bool {
+        self.unread.is_none() && !self.has(guest)
+    }
+
+    /// Why that is not known, if so.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let why = self.unread.as_ref()?;
+        Some(Trouble {
+            halt: Halt::Blocked,
+            attempt: "read which guests were evicted".into(),
+            cause: format!("{why}; until that is known, no guest is brought in by itself"),
+            remedy: "put the file back from a backup; or remove it, and evict those guests again that are not to come back: \
+                     `pinion events` has them"
+                .into(),
+            retry_at: None,
+        })
+    }
+
+    /// Takes in what was written down, which could not be read until now.
+    fn merge(&mut self, kept: Self) {
+        let (guests, let_in) = (std::mem::take(&mut self.guests), std::mem::take(&mut self.let_in));
+        let is_new = |guest: Guest| guests.iter().all(|eviction| eviction.guest != guest) && !let_in.contains(&guest);
+        self.guests = kept.guests.into_iter().filter(|eviction| is_new(eviction.guest)).collect();
+        self.guests.extend(guests);
+        self.rekey.extend(kept.rekey);
+        self.unread = None;
+    }
 }
 
 impl Reconciler {
@@ -61,9 +96,30 @@ impl Reconciler {
         match self.parts.store.read(Area::Local, DOCUMENT) {
             Ok(kept) => self.evictions = kept.unwrap_or_default(),
             Err(error) => {
-                let text = format!("Which guests were evicted is not known: {}", chain(&error));
+                let why = chain(&error);
+                let text = format!("Which guests were evicted is not known, and none is brought in by itself: {why}");
                 self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+                self.evictions.unread = Some(why);
             }
+        }
+    }
+
+    /// Looks whether what could not be read can be by now.
+    pub(super) fn reread_evictions(&mut self, now: Timestamp) {
+        if self.evictions.unread.is_none() {
+            return;
+        }
+        match self.parts.store.read::<Evictions>(Area::Local, DOCUMENT) {
+            Ok(kept) => {
+                self.evictions.merge(kept.unwrap_or_default());
+                self.event(Event::new(now, Kind::Controller, "Which guests were evicted is known again"));
+                let put_out: Vec<_> = self.evictions.guests.iter().map(|eviction| eviction.guest).collect();
+                for guest in put_out {
+                    self.put_out(guest, now);
+                }
+                self.keep_evictions();
+            }
+            Err(error) => self.evictions.unread = Some(chain(&error)),
         }
     }
 
@@ -75,6 +131,7 @@ impl Reconciler {
         }
         self.acknowledge(guest);
         self.put_out(guest, now);
+        self.evictions.let_in.remove(&guest);
         self.evictions.guests.retain(|eviction| eviction.guest != guest);
         self.evictions.guests.push(Eviction { guest, since: now, by: caller.clone(), compromised });
         lines.extend(self.keep_evictions());
@@ -232,6 +289,9 @@ impl Reconciler {
 
     /// A person lets an evicted guest in again.
     pub(super) fn let_in(&mut self, guest: Guest, now: Timestamp) {
+        if self.evictions.unread.is_some() {
+            self.evictions.let_in.insert(guest);
+        }
         if !self.evictions.has(guest) {
             return;
         }
@@ -257,7 +317,40 @@ impl Reconciler {
 
     /// Returns what to say when that cannot be written down.
     fn keep_evictions(&self) -> Option<String> {
-        let error = self.parts.store.write(Area::Local, DOCUMENT, &self.evictions).err()?;
-        Some(format!("this cannot be written down, and holds until the controller stops: {}", chain(&error)))
+        let why = match &self.evictions.unread {
+            Some(why) => why.clone(),
+            None => chain(&self.parts.store.write(Area::Local, DOCUMENT, &self.evictions).err()?),
+        };
+        Some(format!("this cannot be written down, and holds until the controller stops: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evictions(guests: &[&str]) -> Evictions {
+        let guest = |guest: &&str| Eviction {
+            guest: guest.parse().expect("a guest"),
+            since: Timestamp::from_unix(1_800_000_000),
+            by: Caller { uid: 0, name: None },
+            compromised: false,
+        };
+        Evictions { guests: guests.iter().map(guest).collect(), ..Evictions::default() }
+    }
+
+    #[test]
+    fn nobody_is_brought_in_while_it_is_not_known_who_was_evicted() {
+        let guest = |text: &str| text.parse::<Guest>().expect("a guest");
+        let known = evictions(&["1001", "1002"]);
+        assert!(!known.admits(guest("1001")) && known.admits(guest("1003")) && known.trouble().is_none());
+
+        let mut unread = Evictions { unread: Some("it is damaged".into()), ..evictions(&["1004"]) };
+        assert!(!unread.admits(guest("1001")) && !unread.admits(guest("1003")), "whoever it is");
+        assert!(unread.trouble().is_some_and(|trouble| trouble.cause.contains("it is damaged")));
+        unread.let_in.insert(guest("1002"));
+        unread.merge(known);
+        assert!(unread.trouble().is_none() && unread.has(guest("1001")) && unread.has(guest("1004")));
+        assert!(unread.admits(guest("1002")), "a person let it in meanwhile");
     }
 }

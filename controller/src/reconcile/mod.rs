@@ -300,6 +300,7 @@ impl Reconciler {
         self.look_at_clock(now);
         self.look_at_shared();
         self.end_freezes(now);
+        self.reread_evictions(now);
         self.rekey(now);
         self.see_off(now);
         let manifest = self.manifest.manifest.clone();

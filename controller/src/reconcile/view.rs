@@ -136,7 +136,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
 
 /// What is wrong with the host as a whole.
 fn troubles(reconciler: &Reconciler) -> Vec<Trouble> {
-    let own = [reconciler.unwritable_trouble(), reconciler.parts.events.trouble()];
+    let own = [reconciler.unwritable_trouble(), reconciler.parts.events.trouble(), reconciler.evictions.trouble()];
     let rollout = reconciler.enrolments.as_ref().and_then(Enrolments::trouble);
     own.into_iter().flatten().chain(reconciler.inventory.troubles().cloned()).chain(rollout).collect()
 }

@@ -147,6 +147,20 @@ fn where_nobody_can_revoke_that_is_said_and_the_rest_is_done() {
     let trouble = status.placement("web@1001").and_then(|placement| placement.trouble.clone()).expect("told");
     assert!(trouble.cause.contains("evicted as compromised"), "{trouble}");
 
+    // Nor does a loss of what is known of it: that is told until it is known again.
+    host.stop().expect("the controller stops");
+    let evictions = host.root().join("var/lib/pinion/local/evictions.json");
+    let known = fs::read(&evictions).expect("written down");
+    fs::write(&evictions, "{").expect("damaged");
+    host.start_again().expect("the controller starts");
+    let told = host.pinion(&["status"]).expect("pinion runs");
+    assert!(told.stdout.contains("host: blocked: read which guests were evicted"), "{told}");
+    assert_eq!(fs::read(&evictions).expect("there"), b"{", "it is left as it is");
+    fs::write(&evictions, known).expect("put back");
+    let told = host.pinion(&["status"]).expect("pinion runs");
+    assert!(!told.stdout.contains("read which guests were evicted"), "{told}");
+    assert!(told.stdout.contains("was evicted as compromised"), "{told}");
+
     let token = host.token("1001").expect("a person lets it in again");
     guest.join_with(&token).expect("it runs").succeeded().expect("joined");
     wait::until("it to be let in", PATIENCE, || match host.status() {
