@@ -216,7 +216,10 @@ impl Hold {
 
     /// The service is not to be disturbed now.
     pub(super) fn window(attempt: String, closed: Closed, name: &CertificateName) -> Self {
-        let remedy = format!("nothing; `pinion ensure {name} --renew --now` on the host does not wait for the window");
+        let remedy = format!(
+            "nothing; `pinion ensure {name} --renew --now` on the host does not wait for the window, unless it is frozen: \
+             `pinion status` there says so"
+        );
         Self { until: Some(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
     }
 
@@ -289,4 +292,18 @@ fn is_absence(error: &InstallError) -> bool {
 pub(super) fn at(now: Timestamp, delay: Duration) -> Timestamp {
     // Rounded up, so that nobody looks a moment too early.
     now + delay + Duration::from_millis(999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_its_window_says_that_a_freeze_is_not_overridden() {
+        // A freeze is sent as a window: the guest cannot tell one from the other.
+        let closed = Closed::Until(Timestamp::from_unix(1_800_000_000));
+        let hold = Hold::window("restart web.service".into(), closed, &"web".parse().expect("a name"));
+        let trouble = hold.trouble(None);
+        assert!(trouble.remedy.contains("unless it is frozen: `pinion status` there says so"), "{trouble}");
+    }
 }

@@ -17,13 +17,15 @@ const ALICE: u32 = 61001;
 const BOB: u32 = 61002;
 
 /// Every command that changes something.
-const CHANGES: [&[&str]; 10] = [
+const CHANGES: [&[&str]; 12] = [
     &["freeze", "web"],
     &["ensure", "web", "--renew", "--timeout", "1s"],
     &["ensure", "web", "--timeout", "1s"],
     &["token", "create", "--guest", "1002"],
     &["guest", "unlock", "1001"],
     &["guest", "forget", "1001"],
+    &["guest", "evict", "1001"],
+    &["guest", "evict", "--compromised", "1001"],
     &["guest", "enroll", "1001"],
     &["guest", "wake", "1001"],
     &["purge", "web"],
