@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admin::{Admin, caller::Access},
+    admin::{Admin, caller::Access, callers::Callers},
     channel::{
         client::Client,
         follow::{Follower, Told},
@@ -108,6 +108,7 @@ impl Controller {
             clock: clock.clone(),
             advertise: advertise.clone(),
             access: Access::new(config.root.clone()),
+            callers: Callers::new(),
         };
         let enrolling = config.proxmox.clone().map(|proxmox| enroll::Tools {
             channel: channel.clone(),

@@ -4,6 +4,7 @@
 //! says holds no secret but the join token that was asked for.
 
 pub mod caller;
+pub mod callers;
 pub mod presence;
 pub mod protocol;
 
@@ -20,6 +21,7 @@ use tokio::{
     io::{AsyncReadExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
     sync::{broadcast::error::RecvError, mpsc, watch},
+    time::timeout,
 };
 use tracing::{debug, warn};
 
@@ -32,11 +34,9 @@ use crate::{
     manifest::{GuestRef, file::ManifestFile},
 };
 use caller::{Access, Caller};
+use callers::{ASK_TIME, Callers, question};
 use presence::Presence;
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
-
-/// The longest question (bytes): thousands of names.
-const MOST_QUESTION: u64 = 1024 * 1024;
 
 /// Answers wait here for a slow asker; newer ones replace those that find no place.
 const ANSWERS: usize = 8;
@@ -73,6 +73,8 @@ pub struct Admin {
     pub advertise: watch::Receiver<Reachable>,
     /// Who may ask what.
     pub access: Access,
+    /// Who is connected.
+    pub callers: Callers,
 }
 
 impl Admin {
@@ -80,9 +82,22 @@ impl Admin {
     pub async fn serve(self: Arc<Self>, listener: UnixListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((mut stream, _)) => {
+                    let place = match stream.peer_cred().map(|peer| self.callers.enter(peer.uid())) {
+                        Ok(Ok(place)) => place,
+                        Ok(Err(why)) => {
+                            // It fits into the empty socket, so nobody is waited for.
+                            drop(timeout(ASK_TIME, lines::write(&mut stream, &Answer::Failed(why))).await);
+                            continue;
+                        }
+                        Err(error) => {
+                            debug!(%error, "A caller on the controller's socket cannot be told who it is");
+                            continue;
+                        }
+                    };
                     let admin = self.clone();
                     tokio::spawn(async move {
+                        let _place = place;
                         if let Err(error) = admin.answer(stream).await {
                             debug!(%error, "A caller on the controller's socket went away");
                         }
@@ -100,7 +115,7 @@ impl Admin {
         let peer = stream.peer_cred()?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
-        let ask = match lines::read_limited::<Ask>(&mut read, MOST_QUESTION).await {
+        let ask = match question(&mut read, ASK_TIME).await {
             Ok(Some(ask)) => ask,
             Ok(None) => return Ok(()),
             Err(error) => {

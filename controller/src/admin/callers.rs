@@ -1,0 +1,144 @@
+//! How many ask on the controller's socket at once, and how long may a question be on its way?
+//!
+//! Invariant: nobody who may only look takes a place from root or the controller's own user, nor all places of the others;
+//! a place is held for as long as its connection, and a question that does not come frees it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pinion_proto::lines;
+use tokio::{io::AsyncBufRead, time::timeout};
+
+use super::protocol::Ask;
+
+/// Connections at once of all users but root and the controller's own.
+const MOST_CALLERS: usize = 64;
+
+/// Of these, one user's.
+const MOST_OF_ONE: usize = 16;
+
+/// Connections at once of root, and of the controller's own user.
+const MOST_TRUSTED: usize = 256;
+
+/// The longest question (bytes): thousands of names.
+const MOST_QUESTION: u64 = 64 * 1024;
+
+/// How long a caller may take to ask.
+pub(super) const ASK_TIME: Duration = Duration::from_secs(10);
+
+/// Who is connected.
+#[derive(Debug)]
+pub struct Callers {
+    /// The user that the controller runs as.
+    own: u32,
+    by_user: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
+
+/// A connection's place, free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    user: u32,
+    by_user: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
+
+impl Callers {
+    /// Of a controller that runs as this process's user.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { own: rustix::process::geteuid().as_raw(), by_user: Arc::default() }
+    }
+
+    /// A place for one more connection of this user.
+    ///
+    /// # Errors
+    /// There is none, in words.
+    pub(super) fn enter(&self, user: u32) -> Result<Place, String> {
+        let trusted = |user: u32| user == 0 || user == self.own;
+        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = by_user.get(&user).copied().unwrap_or(0);
+        let of_all: usize = by_user.iter().filter(|(user, _)| !trusted(**user)).map(|(_, count)| count).sum();
+        let most = if trusted(user) { MOST_TRUSTED } else { MOST_OF_ONE };
+        if of_one >= most {
+            return Err(format!("uid {user} has {most} connections to the controller already: end one, and ask again"));
+        }
+        if !trusted(user) && of_all >= MOST_CALLERS {
+            return Err(format!("the controller has {MOST_CALLERS} callers already: ask again later"));
+        }
+        by_user.insert(user, of_one + 1);
+        Ok(Place { user, by_user: self.by_user.clone() })
+    }
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        match by_user.get_mut(&self.user) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(by_user.remove(&self.user)),
+        }
+    }
+}
+
+/// The question; none where the caller has gone.
+///
+/// # Errors
+/// It is too long, is no question, or does not come in `time`.
+pub(super) async fn question(read: &mut (impl AsyncBufRead + Unpin), time: Duration) -> io::Result<Option<Ask>> {
+    match timeout(time, lines::read_limited::<Ask>(read, MOST_QUESTION)).await {
+        Ok(read) => read,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not come within {time:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, BufReader, duplex};
+
+    use super::*;
+
+    #[test]
+    fn who_may_only_look_leaves_places_to_the_others() {
+        let callers = Callers { own: 998, by_user: Arc::default() };
+        let mut places = Vec::new();
+        for user in 1000..1004 {
+            places.extend((0..16).map(|_| callers.enter(user).expect("a place")));
+            assert!(callers.enter(user).expect_err("enough").contains("16 connections"), "{user}");
+        }
+        assert!(callers.enter(1004).expect_err("all are taken").contains("64 callers"));
+        for user in [0, 998] {
+            places.extend((0..16).map(|_| callers.enter(user).expect("never taken by others")));
+        }
+        places.clear();
+        callers.enter(1004).expect("all are free again");
+        assert!(callers.by_user.lock().expect("not poisoned").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_question_comes_soon_and_is_short() {
+        let (mut caller, stream) = duplex(4096);
+        let mut read = BufReader::new(stream);
+        let late = question(&mut read, Duration::from_millis(50)).await.expect_err("nothing comes");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        caller.write_all(b"\"plan\"\n").await.expect("written");
+        let writing = tokio::spawn(async move {
+            // Whoever reads no further ends it.
+            drop(caller.write_all(&vec![b' '; 1024 * 1024]).await);
+        });
+        let asked = question(&mut read, ASK_TIME).await;
+        assert!(matches!(asked, Ok(Some(Ask::Plan))), "{asked:?}");
+        let long = question(&mut read, ASK_TIME).await.expect_err("too long");
+        assert!(long.to_string().contains("too long"), "{long}");
+        drop(read);
+        writing.await.expect("it ends");
+    }
+}
