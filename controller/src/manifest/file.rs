@@ -60,17 +60,18 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// What the operator should know of it, the file and the place in it first.
+    /// What the operator should know of it, the file and the place in it first: each a line.
     #[must_use]
-    pub fn note(&self) -> Option<String> {
-        let problem = self.problem.as_ref()?;
-        Some(match self.since {
+    pub fn notes(&self) -> Vec<String> {
+        let Some(problem) = &self.problem else { return Vec::new() };
+        let text = match self.since {
             Some(since) => format!(
                 "the manifest on disk is not in force: {problem}\nin force is the last good one, taken at {since}: \
                  renewals go on by it, and the file is taken as soon as it is good"
             ),
             None => problem.clone(),
-        })
+        };
+        text.lines().map(|line| line.trim().to_owned()).collect()
     }
 }
 

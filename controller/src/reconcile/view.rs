@@ -110,7 +110,7 @@ pub(super) fn status(reconciler: &Reconciler, selection: &Selection, plan: &Plan
     }
     let mut notes = Vec::new();
     // What is wanted at all comes first.
-    notes.extend(reconciler.manifest.note());
+    notes.extend(reconciler.manifest.notes());
     notes.extend(reconciler.newer_note());
     notes.extend(reconciler.next_root_note());
     notes.extend(reconciler.freeze_notes(reconciler.parts.clock.now()));

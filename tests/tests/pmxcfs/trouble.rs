@@ -29,8 +29,9 @@ fn a_node_that_is_cut_off_hangs_fails_once_and_refuses_until_it_is_healed() {
     let hang = Duration::from_secs(3);
     assert_eq!(write(&mounted, "before"), None);
     assert_eq!(write(&mounted, "nodes/pve2/lxc/old"), None);
-    mounted.switch().cut(hang).expect("cut");
+    // The hang is counted from the cut.
     let began = Instant::now();
+    mounted.switch().cut(hang).expect("cut");
     let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| said(fs::create_dir(mounted.path("nodes/pve2/first"))));
         let second = scope.spawn(|| said(fs::remove_file(mounted.path("nodes/pve2/lxc/old"))));
@@ -65,8 +66,8 @@ fn a_node_that_is_cut_off_hangs_fails_once_and_refuses_until_it_is_healed() {
 fn when_another_node_dies_changes_hang_and_are_made() {
     let mut mounted = Mounted::begin().expect("mounted");
     let hang = Duration::from_secs(1);
-    mounted.switch().stall(hang).expect("stalled");
     let began = Instant::now();
+    mounted.switch().stall(hang).expect("stalled");
     assert_eq!(write(&mounted, "one"), None);
     assert!(began.elapsed() >= hang);
     let began = Instant::now();

@@ -245,7 +245,7 @@ impl Reconciler {
             at_once: false,
         };
         if self.revoking.note(id, issued) {
-            self.write_at = Some(Instant::now());
+            self.write_revoking();
         }
     }
 
@@ -263,10 +263,20 @@ impl Reconciler {
                 outcomes.send(Outcome { id, serial, result }).ok();
             });
         }
-        if !self.revoking.unwritten.is_empty() {
-            self.write_at = Some(Instant::now());
-        }
+        self.write_revoking();
         next
+    }
+
+    /// Has written down what has changed: at once what is revoked by itself, in time what only a person's word revokes, since
+    /// the events have that until then.
+    fn write_revoking(&mut self) {
+        let Revoking { issued, unwritten, .. } = &self.revoking;
+        let by_itself = |id| issued.get(id).is_none_or(|all| all.iter().any(|one| one.when_replaced || one.at_once));
+        if unwritten.iter().any(by_itself) {
+            self.write_at = Some(Instant::now());
+        } else if !unwritten.is_empty() {
+            self.write_at.get_or_insert_with(|| Instant::now() + super::WRITE_DELAY);
+        }
     }
 
     /// Takes the issuer's answer.
