@@ -26,6 +26,7 @@ mod boot;
 mod install;
 mod join;
 mod reach;
+mod replaced;
 mod pct;
 mod qm;
 mod refusal;

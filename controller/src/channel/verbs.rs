@@ -2,7 +2,10 @@
 //!
 //! Invariant: arguments are checked here as if the caller were hostile, before a tool is started.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pinion_proto::{
     bundle::Fingerprint,
@@ -23,6 +26,7 @@ use super::{
     protocol::{Answer, Call, Cause, Failure, Secret, Target},
     qm::Qm,
     reach::Reach,
+    replaced::Replaced,
     tool::Tools,
 };
 use crate::inventory::GuestKind;
@@ -36,6 +40,8 @@ pub(super) struct Verbs {
     pub(super) guests: Guests,
     /// The root of the agents' identities.
     pub(super) identity: Arc<IdentityRoot>,
+    /// In which guests the agent was replaced a moment ago.
+    pub(super) replaced: Replaced,
     /// Instead of each verb's own patience, for tests.
     pub(super) patience: Option<Duration>,
 }
@@ -81,8 +87,14 @@ impl Verbs {
             Call::NodeAuthority { csr, known } => self.node_authority(csr.clone(), *known).await,
             Call::Boot { .. } => boot::boot(reach).await.map(Answer::Boot),
             Call::Look { .. } => look::look(reach).await.map(Answer::Looked),
-            Call::Install { .. } => install::install(reach, &self.package).await.map(|()| Answer::Done),
-            Call::Restore { .. } => install::restore(reach).await.map(|()| Answer::Done),
+            Call::Install { guest } => {
+                let replacing = || self.replaced.note(*guest, Instant::now());
+                install::install(reach, &self.package, replacing).await.map(|()| Answer::Done)
+            }
+            Call::Restore { guest } => {
+                self.replaced.check(*guest, Instant::now())?;
+                install::restore(reach).await.map(|()| Answer::Done)
+            }
             Call::Join { token, .. } => join::join(reach, token).await.map(|()| Answer::Done),
         }
     }

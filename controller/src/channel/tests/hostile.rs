@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::hypervisor::{Hypervisor, token};
+use super::{
+    hypervisor::{Hypervisor, token},
+    package::package_in,
+};
 use crate::{
     channel::protocol::{Cause, Target},
     inventory::GuestKind::{Lxc, Qemu},
@@ -19,6 +22,16 @@ async fn every_failure_has_its_name_and_none_is_success() {
     let hypervisor = Hypervisor::new();
     let container = hypervisor.add(101, Lxc, "x86_64\n");
     let machine = hypervisor.add(1001, Qemu, "x86_64\n");
+    // Only an agent that was replaced a moment ago may be put back.
+    for version in ["1.0", "2.0"] {
+        package_in(hypervisor.root(), version);
+        for guest in [container, machine] {
+            hypervisor.client.install(guest).await.expect("installed");
+        }
+    }
+    for guest in [container, machine] {
+        fs::remove_file(hypervisor.path(guest, "usr/bin/pinion-agent.previous")).expect("it was replaced");
+    }
     for (guest, mood, cause) in [
         (container, "stopped", Cause::NotRunning),
         (container, "attach", Cause::NotRunning),

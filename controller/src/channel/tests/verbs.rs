@@ -74,6 +74,14 @@ async fn a_newer_agent_replaces_an_older_one_which_can_be_put_back() {
         client.install(guest).await.expect("installed");
         client.restore(guest).await.expect("put back");
         assert_eq!(agent(&hypervisor, guest), elf(62, "1.0"));
+        // One that was there before this process is not put back, although its file is there, and nothing new comes in.
+        let old = hypervisor.add(number + 1, kind, "x86_64\n");
+        client.install(old).await.expect("installed");
+        hypervisor.write(old, "usr/bin/pinion-agent.previous", "an old one");
+        client.install(old).await.expect("nothing is new");
+        let refused = client.restore(old).await.expect_err("it was not replaced");
+        assert!(refused.cause == Cause::Refused && refused.text.contains("30 minutes"), "{refused}");
+        assert_eq!(agent(&hypervisor, old), elf(62, &newer));
     }
 }
 
