@@ -4,7 +4,8 @@
 //! What the controller says is a hint: its addresses are tried, and nothing else. An address counts for more only once
 //! the controller with the pinned root has answered and linked there. What was found at an address that came in a message
 //! is told to nobody, or a controller that has been broken into could look around a network through its agents.
-//! Invariant: no message removes what the guest joined with or what worked last; a document that is lost or damaged
+//! Invariant: no message removes what the guest joined with or what worked last, or comes before it, so that agents go home
+//! as soon as somebody is there again; a document that is lost or damaged
 //! costs what it said, and nothing else.
 
 use std::{io, net::SocketAddr, path::PathBuf};
@@ -34,7 +35,7 @@ const MAX_DOCUMENT: u64 = 16 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     kept: Kept,
-    /// Where the controller answered last and did not link: it is tried after the others.
+    /// Where the controller answered last and did not link: it is tried after the others of its kind.
     refused: Option<SocketAddr>,
 }
 
@@ -90,20 +91,21 @@ impl Addresses {
         Self { kept, refused: None }
     }
 
-    /// What is to be dialled, in this order: where the last link was, what the guest joined with, what the controller has
-    /// said. Where the controller answered and refused, comes last.
+    /// What is to be dialled, in this order: what the guest joined with, where the last link was, what the controller has
+    /// said. Where the controller answered and refused, comes last among its kind: no refusal leads elsewhere.
     #[must_use]
     pub fn candidates(&self, joined: &[SocketAddr]) -> Vec<Candidate> {
-        let trusted = self.kept.last.iter().chain(joined).map(|address| Candidate { address: *address, told: false });
-        let told = self.kept.told.iter().map(|address| Candidate { address: *address, told: true });
+        let kinds = [(joined, false), (self.kept.last.as_slice(), false), (self.kept.told.as_slice(), true)];
         let mut candidates: Vec<Candidate> = Vec::new();
-        for candidate in trusted.chain(told) {
-            if candidates.iter().all(|known| known.address != candidate.address) {
-                candidates.push(candidate);
+        for (addresses, told) in kinds {
+            let (refused, others): (Vec<_>, Vec<_>) =
+                addresses.iter().copied().partition(|address| Some(*address) == self.refused);
+            for address in others.into_iter().chain(refused) {
+                if candidates.iter().all(|known| known.address != address) {
+                    candidates.push(Candidate { address, told });
+                }
             }
         }
-        // A stable sort: the others keep their order.
-        candidates.sort_by_key(|candidate| Some(candidate.address) == self.refused);
         candidates
     }
 
@@ -225,12 +227,19 @@ mod tests {
         addresses.told(&said(&[("a", &many)], "a"), &config, &RealFiles);
         for addresses in [addresses.clone(), Addresses::load(&config, &RealFiles)] {
             let candidates = addresses.candidates(&joined);
-            assert_eq!(dialled(&addresses, &joined)[..3], ["10.0.0.14:7443", "10.0.0.13:7443", "10.0.1.1:7443"]);
+            assert_eq!(dialled(&addresses, &joined)[..3], ["10.0.0.13:7443", "10.0.0.14:7443", "10.0.1.1:7443"]);
             assert_eq!(candidates.len(), 2 + MAX_TOLD);
             assert_eq!(candidates.iter().filter(|candidate| !candidate.told).count(), 2);
         }
-        addresses.refused(address("10.0.0.14:7443"));
-        assert_eq!(dialled(&addresses, &joined).last().map(String::as_str), Some("10.0.0.14:7443"));
+        // Who answers and refuses sends nobody elsewhere.
+        let before = dialled(&addresses, &joined);
+        for refused in ["10.0.0.13:7443", "10.0.0.14:7443"] {
+            addresses.refused(address(refused));
+            assert_eq!(dialled(&addresses, &joined), before, "{refused}");
+        }
+        let joined = [address("10.0.0.13:7443"), address("10.0.0.12:7443")];
+        addresses.refused(joined[0]);
+        assert_eq!(dialled(&addresses, &joined)[..3], ["10.0.0.12:7443", "10.0.0.13:7443", "10.0.0.14:7443"]);
     }
 
     #[test]
@@ -257,7 +266,7 @@ mod tests {
             assert_eq!(dialled(&Addresses::load(&config, &RealFiles), &joined), ["10.0.0.13:7443"], "{damaged:.20}");
         }
         fs::write(path(&config), r#"{"version":1,"last":"10.0.0.14:7443","later":7}"#).expect("written");
-        assert_eq!(dialled(&Addresses::load(&config, &RealFiles), &joined), ["10.0.0.14:7443", "10.0.0.13:7443"]);
+        assert_eq!(dialled(&Addresses::load(&config, &RealFiles), &joined), ["10.0.0.13:7443", "10.0.0.14:7443"]);
         forget(&config, &RealFiles).expect("forgotten");
         forget(&config, &RealFiles).expect("nothing to forget");
     }

@@ -7,7 +7,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pinion_proto::tls;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
 use tokio_rustls::TlsConnector;
 
 use super::addresses::Candidate;
@@ -15,7 +18,8 @@ use super::addresses::Candidate;
 /// One controller gets this long to answer before the next address is tried.
 const DIAL_TIME: Duration = Duration::from_secs(10);
 
-/// One that came in a message gets less: there may be many, and they may lead nowhere.
+/// One that came in a message gets less: there may be many, and they may lead nowhere. It gets all of it unless the
+/// controller answers there: how long a failure takes would tell whoever named it what is there.
 const TOLD_DIAL_TIME: Duration = Duration::from_secs(3);
 
 /// A dead peer is noticed within 20 s: a ping after 10 s, and 10 s for its answer.
@@ -49,13 +53,16 @@ pub async fn dial_any(
 ) -> Result<(Connection, SocketAddr), DialError> {
     let mut last = DialError::NoAddress;
     for Candidate { address, told } in candidates.iter().copied() {
+        let began = Instant::now();
         let patience = if told { TOLD_DIAL_TIME } else { DIAL_TIME };
         let failed = match timeout(patience, dial_one(address, config.clone())).await {
             Ok(Ok(connection)) => return Ok((connection, address)),
             Ok(Err(error)) => error,
             Err(_) => DialError::Timeout { address },
         };
-        if !told {
+        if told {
+            sleep_until(began + TOLD_DIAL_TIME).await;
+        } else {
             last = failed;
         }
     }
@@ -146,4 +153,37 @@ pub enum DialError {
         /// Its address.
         address: SocketAddr,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustls::{RootCertStore, crypto::aws_lc_rs};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn how_long_a_failure_takes_does_not_tell_what_is_at_an_address_that_was_told() {
+        let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        let took = async |address, told| {
+            let began = Instant::now();
+            let failed = dial_any(&[Candidate { address, told }], config.clone()).await;
+            assert_eq!(matches!(failed, Err(DialError::NoAddress)), told, "what was found is told to nobody");
+            began.elapsed()
+        };
+        assert!(took(closed, false).await < TOLD_DIAL_TIME, "a guest goes on at once after its own addresses");
+        let silent = silent.local_addr().expect("its address");
+        for (address, what) in [(closed, "closed"), (silent, "silent")] {
+            let took = took(address, true).await;
+            assert!(took >= TOLD_DIAL_TIME && took < DIAL_TIME, "{what}: {took:?}");
+        }
+    }
 }
