@@ -2,8 +2,9 @@
 //!
 //! Answers: which characters may a guest, a peer or an issuer put on an operator's screen?
 //! Escaped are line ends and all other control characters (U+0085 too), what changes the direction of text (U+061C,
-//! U+200E to U+200F, U+202A to U+202E, U+2066 to U+2069), what takes no room (U+200B to U+200D, U+FEFF), separators
-//! (U+2028, U+2029), combining marks, and what no font has. Quotes and backslashes stay, so that a text may pass several
+//! U+200E to U+200F, U+202A to U+202E, U+2066 to U+2069), what is not seen (Unicode's Default_Ignorable_Code_Point: U+200B to
+//! U+200D, U+FEFF, the soft hyphen, Hangul fillers; and the empty Braille pattern), separators (U+2028, U+2029), combining
+//! marks, and what no font has. Quotes and backslashes stay, so that a text may pass several
 //! edges and is escaped once.
 //! Invariant: what comes out of here is one line, reads in the order of its bytes, and every character of it is seen.
 
@@ -19,8 +20,19 @@ pub fn is_printable(character: char) -> bool {
     if matches!(character, '\'' | '"' | '\\') {
         return true;
     }
+    if is_invisible(character) {
+        return false;
+    }
     let mut escaped = character.escape_debug();
     escaped.next() == Some(character) && escaped.next().is_none()
+}
+
+/// What is drawn as nothing (DerivedCoreProperties.txt, Default_Ignorable_Code_Point), and U+2800, a Braille cell without dots.
+fn is_invisible(character: char) -> bool {
+    matches!(u32::from(character),
+        0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F | 0x202A..=0x202E
+        | 0x2060..=0x206F | 0x2800 | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFF8 | 0x1_BCA0..=0x1_BCA3
+        | 0x1_D173..=0x1_D17A | 0xE_0000..=0xE_0FFF)
 }
 
 /// At most so many characters of a text, as one printable line; `…` says that there is more.
@@ -91,7 +103,11 @@ fn push(out: &mut String, character: char) -> usize {
         out.push(character);
         return 1;
     }
-    character.escape_debug().map(|escaped| out.push(escaped)).count()
+    let mut add = |escaped| out.push(escaped);
+    if is_invisible(character) {
+        return character.escape_unicode().map(&mut add).count();
+    }
+    character.escape_debug().map(&mut add).count()
 }
 
 /// A log's lines: each is written at once, and ends where it ends.
@@ -121,6 +137,29 @@ mod tests {
     const HOSTILE: &str = "\n\r\t\u{b}\u{c}\u{1b}\0\u{7f}\u{85}\u{9b}\u{ad}\u{61c}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\
         \u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\
         \u{fff9}\u{e0001}\u{e000}\u{10ffff}\u{301}";
+
+    #[test]
+    fn what_is_drawn_as_nothing_is_escaped() {
+        for (hidden, shown) in [
+            ('\u{ad}', "ad"),
+            ('\u{115f}', "115f"),
+            ('\u{1160}', "1160"),
+            ('\u{2800}', "2800"),
+            ('\u{3164}', "3164"),
+            ('\u{ffa0}', "ffa0"),
+            ('\u{2062}', "2062"),
+            ('\u{e0041}', "e0041"),
+        ] {
+            assert!(!is_printable(hidden), "{shown}");
+            assert_eq!(whole(&format!("a{hidden}b")), format!("a\\u{{{shown}}}b"));
+            assert_eq!(line(&format!("a{hidden}b"), 100), format!("a\\u{{{shown}}}b"));
+            let document = serde_json::to_string(&format!("a{hidden}b")).expect("a document");
+            let escaped = json(&document);
+            assert!(escaped.is_ascii(), "{escaped}");
+            assert_eq!(serde_json::from_str::<String>(&escaped).expect("the same"), format!("a{hidden}b"));
+        }
+        assert!(['한', 'é', '⠁', ' ', 'a'].into_iter().all(is_printable));
+    }
 
     #[test]
     fn whatever_forges_lines_or_hides_words_is_escaped() {
