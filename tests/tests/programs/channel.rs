@@ -241,8 +241,8 @@ fn only_root_and_one_user_are_let_in() {
         let metadata = fs::metadata(&socket).expect("a socket");
         assert_eq!((metadata.uid(), metadata.mode() & 0o777), (user, 0o600));
         // Even where the file lets everyone in.
-        for path in [channel.host.root(), &socket] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("changed");
+        for (path, mode) in [(channel.host.root(), 0o755), (socket.as_path(), 0o777)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
         }
         let mut caller = Command::new(env::current_exe().expect("this test"));
         caller
