@@ -90,10 +90,8 @@ impl Admin {
                             drop(timeout(ASK_TIME, lines::write(&mut stream, &Answer::Failed(why))).await);
                             continue;
                         }
-                        Err(error) => {
-                            debug!(%error, "A caller on the controller's socket cannot be told who it is");
-                            continue;
-                        }
+                        // It is gone already.
+                        Err(_) => continue,
                     };
                     let admin = self.clone();
                     tokio::spawn(async move {
