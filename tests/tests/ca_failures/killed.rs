@@ -145,6 +145,12 @@ impl Scene {
             other => Err(format!("{other:?}")),
         })
         .expect("it is signed");
+        // The event comes first: a kill in between would cost one more signature, which is told.
+        wait::until("what was signed to be written down", PATIENCE, || match self.kept() {
+            kept if kept.len() == 1 => Ok(()),
+            kept => Err(format!("{kept:?}")),
+        })
+        .expect("it is written down");
     }
 
     fn bring_back(&mut self, agent: Agent) {
