@@ -260,6 +260,13 @@ async fn what_is_to_be_removed_is_removed_from_the_share_and_not_forgotten_meanw
 #[tokio::test]
 async fn below_proxmoxs_own_file_system_nothing_is_made_while_it_is_away() {
     let shared = Shared::at("/etc/pve", Layout::Copy);
+    // All that a certificate's files may be there.
+    let recipe = shared.guest.config.recipes.join("web.toml");
+    let text = fs::read_to_string(&recipe).expect("a recipe");
+    let own = ["crt", "key"].iter().zip(["pem", "key"]).fold(text, |text, (from, to)| {
+        text.replace(&format!("/etc/pve/certs/{{common_name}}.{from}"), &format!("/etc/pve/local/pveproxy-ssl.{to}"))
+    });
+    fs::write(&recipe, own).expect("written");
     // In a root that is not `/`, a directory without anything in it.
     let mut guest = plain_guest();
     guest.config.clone_from(&shared.guest.config);

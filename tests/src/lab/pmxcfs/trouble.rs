@@ -74,7 +74,7 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn cut(&self, hang: Duration) -> Result<()> {
-        self.set(Trouble::Cut { at: now(), hang: milliseconds(hang) })
+        self.set(Trouble::Cut { at: begins(hang), hang: milliseconds(hang) })
     }
 
     /// Another node is cut off or has died: changes hang so long.
@@ -82,7 +82,7 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn stall(&self, hang: Duration) -> Result<()> {
-        self.set(Trouble::Stall { at: now(), hang: milliseconds(hang) })
+        self.set(Trouble::Stall { at: begins(hang), hang: milliseconds(hang) })
     }
 
     /// The node is connected again; changes are made after so long.
@@ -90,7 +90,7 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn heal(&self, healing: Duration) -> Result<()> {
-        self.set(Trouble::Healing { at: now(), hang: milliseconds(healing) })
+        self.set(Trouble::Healing { at: begins(healing), hang: milliseconds(healing) })
     }
 
     fn set(&self, trouble: Trouble) -> Result<()> {
@@ -141,6 +141,11 @@ impl Trouble {
             (Self::Stall { .. } | Self::Healing { .. }, None) => Mode::Well,
         }
     }
+}
+
+/// Not before now, which is cut off to whole milliseconds, where something lasts from then on.
+fn begins(lasts: Duration) -> u64 {
+    now() + u64::from(!lasts.is_zero())
 }
 
 fn now() -> u64 {
