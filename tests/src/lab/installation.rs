@@ -38,6 +38,9 @@ pub struct Installation {
     logs: tempfile::TempDir,
 }
 
+/// In each agent.toml of the lab, before its tables.
+pub(super) const RESTARTS: &str = "restarts_per_hour = 100";
+
 impl Installation {
     /// Installs everything and starts nothing. `section` is more of controller.toml.
     ///
@@ -50,6 +53,11 @@ impl Installation {
         for file in ["pinion-agent.service", "pinion-agent.openrc", "start-agent", "agent.toml"] {
             lab.install(&packaging.join(file), &format!("/usr/lib/pinion/agent/{file}"))?;
         }
+        // Minutes are days here: more is restarted in an hour than a real host's guests should see.
+        let allowed = lab.path("/usr/lib/pinion/agent/agent.toml");
+        let text = fs::read_to_string(&allowed).context("read the packaged agent.toml")?;
+        fs::write(&allowed, text.replace("# restarts_per_hour = 3", RESTARTS))
+            .context("write the packaged agent.toml")?;
         append(lab, "/etc/passwd", &format!("pinion:x:{USER}:{USER}::/var/lib/pinion:/usr/sbin/nologin\n"))?;
         append(lab, "/etc/group", &format!("pinion:x:{USER}:\npinion-admin:x:{}:\n", USER - 1))?;
         let mut config = format!("listen = \"0.0.0.0:7443\"\nadvertise = [\"{CONTROLLER}\"]\n{section}\n");

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{container::Container, namespace::Namespace, services::pair};
+use super::{container::Container, installation::RESTARTS, namespace::Namespace, services::pair};
 use crate::program;
 
 /// Writes a pair that nobody trusts, for the guest's root and this group.
@@ -89,7 +89,8 @@ pub(super) fn unit(namespace: &Namespace, guest: &Container) -> Result<()> {
                 ExecStart=/usr/local/bin/tls-server --listen 0.0.0.0:8000 --fullchain /etc/ssl/vllm/vllm.crt --key /etc/ssl/vllm/vllm.key\n\
                 Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
     guest.enable(namespace, "vllm.service", unit)?;
-    guest.write(namespace, "/etc/pinion/agent.toml", 0o644, 0, b"[allow]\nunits = [\"vllm.service\"]\n")?;
+    let allowed = format!("{RESTARTS}\n[allow]\nunits = [\"vllm.service\"]\n");
+    guest.write(namespace, "/etc/pinion/agent.toml", 0o644, 0, allowed.as_bytes())?;
     without_nginx(namespace, guest)
 }
 

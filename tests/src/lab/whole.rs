@@ -8,7 +8,10 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Lab, installation::Installation};
+use super::{
+    Lab,
+    installation::{Installation, RESTARTS},
+};
 use crate::{
     process::Process,
     program,
@@ -92,7 +95,8 @@ pub fn set_up(lab: &Lab) -> Result<()> {
                 --docker host=tcp://10.0.0.111:2376,ca=ca.pem,cert=cert.pem,key=key.pem"
         ),
     )?;
-    lab.write(1002, "/etc/pinion/agent.toml", 0o644, b"[allow]\ncontainers = [\"portainer\", \"web\"]\n")?;
+    let allowed = format!("{RESTARTS}\n[allow]\ncontainers = [\"portainer\", \"web\"]\n");
+    lab.write(1002, "/etc/pinion/agent.toml", 0o644, allowed.as_bytes())?;
     let containers = [
         ("portainer", "/etc/portainer/certs", "9443", "cert.pem", "key.pem"),
         ("web", "/etc/pinion/certs", "8444", "web.internal.example.crt", "web.internal.example.key"),
@@ -169,7 +173,7 @@ fn prepare_host(lab: &Lab) -> Result<()> {
     // No systemd runs on the lab's host; the agent's hook of the unit's name does what its ExecReload would.
     let files = format!(
         "set -e\nmkdir -p {SHARE} /etc/pinion/hooks.d\n\
-             cat >/etc/pinion/agent.toml <<'END'\n[allow]\ndirectories = [\"/etc/pve/local\", \"{SHARE}\", \"{STORE}\"]\n\
+             cat >/etc/pinion/agent.toml <<'END'\n{RESTARTS}\n[allow]\ndirectories = [\"/etc/pve/local\", \"{SHARE}\", \"{STORE}\"]\n\
              units = [\"pveproxy.service\"]\nEND\n\
              cat >/etc/pinion/hooks.d/pveproxy.service <<'END'\n#!/bin/sh\n\
              [ \"$1\" = reload ] && kill -HUP \"$(cat /run/pveproxy.pid)\"\nEND\n\

@@ -30,6 +30,10 @@ fn two_clones_of_a_template_are_two_guests() {
     let refused = lab.exec(101, &["pinion-agent", "seal"]).expect("it runs");
     assert_eq!(refused.code(), 4, "its agent runs: {refused}");
     lab.exec(101, &["systemctl", "stop", "pinion-agent"]).and_then(|done| done.succeeded()).expect("stopped");
+    // The pair that nginx had before Pinion is somebody's, and every copy would have it.
+    let refused = lab.exec(101, &["pinion-agent", "seal"]).expect("it runs");
+    assert!(refused.code() == 4 && refused.stderr.contains("/var/lib/pinion-agent/replaced"), "{refused}");
+    lab.exec(101, &["rm", "-r", "/var/lib/pinion-agent/replaced"]).and_then(|done| done.succeeded()).expect("removed");
     lab.exec(101, &["pinion-agent", "seal"]).and_then(|done| done.succeeded()).expect("sealed");
     lab.stop(101).expect("stopped");
     lab.make_template(101).expect("a template");
