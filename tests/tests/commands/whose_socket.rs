@@ -118,7 +118,9 @@ fn an_await_of_an_earlier_version_finds_the_new_daemon() {
     fs::create_dir_all(earlier.parent().expect("a directory")).expect("made");
     drop(UnixListener::bind(&earlier).expect("a socket"));
     guest.start().expect("it starts");
-    std::os::unix::net::UnixStream::connect(&earlier).expect("it leads to the new socket");
+    // The new socket answers before the old place leads to it.
+    let connect = || std::os::unix::net::UnixStream::connect(&earlier).map(drop);
+    wait::until("the old place to lead to the new socket", PATIENCE, connect).expect("it leads there");
     drop(host);
 }
 
