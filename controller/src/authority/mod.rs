@@ -134,19 +134,8 @@ impl Authority {
 
     /// Signs a leaf for the key of a PKCS #10 request, of which nothing else is taken.
     pub(crate) fn sign(&self, csr: &[u8], profile: Profile<'_>, now: Timestamp) -> Result<Leaf, AuthorityError> {
-        let request = CertificateRequest::parse(csr)?;
-        let algorithm = request.key_algorithm.ok_or(AuthorityError::Key)?;
-        let (_, parsed) = X509CertificationRequest::from_der(csr).map_err(|_| AuthorityError::Key)?;
-        let key = SubjectPublicKeyInfo::from_der(parsed.certification_request_info.subject_pki.raw)
-            .map_err(|_| AuthorityError::Key)?;
-        if self.expires <= now {
-            return Err(AuthorityError::RootExpired(self.expires));
-        }
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(serial()?);
-        params.not_before = (now - BACKDATE).into();
-        params.not_after = (now + profile.duration).min(self.expires).into();
-        params.distinguished_name = DistinguishedName::new();
+        let (algorithm, key) = proven_key(csr)?;
+        let mut params = self.parameters(profile.duration, now)?;
         // RFC 5280 appendix A.1: ub-common-name is 64.
         if let Some(name) = profile.common_name.filter(|name| name.chars().count() <= 64) {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -162,6 +151,19 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
         Ok(Leaf::parse(leaf.der())?)
+    }
+
+    /// A certificate without a name: its serial number, and its life from now on, which ends with the authority's own.
+    fn parameters(&self, life: Duration, now: Timestamp) -> Result<CertificateParams, AuthorityError> {
+        if self.expires <= now {
+            return Err(AuthorityError::RootExpired(self.expires));
+        }
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(serial()?);
+        params.not_before = (now - BACKDATE).into();
+        params.not_after = (now + life).min(self.expires).into();
+        params.distinguished_name = DistinguishedName::new();
+        Ok(params)
     }
 }
 
@@ -254,6 +256,15 @@ fn make(common_name: &str, now: Timestamp) -> Result<Document, AuthorityError> {
     let root = params.self_signed(&key).map_err(AuthorityError::Sign)?;
     let key = Zeroizing::new(STANDARD.encode(document.as_ref()));
     Ok(Document { certificate: STANDARD.encode(root.der()), key: SecretText(key) })
+}
+
+/// The key of a PKCS #10 request, whose possession was proven by the request's signature (RFC 2986).
+fn proven_key(csr: &[u8]) -> Result<(KeyAlgorithm, SubjectPublicKeyInfo), AuthorityError> {
+    let algorithm = CertificateRequest::parse(csr)?.key_algorithm.ok_or(AuthorityError::Key)?;
+    let (_, parsed) = X509CertificationRequest::from_der(csr).map_err(|_| AuthorityError::Key)?;
+    let key = SubjectPublicKeyInfo::from_der(parsed.certification_request_info.subject_pki.raw)
+        .map_err(|_| AuthorityError::Key)?;
+    Ok((algorithm, key))
 }
 
 /// A positive INTEGER of 20 octets with 158 random bits (RFC 5280 section 4.1.2.2 asks for a positive one of

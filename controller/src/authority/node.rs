@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
-    bundle::{CertificateRequest, Chain, RootCertificate},
+    bundle::{Chain, RootCertificate},
     causes::chain,
     clock::Timestamp,
     id::TrustDomain,
@@ -15,13 +15,12 @@ use pinion_proto::{
     tls::CONTROLLER_NAME,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SubjectPublicKeyInfo,
+    BasicConstraints, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyUsagePurpose,
+    NameConstraints, PublicKeyData, SanType,
 };
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
-use super::{Authority, AuthorityError, BACKDATE, RootKey, serial};
+use super::{Authority, AuthorityError, RootKey, proven_key};
 
 /// A broken controller keeps what it could sign for no longer than this.
 pub(crate) const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -35,21 +34,8 @@ impl Authority {
         node: &str,
         now: Timestamp,
     ) -> Result<Vec<u8>, AuthorityError> {
-        let request = CertificateRequest::parse(csr)?;
-        if request.key_algorithm != Some(KeyAlgorithm::EcdsaP256) {
-            return Err(AuthorityError::Key);
-        }
-        let (_, parsed) = X509CertificationRequest::from_der(csr).map_err(|_| AuthorityError::Key)?;
-        let key = SubjectPublicKeyInfo::from_der(parsed.certification_request_info.subject_pki.raw)
-            .map_err(|_| AuthorityError::Key)?;
-        if self.expires <= now {
-            return Err(AuthorityError::RootExpired(self.expires));
-        }
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(serial()?);
-        params.not_before = (now - BACKDATE).into();
-        params.not_after = (now + LIFE).min(self.expires).into();
-        params.distinguished_name = DistinguishedName::new();
+        let (KeyAlgorithm::EcdsaP256, key) = proven_key(csr)? else { return Err(AuthorityError::Key) };
+        let mut params = self.parameters(LIFE, now)?;
         params.distinguished_name.push(DnType::CommonName, format!("Pinion node {node}"));
         let uri = format!("spiffe://{domain}/node/{node}");
         params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().map_err(AuthorityError::Sign)?)];
@@ -95,7 +81,7 @@ impl Authority {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::KeyPair;
+    use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
     use super::*;
     use crate::authority::{Profile, fresh_key, tests::fixture};
