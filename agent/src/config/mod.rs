@@ -104,6 +104,15 @@ impl Config {
         Document::default().into_config(root)
     }
 
+    /// The shipped defaults below a directory of a test's own, with the directory of the state made.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> (tempfile::TempDir, Self) {
+        let root = tempfile::tempdir().expect("a directory");
+        let config = Self::shipped(root.path().to_owned());
+        std::fs::create_dir_all(&config.state).expect("made");
+        (root, config)
+    }
+
     fn parse(root: PathBuf, text: &str) -> Result<Self, Vec<ConfigMistake>> {
         let read = mistakes::read::<Document>(text);
         let mut wrong: Vec<ConfigMistake> = read

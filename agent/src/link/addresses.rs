@@ -206,16 +206,9 @@ mod tests {
         addresses.candidates(joined).iter().map(|candidate| candidate.address.to_string()).collect()
     }
 
-    fn config() -> (tempfile::TempDir, Config) {
-        let root = tempfile::tempdir().expect("a directory");
-        let config = Config::shipped(root.path().to_owned());
-        fs::create_dir_all(&config.state).expect("made");
-        (root, config)
-    }
-
     #[test]
     fn what_the_guest_joined_with_and_what_worked_last_stay_whatever_is_said() {
-        let (_root, config) = config();
+        let (_root, config) = Config::for_test();
         let joined = [address("10.0.0.13:7443")];
         let mut addresses = Addresses::load(&config, &RealFiles);
         assert_eq!(dialled(&addresses, &joined), ["10.0.0.13:7443"]);
@@ -244,7 +237,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_dialled_and_nothing_said_changes_nothing() {
-        let (_root, config) = config();
+        let (_root, config) = Config::for_test();
         let mut addresses = Addresses::load(&config, &RealFiles);
         addresses.told(&said(&[("a", &["10.0.0.14:7443"])], "a"), &config, &RealFiles);
         for nothing in
@@ -257,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_damaged_document_costs_what_it_said() {
-        let (_root, config) = config();
+        let (_root, config) = Config::for_test();
         let joined = [address("10.0.0.13:7443")];
         for damaged in
             ["", "{", "[]", r#"{"version":2,"last":null}"#, r#"{"version":1,"told":["x"]}"#, &"x".repeat(20_000)]

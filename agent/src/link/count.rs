@@ -72,16 +72,9 @@ mod tests {
     use super::*;
     use crate::install::files::RealFiles;
 
-    fn config() -> (tempfile::TempDir, Config) {
-        let root = tempfile::tempdir().expect("a directory");
-        let config = Config::shipped(root.path().to_owned());
-        fs::create_dir_all(&config.state).expect("made");
-        (root, config)
-    }
-
     #[test]
     fn each_link_has_a_number_of_its_own_until_the_guest_joins_anew() {
-        let (_root, config) = config();
+        let (_root, config) = Config::for_test();
         assert_eq!([(); 3].map(|()| next(&config, &RealFiles)), [1, 2, 3]);
         forget(&config, &RealFiles).expect("forgotten");
         forget(&config, &RealFiles).expect("nothing to forget");
@@ -90,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_on_disk_is_not_said() {
-        let (_root, config) = config();
+        let (_root, config) = Config::for_test();
         for broken in ["", "seven\n", "18446744073709551615\n"] {
             fs::write(path(&config), broken).expect("written");
             assert_eq!(next(&config, &RealFiles), 0, "{broken:?}");

@@ -145,16 +145,7 @@ mod tests {
             let program = kept.path().join("docker");
             fs::write(&program, format!("#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 1\n")).expect("written");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
-            let certificate = "web".parse().expect("a name");
-            let about = About {
-                certificate,
-                generation: 1,
-                bundle: None,
-                roots: vec![],
-                files: vec![],
-                touchable: vec![],
-                may_restart: true,
-            };
+            let about = About::for_test("web");
             let docker = Docker { config: &config, about: &about, program };
             let error = docker.run(&["kill", "web"]).await.expect_err("it fails");
             assert_eq!(error.is_absence(), absent, "{error}");

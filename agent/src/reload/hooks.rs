@@ -99,15 +99,7 @@ mod tests {
     use super::*;
 
     fn about() -> About {
-        About {
-            certificate: "docker".parse().expect("a name"),
-            generation: 1,
-            bundle: None,
-            roots: Vec::new(),
-            files: Vec::new(),
-            touchable: Vec::new(),
-            may_restart: true,
-        }
+        About::for_test("docker")
     }
 
     #[tokio::test]

@@ -59,6 +59,22 @@ pub struct About {
     pub touchable: Vec<GuestPath>,
 }
 
+#[cfg(test)]
+impl About {
+    /// The first generation of a certificate, of which nothing is in place.
+    pub(crate) fn for_test(certificate: &str) -> Self {
+        Self {
+            certificate: certificate.parse().expect("a name"),
+            generation: 1,
+            bundle: None,
+            roots: Vec::new(),
+            files: Vec::new(),
+            touchable: Vec::new(),
+            may_restart: true,
+        }
+    }
+}
+
 /// Checks files that are in place. A program that is not installed has nothing to say against them.
 ///
 /// # Errors
@@ -240,15 +256,7 @@ mod tests {
     }
 
     fn about() -> About {
-        About {
-            certificate: "docker".parse().expect("a name"),
-            generation: 7,
-            bundle: None,
-            roots: Vec::new(),
-            files: vec![(Part::Key, "/x/key.pem".into())],
-            touchable: Vec::new(),
-            may_restart: true,
-        }
+        About { generation: 7, files: vec![(Part::Key, "/x/key.pem".into())], ..About::for_test("docker") }
     }
 
     fn hook(name: &str) -> Tell {

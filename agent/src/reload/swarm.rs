@@ -259,15 +259,7 @@ mod tests {
         let docker = config.root.join("usr/bin/docker");
         std::fs::write(&docker, script).expect("written");
         std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-        let about = About {
-            certificate: "ui".parse().expect("a name"),
-            generation: 1,
-            bundle: None,
-            roots: Vec::new(),
-            files: Vec::new(),
-            touchable: Vec::new(),
-            may_restart: true,
-        };
+        let about = About::for_test("ui");
         let swarm = SwarmSecrets { service: "web".parse().expect("a name"), secrets: BTreeMap::new() };
         let docker = Docker::find(&config, &about).await.expect("it is there");
         let used = used(&docker, &swarm).await.expect("read");

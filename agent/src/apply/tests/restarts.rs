@@ -15,7 +15,7 @@ use pinion_proto::{
     stage::{Halt, Stage},
 };
 
-use super::guest::{Guest, at_stage, issue, name, ordered, report, request, spec};
+use super::guest::{Guest, Service, at_stage, issue, name, ordered, report, request, spec};
 
 /// The machine's clock, and so many seconds.
 #[derive(Debug, Default)]
@@ -32,8 +32,8 @@ impl Clock for Ahead {
     }
 }
 
-#[tokio::test]
-async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
+/// A guest with a clock of its own, and a service that is restarted for its certificate.
+async fn restarted() -> (Guest, Arc<Ahead>, Service, PlacementSpec) {
     let mut guest = Guest::new();
     let clock = Arc::new(Ahead::default());
     guest.clock = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -41,6 +41,12 @@ async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
     let service = guest.service("web").await;
     let restart = Some(Reload::Restart("web.service".parse().expect("a unit")));
     let web = PlacementSpec { reload: restart, ..spec("web", "web") };
+    (guest, clock, service, web)
+}
+
+#[tokio::test]
+async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
+    let (guest, clock, service, web) = restarted().await;
     let placements = guest.start().await;
     for generation in 1..=3 {
         issue(&guest, &placements, &web, generation).await;
@@ -71,13 +77,7 @@ async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
 
 #[tokio::test]
 async fn short_certificates_get_no_more_restarts() {
-    let mut guest = Guest::new();
-    let clock = Arc::new(Ahead::default());
-    guest.clock = Arc::clone(&clock) as Arc<dyn Clock>;
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let restart = Some(Reload::Restart("web.service".parse().expect("a unit")));
-    let web = PlacementSpec { reload: restart, ..spec("web", "web") };
+    let (guest, clock, service, web) = restarted().await;
     let placements = guest.start().await;
     for generation in 1..=4 {
         placements.desire(vec![ordered(&web, generation)]);
