@@ -12,12 +12,13 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use super::{conf::Conf, namespace, namespace::Namespace, pmxcfs::trouble::Switch};
-use crate::{
-    process::Process,
-    program,
-    wait::{self, PATIENCE},
+use super::{
+    conf::Conf,
+    namespace,
+    namespace::Namespace,
+    pmxcfs::{service::Service, trouble::Switch},
 };
+use crate::program;
 
 /// The node that the lab is.
 pub const NODE: &str = "pve1";
@@ -49,7 +50,7 @@ pub struct Files {
     root: PathBuf,
     data: PathBuf,
     init: u32,
-    server: Option<Process>,
+    server: Service,
 }
 
 impl Files {
@@ -59,7 +60,7 @@ impl Files {
     /// The server does not mount them, or a file cannot be written.
     pub fn create(namespace: &Namespace) -> Result<Self> {
         let (root, data) = (namespace.path("/etc/pve"), namespace.live().join("pve-cluster"));
-        let mut files = Self { root, data, init: namespace.init(), server: None };
+        let mut files = Self { root, data, init: namespace.init(), server: Service::default() };
         files.start()?;
         let storage = "dir: local\n\tpath /var/lib/vz\n\tcontent vztmpl,backup,snippets\n";
         replace(&files.root.join("storage.cfg"), storage)?;
@@ -72,16 +73,8 @@ impl Files {
     /// It does not mount them; its words are in the message.
     pub fn start(&mut self) -> Result<()> {
         let mut command = namespace::command(self.init, &program::own("pmxcfs")?.display().to_string());
-        command.arg("--data").arg(&self.data).args(["--mount", "/etc/pve", "--node", NODE]);
-        command.args(["--peer", "pve1=10.0.0.13", "--peer", "pve2=10.0.0.14"]);
-        let mut server = Process::spawn("pmxcfs", &mut command, &self.data.with_extension("log"))?;
-        let file = self.root.join(".version");
-        let up = wait::until("the lab's /etc/pve", PATIENCE, || {
-            server.check_running().map_err(|error| format!("{error:#}"))?;
-            fs::read(&file).map(drop).map_err(|error| error.to_string())
-        });
-        self.server = Some(server);
-        up
+        command.arg("--data").arg(&self.data).args(["--mount", "/etc/pve"]);
+        self.server.start(command, &self.root, &self.data.with_extension("log"))
     }
 
     /// Stops it in order: nothing is mounted there then.
@@ -89,7 +82,7 @@ impl Files {
     /// # Errors
     /// It does not end by itself.
     pub fn stop(&mut self) -> Result<()> {
-        self.server.take().map_or(Ok(()), |mut server| server.stop().map(drop))
+        self.server.stop()
     }
 
     /// Kills it: a mount that nobody answers at stays.
@@ -97,7 +90,7 @@ impl Files {
     /// # Errors
     /// The kernel refuses.
     pub fn kill(&mut self) -> Result<()> {
-        self.server.take().map_or(Ok(()), |mut server| server.kill9().map(drop))
+        self.server.kill()
     }
 
     /// Has it stand still, or go on: whoever looks at its files waits meanwhile.
@@ -105,7 +98,7 @@ impl Files {
     /// # Errors
     /// It does not run.
     pub fn hang(&mut self, hangs: bool) -> Result<()> {
-        let server = self.server.as_mut().context("pmxcfs runs")?;
+        let server = self.server.process().context("pmxcfs runs")?;
         server.signal(if hangs { Signal::STOP } else { Signal::CONT })
     }
 

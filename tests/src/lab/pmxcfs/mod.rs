@@ -18,6 +18,7 @@ mod mount;
 pub mod mounted;
 mod names;
 mod requests;
+pub mod service;
 mod state;
 mod status;
 #[cfg(test)]

@@ -12,9 +12,8 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::trouble::Switch;
+use super::{service::Service, trouble::Switch};
 use crate::{
-    process::Process,
     program,
     wait::{self, PATIENCE},
 };
@@ -22,7 +21,7 @@ use crate::{
 /// One node's `/etc/pve`, mounted or not.
 #[derive(Debug)]
 pub struct Mounted {
-    server: Option<Process>,
+    server: Service,
     holder: Child,
     directory: TempDir,
 }
@@ -42,7 +41,7 @@ impl Mounted {
             .stdout(Stdio::null())
             .spawn()
             .context("make a mount namespace with unshare")?;
-        let mut mounted = Self { server: None, holder, directory };
+        let mut mounted = Self { server: Service::default(), holder, directory };
         let comm = format!("/proc/{}/comm", mounted.holder.id());
         wait::until("the mount namespace", PATIENCE, || match fs::read_to_string(&comm) {
             Ok(name) if name.trim() == "cat" => Ok(()),
@@ -59,15 +58,8 @@ impl Mounted {
     pub fn start(&mut self) -> Result<()> {
         let mut command = self.command(&program::own("pmxcfs")?.display().to_string());
         command.arg("--data").arg(self.data()).arg("--mount").arg(self.place());
-        command.args(["--node", "pve1", "--peer", "pve1=10.0.0.13", "--peer", "pve2=10.0.0.14", "--with-parent"]);
-        let mut server = Process::spawn("pmxcfs", &mut command, &self.directory.path().join("log"))?;
-        let file = self.path(".version");
-        let up = wait::until("pmxcfs to mount", PATIENCE, || {
-            server.check_running().map_err(|error| format!("{error:#}"))?;
-            fs::read(&file).map(drop).map_err(|error| error.to_string())
-        });
-        self.server = Some(server);
-        up
+        command.arg("--with-parent");
+        self.server.start(command, &self.path(""), &self.directory.path().join("log"))
     }
 
     /// Stops the server in order: the mount goes with it.
@@ -75,7 +67,7 @@ impl Mounted {
     /// # Errors
     /// It does not end by itself.
     pub fn stop(&mut self) -> Result<()> {
-        self.server.take().map_or(Ok(()), |mut server| server.stop().map(drop))
+        self.server.stop()
     }
 
     /// Kills the server: the mount stays, dead.
@@ -83,7 +75,7 @@ impl Mounted {
     /// # Errors
     /// The kernel refuses.
     pub fn kill(&mut self) -> Result<()> {
-        self.server.take().map_or(Ok(()), |mut server| server.kill9().map(drop))
+        self.server.kill()
     }
 
     /// A file of it, as it is reached from outside.
@@ -139,7 +131,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        drop(self.server.take());
+        drop(std::mem::take(&mut self.server));
         if self.holder.kill().and_then(|()| self.holder.wait()).is_err() {
             // It had ended already.
         }
