@@ -6,8 +6,10 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use thiserror::Error;
 
 /// More accounts than any machine has (bytes).
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -19,39 +21,67 @@ pub struct LocalUsers {
     groups: String,
 }
 
+/// A file of accounts that is there and cannot be read.
+#[derive(Debug, Error)]
+#[error("cannot read {path}", path = path.display())]
+pub struct UsersError {
+    /// Which one.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
 impl LocalUsers {
     /// Reads both files below `root`; a missing one has no names.
     ///
     /// # Errors
     /// A file is there and cannot be read.
-    pub fn read(root: &Path) -> io::Result<Self> {
-        Ok(Self { users: text(&root.join("etc/passwd"))?, groups: text(&root.join("etc/group"))? })
+    pub fn read(root: &Path) -> Result<Self, UsersError> {
+        let text = |file| {
+            let path = root.join(file);
+            text(&path).map_err(|source| UsersError { path, source })
+        };
+        Ok(Self { users: text("etc/passwd")?, groups: text("etc/group")? })
+    }
+
+    /// What `/etc/passwd` has for the number of the user of this name.
+    #[must_use]
+    pub fn user_field(&self, name: &str) -> Option<&str> {
+        number_field(&self.users, name)
+    }
+
+    /// What `/etc/group` has for the number of the group of this name.
+    #[must_use]
+    pub fn group_field(&self, name: &str) -> Option<&str> {
+        number_field(&self.groups, name)
+    }
+
+    /// Every name of a user's number.
+    pub fn user_names(&self, uid: u32) -> impl Iterator<Item = &str> {
+        names(&self.users, uid)
+    }
+
+    /// Every name of a group's number.
+    pub fn group_names(&self, gid: u32) -> impl Iterator<Item = &str> {
+        names(&self.groups, gid)
     }
 
     /// The number of the user of this name.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u32> {
-        let line = self.users.lines().find(|line| line.split(':').next() == Some(name))?;
-        line.split(':').nth(2)?.parse().ok()
+        self.user_field(name)?.parse().ok()
     }
 
     /// The name of the user of this number. Number 0 is root everywhere, also without the file.
     #[must_use]
     pub fn name(&self, uid: u32) -> Option<&str> {
-        let listed = self.users.lines().map(|line| line.split(':')).find_map(|mut fields| {
-            let name = fields.next().filter(|name| !name.is_empty())?;
-            (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-        });
-        listed.or((uid == 0).then_some("root"))
+        self.user_names(uid).find(|name| !name.is_empty()).or((uid == 0).then_some("root"))
     }
 
     /// The name of the group of this number.
     #[must_use]
     pub fn group_name(&self, gid: u32) -> Option<&str> {
-        self.groups.lines().map(|line| line.split(':')).find_map(|mut fields| {
-            let name = fields.next().filter(|name| !name.is_empty())?;
-            (fields.nth(1)?.parse() == Ok(gid)).then_some(name)
-        })
+        self.group_names(gid).find(|name| !name.is_empty())
     }
 
     /// The user for people: its name where it has one, and its number.
@@ -79,6 +109,23 @@ impl LocalUsers {
         let listed = fields.next().is_some_and(|members| members.split(',').any(|member| Some(member.trim()) == name));
         Some(listed || gids.contains(&gid) || self.users.lines().any(primary))
     }
+}
+
+/// The third field of the line that begins with the name (passwd(5), group(5)).
+fn number_field<'t>(lines: &'t str, name: &str) -> Option<&'t str> {
+    lines.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1))?
+    })
+}
+
+/// The names of the lines with this number.
+fn names(lines: &str, number: u32) -> impl Iterator<Item = &str> {
+    lines.lines().filter_map(move |line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then_some(name)
+    })
 }
 
 fn text(path: &Path) -> io::Result<String> {

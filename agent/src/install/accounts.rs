@@ -1,26 +1,14 @@
-//! Users and groups of the guest, by name or number.
-//!
-//! `/etc/passwd` and `/etc/group` are read here, because a static binary has no name service switch.
+//! Users and groups of the guest, by name or number, as files are given to them.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::path::Path;
 
-use pinion_proto::spec::Account;
+use pinion_proto::{spec::Account, users::LocalUsers};
 
 use super::InstallError;
 
-/// More accounts than any guest has (bytes).
-const MOST: u64 = 4 * 1024 * 1024;
-
 /// The account database.
 #[derive(Debug)]
-pub struct Accounts {
-    users: String,
-    groups: String,
-}
+pub struct Accounts(LocalUsers);
 
 impl Accounts {
     /// Reads both files below `root`; a missing one has no names.
@@ -28,7 +16,8 @@ impl Accounts {
     /// # Errors
     /// A file is there and cannot be read.
     pub fn read(root: &Path) -> Result<Self, InstallError> {
-        Ok(Self { users: text(&root.join("etc/passwd"))?, groups: text(&root.join("etc/group"))? })
+        let users = LocalUsers::read(root);
+        users.map(Self).map_err(|error| InstallError::Accounts { path: error.path, source: error.source })
     }
 
     /// A user's number.
@@ -36,7 +25,8 @@ impl Accounts {
     /// # Errors
     /// There is none of that name.
     pub fn user(&self, account: &Account) -> Result<u32, InstallError> {
-        number(&self.users, account).ok_or_else(|| InstallError::Account { kind: "user", account: account.clone() })
+        let listed = self.0.user_field(account.as_str());
+        number(listed, account).ok_or_else(|| InstallError::Account { kind: "user", account: account.clone() })
     }
 
     /// A group's number.
@@ -44,38 +34,25 @@ impl Accounts {
     /// # Errors
     /// There is none of that name.
     pub fn group(&self, account: &Account) -> Result<u32, InstallError> {
-        number(&self.groups, account).ok_or_else(|| InstallError::Account { kind: "group", account: account.clone() })
+        let listed = self.0.group_field(account.as_str());
+        number(listed, account).ok_or_else(|| InstallError::Account { kind: "group", account: account.clone() })
     }
 
     /// Every name of a user's number.
     #[must_use]
     pub fn user_names(&self, uid: u32) -> Vec<&str> {
-        names(&self.users, uid)
+        self.0.user_names(uid).collect()
     }
 
     /// Every name of a group's number.
     #[must_use]
     pub fn group_names(&self, gid: u32) -> Vec<&str> {
-        names(&self.groups, gid)
+        self.0.group_names(gid).collect()
     }
 }
 
-/// The names of the lines with this number.
-fn names(lines: &str, number: u32) -> Vec<&str> {
-    let named = |line| {
-        let mut fields = str::split(line, ':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(number)).then_some(name)
-    };
-    lines.lines().filter_map(named).collect()
-}
-
-/// The third field of the line that begins with the name (passwd(5), group(5)).
-fn number(lines: &str, account: &Account) -> Option<u32> {
-    let listed = lines.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(account.as_str())).then(|| fields.nth(1))?
-    });
+/// An account's number: as its line says, where it has one.
+fn number(listed: Option<&str>, account: &Account) -> Option<u32> {
     match listed {
         Some(number) => number.parse().ok(),
         // Number 0 is root everywhere, also in a root file system without the two files.
@@ -85,31 +62,19 @@ fn number(lines: &str, account: &Account) -> Option<u32> {
     }
 }
 
-fn text(path: &Path) -> Result<String, InstallError> {
-    let failed = |source| InstallError::Accounts { path: path.into(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(source) => return Err(failed(source)),
-    };
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
-    // A full name may be in any encoding; names and numbers are ASCII.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_and_numbers_are_found() {
-        let accounts = Accounts {
-            users:
-                "root:x:0:0:root:/root:/bin/sh\nvllm:x:990:991::/:/bin/false\nllm:x:990:1::/:/x\nbad:x\nfull:x:x:y\n"
-                    .into(),
-            groups: "root:x:0:\nwww-data:x:33:nginx,a\n".into(),
-        };
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join("etc")).expect("made");
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nvllm:x:990:991::/:/bin/false\nllm:x:990:1::/:/x\nbad:x\nfull:x:x:y\n";
+        std::fs::write(root.path().join("etc/passwd"), users).expect("written");
+        std::fs::write(root.path().join("etc/group"), "root:x:0:\nwww-data:x:33:nginx,a\n").expect("written");
+        let accounts = Accounts::read(root.path()).expect("two files");
         let user = |name: &str| accounts.user(&name.parse().expect(name)).ok();
         assert_eq!((user("root"), user("vllm"), user("1234")), (Some(0), Some(990), Some(1234)));
         assert_eq!((user("bad"), user("full"), user("vll"), user("4294967295")), (None, None, None, None));

@@ -11,9 +11,9 @@
 //! caller's effective group (`sg pinion-admin -c …`): the kernel's list of a peer's groups (SO_PEERGROUPS) has no safe
 //! binding in the libraries used here.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
-use pinion_proto::users::LocalUsers;
+use pinion_proto::{causes::chain, users::LocalUsers};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::UCred;
@@ -90,8 +90,11 @@ impl Access {
     }
 
     fn users(&self) -> LocalUsers {
-        LocalUsers::read(&self.root).unwrap_or_else(|error: io::Error| {
-            warn!(%error, "Cannot read /etc/passwd and /etc/group: only root and the controller's own user may change something");
+        LocalUsers::read(&self.root).unwrap_or_else(|error| {
+            warn!(
+                error = chain(&error),
+                "Cannot read /etc/passwd and /etc/group: only root and the controller's own user may change something"
+            );
             LocalUsers::default()
         })
     }
