@@ -1,33 +1,22 @@
 //! Messages that are short on the wire and large in memory, at the real controller and at a real agent.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll},
 };
 
 use anyhow::{Context, Result};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinion_agent::{
     config::Config,
     identity::Identity,
     link::{dial, join},
 };
-use pinion_controller::{
-    identity::{Identities, NoMachines},
-    store::Store,
-};
-use pinion_proto::{
-    clock::{Clock, SystemClock},
-    tls::{self, IdentityCell},
-    token::JoinToken,
-    wire::{self, pb},
-};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::timeout};
+use pinion_proto::{clock::SystemClock, tls, token::JoinToken};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tonic::{Request, Response, Status, Streaming, codegen::Service};
 
-use super::raw::Raw;
+use super::{listener::Listener, raw::Raw};
 use crate::{
     guest::Guest,
     host::Host,
@@ -185,13 +174,10 @@ async fn refused(mut client: tonic::client::Grpc<dial::Connection>, message: Vec
 /// A controller that has been broken into: it says to each agent that links what it is given.
 #[derive(Debug)]
 pub struct BrokenController {
-    identities: Arc<Identities>,
-    address: SocketAddr,
+    listener: Listener,
     links: mpsc::Receiver<mpsc::Sender<Vec<u8>>>,
     /// The link that is up, as far as is known.
     link: Option<mpsc::Sender<Vec<u8>>>,
-    serving: tokio::task::JoinHandle<()>,
-    _state: tempfile::TempDir,
 }
 
 impl BrokenController {
@@ -200,18 +186,13 @@ impl BrokenController {
     /// # Errors
     /// No port, or no directory.
     pub async fn start() -> Result<Self> {
-        let state = tempfile::tempdir().context("make a directory")?;
-        let store = Arc::new(Store::open(&state.path().join("local"), &state.path().join("shared"))?);
-        let identities = Arc::new(Identities::open(&store, Arc::new(SystemClock), None, Arc::new(NoMachines))?);
-        let own = identities.issue_controller()?;
-        let cell = IdentityCell::new(&own.chain, &own.key)?;
-        let tls = tls::server_config(cell, identities.root(), Arc::new(SystemClock))?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen")?;
-        let address = listener.local_addr().context("tell the address")?;
         let (opened, links) = mpsc::channel(4);
-        let desk = Desk { identities: identities.clone(), opened };
-        let serving = tokio::spawn(serve(listener, tokio_rustls::TlsAcceptor::from(Arc::new(tls)), desk));
-        Ok(Self { identities, address, links, link: None, serving, _state: state })
+        let desk = Desk { opened };
+        let open = move |request| {
+            let desk = desk.clone();
+            async move { tonic::server::Grpc::new(Raw).streaming(desk, request).await }
+        };
+        Ok(Self { listener: Listener::start(open).await?, links, link: None })
     }
 
     /// A guest that has joined it, with its agent.
@@ -219,7 +200,7 @@ impl BrokenController {
     /// # Errors
     /// The programs are not built, or the join fails.
     pub fn guest(&self, guest: &str) -> Result<Guest> {
-        let token = self.identities.create_token(guest.parse()?, vec![self.address])?.to_text()?;
+        let token = self.listener.token(guest)?;
         let mut guest = Guest::prepare(guest, &crate::guest::GuestOptions::default())?;
         guest.join_with(&token)?.succeeded()?;
         guest.start()?;
@@ -262,48 +243,9 @@ impl BrokenController {
 /// What the agent logs of a message that is within its limits and makes no sense.
 const NOT_UNDERSTOOD: &str = "not understood";
 
-impl Drop for BrokenController {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
 #[derive(Clone)]
 struct Desk {
-    identities: Arc<Identities>,
     opened: mpsc::Sender<mpsc::Sender<Vec<u8>>>,
-}
-
-async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor, desk: Desk) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, desk) = (tls.clone(), desk.clone());
-        connections.spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else { return };
-            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let desk = desk.clone();
-                async move {
-                    if request.uri().path().starts_with("/pinion.v1.Join/") {
-                        pb::join_server::JoinServer::new(desk).call(request).await
-                    } else {
-                        Ok(tonic::server::Grpc::new(Raw).streaming(desk, request).await)
-                    }
-                }
-            });
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            // An agent that hangs up is what this is about.
-            builder.serve_connection(TokioIo::new(stream), service).await.ok();
-        });
-    }
-}
-
-#[tonic::async_trait]
-impl pb::join_server::Join for Desk {
-    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
-        let request = wire::read_join_request(request.into_inner()).map_err(|e| Status::internal(e.to_string()))?;
-        let identity = self.identities.join(&request, SystemClock.now());
-        Ok(Response::new(wire::write_join_response(identity.map_err(|e| Status::internal(e.to_string()))?)))
-    }
 }
 
 type Said = Pin<Box<dyn tokio_stream::Stream<Item = Result<Vec<u8>, Status>> + Send>>;

@@ -4,4 +4,5 @@
 
 pub mod flood;
 pub mod large;
+pub mod listener;
 mod raw;

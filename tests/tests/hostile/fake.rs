@@ -1,36 +1,22 @@
 //! A controller that has been broken into: it has the identity root, and says what the test wants.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-};
+use std::pin::Pin;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use pinion_controller::{
-    identity::{Identities, NoMachines},
-    store::Store,
-};
 use pinion_proto::{
-    clock::SystemClock,
     message::{Delivery, ToAgent, ToController},
     report::{PlacementReport, Progress},
     spec::PlacementSpec,
-    tls::{self, IdentityCell},
     wire::{self, pb},
 };
-use pinion_tests::wait::PATIENCE;
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use pinion_tests::{attack::listener::Listener, wait::PATIENCE};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, codegen::Service};
 
 /// Listens, lets anybody with a token of its own join, and gives each link to the test.
 pub(crate) struct FakeController {
-    identities: Arc<Identities>,
-    address: SocketAddr,
+    listener: Listener,
     links: mpsc::Receiver<Link>,
-    serving: tokio::task::JoinHandle<()>,
-    _state: tempfile::TempDir,
 }
 
 /// A linked agent.
@@ -41,38 +27,23 @@ pub(crate) struct Link {
 
 impl FakeController {
     pub(crate) async fn start() -> Self {
-        let state = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&state.path().join("local"), &state.path().join("shared")).expect("a store");
-        let identities =
-            Identities::open(&Arc::new(store), Arc::new(SystemClock), None, Arc::new(NoMachines)).expect("identities");
-        let own = identities.issue_controller().expect("its identity");
-        let cell = IdentityCell::new(&own.chain, &own.key).expect("a pair");
-        let tls = tls::server_config(cell, identities.root(), Arc::new(SystemClock)).expect("a configuration");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let (new_links, links) = mpsc::channel(4);
-        let identities = Arc::new(identities);
-        let desk = Desk { identities: identities.clone(), links: new_links };
-        let serving = tokio::spawn(serve(listener, tokio_rustls::TlsAcceptor::from(Arc::new(tls)), desk));
-        Self { identities, address, links, serving, _state: state }
+        let server = pb::link_server::LinkServer::new(Desk { links: new_links });
+        let open = move |request| {
+            let mut server = server.clone();
+            async move { server.call(request).await.unwrap_or_else(|never| match never {}) }
+        };
+        Self { listener: Listener::start(open).await.expect("it listens"), links }
     }
 
     /// A token for a guest, as text.
     pub(crate) fn token(&self, guest: &str) -> String {
-        let guest = guest.parse().expect("a guest");
-        let token = self.identities.create_token(guest, vec![self.address]).expect("a token");
-        token.to_text().expect("text").to_string()
+        self.listener.token(guest).expect("a token")
     }
 
     /// The next agent that links, after its hello.
     pub(crate) async fn link(&mut self) -> Link {
         timeout(PATIENCE, self.links.recv()).await.expect("an agent links").expect("it listens")
-    }
-}
-
-impl Drop for FakeController {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 
@@ -125,42 +96,7 @@ impl Link {
 
 #[derive(Clone)]
 struct Desk {
-    identities: Arc<Identities>,
     links: mpsc::Sender<Link>,
-}
-
-async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor, desk: Desk) {
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, desk) = (tls.clone(), desk.clone());
-        connections.spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else { return };
-            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let (join, link) =
-                    (pb::join_server::JoinServer::new(desk.clone()), pb::link_server::LinkServer::new(desk.clone()));
-                async move {
-                    if request.uri().path().starts_with("/pinion.v1.Join/") {
-                        { join }.call(request).await
-                    } else {
-                        { link }.call(request).await
-                    }
-                }
-            });
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            // An agent that hangs up is what some of these tests are about.
-            builder.serve_connection(TokioIo::new(stream), service).await.ok();
-        });
-    }
-}
-
-#[tonic::async_trait]
-impl pb::join_server::Join for Desk {
-    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
-        let request = wire::read_join_request(request.into_inner()).map_err(|e| Status::internal(e.to_string()))?;
-        let now = pinion_proto::clock::Clock::now(&SystemClock);
-        let identity = self.identities.join(&request, now).map_err(|e| Status::internal(e.to_string()))?;
-        Ok(Response::new(wire::write_join_response(identity)))
-    }
 }
 
 #[tonic::async_trait]
