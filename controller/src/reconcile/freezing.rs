@@ -38,12 +38,11 @@ impl Reconciler {
 
     /// Ends what is over.
     pub(super) fn end_freezes(&mut self, now: Timestamp) {
-        let mut freezes = self.reports.freezes().clone();
-        let over = freezes.end(now);
-        if over.is_empty() {
+        if self.reports.freezes().next_end().is_none_or(|end| end > now) {
             return;
         }
-        for freeze in over {
+        let mut freezes = self.reports.freezes().clone();
+        for freeze in freezes.end(now) {
             let text = format!("The freeze of {} is over", freeze.what());
             self.event(Event::new(now, Kind::Asked, text));
         }
