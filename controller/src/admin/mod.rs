@@ -288,14 +288,12 @@ impl Admin {
     /// Refuses a guest's identity, whether the disk takes that or not.
     fn evict(&self, text: &str, caller: &Caller) -> Result<Guest, Answer> {
         let guest = self.guest(text)?;
-        let text = match self.identities.forget(guest) {
+        let text = match self.identities.evict(guest) {
             Ok(()) => format!("Guest {guest} was evicted: its identity is refused from now on"),
-            Err(error) => {
-                // That holds in memory, and is written as soon as it can be.
-                let locked = self.identities.lock(guest, "it was evicted");
-                let why = locked.err().map_or_else(|| chain(&error), |error| chain(&error));
-                format!("Guest {guest} was evicted: its identity is refused, which cannot be written down yet: {why}")
-            }
+            Err(error) => format!(
+                "Guest {guest} was evicted: its identity is refused, which cannot be written down yet: {}",
+                chain(&error)
+            ),
         };
         self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
         Ok(guest)

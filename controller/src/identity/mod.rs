@@ -310,6 +310,15 @@ impl Identities {
         self.tokens.remove(guest)?;
         self.guests.forget(guest, self.clock.now())
     }
+
+    /// Forgets a guest that a person puts out; where the disk refuses that, locks it instead.
+    ///
+    /// # Errors
+    /// The disk refuses; as with [`Self::distrust`], it holds all the same.
+    pub fn evict(&self, guest: Guest) -> Result<(), StoreError> {
+        let Err(error) = self.forget(guest) else { return Ok(()) };
+        Err(self.lock(guest, "it was evicted").err().unwrap_or(error))
+    }
 }
 
 /// Why an identity was not given; for the log and the event.

@@ -265,11 +265,8 @@ impl Reconciler {
         if let (Guest::Vmid(vmid), Some(enrolments)) = (guest, &mut self.enrolments) {
             enrolments.stop(vmid, &format!("guest {guest} was evicted"));
         }
-        if let Err(error) = self.parts.identities.forget(guest) {
-            // In memory that holds all the same.
-            let locked = self.parts.identities.lock(guest, "it was evicted");
-            let why = locked.err().map_or_else(|| chain(&error), |error| chain(&error));
-            let text = format!("That guest {guest} is refused cannot be written down yet: {why}");
+        if let Err(error) = self.parts.identities.evict(guest) {
+            let text = format!("That guest {guest} is refused cannot be written down yet: {}", chain(&error));
             self.event(Event::new(now, Kind::Failed, text).guest(guest));
         }
         self.forget_all(guest);
