@@ -7,7 +7,10 @@
 //! a shared key that it had, and what others hold with that key is revoked when they serve another. All of this is
 //! written to the local area and goes on until it is done.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashSet},
+};
 
 use pinion_proto::{
     causes::chain,
@@ -49,6 +52,10 @@ struct Eviction {
     by: Caller,
     compromised: bool,
 }
+
+/// What the events say was signed, by guest, certificate and serial number. They are two files of some megabytes: read
+/// once for a command, and only if somebody asks.
+type SignedBefore = OnceCell<HashSet<(Guest, CertificateName, String)>>;
 
 impl Evictions {
     fn of(&self, guest: Guest) -> Option<&Eviction> {
@@ -161,13 +168,14 @@ impl Reconciler {
         let held = self.reports.guest(guest).into_iter().flat_map(|entry| entry.placements());
         let held: Vec<_> =
             held.filter_map(|(name, entry)| Some((name.clone(), entry.report()?.held.clone()?))).collect();
+        let signed = SignedBefore::default();
         for (certificate, held) in &held {
             let id = PlacementId { certificate: certificate.clone(), guest };
             if held.leaf.not_after() < now {
                 continue;
             }
             let serial = held.leaf.serial();
-            if self.parts.issuers.can_revoke(&held.issuer) && self.signed_for(&id, serial) {
+            if self.parts.issuers.can_revoke(&held.issuer) && self.signed_for(&signed, &id, serial) {
                 self.note_signed(&id, held.generation, &held.issuer, &held.leaf);
             } else if self.parts.issuers.can_revoke(&held.issuer) {
                 if !self.revoking.knows(&id, serial) {
@@ -213,15 +221,14 @@ impl Reconciler {
 
     /// Whether the events say that this controller had the certificate signed for that placement, where it is not
     /// remembered otherwise: a guest's word alone never has anything revoked.
-    fn signed_for(&self, id: &PlacementId, serial: &str) -> bool {
-        let is_it = |event: &Event| {
-            event.kind == Kind::Issued
-                && event.guest == Some(id.guest)
-                && event.certificate.as_ref() == Some(&id.certificate)
-                && event.serial.as_deref() == Some(serial)
+    fn signed_for(&self, signed: &SignedBefore, id: &PlacementId, serial: &str) -> bool {
+        let read = || {
+            let events = self.parts.events.recent(usize::MAX, self.parts.clock.now());
+            let issued = events.into_iter().filter(|event| event.kind == Kind::Issued);
+            issued.filter_map(|event| Some((event.guest?, event.certificate?, event.serial?))).collect()
         };
-        let now = self.parts.clock.now();
-        !self.revoking.knows(id, serial) && self.parts.events.recent(usize::MAX, now).iter().any(is_it)
+        !self.revoking.knows(id, serial)
+            && signed.get_or_init(read).contains(&(id.guest, id.certificate.clone(), serial.to_owned()))
     }
 
     /// Gives up shared keys that a compromised guest had, as far as the shared state can be written.
@@ -230,6 +237,7 @@ impl Reconciler {
             return;
         }
         let manifest = self.manifest.manifest.clone();
+        let signed = SignedBefore::default();
         for name in self.evictions.rekey.clone() {
             if let Err(error) = shared::give_up(self, &name) {
                 tracing::debug!(certificate = %name, error = chain(&error), "A shared key cannot be given up yet");
@@ -248,7 +256,7 @@ impl Reconciler {
                 let held = self.reports.placement(&id).and_then(|entry| entry.report()).and_then(|r| r.held.clone());
                 if let Some(held) = held
                     && self.parts.issuers.can_revoke(&held.issuer)
-                    && self.signed_for(&id, held.leaf.serial())
+                    && self.signed_for(&signed, &id, held.leaf.serial())
                 {
                     self.note_signed(&id, held.generation, &held.issuer, &held.leaf);
                 }
