@@ -54,6 +54,8 @@ fn a_container_is_restarted_or_sent_a_signal_and_waited_for() {
     place.host.ensure(&[], "installed").expect("installed");
     place.waiting("ui", "does not answer on").expect("dockerd does not run yet");
     docker.unit().start().unwrap_or_else(|error| panic!("{error:#}"));
+    // Until then the agent may restart dockerd, which would cut the import off.
+    place.comes_to("docker", Stage::Served).unwrap_or_else(|error| panic!("{error:#}\n{}", docker.unit().log()));
     docker::import_image(&place.guest, docker.socket()).expect("an image");
     place.waiting("ui", "cannot be found").expect("there is no container yet");
 
