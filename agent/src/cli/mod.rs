@@ -15,68 +15,76 @@ use crate::{config::Config, run};
 use clap::{Parser, Subcommand};
 use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, id::PlacementId, stage::Stage};
 
-/// Keeps the TLS certificates of this guest alive: makes the keys, installs what the controller
-/// orders, reloads the services and looks at what they really serve.
+/// Keeps the TLS certificates of this guest alive.
 ///
-/// Exit codes: 0 reached, 1 internal failure, 2 usage or bad config, 3 timed out (still trying),
-/// 4 blocked (needs a person), 5 the agent's daemon can't be reached, 6 no such name.
+/// The agent creates the private keys here, installs the certificates that the controller sends, reloads the services,
+/// and checks what they serve.
 #[derive(Debug, Parser)]
-#[command(name = "pinion-agent", version)]
+#[command(name = "pinion-agent", version, after_help = EXIT_CODES)]
 struct Args {
-    /// Work below this directory instead of `/`: config, state, sockets and every installed file.
+    /// Use DIR in place of `/` for configuration, state, sockets and every installed file.
     #[arg(long, global = true, default_value = "/", value_name = "DIR")]
     root: PathBuf,
-    /// Print JSON on stdout.
+    /// Print JSON on standard output; text for people goes to standard error.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes: 0 reached, 1 internal failure, 2 usage or bad config, 3 timed out (still trying), 4 blocked (needs a person), 5 \
+the agent's daemon can't be reached, 6 no such name.";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon: link to the controller and keep every placement served.
-    Run,
-    /// Get this guest's identity with a one-time token, read from stdin or a file, never from the command line.
+    /// Run the agent: stay linked to the controller, and keep every placement served.
     ///
-    /// Make the token on the host: `pinion token create --guest VMID`. It is good once, for ten minutes.
+    /// The unit pinion-agent.service runs this command as root.
+    Run,
+    /// Get this guest's identity with a join token from standard input.
+    ///
+    /// Create the token on the host with `pinion token create --guest VMID`. It works once, within ten minutes. This command
+    /// never reads a token from the command line, where other users could see it.
     Join {
-        /// Read the token from this file instead of stdin.
+        /// Read the token from FILE instead of standard input.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
     },
-    /// Wait until certificates are here; for scripts that need them.
+    /// Wait until certificates have reached a stage. For scripts that need them.
     ///
-    /// Returns 0 as soon as every named certificate has come to the stage; waits also for one that the
-    /// manifest does not have yet. Returns 4 at once when one is blocked and says why.
+    /// Exits with 0 as soon as every certificate has reached the stage, with 3 when the time is up, and with 4 at once when
+    /// one is blocked, and says why. Also waits for a certificate that is not in the manifest yet; exits with 6 if it is not
+    /// there when the time is up.
+    #[command(after_long_help = "Example:\n  pinion-agent await docker --until installed --timeout 5m")]
     Await {
         /// Certificates (`docker`) or placements (`docker@1001`) of this guest.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
-        /// How far: issued, installed, reloaded or served. One that cannot be looked at ends at `reloaded`.
+        /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
         #[arg(long, value_name = "STAGE", default_value = "installed")]
         until: Stage,
         /// How long to wait, for example 90s or 5m.
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
         timeout: std::time::Duration,
     },
-    /// Show what this guest holds, how far each placement is, and what is wrong.
+    /// Show this guest's placements: how far each has come, and what is wrong.
     Status,
-    /// Look at agent.toml: what is wrong with it.
+    /// Check agent.toml.
     #[command(subcommand)]
     Config(config::Verb),
-    /// Look at recipes: which there are, and what is wrong with one that you write.
+    /// List the recipes, or check one that you write.
     #[command(subcommand)]
     Recipe(recipe::Verb),
-    /// Make this guest safe to be copied or turned into a template.
+    /// Prepare this guest for copying, or for turning it into a template.
     ///
-    /// Removes its identity, every key and certificate that Pinion placed here and nobody changed since, and what is
-    /// remembered of them. The agent, its unit and agent.toml stay; a copy waits for its own join. The daemon has to
-    /// be stopped before. Returns 4, and says why, when not all of it can be removed.
+    /// Removes the identity, every key and certificate that Pinion installed here and nobody has changed since, and the
+    /// agent's records of them. The agent, its unit and agent.toml stay; a copy joins with its own token. Stop the daemon
+    /// first. Exits with 4, removes nothing, and says why if something cannot be removed.
     Seal,
 }
 
-/// Parses the command line, does what it says, and tells how it ended.
+/// Runs the command line, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();

@@ -1,0 +1,301 @@
+//! What can be typed after `pinion`: every verb and option, in the words of `--help`.
+//!
+//! Invariant: nothing here does anything; `mod.rs` starts what was typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+use pinion_proto::{clock::Timestamp, stage::Stage};
+
+use super::freeze;
+
+/// Keeps the TLS certificates of every container and virtual machine on this host alive.
+///
+/// The manifest lists your certificates and where you want them. `pinion serve` has the issuer sign them and sends them
+/// to the agent in each guest. The agent installs them, reloads the service, and checks what the service serves.
+#[derive(Debug, Parser)]
+#[command(name = "pinion", version, after_help = EXIT_CODES)]
+pub(super) struct Args {
+    /// Use DIR in place of `/` for configuration, state and sockets.
+    #[arg(long, global = true, default_value = "/", value_name = "DIR")]
+    pub(super) root: PathBuf,
+    /// Print JSON on standard output; text for people goes to standard error.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 reached, 1 internal failure, 2 usage or bad manifest or config, 3 timed out (still trying), 4 blocked (needs \
+a person), 5 the daemon can't be reached, 6 no such name.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the controller: plan renewals, have certificates signed, and send them to the agents.
+    ///
+    /// The unit pinion.service runs this command as the user `pinion`; it needs no root.
+    Serve,
+    /// Run the root process: do for `pinion serve` what needs root on this host.
+    ///
+    /// The unit pinion-channel.service runs this command. It lists the guests, brings the packaged agent and a join
+    /// token into them with pct and qm, and keeps the key of the identity root. `pinion serve` cannot make it do anything
+    /// else.
+    Channel,
+    /// Show what the controller would do now, and why. Changes nothing.
+    Plan,
+    /// Show every placement: stage, names, expiry, serial, next renewal, and what is wrong.
+    #[command(
+        after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json"
+    )]
+    Status {
+        /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only placements in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+    },
+    /// Retry now, wait until the placements reach a stage, and show progress. For scripts.
+    ///
+    /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 when a placement
+    /// needs a person. The controller keeps trying after this command has ended.
+    #[command(
+        after_long_help = "Examples:\n  pinion ensure --until served\n  pinion ensure docker@1001 --timeout 2m\n  pinion ensure docker --renew --now"
+    )]
+    Ensure {
+        /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only placements in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+        /// Get new certificates, even if the old ones are still good.
+        #[arg(long, alias = "force")]
+        renew: bool,
+        /// Do not wait for the placements' windows. A freeze still holds.
+        #[arg(long, requires = "renew")]
+        now: bool,
+        /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
+        #[arg(long, value_name = "STAGE", default_value = "served")]
+        until: Stage,
+        /// How long to wait, for example 90s or 10m.
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+    },
+    /// Show a guest with all its placements, or every detail of a certificate's placements.
+    #[command(after_long_help = "Examples:\n  pinion show 1001\n  pinion show docker@1001")]
+    Show {
+        /// A guest (a VMID, a name, or `host`), a certificate (`docker`) or a placement (`docker@1001`).
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Skip the first N placements.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: usize,
+        /// Show at most N placements, up to 100.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        count: usize,
+    },
+    /// Remove the files of placements that are no longer in the manifest.
+    Purge {
+        /// Retired certificates (`docker`) or placements (`docker@1001`), as `pinion status` shows them.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Postpone everything disruptive until a given time, or until you lift the freeze.
+    ///
+    /// While something is frozen, no unit or container is restarted, no secret of a Swarm service is rotated, and no hook
+    /// runs. Certificates are still renewed, files replaced, and services reloaded if that does not disturb them. On the
+    /// last day before a service's certificate expires, Pinion disturbs the service if it has to.
+    #[command(
+        after_long_help = "Examples:\n  pinion freeze --until 2026-12-27T06:00Z\n  pinion freeze docker --until 8h\n  pinion freeze --lift"
+    )]
+    Freeze {
+        /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only placements in this guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: Option<String>,
+        /// When the freeze ends: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h from now. Without it,
+        /// the freeze lasts until you lift it.
+        #[arg(long, value_name = "T", value_parser = freeze::moment)]
+        until: Option<Timestamp>,
+        /// Lift these freezes; all of them if you give neither NAME nor `--guest`.
+        #[arg(long, conflicts_with = "until")]
+        lift: bool,
+    },
+    /// List guests, let them in, or refuse them.
+    #[command(subcommand)]
+    Guest(GuestVerb),
+    /// Create join tokens for guests that you join by hand.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Check the manifest, or print its schema.
+    #[command(subcommand)]
+    Manifest(ManifestVerb),
+    /// Write everything that this installation needs into one file, mode 0600.
+    ///
+    /// The file contains identities, the keys of Pinion's CAs and of shared certificates, the manifest, controller.toml and
+    /// its password files. The controller may run. Protect the file like a key.
+    Backup {
+        /// The file to write; it must not exist.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Restore a backup, all of it or nothing. Stop the controller first.
+    Restore {
+        /// The file that `pinion backup` wrote.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Replace the existing state; a copy of it is kept.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Check controller.toml.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Check the CAs that sign your certificates.
+    #[command(subcommand)]
+    Issuer(IssuerVerb),
+    /// Replace the root of the agents' identities.
+    #[command(subcommand)]
+    Identity(IdentityVerb),
+    /// Show what happened.
+    Events(EventsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IdentityVerb {
+    /// Have the next start of the controller create a new identity root, once.
+    ///
+    /// If the old root still exists, agents learn to trust both, and the new root takes over at the first start after all
+    /// of them do. If the old root is lost, every guest must join again: restore /var/lib/pinion/shared from a backup
+    /// instead, if you have one.
+    NewRoot {
+        /// Create a new root for the embedded CA instead, because its root is lost.
+        #[arg(long)]
+        embedded: bool,
+        /// Give up the old root at once, because someone else may have its key. Every guest must join again.
+        #[arg(long)]
+        at_once: bool,
+        /// Confirm that you want to replace the root.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GuestVerb {
+    /// List the guests: since when each has an identity, and whether it is locked.
+    List,
+    /// Bring an agent and an identity into a guest through the hypervisor, and wait until it is linked.
+    ///
+    /// You can repeat this command safely. Pinion enrols the guests that the manifest names by itself, unless `[proxmox]
+    /// enroll` in controller.toml says otherwise. Exits with 0 when the guest is linked, with 3 when the time is up, and
+    /// with 4 when it needs you.
+    #[command(after_long_help = "Example:\n  pinion guest enroll 1001")]
+    Enroll {
+        /// The guest: a VMID or a name.
+        #[arg(value_name = "G")]
+        guest: String,
+        /// How long to wait; the controller continues afterwards.
+        #[arg(long, default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
+        timeout: Duration,
+    },
+    /// Check a guest now, because it was started or changed. For hookscripts; returns at once.
+    Wake {
+        /// The guest: a VMID or a name.
+        #[arg(value_name = "G")]
+        guest: String,
+    },
+    /// Let a locked guest join again.
+    ///
+    /// Pinion locks a guest that used an identity which had been renewed, as a clone or a restored snapshot does. Make sure
+    /// that only one copy of the guest runs before you unlock it.
+    Unlock {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+    },
+    /// Forget a guest: refuse its identity from now on, and end its link.
+    ///
+    /// For a guest that was destroyed, this removes the notice about it from `pinion status`. What the agent installed in a
+    /// guest stays there.
+    Forget {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+        /// Someone else may have the guest's keys: do the same as `evict --compromised`.
+        #[arg(long)]
+        compromised: bool,
+    },
+    /// Evict a guest: refuse its identity, and do not enrol it again until you ask for it.
+    #[command(after_long_help = "Example:\n  pinion guest evict --compromised 1001")]
+    Evict {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(value_name = "G")]
+        guest: String,
+        /// Someone else may have the guest's keys: revoke its certificates where the issuer can, and replace the keys that
+        /// it shared with other guests.
+        #[arg(long)]
+        compromised: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenVerb {
+    /// Print a join token: one line that works once, within ten minutes, for this guest.
+    ///
+    /// Pipe it into `pinion-agent join` in the guest, over a connection that only you can use. Never write it on a command
+    /// line.
+    #[command(after_long_help = "Example:\n  pinion token create --guest 1001 | ssh root@guest pinion-agent join")]
+    Create {
+        /// The guest: a VMID, a name, or `host`.
+        #[arg(long, value_name = "G")]
+        guest: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ManifestVerb {
+    /// Report every mistake in a manifest, each with its line and column. Exits with 2 if there is one.
+    Check {
+        /// The file to check; without it, the installed manifest.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the manifest, for editors.
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Report every mistake in controller.toml, each with its line and column. Exits with 2 if there is one.
+    ///
+    /// Also reports what does not fit this host: password files, addresses, and issuers that the manifest names. Contacts no
+    /// CA and changes nothing.
+    Check {
+        /// Exit with 0 unless the daemons could not start, and print everything else as warnings. For their units.
+        #[arg(long)]
+        start: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IssuerVerb {
+    /// Check whether each issuer can sign: reachability, root, provisioner, durations, clock.
+    ///
+    /// Exits with 3 if an issuer cannot be reached, and with 4 if one needs you.
+    Check,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EventsArgs {
+    /// Keep running, and show events as they happen.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// Show the last N events.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) last: usize,
+}
