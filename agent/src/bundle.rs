@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Bundle {
         let chain = Chain::from_pem(&chain).map_err(de::Error::custom)?;
         let root = RootCertificate::from_pem(&root).map_err(de::Error::custom)?;
         if chain.leaf().key() != key.public() {
-            return Err(de::Error::custom("the key is not the certificate's"));
+            return Err(de::Error::custom("the key does not belong to the certificate"));
         }
         Ok(Self::of(generation, Credential { key, chain, root, issuer, common_name }))
     }

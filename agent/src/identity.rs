@@ -74,7 +74,7 @@ impl Identity {
             issued.chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         let peer = tls::peer(&peer_chain)?;
         if peer.id.member != Member::Guest(guest) {
-            return Err(IdentityError::NotOurs(format!("it names {}, and this is guest {guest}", peer.id)));
+            return Err(IdentityError::NotOurs(format!("it is for {}, but this is guest {guest}", peer.id)));
         }
         let leaf = issued.chain.first().map(Vec::as_slice).unwrap_or_default();
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|e| IdentityError::NotOurs(e.to_string()))?;
@@ -271,13 +271,13 @@ pub fn path(config: &Config) -> PathBuf {
 #[derive(Debug, Error)]
 pub enum IdentityError {
     /// What came is not an identity of this guest for the key that was made.
-    #[error("the identity that came is not this agent's: {0}")]
+    #[error("the received identity is not for this agent: {0}")]
     NotOurs(String),
     /// Key trouble.
-    #[error("cannot make or read the identity's key: {0}")]
+    #[error("cannot create or read the identity's key: {0}")]
     Key(String),
     /// The stored identity is broken.
-    #[error("the identity in {path} is broken: {why}; move the file away and join again")]
+    #[error("the identity in {path} is damaged: {why}; move the file away and join again")]
     Stored {
         /// The file.
         path: PathBuf,
@@ -286,7 +286,7 @@ pub enum IdentityError {
     },
     /// The stored identity is of another version.
     #[error(
-        "the identity in {path} has version {version}, and this agent reads {VERSION}: install the agent that wrote \
+        "the identity in {path} has version {version}, but this agent reads {VERSION}: install the agent that wrote \
          it, or move the file away and join again"
     )]
     Version {
@@ -296,7 +296,7 @@ pub enum IdentityError {
         version: u32,
     },
     /// The stored identity cannot be read.
-    #[error("cannot read the identity in {path}: make it readable for the agent, and for nobody else")]
+    #[error("cannot read the identity in {path}: let the agent's user, and nobody else, read it")]
     Read {
         /// The file.
         path: PathBuf,

@@ -91,7 +91,7 @@ fn link_earlier_socket(config: &Config) {
     }
     drop(std::fs::remove_file(&earlier));
     if let Err(error) = symlink(&config.socket, &earlier) {
-        debug!(%error, path = %earlier.display(), "No link from the place where earlier versions had their socket");
+        debug!(%error, path = %earlier.display(), "Cannot link the socket's earlier path to the new one");
     }
 }
 
@@ -121,7 +121,8 @@ async fn keep_link(
                 }
             }
             Ok(None) => {
-                let text = "this guest has not joined: pipe a token of `pinion token create` into `pinion-agent join`";
+                let text = "this guest has not joined: run `pinion token create` on the host, and pipe its output \
+                    into `pinion-agent join` here";
                 info!("{text}");
                 Some(text.to_owned())
             }

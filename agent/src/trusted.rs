@@ -63,13 +63,13 @@ pub enum Distrust {
     #[error("{path} is not a regular file", path = .0.display())]
     NotAFile(PathBuf),
     /// Somebody else's.
-    #[error("{path} belongs to another user than root or the agent's", path = .0.display())]
+    #[error("{path} belongs to a user other than root or the agent's", path = .0.display())]
     Foreign(PathBuf),
     /// Everybody's.
-    #[error("{path} may be written by its group or by everybody", path = .0.display())]
+    #[error("its group or everybody can write to {path}", path = .0.display())]
     Writable(PathBuf),
     /// It cannot be looked at.
-    #[error("cannot look at {path}", path = path.display())]
+    #[error("cannot access {path}", path = path.display())]
     Look {
         /// What.
         path: PathBuf,
@@ -83,9 +83,9 @@ impl Distrust {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::NotAFile(path) => format!("put a regular file in the place of {}", path.display()),
-            Self::Foreign(path) => format!("chown root {}, after reading what is there", path.display()),
-            Self::Writable(path) => format!("chmod go-w {}, after reading what is there", path.display()),
+            Self::NotAFile(path) => format!("replace {} with a regular file", path.display()),
+            Self::Foreign(path) => format!("read what is there, then run `chown root {}`", path.display()),
+            Self::Writable(path) => format!("read what is there, then run `chmod go-w {}`", path.display()),
             Self::Look { path, .. } => format!("let the agent's user read {}", path.display()),
         }
     }

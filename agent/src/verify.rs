@@ -79,7 +79,7 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
 #[derive(Debug, Error)]
 pub enum Refusal {
     /// For another order.
-    #[error("generation {ordered} was ordered and {delivered} was delivered")]
+    #[error("generation {ordered} was ordered, but {delivered} was delivered")]
     Generation {
         /// What was ordered.
         ordered: u64,
@@ -87,22 +87,22 @@ pub enum Refusal {
         delivered: u64,
     },
     /// A key came where the guest has its own.
-    #[error("a private key was delivered for a placement that makes its own")]
+    #[error("a private key was delivered for a placement that creates its own")]
     UnwantedKey,
     /// A shared key is missing.
-    #[error("the placement's key is shared, and none was delivered")]
+    #[error("the placement's key is shared, but none was delivered")]
     NoKey,
     /// The shared key is malformed.
     #[error("the delivered private key cannot be used")]
     Key(#[from] KeyError),
     /// Certificate and key do not belong together.
-    #[error("the certificate with serial {serial} is for another key than the one that was made for it")]
+    #[error("the certificate with serial {serial} is not for the key that was created for it")]
     OtherKey {
         /// The certificate's serial number.
         serial: String,
     },
     /// Not the names that were ordered.
-    #[error("the certificate's names are not those ordered: missing {missing}; not asked for {extra}")]
+    #[error("the certificate's names are not those that were ordered: missing {missing}; not ordered {extra}")]
     Names {
         /// Ordered and not there.
         missing: String,
@@ -111,7 +111,7 @@ pub enum Refusal {
     },
     /// Not the kind of key that was ordered.
     #[error(
-        "the certificate's key is {}, and {ordered} was ordered",
+        "the certificate's key is {}, but {ordered} was ordered",
         delivered.map_or("of an unknown kind", KeyAlgorithm::as_str)
     )]
     Algorithm {
@@ -121,7 +121,7 @@ pub enum Refusal {
         delivered: Option<KeyAlgorithm>,
     },
     /// Over already.
-    #[error("the certificate expired at {until}, and it is {now} here")]
+    #[error("the certificate expired at {until}, and this guest's clock says {now}")]
     Expired {
         /// Its last valid second.
         until: Timestamp,
@@ -129,7 +129,7 @@ pub enum Refusal {
         now: Timestamp,
     },
     /// Not begun.
-    #[error("the certificate is valid from {from} only, and it is {now} here")]
+    #[error("the certificate is not valid before {from}, and this guest's clock says {now}")]
     NotYet {
         /// Its first valid second.
         from: Timestamp,
@@ -249,8 +249,8 @@ mod tests {
         let ok = expected(&it);
         for (expected, why) in [
             (Expected { generation: 6, ..ok }, "generation 6"),
-            (Expected { key: Some(&other), ..ok }, "another key"),
-            (Expected { names: &fewer, ..ok }, "not asked for ip:10.0.0.1"),
+            (Expected { key: Some(&other), ..ok }, "not for the key"),
+            (Expected { names: &fewer, ..ok }, "not ordered ip:10.0.0.1"),
             (Expected { names: &more, ..ok }, "missing dns:b.example"),
             (Expected { algorithm: KeyAlgorithm::Ed25519, ..ok }, "ed25519 was ordered"),
             (Expected { key: None, ..ok }, "none was delivered"),
@@ -258,7 +258,7 @@ mod tests {
             let refusal = check(&it, expected).expect_err(why).to_string();
             assert!(refusal.contains(why), "{refusal}");
         }
-        for (from, until, why) in [(-3600, -1, "expired"), (3600, 7200, "valid from")] {
+        for (from, until, why) in [(-3600, -1, "expired"), (3600, 7200, "not valid before")] {
             let it = delivered(from, until);
             assert!(check(&it, expected(&it)).expect_err(why).to_string().contains(why));
         }

@@ -61,7 +61,7 @@ pub struct UnknownStage(String);
 /// Why a placement is not further on. Everything a person at 3 a.m. needs, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// Whether it goes on by itself.
+    /// Whether it continues by itself.
     pub halt: Halt,
     /// What was tried, on what: `reload nginx.service`.
     pub attempt: String,
@@ -92,7 +92,7 @@ impl fmt::Display for Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Halt {
-    /// It goes on by itself when the cause goes.
+    /// It continues by itself when the cause goes.
     Waiting,
     /// It needs a person; it is still retried, slowly.
     Blocked,

@@ -231,7 +231,7 @@ impl Hold {
             limited.times, limited.max
         );
         let remedy = format!(
-            "nothing: Pinion goes on by itself then. If {service} has to show the new files now, restart it yourself; \
+            "nothing: Pinion continues by itself then. If {service} has to show the new files now, restart it yourself; \
              `restarts_per_hour` in the guest's /etc/pinion/agent.toml allows more"
         );
         Self { until: Some(limited.until), ..Self::new(Halt::Waiting, rung.to_string(), cause, remedy) }
@@ -254,7 +254,7 @@ impl Hold {
             Halt::Waiting,
             format!("look at what {connect} serves"),
             cause.into(),
-            "start the service; Pinion goes on by itself then".into(),
+            "start the service; Pinion continues by itself then".into(),
         )
     }
 

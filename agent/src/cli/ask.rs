@@ -47,8 +47,8 @@ impl AskError {
         let socket = self.socket.display();
         match self.cause.stranger() {
             Some(uid) => format!(
-                "{socket} is answered by a process of user {}, and not by the agent's daemon: nothing that it says is \
-                 believed; find that process (`ss -xlp`), end it, and restart the agent (systemctl restart pinion-agent)",
+                "a process of user {} listens on {socket}, not the agent's daemon, so its answer is not trusted; \
+                 find that process (`ss -xlp`), end it, and restart the agent (systemctl restart pinion-agent)",
                 LocalUsers::read(&config.root).unwrap_or_default().shown(uid)
             ),
             None => format!(

@@ -11,10 +11,10 @@ use crate::config::{CONFIG_FILE, Config, ConfigError, ConfigMistake};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Say everything that is wrong with agent.toml: each mistake with line and column.
+    /// Report every mistake in agent.toml, each with its line and column. Exits with 2 if there is one.
     ///
-    /// The file is read exactly as the daemon reads it when it starts. Without a file the defaults hold, and nothing is
-    /// wrong. Returns 0 when nothing is wrong, and 2 when something is.
+    /// Reads the file exactly as the daemon does when it starts. If there is no file, the defaults apply, and nothing is
+    /// wrong.
     Check,
 }
 
@@ -46,7 +46,7 @@ fn check(root: &Path, json: bool) -> Exit {
     if json {
         print_json(&Checked { file: &file, ok, mistakes, error });
     } else if ok {
-        let words = if file.exists() { "in order" } else { "not there, the defaults hold" };
+        let words = if file.exists() { "no mistakes" } else { "does not exist; the defaults apply" };
         println!("{}: {words}", file.display());
     } else {
         for mistake in &mistakes {

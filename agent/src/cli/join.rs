@@ -33,7 +33,8 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         Ok(token) => token,
         Err(error) => {
             eprintln!(
-                "pinion-agent: this is not a join token: {}; make one with `pinion token create --guest VMID` on the host",
+                "pinion-agent: this is not a join token: {}; create one with `pinion token create --guest VMID` on \
+                 the host",
                 chain(&error)
             );
             return Exit::Usage;
@@ -59,7 +60,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         });
     if let Err(error) = stored.and_then(|()| identity.save(config)) {
         eprintln!(
-            "pinion-agent: joined, and the identity cannot be stored: {}; mend that and join again with a fresh token",
+            "pinion-agent: joined, but the identity cannot be stored: {}; correct that and join again with a new token",
             chain(&error)
         );
         return Exit::Internal;
@@ -77,7 +78,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         }));
     } else {
         eprintln!(
-            "joined as guest {}; the identity is valid until {} and renews itself",
+            "joined as guest {}; the identity is valid until {}, and the agent renews it",
             identity.guest, identity.not_after
         );
     }
@@ -91,7 +92,7 @@ fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
         None => std::io::stdin().lock().take(MOST_TOKEN).read_to_string(&mut text),
     };
     match outcome {
-        Ok(0) => Err("no token came: pipe the line of `pinion token create` into this command".into()),
+        Ok(0) => Err("no token on standard input: pipe the output of `pinion token create` into this command".into()),
         Ok(_) => Ok(text),
         Err(error) => Err(match file {
             Some(path) => format!("cannot read the token from {}: {error}", path.display()),

@@ -14,17 +14,18 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Show the recipes that a placement of this guest may name: your own in /etc/pinion/recipes.d, and the shipped ones.
+    /// List the recipes for this guest: your own in /etc/pinion/recipes.d, and the shipped ones.
     ///
-    /// A recipe of your own stands before a shipped one of the same name. With --json each says how much is wrong with it.
+    /// Your own recipe overrides a shipped one of its name. With --json, each entry has the number of its mistakes.
     List,
-    /// Say everything that is wrong with a recipe: each mistake with line, column and what to do about it.
+    /// Report every mistake in a recipe, each with line, column and what to do. Exits with 2 if there is one.
     ///
-    /// Also what this guest's agent.toml does not allow: directories, units, containers, Swarm services, paths to
-    /// touch, hooks. Nothing is run and nothing is changed. Put the file into /etc/pinion/recipes.d/NAME.toml when it is
-    /// in order; the agent reads it at its next try. Returns 0 when nothing is wrong, and 2 when something is.
+    /// Also reports what this guest's agent.toml does not allow: directories, units, containers, Swarm services, paths to
+    /// touch, hooks. Runs nothing and changes nothing. If the recipe is correct, save it as
+    /// /etc/pinion/recipes.d/NAME.toml; the agent reads it at its next attempt.
+    #[command(after_long_help = "Example:\n  pinion-agent recipe check /etc/pinion/recipes.d/squid.toml")]
     Check {
-        /// The recipe's file; its name without `.toml` is what the manifest calls it.
+        /// The recipe's file. The manifest uses its name without `.toml`.
         file: std::path::PathBuf,
     },
 }
@@ -69,7 +70,7 @@ fn row(one: &Listed) -> String {
     let mut row = format!("{:<17} {origin:<8} {}", one.name, one.about);
     match (&one.path, one.complaints) {
         (Some(path), 1..) => {
-            row += &format!("\n{:<17} not in order: pinion-agent recipe check {}", "", path.display());
+            row += &format!("\n{:<17} has mistakes: pinion-agent recipe check {}", "", path.display());
         }
         // A shipped recipe has only this against it.
         (None, 1..) => row += &format!("\n{:<17} this guest's agent.toml does not allow all of it", ""),
@@ -99,7 +100,7 @@ fn check(config: &Config, file: &Path, json: bool) -> Exit {
     if json {
         print_json(&Checked { file, ok, complaints });
     } else if ok {
-        println!("{}: in order", file.display());
+        println!("{}: no mistakes", file.display());
     } else {
         for Complaint { line, column, why, remedy } in &complaints {
             println!("{}:{line}:{column}: {why}; {remedy}", file.display());
@@ -115,7 +116,7 @@ fn misnamed(file: &Path) -> Option<Complaint> {
     (!is_toml || stem.parse::<PlainName>().is_err()).then(|| Complaint {
         line: 1,
         column: 1,
-        why: "no manifest can name a recipe in a file of this name".into(),
-        remedy: "call it NAME.toml, NAME of letters, digits, `.`, `_`, `-`".into(),
+        why: "a manifest cannot refer to a recipe in a file of this name".into(),
+        remedy: "rename it to NAME.toml, where NAME consists of letters, digits, `.`, `_`, `-`".into(),
     })
 }

@@ -54,13 +54,13 @@ fn tell(config: &Config, sealed: &Sealed) {
         eprintln!("removed {}", shown(config, path));
     }
     for path in &sealed.left {
-        eprintln!("left {path}: it is not as Pinion wrote it");
+        eprintln!("left {path}: somebody has changed it since Pinion wrote it");
     }
     match sealed.guest {
-        Some(guest) => eprintln!("sealed: nothing here is guest {guest} any more"),
+        Some(guest) => eprintln!("sealed: this machine no longer has the identity of guest {guest}"),
         None => eprintln!("sealed: there is no identity here"),
     }
     if sealed.machine_id {
-        eprintln!("/etc/machine-id is set, and every copy would have the same: `truncate -s 0 /etc/machine-id`");
+        eprintln!("/etc/machine-id is set, and every copy would have this id: run `truncate -s 0 /etc/machine-id`");
     }
 }

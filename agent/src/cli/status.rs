@@ -31,7 +31,10 @@ pub(super) async fn status(config: &Config, json: bool) -> Exit {
             Exit::Unreachable
         }
         Err(error) => {
-            eprintln!("pinion-agent: the daemon's answer is not understood: {error}; is it another version?");
+            eprintln!(
+                "pinion-agent: cannot read the daemon's answer: {error}; does the daemon run another version? \
+                (systemctl restart pinion-agent)"
+            );
             Exit::Internal
         }
     }

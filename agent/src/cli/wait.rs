@@ -113,13 +113,16 @@ fn decide(status: &GuestStatus, names: &[Name], until: Stage, now: Timestamp) ->
         if let (Some(asked), Some(here)) = (name.guest, status.guest)
             && asked != here
         {
-            return Verdict::Elsewhere(format!("{}@{asked} is not in this guest, which is {here}", name.certificate));
+            return Verdict::Elsewhere(format!(
+                "{}@{asked} is a placement in another guest; this guest is {here}",
+                name.certificate
+            ));
         }
         match placement(status, name) {
             // A guest that was off for long holds what nobody should begin with: the next is on its way.
             Some(found) if expired(found, until, now) => {
                 let why = found.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
-                waits.push(format!("{}: what is installed has expired{why}", name.certificate));
+                waits.push(format!("{}: the installed certificate has expired{why}", name.certificate));
             }
             Some(found) if found.stage >= until.min(found.goal.max(Stage::Installed)) && is_there(found, until) => {}
             Some(found) => match &found.trouble {
@@ -189,7 +192,7 @@ fn finish(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name], j
                 }
             }
         }
-        Exit::TimedOut => eprintln!("timed out, the agent goes on trying: {why}"),
+        Exit::TimedOut => eprintln!("timed out, the agent keeps trying: {why}"),
         Exit::Blocked => eprintln!("blocked, needs a person: {why}"),
         _ => eprintln!("pinion-agent: {why}"),
     }

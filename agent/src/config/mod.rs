@@ -153,7 +153,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// Not text.
-    #[error("{path} is not UTF-8 text: write it anew, or remove it to use the shipped defaults", path = path.display())]
+    #[error("{path} is not UTF-8 text: save it as UTF-8, or remove it to use the shipped defaults", path = path.display())]
     NotText {
         /// The file.
         path: PathBuf,

@@ -99,10 +99,11 @@ impl Document {
         let periods =
             [&self.check_every, &self.hook_timeout, &self.retry.initial, &self.retry.max, &self.retry.blocked];
         for period in periods.into_iter().flatten().filter(|period| period.get_ref().0.is_zero()) {
-            mistakes.push(Mistake::new(Some(period.span()), "a period must be longer than nothing, for example `1s`"));
+            mistakes.push(Mistake::new(Some(period.span()), "a duration must be longer than zero, for example `1s`"));
         }
         if let Some(none) = self.restarts_per_hour.as_ref().filter(|restarts| *restarts.get_ref() == 0) {
-            let why = "`restarts_per_hour` is at least 1; when a service may be disturbed is said by a `window` in the manifest";
+            let why = "`restarts_per_hour` must be at least 1; to restart a service only at certain times, set \
+                `window` in the manifest";
             mistakes.push(Mistake::new(Some(none.span()), why));
         }
         mistakes
@@ -201,8 +202,9 @@ pub(crate) struct Period(pub(crate) Duration);
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let period = humantime::parse_duration(&text)
-            .map_err(|e| de::Error::custom(format!("`{}` is not a period such as `90s` or `5m`: {e}", shown(&text))))?;
+        let period = humantime::parse_duration(&text).map_err(|e| {
+            de::Error::custom(format!("`{}` is not a duration such as `90s` or `5m`: {e}", shown(&text)))
+        })?;
         // A timer further away than a century is a mistake, and overflows clocks.
         if period > Duration::from_secs(100 * 365 * 86_400) {
             return Err(de::Error::custom(format!("`{}` is longer than a century", shown(&text))));

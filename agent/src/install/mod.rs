@@ -101,7 +101,10 @@ pub enum InstallError {
         account: Account,
     },
     /// A private key would be everybody's.
-    #[error("{path} would have a private key and belong to {owner}:{group}, as which anybody's program may run")]
+    #[error(
+        "{path} would contain a private key and belong to {owner}:{group}, and programs of any user may run as \
+        these"
+    )]
     Exposed {
         /// Which file.
         path: GuestPath,
@@ -111,7 +114,7 @@ pub enum InstallError {
         group: Account,
     },
     /// Something is there that is not Pinion's and would not come back by itself.
-    #[error("{path} is there already and {what}: it is not replaced by the part `{part}`")]
+    #[error("{path} is there already and {what}: the part `{part}` does not replace it")]
     Foreign {
         /// Which file.
         path: GuestPath,
@@ -129,7 +132,7 @@ pub enum InstallError {
         source: io::Error,
     },
     /// What is in place cannot be read, so it could not be put back.
-    #[error("cannot read {path}, which is in the way of the new file", path = path.display())]
+    #[error("cannot read {path}, which the new file would replace", path = path.display())]
     Present {
         /// Which file.
         path: PathBuf,
@@ -247,7 +250,7 @@ impl InstallError {
         match self {
             Self::Place(error) => error.remedy(),
             Self::Account { kind, .. } => {
-                format!("install the service that brings the {kind}, or name another in the manifest")
+                format!("install the service that creates this {kind}, or name another {kind} in the manifest")
             }
             Self::Accounts { path, .. } => format!("make {} readable", path.display()),
             Self::Foreign { path, .. } => format!("move {path} away, or name another path in the manifest"),
@@ -265,7 +268,7 @@ impl InstallError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on the disk".into(),
                 io::ErrorKind::ReadOnlyFilesystem => "make the file system writable".into(),
                 io::ErrorKind::PermissionDenied => "let the agent's user write there".into(),
-                _ => "look at the guest's kernel log for trouble with the disk".into(),
+                _ => "check the guest's kernel log for disk errors (`dmesg`)".into(),
             },
         }
     }

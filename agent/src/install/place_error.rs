@@ -11,7 +11,7 @@ use crate::recipe::{self, protected::Protected};
 #[derive(Debug, Error)]
 pub enum PlaceError {
     /// A link leads out.
-    #[error("{path} is really in {real}, outside the directories that the guest allows", real = real.display())]
+    #[error("{path} leads to {real}, outside the directories that the guest allows", real = real.display())]
     Outside {
         /// As it was asked for.
         path: GuestPath,
@@ -19,7 +19,7 @@ pub enum PlaceError {
         real: PathBuf,
     },
     /// A link leads to what no certificate's file may be.
-    #[error("{path} is really {real}, which is {what}, and no certificate's file may be there", real = real.display())]
+    #[error("{path} leads to {real}, which is {what}, and a certificate's file must not be there", real = real.display())]
     Protected {
         /// As it was asked for.
         path: GuestPath,
@@ -29,7 +29,7 @@ pub enum PlaceError {
         what: Protected,
     },
     /// Pinion's own hooks, recipes and state.
-    #[error("{path} is in a directory of Pinion's own, and no certificate's file may be there")]
+    #[error("{path} is in one of Pinion's own directories, and a certificate's file must not be there")]
     Pinions {
         /// As it was asked for.
         path: GuestPath,
@@ -52,7 +52,7 @@ pub enum PlaceError {
     #[error("the way to {0} has too many symbolic links")]
     Loop(GuestPath),
     /// The directory is somebody else's.
-    #[error("{path} would be in {directory}, which belongs to user {uid}: neither to root nor to the file's owner", directory = directory.display())]
+    #[error("{path} would be in {directory}, which belongs to user {uid}, not to root or the file's owner", directory = directory.display())]
     Foreign {
         /// As it was asked for.
         path: GuestPath,
@@ -62,7 +62,7 @@ pub enum PlaceError {
         uid: u32,
     },
     /// The directory is everybody's.
-    #[error("{path} would be in {directory}, in which every user may exchange files", directory = directory.display())]
+    #[error("{path} would be in {directory}, in which every user can replace files", directory = directory.display())]
     Open {
         /// As it was asked for.
         path: GuestPath,
@@ -70,7 +70,7 @@ pub enum PlaceError {
         directory: PathBuf,
     },
     /// A directory cannot be searched.
-    #[error("cannot look at {at} on the way to {path}", at = at.display())]
+    #[error("cannot access {at} on the way to {path}", at = at.display())]
     Look {
         /// As it was asked for.
         path: GuestPath,
@@ -96,15 +96,18 @@ impl PlaceError {
                 format!("remove the link, or {}", recipe::allow("extra_directories", &real.display().to_string()))
             }
             Self::Protected { .. } => "remove the link, or name another path in the manifest".into(),
-            Self::Pinions { .. } => "name a directory of the service's own in the manifest".into(),
+            Self::Pinions { .. } => "name a directory that only the service uses in the manifest".into(),
             Self::Link(path) => {
-                format!("replace the link {path} by a file, or name the file that it points at in the manifest")
+                format!("replace the link {path} with a file, or name its target in the manifest")
             }
             Self::NotAFile(path) => format!("move what is at {path} away, or name another path in the manifest"),
             Self::NotADirectory { directory, .. } => format!("make {} a directory", directory.display()),
-            Self::Loop(path) => format!("remove the circle of links on the way to {path}"),
+            Self::Loop(path) => format!("remove the loop of links on the way to {path}"),
             Self::Foreign { directory, .. } => {
-                format!("chown root {0}, or name its user as the file's owner in the manifest", directory.display())
+                format!(
+                    "run `chown root {0}`, or name its owner as the file's owner in the manifest",
+                    directory.display()
+                )
             }
             Self::Open { directory, .. } => format!("chmod o-w {}", directory.display()),
             Self::Look { at, .. } => format!("let the agent's user search {}", at.display()),

@@ -18,8 +18,8 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// What a person can do about a cluster without quorum.
-pub(super) const QUORUM: &str = "Proxmox lets nobody write below /etc/pve while the cluster has no quorum: `pvecm status` says \
-     which nodes are missing; Pinion goes on by itself when they are back";
+pub(super) const QUORUM: &str = "nobody can write below /etc/pve while the cluster has no quorum: `pvecm status` \
+    shows the missing nodes; Pinion continues by itself when they are back";
 
 /// Whether Proxmox's own file system refuses root to write, as it does while the cluster has no quorum.
 pub(super) fn has_no_quorum(error: &io::Error, path: &Path) -> bool {
@@ -40,21 +40,21 @@ fn words(error: &io::Error, refused_to_root: bool, path: &Path) -> Option<String
     let path = path.display();
     if error.kind() == io::ErrorKind::StaleNetworkFileHandle {
         return Some(format!(
-            "the share that {path} is on went away and must be mounted again: `umount -l` and `mount` its mount point; \
-             Pinion goes on by itself then"
+            "the share that {path} is on went away and must be mounted again: run `umount -l` and `mount` for its \
+             mount point; Pinion then continues by itself"
         ));
     }
     if is_gone(error) {
         return Some(format!(
-            "the server that {path} is on does not answer: see to it and to the network; Pinion goes on by itself \
-             when it is back"
+            "the server that {path} is on does not answer: check the server and the network; Pinion continues by \
+             itself when it is back"
         ));
     }
     refused_to_root.then(|| {
         format!(
-            "the server maps root to another user: let this machine's root be root there (`no_root_squash` in the \
-             server's exports), or give {directory} to the user that root becomes, often `nobody`, and name that one \
-             as the files' owner and group in the manifest"
+            "the server maps root to another user: let root of this machine be root there (`no_root_squash` in the \
+             server's exports), or give {directory} to the user that root becomes, often `nobody`, and name that \
+             user as the files' owner and group in the manifest"
         )
     })
 }

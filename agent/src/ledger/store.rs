@@ -227,7 +227,7 @@ impl Ledgers {
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// The directory cannot be used.
-    #[error("cannot use the directory {path}: it must be writable by the agent alone", path = path.display())]
+    #[error("cannot use the directory {path}: the agent, and nobody else, must be able to write there", path = path.display())]
     Directory {
         /// Which.
         path: PathBuf,
@@ -257,7 +257,7 @@ pub enum LedgerError {
         why: String,
     },
     /// A document of another version.
-    #[error("{path} has version {version}, and this agent knows {VERSION}", path = path.display())]
+    #[error("{path} has version {version}, but this agent reads {VERSION}", path = path.display())]
     Version {
         /// Which.
         path: PathBuf,
@@ -281,14 +281,14 @@ impl LedgerError {
         match self {
             Self::Directory { .. } => "make the directory writable for the agent".into(),
             Self::Busy { .. } => "stop the other agent".into(),
-            Self::Read { .. } => "make the file readable for the agent".into(),
+            Self::Read { .. } => "let the agent's user read the file".into(),
             Self::Broken { path, .. } => format!(
-                "restore {0} from a backup, or remove it: the certificate is then ordered anew, and the files in \
-                 place stay until it has come",
+                "restore {0} from a backup, or remove it: Pinion then orders the certificate again, and the \
+                 installed files stay until it arrives",
                 path.display()
             ),
-            Self::Version { .. } => "install the agent that wrote it, or a newer one".into(),
-            Self::Write { .. } => "free space on the disk, or make the directory writable for the agent".into(),
+            Self::Version { .. } => "install the agent that wrote it, or a newer agent".into(),
+            Self::Write { .. } => "free space on the disk, or let the agent's user write to the directory".into(),
         }
     }
 }

@@ -75,14 +75,15 @@ impl Addresses {
             if document.version == VERSION {
                 Ok(document.kept)
             } else {
-                Err(io::Error::other("it is of another version"))
+                Err(io::Error::other("it has another version"))
             }
         });
         let mut kept = match read {
             Ok(kept) => kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
             Err(error) => {
-                warn!(path = %path.display(), %error, "Cannot read the controller's addresses; dialling those that this guest joined with");
+                warn!(path = %path.display(), %error, "Cannot read the controller's addresses; dialling those with \
+                    which this guest joined");
                 Kept::default()
             }
         };
@@ -153,7 +154,8 @@ impl Addresses {
             .map_err(io::Error::from)
             .and_then(|bytes| replace(files, &path, &bytes, 0o600));
         if let Err(error) = saved {
-            warn!(path = %path.display(), %error, "Cannot keep the controller's addresses; they are known until the agent stops");
+            warn!(path = %path.display(), %error, "Cannot store the controller's addresses; they are lost when the \
+                agent stops");
         }
     }
 }

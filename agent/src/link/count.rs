@@ -38,7 +38,8 @@ pub fn next(config: &Config, files: &dyn Files) -> u64 {
         Ok(next)
     });
     counted.unwrap_or_else(|error| {
-        warn!(path = %path.display(), %error, "Cannot count this link; a roll-back of this guest may go unnoticed");
+        warn!(path = %path.display(), %error, "Cannot count this link; the controller may not notice a rollback of \
+            this guest");
         0
     })
 }
@@ -58,7 +59,7 @@ fn read(files: &dyn Files, path: &Path) -> io::Result<u64> {
     match files.read(path, MOST) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
-            text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it holds no number"))
+            text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it does not contain a number"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),

@@ -121,7 +121,7 @@ pub fn origin() -> http::Uri {
 #[derive(Debug, Error)]
 pub enum DialError {
     /// The identity names no controller.
-    #[error("no controller address is known: join again with a fresh token")]
+    #[error("no address of the controller is known: join again with a new token (`pinion token create` on the host)")]
     NoAddress,
     /// TCP fails.
     #[error("cannot connect to the controller at {address}")]
@@ -132,7 +132,7 @@ pub enum DialError {
         source: std::io::Error,
     },
     /// TLS fails.
-    #[error("no TLS with the controller at {address}")]
+    #[error("no TLS connection to the controller at {address}")]
     Tls {
         /// Its address.
         address: SocketAddr,
@@ -140,7 +140,7 @@ pub enum DialError {
         source: std::io::Error,
     },
     /// HTTP/2 fails.
-    #[error("no HTTP/2 with the controller at {address}")]
+    #[error("no HTTP/2 connection to the controller at {address}")]
     Http {
         /// Its address.
         address: SocketAddr,

@@ -54,8 +54,8 @@ pub async fn join(token: &JoinToken, config: &Config, clock: Arc<dyn Clock>) -> 
 pub enum JoinError {
     /// The controller refuses; it does not say why.
     #[error(
-        "the controller refuses this token: it is good once, for ten minutes, for one guest; \
-         `pinion events` on the host says which of these it was; make a fresh one with `pinion token create`"
+        "the controller refuses this token: a token works once, within ten minutes, for one guest; `pinion events` \
+         on the host says why; create a new one with `pinion token create`"
     )]
     Refused,
     /// The controller is not reached.
@@ -65,7 +65,7 @@ pub enum JoinError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The call fails.
-    #[error("joining failed: {0}; a token may have been used up by it")]
+    #[error("joining failed: {0}; this may have used up the token")]
     Call(String),
     /// What came is not an identity.
     #[error(transparent)]

@@ -114,7 +114,7 @@ impl Link {
             };
             failures = if started.elapsed() >= GOOD_LINK { 1 } else { failures + 1 };
             let pause = pause(identity.guest, failures);
-            warn!(%why, ?pause, "No link to the controller; what is installed stays as it is, dialling again");
+            warn!(%why, ?pause, "No link to the controller; the installed files stay, dialling again");
             self.lost(why);
             tokio::time::sleep(pause).await;
         }
@@ -192,7 +192,7 @@ impl Link {
                     match wire::read_to_agent(message) {
                         Ok(ToAgent::Identity(issued)) => match self.renewed(identity, issued, renewal.take()) {
                             Ok(next) => return Ok(End::Renewed(Box::new(next))),
-                            Err(error) => warn!(%error, "The renewed identity is refused; the one in use stays"),
+                            Err(error) => warn!(%error, "The renewed identity cannot be used; keeping the current one"),
                         },
                         Ok(ToAgent::Controllers(controllers)) => {
                             addresses.told(&controllers, &self.config, &RealFiles);
@@ -201,11 +201,11 @@ impl Link {
                             // Dialled anew, so that the controller hears of it.
                             Ok(Some(next)) => return Ok(End::Renewed(Box::new(next))),
                             Ok(None) => {}
-                            Err(error) => warn!(%error, "Another root of the controller's is not trusted"),
+                            Err(error) => warn!(%error, "Refused another root of the controller"),
                         },
                         Ok(message) => self.hear(message),
                         // A message from a newer controller, perhaps: told, and the link goes on.
-                        Err(error) => warn!(%error, "The controller sent something that is not understood"),
+                        Err(error) => warn!(%error, "Cannot read a message of the controller"),
                     }
                 }
                 changed = reports.changed() => {
@@ -232,7 +232,8 @@ impl Link {
                                     return Ok(End::Lost("the controller stopped reading".into()));
                                 }
                             }
-                            Err(error) => warn!(%error, "Cannot make a key for the next identity; trying again later"),
+                            Err(error) => warn!(%error, "Cannot create a key for the next identity; trying again \
+                                later"),
                         }
                     }
                 }
@@ -276,7 +277,7 @@ impl Link {
     ) -> Result<Option<Identity>, identity::IdentityError> {
         let Some(next) = identity.trusting(endorsed)? else { return Ok(None) };
         next.save(&self.config)?;
-        info!(root = %endorsed.root.fingerprint(), "Another root of the controller's identities is trusted as well");
+        info!(root = %endorsed.root.fingerprint(), "Now also trusting another root of the controller's identities");
         Ok(Some(next))
     }
 
@@ -284,7 +285,7 @@ impl Link {
         let mut text = chain(error);
         if self.clock.now() > identity.not_after {
             text.push_str(&format!(
-                "; this guest's identity expired at {}: join again with a fresh token",
+                "; this guest's identity expired at {}: join again with a new token",
                 identity.not_after
             ));
         }

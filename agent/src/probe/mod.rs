@@ -74,7 +74,7 @@ async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
     if let Some(protocol) = at.starttls
         && let Err(error) = starttls::turn(protocol, &mut stream).await
     {
-        return Seen::NoTls(format!("{} does not turn to TLS: {}", at.connect, words::of_chain(&error)));
+        return Seen::NoTls(format!("{} does not switch to TLS: {}", at.connect, words::of_chain(&error)));
     }
     let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
     let config = match client_config(&witness) {
@@ -89,8 +89,10 @@ async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
         }
         // The end of a handshake is not asked for: a server that wants a client certificate ends it early.
         (Some(_), _) if shown.proved => Seen::Served,
-        (_, Err(e)) => Seen::NoTls(format!("no handshake with {}: {}", at.connect, words::of_handshake(&e))),
-        (_, Ok(_)) => Seen::NoTls(format!("{} showed no certificate", at.connect)),
+        (_, Err(e)) => {
+            Seen::NoTls(format!("the TLS handshake with {} failed: {}", at.connect, words::of_handshake(&e)))
+        }
+        (_, Ok(_)) => Seen::NoTls(format!("{} sent no certificate", at.connect)),
     }
 }
 

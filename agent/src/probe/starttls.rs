@@ -22,13 +22,13 @@ pub(super) enum StartTlsError {
     Io(#[from] io::Error),
     #[error("the server closed the connection")]
     Closed,
-    #[error("a line of the server's is longer than {MOST_LINE} bytes")]
+    #[error("the server sent a line of more than {MOST_LINE} bytes")]
     Line,
-    #[error("the server says more than {MOST_LINES} lines and no answer")]
+    #[error("the server sent more than {MOST_LINES} lines without an answer")]
     Lines,
-    #[error("the server does not offer it")]
+    #[error("the server does not offer TLS")]
     NotOffered,
-    #[error("the server refuses")]
+    #[error("the server refuses TLS")]
     Refused,
     #[error("the server does not speak {}", .0.as_str())]
     Other(StartTls),

@@ -38,12 +38,12 @@ pub(super) fn of_handshake(error: &io::Error) -> String {
             "the server does not speak TLS".into()
         }
         Error::PeerIncompatible(_) => {
-            "the server speaks no version of TLS, or no algorithm, that is spoken here".into()
+            "the server supports no TLS version or no algorithm that the agent supports".into()
         }
         Error::PeerMisbehaved(_) | Error::DecryptError | Error::PeerSentOversizedRecord => {
-            "the server does not keep to TLS".into()
+            "the server violates the TLS protocol".into()
         }
-        Error::NoCertificatesPresented => "the server shows no certificate".into(),
+        Error::NoCertificatesPresented => "the server sends no certificate".into(),
         Error::InvalidCertificate(_) => "the server's certificate cannot be used".into(),
         _ => "it failed".into(),
     }

@@ -40,7 +40,7 @@ pub struct Complaint {
 pub fn check(text: &str, config: &Config) -> Vec<Complaint> {
     let read = mistakes::read::<Recipe>(text);
     let remedy = match read.table {
-        Some(_) => "correct it; docs/recipes.md has every field and its form",
+        Some(_) => "correct it; docs/recipes.md describes every field",
         None => "write it as TOML: name = \"value\", or [table]",
     };
     let mut complaints = Complaints { text, found: Vec::new() };
@@ -72,7 +72,7 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
             complaints.refused(at(), &error);
         }
         if let Some(first) = paths.insert(path, *part) {
-            complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part a path of its own");
+            complaints.add(at(), &format!("the part `{first}` has the same path"), "give each part its own path");
         }
         if let Some(Err(error)) = file.mode.map(|mode| secrecy::mode(*part, mode, false)) {
             complaints.refused(places.of(&["files", part.as_str(), "mode"]), &error);
@@ -81,14 +81,14 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
     telling(recipe, &scope, places, complaints);
     if let Some(probe) = &recipe.probe {
         if probe.connect.port() == 0 {
-            complaints.add(places.of(&["probe", "connect"]), "nothing listens on port 0", "name the service's port");
+            complaints.add(places.of(&["probe", "connect"]), "port 0 is not a port", "write the port of the service");
         }
         let host = |name: &SubjectName| matches!(name, SubjectName::Dns(host) if !host.starts_with("*."));
         if probe.server_name.as_ref().is_some_and(|name| !host(name)) {
             complaints.add(
                 places.of(&["probe", "server_name"]),
-                "a server name is one host name: no wildcard, address, URI or e-mail",
-                "name a host, or leave it out to ask for the common name",
+                "a server name must be one host name, not a wildcard, address, URI or e-mail",
+                "write a host name, or remove the field to ask for the common name",
             );
         }
     }
@@ -99,7 +99,7 @@ fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut
     if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
         complaints.add(
             places.of(&["requires"]),
-            "the recipe tells the service itself, and requires the placement to",
+            "the recipe has a `reload`, and also requires one from the placement",
             "keep one of `reload` and `requires`",
         );
     }
@@ -109,7 +109,7 @@ fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut
         }
         if let Some(Reload::Swarm(swarm)) = &recipe.reload {
             if swarm.secrets.is_empty() {
-                complaints.add(places.of(&["reload"]), "no secret is named", "add at least one to `secrets`");
+                complaints.add(places.of(&["reload"]), "`secrets` is empty", "add at least one secret");
             }
             for part in swarm.secrets.keys().filter(|part| !recipe.files.contains_key(part)) {
                 complaints.refused(places.of(&["reload"]), &JobError::NoSecretFile(*part));
@@ -119,8 +119,8 @@ fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut
     for rung in &recipe.escalate {
         let at = || places.of(&["escalate"]);
         match first.as_ref().map(|first| rung.above(first)) {
-            None => complaints.add(at(), "there is no first way that it could be stronger than", "add `reload`"),
-            Some(None) => complaints.add(at(), "it is no stronger than `reload`", "leave it out"),
+            None => complaints.add(at(), "`escalate` needs a `reload` to escalate from", "add `reload`"),
+            Some(None) => complaints.add(at(), "it does the same as `reload`", "leave it out"),
             Some(Some(rung)) => {
                 if let Err(error) = scope.tell(&rung) {
                     complaints.refused(at(), &error);
@@ -251,9 +251,11 @@ mode = \"0644\"
             assert_eq!(found.len(), 1, "{text}: {found:?}");
             found.into_iter().next().map(|(.., why, _)| why).unwrap_or_default()
         };
-        assert!(alone("escalate = [\"restart\"]").contains("no first way"));
-        assert!(alone("reload = { restart = \"nginx.service\" }\nescalate = [\"restart\"]").contains("no stronger"));
-        assert!(alone("requires = [\"reload\"]\nreload = { restart = \"nginx.service\" }").contains("itself"));
+        assert!(alone("escalate = [\"restart\"]").contains("needs a `reload`"));
+        assert!(alone("reload = { restart = \"nginx.service\" }\nescalate = [\"restart\"]").contains("does the same"));
+        assert!(
+            alone("requires = [\"reload\"]\nreload = { restart = \"nginx.service\" }").contains("also requires one")
+        );
         let swarm = "reload = { swarm = { service = \"portainer_portainer\", secrets = { ca = \"ca.pem\" } } }";
         assert!(alone(swarm).contains("`ca`"));
         assert!(complaints("x = ").iter().all(|(.., remedy)| remedy.contains("TOML")));

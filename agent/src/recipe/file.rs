@@ -137,7 +137,7 @@ fn text(file: File) -> io::Result<String> {
 #[derive(Debug, Error)]
 pub enum RecipeError {
     /// Neither shipped nor the operator's.
-    #[error("there is no recipe `{name}`: {path} does not exist, and no recipe of that name is shipped", path = path.display())]
+    #[error("there is no recipe `{name}`: {path} does not exist, and Pinion ships no recipe of that name", path = path.display())]
     Unknown {
         /// Its name.
         name: PlainName,
@@ -153,7 +153,7 @@ pub enum RecipeError {
         source: io::Error,
     },
     /// Somebody else could have written it.
-    #[error("the recipe {path} is not used, because {why}", path = path.display())]
+    #[error("the agent does not use the recipe {path}, because {why}", path = path.display())]
     Untrusted {
         /// The file.
         path: PathBuf,
@@ -180,12 +180,9 @@ impl RecipeError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Unknown { path, .. } => {
-                format!(
-                    "name a recipe that `pinion-agent recipe list` shows in the manifest, or write {}",
-                    path.display()
-                )
+                format!("use a recipe from `pinion-agent recipe list` in the manifest, or write {}", path.display())
             }
-            Self::Read { path, .. } => format!("make {} a text file that the agent may read", path.display()),
+            Self::Read { path, .. } => format!("make {} a text file that the agent's user can read", path.display()),
             Self::Untrusted { why, .. } => why.remedy(),
             Self::Content { path, line, .. } => format!("correct line {line} of {}", path.display()),
         }

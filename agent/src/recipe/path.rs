@@ -83,9 +83,7 @@ impl<'de> Deserialize<'de> for PathTemplate {
 /// Text that is no path of a recipe's.
 #[derive(Debug, Error)]
 pub(super) enum TemplateError {
-    #[error(
-        "`{0}` has braces around something that is not filled in: there are {{common_name}}, {{context}} and {{root}}"
-    )]
+    #[error("`{0}` has braces around an unknown word: use {{common_name}}, {{context}} or {{root}}")]
     Placeholder(String),
     #[error(transparent)]
     Path(#[from] SpecError),

@@ -28,7 +28,7 @@ impl fmt::Display for Protected {
             Self::Store => "part of a store of trusted roots",
             Self::Configuration => "a file that configures a program",
             Self::Cluster => "Proxmox's own",
-            Self::Generations => "in a directory of Pinion's own generations",
+            Self::Generations => "in one of Pinion's own directories of generations",
         })
     }
 }

@@ -12,22 +12,22 @@ use super::{SSL, protected::Protected};
 #[derive(Debug, Error)]
 pub enum JobError {
     /// No recipe, no files.
-    #[error("neither the recipe nor the placement names a file")]
+    #[error("neither the recipe nor the placement has a file")]
     NoFiles,
     /// A file without a place.
     #[error("the file part `{0}` has no path")]
     NoPath(Part),
     /// The recipe leaves it to the placement who is told.
-    #[error("the recipe does not know whom to tell, and neither does the placement")]
+    #[error("neither the recipe nor the placement says how to reload the service")]
     NoReload,
     /// A secret of which there is no file.
-    #[error("the secret of the part `{0}` has no file to be made from")]
+    #[error("the secret of the part `{0}` has no file")]
     NoSecretFile(Part),
     /// Roots alone are placed.
-    #[error("only roots are placed here, and there is a file `{0}`, which has to do with a certificate")]
+    #[error("this placement installs roots only, but has a file `{0}`, which belongs to a certificate")]
     NotOfRoots(Part),
     /// A file for each root, with a certificate.
-    #[error("the file part `{0}` has a path for each root, which is for placements with \"trust\": true")]
+    #[error("the file part `{0}` has a path for each root, which works only in placements with \"trust\": true")]
     OnlyRoots(Part),
     /// Two parts in one place.
     #[error("the file parts `{first}` and `{second}` have the same path {path}")]
@@ -51,7 +51,7 @@ pub enum JobError {
     #[error("the guest does not allow files at {0}")]
     Directory(GuestPath),
     /// Nobody's certificate may be there.
-    #[error("{path} is {what}, and no certificate's file may be there")]
+    #[error("{path} is {what}, and a certificate's file must not be there")]
     Protected {
         /// Which path.
         path: GuestPath,
@@ -67,19 +67,22 @@ pub enum JobError {
         mode: FileMode,
     },
     /// This guest trusts nobody by a controller's word.
-    #[error("the guest does not allow roots to be placed in it")]
+    #[error("the guest does not allow Pinion to install roots")]
     Trust,
     /// Nor does a service in it.
-    #[error("the guest does not allow the file part `ca` at {0}: whoever reads it trusts what the controller says")]
+    #[error(
+        "the guest does not allow the file part `ca` at {0}: programs that read it trust the roots that the \
+        controller sends"
+    )]
     Roots(GuestPath),
     /// Not an allowed unit.
-    #[error("the guest does not allow telling {0}")]
+    #[error("the guest does not allow reloading {0}")]
     Unit(Unit),
     /// Not an allowed hook.
     #[error("the guest does not allow the hook `{0}`")]
     Hook(PlainName),
     /// Not an allowed container.
-    #[error("the guest does not allow telling the container {0}")]
+    #[error("the guest does not allow reloading the container {0}")]
     Container(ContainerName),
     /// Not an allowed Swarm service.
     #[error("the guest does not allow changing the Swarm service {0}")]
@@ -98,28 +101,27 @@ impl JobError {
                 "correct the placement's recipe or files in the manifest".into()
             }
             Self::NotOfRoots(_) => {
-                "name a recipe for roots in the manifest: `ca-certificates`, `ca-trust` or none, with a file `ca`"
-                    .into()
+                "use the recipe `ca-certificates` or `ca-trust` in the manifest, or no recipe and a file `ca`".into()
             }
-            Self::OnlyRoots(_) => "place the issuer's roots by an entry of their own with \"trust\": true".into(),
-            Self::NoReload => "add who is told to the placement in the manifest, for example \"reload\": \
-                               {\"restart\": \"x.service\"} or \"reload\": {\"container\": \"x\"}"
+            Self::OnlyRoots(_) => "install the issuer's roots with a separate entry with \"trust\": true".into(),
+            Self::NoReload => "add a reload to the placement in the manifest, for example \"reload\": {\"restart\": \
+                \"x.service\"} or \"reload\": {\"container\": \"x\"}"
                 .into(),
             Self::NoSecretFile(part) => format!("give the placement or its recipe a file `{part}`"),
             Self::Path { .. } => "give the file a path in the manifest".into(),
             Self::Directory(path) => directory(path),
             Self::Protected { what: Protected::Store, .. } => {
-                "name a directory of the service's own in the manifest; roots get into a store by an entry of their own \
-                 with \"trust\": true and the recipe `ca-certificates` or `ca-trust`"
+                "name a directory that only the service uses in the manifest; to add roots to a store, use a \
+                 separate entry with \"trust\": true and the recipe `ca-certificates` or `ca-trust`"
                     .into()
             }
             Self::Protected { what: Protected::Cluster, .. } => {
-                "name the recipe `pveproxy` in the manifest; of /etc/pve only pveproxy-ssl.pem and pveproxy-ssl.key in \
-                 the node's own directory may be written"
+                "use the recipe `pveproxy` in the manifest; below /etc/pve the agent writes only pveproxy-ssl.pem \
+                 and pveproxy-ssl.key in the node's own directory"
                     .into()
             }
             Self::Protected { what: Protected::Generations, .. } => {
-                "name the file itself in the manifest, beside that directory".into()
+                "name the file itself in the manifest, next to that directory".into()
             }
             Self::Protected { what: Protected::Configuration, .. } => {
                 "name another file in the manifest, for example one that ends in .crt, .key or .pem".into()
@@ -128,12 +130,11 @@ impl JobError {
                 "use 0600, or 0640 with the service's group, in the manifest or the recipe".into()
             }
             Self::Mode { .. } => "use 0644 in the manifest or the recipe".into(),
-            Self::Trust => "leave `trust = false` out of the guest's /etc/pinion/agent.toml, or take the guest out of the \
-                            entry in the manifest"
+            Self::Trust => "remove `trust = false` from the guest's /etc/pinion/agent.toml and restart the agent, or \
+                remove the guest from the entry in the manifest"
                 .into(),
-            Self::Roots(_) => "leave `ca` out of the placement, with a recipe of your own in the guest's \
-                               /etc/pinion/recipes.d that has no [files.ca], or leave `trust = false` out of its \
-                               /etc/pinion/agent.toml and restart the agent"
+            Self::Roots(_) => "use your own recipe without [files.ca] in the guest's /etc/pinion/recipes.d, or \
+                remove `trust = false` from the guest's /etc/pinion/agent.toml and restart the agent"
                 .into(),
             Self::Unit(unit) => allow("extra_units", unit.as_str()),
             Self::Hook(hook) => format!(
@@ -156,7 +157,10 @@ fn directory(path: &GuestPath) -> String {
     let directory = path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory);
     let line = allow("extra_directories", if directory.is_empty() { path.as_str() } else { directory });
     if directory == SSL {
-        return format!("name a directory of the service's own in the manifest, for example {SSL}/NAME/…; or {line}");
+        return format!(
+            "name a directory that only the service uses in the manifest, for example {SSL}/NAME/…; or \
+            {line}"
+        );
     }
     line
 }

@@ -273,7 +273,7 @@ pub(super) fn outdated(job: &Job, anew: &Scope) -> Option<String> {
     let first = refused.first()?;
     let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
     Some(format!(
-        "{}: this was allowed by default once, and goes on because it was in place before; {}",
+        "{}: earlier agents allowed this by default, and this placement keeps it; {}",
         all.join(", "),
         first.remedy()
     ))

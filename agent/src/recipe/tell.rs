@@ -89,10 +89,7 @@ impl fmt::Display for Tell {
 
 /// A stronger way, when the one before does not help.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a stronger way is \"restart\", or as in `reload`: for example { restart = \"x.service\" }"
-)]
+#[serde(untagged, expecting = "write \"restart\", or a value as for `reload`, for example { restart = \"x.service\" }")]
 pub(super) enum Rung {
     /// The same unit or container.
     Word(Stronger),

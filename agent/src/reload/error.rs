@@ -19,7 +19,7 @@ pub enum ReloadError {
         why: String,
     },
     /// Not to be run.
-    #[error("the hook {path} is not run, because {why}", path = path.display())]
+    #[error("the agent does not run the hook {path}, because {why}", path = path.display())]
     Untrusted {
         /// The hook.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum ReloadError {
         path: PathBuf,
     },
     /// A link leads out of what may be touched.
-    #[error("{path} is really {real}, which the guest does not allow touching", real = real.display())]
+    #[error("{path} leads to {real}, which the guest does not allow touching", real = real.display())]
     Elsewhere {
         /// As it was named.
         path: GuestPath,
@@ -49,13 +49,13 @@ pub enum ReloadError {
         source: io::Error,
     },
     /// A secret of this name is another certificate's.
-    #[error("the secret {secret} is there already, and is not of this certificate")]
+    #[error("the secret {secret} exists already, and does not belong to this certificate")]
     Taken {
         /// Its name, with the generation.
         secret: String,
     },
     /// Docker said something else than was asked.
-    #[error("the answer to `{what}` is not understood: {output}")]
+    #[error("cannot read the output of `{what}`: {output}")]
     Answer {
         /// What was run.
         what: String,
@@ -73,7 +73,7 @@ pub enum ReloadError {
         output: String,
     },
     /// It said nothing.
-    #[error("`{what}` was not done within {seconds} s and was ended{output}", seconds = after.as_secs_f32())]
+    #[error("`{what}` did not finish within {seconds} s and was killed{output}", seconds = after.as_secs_f32())]
     TimedOut {
         /// What was run.
         what: String,
@@ -104,24 +104,27 @@ impl ReloadError {
     pub fn remedy(&self) -> String {
         match self {
             Self::NotThere { what, .. } if what.starts_with('/') => {
-                format!("set up the service that {what} belongs to; Pinion goes on by itself then")
+                format!("set up the service that {what} belongs to; Pinion then continues by itself")
             }
-            Self::NotThere { what, .. } => format!("install or start {what}; Pinion goes on by itself then"),
+            Self::NotThere { what, .. } => format!("install or start {what}; Pinion then continues by itself"),
             Self::Untrusted { why, .. } => why.remedy(),
-            Self::NotExecutable { path } => format!("chmod 0755 {}, after reading it", path.display()),
+            Self::NotExecutable { path } => format!("read it, then run `chmod 0755 {}`", path.display()),
             Self::Elsewhere { real, .. } => {
                 format!("remove the link, or {}", recipe::allow("extra_touch", &real.display().to_string()))
             }
-            Self::Touch { path, .. } => format!("let the agent's user change {path}"),
-            Self::Taken { secret } => format!("look whose it is, and then `docker secret rm {secret}`"),
+            Self::Touch { path, .. } => format!("let the agent's user write to {path}"),
+            Self::Taken { secret } => format!("find out who created it, then run `docker secret rm {secret}`"),
             Self::Answer { what, .. } => {
-                format!("run `{what}` by hand, and compare docker's version with the tested one")
+                format!(
+                    "run `{what}` by hand, and compare the version of docker with the tested version \
+                    (docs/recipes.md)"
+                )
             }
-            Self::Failed { what, .. } => format!("run `{what}` there by hand and correct what it complains about"),
+            Self::Failed { what, .. } => format!("run `{what}` in the guest and correct the errors that it reports"),
             Self::TimedOut { what, .. } => {
                 format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
             }
-            Self::Spawn { what, .. } => format!("check that `{what}` is an executable for this machine"),
+            Self::Spawn { what, .. } => format!("check that `{what}` is a program that this machine can run"),
         }
     }
 }

@@ -161,7 +161,7 @@ async fn unit_verb(
     }
     let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
         what: "systemctl".into(),
-        why: "is not installed, though systemd runs".into(),
+        why: "is not installed, although systemd runs".into(),
     })?;
     let call = |verb: &str| -> Vec<OsString> { vec!["--no-ask-password".into(), verb.into(), unit.as_str().into()] };
     let state = command::run(&systemctl, &call("is-active"), &environment(config, about), config.hook_timeout).await;
@@ -173,7 +173,7 @@ async fn unit_verb(
         "failed" | "activating" => {
             return Err(ReloadError::NotThere {
                 what: unit.to_string(),
-                why: "has failed or is starting, and was restarted often enough within an hour".into(),
+                why: "has failed or is starting, and was restarted as often as allowed in an hour".into(),
             });
         }
         "inactive" | "deactivating" | "maintenance" => {
@@ -304,7 +304,7 @@ mod tests {
         let limited = About { may_restart: false, ..about() };
         std::fs::write(at("state"), "failed").expect("written");
         let error = tell(&guest.config, &unit, &limited).await.expect_err("it was restarted often enough");
-        assert!(error.is_absence() && error.to_string().contains("often enough"), "{error}");
+        assert!(error.is_absence() && error.to_string().contains("as often as allowed"), "{error}");
         for (state, called) in [("active", Some("reload")), ("failed", Some("restart")), ("inactive", None), ("", None)]
         {
             std::fs::write(at("state"), state).expect("written");

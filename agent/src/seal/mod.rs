@@ -94,10 +94,10 @@ pub enum SealError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// Not all could be removed, so nothing was.
-    #[error("nothing was removed, because not all of it can be")]
+    #[error("nothing was removed, because some of it cannot be removed")]
     Obstacles(Vec<Obstacle>),
     /// The disk refuses.
-    #[error("sealing broke off half-way")]
+    #[error("sealing was interrupted half-way")]
     Remove(#[from] InstallError),
     /// Somebody joined meanwhile.
     #[error("{path} was written while this guest was being sealed", path = path.display())]
@@ -118,9 +118,9 @@ impl SealError {
             }
             Self::Ledger(LedgerError::Directory { .. }) => "seal as root".into(),
             Self::Ledger(error) => error.remedy(),
-            Self::Obstacles(_) => "mend that, then seal again".into(),
-            Self::Remove(error) => format!("{}, then seal again: it goes on where it broke off", error.remedy()),
-            Self::CameBack { .. } => "see that nobody runs `pinion-agent join` here, then seal again".into(),
+            Self::Obstacles(_) => "correct that, then seal again".into(),
+            Self::Remove(error) => format!("{}, then seal again: it continues where it stopped", error.remedy()),
+            Self::CameBack { .. } => "make sure that nobody runs `pinion-agent join` here, then seal again".into(),
         }
     }
 }

@@ -67,31 +67,31 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Ledger(LedgerError::Broken { path, .. }) => write!(
                 f,
-                "what is remembered of a placement cannot be understood, so nobody knows where its files are: remove \
-                 its certificate and key yourself, and then {}",
+                "cannot read the record of a placement, so its files are unknown: remove its certificate and key \
+                 yourself, then {}",
                 path.display()
             ),
             Self::Ledger(error) => write!(f, "{}: {}", chain(error), error.remedy()),
             Self::File(_, error) => write!(f, "{}: {}", chain(error), error.remedy()),
             Self::Key(path) => write!(
                 f,
-                "{path} was changed since Pinion wrote it, and has a private key in it: remove it, or move it out of \
+                "{path} was changed after Pinion wrote it, and contains a private key: remove it, or move it out of \
                  this guest, because every copy would have that key"
             ),
             Self::Shelved(path) => write!(
                 f,
-                "{path} was changed since Pinion wrote it, and is a link into a directory of Pinion's: remove it, or put \
-                 a regular file in its place"
+                "{path} was changed after Pinion wrote it, and is a link into one of Pinion's directories: remove \
+                 it, or replace it with a regular file"
             ),
             Self::Replaced(path) => write!(
                 f,
-                "{} has files that were there before Pinion's: remove it, or move it out of this guest, because every \
-                 copy would have them",
+                "{} contains files from before Pinion: remove it, or move it out of this guest, because every copy \
+                 would have them",
                 path.display()
             ),
             Self::Unknown(path) => write!(
                 f,
-                "{} is not the agent's, in its own directory: remove it, or move it elsewhere",
+                "{} is in the agent's directory, but is not the agent's: remove it, or move it elsewhere",
                 path.display()
             ),
         }

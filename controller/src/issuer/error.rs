@@ -39,7 +39,7 @@ impl IssuerError {
         Self::Misconfigured { message: message.into(), remedy: remedy.into() }
     }
 
-    /// Whether it goes on by itself.
+    /// Whether it continues by itself.
     #[must_use]
     pub fn halt(&self) -> Halt {
         match self {

@@ -15,7 +15,7 @@ pub enum Decision {
     Keep,
     /// A new generation is to be made.
     Order(Order),
-    /// Something is to be done and cannot be now; it goes on by itself.
+    /// Something is to be done and cannot be now; it continues by itself.
     Wait(Trouble),
     /// Something is to be done and needs a person; it is still retried.
     Block(Trouble),

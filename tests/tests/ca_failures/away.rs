@@ -21,7 +21,7 @@ fn down_at_the_start_is_waited_for_and_needs_no_restart() {
     assert!(check.code() == 3 && check.stdout.contains(&ca.url()), "{check}");
 
     ca.restart().expect("the CA is back");
-    site.bring_up().expect("it goes on by itself");
+    site.bring_up().expect("it continues by itself");
 }
 
 #[test]

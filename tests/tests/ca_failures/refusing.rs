@@ -25,7 +25,7 @@ fn a_wrong_password_blocks_until_the_file_is_corrected() {
     assert!(!told.contains("hunter2"), "the password is nobody's: {told}");
 
     fs::write(file.path(), format!("{PASSWORD}\n")).expect("corrected");
-    site.bring_up().expect("it goes on by itself");
+    site.bring_up().expect("it continues by itself");
 }
 
 #[test]

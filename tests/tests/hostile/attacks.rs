@@ -139,7 +139,7 @@ async fn by_default_neither_keys_for_everybody_nor_stores_nor_configuration_are_
     for unit in ["nginx.service", "docker.service", "ssh.service"] {
         let reload = Some(Reload::Restart(unit.parse().expect("a unit")));
         let evil = PlacementSpec { reload, ..spec("web", "/etc/ssl/web", Some(1)) };
-        refused(&mut link, &evil, &format!("does not allow telling {unit}")).await;
+        refused(&mut link, &evil, &format!("does not allow reloading {unit}")).await;
     }
     unchanged(&guest);
 }
@@ -159,7 +159,7 @@ async fn a_wide_list_of_the_operators_does_not_open_stores_and_configuration() {
         ("/root/.bashrc", "a file that configures a program"),
         ("/etc/docker/daemon.json", "a file that configures a program"),
         ("/etc/pve/local/pve-ssl.key", "Proxmox's own"),
-        ("/etc/ssl/web/.pinion/other/current/web.crt", "in a directory of Pinion's own generations"),
+        ("/etc/ssl/web/.pinion/other/current/web.crt", "in one of Pinion's own directories of generations"),
     ] {
         for part in [Part::Fullchain, Part::Ca] {
             refused(&mut link, &at(part, path), words).await;
@@ -179,18 +179,18 @@ async fn what_only_shows_on_the_disk_is_refused_before_anything_is_written() {
     let ca = Ca::new();
     let mut generation = 0;
     for (evil, words) in [
-        (owned(0o600, "nobody", "root"), "as which anybody's program may run"),
-        (owned(0o640, "root", "nobody"), "as which anybody's program may run"),
-        (owned(0o600, "65534", "0"), "as which anybody's program may run"),
-        (owned(0o640, "root", "100"), "as which anybody's program may run"),
-        (owned(0o600, "99", "root"), "as which anybody's program may run"),
-        (owned(0o600, "alias", "root"), "as which anybody's program may run"),
-        (at(Part::Fullchain, "/etc/ssl/innocent/web.crt"), "is really /etc/ssl/certs/web.crt"),
-        (at(Part::Key, "/etc/pinion/hooks.d/evil"), "in a directory of Pinion's own"),
-        (at(Part::Fullchain, "/etc/pinion/recipes.d/evil.crt"), "in a directory of Pinion's own"),
-        (at(Part::Fullchain, "/etc/shadow"), "is not replaced by the part"),
-        (at(Part::Key, "/etc/ssl/private/app.pem"), "is not replaced by the part"),
-        (at(Part::Key, "/etc/ssh/ssh_host_key"), "is not replaced by the part"),
+        (owned(0o600, "nobody", "root"), "programs of any user may run as these"),
+        (owned(0o640, "root", "nobody"), "programs of any user may run as these"),
+        (owned(0o600, "65534", "0"), "programs of any user may run as these"),
+        (owned(0o640, "root", "100"), "programs of any user may run as these"),
+        (owned(0o600, "99", "root"), "programs of any user may run as these"),
+        (owned(0o600, "alias", "root"), "programs of any user may run as these"),
+        (at(Part::Fullchain, "/etc/ssl/innocent/web.crt"), "leads to /etc/ssl/certs/web.crt"),
+        (at(Part::Key, "/etc/pinion/hooks.d/evil"), "one of Pinion's own directories"),
+        (at(Part::Fullchain, "/etc/pinion/recipes.d/evil.crt"), "one of Pinion's own directories"),
+        (at(Part::Fullchain, "/etc/shadow"), "does not replace it"),
+        (at(Part::Key, "/etc/ssl/private/app.pem"), "does not replace it"),
+        (at(Part::Key, "/etc/ssh/ssh_host_key"), "does not replace it"),
     ] {
         generation += 1;
         let evil = PlacementSpec { ordered: Some(generation), ..evil };

@@ -124,14 +124,14 @@ async fn a_certificate_that_was_not_ordered_is_refused_and_the_old_one_kept() {
                 let names = SubjectNames::try_from(vec!["web.example".parse().expect("a name")]).expect("names");
                 let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
                 let theirs = key.request(&"web.example".parse().expect("a name"), &names).expect("a request");
-                (ca.delivery(generation, &theirs, |_| {}), "for another key")
+                (ca.delivery(generation, &theirs, |_| {}), "not for the key")
             }
             "names" => {
                 let more = rcgen::SanType::DnsName("evil.example".try_into().expect("ASCII"));
                 (ca.delivery(generation, &csr, |params| params.subject_alt_names.push(more)), "dns:evil.example")
             }
             "expired" => (ca.delivery(generation, &csr, |params| params.not_after = hours(-1)), "expired"),
-            "early" => (ca.delivery(generation, &csr, |params| params.not_before = hours(1)), "valid from"),
+            "early" => (ca.delivery(generation, &csr, |params| params.not_before = hours(1)), "not valid before"),
             // The same name, another key.
             "root" => (Delivery { root: other.root.clone(), ..good() }, "does not end at the delivered root"),
             "signer" => (other.delivery(generation, &csr, |_| {}), "does not end at the delivered root"),

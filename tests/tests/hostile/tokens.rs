@@ -62,7 +62,10 @@ fn an_agent_says_what_may_be_wrong_and_no_more() {
     let text = host.token("101").expect("a token");
     guest.join_with(&text).expect("it runs").succeeded().expect("joined");
     let again = guest.join_with(&text).expect("it runs");
-    assert!(again.code() != 0 && again.stderr.contains("it is good once, for ten minutes, for one guest"), "{again}");
+    assert!(
+        again.code() != 0 && again.stderr.contains("a token works once, within ten minutes, for one guest"),
+        "{again}"
+    );
     for cut in [&text[..text.len() / 2], "hunter2", ""] {
         let refused = guest.join_with(cut).expect("it runs");
         assert!(refused.code() == 2 && !refused.stderr.contains("hunter2"), "{refused}");

@@ -139,7 +139,7 @@ fn on_a_full_disk_renewals_go_on_and_what_has_to_be_written_there_waits() {
     host.renew(&["own"], "installed").expect("renewals go on");
 
     disk.make_room();
-    host.ensure(&["first"], "installed").expect("it goes on by itself");
+    host.ensure(&["first"], "installed").expect("it continues by itself");
     wait_status(&host, "no trouble", |status| status.troubles.is_empty());
     Guest::join(&host, 1002).expect("guests join");
     let left: Vec<_> = fs::read_dir(&path).expect("listed").filter_map(Result::ok).collect();

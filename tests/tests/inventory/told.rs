@@ -189,6 +189,6 @@ fn nothing_is_pushed_while_a_backup_is_made() {
         assert_eq!(alarms(), earlier);
     }
     pve.write(1001, NODE, "qemu-server", "name: docker\n");
-    host.ensure(&["web"], "installed").expect("it goes on by itself");
+    host.ensure(&["web"], "installed").expect("it continues by itself");
     assert_ne!(guest.read("/etc/ssl/web.crt").expect("a certificate"), before);
 }

@@ -255,7 +255,7 @@ impl Story {
         wait_for(&self.lab, &self.installation, "the renewal after the backup", LONG, |status| {
             status.placement("docker@1002")?.serial.clone().filter(|now| *now != serial)
         })
-        .expect("it goes on by itself");
+        .expect("it continues by itself");
         self.served("docker@1002", LONG);
     }
 

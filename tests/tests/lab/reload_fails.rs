@@ -73,7 +73,7 @@ fn a_failed_reload_is_told_with_its_cause_while_the_old_certificate_is_served() 
          in it\nand leaves it in `target/lab-reload.md`: a real nginx under systemd in an unprivileged container. Somebody has tidied \
          `/run`; nginx\ngoes on serving, `nginx -t` is content, and only `nginx -s reload` misses the file.\n\n{failing}\n\
          The cause is nginx's own, from the guest's journal. The stage says what is served: the old certificate, and until when. \
-         Then, in the\nguest, one command that has nothing to do with Pinion, which goes on by itself at its next try:\n\n{}",
+         Then, in the\nguest, one command that has nothing to do with Pinion, which continues by itself at its next try:\n\n{}",
         told.block()
     );
     println!("{text}");

@@ -256,7 +256,7 @@ fn nothing_is_signed_under_a_new_root_while_a_guest_has_not_got_it() {
     }
 
     fs::write(&program, whole).expect("written");
-    site.host.ensure(&["nginx"], "served").expect("it goes on by itself");
+    site.host.ensure(&["nginx"], "served").expect("it continues by itself");
     let root = site.ca.new_root().expect("the new root");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), pinion_proto::bundle::certificates_to_pem([root.der()])).expect("written");

@@ -99,14 +99,14 @@ fn a_hook_that_may_not_be_run_blocks_until_it_may() {
     let above = ["/etc/pinion/hooks.d", "/etc/pinion"].map(|directory| site.guest.path(directory));
     let directory =
         |at: &Path, mode| fs::set_permissions(at, fs::Permissions::from_mode(mode)).expect("the mode is changed");
-    let open = "may be written by its group or by everybody";
+    let open = "its group or everybody can write to";
     let cases: [(&str, i32, &str, Spoil<'_>); 7] = [
         ("in a directory of its group's", 4, open, Box::new(|| directory(&above[0], 0o775))),
         ("below a directory of everybody's", 4, open, Box::new(|| directory(&above[1], 0o757))),
         ("missing", 3, "is not there", Box::new(|| ())),
         ("not executable", 4, "is not executable", Box::new(|| mode(0o644))),
-        ("world-writable", 4, "may be written by its group or by everybody", Box::new(|| mode(0o757))),
-        ("group-writable", 4, "may be written by its group or by everybody", Box::new(|| mode(0o775))),
+        ("world-writable", 4, "its group or everybody can write to", Box::new(|| mode(0o757))),
+        ("group-writable", 4, "its group or everybody can write to", Box::new(|| mode(0o775))),
         (
             "a symlink",
             4,

@@ -57,7 +57,7 @@ fn story() {
         placement.expect("it waits for the mount").trouble.expect("just seen")
     };
     let trouble = waits();
-    assert!(trouble.halt == Halt::Waiting && trouble.remedy.contains("goes on by itself"), "{trouble}");
+    assert!(trouble.halt == Halt::Waiting && trouble.remedy.contains("continues by itself"), "{trouble}");
     assert!(trouble.cause.contains(SHARE) && trouble.retry_at.is_some(), "{trouble}");
     // Neither a renewal nor a restart of the agent makes anything there.
     let asked = host.pinion(&["ensure", "web", "--renew", "--timeout", "2s"]).expect("it runs");
@@ -72,7 +72,7 @@ fn story() {
     let renewed = host.wait_placement("web@1001", |placement| {
         placement.stage == Stage::Reloaded && placement.trouble.is_none() && placement.generation == Some(2)
     });
-    renewed.expect("it goes on by itself, on another device");
+    renewed.expect("it continues by itself, on another device");
     assert_ne!(fs::read(guest.path(CERT)).expect("on the new share"), first);
     umount(&share);
     assert_eq!(fs::read_dir(&share).expect("listed").count(), 0);

@@ -1,5 +1,5 @@
 //! The power goes at every operation of a first installation, of a way back and of a removal; renewals are in `crash`.
-//! Afterwards the set is there or not there, the old one or the new one, and the agent goes on by itself.
+//! Afterwards the set is there or not there, the old one or the new one, and the agent continues by itself.
 
 use std::sync::{
     Arc,

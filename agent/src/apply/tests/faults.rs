@@ -1,5 +1,5 @@
 //! One operation fails, whichever, and the next ones do not: of a first installation, a renewal, a way back, a removal and
-//! a change of layout. Nothing is lost, what holds it up is told with its cause, and the agent goes on by itself.
+//! a change of layout. Nothing is lost, what holds it up is told with its cause, and the agent continues by itself.
 
 use std::{
     fmt,

@@ -97,8 +97,8 @@ async fn a_recipes_own_is_its_placements_alone() {
         (own("/etc/nginx/ssl/web"), "does not allow files at /etc/nginx/ssl/web.crt"),
         (own("/etc/docker/tls/web"), "does not allow files at /etc/docker/tls/web.crt"),
         (own("/etc/ssl/web"), "does not allow files at /etc/ssl/web.crt"),
-        (told(unit("nginx.service"), own("/etc/ssl/web/web")), "does not allow telling nginx.service"),
-        (told(unit("docker.service"), spec("web", "nginx")), "does not allow telling docker.service"),
+        (told(unit("nginx.service"), own("/etc/ssl/web/web")), "does not allow reloading nginx.service"),
+        (told(unit("docker.service"), spec("web", "nginx")), "does not allow reloading docker.service"),
         (
             PlacementSpec { files: own("/etc/docker/tls/web").files, ..spec("web", "nginx") },
             "files at /etc/docker/tls/web",

@@ -1,4 +1,4 @@
-//! Files below a mount point: nothing is made there while nothing is mounted, that is told, and it goes on by itself.
+//! Files below a mount point: nothing is made there while nothing is mounted, that is told, and it continues by itself.
 
 use std::{
     fs,
@@ -116,7 +116,7 @@ async fn what_is_in_place_is_not_put_right_below_an_unmounted_share() {
         for part in [&trouble.attempt, &trouble.cause, &trouble.remedy] {
             assert!(part.contains(&point), "{trouble}");
         }
-        assert!(trouble.remedy.contains("goes on by itself"), "{trouble}");
+        assert!(trouble.remedy.contains("continues by itself"), "{trouble}");
         looks_go_by(&shared).await;
         // A renewal comes meanwhile, and waits.
         placements.desire(vec![ordered(&shared.web, 2)]);

@@ -62,7 +62,7 @@ async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
     let limited = limited.await;
     let trouble = limited.trouble.expect("just seen");
     assert_eq!((trouble.halt, limited.stage), (Halt::Waiting, Stage::Installed), "{trouble}");
-    assert!(trouble.attempt.contains("web.service") && trouble.remedy.contains("goes on by itself"), "{trouble}");
+    assert!(trouble.attempt.contains("web.service") && trouble.remedy.contains("continues by itself"), "{trouble}");
     let until = trouble.retry_at.expect("a moment");
     assert!(until > clock.now() + Duration::from_secs(3000) && until <= clock.now() + Duration::from_secs(3600));
     placements.retry(&web.certificate);

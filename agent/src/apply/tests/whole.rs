@@ -103,14 +103,14 @@ async fn a_delivery_that_is_not_what_was_ordered_changes_nothing() {
     let mut bad = guest.authority.delivery(&web.certificate, 2, &asked);
     bad.chain = guest.authority.sign(&asked, -7200, -3600);
     for (bad, why) in [
-        (guest.authority.delivery(&web.certificate, 2, &other_key), "another key"),
+        (guest.authority.delivery(&web.certificate, 2, &other_key), "not for the key"),
         (bad.clone(), "expired"),
         (
             {
                 bad.chain = guest.authority.sign(&asked, 3600, 7200);
                 bad.clone()
             },
-            "valid from",
+            "not valid before",
         ),
         (
             {

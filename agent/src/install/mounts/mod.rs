@@ -82,7 +82,7 @@ pub enum NotMounted {
         point: PathBuf,
     },
     /// It cannot be told.
-    #[error("cannot tell what must be mounted here: cannot read {path}: {cause}", path = path.display())]
+    #[error("cannot find out what must be mounted here: cannot read {path}: {cause}", path = path.display())]
     Unknown {
         /// What cannot be read.
         path: PathBuf,
@@ -112,15 +112,16 @@ impl NotMounted {
     pub fn remedy(&self) -> String {
         match self {
             Self::Point { point } => format!(
-                "mount it (`mount {}`); Pinion goes on by itself. If nothing is to be mounted there any more, set \
-                 \"requires_mount\": \"/\" for this placement in the manifest",
+                "mount it (`mount {}`); Pinion then continues by itself. If nothing has to be mounted there any \
+                 more, set \"requires_mount\": \"/\" for this placement in the manifest",
                 point.display()
             ),
             Self::Proxmox { .. } => {
-                "start it (`systemctl start pve-cluster`); Pinion goes on by itself and writes nothing there before"
+                "start it (`systemctl start pve-cluster`); Pinion then continues by itself, and writes nothing there \
+                 before"
                     .into()
             }
-            Self::Unknown { path, .. } => format!("make {} readable for the agent", path.display()),
+            Self::Unknown { path, .. } => format!("let the agent's user read {}", path.display()),
         }
     }
 }

@@ -176,7 +176,7 @@ fn unread(Problem { cause, remedy }: Problem) -> Trouble {
         halt: Halt::Waiting,
         attempt: "read which guests there are".into(),
         cause,
-        remedy: format!("{remedy}; the guests stay as they were known, and Pinion goes on by itself"),
+        remedy: format!("{remedy}; the guests stay as they were known, and Pinion continues by itself"),
         retry_at: None,
     }
 }

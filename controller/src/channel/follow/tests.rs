@@ -34,7 +34,7 @@ fn before_the_first_list_nothing_is_complete_and_the_reason_is_told() {
     assert!(inventory.is_awaited() && inventory.name(vmid(101)) == Some("gateway"));
     let trouble = inventory.problem().expect("a trouble");
     assert!(trouble.cause.contains("/etc/pve/.vmlist") && trouble.remedy.contains("start pve-cluster"), "{trouble}");
-    assert_eq!(trouble.halt, Halt::Waiting, "it goes on by itself");
+    assert_eq!(trouble.halt, Halt::Waiting, "it continues by itself");
     assert_eq!(told.whose(Guest::Vmid(vmid(101)), &GuestFacts::default()), Whose::Unknown);
 
     follower.take(Ok(listing(Some(&[101, 102]), None)));

@@ -164,7 +164,7 @@ proptest! {
             match &plan.placements.first().expect("one").decision {
                 Decision::Order(_) => run.work(false),
                 Decision::Keep if plan.placements.first().is_some_and(|planned| planned.ordered.is_none()) => break,
-                _ => run.world.now = plan.wake_at.expect("it goes on by itself"),
+                _ => run.world.now = plan.wake_at.expect("it continues by itself"),
             }
         }
         let manifest = run.manifest();
