@@ -30,7 +30,7 @@ use crate::{
         advertise::{self, SystemResolver},
     },
     enroll,
-    events::{Event, Events, Kind},
+    events::{Events, HostEvent, What},
     identity::{ControllerIdentity, Identities, node::keep as keep_node},
     issuer::Issuers,
     link::{listener, service::Services},
@@ -137,13 +137,8 @@ impl Controller {
         };
         let services = Services::new(identities.clone(), clock.clone(), link_inputs);
 
-        let text = format!(
-            "Controller {} listens on {address}; trust domain {}, identity root {}",
-            env!("CARGO_PKG_VERSION"),
-            identities.trust_domain(),
-            identities.root().fingerprint()
-        );
-        events.record(Event::new(clock.now(), Kind::Controller, text));
+        let (trust_domain, root) = (identities.trust_domain().to_string(), identities.root().fingerprint());
+        events.record(What::Host(HostEvent::Started { address, trust_domain, root }).at(clock.now()));
         let reconcile = tokio::spawn(reconcile::run(parts, inputs));
         let watched = manifest.clone();
         tasks.spawn(async move { watched.watch().await });
@@ -161,7 +156,7 @@ impl Controller {
 
     /// Ends the links, writes down what is known, and returns.
     pub async fn stop(mut self) {
-        self.events.record(Event::new(self.clock.now(), Kind::Controller, "Controller stops"));
+        self.events.record(What::Host(HostEvent::Stops).at(self.clock.now()));
         // The links end first, so that what the loop writes down is the last word.
         self.tasks.shutdown().await;
         drop(self.stop);

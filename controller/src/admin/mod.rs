@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 
 use crate::{
     config::advertise::Reachable,
-    events::{Event, Events, Kind},
+    events::{Events, GuestEvent, HostEvent, What},
     identity::{GuestRecord, Identities},
     inventory::Inventory,
     issuer::Issuers,
@@ -243,8 +243,7 @@ impl Admin {
             Ok(token) => token,
             Err(error) => return Answer::Refused(chain(&error)),
         };
-        let text = format!("A join token for guest {guest} was made; it is good once, for ten minutes");
-        self.events.record(Event::new(self.clock.now(), Kind::Token, text).guest(guest).by(caller));
+        self.record(guest, GuestEvent::TokenMade, caller);
         match token.to_text() {
             Ok(text) => Answer::Token(text.to_string()),
             Err(error) => Answer::Failed(chain(&error)),
@@ -274,8 +273,7 @@ impl Admin {
         };
         match self.identities.unlock(guest) {
             Ok(true) => {
-                let text = format!("Guest {guest} was unlocked; a fresh join token lets it in");
-                self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
+                self.record(guest, GuestEvent::Unlocked, caller);
                 Answer::End
             }
             Ok(false) => {
@@ -288,14 +286,8 @@ impl Admin {
     /// Refuses a guest's identity, whether the disk takes that or not.
     fn evict(&self, text: &str, caller: &Caller) -> Result<Guest, Answer> {
         let guest = self.guest(text)?;
-        let text = match self.identities.evict(guest) {
-            Ok(()) => format!("Guest {guest} was evicted: its identity is refused from now on"),
-            Err(error) => format!(
-                "Guest {guest} was evicted: its identity is refused, which cannot be written down yet: {}",
-                chain(&error)
-            ),
-        };
-        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
+        let unwritten = self.identities.evict(guest).err().map(|error| chain(&error));
+        self.record(guest, GuestEvent::Evicted(unwritten), caller);
         Ok(guest)
     }
 
@@ -311,9 +303,13 @@ impl Admin {
             }
         }
         self.identities.forget(guest).map_err(|error| Answer::Failed(chain(&error)))?;
-        let text = format!("Guest {guest} was forgotten: its identity is refused from now on");
-        self.events.record(Event::new(self.clock.now(), Kind::Asked, text).guest(guest).by(caller));
+        self.record(guest, GuestEvent::Forgotten, caller);
         Ok((guest, true))
+    }
+
+    /// Records what a person has done to a guest.
+    fn record(&self, guest: Guest, what: GuestEvent, caller: &Caller) {
+        self.events.record(What::Guest(guest, what).at(self.clock.now()).by(caller));
     }
 
     fn guest(&self, text: &str) -> Result<Guest, Answer> {
@@ -369,8 +365,7 @@ impl Admin {
             match live.recv().await {
                 Ok(event) => lines::write(write, &Answer::Event(event.as_ref().clone())).await?,
                 Err(RecvError::Lagged(missed)) => {
-                    let text = format!("{missed} events went by too fast to be followed; `pinion events` has them");
-                    let event = Event::new(self.clock.now(), Kind::Controller, text);
+                    let event = What::Host(HostEvent::EventsMissed(missed)).at(self.clock.now());
                     lines::write(write, &Answer::Event(event)).await?;
                 }
                 Err(RecvError::Closed) => return Ok(()),

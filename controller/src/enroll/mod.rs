@@ -36,6 +36,7 @@ use crate::{
     },
     config::advertise::Reachable,
     config::{Enroll, Proxmox},
+    events::GuestEvent,
     identity::Identities,
     inventory::{GuestInfo, Inventory},
     reports::Link,
@@ -99,8 +100,8 @@ enum What {
 /// What the loop is to do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// Tell it as an event.
-    Tell { guest: Vmid, text: String, bad: bool },
+    /// Something happened, which becomes an event.
+    Happened { guest: Vmid, what: GuestEvent },
     /// A guest is being enrolled: what its placements wait for.
     UnderWay { guest: Vmid, trouble: Trouble },
     /// What keeps a guest from being enrolled; none when nothing does.
@@ -344,10 +345,7 @@ impl Enrolments {
         now: Timestamp,
         notes: &mut Vec<Note>,
     ) -> Option<Timestamp> {
-        let text = format!(
-            "In guest {vmid} {why}: the one before is put back, and no other agent is replaced until somebody has seen to it"
-        );
-        notes.push(Note::Tell { guest: vmid, text, bad: true });
+        notes.push(Note::Happened { guest: vmid, what: GuestEvent::AgentPutBack(why.to_owned()) });
         self.rollout.stop(vmid, why);
         if let (Some(state), Some(trouble)) = (self.guests.get_mut(&vmid), self.rollout.trouble()) {
             for asked in state.asked.drain(..) {
@@ -392,7 +390,7 @@ impl Enrolments {
             What::Step(step) => {
                 state.tell(&step.to_string());
                 if step.is_told() {
-                    notes.push(Note::Tell { guest, text: format!("Guest {guest}: {step}"), bad: false });
+                    notes.push(Note::Happened { guest, what: GuestEvent::Enrolled(step.to_string()) });
                 }
             }
             What::Ended(Ok(())) => {

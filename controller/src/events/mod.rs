@@ -4,6 +4,8 @@
 //! history and nothing else.
 
 mod journal;
+mod what;
+mod words;
 
 use std::{
     path::Path,
@@ -22,6 +24,8 @@ use tokio::sync::broadcast;
 use tracing::{info, warn};
 
 use crate::admin::caller::Caller;
+pub(crate) use what::{CertificateEvent, Document, GuestEvent, HostEvent, IssuerEvent, PlacementEvent, What};
+pub(crate) use words::{WHILE_UNWRITABLE, taken_back_or_cloned};
 
 /// The longest text (characters): a trouble with all its words.
 const MAX_TEXT: usize = 16_000;
@@ -56,9 +60,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that concerns nothing in particular yet.
-    #[must_use]
-    pub fn new(at: Timestamp, kind: Kind, text: impl Into<String>) -> Self {
+    /// An event that concerns nothing in particular yet: made by `words` alone.
+    fn new(at: Timestamp, kind: Kind, text: impl Into<String>) -> Self {
         Self {
             at,
             kind,
@@ -71,38 +74,30 @@ impl Event {
         }
     }
 
-    /// The event with its guest.
-    #[must_use]
-    pub fn guest(mut self, guest: Guest) -> Self {
+    fn guest(mut self, guest: Guest) -> Self {
         self.guest = Some(guest);
         self
     }
 
-    /// The event with its certificate.
-    #[must_use]
-    pub fn certificate(mut self, certificate: &CertificateName) -> Self {
+    fn certificate(mut self, certificate: &CertificateName) -> Self {
         self.certificate = Some(certificate.clone());
         self
     }
 
     /// The event with the user who asked for it, also in its words.
     #[must_use]
-    pub fn by(mut self, caller: &Caller) -> Self {
+    pub(crate) fn by(mut self, caller: &Caller) -> Self {
         self.text = format!("{}; asked by {caller}", self.text);
         self.by = Some(Box::new(caller.clone()));
         self
     }
 
-    /// The event with its generation.
-    #[must_use]
-    pub fn generation(mut self, generation: u64) -> Self {
+    fn generation(mut self, generation: u64) -> Self {
         self.generation = Some(generation);
         self
     }
 
-    /// The event with its serial number.
-    #[must_use]
-    pub fn serial(mut self, serial: &str) -> Self {
+    fn serial(mut self, serial: &str) -> Self {
         self.serial = Some(serial.to_owned());
         self
     }
@@ -247,7 +242,7 @@ impl Events {
         let unreadable = content.unreadable();
         let mut events = content.last(most);
         if let Some(problem) = unreadable {
-            events.push(Event::new(now, Kind::Failed, format!("What happened before cannot be read: {problem}")));
+            events.push(What::Host(HostEvent::Unreadable(Document::Journal, problem)).at(now));
         }
         events
     }

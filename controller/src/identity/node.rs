@@ -19,7 +19,7 @@ use super::{Identities, IdentityError, ROOT_DOCUMENT, Wish, loss};
 use crate::{
     authority::{self, Authority, AuthorityError, SecretText, Traces, fresh_key},
     channel::{client::Client, protocol::Cause},
-    events::{Event, Events, Kind},
+    events::{Events, HostEvent, What},
     store::{Area, Store},
 };
 
@@ -204,20 +204,17 @@ pub(crate) async fn keep(
             Ok(grant) => {
                 tracing::info!(expires = %grant.authority.expires(), "This node's authority is renewed");
                 if std::mem::take(&mut told) {
-                    let text = "This node's authority for identities is renewed again";
-                    events.record(Event::new(clock.now(), Kind::Controller, text));
+                    events.record(What::Host(HostEvent::NodeAuthorityRenewed).at(clock.now()));
                 }
                 identities.renewed_node(grant);
             }
             Err(error) => {
-                let text = format!(
-                    "This node's authority for identities cannot be renewed, and identities end with it: {}",
-                    pinion_proto::causes::chain(&error)
-                );
+                let failed = What::Host(HostEvent::NodeAuthorityFails(pinion_proto::causes::chain(&error)));
+                let failed = failed.at(clock.now());
                 if !std::mem::replace(&mut told, true) {
-                    events.record(Event::new(clock.now(), Kind::Failed, text));
+                    events.record(failed);
                 } else {
-                    tracing::warn!("{text}");
+                    tracing::warn!("{}", failed.text);
                 }
                 tokio::time::sleep(RETRY).await;
             }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reconciler, keep};
 use crate::{
-    events::{Event, Kind},
+    events::{self, GuestEvent, HostEvent, What},
     inventory::Inventory,
     reports::GuestEntry,
     store::Area,
@@ -117,8 +117,8 @@ impl Reconciler {
             Ok(kept) => self.departures = kept.unwrap_or_default(),
             Err(error) => {
                 self.departures.unread = true;
-                let text = format!("Which guests were there before is not known: {}", chain(&error));
-                self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+                let what = HostEvent::Unreadable(events::Document::Departures, chain(&error));
+                self.event(What::Host(what), self.parts.clock.now());
             }
         }
     }
@@ -129,8 +129,7 @@ impl Reconciler {
         for vmid in self.departures.observe(&self.inventory, now) {
             // What its predecessor held is not here.
             self.forget_all(Guest::Vmid(vmid));
-            let text = format!("Guest {vmid} was made anew; it is another one than before");
-            self.event(Event::new(now, Kind::Destroyed, text).guest(Guest::Vmid(vmid)));
+            self.event(What::Guest(Guest::Vmid(vmid), GuestEvent::MadeAnew), now);
         }
         self.keep_departures(&before);
     }
@@ -152,9 +151,7 @@ impl Reconciler {
             };
             // A record that cannot be read is one more reason to forget it.
             if let Err(error) = held.or(Ok(())).and_then(|()| self.parts.identities.forget(guest)) {
-                let text =
-                    format!("Guest {vmid} was destroyed, and its identity cannot be refused yet: {}", chain(&error));
-                self.event(Event::new(now, Kind::Failed, text).guest(guest));
+                self.event(What::Guest(guest, GuestEvent::DestroyedNotRefused(chain(&error))), now);
                 self.departures.leaving.insert(vmid, now + RETRY);
                 continue;
             }
@@ -163,11 +160,7 @@ impl Reconciler {
             self.reports.link_down(guest, now);
             self.touch_now(guest);
             let placements = self.reports.guest(guest).map_or(0, GuestEntry::reported);
-            let text = format!(
-                "Guest {vmid} was destroyed: its identity is refused from now on, and its placements ({placements}) are \
-                 retired; `pinion guest forget {vmid}` takes note of it"
-            );
-            self.event(Event::new(now, Kind::Destroyed, text).guest(guest));
+            self.event(What::Guest(guest, GuestEvent::Destroyed(placements)), now);
         }
         self.keep_departures(&before);
     }

@@ -13,7 +13,7 @@ use super::Reconciler;
 use crate::{
     admin::{caller::Caller, protocol::Answer},
     enroll::{Happened, Note, Seen, misfit},
-    events::{Event, Kind},
+    events::{GuestEvent, What},
     link::Turned,
     planner::Plan,
     reports::Link,
@@ -89,8 +89,7 @@ impl Reconciler {
         let refused = enrolments.ask(vmid, &self.inventory, seen, answers, now).err();
         if refused.is_none() {
             self.let_in(Guest::Vmid(vmid), now);
-            let text = format!("Guest {vmid} is enrolled now: an agent and an identity are brought in");
-            self.event(Event::new(now, Kind::Asked, text).guest(Guest::Vmid(vmid)).by(caller));
+            self.record(What::Guest(Guest::Vmid(vmid), GuestEvent::EnrolAsked).at(now).by(caller));
         }
         refused
     }
@@ -100,8 +99,8 @@ impl Reconciler {
         match (&mut self.enrolments, guest.parse().ok().and_then(vmid)) {
             (Some(enrolments), Some(vmid)) => {
                 enrolments.wake(vmid);
-                let text = format!("Guest {vmid} is looked at now: somebody says that it has started");
-                self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(Guest::Vmid(vmid)).by(caller));
+                let asked = What::Guest(Guest::Vmid(vmid), GuestEvent::WakeAsked);
+                self.record(asked.at(self.parts.clock.now()).by(caller));
                 Answer::End
             }
             _ => without_proxmox(guest),
@@ -132,17 +131,14 @@ impl Reconciler {
     fn note(&mut self, notes: Vec<Note>, now: Timestamp) {
         for note in notes {
             match note {
-                Note::Tell { guest, text, bad } => {
-                    let kind = if bad { Kind::Failed } else { Kind::Enrolled };
-                    self.event(Event::new(now, kind, text).guest(Guest::Vmid(guest)));
-                }
+                Note::Happened { guest, what } => self.event(What::Guest(Guest::Vmid(guest), what), now),
                 Note::UnderWay { guest, trouble } => self.reports.set_enrolment(Guest::Vmid(guest), Some(trouble)),
                 Note::Trouble { guest, trouble } => {
                     let guest = Guest::Vmid(guest);
                     if let Some(trouble) = &trouble
                         && self.reports.enrolment(guest).map(|before| &before.cause) != Some(&trouble.cause)
                     {
-                        self.event(Event::new(now, Kind::Trouble, trouble.to_string()).guest(guest));
+                        self.event(What::Guest(guest, GuestEvent::NotEnrolled(trouble.clone())), now);
                     }
                     self.reports.set_enrolment(guest, trouble);
                 }

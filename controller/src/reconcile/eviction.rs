@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{Reconciler, shared};
 use crate::{
     admin::{caller::Caller, protocol::Answer},
-    events::{Event, Kind},
+    events::{CertificateEvent, Document, GuestEvent, HostEvent, Kind, What},
     planner::{self, Planned},
     store::Area,
 };
@@ -104,8 +104,8 @@ impl Reconciler {
             Ok(kept) => self.evictions = kept.unwrap_or_default(),
             Err(error) => {
                 let why = chain(&error);
-                let text = format!("Which guests were evicted is not known, and none is brought in by itself: {why}");
-                self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+                let what = HostEvent::Unreadable(Document::Evictions, why.clone());
+                self.event(What::Host(what), self.parts.clock.now());
                 self.evictions.unread = Some(why);
             }
         }
@@ -119,7 +119,7 @@ impl Reconciler {
         match self.parts.store.read::<Evictions>(Area::Local, DOCUMENT) {
             Ok(kept) => {
                 self.evictions.merge(kept.unwrap_or_default());
-                self.event(Event::new(now, Kind::Controller, "Which guests were evicted is known again"));
+                self.event(What::Host(HostEvent::EvictionsReadable), now);
                 let put_out: Vec<_> = self.evictions.guests.iter().map(|eviction| eviction.guest).collect();
                 for guest in put_out {
                     self.put_out(guest, now);
@@ -157,7 +157,7 @@ impl Reconciler {
             ));
         }
         for line in &lines {
-            self.event(Event::new(now, Kind::Asked, format!("Guest {guest} evicted: {line}")).guest(guest).by(caller));
+            self.record(What::Guest(guest, GuestEvent::EvictionStep(line.clone())).at(now).by(caller));
         }
         Answer::Evicted(lines)
     }
@@ -244,8 +244,7 @@ impl Reconciler {
                 continue;
             }
             self.evictions.rekey.remove(&name);
-            let text = format!("{name} gets another shared key: the one before was in a guest that is compromised");
-            self.event(Event::new(now, Kind::Asked, text).certificate(&name));
+            self.event(What::Certificate(name.clone(), CertificateEvent::SharedKeyGivenUp), now);
             let placements = manifest.certificate(&name).into_iter().flat_map(|certificate| &certificate.placements);
             for placement in placements.filter(|placement| !placement.purge) {
                 let Ok(guest) = self.inventory.resolve(&placement.guest) else { continue };
@@ -274,8 +273,7 @@ impl Reconciler {
             enrolments.stop(vmid, &format!("guest {guest} was evicted"));
         }
         if let Err(error) = self.parts.identities.evict(guest) {
-            let text = format!("That guest {guest} is refused cannot be written down yet: {}", chain(&error));
-            self.event(Event::new(now, Kind::Failed, text).guest(guest));
+            self.event(What::Guest(guest, GuestEvent::EvictionUnwritten(chain(&error))), now);
         }
         self.forget_all(guest);
         self.reports.set_enrolment(guest, None);
@@ -286,8 +284,7 @@ impl Reconciler {
         if !self.evictions.has(guest) {
             return false;
         }
-        let text = format!("Guest {guest} has linked and is evicted: its identity is refused, and the link ends");
-        self.heard(Some(guest), Event::new(now, Kind::Refused, text).guest(guest));
+        self.heard(Some(guest), What::Guest(guest, GuestEvent::LinkedWhileEvicted).at(now));
         self.put_out(guest, now);
         true
     }
@@ -301,7 +298,7 @@ impl Reconciler {
             return;
         }
         self.evictions.guests.retain(|eviction| eviction.guest != guest);
-        self.event(Event::new(now, Kind::Asked, format!("Guest {guest} is not evicted any more")).guest(guest));
+        self.event(What::Guest(guest, GuestEvent::LetIn), now);
         self.keep_evictions();
     }
 

@@ -16,7 +16,7 @@ use crate::{
         caller::Caller,
         protocol::{Answer, AskFreeze, Frozen},
     },
-    events::{Event, Kind},
+    events::{Document, HostEvent, What},
     freeze::{self, Freeze, Freezes, LAST_DAY, MAX_FREEZES},
     planner::{self, Planned},
     store::Area,
@@ -30,8 +30,8 @@ impl Reconciler {
         match self.parts.store.read::<Freezes>(Area::Local, DOCUMENT) {
             Ok(kept) => self.reports.set_freezes(kept.unwrap_or_default()),
             Err(error) => {
-                let text = format!("What was frozen is not known, and nothing is now: {}", chain(&error));
-                self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+                let what = HostEvent::Unreadable(Document::Freezes, chain(&error));
+                self.event(What::Host(what), self.parts.clock.now());
             }
         }
     }
@@ -43,8 +43,7 @@ impl Reconciler {
         }
         let mut freezes = self.reports.freezes().clone();
         for freeze in freezes.end(now) {
-            let text = format!("The freeze of {} is over", freeze.what());
-            self.event(Event::new(now, Kind::Asked, text));
+            self.event(What::Host(HostEvent::FreezeEnded(freeze.what())), now);
         }
         self.set_freezes(freezes);
     }
@@ -93,8 +92,7 @@ impl Reconciler {
                 )));
             }
             for freeze in lifted {
-                let text = format!("The freeze of {} is lifted", freeze.what());
-                self.event(Event::new(now, Kind::Asked, text).by(caller));
+                self.record(What::Host(HostEvent::FreezeLifted(freeze.what())).at(now).by(caller));
             }
         }
         Ok(())
@@ -119,8 +117,8 @@ impl Reconciler {
             }
             let name = name.map(ToOwned::to_owned);
             let freeze = Freeze { name, guest, since: now, until, by: caller.clone() };
-            let text = format!("{} is frozen {}: nothing disruptive is done there", freeze.what(), freeze.end());
-            self.event(Event::new(now, Kind::Asked, text).by(caller));
+            let frozen = HostEvent::Frozen { what: freeze.what(), end: freeze.end() };
+            self.record(What::Host(frozen).at(now).by(caller));
             freezes.add(freeze);
         }
         if freezes.count() > MAX_FREEZES {

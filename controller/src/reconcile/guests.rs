@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{HostEvent, What},
     inventory::Inventory,
 };
 
@@ -25,29 +25,28 @@ impl Reconciler {
         let now = self.parts.clock.now();
         match (self.inventory.problem(), next.problem()) {
             (before, Some(problem)) if before != Some(problem) => {
-                let text = format!("Proxmox's guests are not known as they are now: {problem}");
-                self.event(Event::new(now, Kind::Failed, text));
+                self.event(What::Host(HostEvent::InventoryUnknown(problem.clone())), now);
             }
             (Some(_), None) => {
-                self.event(Event::new(now, Kind::Controller, "Proxmox's guests are known again"));
+                self.event(What::Host(HostEvent::InventoryKnown), now);
             }
             _ => {}
         }
         match (self.inventory.trouble(), next.trouble()) {
             (before, Some(trouble)) if before != Some(trouble) => {
-                self.event(Event::new(now, Kind::Failed, trouble.to_string()));
+                self.event(What::Host(HostEvent::RunningUnknown(trouble.clone())), now);
             }
             (Some(_), None) => {
-                self.event(Event::new(now, Kind::Controller, "Proxmox says again which guests run"));
+                self.event(What::Host(HostEvent::RunningKnown), now);
             }
             _ => {}
         }
         let alike = next.alike().iter().filter(|alike| !self.inventory.alike().contains(alike));
         for alike in alike.cloned().collect::<Vec<_>>() {
-            self.event(Event::new(now, Kind::Trouble, alike.trouble.to_string()));
+            self.event(What::Host(HostEvent::SameNetworkCard(alike.trouble)), now);
         }
         if !self.inventory.alike().is_empty() && next.alike().is_empty() {
-            self.event(Event::new(now, Kind::Controller, "Guests with the same network card are told apart again"));
+            self.event(What::Host(HostEvent::NetworkCardsDiffer), now);
         }
         self.note_machines(&next, now);
         self.inventory = next;

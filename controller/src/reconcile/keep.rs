@@ -4,7 +4,7 @@ use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
 use super::{Reconciler, revoking};
 use crate::{
-    events::{Event, Events, Kind},
+    events::{Document, Events, HostEvent, What},
     reports::{GuestRecord, Reports},
     store::{Area, Store},
 };
@@ -15,8 +15,7 @@ const DIRECTORY: &str = "reports";
 pub(super) fn restore(store: &Store, events: &Events, now: Timestamp) -> Reports {
     let mut reports = Reports::default();
     let fail = |error: &dyn std::error::Error| {
-        let text = format!("What a guest said before is not known until it links again: {}", chain(error));
-        events.record(Event::new(now, Kind::Failed, text));
+        events.record(What::Host(HostEvent::Unreadable(Document::Reports, chain(error))).at(now));
     };
     match store.list(Area::Local, DIRECTORY) {
         Ok(names) => {

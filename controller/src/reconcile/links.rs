@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{GuestEvent, HostEvent, PlacementEvent, What},
     link::LinkInput,
 };
 
@@ -27,8 +27,7 @@ impl Reconciler {
                 if let Some(setback) = self.reports.setback(guest, &hello) {
                     return self.rolled_back(guest, &setback, &hello.facts, now);
                 }
-                let linked = Event::new(now, Kind::Linked, format!("Guest {guest} is linked")).guest(guest);
-                self.heard(Some(guest), linked);
+                self.heard(Some(guest), What::Guest(guest, GuestEvent::Linked).at(now));
                 for report in &hello.reports {
                     self.tell_progress(guest, report, now);
                 }
@@ -53,16 +52,11 @@ impl Reconciler {
                         self.touch(guest);
                     }
                     ToController::Purged(Purged { certificate, left }) => {
-                        let mut text = format!("The files of {certificate}@{guest} are removed");
-                        if !left.is_empty() {
-                            let left: Vec<_> = left.iter().map(ToString::to_string).collect();
-                            text += ", except those that are not as Pinion wrote them: ";
-                            text += &left.join(", ");
-                        }
-                        let purged = Event::new(now, Kind::Purged, text).guest(guest).certificate(&certificate);
-                        self.heard(Some(guest), purged);
+                        let left = left.iter().map(ToString::to_string).collect();
                         self.reports.purged(guest, &certificate);
-                        self.purging.remove(&PlacementId { certificate, guest });
+                        let id = PlacementId { certificate, guest };
+                        self.purging.remove(&id);
+                        self.heard(Some(guest), What::Placement(id, PlacementEvent::Purged { left }).at(now));
                         self.touch(guest);
                     }
                     ToController::Hello(_) | ToController::RenewIdentity(_) => {
@@ -72,23 +66,24 @@ impl Reconciler {
             }
             LinkInput::Down { guest, session, why } => {
                 if self.sessions.close(guest, session) {
-                    let text = format!("Guest {guest} is no longer linked: {why}");
-                    self.heard(Some(guest), Event::new(now, Kind::Unlinked, text).guest(guest));
+                    self.heard(Some(guest), What::Guest(guest, GuestEvent::Unlinked(why)).at(now));
                     self.reports.link_down(guest, now);
                     self.touch(guest);
                 }
             }
             LinkInput::Refused { guest, stranger, what } => {
-                let event = Event::new(now, Kind::Refused, format!("Refused: {what}"));
+                let event = match guest {
+                    Some(guest) => What::Guest(guest, GuestEvent::Refused(what)),
+                    None => What::Host(HostEvent::Refused(what)),
+                };
                 // What a stranger claims to be does not make that guest's events fewer.
-                let who = guest.filter(|_| !stranger);
-                self.heard(who, guest.map_or(event.clone(), |guest| event.guest(guest)));
+                self.heard(guest.filter(|_| !stranger), event.at(now));
             }
             LinkInput::TurnedAway { guest, refused } => self.turned_away(guest, refused, now),
             LinkInput::Joined { guest, generation, renewed } => {
-                let (kind, verb) = if renewed { (Kind::Renewed, "renewed its") } else { (Kind::Joined, "joined with") };
-                let text = format!("Guest {guest} {verb} identity number {generation}");
-                self.heard(Some(guest), Event::new(now, kind, text).guest(guest).generation(generation));
+                let what =
+                    if renewed { GuestEvent::IdentityRenewed(generation) } else { GuestEvent::Joined(generation) };
+                self.heard(Some(guest), What::Guest(guest, what).at(now));
                 if !renewed {
                     // Whoever is linked with an earlier identity is not this guest any more.
                     self.sessions.end(guest);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{HostEvent, What},
     manifest::file::InForce,
 };
 
@@ -23,9 +23,8 @@ impl Reconciler {
     /// Tells what is wrong with the manifest's file when the controller starts.
     pub(super) fn tell_manifest(&self) {
         if let (Some(problem), Some(since)) = (&self.manifest.problem, self.manifest.since) {
-            let text =
-                format!("The manifest on disk is not taken, the one before stays in force, since {since}: {problem}");
-            self.event(Event::new(self.parts.clock.now(), Kind::Failed, text));
+            let rejected = HostEvent::ManifestRejected { since: Some(since), problem: problem.clone() };
+            self.event(What::Host(rejected), self.parts.clock.now());
         }
     }
 
@@ -33,16 +32,12 @@ impl Reconciler {
         let now = self.parts.clock.now();
         if let Some(problem) = &next.problem {
             if self.manifest.problem.as_ref() != Some(problem) {
-                let text = format!("The manifest on disk is not taken, the one before stays in force: {problem}");
-                self.event(Event::new(now, Kind::Failed, text));
+                let rejected = HostEvent::ManifestRejected { since: None, problem: problem.clone() };
+                self.event(What::Host(rejected), now);
             }
         } else {
-            let placements = next.manifest.placement_count();
-            let text = format!(
-                "A manifest with {} certificates in {placements} places is in force",
-                next.manifest.certificates.len()
-            );
-            self.event(Event::new(now, Kind::Manifest, text));
+            let (certificates, placements) = (next.manifest.certificates.len(), next.manifest.placement_count());
+            self.event(What::Host(HostEvent::ManifestInForce { certificates, placements }), now);
         }
         if !Arc::ptr_eq(&self.manifest.manifest, &next.manifest) {
             // What failed may have been mended by the change.

@@ -53,7 +53,7 @@ use crate::{
     admin::Request,
     config::advertise::Reachable,
     enroll::{self, Enrolments},
-    events::{Event, Events},
+    events::{Event, Events, What},
     identity::Identities,
     inventory::Inventory,
     issuer::Issuers,
@@ -359,7 +359,11 @@ impl Reconciler {
         self.write_at = Some(Instant::now());
     }
 
-    fn event(&self, event: Event) {
+    fn event(&self, what: What, now: Timestamp) {
+        self.record(what.at(now));
+    }
+
+    fn record(&self, event: Event) {
         self.parts.events.record(event);
     }
 

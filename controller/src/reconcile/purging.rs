@@ -9,7 +9,7 @@ use pinion_proto::clock::Timestamp;
 use super::Reconciler;
 use crate::{
     admin::{caller::Caller, protocol::Answer},
-    events::{Event, Kind},
+    events::{PlacementEvent, What},
     planner::{self, Decision, Plan},
 };
 
@@ -18,9 +18,7 @@ impl Reconciler {
         let retired: BTreeSet<_> = plan.retired.iter().cloned().collect();
         let fresh: Vec<_> = retired.difference(&self.retired).cloned().collect();
         for id in fresh {
-            let text = format!("{id} is not in the manifest; its files stay until `pinion purge {id}`");
-            let event = Event::new(now, Kind::Retired, text).guest(id.guest).certificate(&id.certificate);
-            self.heard(Some(id.guest), event);
+            self.heard(Some(id.guest), What::Placement(id, PlacementEvent::Retired).at(now));
         }
         let over: Vec<_> = self.purging.difference(&retired).cloned().collect();
         for id in over {
@@ -53,8 +51,7 @@ impl Reconciler {
             chosen.extend(matching);
         }
         for id in chosen {
-            let text = format!("The files of {id} are to be removed");
-            self.event(Event::new(now, Kind::Asked, text).guest(id.guest).certificate(&id.certificate).by(caller));
+            self.record(What::Placement(id.clone(), PlacementEvent::PurgeAsked).at(now).by(caller));
             self.reports.request_purge(&id);
             self.touch_now(id.guest);
             self.purging.insert(id);

@@ -12,7 +12,7 @@ use crate::{
         caller::Caller,
         protocol::{Answer, Ask},
     },
-    events::{Event, Kind},
+    events::{GuestEvent, What},
     planner::Plan,
 };
 
@@ -85,8 +85,7 @@ impl Reconciler {
             return Answer::NoSuchName(text);
         }
         self.forget_all(guest);
-        let text = format!("The end of guest {guest} was noted; nothing is told of it any more");
-        self.event(Event::new(self.parts.clock.now(), Kind::Asked, text).guest(guest).by(caller));
+        self.record(What::Guest(guest, GuestEvent::EndNoted).at(self.parts.clock.now()).by(caller));
         Answer::End
     }
 }

@@ -7,7 +7,7 @@ use pinion_proto::{causes::chain, clock::Timestamp, id::Guest, report::GuestFact
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{GuestEvent, What, taken_back_or_cloned},
     identity::Whose,
     inventory::Inventory,
     link::Turned,
@@ -17,32 +17,17 @@ use crate::{
 impl Reconciler {
     /// A guest has linked and is younger than it was.
     pub(super) fn rolled_back(&mut self, guest: Guest, setback: &Setback, facts: &GuestFacts, now: Timestamp) {
-        let (turned, text, written) = if self.parts.identities.whose(guest, facts) == Whose::Its {
-            let text = format!(
-                "Guest {guest} was rolled back to a snapshot: {setback}. Its identity is not trusted any more, and it \
-                 joins anew through the hypervisor"
-            );
-            (Turned::Outcast, text, self.parts.identities.distrust(guest))
+        let setback = setback.to_string();
+        let (turned, what, written) = if self.parts.identities.whose(guest, facts) == Whose::Its {
+            (Turned::Outcast, GuestEvent::RolledBack(setback), self.parts.identities.distrust(guest))
         } else {
-            let who = match self.facts.get(&guest) {
-                Some(before) => format!("last seen as {}, and now as {}", words(before), words(facts)),
-                None => format!("seen as {}", words(facts)),
-            };
-            let why = format!("it was rolled back to a snapshot, or cloned: {setback}; {who}");
-            let text = format!(
-                "Guest {guest} is locked, because {why}. See to it that one of it runs; `pinion guest enroll {guest}`, \
-                 or `pinion guest unlock {guest}` and a fresh join token, let it in again"
-            );
-            (Turned::Locked, text, self.parts.identities.lock(guest, &why).map(drop))
+            let why = taken_back_or_cloned(&setback, self.facts.get(&guest), facts);
+            let written = self.parts.identities.lock(guest, &why).map(drop);
+            (Turned::Locked, GuestEvent::Locked(why), written)
         };
-        self.heard(Some(guest), Event::new(now, Kind::RolledBack, text).guest(guest));
+        self.heard(Some(guest), What::Guest(guest, what).at(now));
         if let Err(error) = written {
-            let text = format!(
-                "That guest {guest} is refused cannot be written down yet, and holds for as long as this controller \
-                 runs: {}",
-                chain(&error)
-            );
-            self.heard(Some(guest), Event::new(now, Kind::Failed, text).guest(guest));
+            self.heard(Some(guest), What::Guest(guest, GuestEvent::RefusalUnwritten(chain(&error))).at(now));
         }
         self.let_go(guest, now);
         self.turned_away(guest, turned, now);
@@ -60,10 +45,7 @@ impl Reconciler {
             };
             let others: Vec<_> = self.sessions.guests().filter_map(|guest| another(&guest)).collect();
             for guest in others {
-                let text = format!(
-                    "What is linked as guest {guest} may be a copy of it, and has to show who it is: its link is ended"
-                );
-                self.event(Event::new(now, Kind::Refused, text).guest(guest));
+                self.event(What::Guest(guest, GuestEvent::MayBeCopy), now);
                 self.let_go(guest, now);
             }
         }
@@ -73,8 +55,7 @@ impl Reconciler {
         };
         let moved: Vec<_> = self.sessions.guests().filter(moved).collect();
         for guest in moved {
-            let text = format!("Guest {guest} has another vmgenid: it was rolled back, and its link is ended");
-            self.event(Event::new(now, Kind::RolledBack, text).guest(guest));
+            self.event(What::Guest(guest, GuestEvent::OtherVmgenid), now);
             self.let_go(guest, now);
         }
     }
@@ -84,9 +65,4 @@ impl Reconciler {
         self.reports.link_down(guest, now);
         self.touch(guest);
     }
-}
-
-fn words(facts: &GuestFacts) -> String {
-    let card = facts.hwaddrs.first().map(|card| format!(" with network card {card}")).unwrap_or_default();
-    format!("{}{card}", if facts.hostname.is_empty() { "an unnamed machine" } else { &facts.hostname })
 }

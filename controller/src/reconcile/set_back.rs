@@ -10,7 +10,7 @@ use pinion_proto::{clock::Timestamp, id::PlacementId, report::Progress};
 use tokio::time::Instant;
 
 use super::Reconciler;
-use crate::events::{Event, Kind};
+use crate::events::{HostEvent, What};
 
 /// What a kept clock may go back by, and what agents take of a certificate that begins in the future.
 pub(super) const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -60,12 +60,7 @@ impl Reconciler {
             self.touch(id.guest);
         }
         self.reports.clock_was_set_back(now);
-        let mut text = format!("The clock was set back to {now}");
-        if !renewed.is_empty() {
-            let names: Vec<String> = renewed.iter().map(ToString::to_string).collect();
-            text += &format!("; what begins too late by it, or was under way, is renewed: {}", names.join(", "));
-        }
-        self.event(Event::new(now, Kind::Controller, text));
+        self.event(What::Host(HostEvent::ClockSetBack { to: now, renewed }), now);
     }
 
     /// Every placement of the manifest that is in a guest which is known.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{CertificateEvent, Document, HostEvent, PlacementEvent, What},
     manifest::Certificate,
     planner::{self, Order, Planned},
     reports::SharedKey,
@@ -45,8 +45,7 @@ pub(super) fn restore(reconciler: &mut Reconciler) {
     let now = reconciler.parts.clock.now();
     let store = reconciler.parts.store.clone();
     let names = store.list(Area::Shared, DIRECTORY).unwrap_or_else(|error| {
-        let text = format!("The shared keys cannot be listed: {}", chain(&error));
-        reconciler.event(Event::new(now, Kind::Failed, text));
+        reconciler.event(What::Host(HostEvent::Unreadable(Document::SharedKeys, chain(&error))), now);
         Vec::new()
     });
     for name in names {
@@ -57,7 +56,9 @@ pub(super) fn restore(reconciler: &mut Reconciler) {
                 reconciler.reports.set_shared_key(certificate, known);
             }
             Ok(None) => {}
-            Err(why) => reconciler.event(Event::new(now, Kind::Failed, why).certificate(&certificate)),
+            Err(why) => {
+                reconciler.event(What::Certificate(certificate, CertificateEvent::SharedKeyUnreadable(why)), now);
+            }
         }
     }
 }
@@ -76,8 +77,8 @@ pub(super) fn prepare(
         Err(not_made) => {
             let attempt = format!("make the shared key of {} for generation {}", id.certificate, order.generation);
             let trouble = not_made.trouble(attempt);
-            let text = format!("{id}: {trouble}");
-            reconciler.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
+            let failed = PlacementEvent::NotIssued { generation: None, trouble: trouble.clone() };
+            reconciler.event(What::Placement(id.clone(), failed), now);
             let backoff = reconciler.parts.backoff;
             reconciler.reports.attempt_failed(id, trouble, &backoff, now);
             None
@@ -147,9 +148,7 @@ fn try_prepare(
             Ok(key) => Some(key),
             // Nothing may expire for it: the next renewal makes the new key.
             Err(NotMade::Waits(cause)) if usable => {
-                let text =
-                    format!("{id} is renewed with the key that it shares already, because a new one waits: {cause}");
-                reconciler.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
+                reconciler.event(What::Placement(id.clone(), PlacementEvent::SharedKeyWaits(cause)), now);
                 None
             }
             Err(not_made) => return Err(not_made),

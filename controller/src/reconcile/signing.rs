@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     allowance::{Allowance, Left},
-    events::{Event, Kind},
+    events::{Event, PlacementEvent, What},
     issuer::{IssuerError, Signed, SigningRequest},
     planner::{Order, Plan, Planned, Why},
     reports::{Link, Reports},
@@ -208,8 +208,8 @@ impl Reconciler {
             remedy: format!("look at the agent's log in the guest; `pinion ensure {id} --renew` does not wait"),
             retry_at: Some(next),
         };
-        let text = format!("{id}: {trouble}");
-        self.event(Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate));
+        let failed = PlacementEvent::NotIssued { generation: None, trouble: trouble.clone() };
+        self.event(What::Placement(id.clone(), failed), now);
         let backoff = self.parts.backoff;
         self.reports.attempt_failed(id, trouble, &backoff, now);
         self.signing.allowed.retain(|_, left| !left.is_whole(now));
@@ -278,10 +278,9 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
             let trouble = error.trouble(format!("have {id} signed by {issuer}"), None);
             let backoff = reconciler.parts.backoff;
             reconciler.reports.attempt_failed(&id, trouble.clone(), &backoff, now);
-            let text = format!("{id}: {trouble}");
-            let event = Event::new(now, Kind::Failed, text).guest(id.guest).certificate(&id.certificate);
-            reconciler.event(event.generation(generation));
             reconciler.touch(id.guest);
+            let failed = PlacementEvent::NotIssued { generation: Some(generation), trouble };
+            reconciler.event(What::Placement(id, failed), now);
         }
     }
 }
@@ -289,15 +288,12 @@ pub(super) fn take(reconciler: &mut Reconciler, outcome: Outcome, now: Timestamp
 /// That a certificate was signed, for people.
 fn issued(id: &PlacementId, delivery: &Delivery, shortened_to: Option<Duration>, now: Timestamp) -> Event {
     let leaf = delivery.chain.leaf();
-    let mut text = format!("{} signed {id}, valid until {}", delivery.issuer, leaf.not_after());
-    if let Some(most) = shortened_to {
-        text += &format!(", shortened to the {} that it allows", humantime::format_duration(whole(most)));
-    }
-    let event = Event::new(now, Kind::Issued, text).guest(id.guest).certificate(&id.certificate);
-    event.generation(delivery.generation).serial(leaf.serial())
-}
-
-/// Whole seconds, for people.
-fn whole(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs())
+    let issued = PlacementEvent::Issued {
+        issuer: delivery.issuer.clone(),
+        generation: delivery.generation,
+        serial: leaf.serial().to_owned(),
+        not_after: leaf.not_after(),
+        shortened_to,
+    };
+    What::Placement(id.clone(), issued).at(now)
 }

@@ -12,7 +12,7 @@ use pinion_proto::{
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{PlacementEvent, What},
     manifest::Placement,
     planner::misfit,
 };
@@ -30,13 +30,9 @@ impl Reconciler {
         {
             // What comes back has been served, and is what the service has if it does not take the newer one.
             let back = before.is_some_and(|before| held(before) > Some(now_held.generation));
-            let text = match back {
-                true => format!("{id} went back to the certificate before, which is {}", report.stage),
-                false => format!("{id} is {}", report.stage),
-            };
-            let event = Event::new(now, Kind::Stage, text).guest(guest).certificate(&report.certificate);
-            let event = event.generation(now_held.generation).serial(now_held.leaf.serial());
-            self.heard(Some(guest), event);
+            let (generation, serial) = (now_held.generation, now_held.leaf.serial().to_owned());
+            let stage = PlacementEvent::Stage { stage: report.stage, back, generation, serial };
+            self.heard(Some(guest), What::Placement(id.clone(), stage).at(now));
         }
         if let Some(trouble) = &report.trouble {
             let same = |old: &Trouble| {
@@ -44,9 +40,8 @@ impl Reconciler {
             };
             let before = self.reports.placement(&id).and_then(|entry| entry.report());
             if !before.and_then(|before| before.trouble.as_ref()).is_some_and(same) {
-                let text = format!("{id}: {trouble}");
-                let event = Event::new(now, Kind::Trouble, text).guest(guest).certificate(&report.certificate);
-                self.heard(Some(guest), event);
+                let held_up = What::Placement(id.clone(), PlacementEvent::HeldUp(trouble.clone()));
+                self.heard(Some(guest), held_up.at(now));
             }
         }
         self.tell_misfit(&id, report, now);
@@ -73,8 +68,7 @@ impl Reconciler {
             },
             Err(error) => error.to_string(),
         };
-        let text = format!("Refused: the certificate request of {id}: {why}");
-        let event = Event::new(now, Kind::Refused, text).guest(id.guest).certificate(&id.certificate);
-        self.heard(Some(id.guest), event.generation(incoming.generation));
+        let refused = PlacementEvent::RequestRefused { generation: incoming.generation, why };
+        self.heard(Some(id.guest), What::Placement(id.clone(), refused).at(now));
     }
 }

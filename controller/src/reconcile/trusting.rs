@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{IssuerEvent, What},
     issuer::{IssuerRoots, Issuers},
     manifest::Manifest,
 };
@@ -108,16 +108,14 @@ impl Reconciler {
 
     fn tell_roots(&self, issuer: &PlainName, known: &IssuerRoots, roots: &IssuerRoots, now: Timestamp) {
         for root in roots.current.iter().filter(|root| !known.is_current(root.fingerprint())) {
-            let text = format!("{issuer} has a new root {}, valid until {}", root.fingerprint(), root.not_after());
-            self.event(Event::new(now, Kind::Roots, text));
+            let new = IssuerEvent::NewRoot { root: root.fingerprint(), not_after: root.not_after() };
+            self.event(What::Issuer(issuer.clone(), new), now);
         }
         for root in known.current.iter().filter(|root| !roots.is_current(root.fingerprint())) {
-            let text = format!("{issuer} has given up root {}", root.fingerprint());
-            self.event(Event::new(now, Kind::Roots, text));
+            self.event(What::Issuer(issuer.clone(), IssuerEvent::RootGone(root.fingerprint())), now);
         }
         if known.signing != roots.signing {
-            let text = format!("{issuer} signs under root {} from now on", roots.signing);
-            self.event(Event::new(now, Kind::Roots, text));
+            self.event(What::Issuer(issuer.clone(), IssuerEvent::SignsUnder(roots.signing)), now);
         }
     }
 }

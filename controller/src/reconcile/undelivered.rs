@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{Reconciler, shared};
 use crate::{
-    events::{Event, Kind},
+    events::{Document, HostEvent, What},
     planner::Planned,
     reports::PlacementEntry,
     store::{Area, Store, StoreError},
@@ -207,8 +207,7 @@ impl Reconciler {
     }
 
     fn not_known(&self, error: &StoreError, now: Timestamp) {
-        let text = format!("A certificate that was on its way is signed once more if it is needed: {}", chain(error));
-        self.event(Event::new(now, Kind::Failed, text));
+        self.event(What::Host(HostEvent::Unreadable(Document::Undelivered, chain(error))), now);
     }
 }
 

@@ -10,7 +10,7 @@ use pinion_proto::{clock::Timestamp, id::Guest};
 use super::Reconciler;
 use crate::{
     allowance::{Allowance, Left},
-    events::{Event, Kind},
+    events::{Event, GuestEvent, HostEvent, What},
 };
 
 /// A hundred placements in a busy hour, and after that as many events as a hundred 24-hour certificates bring.
@@ -42,19 +42,16 @@ impl Reconciler {
                 event.text.truncate(end);
                 event.text.push('…');
             }
-            return self.event(event);
+            return self.record(event);
         }
         if voice.told_missing.is_some_and(|told| now.since(told) < TELL_MISSING && told <= now) {
             return;
         }
         voice.told_missing = Some(now);
-        let name =
-            who.map_or_else(|| "Callers without an identity bring".to_owned(), |guest| format!("Guest {guest} brings"));
-        let text = format!("{name} about more events than are written down; for now most of them are left out");
-        let missing = Event::new(now, Kind::Refused, text);
-        self.event(match who {
-            Some(guest) => missing.guest(guest),
-            None => missing,
-        });
+        let missing = match who {
+            Some(guest) => What::Guest(guest, GuestEvent::EventsLeftOut),
+            None => What::Host(HostEvent::EventsLeftOut),
+        };
+        self.event(missing, now);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         caller::Caller,
         protocol::{Answer, Ensure, Progress, ProgressLine},
     },
-    events::{Event, Kind},
+    events::{HostEvent, What},
     planner::{self, Plan},
 };
 
@@ -88,8 +88,7 @@ impl Reconciler {
             }
         }
         if ensure.renew {
-            let text = format!("A renewal of {} placements is asked for", above.len());
-            self.event(Event::new(now, Kind::Asked, text).by(caller));
+            self.record(What::Host(HostEvent::RenewalAsked(above.len())).at(now).by(caller));
         }
         let believed_from = Instant::now() + FRESH;
         self.waiters.push(Waiter { ensure, chosen, above, answers, believed_from, told: HashMap::new() });

@@ -15,16 +15,12 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{HostEvent, WHILE_UNWRITABLE, What},
     store::Store,
 };
 
 /// How often it is looked at while nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-
-/// What that means.
-const WAITING: &str =
-    "renewals go on; joins, identities, tokens and new shared keys wait until the shared state can be written again";
 
 /// Looks at shared state beside the loop, because a disk in trouble may take its time.
 #[derive(Debug)]
@@ -71,12 +67,10 @@ impl Reconciler {
         let problem = self.parts.store.shared_writable().err().map(|error| chain(&error));
         match (&self.unwritable, &problem) {
             (None, Some(problem)) => {
-                let text = format!("{problem}; {WAITING}");
-                self.event(Event::new(now, Kind::Failed, text));
+                self.event(What::Host(HostEvent::SharedStateUnwritable(problem.clone())), now);
             }
             (Some(_), None) => {
-                let text = "The shared state can be written again, and everything goes on";
-                self.event(Event::new(now, Kind::Controller, text));
+                self.event(What::Host(HostEvent::SharedStateWritable), now);
                 // What waited for it is tried at once.
                 self.reports.forget_attempts();
             }
@@ -97,7 +91,7 @@ impl Reconciler {
             cause: problem.clone(),
             remedy: format!(
                 "make room on its disk, or let the user that runs `pinion serve` write there; on a cluster's /etc/pve \
-                 `pvecm status` shows the quorum; {WAITING}"
+                 `pvecm status` shows the quorum; {WHILE_UNWRITABLE}"
             ),
             retry_at: None,
         })

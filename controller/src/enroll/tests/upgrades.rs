@@ -26,10 +26,8 @@ async fn older_agents_are_replaced_one_at_a_time_and_put_back_when_the_new_one_d
     fixture.after(61, &guests, &[101, 102]);
     fixture.ended(1).await;
     assert_eq!(fixture.calls(102), ["install", "restore"]);
-    let told = fixture
-        .notes
-        .iter()
-        .any(|note| matches!(note, Note::Tell { text, bad: true, .. } if text.contains("put back")));
+    let told =
+        fixture.notes.iter().any(|note| matches!(note, Note::Happened { what: GuestEvent::AgentPutBack(_), .. }));
     assert!(told, "{:?}", fixture.notes);
     fixture.linked.insert(vmid(102), "0.0.1".into());
     fixture.after(1, &guests, &[101, 102]);

@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::Reconciler;
 use crate::{
-    events::{Event, Kind},
+    events::{Document, HostEvent, PlacementEvent, What},
     issuer::{IssuerError, Revocation, Serial},
     reports::{PlacementEntry, Reports},
     store::{Area, Store},
@@ -284,20 +284,14 @@ impl Reconciler {
         let now = self.parts.clock.now();
         let Outcome { id, serial, result } = outcome;
         self.revoking.under_way.remove(&serial);
-        let event = |kind, text| {
-            Event::new(now, kind, text).guest(id.guest).certificate(&id.certificate).serial(serial.as_str())
-        };
         match result {
             Ok(()) => {
                 self.revoking.told.remove(&serial);
                 let Some(Issued { issuer, generation, compromised, .. }) = self.revoking.take(&id, &serial) else {
                     return;
                 };
-                let text = match compromised {
-                    true => format!("{issuer} revoked {serial} of {id}, whose key may be in other hands"),
-                    false => format!("{issuer} revoked {serial}, which {id} does not use any more"),
-                };
-                self.event(event(Kind::Revoked, text).generation(generation));
+                let revoked = PlacementEvent::Revoked { issuer, generation, serial: serial.into(), compromised };
+                self.event(What::Placement(id, revoked), now);
             }
             Err(error) => {
                 let backoff = self.parts.backoff;
@@ -310,11 +304,8 @@ impl Reconciler {
                 self.revoking.unwritten.insert(id.clone());
                 let cause = error.to_string();
                 if self.revoking.told.insert(serial.clone(), cause.clone()).as_ref() != Some(&cause) {
-                    let text = format!(
-                        "{issuer} has not revoked {serial}, which {id} is not to use any more; it is tried again until \
-                         the certificate expires: {cause}"
-                    );
-                    self.event(event(Kind::Failed, text).generation(generation));
+                    let failed = PlacementEvent::NotRevoked { issuer, generation, serial: serial.into(), cause };
+                    self.event(What::Placement(id, failed), now);
                 }
             }
         }
@@ -325,8 +316,7 @@ impl Reconciler {
     pub(super) fn restore_revoking(&mut self) {
         let (now, store) = (self.parts.clock.now(), self.parts.store.clone());
         let fail = |this: &Self, error: &dyn std::error::Error| {
-            let text = format!("What was to be revoked is not known, and is left to expire: {}", chain(error));
-            this.event(Event::new(now, Kind::Failed, text));
+            this.event(What::Host(HostEvent::Unreadable(Document::Revocations, chain(error))), now);
         };
         let documents = store.list(Area::Local, DIRECTORY).unwrap_or_else(|error| {
             fail(self, &error);

@@ -1,0 +1,211 @@
+//! What can happen: of the host as a whole, of an issuer, a guest, a certificate or a placement.
+//!
+//! Answers: which events are there?
+//! Invariant: an event is made from one of these types alone. What it is called, and its sentence, are in `words`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use pinion_proto::{
+    bundle::Fingerprint,
+    clock::Timestamp,
+    id::{CertificateName, Guest, PlacementId},
+    spec::PlainName,
+    stage::{Stage, Trouble},
+};
+
+/// Something that happened, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    /// To the controller, or the host as a whole.
+    Host(HostEvent),
+    /// To an issuer.
+    Issuer(PlainName, IssuerEvent),
+    /// To a guest.
+    Guest(Guest, GuestEvent),
+    /// To a certificate, in every place.
+    Certificate(CertificateName, CertificateEvent),
+    /// To a placement.
+    Placement(PlacementId, PlacementEvent),
+}
+
+/// What happens to the controller, or to the host as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HostEvent {
+    /// The controller has started.
+    Started { address: SocketAddr, trust_domain: String, root: Fingerprint },
+    /// The controller stops.
+    Stops,
+    /// A manifest is in force.
+    ManifestInForce { certificates: usize, placements: usize },
+    /// The manifest's file is not taken; `since` is when the one in force was, where the controller has just started.
+    ManifestRejected { since: Option<Timestamp>, problem: String },
+    /// Proxmox's files cannot be read.
+    InventoryUnknown(Trouble),
+    /// They can be read again.
+    InventoryKnown,
+    /// Which guests run is not known.
+    RunningUnknown(Trouble),
+    /// It is known again.
+    RunningKnown,
+    /// Several guests have the same network card.
+    SameNetworkCard(Trouble),
+    /// None have any more.
+    NetworkCardsDiffer,
+    /// The clock was set back, and these are renewed for it.
+    ClockSetBack { to: Timestamp, renewed: Vec<PlacementId> },
+    /// The state that nodes share cannot be written.
+    SharedStateUnwritable(String),
+    /// It can be written again.
+    SharedStateWritable,
+    /// A document cannot be read.
+    Unreadable(Document, String),
+    /// The record of evictions can be read again.
+    EvictionsReadable,
+    /// This node's authority for identities is renewed after it could not be.
+    NodeAuthorityRenewed,
+    /// It cannot be renewed.
+    NodeAuthorityFails(String),
+    /// Someone without an identity was refused.
+    Refused(String),
+    /// Callers without an identity bring about more events than are written.
+    EventsLeftOut,
+    /// A follower of the events was too slow for so many.
+    EventsMissed(u64),
+    /// Something is frozen.
+    Frozen { what: String, end: String },
+    /// A freeze is lifted.
+    FreezeLifted(String),
+    /// A freeze has ended.
+    FreezeEnded(String),
+    /// A person asks for the renewal of so many placements.
+    RenewalAsked(usize),
+}
+
+/// What the controller remembers, each in documents of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Document {
+    /// What guests reported.
+    Reports,
+    /// Which guests Proxmox listed.
+    Departures,
+    /// Which guests were evicted.
+    Evictions,
+    /// What is frozen.
+    Freezes,
+    /// What is to be revoked.
+    Revocations,
+    /// The shared keys.
+    SharedKeys,
+    /// Certificates on their way to guests.
+    Undelivered,
+    /// The events.
+    Journal,
+}
+
+/// What happens to an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IssuerEvent {
+    /// It has one more root.
+    NewRoot { root: Fingerprint, not_after: Timestamp },
+    /// It has given a root up.
+    RootGone(Fingerprint),
+    /// It signs under another root.
+    SignsUnder(Fingerprint),
+}
+
+/// What happens to a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GuestEvent {
+    /// It is linked.
+    Linked,
+    /// It is not any more.
+    Unlinked(String),
+    /// It has got an identity.
+    Joined(u64),
+    /// It has renewed its identity.
+    IdentityRenewed(u64),
+    /// Someone who shows its identity, or claims to be it, was refused.
+    Refused(String),
+    /// It brings about more events than are written.
+    EventsLeftOut,
+    /// It was rolled back, which this shows, and joins anew through the hypervisor.
+    RolledBack(String),
+    /// It is locked, because of this.
+    Locked(String),
+    /// Its `vmgenid` has changed.
+    OtherVmgenid,
+    /// What is linked as this guest may be a copy of it.
+    MayBeCopy,
+    /// That it is refused cannot be written.
+    RefusalUnwritten(String),
+    /// It was destroyed, with so many placements.
+    Destroyed(usize),
+    /// It was destroyed, and its identity cannot be refused yet.
+    DestroyedNotRefused(String),
+    /// A guest with the number of a destroyed one was made.
+    MadeAnew,
+    /// A person has taken note of its end.
+    EndNoted,
+    /// A person evicts it: its identity is refused, which cannot be written where there is a reason.
+    Evicted(Option<String>),
+    /// What the eviction does.
+    EvictionStep(String),
+    /// That it is refused, because it is evicted, cannot be written.
+    EvictionUnwritten(String),
+    /// It is evicted, and has linked.
+    LinkedWhileEvicted,
+    /// It is evicted no longer.
+    LetIn,
+    /// A person unlocks it.
+    Unlocked,
+    /// A person has it forgotten.
+    Forgotten,
+    /// A person has made a join token for it.
+    TokenMade,
+    /// A person has it enrolled.
+    EnrolAsked,
+    /// A person, or a hookscript, says that it has started.
+    WakeAsked,
+    /// Enrolling it has come so far.
+    Enrolled(String),
+    /// Its newer agent went wrong, and the one before is put back.
+    AgentPutBack(String),
+    /// This keeps it from being enrolled.
+    NotEnrolled(Trouble),
+}
+
+/// What happens to a certificate, in every place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CertificateEvent {
+    /// Its shared key cannot be read.
+    SharedKeyUnreadable(String),
+    /// Its shared key is given up.
+    SharedKeyGivenUp,
+}
+
+/// What happens to a placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlacementEvent {
+    /// A certificate was signed for it; `shortened_to` is the longest that the issuer allows, where that was less than asked for.
+    Issued { issuer: PlainName, generation: u64, serial: String, not_after: Timestamp, shortened_to: Option<Duration> },
+    /// No certificate was signed for it.
+    NotIssued { generation: Option<u64>, trouble: Trouble },
+    /// It is renewed with the shared key that there is, because a new one cannot be written.
+    SharedKeyWaits(String),
+    /// The guest's request is not what was ordered.
+    RequestRefused { generation: u64, why: String },
+    /// It has come to another stage; `back` says that it is with the certificate before.
+    Stage { stage: Stage, back: bool, generation: u64, serial: String },
+    /// It is held up in its guest.
+    HeldUp(Trouble),
+    /// The manifest does not name it any more.
+    Retired,
+    /// A person wants its files removed.
+    PurgeAsked,
+    /// Its files are removed, except these.
+    Purged { left: Vec<String> },
+    /// A certificate of it was revoked.
+    Revoked { issuer: PlainName, generation: u64, serial: String, compromised: bool },
+    /// A certificate of it was not revoked.
+    NotRevoked { issuer: PlainName, generation: u64, serial: String, cause: String },
+}
