@@ -32,7 +32,7 @@ use crate::{
 const VERSION: u32 = 1;
 
 /// A chain, a key and a root are a few KiB (bytes).
-const MOST_DOCUMENT: u64 = 256 * 1024;
+const MAX_DOCUMENT: u64 = 256 * 1024;
 
 /// An agent's identity and where it leads.
 #[derive(Clone)]
@@ -147,7 +147,7 @@ impl Identity {
     /// The file is unreadable, broken or from a newer version.
     pub fn load(config: &Config) -> Result<Option<Self>, IdentityError> {
         let path = path(config);
-        let bytes = match RealFiles.read(&path, MOST_DOCUMENT) {
+        let bytes = match RealFiles.read(&path, MAX_DOCUMENT) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) => {

@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 use crate::{apply::Placements, link::LinkStatus};
 
 /// The longest request (bytes): a few hundred names.
-const MOST_REQUEST: u64 = 64 * 1024;
+const MAX_REQUEST: u64 = 64 * 1024;
 
 /// What a command line asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Local {
 
     async fn answer(mut self, stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
-        let ask = lines::read_limited::<Ask>(&mut BufReader::new(read), MOST_REQUEST).await?;
+        let ask = lines::read_limited::<Ask>(&mut BufReader::new(read), MAX_REQUEST).await?;
         match ask {
             None => Ok(()),
             Some(Ask::Joined) => {

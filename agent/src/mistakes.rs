@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 /// A document has a few dozen values; where so many are wrong, the first ones are enough.
-const MOST: usize = 100;
+const MAX_MISTAKES: usize = 100;
 
 /// One thing that is wrong: which bytes of the text it is about, and what the reader says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) fn read<T: DeserializeOwned + Default>(text: &str) -> Understood<'_, 
 /// The document without what cannot be understood.
 fn understood<T: DeserializeOwned + Default>(mut table: toml::Spanned<DeTable<'_>>, mistakes: &mut Vec<Mistake>) -> T {
     let mut removed: Vec<String> = Vec::new();
-    for _ in 0..MOST {
+    for _ in 0..MAX_MISTAKES {
         let error = match T::deserialize(Deserializer::from(table.clone())) {
             Ok(document) => return document,
             Err(error) => error,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pinion_proto::{bundle::Fingerprint, id::CertificateName, stage::Halt};
 
-use super::hold::Cost;
+use super::failure::Cost;
 use crate::config::Retry;
 
 /// A try that disturbs the service, and its roll back again, are this many times rarer: a service manager gives up

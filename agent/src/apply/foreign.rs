@@ -2,42 +2,45 @@
 
 use pinion_proto::spec::GuestPath;
 
-use super::switch::{Desk, SwitchError};
+use super::exchange::{Exchange, ExchangeError};
 use crate::{
     install::{
         foreign,
+        observed::{At, Observed},
         plan::Wanted,
-        scene::{At, Scene},
     },
     ledger::Ledger,
 };
 
-impl Desk {
-    /// Keeps what is in the places of new files and no placement's, where it is what will take its place.
-    pub(super) fn keep_foreign(&self, ledger: &Ledger, wanted: &[Wanted], scene: &Scene) -> Result<(), SwitchError> {
-        let is_new = |file: &&Wanted| ledger.files().all(|known| known.path != file.path);
-        let found = wanted.iter().filter(is_new).filter_map(|file| match scene.at(&file.target) {
-            At::File(there) if there.content != file.content => Some((file, there)),
-            _ => None,
-        });
-        let mut found = found.peekable();
-        if found.peek().is_none() {
-            return Ok(());
-        }
-        let others = self.shared.ledgers.read_all()?;
-        let known = |path: &GuestPath| {
-            let mut known = others.values().filter_map(|other| other.as_ref().ok()).flat_map(Ledger::files);
-            known.any(|file| file.path == *path)
-        };
-        let foreign: Vec<_> = found.filter(|(file, _)| !known(&file.path)).collect();
-        for (file, there) in &foreign {
-            foreign::check(file.part, &file.path, &there.content)?;
-        }
-        let config = &self.shared.context.config;
-        for (file, there) in foreign {
-            let kept = foreign::keep(self.files(), &config.state, &config.root, &file.target, there)?;
-            tracing::info!(certificate = %self.name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
-        }
-        Ok(())
+/// Keeps what is in the places of new files and no placement's, where it is what will take its place.
+pub(super) fn keep(
+    exchange: &Exchange,
+    ledger: &Ledger,
+    wanted: &[Wanted],
+    observed: &Observed,
+) -> Result<(), ExchangeError> {
+    let is_new = |file: &&Wanted| ledger.files().all(|known| known.path != file.path);
+    let found = wanted.iter().filter(is_new).filter_map(|file| match observed.at(&file.target) {
+        At::File(there) if there.content != file.content => Some((file, there)),
+        _ => None,
+    });
+    let mut found = found.peekable();
+    if found.peek().is_none() {
+        return Ok(());
     }
+    let others = exchange.shared.ledgers.read_all()?;
+    let known = |path: &GuestPath| {
+        let mut known = others.values().filter_map(|other| other.as_ref().ok()).flat_map(Ledger::files);
+        known.any(|file| file.path == *path)
+    };
+    let foreign: Vec<_> = found.filter(|(file, _)| !known(&file.path)).collect();
+    for (file, there) in &foreign {
+        foreign::check(file.part, &file.path, &there.content)?;
+    }
+    let config = &exchange.shared.context.config;
+    for (file, there) in foreign {
+        let kept = foreign::keep(exchange.files(), &config.state, &config.root, &file.target, there)?;
+        tracing::info!(certificate = %exchange.name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
+    }
+    Ok(())
 }

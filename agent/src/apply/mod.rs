@@ -4,22 +4,32 @@
 //! Invariants: one task a placement, so that a slow service holds up no other; everything is a level, so a lost
 //! message costs time and never correctness; what is written down in the ledger is enough to go on after a crash.
 
+mod advance;
+mod attempt;
 mod backoff;
+mod disturb;
+mod driver;
+mod escalate;
+mod exchange;
+mod failure;
 mod foreign;
-mod hold;
+mod install;
 mod kept;
 mod mailbox;
-mod order;
-mod placement;
+mod notify;
+mod removal;
+mod request;
+mod rollback;
 mod service;
 mod shared;
+mod status;
 mod switch;
-mod tell;
+mod task;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod upkeep;
 mod window;
-mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,8 +54,8 @@ use crate::{
     restarts::Restarts,
 };
 use mailbox::{Desired, Mailbox};
-use placement::End;
 use shared::Shared;
+use task::End;
 
 /// The reports of every placement that the guest knows of, the retired ones too.
 pub type Reports = Arc<BTreeMap<CertificateName, PlacementReport>>;
@@ -116,7 +126,7 @@ impl Placements {
         Ok(this)
     }
 
-    /// Everything that the guest should hold; replaces what was said before. A placement that is no longer in it is
+    /// Everything that the guest should hold; replaces what was desired before. A placement that is no longer in it is
     /// retired: its files stay until it is purged.
     pub fn desire(&self, specs: Vec<PlacementSpec>) {
         let specs: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.certificate.clone(), spec)).collect();
@@ -163,7 +173,7 @@ impl Placements {
         }
     }
 
-    /// The files that the purge of a placement left, because somebody changed them; told once.
+    /// The files that the purge of a placement left, because somebody changed them; reported once.
     #[must_use]
     pub fn left_by_purge(&self, certificate: &CertificateName) -> Vec<GuestPath> {
         self.shared.take_left(certificate)
@@ -199,7 +209,7 @@ impl Placements {
         let task = self.runtime.spawn(async move {
             let mut ledger = ledger;
             loop {
-                match placement::run(&this.shared, &name, ledger, &post).await {
+                match task::run(&this.shared, &name, ledger, &post).await {
                     End::Stopped => return,
                     End::Gone if this.forget(&name, &post) => return,
                     End::Gone => ledger = Ok(Ledger::default()),

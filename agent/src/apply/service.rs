@@ -1,7 +1,7 @@
-//! A service as its placements share it: whose turn it is there, and what it was told.
+//! A service as its placements share it: whose turn it is there, and what it was notified of.
 //!
-//! Invariants: two placements of one service never exchange files or check them at the same time; a service is told once
-//! for all whose files were in place before.
+//! Invariants: two placements of one service never exchange files or check them at the same time; a service is notified
+//! once for all whose files were in place before.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::recipe::Tell;
+use crate::recipe::ReloadAction;
 
 /// Every service that some placement knows.
 #[derive(Debug, Default)]
@@ -24,18 +24,18 @@ pub(super) struct Services(Mutex<BTreeMap<String, Arc<Service>>>);
 /// One service.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    told: Arc<tokio::sync::Mutex<Told>>,
+    notified: Arc<tokio::sync::Mutex<Notified>>,
     expected: watch::Sender<BTreeMap<CertificateName, Expected>>,
 }
 
-/// What a service was told, in the hands of the placement whose turn it is.
+/// What a service was notified of, in the hands of the placement whose turn it is.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Notified {
     /// How many exchanges of files there were.
     exchanges: u64,
-    /// How many of them it was told of, and how.
+    /// How many of them it was notified of, and how.
     covered: u64,
-    how: Option<Tell>,
+    how: Option<ReloadAction>,
 }
 
 /// A certificate on its way to the service.
@@ -58,8 +58,8 @@ impl Services {
 
 impl Service {
     /// Waits for a placement's turn.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<Told> {
-        Arc::clone(&self.told).lock_owned().await
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<Notified> {
+        Arc::clone(&self.notified).lock_owned().await
     }
 
     /// A certificate was ordered for the service, and is waited for so long.
@@ -97,27 +97,27 @@ impl Service {
     }
 }
 
-impl Told {
+impl Notified {
     /// Files were exchanged: the number of that exchange.
     pub(super) fn exchanged(&mut self) -> u64 {
         self.exchanges += 1;
         self.exchanges
     }
 
-    /// The service was told.
-    pub(super) fn told(&mut self, how: &Tell) {
+    /// The service was notified.
+    pub(super) fn notified(&mut self, how: &ReloadAction) {
         self.covered = self.exchanges;
         self.how = Some(how.clone());
     }
 
-    /// Whether it was told of an exchange already, in a way that is as good. A hook and Swarm secrets are about one
+    /// Whether it was notified of an exchange already, in a way that is as good. A hook and Swarm secrets are about one
     /// certificate's files.
-    pub(super) fn covers(&self, exchange: u64, how: &Tell) -> bool {
-        let as_good = |told: &Tell| match how {
-            Tell::Hook(_) | Tell::Swarm(_) => false,
-            Tell::Restart(_) | Tell::RestartContainer(_) => told == how,
-            Tell::Reload(_) | Tell::Signal(_) | Tell::Touch(_) => {
-                told == how || matches!(told, Tell::Restart(_) | Tell::RestartContainer(_))
+    pub(super) fn covers(&self, exchange: u64, how: &ReloadAction) -> bool {
+        let as_good = |last: &ReloadAction| match how {
+            ReloadAction::Hook(_) | ReloadAction::Swarm(_) => false,
+            ReloadAction::Restart(_) | ReloadAction::RestartContainer(_) => last == how,
+            ReloadAction::Reload(_) | ReloadAction::Signal(_) | ReloadAction::Touch(_) => {
+                last == how || matches!(last, ReloadAction::Restart(_) | ReloadAction::RestartContainer(_))
             }
         };
         exchange <= self.covered && self.how.as_ref().is_some_and(as_good)

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A token is one line; whatever is longer is not one (bytes).
-const MOST_TOKEN: u64 = 16 * 1024;
+const MAX_TOKEN: u64 = 16 * 1024;
 
 /// Turns a token into this guest's identity, and tells a running daemon.
 pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Exit {
@@ -88,8 +88,8 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
 fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
     let outcome = match file {
-        Some(path) => std::fs::File::open(path).and_then(|file| file.take(MOST_TOKEN).read_to_string(&mut text)),
-        None => std::io::stdin().lock().take(MOST_TOKEN).read_to_string(&mut text),
+        Some(path) => std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut text)),
+        None => std::io::stdin().lock().take(MAX_TOKEN).read_to_string(&mut text),
     };
     match outcome {
         Ok(0) => Err("no token on standard input: pipe the output of `pinion token create` into this command".into()),

@@ -36,7 +36,7 @@ pub const SOCKET: &str = "run/pinion-agent/agent.sock";
 pub const EARLIER_SOCKET: &str = "run/pinion/agent.sock";
 
 /// A configuration is a page of text; more is some other file (bytes).
-const MOST_CONFIG: u64 = 256 * 1024;
+const MAX_CONFIG: u64 = 256 * 1024;
 
 /// What the agent is allowed and told by its guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// Far too long.
-    #[error("{path} is larger than {MOST_CONFIG} bytes: put the right file there, or remove it to use the shipped defaults", path = path.display())]
+    #[error("{path} is larger than {MAX_CONFIG} bytes: put the right file there, or remove it to use the shipped defaults", path = path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -226,8 +226,8 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         Err(source) => return Err(failed(source)),
     };
     let mut bytes = Vec::new();
-    file.take(MOST_CONFIG + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MOST_CONFIG {
+    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_CONFIG {
         return Err(ConfigError::TooLarge { path: path.into() });
     }
     if bytes.trim_ascii().is_empty() {

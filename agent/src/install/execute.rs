@@ -12,8 +12,8 @@ use std::{
 use super::{
     InstallError,
     files::{Files, NewFile},
+    generations,
     replace::{Replacement, at_once, sync_together},
-    shelf,
     steps::{Plan, Step, Write, temporary},
 };
 
@@ -74,7 +74,7 @@ impl<'a> Written<'a> {
             }
         }
         for directory in &plan.fresh {
-            shelf::empty(*files, directory).map_err(failed("empty", directory))?;
+            generations::empty(*files, directory).map_err(failed("empty", directory))?;
         }
         for write in &plan.writes {
             new.push(write_new(*files, write)?);

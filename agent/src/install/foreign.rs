@@ -12,7 +12,7 @@ use std::{
 use pinion_proto::spec::{GuestPath, Part};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{InstallError, execute::write, files::Files, scene, steps::Plan};
+use super::{InstallError, execute::write, files::Files, observed, steps::Plan};
 use crate::ledger::SavedFile;
 
 /// Where what was replaced is kept, in the agent's directory: `replaced/1/etc/nginx/ssl/web.crt`, and in `replaced/2` what
@@ -20,10 +20,10 @@ use crate::ledger::SavedFile;
 pub const REPLACED: &str = "replaced";
 
 /// So often a file that somebody put in the place of a retired one is kept; then a person should clear up.
-const MOST_KEPT: usize = 99;
+const MAX_KEPT: usize = 99;
 
 /// A certificate's chain, or an issuer's roots, are a handful; a file with more is a store of roots.
-const MOST_CERTIFICATES: usize = 16;
+const MAX_CERTIFICATES: usize = 16;
 
 /// Whether a file is the part that is to take its place, and nothing else besides.
 ///
@@ -38,7 +38,7 @@ pub fn check(part: Part, path: &GuestPath, content: &[u8]) -> Result<(), Install
     let Some(found) = Blocks::of(content) else { return refused("is not PEM") };
     let Blocks { certificates, keys } = found;
     // A chain ends at one root at most.
-    if certificates > MOST_CERTIFICATES || (part != Part::Ca && roots(content) > 1) {
+    if certificates > MAX_CERTIFICATES || (part != Part::Ca && roots(content) > 1) {
         return refused("is a store of roots");
     }
     let (wants_certificates, wants_keys) = match part {
@@ -84,9 +84,9 @@ pub fn keep(
     let state = state.canonicalize().map_err(failed("keep a copy of"))?;
     let inside = target.strip_prefix(root).unwrap_or(target);
     let inside = inside.strip_prefix("/").unwrap_or(inside);
-    for number in 1..=MOST_KEPT {
+    for number in 1..=MAX_KEPT {
         let kept = state.join(REPLACED).join(number.to_string()).join(inside);
-        match scene::read(files, &kept)? {
+        match observed::read(files, &kept)? {
             Some(there) if there.content == file.content => return Ok(kept),
             Some(_) => continue,
             None => {}
@@ -110,7 +110,7 @@ pub fn keep(
         return Ok(kept);
     }
     Err(failed("keep one more copy of")(io::Error::other(format!(
-        "there are {MOST_KEPT} in {}",
+        "there are {MAX_KEPT} in {}",
         state.join(REPLACED).display()
     ))))
 }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(first, state.join("replaced/1/etc/nginx/ssl/web.key"));
         assert_eq!(keep(&file("one", "0640")), first);
         assert_eq!(keep(&file("two", "0600")), state.join("replaced/2/etc/nginx/ssl/web.key"));
-        let there = scene::read(&RealFiles, &first).expect("read").expect("there");
+        let there = observed::read(&RealFiles, &first).expect("read").expect("there");
         assert_eq!(there, file("one", "0640"));
     }
 }

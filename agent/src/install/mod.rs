@@ -19,10 +19,11 @@ pub mod plan;
 #[cfg(test)]
 pub(crate) mod racing;
 pub mod replace;
-pub mod scene;
+mod resolve;
+pub mod observed;
 mod share;
-pub mod shelf;
-pub mod standing;
+pub mod generations;
+pub mod drift;
 pub mod steps;
 #[cfg(test)]
 mod trees;
@@ -53,7 +54,7 @@ use place::{Place, PlaceError};
 use plan::Wanted;
 
 /// Certificates and keys are small; whatever is larger at a target is not kept for a roll back (bytes).
-pub const MOST_FILE: u64 = 1024 * 1024;
+pub const MAX_FILE: u64 = 1024 * 1024;
 
 /// What the job wants in the guest's file system, with real paths and numbers.
 ///

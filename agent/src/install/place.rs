@@ -1,29 +1,23 @@
 //! Where a path of the guest's really is, and whether the guest allows writing there.
 //!
 //! Invariant: a [`Place`]'s target has no symbolic link on its way and is in or below an allowed directory; it is itself
-//! none, unless Pinion made it to switch generations ([`super::shelf`]).
+//! none, unless Pinion made it to switch generations ([`super::generations`]).
 
-use std::{
-    collections::VecDeque,
-    ffi::OsString,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use pinion_proto::spec::GuestPath;
 
 pub use super::place_error::PlaceError;
 use super::{
     files::{Files, Kind},
+    generations,
     mounts::NotMounted,
-    shelf,
+    resolve::{Last, Resolved, look, resolve},
 };
 use crate::{
     config::{Config, List},
     recipe::{Ground, SSL},
 };
-
-/// As many links in one path as the kernel follows (path_resolution(7)).
-const MOST_LINKS: usize = 40;
 
 /// A place for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +73,7 @@ fn in_directory(files: &dyn Files, directory: Resolved, path: &GuestPath) -> Res
                     at: target.clone(),
                     source,
                 })?;
-                if shelf::owner(&link, name).is_none() {
+                if generations::owner(&link, name).is_none() {
                     return Err(PlaceError::Link(path.clone()));
                 }
             }
@@ -216,91 +210,6 @@ pub fn trusted(files: &dyn Files, place: &Place, owner: u32, path: &GuestPath) -
         return Err(PlaceError::Open { path: path.clone(), directory: directory.into() });
     }
     Ok(())
-}
-
-struct Resolved {
-    path: PathBuf,
-    missing: Vec<PathBuf>,
-}
-
-/// What the end of a path may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
-    Directory,
-    Anything,
-}
-
-/// Follows links below `root` by hand: an absolute one starts at the root again, and `..` never leaves it.
-fn resolve(
-    files: &dyn Files,
-    root: &Path,
-    directory: &Path,
-    last: Last,
-    asked: &GuestPath,
-) -> Result<Resolved, PlaceError> {
-    let mut real = root.to_owned();
-    let mut missing = Vec::new();
-    let mut links = 0;
-    let mut todo = names(directory);
-    while let Some(name) = todo.pop_front() {
-        if name == ".." {
-            // The kernel goes up from a directory, and not from what is to be one.
-            if missing.last() == Some(&real) {
-                return Err(PlaceError::NotADirectory { path: asked.clone(), directory: real });
-            }
-            if real != root {
-                real.pop();
-            }
-            continue;
-        }
-        let next = real.join(&name);
-        // Below a directory that is missing everything is.
-        let kind = if missing.is_empty() { look(files, &next, asked)? } else { None };
-        match kind {
-            None => {
-                missing.push(next.clone());
-                real = next;
-            }
-            Some(Kind::Directory) => real = next,
-            Some(Kind::File | Kind::Other) if last == Last::Anything && todo.is_empty() => real = next,
-            Some(Kind::Link) => {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(PlaceError::Loop(asked.clone()));
-                }
-                let target = files.read_link(&next).map_err(|source| PlaceError::Look {
-                    path: asked.clone(),
-                    at: next.clone(),
-                    source,
-                })?;
-                if target.is_absolute() {
-                    real = root.to_owned();
-                }
-                let mut first = names(&target);
-                first.append(&mut todo);
-                todo = first;
-            }
-            Some(Kind::File | Kind::Other) => {
-                return Err(PlaceError::NotADirectory { path: asked.clone(), directory: next });
-            }
-        }
-    }
-    Ok(Resolved { path: real, missing })
-}
-
-fn names(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
-}
-
-fn look(files: &dyn Files, at: &Path, asked: &GuestPath) -> Result<Option<Kind>, PlaceError> {
-    let found = files.look(at).map_err(|source| PlaceError::Look { path: asked.clone(), at: at.into(), source })?;
-    Ok(found.map(|found| found.kind))
 }
 
 #[cfg(test)]

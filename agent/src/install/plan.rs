@@ -14,8 +14,8 @@ use pinion_proto::{
 use zeroize::Zeroizing;
 
 use super::{
-    scene::{At, Scene, Shelved},
-    shelf::{BEFORE, Shelf},
+    generations::{BEFORE, Generations},
+    observed::{At, Observed, ObservedGenerations},
     steps::{Step, Write},
 };
 use crate::ledger::{InstalledFile, Saved, SavedFile};
@@ -68,21 +68,21 @@ impl Wanted {
 impl Plan {
     /// Everything that differs from what is wanted, as a layout has it.
     #[must_use]
-    pub fn forward(layout: Layout, wanted: Vec<Wanted>, generation: u64, scene: &Scene) -> Self {
+    pub fn forward(layout: Layout, wanted: Vec<Wanted>, generation: u64, observed: &Observed) -> Self {
         match layout {
-            Layout::Copy => Self::copy(wanted, scene),
-            Layout::Symlink => Self::symlink(wanted, generation, scene),
+            Layout::Copy => Self::copy(wanted, observed),
+            Layout::Symlink => Self::symlink(wanted, generation, observed),
         }
     }
 
     /// Everything that differs from what is wanted as regular files.
     ///
     /// The certificate comes last: whoever watches a pair watches its certificate, and must find the key there.
-    fn copy(mut wanted: Vec<Wanted>, scene: &Scene) -> Self {
+    fn copy(mut wanted: Vec<Wanted>, observed: &Observed) -> Self {
         wanted.sort_by_key(|file| order(file.part));
         let mut plan = Self::default();
         for file in wanted {
-            if matches!(scene.at(&file.target), At::File(there) if file.is(there)) {
+            if matches!(observed.at(&file.target), At::File(there) if file.is(there)) {
                 continue;
             }
             plan.make(&file.missing);
@@ -95,7 +95,7 @@ impl Plan {
     ///
     /// A regular file that is in the place of a link is first copied to the generation in use, and then exchanged for
     /// a link to the copy; so until the one rename of `current` every reader gets what was there before.
-    fn symlink(mut wanted: Vec<Wanted>, generation: u64, scene: &Scene) -> Self {
+    fn symlink(mut wanted: Vec<Wanted>, generation: u64, observed: &Observed) -> Self {
         wanted.sort_by_key(|file| order(file.part));
         let mut plan = Self::default();
         // The directory with the certificate is switched last.
@@ -105,55 +105,61 @@ impl Plan {
             directories.push(directory.into());
         }
         for directory in &directories {
-            let Some(shelved) = scene.shelf(directory) else { continue };
+            let Some(found) = observed.generations(directory) else { continue };
             let files: Vec<_> =
                 wanted.iter().filter(|file| file.target.parent() == Some(directory.as_path())).collect();
-            if shelved.in_use == Some(generation) {
-                plan.mend(&files, shelved, scene);
+            if found.in_use == Some(generation) {
+                plan.mend(&files, found, observed);
             } else {
-                plan.shelve(&files, generation, shelved, scene);
+                plan.next_generation(&files, generation, found, observed);
             }
         }
         plan
     }
 
     /// Puts a generation right that is in use already.
-    fn mend(&mut self, files: &[&Wanted], shelved: &Shelved, scene: &Scene) {
-        let Shelved { shelf, in_use, .. } = shelved;
-        let Some(directory) = in_use.map(|generation| shelf.generation(generation)) else { return };
+    fn mend(&mut self, files: &[&Wanted], found: &ObservedGenerations, observed: &Observed) {
+        let ObservedGenerations { generations, in_use, .. } = found;
+        let Some(directory) = in_use.map(|generation| generations.directory_of(generation)) else { return };
         for file in files {
-            let at = scene.at(&file.target);
+            let at = observed.at(&file.target);
             if matches!(at, At::Alias(Some(there)) if file.is(there)) {
                 continue;
             }
             self.exchange(&directory.join(file.name()), file.saved());
             if !matches!(at, At::Alias(_)) {
-                self.alias(file, shelf);
+                self.alias(file, generations);
             }
         }
     }
 
     /// Makes a new generation and switches to it.
-    fn shelve(&mut self, files: &[&Wanted], generation: u64, shelved: &Shelved, scene: &Scene) {
-        let Shelved { shelf, in_use, .. } = shelved;
+    fn next_generation(
+        &mut self,
+        files: &[&Wanted],
+        generation: u64,
+        found: &ObservedGenerations,
+        observed: &Observed,
+    ) {
+        let ObservedGenerations { generations, in_use, .. } = found;
         for file in files {
             self.make(&file.missing);
         }
         if in_use.is_none() {
-            self.make(&shelf.directories());
+            self.make(&generations.directories());
         }
-        let new = shelf.generation(generation);
+        let new = generations.directory_of(generation);
         for file in files {
             self.writes.push(Write { path: new.join(file.name()), file: file.saved() });
         }
         // What is not asked for any more stays as it is until it is purged: its link leads to the new generation too.
-        for (name, file) in scene.others(shelved, files.iter().map(|file| file.target.as_path())) {
+        for (name, file) in observed.others(found, files.iter().map(|file| file.target.as_path())) {
             self.writes.push(Write { path: new.join(name), file: file.clone() });
         }
         self.fresh.push(new);
-        let before = shelf.generation(in_use.unwrap_or(BEFORE));
-        let foreign: Vec<_> = files.iter().filter(|file| !matches!(scene.at(&file.target), At::Alias(_))).collect();
-        let mut copies = foreign.iter().filter_map(|file| match scene.at(&file.target) {
+        let before = generations.directory_of(in_use.unwrap_or(BEFORE));
+        let foreign: Vec<_> = files.iter().filter(|file| !matches!(observed.at(&file.target), At::Alias(_))).collect();
+        let mut copies = foreign.iter().filter_map(|file| match observed.at(&file.target) {
             At::File(there) => Some((before.join(file.name()), there.clone())),
             At::Nothing | At::Alias(_) => None,
         });
@@ -162,12 +168,12 @@ impl Plan {
         } else if let Some(first) = copies.next() {
             self.writes.extend([first].into_iter().chain(copies).map(|(path, file)| Write { path, file }));
             self.fresh.push(before);
-            self.switch(shelf, BEFORE);
+            self.switch(generations, BEFORE);
         }
         for file in foreign {
-            self.alias(file, shelf);
+            self.alias(file, generations);
         }
-        self.switch(shelf, generation);
+        self.switch(generations, generation);
     }
 
     /// The way back to what was saved. `kept` says what a generation's directory still has.
@@ -176,21 +182,21 @@ impl Plan {
     /// As `kept`.
     pub fn back<E>(
         saved: &[Saved],
-        scene: &Scene,
+        observed: &Observed,
         kept: impl Fn(&Path) -> Result<Option<SavedFile>, E>,
     ) -> Result<Self, E> {
         let mut plan = Self::default();
-        for shelved in &scene.shelves {
-            let saved: Vec<_> = saved.iter().filter(|old| old.path.parent() == Some(&shelved.directory)).collect();
+        for found in &observed.generations {
+            let saved: Vec<_> = saved.iter().filter(|old| old.path.parent() == Some(&found.directory)).collect();
             let through = saved.iter().find_map(|old| old.generation);
-            if through.is_some() || shelved.in_use.is_some() {
-                plan.switch_back(&saved, through, shelved, &kept)?;
+            if through.is_some() || found.in_use.is_some() {
+                plan.switch_back(&saved, through, found, &kept)?;
             }
             for old in saved {
-                let (at, name) = (scene.at(&old.path), old.path.file_name().unwrap_or_default());
+                let (at, name) = (observed.at(&old.path), old.path.file_name().unwrap_or_default());
                 match (&old.file, old.generation) {
                     (Some(_), Some(_)) if !matches!(at, At::Alias(_)) => {
-                        plan.link(&old.path, shelved.shelf.alias(name));
+                        plan.link(&old.path, found.generations.alias(name));
                     }
                     (Some(file), None) if !matches!(at, At::File(there) if there == file) => {
                         plan.exchange(&old.path, file.clone());
@@ -199,8 +205,8 @@ impl Plan {
                     _ => {}
                 }
             }
-            let current = Step::Remove(shelved.shelf.current());
-            if through.is_none() && shelved.in_use.is_some() && !plan.steps.contains(&current) {
+            let current = Step::Remove(found.generations.current());
+            if through.is_none() && found.in_use.is_some() && !plan.steps.contains(&current) {
                 // No link is left that goes through it.
                 plan.steps.push(current);
             }
@@ -213,33 +219,33 @@ impl Plan {
         &mut self,
         saved: &[&Saved],
         through: Option<u64>,
-        shelved: &Shelved,
+        found: &ObservedGenerations,
         kept: impl Fn(&Path) -> Result<Option<SavedFile>, E>,
     ) -> Result<(), E> {
-        let Shelved { shelf, in_use, .. } = shelved;
+        let ObservedGenerations { generations, in_use, .. } = found;
         let to = through.or_else(|| saved.iter().any(|old| old.file.is_some()).then_some(BEFORE));
         let Some(to) = to else {
             // Nothing was there: without `current` every link leads nowhere.
-            self.steps.push(Step::Remove(shelf.current()));
+            self.steps.push(Step::Remove(generations.current()));
             return Ok(());
         };
         for old in saved.iter().filter(|old| old.generation == through) {
             let (Some(file), Some(name)) = (&old.file, old.path.file_name()) else { continue };
-            let path = shelf.generation(to).join(name);
+            let path = generations.directory_of(to).join(name);
             if kept(&path)?.as_ref() != Some(file) {
-                self.make(&shelf.directories());
-                self.make(&[shelf.generation(to)]);
+                self.make(&generations.directories());
+                self.make(&[generations.directory_of(to)]);
                 self.exchange(&path, file.clone());
             }
         }
         if *in_use != Some(to) {
-            self.switch(shelf, to);
+            self.switch(generations, to);
         }
         Ok(())
     }
 
-    fn alias(&mut self, file: &Wanted, shelf: &Shelf) {
-        self.link(&file.target, shelf.alias(file.name()));
+    fn alias(&mut self, file: &Wanted, generations: &Generations) {
+        self.link(&file.target, generations.alias(file.name()));
     }
 }
 
@@ -257,7 +263,7 @@ fn order(part: Part) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::{scene::Present, steps::temporary};
+    use crate::install::{observed::Present, steps::temporary};
 
     const DIRECTORY: &str = "/etc/ssl/x";
 
@@ -275,10 +281,10 @@ mod tests {
         }
     }
 
-    fn scene(in_use: Option<u64>, files: &[(&Wanted, At)]) -> Scene {
+    fn observed(in_use: Option<u64>, files: &[(&Wanted, At)]) -> Observed {
         let files = files.iter().map(|(file, at)| Present { target: file.target.clone(), at: at.clone() }).collect();
-        let shelf = Shelf::of(Path::new(DIRECTORY), &"web".parse().expect("a name"));
-        Scene { files, shelves: vec![Shelved { directory: DIRECTORY.into(), shelf, in_use }] }
+        let generations = Generations::of(Path::new(DIRECTORY), &"web".parse().expect("a name"));
+        Observed { files, generations: vec![ObservedGenerations { directory: DIRECTORY.into(), generations, in_use }] }
     }
 
     fn file(wanted: &Wanted) -> At {
@@ -304,7 +310,8 @@ mod tests {
 
     #[test]
     fn the_certificate_is_put_in_place_after_its_key() {
-        let plan = Plan::forward(Layout::Copy, Part::ALL.map(|part| wanted(part, "x")).to_vec(), 1, &scene(None, &[]));
+        let plan =
+            Plan::forward(Layout::Copy, Part::ALL.map(|part| wanted(part, "x")).to_vec(), 1, &observed(None, &[]));
         assert_eq!(steps(&plan), ["ca", "chain", "key", "cert", "fullchain", "combined"]);
         assert_eq!(plan.make, [PathBuf::from(DIRECTORY)]);
     }
@@ -314,7 +321,7 @@ mod tests {
         let files = vec![wanted(Part::Key, "k"), wanted(Part::Cert, "c")];
         for (layout, at) in [(Layout::Copy, file as fn(&Wanted) -> At), (Layout::Symlink, alias)] {
             let present: Vec<_> = files.iter().map(|file| (file, at(file))).collect();
-            let good = scene(Some(1), &present);
+            let good = observed(Some(1), &present);
             assert!(Plan::forward(layout, files.clone(), 1, &good).is_empty(), "{layout}");
             for change in [
                 |file: &mut SavedFile| file.mode = "0644".parse().expect("a mode"),
@@ -335,11 +342,11 @@ mod tests {
     fn a_renewal_through_links_is_one_step() {
         let files = vec![wanted(Part::Cert, "new"), wanted(Part::Key, "new")];
         let (old_cert, old_key) = (wanted(Part::Cert, "old"), wanted(Part::Key, "old"));
-        let before = scene(Some(4), &[(&old_cert, alias(&old_cert)), (&old_key, alias(&old_key))]);
+        let before = observed(Some(4), &[(&old_cert, alias(&old_cert)), (&old_key, alias(&old_key))]);
         let plan = Plan::forward(Layout::Symlink, files, 5, &before);
         assert_eq!(steps(&plan), [".pinion/web/current -> 5"]);
         assert_eq!(plan.writes.len(), 2);
-        let after = scene(Some(5), &[(&old_cert, alias(&wanted(Part::Cert, "new"))), (&old_key, At::Alias(None))]);
+        let after = observed(Some(5), &[(&old_cert, alias(&wanted(Part::Cert, "new"))), (&old_key, At::Alias(None))]);
         let back = Plan::back(&before.saved(), &after, |path| {
             Ok::<_, ()>(Some(if path.ends_with("cert") { old_cert.saved() } else { old_key.saved() }))
         });
@@ -350,7 +357,7 @@ mod tests {
     fn until_the_one_step_readers_of_regular_files_get_what_was_there() {
         let (cert, key) = (wanted(Part::Cert, "new"), wanted(Part::Key, "new"));
         let foreign = wanted(Part::Cert, "foreign");
-        let before = scene(None, &[(&cert, file(&foreign)), (&key, At::Nothing)]);
+        let before = observed(None, &[(&cert, file(&foreign)), (&key, At::Nothing)]);
         let plan = Plan::forward(Layout::Symlink, vec![cert.clone(), key.clone()], 1, &before);
         assert_eq!(
             steps(&plan),
@@ -362,7 +369,7 @@ mod tests {
             ]
         );
         assert!(plan.writes.iter().any(|write| write.path.ends_with("0/cert") && write.file == foreign.saved()));
-        let after = scene(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
+        let after = observed(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
         let back = Plan::back(&before.saved(), &after, |_| Ok::<_, ()>(Some(foreign.saved()))).expect("a plan");
         assert_eq!(steps(&back), [".pinion/web/current -> 0", "cert", "- key", "- .pinion/web/current"]);
     }
@@ -370,8 +377,8 @@ mod tests {
     #[test]
     fn where_nothing_was_before_everything_goes_at_once() {
         let (cert, key) = (wanted(Part::Cert, "new"), wanted(Part::Key, "new"));
-        let before = scene(None, &[(&cert, At::Nothing), (&key, At::Nothing)]);
-        let after = scene(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
+        let before = observed(None, &[(&cert, At::Nothing), (&key, At::Nothing)]);
+        let after = observed(Some(1), &[(&cert, alias(&cert)), (&key, alias(&key))]);
         let back = Plan::back(&before.saved(), &after, |_| Ok::<_, ()>(None)).expect("a plan");
         assert_eq!(steps(&back), ["- .pinion/web/current", "- cert", "- key"]);
     }
@@ -380,9 +387,9 @@ mod tests {
     fn the_way_back_restores_what_was_and_removes_what_was_not() {
         let (old, new) = (wanted(Part::Key, "old"), wanted(Part::Key, "new"));
         let added = wanted(Part::Cert, "new");
-        let before = scene(None, &[(&old, file(&old)), (&added, At::Nothing)]);
+        let before = observed(None, &[(&old, file(&old)), (&added, At::Nothing)]);
         let nothing_kept = |_: &Path| Ok::<_, ()>(None);
-        let after = scene(None, &[(&new, file(&new)), (&added, file(&added))]);
+        let after = observed(None, &[(&new, file(&new)), (&added, file(&added))]);
         let plan = Plan::back(&before.saved(), &after, nothing_kept).expect("a plan");
         assert_eq!(steps(&plan), ["key", "- cert"]);
         assert!(Plan::back(&before.saved(), &before, nothing_kept).expect("a plan").is_empty());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pinion_proto::bundle::Fingerprint;
 
-use super::shelf::Shelf;
+use super::generations::Generations;
 use crate::ledger::SavedFile;
 
 /// What must be done: everything is made beside what is read, and then the steps are taken in their order.
@@ -97,11 +97,11 @@ impl Plan {
         self.steps.push(Step::Rename { from, to: target.into() });
     }
 
-    /// Every reader of the shelf's links gets another generation.
-    pub(super) fn switch(&mut self, shelf: &Shelf, generation: u64) {
-        let from = shelf.next(generation);
+    /// Every reader of the links gets another generation.
+    pub(super) fn switch(&mut self, generations: &Generations, generation: u64) {
+        let from = generations.next(generation);
         self.links.push(Link { path: from.clone(), to: generation.to_string().into() });
-        self.steps.push(Step::Rename { from, to: shelf.current() });
+        self.steps.push(Step::Rename { from, to: generations.current() });
     }
 
     /// Whether there is nothing to do.

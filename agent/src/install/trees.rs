@@ -24,10 +24,10 @@ use super::{
     InstallError,
     execute::write,
     files::{Files, RealFiles},
+    observed::Observed,
     place::{self, Place, PlaceError, find},
     plan::{Plan, Wanted},
     racing::Racing,
-    scene::Scene,
 };
 use crate::config::Config;
 
@@ -181,8 +181,8 @@ fn wanted(path: &GuestPath, place: Place) -> Wanted {
 /// Writes a file as an installation does.
 fn install(files: &dyn Files, config: &Config, layout: Layout, path: &GuestPath) -> Result<(), InstallError> {
     let wanted = wanted(path, find(files, config, path)?);
-    let scene = Scene::look(files, &"web".parse().expect("a name"), [wanted.target.as_path()])?;
-    let plan = Plan::forward(layout, vec![wanted], 1, &scene);
+    let observed = Observed::look(files, &"web".parse().expect("a name"), [wanted.target.as_path()])?;
+    let plan = Plan::forward(layout, vec![wanted], 1, &observed);
     write(files, &plan)?.sync(None)?.exchange()?.sync(files)
 }
 

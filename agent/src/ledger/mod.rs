@@ -48,8 +48,8 @@ pub struct Ledger {
     #[serde(default)]
     pub held: Option<Installed>,
     /// The exchange of files that is not known to have gone well yet.
-    #[serde(default)]
-    pub switch: Option<Switch>,
+    #[serde(default, rename = "switch")]
+    pub journal: Option<Journal>,
     /// Files of earlier specs, elsewhere.
     #[serde(default)]
     pub left_behind: Vec<InstalledFile>,
@@ -97,9 +97,9 @@ pub struct Installed {
     /// Those of them that their readers are known to have.
     #[serde(default)]
     pub trusted: Box<[Fingerprint]>,
-    /// Other roots came beside a certificate that stayed: the service is to be told, whatever it shows.
-    #[serde(default)]
-    pub untold: bool,
+    /// Other roots came beside a certificate that stayed: the service is to be notified, whatever it shows.
+    #[serde(default, rename = "untold")]
+    pub unnotified: bool,
 }
 
 impl Installed {
@@ -128,7 +128,7 @@ pub struct InstalledFile {
 
 /// The journal of one exchange of files, and the way back from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Switch {
+pub struct Journal {
     /// Whether the files are still being exchanged, and which way.
     pub phase: Phase,
     /// What was there before, byte for byte.
@@ -238,7 +238,7 @@ impl Ledger {
 
     /// Every file that Pinion wrote and may still be there; one that was being exchanged is named twice.
     pub fn files(&self) -> impl Iterator<Item = &InstalledFile> {
-        let previous = self.switch.iter().filter_map(|switch| switch.previous.as_deref());
+        let previous = self.journal.iter().filter_map(|journal| journal.previous.as_deref());
         self.held.iter().chain(previous).flat_map(|held| &held.files).chain(&self.left_behind)
     }
 
@@ -253,7 +253,7 @@ impl Ledger {
     /// Whether nothing of the placement is in the guest.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        self.held.is_none() && self.switch.is_none() && self.left_behind.is_empty()
+        self.held.is_none() && self.journal.is_none() && self.left_behind.is_empty()
     }
 }
 

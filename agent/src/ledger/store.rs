@@ -25,7 +25,7 @@ use crate::install::{
 const VERSION: u32 = 1;
 
 /// A bundle of 500 names with a long chain, three times over, and the files that were there before (bytes).
-const MOST_LEDGER: u64 = 8 * 1024 * 1024;
+const MAX_LEDGER: u64 = 8 * 1024 * 1024;
 
 /// It has keys in it.
 const MODE: u32 = 0o600;
@@ -127,7 +127,7 @@ impl Ledgers {
             return Ok(Ledger::default());
         }
         let broken = |why: String| LedgerError::Broken { path: path.clone(), why };
-        let bytes = self.files.read(&path, MOST_LEDGER).map_err(|source| match source.kind() {
+        let bytes = self.files.read(&path, MAX_LEDGER).map_err(|source| match source.kind() {
             io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => broken(source.to_string()),
             _ => failed(source),
         })?;
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
     use crate::{
         install::files::RealFiles,
-        ledger::{Order, Phase, Saved, SavedFile, Switch},
+        ledger::{Journal, Order, Phase, Saved, SavedFile},
     };
 
     #[test]
@@ -367,7 +367,7 @@ mod tests {
                 key: Some(key),
                 request: vec![1, 2, 3],
             }),
-            switch: Some(Switch {
+            journal: Some(Journal {
                 phase: Phase::Forward,
                 saved: vec![Saved {
                     path: "/etc/ssl/key".into(),

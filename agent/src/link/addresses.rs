@@ -3,7 +3,7 @@
 //! Answers: which addresses are dialled, in which order, and what is kept of that?
 //! What the controller says is a hint: its addresses are tried, and nothing else. An address counts for more only once
 //! the controller with the pinned root has answered and linked there. What was found at an address that came in a message
-//! is told to nobody, or a controller that has been broken into could look around a network through its agents.
+//! is reported to nobody, or a controller that has been broken into could look around a network through its agents.
 //! Invariant: no message removes what the guest joined with or what worked last, or comes before it, so that agents go home
 //! as soon as somebody is there again; a document that is lost or damaged
 //! costs what it said, and nothing else.
@@ -26,7 +26,7 @@ pub const FILE: &str = "controllers.json";
 const VERSION: u32 = 1;
 
 /// What the controller said that is kept; a token names as many.
-const MAX_TOLD: usize = 16;
+const MAX_ANNOUNCED: usize = 16;
 
 /// Seventeen addresses are less than 1 KiB (bytes).
 const MAX_DOCUMENT: u64 = 16 * 1024;
@@ -46,7 +46,8 @@ struct Kept {
     last: Option<SocketAddr>,
     /// What the controller has said, the guest's own node first.
     #[serde(default)]
-    told: Vec<SocketAddr>,
+    #[serde(rename = "told")]
+    announced: Vec<SocketAddr>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,8 +62,8 @@ struct Document {
 pub struct Candidate {
     /// Where.
     pub address: SocketAddr,
-    /// Whether only a message named it: what is found there is told to nobody.
-    pub told: bool,
+    /// Whether only a message named it: what is found there is reported to nobody.
+    pub announced: bool,
 }
 
 impl Addresses {
@@ -87,8 +88,8 @@ impl Addresses {
                 Kept::default()
             }
         };
-        kept.told.retain(can_be_dialled);
-        kept.told.truncate(MAX_TOLD);
+        kept.announced.retain(can_be_dialled);
+        kept.announced.truncate(MAX_ANNOUNCED);
         Self { kept, refused: None }
     }
 
@@ -96,14 +97,14 @@ impl Addresses {
     /// said. Where the controller answered and refused, comes last among its kind: no refusal leads elsewhere.
     #[must_use]
     pub fn candidates(&self, joined: &[SocketAddr]) -> Vec<Candidate> {
-        let kinds = [(joined, false), (self.kept.last.as_slice(), false), (self.kept.told.as_slice(), true)];
+        let kinds = [(joined, false), (self.kept.last.as_slice(), false), (self.kept.announced.as_slice(), true)];
         let mut candidates: Vec<Candidate> = Vec::new();
-        for (addresses, told) in kinds {
+        for (addresses, announced) in kinds {
             let (refused, others): (Vec<_>, Vec<_>) =
                 addresses.iter().copied().partition(|address| Some(*address) == self.refused);
             for address in others.into_iter().chain(refused) {
                 if candidates.iter().all(|known| known.address != address) {
-                    candidates.push(Candidate { address, told });
+                    candidates.push(Candidate { address, announced });
                 }
             }
         }
@@ -125,7 +126,7 @@ impl Addresses {
     }
 
     /// The controller says where it is. A message without an address that can be dialled says nothing.
-    pub fn told(&mut self, controllers: &Controllers, config: &Config, files: &dyn Files) {
+    pub fn announced(&mut self, controllers: &Controllers, config: &Config, files: &dyn Files) {
         let home = |at_home: bool| {
             controllers
                 .nodes
@@ -133,17 +134,17 @@ impl Addresses {
                 .filter(move |node| (node.name == controllers.home) == at_home)
                 .flat_map(|node| &node.addresses)
         };
-        let mut told: Vec<SocketAddr> = Vec::new();
+        let mut announced: Vec<SocketAddr> = Vec::new();
         for address in home(true).chain(home(false)).filter(|address| can_be_dialled(address)) {
-            if told.len() < MAX_TOLD && !told.contains(address) {
-                told.push(*address);
+            if announced.len() < MAX_ANNOUNCED && !announced.contains(address) {
+                announced.push(*address);
             }
         }
-        if told.is_empty() || told == self.kept.told {
+        if announced.is_empty() || announced == self.kept.announced {
             return;
         }
-        debug!(?told, "The controller says where it is");
-        self.kept.told = told;
+        debug!(?announced, "The controller says where it is");
+        self.kept.announced = announced;
         self.save(config, files);
     }
 
@@ -214,17 +215,17 @@ mod tests {
         let joined = [address("10.0.0.13:7443")];
         let mut addresses = Addresses::load(&config, &RealFiles);
         assert_eq!(dialled(&addresses, &joined), ["10.0.0.13:7443"]);
-        addresses.told(&said(&[("b", &["10.0.0.15:7443"]), ("a", &["10.0.0.14:7443"])], "a"), &config, &RealFiles);
+        addresses.announced(&said(&[("b", &["10.0.0.15:7443"]), ("a", &["10.0.0.14:7443"])], "a"), &config, &RealFiles);
         assert_eq!(dialled(&addresses, &joined), ["10.0.0.13:7443", "10.0.0.14:7443", "10.0.0.15:7443"]);
         addresses.linked(address("10.0.0.14:7443"), &config, &RealFiles);
         let many: Vec<String> = (1..200).map(|n| format!("10.0.1.{n}:7443")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        addresses.told(&said(&[("a", &many)], "a"), &config, &RealFiles);
+        addresses.announced(&said(&[("a", &many)], "a"), &config, &RealFiles);
         for addresses in [addresses.clone(), Addresses::load(&config, &RealFiles)] {
             let candidates = addresses.candidates(&joined);
             assert_eq!(dialled(&addresses, &joined)[..3], ["10.0.0.13:7443", "10.0.0.14:7443", "10.0.1.1:7443"]);
-            assert_eq!(candidates.len(), 2 + MAX_TOLD);
-            assert_eq!(candidates.iter().filter(|candidate| !candidate.told).count(), 2);
+            assert_eq!(candidates.len(), 2 + MAX_ANNOUNCED);
+            assert_eq!(candidates.iter().filter(|candidate| !candidate.announced).count(), 2);
         }
         // Who answers and refuses sends nobody elsewhere.
         let before = dialled(&addresses, &joined);
@@ -241,11 +242,11 @@ mod tests {
     fn nonsense_is_not_dialled_and_nothing_said_changes_nothing() {
         let (_root, config) = Config::for_test();
         let mut addresses = Addresses::load(&config, &RealFiles);
-        addresses.told(&said(&[("a", &["10.0.0.14:7443"])], "a"), &config, &RealFiles);
+        addresses.announced(&said(&[("a", &["10.0.0.14:7443"])], "a"), &config, &RealFiles);
         for nothing in
             [said(&[], "a"), said(&[("a", &["0.0.0.0:7443", "10.0.0.1:0", "224.0.0.1:1", "[::]:7443"])], "a")]
         {
-            addresses.told(&nothing, &config, &RealFiles);
+            addresses.announced(&nothing, &config, &RealFiles);
             assert_eq!(dialled(&addresses, &[]), ["10.0.0.14:7443"]);
         }
     }

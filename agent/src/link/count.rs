@@ -20,7 +20,7 @@ use crate::{
 pub const FILE: &str = "links";
 
 /// The longest number and a line's end (bytes).
-const MOST: u64 = 32;
+const MAX_DOCUMENT: u64 = 32;
 
 /// Where it is kept.
 #[must_use]
@@ -56,7 +56,7 @@ pub fn forget(config: &Config, files: &dyn Files) -> io::Result<()> {
 }
 
 fn read(files: &dyn Files, path: &Path) -> io::Result<u64> {
-    match files.read(path, MOST) {
+    match files.read(path, MAX_DOCUMENT) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it does not contain a number"))

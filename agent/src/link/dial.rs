@@ -20,7 +20,7 @@ const DIAL_TIME: Duration = Duration::from_secs(10);
 
 /// One that came in a message gets less: there may be many, and they may lead nowhere. It gets all of it unless the
 /// controller answers there: how long a failure takes would tell whoever named it what is there.
-const TOLD_DIAL_TIME: Duration = Duration::from_secs(3);
+const ANNOUNCED_DIAL_TIME: Duration = Duration::from_secs(3);
 
 /// A dead peer is noticed within 20 s: a ping after 10 s, and 10 s for its answer.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -37,31 +37,31 @@ pub struct Connection(SendRequest<tonic::body::Body>);
 /// Connects to the first of `addresses` that answers as the controller.
 ///
 /// # Errors
-/// None did; the last failure is told.
+/// None did; the last failure is reported.
 pub async fn dial(addresses: &[SocketAddr], config: Arc<ClientConfig>) -> Result<(Connection, SocketAddr), DialError> {
-    let trusted = |address: &SocketAddr| Candidate { address: *address, told: false };
+    let trusted = |address: &SocketAddr| Candidate { address: *address, announced: false };
     dial_any(&addresses.iter().map(trusted).collect::<Vec<_>>(), config).await
 }
 
-/// As [`dial`], with addresses that came in a message among them: what is found at those is told to nobody.
+/// As [`dial`], with addresses that came in a message among them: what is found at those is reported to nobody.
 ///
 /// # Errors
-/// None did; the last failure at an address that the guest joined with, or that has worked, is told.
+/// None did; the last failure at an address that the guest joined with, or that has worked, is reported.
 pub async fn dial_any(
     candidates: &[Candidate],
     config: Arc<ClientConfig>,
 ) -> Result<(Connection, SocketAddr), DialError> {
     let mut last = DialError::NoAddress;
-    for Candidate { address, told } in candidates.iter().copied() {
+    for Candidate { address, announced } in candidates.iter().copied() {
         let began = Instant::now();
-        let patience = if told { TOLD_DIAL_TIME } else { DIAL_TIME };
+        let patience = if announced { ANNOUNCED_DIAL_TIME } else { DIAL_TIME };
         let failed = match timeout(patience, dial_one(address, config.clone())).await {
             Ok(Ok(connection)) => return Ok((connection, address)),
             Ok(Err(error)) => error,
             Err(_) => DialError::Timeout { address },
         };
-        if told {
-            sleep_until(began + TOLD_DIAL_TIME).await;
+        if announced {
+            sleep_until(began + ANNOUNCED_DIAL_TIME).await;
         } else {
             last = failed;
         }
@@ -173,17 +173,17 @@ mod tests {
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         let config = Arc::new(config);
-        let took = async |address, told| {
+        let took = async |address, announced| {
             let began = Instant::now();
-            let failed = dial_any(&[Candidate { address, told }], config.clone()).await;
-            assert_eq!(matches!(failed, Err(DialError::NoAddress)), told, "what was found is told to nobody");
+            let failed = dial_any(&[Candidate { address, announced }], config.clone()).await;
+            assert_eq!(matches!(failed, Err(DialError::NoAddress)), announced, "what was found is reported to nobody");
             began.elapsed()
         };
-        assert!(took(closed, false).await < TOLD_DIAL_TIME, "a guest goes on at once after its own addresses");
+        assert!(took(closed, false).await < ANNOUNCED_DIAL_TIME, "a guest goes on at once after its own addresses");
         let silent = silent.local_addr().expect("its address");
         for (address, what) in [(closed, "closed"), (silent, "silent")] {
             let took = took(address, true).await;
-            assert!(took >= TOLD_DIAL_TIME && took < DIAL_TIME, "{what}: {took:?}");
+            assert!(took >= ANNOUNCED_DIAL_TIME && took < DIAL_TIME, "{what}: {took:?}");
         }
     }
 }

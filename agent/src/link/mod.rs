@@ -46,7 +46,7 @@ use crate::{
 
 /// The backoff between two dials: 1 s doubling to 1 min.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// A link that lasted this long was a good one: the next dial starts the backoff anew. Short, so that a controller
 /// which is restarted some times in a row has its guests back within seconds each time; one that falls over as soon
@@ -80,7 +80,7 @@ pub struct Link {
     pub config: Arc<Config>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is held, and who is told what should be.
+    /// What is held, and what learns what should be.
     pub placements: Placements,
     /// Where [`LinkStatus`] is published.
     pub status: watch::Sender<LinkStatus>,
@@ -195,7 +195,7 @@ impl Link {
                             Err(error) => warn!(%error, "The renewed identity cannot be used; keeping the current one"),
                         },
                         Ok(ToAgent::Controllers(controllers)) => {
-                            addresses.told(&controllers, &self.config, &RealFiles);
+                            addresses.announced(&controllers, &self.config, &RealFiles);
                         }
                         Ok(ToAgent::Root(endorsed)) => match self.trusting(identity, &endorsed) {
                             // Dialled anew, so that the controller hears of it.
@@ -204,7 +204,7 @@ impl Link {
                             Err(error) => warn!(%error, "Refused another root of the controller"),
                         },
                         Ok(message) => self.hear(message),
-                        // A message from a newer controller, perhaps: told, and the link goes on.
+                        // A message from a newer controller, perhaps: logged, and the link goes on.
                         Err(error) => warn!(%error, "Cannot read a message of the controller"),
                     }
                 }
@@ -318,7 +318,7 @@ fn differences(
 /// comes back is not dialled by all of them at once; the same guest always waits the same.
 fn pause(guest: Guest, failures: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6));
-    let longest = doubled.min(LONGEST_PAUSE);
+    let longest = doubled.min(MAX_PAUSE);
     let mut hasher = DefaultHasher::new();
     (guest, failures).hash(&mut hasher);
     let share = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
@@ -334,9 +334,9 @@ mod tests {
         let guest = |n: u32| Guest::Vmid(n.try_into().expect("a VMID"));
         for failures in 1..40 {
             let pause = pause(guest(101), failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{failures}: {pause:?}");
+            assert!(pause >= FIRST_PAUSE / 2 && pause <= MAX_PAUSE, "{failures}: {pause:?}");
         }
-        assert!(pause(guest(101), 20) >= LONGEST_PAUSE / 2);
+        assert!(pause(guest(101), 20) >= MAX_PAUSE / 2);
         assert_eq!(pause(guest(101), 3), pause(guest(101), 3));
         assert_ne!(pause(guest(101), 9), pause(guest(102), 9));
     }

@@ -26,7 +26,7 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::recipe::Look;
+use crate::recipe::ProbeTarget;
 
 /// How long a handshake may take: a service that needs longer is as good as down.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl Seen {
 }
 
 /// Looks once, at most for `patience`, whether `leaf` is served.
-pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
+pub async fn look(at: &ProbeTarget, leaf: &Leaf, patience: Duration) -> Seen {
     // Asked each time, because addresses come and go.
     if !at.elsewhere && !own::is_own(at.connect) {
         return Seen::NotAllowed;
@@ -66,7 +66,7 @@ pub async fn look(at: &Look, leaf: &Leaf, patience: Duration) -> Seen {
     }
 }
 
-async fn handshake(at: &Look, leaf: &Leaf) -> Seen {
+async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
     let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
         Err(e) => return Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&e))),
@@ -108,7 +108,7 @@ fn client_config(witness: &Arc<Witness>) -> Result<ClientConfig, rustls::Error> 
 }
 
 /// The name to ask for; an address makes rustls leave the extension out.
-fn server_name(at: &Look) -> ServerName<'static> {
+fn server_name(at: &ProbeTarget) -> ServerName<'static> {
     let name = at.server_name.as_ref().and_then(|name| ServerName::try_from(name.to_string()).ok());
     name.unwrap_or_else(|| ServerName::IpAddress(at.connect.ip().into()))
 }
@@ -204,16 +204,22 @@ mod tests {
         Shown { leaf: Leaf::parse(certificate.der()).expect("a leaf"), key: key.serialize_der() }
     }
 
-    async fn listener() -> (TcpListener, Look) {
+    async fn listener() -> (TcpListener, ProbeTarget) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let connect = listener.local_addr().expect("an address");
         (
             listener,
-            Look { connect, server_name: Some("a.example".into()), starttls: None, settle: PATIENCE, elsewhere: false },
+            ProbeTarget {
+                connect,
+                server_name: Some("a.example".into()),
+                starttls: None,
+                settle: PATIENCE,
+                elsewhere: false,
+            },
         )
     }
 
-    async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> Look {
+    async fn served(shown: &Shown, version: &'static SupportedProtocolVersion, wants_client: bool) -> ProbeTarget {
         let (listener, look) = listener().await;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(shown.leaf.der())).expect("an anchor");
@@ -255,7 +261,7 @@ mod tests {
     }
 
     /// A mail server in front of a TLS service: `early` comes in one piece with the word that TLS may begin.
-    async fn mail_server(behind: SocketAddr, early: &'static [u8]) -> Look {
+    async fn mail_server(behind: SocketAddr, early: &'static [u8]) -> ProbeTarget {
         let (listener, mut at) = listener().await;
         at.starttls = Some(StartTls::Smtp);
         tokio::spawn(async move {
@@ -284,7 +290,7 @@ mod tests {
         let at = mail_server(behind.connect, b"220 and more\r\n").await;
         assert!(matches!(look(&at, &shown.leaf, PATIENCE).await, Seen::NoTls(_)));
         // One that speaks TLS at once greets nobody.
-        let silent = Look { starttls: Some(StartTls::Imap), ..behind };
+        let silent = ProbeTarget { starttls: Some(StartTls::Imap), ..behind };
         assert!(matches!(look(&silent, &shown.leaf, Duration::from_millis(200)).await, Seen::NotListening(_)));
     }
 

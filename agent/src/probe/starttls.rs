@@ -10,10 +10,10 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest line that is read (bytes): twice what RFC 5321, section 4.5.3.1.5, allows a reply.
-const MOST_LINE: usize = 1024;
+const MAX_LINE: usize = 1024;
 
 /// So many lines may stand before the answer: capabilities and greetings take a dozen.
-const MOST_LINES: usize = 64;
+const MAX_LINES: usize = 64;
 
 /// Why a connection does not turn to TLS.
 #[derive(Debug, Error)]
@@ -22,9 +22,9 @@ pub(super) enum StartTlsError {
     Io(#[from] io::Error),
     #[error("the server closed the connection")]
     Closed,
-    #[error("the server sent a line of more than {MOST_LINE} bytes")]
+    #[error("the server sent a line of more than {MAX_LINE} bytes")]
     Line,
-    #[error("the server sent more than {MOST_LINES} lines without an answer")]
+    #[error("the server sent more than {MAX_LINES} lines without an answer")]
     Lines,
     #[error("the server does not offer TLS")]
     NotOffered,
@@ -65,7 +65,7 @@ async fn expect_reply(
     code: &str,
     mut each: impl FnMut(&str),
 ) -> Result<(), StartTlsError> {
-    for _ in 0..MOST_LINES {
+    for _ in 0..MAX_LINES {
         let line = line(stream).await?;
         let (found, rest) = line.split_at_checked(3).unwrap_or((&line, ""));
         if found != code {
@@ -94,7 +94,7 @@ async fn imap(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), 
         _ => return Err(StartTlsError::Other(StartTls::Imap)),
     }
     stream.write_all(b"a STARTTLS\r\n").await?;
-    for _ in 0..MOST_LINES {
+    for _ in 0..MAX_LINES {
         let line = line(stream).await?;
         match line.split_once(' ') {
             Some(("*", _)) => {}
@@ -128,7 +128,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> Result<String, StartTlsE
                 let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
                 return Ok(String::from_utf8_lossy(text).into_owned());
             }
-            _ if bytes.len() == MOST_LINE => return Err(StartTlsError::Line),
+            _ if bytes.len() == MAX_LINE => return Err(StartTlsError::Line),
             other => bytes.push(other),
         }
     }
@@ -222,13 +222,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_talks_for_ever_is_left() {
-        let long = [b"220 ".as_slice(), &[b'x'; 2 * MOST_LINE]].concat();
+        let long = [b"220 ".as_slice(), &[b'x'; 2 * MAX_LINE]].concat();
         let error = against(StartTls::Smtp, &[&long]).await.expect_err("too long");
         assert!(matches!(error, StartTlsError::Line), "{error}");
-        let many = b"220-x\r\n".repeat(2 * MOST_LINES);
+        let many = b"220-x\r\n".repeat(2 * MAX_LINES);
         let error = against(StartTls::Smtp, &[&many]).await.expect_err("too many");
         assert!(matches!(error, StartTlsError::Lines), "{error}");
-        let many = b"* x\r\n".repeat(2 * MOST_LINES);
+        let many = b"* x\r\n".repeat(2 * MAX_LINES);
         let error = against(StartTls::Imap, &[b"* OK\r\n", &many]).await.expect_err("too many");
         assert!(matches!(error, StartTlsError::Lines), "{error}");
         let binary = against(StartTls::Imap, &[b"\xff\xfe\x00\n"]).await.expect_err("no text");

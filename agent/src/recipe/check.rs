@@ -15,7 +15,7 @@ use serde::Serialize;
 use toml::de::DeTable;
 
 use super::{
-    JobError, Tell,
+    JobError, ReloadAction,
     file::{Recipe, Required},
     scope::Scope,
     secrecy,
@@ -78,7 +78,7 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
             complaints.refused(places.of(&["files", part.as_str(), "mode"]), &error);
         }
     }
-    telling(recipe, &scope, places, complaints);
+    reloading(recipe, &scope, places, complaints);
     if let Some(probe) = &recipe.probe {
         if probe.connect.port() == 0 {
             complaints.add(places.of(&["probe", "connect"]), "port 0 is not a port", "write the port of the service");
@@ -94,8 +94,8 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
     }
 }
 
-fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut Complaints<'_>) {
-    let first = recipe.reload.as_ref().and_then(Tell::of);
+fn reloading(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut Complaints<'_>) {
+    let first = recipe.reload.as_ref().and_then(ReloadAction::of);
     if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
         complaints.add(
             places.of(&["requires"]),
@@ -104,7 +104,7 @@ fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut
         );
     }
     if let Some(first) = &first {
-        if let Err(error) = scope.tell(first) {
+        if let Err(error) = scope.reload(first) {
             complaints.refused(places.of(&["reload"]), &error);
         }
         if let Some(Reload::Swarm(swarm)) = &recipe.reload {
@@ -116,13 +116,13 @@ fn telling(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut
             }
         }
     }
-    for rung in &recipe.escalate {
+    for action in &recipe.escalate {
         let at = || places.of(&["escalate"]);
-        match first.as_ref().map(|first| rung.above(first)) {
+        match first.as_ref().map(|first| action.above(first)) {
             None => complaints.add(at(), "`escalate` needs a `reload` to escalate from", "add `reload`"),
             Some(None) => complaints.add(at(), "it does the same as `reload`", "leave it out"),
-            Some(Some(rung)) => {
-                if let Err(error) = scope.tell(&rung) {
+            Some(Some(action)) => {
+                if let Err(error) = scope.reload(&action) {
                     complaints.refused(at(), &error);
                 }
             }

@@ -18,14 +18,14 @@ use pinion_proto::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{path::PathTemplate, shipped, tell::Rung};
+use super::{path::PathTemplate, reload::EscalationLevel, shipped};
 use crate::{
     config::Period,
     trusted::{self, Distrust},
 };
 
 /// A recipe is a page of text (bytes).
-const MOST_RECIPE: u64 = 64 * 1024;
+const MAX_RECIPE: u64 = 64 * 1024;
 
 /// How one kind of service takes its certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -40,19 +40,19 @@ pub struct Recipe {
     /// Program and arguments that check the files in place.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) validate: Option<Vec<String>>,
-    /// How the service is told.
+    /// How the service is notified.
     #[serde(default)]
     pub(super) reload: Option<Reload>,
     /// What the placement has to say.
     #[serde(default)]
     pub(super) requires: Vec<Required>,
-    /// What comes after, when telling it so does not help.
+    /// Stronger ways, in their order, for when that does not help.
     #[serde(default)]
-    pub(super) escalate: Vec<Rung>,
+    pub(super) escalate: Vec<EscalationLevel>,
     /// Where it shows its certificate.
     #[serde(default)]
     pub(super) probe: Option<ProbeTemplate>,
-    /// Program and arguments that make a store of the files, before the service is told.
+    /// Program and arguments that make a store of the files, before the service is notified.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) update: Option<Vec<String>>,
     /// Where the store's readers get it, a file of PEM certificates: each root has to be in it.
@@ -126,8 +126,8 @@ pub fn read(path: &Path) -> io::Result<String> {
 
 fn text(file: File) -> io::Result<String> {
     let mut text = String::new();
-    let read = file.take(MOST_RECIPE + 1).read_to_string(&mut text)?;
-    if read as u64 > MOST_RECIPE {
+    let read = file.take(MAX_RECIPE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_RECIPE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a recipe"));
     }
     Ok(text)

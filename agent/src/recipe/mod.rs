@@ -1,12 +1,12 @@
 //! How one kind of service takes its certificate: recipe and overrides become a job without anything left open.
 //!
-//! Answers: which files, how checked, whom to tell, where to look?
+//! Answers: which files, how checked, which service is notified, where is it probed?
 //! Invariants: [`resolve`] is pure; a [`Job`] names nothing that the guest's allow-list refuses.
 
 mod file;
 mod files;
 mod path;
-mod tell;
+mod reload;
 mod scope;
 pub mod protected;
 pub mod secrecy;
@@ -28,8 +28,8 @@ pub use check::{Complaint, check};
 pub use file::{Recipe, RecipeError, find, read};
 pub use list::{Listed, list};
 pub use refusal::{JobError, allow};
+pub use reload::ReloadAction;
 pub use scope::{Ground, Kept, SSL};
-pub use tell::Tell;
 
 use scope::Scope;
 
@@ -38,7 +38,7 @@ use crate::{
     config::{Allow, Config},
 };
 
-/// How long a service that was just told may take until it is judged, unless its recipe says otherwise.
+/// How long a service that was just notified may take until it is judged, unless its recipe says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// One placement, fully decided.
@@ -52,10 +52,10 @@ pub struct Job {
     pub layout: Layout,
     /// How the files are checked in place.
     pub validate: Check,
-    /// How the service is told: first the mildest way. Empty when there is nobody to tell.
-    pub rungs: Vec<Tell>,
-    /// Where to look; none when there is nothing to see.
-    pub look: Option<Look>,
+    /// How the service is notified, the mildest way first. Empty when there is no service to notify.
+    pub reloads: Vec<ReloadAction>,
+    /// Where its certificate is looked at; none when it shows none.
+    pub probe: Option<ProbeTarget>,
     /// The issuer's roots alone are placed.
     pub trust: bool,
     /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.
@@ -73,11 +73,11 @@ pub struct Job {
 }
 
 impl Job {
-    /// Who is told in the end: placements of one service take turns at it, however mildly each begins.
+    /// Who is notified in the end: placements of one service take turns at it, however mildly each begins.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         let program = self.update.as_ref().and_then(|words| words.first()).map(String::as_str);
-        program.or(self.rungs.last().map(Tell::service))
+        program.or(self.reloads.last().map(ReloadAction::service))
     }
 
     /// Which roots are in its files, when this bundle is in place; none where it has no file of roots.
@@ -120,14 +120,14 @@ pub enum Check {
 
 /// Where a service shows its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct ProbeTarget {
     /// Its address.
     pub connect: SocketAddr,
     /// The name to ask for; none for a service that is known by its address.
     pub server_name: Option<Box<str>>,
     /// What is spoken before TLS.
     pub starttls: Option<StartTls>,
-    /// How long it may take to come back after it was told.
+    /// How long it may take to come back after it was notified.
     pub settle: Duration,
     /// It may be looked at also if it is not the guest's own address.
     pub elsewhere: bool,
@@ -165,10 +165,10 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
         }
         None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
     };
-    let rungs = rungs(spec, recipe)?;
-    for rung in &rungs {
-        scope.tell(rung)?;
-        if let Tell::Swarm(swarm) = rung
+    let reloads = reloads(spec, recipe)?;
+    for action in &reloads {
+        scope.reload(action)?;
+        if let ReloadAction::Swarm(swarm) = action
             && let Some(part) = swarm.secrets.keys().find(|part| files.iter().all(|file| file.part != **part))
         {
             return Err(JobError::NoSecretFile(*part));
@@ -176,19 +176,19 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
     }
     let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
     let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
-    let look = |connect: SocketAddr, name: Option<&SubjectName>, starttls| Look {
+    let target = |connect: SocketAddr, name: Option<&SubjectName>, starttls| ProbeTarget {
         connect,
         server_name: server_name(name.unwrap_or(&spec.common_name)),
         starttls,
         settle,
         elsewhere: scope.look(connect),
     };
-    let look = match (&spec.probe, seen) {
+    let target = match (&spec.probe, seen) {
         (Some(Probe::Nothing), _) | (None, None) => None,
         (Some(Probe::Tls { connect, server_name, starttls }), _) => {
-            Some(look(*connect, server_name.as_ref(), *starttls))
+            Some(target(*connect, server_name.as_ref(), *starttls))
         }
-        (None, Some(probe)) => Some(look(probe.connect, probe.server_name.as_ref(), probe.starttls)),
+        (None, Some(probe)) => Some(target(probe.connect, probe.server_name.as_ref(), probe.starttls)),
     };
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
     Ok(Job {
@@ -196,8 +196,8 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
         files,
         layout,
         validate,
-        rungs,
-        look: look.filter(|_| !spec.trust),
+        reloads,
+        probe: target.filter(|_| !spec.trust),
         trust: spec.trust,
         roots: spec.roots.clone(),
         update: recipe.and_then(|recipe| recipe.update.clone()),
@@ -208,20 +208,20 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
     })
 }
 
-/// The ways to tell the service, the mildest first.
-fn rungs(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Tell>, JobError> {
+/// The ways to notify the service, the mildest first.
+fn reloads(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<ReloadAction>, JobError> {
     let Some(recipe) = recipe else {
-        return Ok(spec.reload.as_ref().and_then(Tell::of).into_iter().collect());
+        return Ok(spec.reload.as_ref().and_then(ReloadAction::of).into_iter().collect());
     };
     if let Some(reload) = &spec.reload {
-        return Ok(Tell::of(reload).into_iter().collect());
+        return Ok(ReloadAction::of(reload).into_iter().collect());
     }
     if recipe.requires.contains(&file::Required::Reload) {
         return Err(JobError::NoReload);
     }
-    let first = recipe.reload.as_ref().and_then(Tell::of);
+    let first = recipe.reload.as_ref().and_then(ReloadAction::of);
     let further: Vec<_> =
-        first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first))).collect();
+        first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first))).collect();
     Ok(first.into_iter().chain(further).collect())
 }
 
@@ -299,18 +299,21 @@ mod tests {
         assert_eq!(nginx.files.first().expect("a file").group.as_str(), "www-data");
         assert_eq!(nginx.validate, Check::Program(vec!["nginx".into(), "-t".into()]));
         let unit: Unit = "nginx.service".parse().expect("a unit");
-        assert_eq!(nginx.rungs, [Tell::Reload(unit.clone()), Tell::Restart(unit)]);
-        let look = nginx.look.expect("a place to look");
-        assert_eq!(look.server_name.as_deref(), Some("pinion-probe.internal.example"));
+        assert_eq!(nginx.reloads, [ReloadAction::Reload(unit.clone()), ReloadAction::Restart(unit)]);
+        let target = nginx.probe.expect("a place to look");
+        assert_eq!(target.server_name.as_deref(), Some("pinion-probe.internal.example"));
 
         let docker = job(&spec(Some("docker"))).expect("docker");
-        assert_eq!(docker.rungs, [Tell::Restart("docker.service".parse().expect("a unit"))]);
+        assert_eq!(docker.reloads, [ReloadAction::Restart("docker.service".parse().expect("a unit"))]);
         assert_eq!(docker.files.len(), 3);
-        assert!(docker.look.expect("a place to look").settle > Duration::from_secs(20));
+        assert!(docker.probe.expect("a place to look").settle > Duration::from_secs(20));
 
         let [traefik, client] = ["traefik", "traefik-client"].map(|name| job(&spec(Some(name))).expect(name));
         assert_eq!((traefik.service(), client.service()), (Some("traefik.service"), Some("traefik.service")));
-        assert!(!traefik.rungs.iter().all(Tell::is_disruptive) && client.rungs.iter().all(Tell::is_disruptive));
+        assert!(
+            !traefik.reloads.iter().all(ReloadAction::is_disruptive)
+                && client.reloads.iter().all(ReloadAction::is_disruptive)
+        );
 
         let unit = job(&spec(Some("systemd-unit"))).expect_err("nobody knows which unit");
         assert!(matches!(unit, JobError::NoReload) && unit.remedy().contains("\"restart\""));
@@ -319,7 +322,7 @@ mod tests {
         assert!(matches!(job(&own), Err(JobError::Container(_))));
 
         let files = job(&spec(Some("files"))).expect("files");
-        assert!(files.rungs.is_empty() && files.look.is_none());
+        assert!(files.reloads.is_empty() && files.probe.is_none());
     }
 
     #[test]
@@ -340,8 +343,8 @@ mod tests {
             (key.path.as_str(), key.mode.bits(), key.group.as_str()),
             ("/etc/ssl/own/own.key", 0o640, "www-data")
         );
-        assert_eq!((job.validate, job.rungs.len()), (Check::Nothing, 0));
-        assert_eq!(job.look.expect("a place to look").connect.port(), 8443);
+        assert_eq!((job.validate, job.reloads.len()), (Check::Nothing, 0));
+        assert_eq!(job.probe.expect("a place to look").connect.port(), 8443);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::install::shelf::SHELVES;
+use crate::install::generations::GENERATIONS_DIRECTORY;
 
 /// What a path is to those who read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn of(path: &str, roots: bool) -> Option<Protected> {
 #[must_use]
 pub fn whole(path: &str) -> Option<Protected> {
     let path = path.to_ascii_lowercase();
-    if path.split('/').any(|part| part == SHELVES) {
+    if path.split('/').any(|part| part == GENERATIONS_DIRECTORY) {
         return Some(Protected::Generations);
     }
     if is_clusters(&path) {

@@ -17,7 +17,7 @@ pub enum JobError {
     /// A file without a place.
     #[error("the file part `{0}` has no path")]
     NoPath(Part),
-    /// The recipe leaves it to the placement who is told.
+    /// The recipe leaves it to the placement which service is notified.
     #[error("neither the recipe nor the placement says how to reload the service")]
     NoReload,
     /// A secret of which there is no file.

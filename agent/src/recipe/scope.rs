@@ -12,7 +12,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobError, Tell, file::Recipe, protected, secrecy};
+use super::{Job, JobError, ReloadAction, file::Recipe, protected, secrecy};
 use crate::config::{Allow, Hooks, List, Network};
 
 /// What one placement may name.
@@ -54,11 +54,11 @@ pub struct Ground {
 pub struct Kept {
     /// Its files.
     pub files: Vec<GuestPath>,
-    /// Whom it told.
+    /// The units that it notified.
     pub units: Vec<Unit>,
-    /// Whom it told.
+    /// The containers that it notified.
     pub containers: Vec<ContainerName>,
-    /// Whom it told.
+    /// The Swarm services that it notified.
     pub swarm_services: Vec<ServiceName>,
     /// What it touched.
     pub touch: Vec<GuestPath>,
@@ -141,39 +141,43 @@ impl Scope {
             self.ground.directories.extend(own);
             self.ground.files.extend(paths);
         }
-        let first = recipe.reload.as_ref().and_then(Tell::of);
-        let stronger = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|rung| rung.above(first)));
-        for tell in stronger.collect::<Vec<_>>().into_iter().chain(first.clone()) {
-            match tell {
-                Tell::Reload(unit) | Tell::Restart(unit) if allow.takes_recipes(List::Units) => self.units.push(unit),
-                Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. })
+        let first = recipe.reload.as_ref().and_then(ReloadAction::of);
+        let stronger = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first)));
+        for action in stronger.collect::<Vec<_>>().into_iter().chain(first.clone()) {
+            match action {
+                ReloadAction::Reload(unit) | ReloadAction::Restart(unit) if allow.takes_recipes(List::Units) => {
+                    self.units.push(unit)
+                }
+                ReloadAction::RestartContainer(container) | ReloadAction::Signal(ContainerSignal { container, .. })
                     if allow.takes_recipes(List::Containers) =>
                 {
                     self.containers.push(container);
                 }
-                Tell::Swarm(swarm) if allow.takes_recipes(List::SwarmServices) => {
+                ReloadAction::Swarm(swarm) if allow.takes_recipes(List::SwarmServices) => {
                     self.swarm_services.push(swarm.service);
                 }
-                Tell::Touch(path) if allow.takes_recipes(List::Touch) => self.touch.push(path),
+                ReloadAction::Touch(path) if allow.takes_recipes(List::Touch) => self.touch.push(path),
                 _ => {}
             }
         }
     }
 
-    /// Whether the service may be told so.
-    pub(super) fn tell(&self, tell: &Tell) -> Result<(), JobError> {
-        match tell {
-            Tell::Reload(unit) | Tell::Restart(unit) if !self.units.contains(unit) => Err(JobError::Unit(unit.clone())),
-            Tell::Hook(hook) => self.hook(hook),
-            Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. })
+    /// Whether the service may be notified so.
+    pub(super) fn reload(&self, action: &ReloadAction) -> Result<(), JobError> {
+        match action {
+            ReloadAction::Reload(unit) | ReloadAction::Restart(unit) if !self.units.contains(unit) => {
+                Err(JobError::Unit(unit.clone()))
+            }
+            ReloadAction::Hook(hook) => self.hook(hook),
+            ReloadAction::RestartContainer(container) | ReloadAction::Signal(ContainerSignal { container, .. })
                 if !self.containers.contains(container) =>
             {
                 Err(JobError::Container(container.clone()))
             }
-            Tell::Touch(path) if !self.touch.contains(path) && !is_below(path.as_str(), &self.touch) => {
+            ReloadAction::Touch(path) if !self.touch.contains(path) && !is_below(path.as_str(), &self.touch) => {
                 Err(JobError::Touch(path.clone()))
             }
-            Tell::Swarm(swarm) if !self.swarm_services.contains(&swarm.service) => {
+            ReloadAction::Swarm(swarm) if !self.swarm_services.contains(&swarm.service) => {
                 Err(JobError::Service(swarm.service.clone()))
             }
             _ => Ok(()),
@@ -251,25 +255,26 @@ pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow)
             kept.files.push(file.path);
         }
     }
-    for rung in job.rungs.into_iter().filter(|rung| now.tell(rung).is_err()) {
-        match rung {
-            Tell::Reload(unit) | Tell::Restart(unit) => kept.units.push(unit),
-            Tell::RestartContainer(container) | Tell::Signal(ContainerSignal { container, .. }) => {
+    for action in job.reloads.into_iter().filter(|action| now.reload(action).is_err()) {
+        match action {
+            ReloadAction::Reload(unit) | ReloadAction::Restart(unit) => kept.units.push(unit),
+            ReloadAction::RestartContainer(container) | ReloadAction::Signal(ContainerSignal { container, .. }) => {
                 kept.containers.push(container);
             }
-            Tell::Touch(path) => kept.touch.push(path),
-            Tell::Swarm(swarm) => kept.swarm_services.push(swarm.service),
-            Tell::Hook(_) => {}
+            ReloadAction::Touch(path) => kept.touch.push(path),
+            ReloadAction::Swarm(swarm) => kept.swarm_services.push(swarm.service),
+            ReloadAction::Hook(_) => {}
         }
     }
-    kept.probe = job.look.map(|look| look.connect).filter(|connect| !connect.ip().to_canonical().is_loopback());
+    kept.probe = job.probe.map(|target| target.connect).filter(|connect| !connect.ip().to_canonical().is_loopback());
     kept
 }
 
 /// What of a job would not be allowed anew; none when all of it would.
 pub(super) fn outdated(job: &Job, anew: &Scope) -> Option<String> {
     let files = job.files.iter().filter_map(|file| anew.ground.file(&file.path).err());
-    let refused: Vec<JobError> = files.chain(job.rungs.iter().filter_map(|rung| anew.tell(rung).err())).collect();
+    let refused: Vec<JobError> =
+        files.chain(job.reloads.iter().filter_map(|action| anew.reload(action).err())).collect();
     let first = refused.first()?;
     let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
     Some(format!(

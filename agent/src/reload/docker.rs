@@ -1,4 +1,4 @@
-//! Telling containers, by the docker command line and fixed arguments.
+//! Notifying containers, by the docker command line and fixed arguments.
 //!
 //! Invariants: it speaks with the guest's own dockerd over its socket, whatever contexts and configurations there are;
 //! a container that does not run is not started.
@@ -23,24 +23,24 @@ pub(super) async fn restart(config: &Config, container: &ContainerName, about: &
 }
 
 /// A container gets a signal.
-pub(super) async fn signal(config: &Config, told: &ContainerSignal, about: &About) -> Result<(), ReloadError> {
+pub(super) async fn signal(config: &Config, signal: &ContainerSignal, about: &About) -> Result<(), ReloadError> {
     let docker = Docker::find(config, about).await?;
-    let container = told.container.as_str();
-    match docker.state(&told.container).await? {
-        State::Running => docker.run(&["kill", "--signal", told.signal.as_str(), container]).await.map(drop),
+    let container = signal.container.as_str();
+    match docker.state(&signal.container).await? {
+        State::Running => docker.run(&["kill", "--signal", signal.signal.as_str(), container]).await.map(drop),
         // It starts again and again, perhaps for want of just these files; a signal would meet nobody.
         State::Restarting => docker.run(&["restart", container]).await.map(drop),
     }
 }
 
-/// A container that can be told something.
+/// A container that can be notified.
 enum State {
     Running,
     Restarting,
 }
 
 /// A use of a secret takes 200 bytes, or 500 with the longest names: room for hundreds of them (bytes).
-const MOST_LISTED: usize = 256 * 1024;
+const MAX_LISTED: usize = 256 * 1024;
 
 /// The docker command line, and a dockerd that answers.
 pub(super) struct Docker<'a> {
@@ -69,7 +69,7 @@ impl<'a> Docker<'a> {
 
     /// As [`Self::run`], for an answer that grows with what is asked about.
     pub(super) async fn list(&self, arguments: &[&str]) -> Result<String, ReloadError> {
-        self.run_with(arguments, Pipes { keep: MOST_LISTED, ..Pipes::default() }).await
+        self.run_with(arguments, Pipes { keep: MAX_LISTED, ..Pipes::default() }).await
     }
 
     /// As [`Self::run`], with this as its standard input.

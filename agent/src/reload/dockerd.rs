@@ -1,7 +1,7 @@
 //! What a restart of dockerd means for what runs under it.
 //!
 //! Answers: do the containers live on, and is this node back in its Swarm?
-//! Invariant: it is told and waited for, and stands in nobody's way: whether dockerd has the new certificate is for the
+//! Invariant: it is logged and waited for, and holds nothing up: whether dockerd has the new certificate is for the
 //! probe to say.
 
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Why a service was not told, and what a person can do.
+//! Why a service was not notified, and what a person can do.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::{recipe, trusted::Distrust};
 
-/// Why a service was not told.
+/// Why a service was not notified.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// Nobody to tell yet.
+    /// The service is not there yet.
     #[error("{what} {why}")]
     NotThere {
         /// Who or what is not there.
@@ -93,7 +93,7 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
-    /// Whether there is just nobody to tell yet.
+    /// Whether the service is just not there yet.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::NotThere { .. })

@@ -1,7 +1,7 @@
 //! What a unit's own processes said, where systemctl only says where to look.
 //!
 //! Invariant: it is asked after a failure alone, and a journal that says nothing costs no more than a moment. The same
-//! failure is told in the same words: without the time, and without the number of the process.
+//! failure is reported in the same words: without the time, and without the number of the process.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -31,9 +31,9 @@ pub(super) async fn said(config: &Config, unit: &Unit, since: Duration, about: &
         if asked.outcome != Outcome::Succeeded {
             return None;
         }
-        let told: Vec<_> = asked.said.lines().map(plain).filter(|line| !line.is_empty()).collect();
-        if !told.is_empty() {
-            return Some(told.join("\n"));
+        let lines: Vec<_> = asked.said.lines().map(plain).filter(|line| !line.is_empty()).collect();
+        if !lines.is_empty() {
+            return Some(lines.join("\n"));
         }
         sleep(PAUSE).await;
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_line_is_told_without_when_and_by_which_process() {
-        for (line, told) in [
+        for (line, expected) in [
             (
                 "2026/11/27 01:06:45 [error] 143#143: invalid PID number \"\" in \"/run/nginx.pid\"",
                 "[error] invalid PID number \"\" in \"/run/nginx.pid\"",
@@ -73,7 +73,7 @@ mod tests {
             ("2026-11-27T00:42:09Z INF Server stopped", "INF Server stopped"),
             ("  ", ""),
         ] {
-            assert_eq!(plain(line), told);
+            assert_eq!(plain(line), expected);
         }
     }
 }

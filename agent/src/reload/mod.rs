@@ -1,4 +1,4 @@
-//! Checking new files in place and telling the service.
+//! Checking new files in place and notifying the service.
 //!
 //! Answers: does the service accept the files, and does it know of them?
 //! Invariants: programs and hooks get fixed arguments and never a shell; the allow-list was asked when the job was
@@ -12,17 +12,17 @@ mod hooks;
 mod journal;
 mod swarm;
 mod touch;
+mod unit;
 
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use pinion_proto::{
     bundle::RootCertificate,
     id::CertificateName,
-    spec::{GuestPath, Part, Unit},
+    spec::{GuestPath, Part},
 };
 
 pub use error::ReloadError;
@@ -30,7 +30,7 @@ pub use error::ReloadError;
 use crate::{
     bundle::Bundle,
     config::Config,
-    recipe::{Check, Tell},
+    recipe::{Check, ReloadAction},
 };
 use hooks::Hook;
 
@@ -40,22 +40,22 @@ const PROGRAM_DIRECTORIES: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/
 /// `PATH` for what is run.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a hook is told in its environment, as `PINION_…`.
+/// What a hook gets in its environment, as `PINION_…`.
 #[derive(Debug, Clone)]
 pub struct About {
     /// `PINION_CERTIFICATE`.
     pub certificate: CertificateName,
     /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
     pub generation: u64,
-    /// What is in place; not told.
+    /// What is in place; not in the environment.
     pub bundle: Option<Bundle>,
-    /// What is trusted besides the root of its own chain; not told.
+    /// What is trusted besides the root of its own chain; not in the environment.
     pub roots: Vec<RootCertificate>,
     /// Whether a unit that has failed, or is starting, may be restarted where it was to be reloaded.
     pub may_restart: bool,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,
-    /// What may be touched, and what is below it; not told.
+    /// What may be touched, and what is below it; not in the environment.
     pub touchable: Vec<GuestPath>,
 }
 
@@ -122,77 +122,28 @@ pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
     }
 }
 
-/// Tells the service that its files are new; true when a unit was restarted that was to be reloaded.
+/// Notifies the service that its files are new; true when a unit was restarted that was to be reloaded.
 ///
 /// # Errors
 /// It is not there, or does not take them.
-pub async fn tell(config: &Config, tell: &Tell, about: &About) -> Result<bool, ReloadError> {
-    match tell {
-        Tell::Hook(hook) => {
+pub async fn notify(config: &Config, action: &ReloadAction, about: &About) -> Result<bool, ReloadError> {
+    match action {
+        ReloadAction::Hook(hook) => {
             let hook = Hook::find(config, hook.as_str())?;
             hook.run(config, hook.name(), &[], about).await.map(|()| false)
         }
-        Tell::Reload(unit) => unit_verb(config, "reload", unit, about).await.map(|verb| verb != "reload"),
-        Tell::Restart(unit) if unit.as_str() == dockerd::UNIT => {
+        ReloadAction::Reload(unit) => unit::notify(config, "reload", unit, about).await.map(|verb| verb != "reload"),
+        ReloadAction::Restart(unit) if unit.as_str() == dockerd::UNIT => {
             let before = dockerd::look(config, about).await;
-            unit_verb(config, "restart", unit, about).await?;
+            unit::notify(config, "restart", unit, about).await?;
             dockerd::wait(config, about, before).await;
             Ok(false)
         }
-        Tell::Restart(unit) => unit_verb(config, "restart", unit, about).await.map(|_| false),
-        Tell::RestartContainer(container) => docker::restart(config, container, about).await.map(|()| false),
-        Tell::Signal(told) => docker::signal(config, told, about).await.map(|()| false),
-        Tell::Touch(path) => touch::touch(config, path, &about.touchable).map(|()| false),
-        Tell::Swarm(secrets) => swarm::update(config, secrets, about).await.map(|()| false),
-    }
-}
-
-/// The verb that it was told with.
-async fn unit_verb(
-    config: &Config,
-    verb: &'static str,
-    unit: &Unit,
-    about: &About,
-) -> Result<&'static str, ReloadError> {
-    // The test that sd_booted(3) makes.
-    if !config.root.join("run/systemd/system").is_dir() {
-        let hook = Hook::find(config, unit.as_str())?;
-        return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await.map(|()| verb);
-    }
-    let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
-        what: "systemctl".into(),
-        why: "is not installed, although systemd runs".into(),
-    })?;
-    let call = |verb: &str| -> Vec<OsString> { vec!["--no-ask-password".into(), verb.into(), unit.as_str().into()] };
-    let state = command::run(&systemctl, &call("is-active"), &environment(config, about), config.hook_timeout).await;
-    let state = state.map_err(|source| ReloadError::Spawn { what: format!("systemctl is-active {unit}"), source })?;
-    let verb = match state.output.trim() {
-        "active" | "reloading" | "refreshing" => verb,
-        // A service that could not start may have missed just these files; one that is starting may not know them.
-        "failed" | "activating" if verb == "restart" || about.may_restart => "restart",
-        "failed" | "activating" => {
-            return Err(ReloadError::NotThere {
-                what: unit.to_string(),
-                why: "has failed or is starting, and was restarted as often as allowed in an hour".into(),
-            });
-        }
-        "inactive" | "deactivating" | "maintenance" => {
-            return Err(ReloadError::NotThere { what: unit.to_string(), why: "is not running".into() });
-        }
-        other => {
-            let why = format!("is not known to systemd ({})", pinion_proto::id::shown(other));
-            return Err(ReloadError::NotThere { what: unit.to_string(), why });
-        }
-    };
-    let began = UNIX_EPOCH.elapsed().unwrap_or_default();
-    match run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await {
-        // Its own words are that it failed, and where to look.
-        Err(ReloadError::Failed { what, status, output }) => {
-            let output =
-                journal::said(config, unit, began, about).await.map_or(output, |said| command::appended(&said));
-            Err(ReloadError::Failed { what, status, output })
-        }
-        told => told.map(|()| verb),
+        ReloadAction::Restart(unit) => unit::notify(config, "restart", unit, about).await.map(|_| false),
+        ReloadAction::RestartContainer(container) => docker::restart(config, container, about).await.map(|()| false),
+        ReloadAction::Signal(signal) => docker::signal(config, signal, about).await.map(|()| false),
+        ReloadAction::Touch(path) => touch::touch(config, path, &about.touchable).map(|()| false),
+        ReloadAction::Swarm(secrets) => swarm::update(config, secrets, about).await.map(|()| false),
     }
 }
 
@@ -259,8 +210,8 @@ mod tests {
         About { generation: 7, files: vec![(Part::Key, "/x/key.pem".into())], ..About::for_test("docker") }
     }
 
-    fn hook(name: &str) -> Tell {
-        Tell::Hook(name.parse().expect("a name"))
+    fn hook(name: &str) -> ReloadAction {
+        ReloadAction::Hook(name.parse().expect("a name"))
     }
 
     #[tokio::test]
@@ -268,7 +219,7 @@ mod tests {
         let guest = guest();
         let out = guest.config.root.join("out");
         script(&guest.config.hooks.join("h"), &format!("echo \"$# $@\" > {0}; env | sort >> {0}", out.display()));
-        tell(&guest.config, &hook("h"), &about()).await.expect("it runs");
+        notify(&guest.config, &hook("h"), &about()).await.expect("it runs");
         let seen = std::fs::read_to_string(&out).expect("it wrote");
         for part in ["0 \n", "PINION_CERTIFICATE=docker\n", "PINION_GENERATION=7\n", "PINION_FILE_KEY=/x/key.pem\n"] {
             assert!(seen.contains(part), "{part:?} in {seen}");
@@ -280,10 +231,10 @@ mod tests {
     async fn a_unit_without_systemd_is_its_hook_with_the_verb() {
         let guest = guest();
         let out = guest.config.root.join("out");
-        let unit = Tell::Restart("docker.service".parse().expect("a unit"));
-        assert!(tell(&guest.config, &unit, &about()).await.expect_err("no hook").is_absence());
+        let unit = ReloadAction::Restart("docker.service".parse().expect("a unit"));
+        assert!(notify(&guest.config, &unit, &about()).await.expect_err("no hook").is_absence());
         script(&guest.config.hooks.join("docker.service"), &format!("echo \"$@\" > {}", out.display()));
-        tell(&guest.config, &unit, &about()).await.expect("it runs");
+        notify(&guest.config, &unit, &about()).await.expect("it runs");
         assert_eq!(std::fs::read_to_string(&out).expect("it wrote"), "restart\n");
     }
 
@@ -300,20 +251,20 @@ mod tests {
                 at("calls").display()
             ),
         );
-        let unit = Tell::Reload("nginx.service".parse().expect("a unit"));
+        let unit = ReloadAction::Reload("nginx.service".parse().expect("a unit"));
         let limited = About { may_restart: false, ..about() };
         std::fs::write(at("state"), "failed").expect("written");
-        let error = tell(&guest.config, &unit, &limited).await.expect_err("it was restarted often enough");
+        let error = notify(&guest.config, &unit, &limited).await.expect_err("it was restarted often enough");
         assert!(error.is_absence() && error.to_string().contains("as often as allowed"), "{error}");
         for (state, called) in [("active", Some("reload")), ("failed", Some("restart")), ("inactive", None), ("", None)]
         {
             std::fs::write(at("state"), state).expect("written");
             std::fs::write(at("calls"), "").expect("written");
-            let told = tell(&guest.config, &unit, &about()).await;
+            let notified = notify(&guest.config, &unit, &about()).await;
             let calls = std::fs::read_to_string(at("calls")).expect("read");
             match called {
                 Some(verb) => assert_eq!(calls, format!("--no-ask-password {verb} nginx.service\n")),
-                None => assert!(told.expect_err(state).is_absence() && calls.is_empty()),
+                None => assert!(notified.expect_err(state).is_absence() && calls.is_empty()),
             }
         }
     }
@@ -326,8 +277,8 @@ mod tests {
         let refuses =
             "[ \"$2\" = is-active ] && echo active && exit 0; echo 'See \"journalctl\" for details.' >&2; exit 1";
         script(&at("usr/bin/systemctl"), refuses);
-        let unit = Tell::Reload("nginx.service".parse().expect("a unit"));
-        let error = tell(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
+        let unit = ReloadAction::Reload("nginx.service".parse().expect("a unit"));
+        let error = notify(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
         assert_eq!(
             error,
             "`systemctl reload nginx.service` failed with exit status: 1: See \"journalctl\" for details."
@@ -339,7 +290,7 @@ mod tests {
             at("later").display()
         );
         script(&at("usr/bin/journalctl"), &journal);
-        let error = tell(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
+        let error = notify(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();
         assert_eq!(error, "`systemctl reload nginx.service` failed with exit status: 1: [error] no pid; and so");
         let asked = std::fs::read_to_string(at("asked")).expect("it was asked");
         assert!(asked.contains("--since=@") && asked.contains("_SYSTEMD_UNIT=nginx.service"), "{asked}");
@@ -349,15 +300,15 @@ mod tests {
     async fn failures_show_what_was_said_and_hanging_hooks_end() {
         let mut guest = guest();
         script(&guest.config.hooks.join("bad"), "echo out; echo err >&2; exit 7");
-        let error = tell(&guest.config, &hook("bad"), &about()).await.expect_err("it fails").to_string();
+        let error = notify(&guest.config, &hook("bad"), &about()).await.expect_err("it fails").to_string();
         assert!(error.contains('7') && error.contains("out") && error.contains("err"), "{error}");
         script(&guest.config.hooks.join("long"), "yes | head -c 1000000; exit 1");
-        let error = tell(&guest.config, &hook("long"), &about()).await.expect_err("it fails").to_string();
+        let error = notify(&guest.config, &hook("long"), &about()).await.expect_err("it fails").to_string();
         assert!(error.len() < 20_000 && error.contains("left out"), "{}", error.len());
         guest.config.hook_timeout = Duration::from_millis(200);
         let pid = guest.config.root.join("pid");
         script(&guest.config.hooks.join("hang"), &format!("sleep 60 & echo $! > {}; wait", pid.display()));
-        let error = tell(&guest.config, &hook("hang"), &about()).await.expect_err("it hangs");
+        let error = notify(&guest.config, &hook("hang"), &about()).await.expect_err("it hangs");
         assert!(matches!(error, ReloadError::TimedOut { .. }), "{error}");
         // The whole group is ended, not the shell alone.
         let child: u32 = std::fs::read_to_string(&pid).expect("it wrote").trim().parse().expect("a number");
@@ -377,7 +328,7 @@ mod tests {
         let guest = guest();
         script(&guest.config.hooks.join("daemon"), "sleep 30 & exit 0");
         let started = std::time::Instant::now();
-        tell(&guest.config, &hook("daemon"), &about()).await.expect("it succeeds");
+        notify(&guest.config, &hook("daemon"), &about()).await.expect("it succeeds");
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 
@@ -388,12 +339,12 @@ mod tests {
         script(&path, "exit 0");
         for mode in [0o777, 0o775, 0o757, 0o644] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("mode");
-            let error = tell(&guest.config, &hook("h"), &about()).await.expect_err("refused");
+            let error = notify(&guest.config, &hook("h"), &about()).await.expect_err("refused");
             let refused = matches!(error, ReloadError::Untrusted { .. } | ReloadError::NotExecutable { .. });
             assert!(refused, "{mode:o}: {error}");
         }
         std::os::unix::fs::symlink("/bin/true", guest.config.hooks.join("link")).expect("link");
-        let error = tell(&guest.config, &hook("link"), &about()).await.expect_err("refused");
+        let error = notify(&guest.config, &hook("link"), &about()).await.expect_err("refused");
         assert!(matches!(error, ReloadError::Untrusted { .. }));
     }
 

@@ -22,7 +22,7 @@ use self::plan::{Plan, plan};
 use crate::{
     config::Config,
     identity::Identity,
-    install::{InstallError, files::Files, mounts::NotMounted, standing},
+    install::{InstallError, drift, files::Files, mounts::NotMounted},
     ledger::{LedgerError, Ledgers},
 };
 
@@ -66,7 +66,7 @@ pub fn seal(config: &Config, files: &Arc<dyn Files>) -> Result<Sealed, SealError
             // What was behind a link went with it.
             Ok(None) | Err(_) => {}
             Ok(Some(_)) => {
-                standing::remove(files, &path)?;
+                drift::remove(files, &path)?;
                 removed.push(path);
             }
         }

@@ -16,13 +16,13 @@ use crate::{
     config::Config,
     install::{
         InstallError,
+        drift::{self, Drift},
         files::Files,
-        foreign, mounts,
+        foreign,
+        generations::Generations,
+        mounts, observed,
         place::{self, PlaceError},
         replace::replacement,
-        scene,
-        shelf::Shelf,
-        standing::{self, Standing},
         steps::temporary,
     },
     ledger::{InstalledFile, Ledger, LedgerError, Ledgers},
@@ -55,7 +55,7 @@ pub enum Obstacle {
     /// Somebody changed a file of Pinion's, and there is a private key in it.
     Key(GuestPath),
     /// Somebody changed a file that is in a directory of Pinion's.
-    Shelved(GuestPath),
+    Linked(GuestPath),
     /// What was in the place of Pinion's files before is kept there.
     Replaced(PathBuf),
     /// Something in the agent's own directory is not the agent's.
@@ -78,7 +78,7 @@ impl fmt::Display for Obstacle {
                 "{path} was changed after Pinion wrote it, and contains a private key: remove it, or move it out of \
                  this guest, because every copy would have that key"
             ),
-            Self::Shelved(path) => write!(
+            Self::Linked(path) => write!(
                 f,
                 "{path} was changed after Pinion wrote it, and is a link into one of Pinion's directories: remove \
                  it, or replace it with a regular file"
@@ -138,9 +138,9 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
                 Some(Fate::Gone) | None => {}
             }
         }
-        for shelf in shelves(&**guarded, config, name, ledger, &mut plan.obstacles) {
-            let everything = shelf.everything(&**guarded);
-            let failed = |source| LedgerError::Directory { path: shelf.current(), source };
+        for generations in generations(&**guarded, config, name, ledger, &mut plan.obstacles) {
+            let everything = generations.everything(&**guarded);
+            let failed = |source| LedgerError::Directory { path: generations.current(), source };
             found.extend(everything.map_err(failed)?);
         }
         plan.placements.push((name.clone(), Arc::clone(guarded), found));
@@ -170,14 +170,12 @@ enum Fate {
 }
 
 fn fate(files: &dyn Files, config: &Config, file: &InstalledFile) -> Fate {
-    match standing::look(files, config, file) {
-        Ok(Standing::Gone) => Fate::Gone,
-        Ok(Standing::AsWritten(target)) => Fate::Goes(target),
-        Ok(Standing::Changed(content)) if has_key(&content) => Fate::InTheWay(Obstacle::Key(file.path.clone())),
-        Ok(Standing::Changed(_)) if is_link(files, config, file) => {
-            Fate::InTheWay(Obstacle::Shelved(file.path.clone()))
-        }
-        Ok(Standing::Changed(_)) => Fate::Stays,
+    match drift::look(files, config, file) {
+        Ok(Drift::Gone) => Fate::Gone,
+        Ok(Drift::AsWritten(target)) => Fate::Goes(target),
+        Ok(Drift::Changed(content)) if has_key(&content) => Fate::InTheWay(Obstacle::Key(file.path.clone())),
+        Ok(Drift::Changed(_)) if is_link(files, config, file) => Fate::InTheWay(Obstacle::Linked(file.path.clone())),
+        Ok(Drift::Changed(_)) => Fate::Stays,
         // Something else took the file's place.
         Err(InstallError::Place(PlaceError::Link(_) | PlaceError::NotAFile(_))) => Fate::Stays,
         Err(InstallError::Place(PlaceError::NotADirectory { .. } | PlaceError::Loop(_))) => Fate::Gone,
@@ -190,7 +188,8 @@ fn fate(files: &dyn Files, config: &Config, file: &InstalledFile) -> Fate {
 
 /// Whether a file is a link of Pinion's.
 fn is_link(files: &dyn Files, config: &Config, file: &InstalledFile) -> bool {
-    place::find(files, config, &file.path).is_ok_and(|place| matches!(scene::behind(files, &place.target), Ok(Some(_))))
+    place::find(files, config, &file.path)
+        .is_ok_and(|place| matches!(observed::behind(files, &place.target), Ok(Some(_))))
 }
 
 /// Whether PEM text in it says that it is a private key, of whatever kind.
@@ -206,20 +205,20 @@ fn is_there(config: &Config, directory: &Path, path: &GuestPath) -> bool {
 }
 
 /// Where a placement's generations are, beside every path of its, whoever has the path by now.
-fn shelves(
+fn generations(
     files: &dyn Files,
     config: &Config,
     name: &CertificateName,
     ledger: &Ledger,
     obstacles: &mut Vec<Obstacle>,
-) -> Vec<Shelf> {
+) -> Vec<Generations> {
     let mut directories = BTreeSet::new();
     for path in paths(config, ledger) {
         match place::beside(files, config, &path) {
             Ok(directory) => directories.extend(directory),
             Err(PlaceError::Outside { real, path: outside }) => {
                 let real = config.root.join(real.strip_prefix("/").unwrap_or(&real));
-                if files.look(&Shelf::of(&real, name).current()).is_ok_and(|found| found.is_some()) {
+                if files.look(&Generations::of(&real, name).current()).is_ok_and(|found| found.is_some()) {
                     obstacles.push(Obstacle::File(path.clone(), PlaceError::Outside { path: outside, real }.into()));
                 }
             }
@@ -227,7 +226,7 @@ fn shelves(
             Err(_) => {}
         }
     }
-    directories.iter().map(|directory| Shelf::of(directory, name)).collect()
+    directories.iter().map(|directory| Generations::of(directory, name)).collect()
 }
 
 /// Every path at which a placement has a file, or was about to have one.

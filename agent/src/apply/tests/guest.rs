@@ -281,7 +281,7 @@ pub(super) fn name(text: &str) -> CertificateName {
 }
 
 /// A placement of a certificate under the recipe of the same name.
-pub(super) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
+pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
     let common_name: SubjectName = format!("{certificate}.example").parse().expect("a name");
     let names = vec![common_name.clone(), "127.0.0.1".parse().expect("a name")];
     PlacementSpec {

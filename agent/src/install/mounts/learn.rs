@@ -14,9 +14,9 @@ use pinion_proto::{mount::MountPoint, spec::GuestPath};
 use super::{
     super::{
         InstallError,
+        drift::{self, Drift},
         files::Files,
         place::{self, PlaceError},
-        standing::{self, Standing},
     },
     Guard, NotMounted, PROXMOX, STORAGES, Unknown, What, fstab,
 };
@@ -119,9 +119,9 @@ pub fn learn<'p>(
 fn found_in_place(files: &dyn Files, config: &Config, ledger: &Ledger, path: &GuestPath) -> Option<PathBuf> {
     let guarded = files.guarded(&certain(files, config, ledger));
     let file = ledger.files().find(|file| file.path == *path)?;
-    match standing::look(&*guarded, config, file) {
-        Ok(Standing::AsWritten(target)) => target.parent().map(Path::to_owned),
-        Ok(Standing::Gone | Standing::Changed(_)) | Err(_) => None,
+    match drift::look(&*guarded, config, file) {
+        Ok(Drift::AsWritten(target)) => target.parent().map(Path::to_owned),
+        Ok(Drift::Gone | Drift::Changed(_)) | Err(_) => None,
     }
 }
 
@@ -131,7 +131,7 @@ fn note(files: &dyn Files, config: &Config, ledger: &mut Ledger, directories: &[
         ledger.mounts.clear();
         return before != ledger.mounts;
     }
-    if ledger.left_behind.is_empty() && ledger.switch.is_none() {
+    if ledger.left_behind.is_empty() && ledger.journal.is_none() {
         ledger.mounts.retain(|directory, _| directories.contains(directory));
     }
     // Without the table nothing is noted; what is known is asked for all the same.

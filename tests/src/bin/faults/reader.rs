@@ -13,7 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use pinion_agent::install::{execute::write, files::RealFiles, plan::Plan, plan::Wanted, scene::Scene, shelf::Shelf};
+use pinion_agent::install::{
+    execute::write, files::RealFiles, generations::Generations, observed::Observed, plan::Plan, plan::Wanted,
+};
 use pinion_proto::{
     id::CertificateName,
     spec::{Layout, Part},
@@ -81,7 +83,7 @@ fn race(layout: Layout, how: How, switches: usize, pairs: usize) -> Result<(usiz
     let (switching, reading) = thread::scope(|scope| {
         let reading = scope.spawn(move || -> Result<Reads> {
             account.take_over()?;
-            let current = Shelf::of(place, &"web".parse().context("a name")?).current();
+            let current = Generations::of(place, &"web".parse().context("a name")?).current();
             let mut reads = Reads::default();
             while !enough() && !interrupt::requested() && switched.load(Ordering::Relaxed) != FAILED {
                 reads.count(match how {
@@ -148,10 +150,10 @@ fn switch(
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let scene = Scene::look(&RealFiles, name, wanted.iter().map(|file| file.target.as_path()))?;
-    let plan = Plan::forward(layout, wanted, generation, &scene);
+    let observed = Observed::look(&RealFiles, name, wanted.iter().map(|file| file.target.as_path()))?;
+    let plan = Plan::forward(layout, wanted, generation, &observed);
     write(&RealFiles, &plan)?.sync(None)?.exchange()?.sync(&RealFiles)?;
-    Shelf::of(place, name).tidy(&RealFiles, None);
+    Generations::of(place, name).tidy(&RealFiles, None);
     Ok(())
 }
 
@@ -163,7 +165,7 @@ fn made() -> Result<Pair> {
 /// nginx's user in Debian.
 const READER: &str = "www-data";
 
-/// More than are ever on a shelf at once.
+/// More than there are generations at once.
 const SETS: usize = 16;
 
 /// Said to a reader whose switches have failed.

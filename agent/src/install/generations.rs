@@ -14,30 +14,32 @@ use std::{
 use pinion_proto::id::CertificateName;
 
 use super::{
-    InstallError,
+    InstallError, drift,
     files::{Files, Kind},
-    standing,
 };
 
 /// The generation of what was there before Pinion: no order has this number.
 pub const BEFORE: u64 = 0;
 
 /// Beside the files; a dot, so that `include *.crt` and the like pass it by.
-pub const SHELVES: &str = ".pinion";
+pub const GENERATIONS_DIRECTORY: &str = ".pinion";
 const CURRENT: &str = "current";
 
 /// Where the generations of one placement's files in one directory are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shelf {
+pub struct Generations {
     home: PathBuf,
     certificate: CertificateName,
 }
 
-impl Shelf {
-    /// The shelf of a certificate for the files in `directory`.
+impl Generations {
+    /// The generations of a certificate for the files in `directory`.
     #[must_use]
     pub fn of(directory: &Path, certificate: &CertificateName) -> Self {
-        Self { home: directory.join(SHELVES).join(certificate.as_str()), certificate: certificate.clone() }
+        Self {
+            home: directory.join(GENERATIONS_DIRECTORY).join(certificate.as_str()),
+            certificate: certificate.clone(),
+        }
     }
 
     /// The directories that it is in, outermost first.
@@ -54,7 +56,7 @@ impl Shelf {
 
     /// The directory of one generation.
     #[must_use]
-    pub fn generation(&self, generation: u64) -> PathBuf {
+    pub fn directory_of(&self, generation: u64) -> PathBuf {
         self.home.join(generation.to_string())
     }
 
@@ -67,7 +69,7 @@ impl Shelf {
     /// What the link in the place of a file says.
     #[must_use]
     pub fn alias(&self, name: &OsStr) -> PathBuf {
-        Path::new(SHELVES).join(self.certificate.as_str()).join(CURRENT).join(name)
+        Path::new(GENERATIONS_DIRECTORY).join(self.certificate.as_str()).join(CURRENT).join(name)
     }
 
     /// The generation in use; none when there is none, or `current` is not Pinion's doing.
@@ -87,7 +89,7 @@ impl Shelf {
         }
     }
 
-    /// Everything on it, in an order in which it can be removed: what links lead to after them, directories after what
+    /// Every path of them, in an order in which they can be removed: what links lead to after them, directories after what
     /// is in them.
     ///
     /// # Errors
@@ -105,20 +107,20 @@ impl Shelf {
         }
         if files.look(&self.home).is_ok_and(|found| found.is_some()) {
             directories.push(self.home.clone());
-            // The outer one goes too, unless another placement's shelf is in it.
-            let [shelves, _] = self.directories();
-            if list(files, &shelves)?.len() == 1 {
-                directories.push(shelves);
+            // The outer one goes too, unless another placement has generations in it.
+            let [outer, _] = self.directories();
+            if list(files, &outer)?.len() == 1 {
+                directories.push(outer);
             }
         }
         entries.append(&mut directories);
         Ok(entries)
     }
 
-    /// Removes every generation but the one in use, the last one before it, and the one to go back to; and the whole
-    /// shelf when nothing on it is in use.
+    /// Removes every generation but the one in use, the last one before it, and the one to go back to; all of
+    /// them when none is in use.
     pub fn tidy(&self, files: &dyn Files, back_to: Option<u64>) {
-        self.tell(self.try_tidy(files, |generation, last| [last, back_to].contains(&Some(generation))));
+        self.log_failure(self.try_tidy(files, |generation, last| [last, back_to].contains(&Some(generation))));
     }
 
     /// Removes all of it, whatever is in use.
@@ -132,7 +134,7 @@ impl Shelf {
             move |source| InstallError::Operation { operation, path, source }
         };
         match files.look(&current) {
-            Ok(Some(_)) => standing::remove(files, &current)?,
+            Ok(Some(_)) => drift::remove(files, &current)?,
             Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(failed("look at", &current)(source)),
@@ -142,7 +144,7 @@ impl Shelf {
 
     /// Removes every generation but the one in use.
     pub fn forget_earlier(&self, files: &dyn Files) {
-        self.tell(self.try_tidy(files, |_, _| false));
+        self.log_failure(self.try_tidy(files, |_, _| false));
     }
 
     /// Whether a file has its generations here.
@@ -151,7 +153,7 @@ impl Shelf {
         target.parent() == self.home.parent().and_then(Path::parent)
     }
 
-    fn tell(&self, tidied: io::Result<()>) {
+    fn log_failure(&self, tidied: io::Result<()>) {
         if let Err(error) = tidied {
             tracing::warn!(path = %self.home.display(), %error, "Could not remove what is left of older certificates");
         }
@@ -175,7 +177,7 @@ impl Shelf {
             }
         }
         if in_use.is_none() {
-            // The outer one may have another placement's shelf in it.
+            // The outer one may have another placement has generations in it.
             for directory in self.directories().iter().rev() {
                 if is_empty(files, directory)? {
                     files.remove_directory(directory)?;
@@ -186,7 +188,7 @@ impl Shelf {
     }
 }
 
-/// Whose shelf a link in the place of the file `name` leads to; none when it is not a link of Pinion's.
+/// Whose generations a link in the place of the file `name` leads to; none when it is not a link of Pinion's.
 #[must_use]
 pub fn owner(link: &Path, name: &OsStr) -> Option<CertificateName> {
     let parts: Vec<&OsStr> = link
@@ -194,7 +196,9 @@ pub fn owner(link: &Path, name: &OsStr) -> Option<CertificateName> {
         .map(|component| if let Component::Normal(part) = component { Some(part) } else { None })
         .collect::<Option<_>>()?;
     match parts.as_slice() {
-        [shelves, certificate, current, last] if *shelves == SHELVES && *current == CURRENT && *last == name => {
+        [outer, certificate, current, last]
+            if *outer == GENERATIONS_DIRECTORY && *current == CURRENT && *last == name =>
+        {
             certificate.to_str()?.parse().ok()
         }
         _ => None,
@@ -247,31 +251,31 @@ mod tests {
         ] {
             assert_eq!(owner(other), None, "{other}");
         }
-        let shelf = Shelf::of(Path::new("/etc/ssl"), &"web".parse().expect("a name"));
-        assert_eq!(super::owner(&shelf.alias(name), name), Some("web".parse().expect("a name")));
+        let generations = Generations::of(Path::new("/etc/ssl"), &"web".parse().expect("a name"));
+        assert_eq!(super::owner(&generations.alias(name), name), Some("web".parse().expect("a name")));
     }
 
     #[test]
     fn tidying_keeps_what_is_in_use_and_what_is_asked_for() {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let directory = kept.path().canonicalize().expect("a real path");
-        let shelf = Shelf::of(&directory, &"web".parse().expect("a name"));
+        let generations = Generations::of(&directory, &"web".parse().expect("a name"));
         for generation in [BEFORE, 2, 3, 4, 5, 6] {
-            std::fs::create_dir_all(shelf.generation(generation)).expect("directories");
-            std::fs::write(shelf.generation(generation).join("web.key"), "key").expect("a file");
+            std::fs::create_dir_all(generations.directory_of(generation)).expect("directories");
+            std::fs::write(generations.directory_of(generation).join("web.key"), "key").expect("a file");
         }
-        RealFiles.make_link(&shelf.current(), Path::new("5")).expect("a link");
-        RealFiles.make_link(&shelf.next(6), Path::new("6")).expect("a link");
-        shelf.tidy(&RealFiles, Some(3));
-        let mut names = RealFiles.list(&shelf.home).expect("listed");
+        RealFiles.make_link(&generations.current(), Path::new("5")).expect("a link");
+        RealFiles.make_link(&generations.next(6), Path::new("6")).expect("a link");
+        generations.tidy(&RealFiles, Some(3));
+        let mut names = RealFiles.list(&generations.home).expect("listed");
         names.sort_unstable();
         assert_eq!(names, ["3", "4", "5", "current"]);
-        let everything = shelf.everything(&RealFiles).expect("listed");
-        assert_eq!(everything.first(), Some(&shelf.current()));
-        assert_eq!((everything.len(), everything.last()), (9, shelf.home.parent().map(Path::to_owned).as_ref()));
-        assert_eq!(shelf.in_use(&RealFiles).expect("looked"), Some(5));
-        RealFiles.remove(&shelf.current()).expect("removed");
-        shelf.tidy(&RealFiles, None);
+        let everything = generations.everything(&RealFiles).expect("listed");
+        assert_eq!(everything.first(), Some(&generations.current()));
+        assert_eq!((everything.len(), everything.last()), (9, generations.home.parent().map(Path::to_owned).as_ref()));
+        assert_eq!(generations.in_use(&RealFiles).expect("looked"), Some(5));
+        RealFiles.remove(&generations.current()).expect("removed");
+        generations.tidy(&RealFiles, None);
         assert!(RealFiles.list(&directory).expect("listed").is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The ways to tell a service that its files are new.
+//! The ways to notify a service that its files are new.
 //!
 //! Invariant: a way is a word and checked names, never a command line; which names it may have is the guest's to allow.
 
@@ -10,9 +10,9 @@ use pinion_proto::{
 };
 use serde::Deserialize;
 
-/// One way to tell a service.
+/// One way to notify a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tell {
+pub enum ReloadAction {
     /// A unit is to read its files anew.
     Reload(Unit),
     /// A unit is to start anew.
@@ -29,8 +29,8 @@ pub enum Tell {
     Swarm(SwarmSecrets),
 }
 
-impl Tell {
-    /// As the manifest or a recipe writes it; none when there is nobody to tell.
+impl ReloadAction {
+    /// As the manifest or a recipe writes it; none when no service is to be notified.
     pub(super) fn of(reload: &Reload) -> Option<Self> {
         match reload {
             Reload::Nothing => None,
@@ -38,26 +38,26 @@ impl Tell {
             Reload::Restart(unit) => Some(Self::Restart(unit.clone())),
             Reload::Hook(hook) => Some(Self::Hook(hook.clone())),
             Reload::Container(container) => Some(Self::RestartContainer(container.clone())),
-            Reload::Signal(told) => Some(Self::Signal(told.clone())),
+            Reload::Signal(signal) => Some(Self::Signal(signal.clone())),
             Reload::Touch(path) => Some(Self::Touch(path.clone())),
             Reload::Swarm(swarm) => Some(Self::Swarm(swarm.clone())),
         }
     }
 
-    /// Who is told: placements of one service take turns at it.
+    /// Who is notified: placements of one service take turns at it.
     #[must_use]
     pub fn service(&self) -> &str {
         match self {
             Self::Reload(unit) | Self::Restart(unit) => unit.as_str(),
             Self::Hook(hook) => hook.as_str(),
             Self::RestartContainer(container) => container.as_str(),
-            Self::Signal(told) => told.container.as_str(),
+            Self::Signal(signal) => signal.container.as_str(),
             Self::Touch(path) => path.as_str(),
             Self::Swarm(swarm) => swarm.service.as_str(),
         }
     }
 
-    /// Whether the service may notice it: of a hook nobody knows.
+    /// Whether the service may be disturbed by it. Pinion cannot tell whether a hook is disruptive, so a hook may.
     #[must_use]
     pub fn may_disturb(&self) -> bool {
         self.is_disruptive() || matches!(self, Self::Hook(_))
@@ -73,14 +73,14 @@ impl Tell {
     }
 }
 
-impl fmt::Display for Tell {
+impl fmt::Display for ReloadAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reload(unit) => write!(f, "reload {unit}"),
             Self::Restart(unit) => write!(f, "restart {unit}"),
             Self::Hook(hook) => write!(f, "run the hook {hook}"),
             Self::RestartContainer(container) => write!(f, "restart the container {container}"),
-            Self::Signal(told) => write!(f, "send {} to the container {}", told.signal, told.container),
+            Self::Signal(signal) => write!(f, "send {} to the container {}", signal.signal, signal.container),
             Self::Touch(path) => write!(f, "touch {path}"),
             Self::Swarm(swarm) => write!(f, "give the Swarm service {} its new secrets", swarm.service),
         }
@@ -90,11 +90,11 @@ impl fmt::Display for Tell {
 /// A stronger way, when the one before does not help.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "write \"restart\", or a value as for `reload`, for example { restart = \"x.service\" }")]
-pub(super) enum Rung {
+pub(super) enum EscalationLevel {
     /// The same unit or container.
     Word(Stronger),
     /// Another way altogether.
-    Told(Reload),
+    Other(Reload),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -103,13 +103,15 @@ pub(super) enum Stronger {
     Restart,
 }
 
-impl Rung {
-    /// This rung above the first one; none when that is as strong already.
-    pub(super) fn above(&self, first: &Tell) -> Option<Tell> {
+impl EscalationLevel {
+    /// The action of this level above the first one; none when that is as strong already.
+    pub(super) fn above(&self, first: &ReloadAction) -> Option<ReloadAction> {
         match (self, first) {
-            (Self::Told(reload), _) => Tell::of(reload),
-            (Self::Word(Stronger::Restart), Tell::Reload(unit)) => Some(Tell::Restart(unit.clone())),
-            (Self::Word(Stronger::Restart), Tell::Signal(told)) => Some(Tell::RestartContainer(told.container.clone())),
+            (Self::Other(reload), _) => ReloadAction::of(reload),
+            (Self::Word(Stronger::Restart), ReloadAction::Reload(unit)) => Some(ReloadAction::Restart(unit.clone())),
+            (Self::Word(Stronger::Restart), ReloadAction::Signal(signal)) => {
+                Some(ReloadAction::RestartContainer(signal.container.clone()))
+            }
             (Self::Word(Stronger::Restart), _) => None,
         }
     }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     InstallError,
     files::{Files, Kind},
-    place, scene,
+    observed, place,
 };
 use crate::{
     config::Config,
@@ -19,7 +19,7 @@ use crate::{
 
 /// What became of a file that Pinion wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Drift {
     /// Nothing is there.
     Gone,
     /// It is as it was written; where it really is.
@@ -32,28 +32,28 @@ pub enum Standing {
 ///
 /// # Errors
 /// The guest does not allow its place any more, or it cannot be read.
-pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<Standing, InstallError> {
+pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<Drift, InstallError> {
     let place = place::find(files, config, &file.path)?;
     let failed = |operation| {
         let path = place.target.clone();
         move |source| InstallError::Operation { operation, path, source }
     };
     if !place.missing.is_empty() || files.look(&place.target).map_err(failed("look at"))?.is_none() {
-        return Ok(Standing::Gone);
+        return Ok(Drift::Gone);
     }
-    let real = match scene::behind(files, &place.target).map_err(failed("look behind"))? {
+    let real = match observed::behind(files, &place.target).map_err(failed("look behind"))? {
         // A link of Pinion's that leads nowhere.
-        Some((_, None)) => return Ok(Standing::AsWritten(place.target)),
+        Some((_, None)) => return Ok(Drift::AsWritten(place.target)),
         Some((_, Some(real))) => real,
         None => place.target.clone(),
     };
-    let Some(SavedFile { content, .. }) = scene::read(files, &real)? else {
-        return Ok(Standing::AsWritten(place.target));
+    let Some(SavedFile { content, .. }) = observed::read(files, &real)? else {
+        return Ok(Drift::AsWritten(place.target));
     };
     if Fingerprint::of(&content) == file.content {
-        Ok(Standing::AsWritten(place.target))
+        Ok(Drift::AsWritten(place.target))
     } else {
-        Ok(Standing::Changed(content))
+        Ok(Drift::Changed(content))
     }
 }
 
@@ -64,7 +64,7 @@ pub fn look(files: &dyn Files, config: &Config, file: &InstalledFile) -> Result<
 /// It cannot be removed for good.
 pub fn remove(files: &dyn Files, target: &Path) -> Result<(), InstallError> {
     let failed = |operation| move |source| InstallError::Operation { operation, path: target.to_owned(), source };
-    if let Some((_, Some(real))) = scene::behind(files, target).map_err(failed("look behind"))?
+    if let Some((_, Some(real))) = observed::behind(files, target).map_err(failed("look behind"))?
         && files.look(&real).map_err(failed("look behind"))?.is_some()
     {
         files.remove(&real).map_err(failed("remove what is behind"))?;

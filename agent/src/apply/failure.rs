@@ -11,12 +11,12 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{switch::SwitchError, window::Closed};
+use super::{exchange::ExchangeError, window::Closed};
 use crate::{
     install::InstallError,
     ledger::LedgerError,
     probe::Seen,
-    recipe::{self, JobError, RecipeError, Tell},
+    recipe::{self, JobError, RecipeError, ReloadAction},
     reload::ReloadError,
     restarts::Limited,
     verify::Refusal,
@@ -33,23 +33,54 @@ pub(super) enum Cost {
     Disturbing,
 }
 
+/// When it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextTry {
+    /// After a pause that grows with each failure.
+    Backoff,
+    /// When what is in the way ends.
+    At(Timestamp),
+    /// Every few seconds: somebody else ends it, at a moment that nobody knows.
+    Soon,
+}
+
+/// The agent stops: a reason to leave everything for the next start.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+/// Why a try did not come to its end.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    Stopped,
+    Failed(Box<Failure>),
+}
+
+impl From<Stopped> for Interrupt {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<Failure> for Interrupt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
 /// A failure, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hold {
+pub(super) struct Failure {
     pub(super) halt: Halt,
     pub(super) cost: Cost,
-    /// When it is over, where that is known; otherwise it is tried again with growing pauses.
-    pub(super) until: Option<Timestamp>,
-    /// It is over when somebody else has done something, which may be soon: it is looked for often.
-    pub(super) look_again: bool,
+    pub(super) next_try: NextTry,
     attempt: String,
     cause: String,
     remedy: String,
 }
 
-impl Hold {
+impl Failure {
     fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
-        Self { halt, cost: Cost::Free, until: None, look_again: false, attempt: attempt.into(), cause, remedy }
+        Self { halt, cost: Cost::Free, next_try: NextTry::Backoff, attempt: attempt.into(), cause, remedy }
     }
 
     pub(super) fn disturbing(mut self) -> Self {
@@ -142,17 +173,17 @@ impl Hold {
         Self::new(Halt::Blocked, "verify the delivered certificate", chain(error), remedy.into())
     }
 
-    pub(super) fn switch(error: &SwitchError, failures: u32) -> Self {
+    pub(super) fn exchange(error: &ExchangeError, failures: u32) -> Self {
         match error {
-            SwitchError::Ledger(error) => Self::ledger(error),
-            SwitchError::Install(error) => Self::install(error, failures),
+            ExchangeError::Ledger(error) => Self::ledger(error),
+            ExchangeError::Install(error) => Self::install(error, failures),
         }
     }
 
     pub(super) fn install(error: &InstallError, failures: u32) -> Self {
         if let Some(not_mounted) = error.not_mounted() {
             let (attempt, cause) = (not_mounted.attempt(), not_mounted.to_string());
-            return Self { look_again: true, ..Self::new(Halt::Waiting, attempt, cause, not_mounted.remedy()) };
+            return Self { next_try: NextTry::Soon, ..Self::new(Halt::Waiting, attempt, cause, not_mounted.remedy()) };
         }
         let halt = if error.may_pass() && (failures < PATIENT_TRIES || is_absence(error)) {
             Halt::Waiting
@@ -220,12 +251,12 @@ impl Hold {
             "nothing; `pinion ensure {name} --renew --now` on the host does not wait for the window, unless it is frozen: \
              `pinion status` there says so"
         );
-        Self { until: Some(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
+        Self { next_try: NextTry::At(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
     }
 
     /// The service was restarted often enough.
-    pub(super) fn restarted(rung: &Tell, limited: &Limited) -> Self {
-        let service = rung.service();
+    pub(super) fn restarted(action: &ReloadAction, limited: &Limited) -> Self {
+        let service = action.service();
         let cause = format!(
             "the new files are in place, and {service} was restarted {} times within an hour: it may be {} times",
             limited.times, limited.max
@@ -234,10 +265,10 @@ impl Hold {
             "nothing: Pinion continues by itself then. If {service} has to show the new files now, restart it yourself; \
              `restarts_per_hour` in the guest's /etc/pinion/agent.toml allows more"
         );
-        Self { until: Some(limited.until), ..Self::new(Halt::Waiting, rung.to_string(), cause, remedy) }
+        Self { next_try: NextTry::At(limited.until), ..Self::new(Halt::Waiting, action.to_string(), cause, remedy) }
     }
 
-    /// The service shows something else after it was told.
+    /// The service shows another certificate after it was notified.
     pub(super) fn other(connect: &str, serial: &str, wanted: &str) -> Self {
         Self::new(
             Halt::Waiting,
@@ -302,8 +333,8 @@ mod tests {
     fn what_waits_for_its_window_says_that_a_freeze_is_not_overridden() {
         // A freeze is sent as a window: the guest cannot tell one from the other.
         let closed = Closed::Until(Timestamp::from_unix(1_800_000_000));
-        let hold = Hold::window("restart web.service".into(), closed, &"web".parse().expect("a name"));
-        let trouble = hold.trouble(None);
+        let failure = Failure::window("restart web.service".into(), closed, &"web".parse().expect("a name"));
+        let trouble = failure.trouble(None);
         assert!(trouble.remedy.contains("unless it is frozen: `pinion status` there says so"), "{trouble}");
     }
 }

@@ -9,19 +9,19 @@ use std::{
 use pinion_proto::{id::CertificateName, spec::FileMode};
 
 use super::{
-    InstallError, MOST_FILE,
+    InstallError, MAX_FILE,
     files::{Files, Kind},
-    shelf::{self, Shelf},
+    generations::{self, Generations},
 };
 use crate::ledger::{Saved, SavedFile};
 
 /// Everything that is there at some targets of one placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scene {
+pub struct Observed {
     /// One for each target, in the order that was asked for.
     pub files: Vec<Present>,
     /// One for each directory that has a target.
-    pub shelves: Vec<Shelved>,
+    pub generations: Vec<ObservedGenerations>,
 }
 
 /// What is at one target.
@@ -46,16 +46,16 @@ pub enum At {
 
 /// One directory's generations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shelved {
+pub struct ObservedGenerations {
     /// The directory of the files.
     pub directory: PathBuf,
     /// Where the generations are.
-    pub shelf: Shelf,
+    pub generations: Generations,
     /// The one in use.
     pub in_use: Option<u64>,
 }
 
-impl Scene {
+impl Observed {
     /// Looks at these targets of a placement.
     ///
     /// # Errors
@@ -65,17 +65,17 @@ impl Scene {
         certificate: &CertificateName,
         targets: impl IntoIterator<Item = &'a Path>,
     ) -> Result<Self, InstallError> {
-        let mut scene = Self { files: Vec::new(), shelves: Vec::new() };
+        let mut observed = Self { files: Vec::new(), generations: Vec::new() };
         for target in targets {
-            scene.files.push(Present { target: target.into(), at: look(files, certificate, target)? });
+            observed.files.push(Present { target: target.into(), at: look(files, certificate, target)? });
             let Some(directory) = target.parent() else { continue };
-            if scene.shelf(directory).is_none() {
-                let shelf = Shelf::of(directory, certificate);
-                let in_use = shelf.in_use(files).map_err(failed(&shelf.current()))?;
-                scene.shelves.push(Shelved { directory: directory.into(), shelf, in_use });
+            if observed.generations(directory).is_none() {
+                let generations = Generations::of(directory, certificate);
+                let in_use = generations.in_use(files).map_err(failed(&generations.current()))?;
+                observed.generations.push(ObservedGenerations { directory: directory.into(), generations, in_use });
             }
         }
-        Ok(scene)
+        Ok(observed)
     }
 
     /// What is at a target.
@@ -86,17 +86,17 @@ impl Scene {
 
     /// The generations of a directory.
     #[must_use]
-    pub fn shelf(&self, directory: &Path) -> Option<&Shelved> {
-        self.shelves.iter().find(|shelved| shelved.directory == directory)
+    pub fn generations(&self, directory: &Path) -> Option<&ObservedGenerations> {
+        self.generations.iter().find(|found| found.directory == directory)
     }
 
     /// What the links of a directory lead to, besides these targets.
     pub fn others<'s>(
         &'s self,
-        shelved: &'s Shelved,
+        found: &'s ObservedGenerations,
         targets: impl Iterator<Item = &'s Path> + Clone,
     ) -> impl Iterator<Item = (&'s OsStr, &'s SavedFile)> {
-        let here = self.files.iter().filter(|present| present.target.parent() == Some(&shelved.directory));
+        let here = self.files.iter().filter(|present| present.target.parent() == Some(&found.directory));
         here.filter(move |present| !targets.clone().any(|target| target == present.target)).filter_map(|present| {
             match &present.at {
                 At::Alias(Some(file)) => Some((present.target.file_name()?, file)),
@@ -113,8 +113,8 @@ impl Scene {
                 At::Nothing | At::Alias(None) => (None, None),
                 At::File(file) => (Some(file.clone()), None),
                 At::Alias(Some(file)) => {
-                    let shelved = present.target.parent().and_then(|directory| self.shelf(directory));
-                    (Some(file.clone()), shelved.and_then(|shelved| shelved.in_use))
+                    let found = present.target.parent().and_then(|directory| self.generations(directory));
+                    (Some(file.clone()), found.and_then(|found| found.in_use))
                 }
             };
             Saved { path: present.target.clone(), file, generation }
@@ -145,9 +145,9 @@ pub fn behind(files: &dyn Files, target: &Path) -> io::Result<Option<(Certificat
     if !files.look(target)?.is_some_and(|found| found.kind == Kind::Link) {
         return Ok(None);
     }
-    let Some(owner) = shelf::owner(&files.read_link(target)?, name) else { return Ok(None) };
-    let shelf = Shelf::of(directory, &owner);
-    let real = shelf.in_use(files)?.map(|generation| shelf.generation(generation).join(name));
+    let Some(owner) = generations::owner(&files.read_link(target)?, name) else { return Ok(None) };
+    let generations = Generations::of(directory, &owner);
+    let real = generations.in_use(files)?.map(|generation| generations.directory_of(generation).join(name));
     Ok(Some((owner, real)))
 }
 
@@ -166,7 +166,7 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<Option<SavedFile>, Install
     if found.kind != Kind::File {
         return Err(failed(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
     }
-    let content = files.read(path, MOST_FILE).map_err(failed(path))?;
+    let content = files.read(path, MAX_FILE).map_err(failed(path))?;
     // Bits beyond the permissions are not Pinion's to give, so they are not put back either.
     let mode = FileMode::from_bits(found.mode & 0o777).map_err(|e| failed(path)(io::Error::other(e)))?;
     Ok(Some(SavedFile { uid: found.uid, gid: found.gid, mode, content }))

@@ -1,0 +1,93 @@
+//! One try to bring a placement to its goal, and one look after what is in place until the next try.
+//!
+//! Answers: in which order are mounts, leftovers, the request, the files and the service seen to?
+//! Invariant: only what is not as it should be is touched, so a try with nothing to do changes nothing.
+
+use tokio::time::Instant;
+
+use super::{
+    attempt::{Attempt, decide},
+    failure::{Failure, Interrupt},
+    install::install,
+    task::Task,
+    trust,
+    upkeep::{self, Upkeep},
+};
+use crate::recipe::Job;
+
+impl Task<'_> {
+    /// One try, from wherever the placement is.
+    pub(super) async fn advance(&mut self) -> Result<(), Interrupt> {
+        let failures = self.newer.failures();
+        let job = match decide(&self.switch, &mut self.status) {
+            Ok(job) => job,
+            Err(Interrupt::Failed(failure)) => {
+                // What a crash left half done is undone also when nobody knows any more how to finish it.
+                self.switch.resume(None, failures).await?;
+                return Err(Interrupt::Failed(failure));
+            }
+            Err(stopped) => return Err(stopped),
+        };
+        if let Err(error) = self.switch.learn_mounts(Some(&job)).await? {
+            // Nothing of the files is touched; a certificate may be on its way meanwhile.
+            if !job.trust {
+                self.order(&job).await?;
+            }
+            return Err(Failure::install(&error, failures).into());
+        }
+        self.switch.resume(Some(&job), failures).await?;
+        let outcome = if job.trust {
+            trust::trust(&mut self.attempt(&job)).await
+        } else {
+            self.order(&job).await?;
+            self.choose_next(&job);
+            let is_next = self.switch.ledger.next.is_some();
+            let mut attempt = self.attempt(&job);
+            if is_next { install(&mut attempt).await } else { upkeep::maintain(&mut attempt).await }
+        };
+        self.status.accept(&self.switch, &job);
+        outcome
+    }
+
+    fn attempt<'t>(&'t mut self, job: &'t Job) -> Attempt<'t> {
+        let Self { switch, request, status, newer, .. } = self;
+        Attempt { switch, request, driver: newer, status, job }
+    }
+
+    async fn order(&mut self, job: &Job) -> Result<(), Interrupt> {
+        if self.request.order(&mut self.switch, job).await? {
+            self.status.publish(&self.switch, &self.request);
+        }
+        Ok(())
+    }
+
+    /// What is in place goes to other paths, where the spec has them elsewhere by now.
+    fn choose_next(&mut self, job: &Job) {
+        let is_in_place = self.switch.in_place(job).is_some();
+        let ledger = &mut self.switch.ledger;
+        let Some(held) = &ledger.held else { return };
+        match &ledger.next {
+            None if !is_in_place => ledger.next = Some(held.bundle.clone()),
+            // It was to go elsewhere, and is not any more.
+            Some(next) if is_in_place && next.generation() == held.bundle.generation() => {
+                ledger.next = None;
+                self.switch.changed();
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
+    pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
+        let Self { switch, request, status, newer, current, .. } = self;
+        let job = decide(switch, status)?;
+        if let Err(error) = switch.learn_mounts(Some(&job)).await? {
+            return Err(Failure::install(&error, newer.failures()).into());
+        }
+        let is_newer_held_up = switch.ledger.next.is_some();
+        let is_due = Instant::now() >= current.due();
+        let upkeep = Upkeep::of(switch.in_place(&job).is_some(), is_newer_held_up, is_due);
+        let driver = if is_newer_held_up { current } else { newer };
+        upkeep::look_after(&mut Attempt { switch, request, driver, status, job: &job }, upkeep).await
+    }
+}

@@ -1,0 +1,134 @@
+//! One try with one placement: the parts that it works with, and what each of its steps needs of them.
+//!
+//! Invariant: a try works with one of the placement's two drivers and never with the other.
+
+use std::sync::Arc;
+
+use pinion_proto::{spec::GuestPath, stage::Stage};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{
+    disturb,
+    driver::Driver,
+    failure::{Failure, Interrupt},
+    request::Request,
+    service::{Notified, Service},
+    status::Status,
+    switch::FileSwitch,
+};
+use crate::{
+    install::place,
+    ledger::InstalledFile,
+    recipe::{self, Job, ReloadAction},
+    reload::About,
+};
+
+/// A placement's turn at its service; nobody else's where there is no service.
+pub(super) type Turn = Option<OwnedMutexGuard<Notified>>;
+
+/// The parts of a placement, for one try.
+pub(super) struct Attempt<'a> {
+    pub(super) switch: &'a mut FileSwitch,
+    pub(super) request: &'a mut Request,
+    pub(super) driver: &'a mut Driver,
+    pub(super) status: &'a mut Status,
+    pub(super) job: &'a Job,
+}
+
+impl<'a> Attempt<'a> {
+    /// How many tries of this driver failed before.
+    pub(super) fn failures(&self) -> u32 {
+        self.driver.failures()
+    }
+
+    /// Publishes the state as it is.
+    pub(super) fn publish(&self) {
+        self.status.publish(self.switch, self.request);
+    }
+
+    /// Sets the stage of what is held, and publishes it.
+    pub(super) fn publish_stage(&mut self, stage: Stage) {
+        self.switch.set_stage(stage);
+        self.publish();
+    }
+
+    /// How the service is to be notified now.
+    pub(super) fn action(&self) -> Option<&'a ReloadAction> {
+        self.driver.escalation.action(&self.job.reloads)
+    }
+
+    /// Waits for the placement's turn at its service.
+    pub(super) async fn turn(&self) -> Result<Turn, Interrupt> {
+        match self.service() {
+            Some(service) => Ok(Some(self.switch.unless_stopped(service.turn()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The service, where there is one.
+    pub(super) fn service(&self) -> Option<Arc<Service>> {
+        self.job.service().map(|name| self.switch.shared.services.of(name))
+    }
+
+    /// Keeps the paths of what is in place from other placements, and no more.
+    pub(super) fn keep_claims(&self) {
+        let paths: Vec<&GuestPath> = self.switch.ledger.files().map(|file| &file.path).collect();
+        self.switch.shared.keep_claims(&self.switch.name, &paths);
+    }
+
+    /// What hooks and programs learn of the placement.
+    pub(super) fn about(&self) -> About {
+        about(self.switch, self.job)
+    }
+
+    /// The goal, or as much of it as there is to see: the way back is no longer needed.
+    pub(super) async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
+        self.driver.escalation.reset();
+        if let Some(held) = &mut self.switch.ledger.held
+            && !held.unnotified
+            && held.trusted != held.roots
+        {
+            held.trusted.clone_from(&held.roots);
+            self.switch.changed();
+        }
+        self.publish_stage(stage);
+        self.switch.settle(self.driver.failures()).await
+    }
+}
+
+/// What hooks and programs learn of a placement.
+pub(super) fn about(switch: &FileSwitch, job: &Job) -> About {
+    let (context, ledger) = (&switch.shared.context, &switch.ledger);
+    let real = |file: &InstalledFile| {
+        let place = place::find(&*context.files, &context.config, &file.path);
+        (file.part, place.map_or_else(|_| context.config.under_root(&file.path), |place| place.target))
+    };
+    About {
+        certificate: switch.name.clone(),
+        generation: ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),
+        bundle: ledger.held.as_ref().map(|held| held.bundle.clone()),
+        roots: ledger.spec.as_ref().map(|spec| spec.roots.clone()).unwrap_or_default(),
+        files: ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
+        touchable: job.touchable.clone(),
+        may_restart: disturb::may_restart(switch, job),
+    }
+}
+
+/// What is to be done, with everything decided; the paths of its files are claimed.
+pub(super) fn decide(switch: &FileSwitch, status: &mut Status) -> Result<Job, Interrupt> {
+    let config = switch.config();
+    let Some(spec) = &switch.ledger.spec else { return Err(Interrupt::Stopped) };
+    if spec.trust && spec.roots.is_empty() && !spec.purge {
+        return Err(Failure::no_roots().into());
+    }
+    let recipe = match &spec.recipe {
+        Some(name) => Some(recipe::find(name, &config.recipes).map_err(|e| Failure::recipe(&e))?),
+        None => None,
+    };
+    let kept = switch.ledger.kept();
+    let job = recipe::resolve(spec, recipe.as_ref(), &config.allow, &kept).map_err(|e| Failure::job(&e))?;
+    status.decided(&job);
+    let claim = switch.shared.claim(&switch.name, job.files.iter().map(|file| &file.path));
+    claim.map_err(|(path, owner)| Failure::claimed(&path, &owner))?;
+    Ok(job)
+}

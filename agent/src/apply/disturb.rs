@@ -1,0 +1,65 @@
+//! Whether a service may be disturbed now: its window, and how often it was restarted lately.
+//!
+//! Invariant: a restart is written down before it is made, whoever makes it.
+
+use std::sync::Arc;
+
+use pinion_proto::{bundle::Leaf, clock::Timestamp};
+
+use super::{
+    failure::{Failure, Interrupt},
+    switch::FileSwitch,
+    window,
+};
+use crate::{
+    recipe::{Job, ReloadAction},
+    restarts,
+};
+
+/// Whether the service may be notified in this way now.
+pub(super) fn may_disturb(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
+    let journal = switch.ledger.journal.as_ref();
+    let serves = journal.is_none_or(|journal| journal.was_serving);
+    if action.may_disturb() && serves {
+        let window = switch.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
+        let ends = served(switch).map(Leaf::not_after);
+        if let Some(closed) = window::closed(window, ends, switch.now()) {
+            return Err(Failure::window(action.to_string(), closed, &switch.name).into());
+        }
+    }
+    if action.is_disruptive() {
+        let allowed = switch.shared.restarts.allow(action.service(), reason(switch), switch.now());
+        allowed.map_err(|limited| Failure::restarted(action, &limited))?;
+    }
+    Ok(())
+}
+
+/// Whether the service of the job may be restarted now.
+pub(super) fn may_restart(switch: &FileSwitch, job: &Job) -> bool {
+    let restarts = &switch.shared.restarts;
+    job.reloads.first().is_none_or(|action| restarts.allow(action.service(), reason(switch), switch.now()).is_ok())
+}
+
+/// Writes a restart of the action's service down.
+pub(super) async fn note_restart(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
+    let (shared, service) = (Arc::clone(&switch.shared), action.service().to_owned());
+    let now = switch.now();
+    let noted = tokio::task::spawn_blocking(move || shared.restarts.note(&*shared.context.files, &service, now));
+    noted.await.map_err(|_| Interrupt::Stopped)
+}
+
+/// Writes down what is about to be done, if that is a restart.
+pub(super) async fn note(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
+    if action.is_disruptive() { note_restart(switch, action).await } else { Ok(()) }
+}
+
+/// When what the service serves is no longer valid, if it may be restarted once more for that.
+fn reason(switch: &FileSwitch) -> Option<Timestamp> {
+    served(switch).and_then(restarts::reason)
+}
+
+/// What the service serves until it is notified, as far as that is known.
+fn served(switch: &FileSwitch) -> Option<&Leaf> {
+    let previous = switch.ledger.journal.as_ref().and_then(|journal| journal.previous.as_ref());
+    previous.and_then(|held| held.bundle.leaf())
+}

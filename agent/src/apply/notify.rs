@@ -1,0 +1,152 @@
+//! A placement's service: validate what is in place, notify it, and watch whether it shows it.
+//!
+//! Invariant: a service that is to be left alone for now is not disturbed; one that does not come up with the new files gets
+//! the old ones back ([`super::rollback`]).
+
+use std::time::Duration;
+
+use pinion_proto::{bundle::Leaf, stage::Stage};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    attempt::{Attempt, Turn},
+    disturb,
+    failure::{Failure, Interrupt},
+    rollback::{self, Symptom},
+    switch::FileSwitch,
+    trust,
+};
+use crate::{
+    probe::{self, Seen},
+    recipe::{ProbeTarget, ReloadAction},
+    reload::{self, ReloadError},
+};
+
+/// How long it is looked whether a service is there at all, before it is given new files.
+pub(super) const GLANCE: Duration = Duration::from_secs(1);
+
+/// Polling for the new leaf begins so densely, because nginx has it within milliseconds, and thins out.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Validates what is in place and notifies the service.
+pub(super) async fn check_and_notify(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
+    let turn = attempt.turn().await?;
+    check(attempt).await?;
+    notify(attempt, turn).await
+}
+
+/// Validates what is in place; what does not pass is taken back.
+pub(super) async fn check(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
+    let (about, validate) = (attempt.about(), &attempt.job.validate);
+    let checked = attempt.switch.unless_stopped(reload::check(attempt.switch.config(), validate, &about)).await?;
+    let Err(e) = checked else { return Ok(()) };
+    let is_due = rollback::is_due(Symptom::Invalid, attempt.switch.ledger.journal.as_ref());
+    let failure = Failure::validate(&e, is_due, attempt.failures());
+    if !is_due {
+        return Err(failure.into());
+    }
+    // The service was not notified, so it is not notified again either.
+    Err(rollback::go_back(attempt, failure, false).await?.into())
+}
+
+/// Notifies the service, and watches it.
+pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<(), Interrupt> {
+    let about = attempt.about();
+    if let Some(update) = &attempt.job.update
+        && let Err(e) = attempt.switch.unless_stopped(reload::update(attempt.switch.config(), update, &about)).await?
+    {
+        // Roots that wait in their files harm nobody, and taking them away would need the same program.
+        return Err(Failure::update(update, &e, attempt.failures()).into());
+    }
+    if let Some(action) = attempt.action() {
+        disturb::may_disturb(attempt.switch, action)?;
+        disturb::note(attempt.switch, action).await?;
+        tracing::info!(certificate = %attempt.switch.name, generation = about.generation, "Notifying the service: {action}");
+        match attempt.switch.unless_stopped(reload::notify(attempt.switch.config(), action, &about)).await? {
+            Ok(false) => {}
+            Ok(true) => disturb::note_restart(attempt.switch, action).await?,
+            Err(e) => return not_notified(attempt, action, &e).await,
+        }
+        if let Some(service) = &mut turn {
+            service.notified(action);
+        }
+    }
+    notified(attempt, turn).await
+}
+
+/// Watches what becomes of the service that was notified.
+pub(super) async fn notified(attempt: &mut Attempt<'_>, turn: Turn) -> Result<(), Interrupt> {
+    drop(turn);
+    if let Some(held) = &mut attempt.switch.ledger.held
+        && std::mem::take(&mut held.unnotified)
+    {
+        attempt.switch.changed();
+    }
+    attempt.publish_stage(Stage::Reloaded);
+    match (&attempt.job.probe, &attempt.job.store) {
+        (Some(_), _) => watch(attempt).await,
+        (None, Some(store)) => trust::look_into(attempt, store).await,
+        (None, None) => attempt.reach(Stage::Reloaded).await,
+    }
+}
+
+/// The service did not take the notification.
+async fn not_notified(attempt: &mut Attempt<'_>, action: &ReloadAction, error: &ReloadError) -> Result<(), Interrupt> {
+    let failure = Failure::reload(action.to_string(), error, attempt.failures());
+    if error.is_absence() {
+        // Some services read their files by themselves, and some are run by something that is not a unit.
+        if let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf())
+            && !attempt.switch.is_unnotified()
+            && attempt.switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await? == Seen::Served
+        {
+            return attempt.reach(Stage::Served).await;
+        }
+        return Err(failure.into());
+    }
+    attempt.driver.escalation.failed();
+    let failure = failure.disturbing();
+    if !rollback::is_due(Symptom::Refused, attempt.switch.ledger.journal.as_ref()) {
+        return Err(failure.into());
+    }
+    let failure = rollback::go_back(attempt, failure, true).await?;
+    Err(rollback::notify_of_old(attempt, Some(action), failure).await?.into())
+}
+
+/// Watches a service that was notified until it shows the leaf, or its time is up.
+pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
+    let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf()) else { return Ok(()) };
+    let connect = target.connect.to_string();
+    match settle(attempt.switch, target, &leaf).await? {
+        Seen::Served => attempt.reach(Stage::Served).await,
+        Seen::NotAllowed => Err(Failure::not_looked_at(&connect).into()),
+        Seen::Other(serial) => {
+            let restarts = attempt.action().is_some_and(ReloadAction::is_disruptive);
+            attempt.driver.escalation.failed();
+            let failure = Failure::other(&connect, &serial, leaf.serial());
+            Err(if restarts { failure.disturbing() } else { failure }.into())
+        }
+        Seen::NotListening(cause) | Seen::NoTls(cause) => {
+            if !rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref()) {
+                return Err(Failure::absent(&connect, &cause).into());
+            }
+            let _turn = attempt.turn().await?;
+            let failure = rollback::go_back(attempt, Failure::broke(&connect, &cause), true).await?;
+            Err(rollback::notify_of_old(attempt, attempt.action(), failure).await?.into())
+        }
+    }
+}
+
+/// What a service shows when it had the time to come to what it was notified of.
+pub(super) async fn settle(switch: &FileSwitch, target: &ProbeTarget, leaf: &Leaf) -> Result<Seen, Interrupt> {
+    let deadline = Instant::now() + target.settle;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
+        if matches!(seen, Seen::Served | Seen::NotAllowed) || Instant::now() >= deadline {
+            return Ok(seen);
+        }
+        switch.unless_stopped(sleep(pause.min(deadline.saturating_duration_since(Instant::now())))).await?;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}

@@ -1,0 +1,360 @@
+//! One placement's task: takes up what is asked, and decides when it is tried and looked at; what is done then is in
+//! [`super::advance`].
+//!
+//! Invariants: it ends only when the agent stops or nothing of the placement is left; while it waits it can be woken
+//! by new letters, and what changed is in the ledger on disk.
+
+use std::sync::Arc;
+
+use pinion_proto::{causes::chain, id::CertificateName, report::PlacementReport, spec::PlacementSpec};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    attempt::decide,
+    backoff::Backoff,
+    driver::{Driver, Now},
+    failure::{self, Failure, Interrupt, Stopped},
+    kept,
+    mailbox::{Desired, Mailbox},
+    request::Request,
+    shared::Shared,
+    status::Status,
+    switch::FileSwitch,
+    trust,
+};
+use crate::ledger::{Ledger, LedgerError};
+
+/// Why the task ended.
+pub(super) enum End {
+    /// The agent stops.
+    Stopped,
+    /// Nothing of the placement is left.
+    Gone,
+}
+
+/// A placement at work.
+pub(super) struct Task<'a> {
+    mailbox: &'a Mailbox,
+    pub(super) switch: FileSwitch,
+    pub(super) request: Request,
+    pub(super) status: Status,
+    /// Brings what was asked for last to its service.
+    pub(super) newer: Driver,
+    /// Looks after the certificate in place, while a newer one is held up.
+    pub(super) current: Driver,
+    /// When what is in place is looked at again.
+    check_due: Instant,
+    /// Its files and its ledger are to go.
+    purging: bool,
+}
+
+/// What a round does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// The next try.
+    Try,
+    /// A look at what is in place.
+    Look,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// What comes after a round.
+enum Next {
+    Wait(Option<Instant>),
+    Gone,
+}
+
+/// What is due now.
+fn due(now: Instant, try_due: Instant, check_due: Instant) -> Due {
+    if now >= try_due {
+        Due::Try
+    } else if now >= check_due {
+        Due::Look
+    } else {
+        Due::Nothing
+    }
+}
+
+/// Runs a placement to its end.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    name: &CertificateName,
+    ledger: Result<Ledger, LedgerError>,
+    mailbox: &Mailbox,
+) -> End {
+    let ledger = match ledger {
+        Ok(ledger) => ledger,
+        Err(error) => match readable(shared, name, error, mailbox).await {
+            Ok(ledger) => ledger,
+            Err(Stopped) => return End::Stopped,
+        },
+    };
+    let (ledger, is_new_to_it) = kept::note(ledger, shared).await;
+    let (now, purging) = (Instant::now(), ledger.purging);
+    let mut task = Task {
+        mailbox,
+        switch: FileSwitch::new(Arc::clone(shared), name.clone(), ledger, is_new_to_it),
+        request: Request::default(),
+        status: Status::new(),
+        newer: Driver::new(now),
+        current: Driver::new(now),
+        check_due: now,
+        purging,
+    };
+    loop {
+        let next = task.round().await;
+        task.switch.save_rest().await;
+        match next {
+            Ok(Next::Gone) => return End::Gone,
+            Ok(Next::Wait(until)) => {
+                let timer = async {
+                    match until {
+                        Some(until) => sleep_until(until).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = mailbox.rang() => {}
+                    () = timer => {}
+                    () = shared.stopped() => return End::Stopped,
+                }
+            }
+            Err(Stopped) => return End::Stopped,
+        }
+    }
+}
+
+/// Waits until a broken ledger was repaired or removed. Nothing is written, and nothing in place is touched.
+async fn readable(
+    shared: &Arc<Shared>,
+    name: &CertificateName,
+    mut error: LedgerError,
+    mailbox: &Mailbox,
+) -> Result<Ledger, Stopped> {
+    let mut backoff = Backoff::default();
+    loop {
+        let failure = Failure::ledger(&error);
+        let delay = backoff.fail(name, &shared.context.config.retry, failure.halt, failure.cost);
+        let retry_at = failure::at(shared.context.clock.now(), delay);
+        tracing::error!(certificate = %name, error = chain(&error), "Cannot read what is remembered of a placement");
+        shared.publish(PlacementReport {
+            trouble: Some(failure.trouble(Some(retry_at))),
+            ..PlacementReport::nothing(name.clone())
+        });
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = mailbox.rang() => {}
+            () = shared.stopped() => return Err(Stopped),
+        }
+        let (reading, reader) = (name.clone(), Arc::clone(shared));
+        let read = tokio::task::spawn_blocking(move || reader.ledgers.read(&reading)).await;
+        match read.map_err(|_| Stopped)? {
+            Ok(ledger) => return Ok(ledger),
+            Err(again) => error = again,
+        }
+    }
+}
+
+impl Task<'_> {
+    async fn round(&mut self) -> Result<Next, Stopped> {
+        self.take_letters();
+        let ledger = &self.switch.ledger;
+        if self.purging || ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
+            if Instant::now() >= self.newer.due() && self.purge().await? {
+                return Ok(Next::Gone);
+            }
+            self.announce().await;
+            return Ok(Next::Wait(Some(self.newer.due())));
+        }
+        if ledger.retired || ledger.spec.is_none() {
+            return self.rest().await;
+        }
+        let now = Instant::now();
+        match due(now, self.newer.due(), self.check_due) {
+            Due::Nothing => {}
+            due => {
+                self.work(due, now).await?;
+                self.check_due = Instant::now() + self.switch.config().check_every;
+            }
+        }
+        self.announce().await;
+        Ok(Next::Wait(Some(self.newer.due().min(self.check_due))))
+    }
+
+    /// Tries, or looks after what is in place until the next try.
+    async fn work(&mut self, due: Due, now: Instant) -> Result<(), Stopped> {
+        let check_every = self.switch.config().check_every;
+        let outcome = if due == Due::Try { self.advance().await.map(|()| true) } else { self.look_after().await };
+        match outcome {
+            Ok(true) => {
+                self.status.clear();
+                let since = if due == Due::Try { Instant::now() } else { now };
+                self.newer.succeeded(since + check_every);
+            }
+            Err(Interrupt::Stopped) => return Err(Stopped),
+            Err(Interrupt::Failed(failure)) if due == Due::Try => self.fail(&failure),
+            // What holds it up is reported already.
+            Ok(false) | Err(Interrupt::Failed(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Publishes the state, and what has come as soon as it is written down: the controller then forgets its copy.
+    /// What is installed at once was written down with its journal.
+    async fn announce(&mut self) {
+        if self.switch.is_answered() {
+            self.switch.save_rest().await;
+        }
+        self.status.publish(&self.switch, &self.request);
+    }
+
+    /// Notes why a try failed, and when the next one is made.
+    fn fail(&mut self, failure: &Failure) {
+        let now = Now { clock: self.switch.now(), timer: Instant::now() };
+        let retry_at = self.newer.failed(failure, &self.switch.name, self.switch.config(), now);
+        self.status.fail(&self.switch.name, failure.trouble(Some(retry_at)));
+    }
+
+    /// A placement that is not asked for: what is there stays as it is.
+    async fn rest(&mut self) -> Result<Next, Stopped> {
+        if self.switch.ledger.retired && self.switch.ledger.is_bare() && self.purge().await? {
+            return Ok(Next::Gone);
+        }
+        match self.finish().await {
+            Ok(()) => self.status.clear(),
+            Err(Interrupt::Stopped) => return Err(Stopped),
+            Err(Interrupt::Failed(failure)) => self.fail(&failure),
+        }
+        // Another certificate may take its paths over.
+        self.switch.shared.keep_claims(&self.switch.name, &[]);
+        self.announce().await;
+        Ok(Next::Wait(self.status.is_in_trouble().then_some(self.newer.due())))
+    }
+
+    /// Finishes what a crash interrupted although nothing is asked for any more.
+    async fn finish(&mut self) -> Result<(), Interrupt> {
+        match decide(&self.switch, &mut self.status) {
+            Ok(job) => self.switch.resume(Some(&job), self.newer.failures()).await,
+            Err(Interrupt::Failed(_)) => Ok(()),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// Removes the placement's files and its ledger; false when something is in the way.
+    async fn purge(&mut self) -> Result<bool, Stopped> {
+        let (store, failures) = (trust::store_of_roots(&self.switch), self.newer.failures());
+        if let Err(error) = self.switch.learn_mounts(None).await? {
+            self.fail(&Failure::install(&error, failures));
+            return Ok(false);
+        }
+        match self.switch.purge().await? {
+            Ok(left) => {
+                if let Some(job) = store {
+                    trust::make_store_anew(&self.switch, &job).await?;
+                }
+                self.switch.shared.leave(&self.switch.name, left);
+                tracing::info!(certificate = %self.switch.name, "Purged");
+                Ok(true)
+            }
+            Err(error) => {
+                self.fail(&Failure::exchange(&error, failures));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes up what was asked.
+    fn take_letters(&mut self) {
+        let letters = self.mailbox.empty();
+        if letters.retry && self.status.is_in_trouble() {
+            self.newer.try_at(Instant::now());
+        }
+        match letters.desired {
+            Some(Desired::Wanted(spec)) => {
+                if std::mem::take(&mut self.switch.ledger.purging) {
+                    self.switch.changed();
+                }
+                self.purging = false;
+                self.want(*spec);
+            }
+            Some(Desired::Absent) => self.retire(),
+            None => {}
+        }
+        if letters.purge {
+            let spec = self.switch.ledger.spec.as_ref().filter(|_| !self.switch.ledger.retired);
+            match spec {
+                None => {
+                    self.purging = true;
+                    self.newer.try_at(Instant::now());
+                }
+                Some(spec) if !spec.purge => {
+                    tracing::warn!(certificate = %self.switch.name, "Refused to purge a placement that is desired");
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(delivery) = letters.delivery
+            && self.request.take(&mut self.switch, delivery)
+        {
+            self.start_afresh();
+        }
+    }
+
+    fn want(&mut self, mut spec: PlacementSpec) {
+        // What the controller does meanwhile is its own to remember.
+        spec.trouble = None;
+        let ledger = &mut self.switch.ledger;
+        if spec.roots.is_empty()
+            && let Some(before) = &ledger.spec
+        {
+            // It does not know them yet; what is trusted stays.
+            spec.roots.clone_from(&before.roots);
+        }
+        if ledger.spec.as_ref() == Some(&spec) && !ledger.retired {
+            return;
+        }
+        ledger.spec = Some(spec);
+        ledger.retired = false;
+        self.switch.changed();
+        self.start_afresh();
+    }
+
+    fn retire(&mut self) {
+        if self.switch.ledger.retired {
+            return;
+        }
+        tracing::info!(certificate = %self.switch.name, "Retired; its files stay until they are purged");
+        self.switch.ledger.retired = true;
+        self.request.cancel(&mut self.switch);
+    }
+
+    /// What was asked for changed: what failed before says nothing of it.
+    fn start_afresh(&mut self) {
+        let now = Instant::now();
+        (self.newer, self.current) = (Driver::new(now), Driver::new(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_try_comes_before_a_look_and_neither_before_its_time() {
+        let now = Instant::now() + Duration::from_secs(60);
+        let (past, future) = (now - Duration::from_secs(1), now + Duration::from_secs(1));
+        for (try_due, check_due, expected) in [
+            (now, now, Due::Try),
+            (past, future, Due::Try),
+            (past, past, Due::Try),
+            (future, now, Due::Look),
+            (future, past, Due::Look),
+            (future, future, Due::Nothing),
+        ] {
+            assert_eq!(due(now, try_due, check_due), expected);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Upkeep of what is in place: files that somebody changed are put right, and a service that shows something else is
+//! notified again.
+//!
+//! Invariant: a service that was notified in vain is left alone for a while; its files are put right at each look.
+
+use pinion_proto::stage::Stage;
+use tokio::time::Instant;
+
+use super::{
+    attempt::Attempt,
+    failure::{Failure, Interrupt},
+    notify,
+    rollback::{self, Symptom},
+    trust,
+};
+use crate::probe::{self, Seen};
+
+/// What a look between two tries does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upkeep {
+    /// What is in place is elsewhere: the next try moves it.
+    Nothing,
+    /// What is held up is what is in place: it is tried when it is due, but a service that comes by itself is seen sooner.
+    Glance,
+    /// A newer one is held up, and the service was notified of this one in vain a moment ago.
+    RepairAndGlance,
+    /// A newer one is held up.
+    Maintain,
+}
+
+impl Upkeep {
+    pub(super) fn of(is_in_place: bool, is_newer_held_up: bool, is_due: bool) -> Self {
+        match (is_in_place, is_newer_held_up, is_due) {
+            (false, _, _) => Self::Nothing,
+            (true, false, _) => Self::Glance,
+            (true, true, false) => Self::RepairAndGlance,
+            (true, true, true) => Self::Maintain,
+        }
+    }
+}
+
+/// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
+pub(super) async fn look_after(attempt: &mut Attempt<'_>, upkeep: Upkeep) -> Result<bool, Interrupt> {
+    match upkeep {
+        Upkeep::Nothing => return Ok(false),
+        Upkeep::Glance => return glance(attempt).await,
+        Upkeep::RepairAndGlance => {
+            repair(attempt).await?;
+            if glance(attempt).await? {
+                attempt.driver.succeeded(Instant::now());
+            }
+        }
+        Upkeep::Maintain => match maintain(attempt).await {
+            Ok(()) => attempt.driver.succeeded(Instant::now()),
+            Err(Interrupt::Failed(failure)) => {
+                let (name, config) = (&attempt.switch.name, attempt.switch.config());
+                attempt.driver.back_off(&failure, name, config, Instant::now());
+            }
+            Err(Interrupt::Stopped) => return Err(Interrupt::Stopped),
+        },
+    }
+    Ok(false)
+}
+
+/// Whether the service shows what is in place; nothing is done when it does not.
+async fn glance(attempt: &mut Attempt<'_>) -> Result<bool, Interrupt> {
+    let switch = &*attempt.switch;
+    let (Some(target), Some(leaf), false) = (&attempt.job.probe, switch.leaf(), switch.is_unnotified()) else {
+        return Ok(false);
+    };
+    let served = switch.unless_stopped(probe::look(target, &leaf, probe::PATIENCE)).await? == Seen::Served;
+    if served {
+        attempt.reach(Stage::Served).await?;
+    }
+    Ok(served)
+}
+
+/// Puts right what somebody changed, and looks whether the service still shows what is in place.
+pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
+    if attempt.switch.ledger.held.is_none() {
+        return Ok(());
+    }
+    repair(attempt).await?;
+    let Some(held) = &attempt.switch.ledger.held else { return Ok(()) };
+    let (stage, is_unnotified) = (held.stage, held.unnotified);
+    let (Some(target), Some(leaf), false) = (&attempt.job.probe, held.bundle.leaf().cloned(), is_unnotified) else {
+        if is_unnotified || stage < Stage::Reloaded {
+            return notify::check_and_notify(attempt).await;
+        }
+        return match &attempt.job.store {
+            Some(store) => trust::look_into(attempt, store).await,
+            None => attempt.reach(Stage::Reloaded).await,
+        };
+    };
+    let mut seen = attempt.switch.unless_stopped(probe::look(target, &leaf, probe::PATIENCE)).await?;
+    if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
+        // After a reload nginx's old workers take connections beside the new ones for a moment: a single
+        // look may meet one of them, and is no reason to notify the service once more.
+        seen = notify::settle(attempt.switch, target, &leaf).await?;
+    }
+    let may_roll_back = rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
+    match FollowUp::of(&seen, stage, may_roll_back) {
+        FollowUp::Reached => attempt.reach(Stage::Served).await,
+        FollowUp::Notify => notify::check_and_notify(attempt).await,
+        FollowUp::NotifyAgain => {
+            if let Seen::Other(serial) = seen {
+                tracing::warn!(certificate = %attempt.switch.name, serial, "The service shows another certificate than is installed");
+            }
+            attempt.publish_stage(Stage::Installed);
+            notify::check_and_notify(attempt).await
+        }
+        FollowUp::Watch => {
+            attempt.publish_stage(Stage::Reloaded);
+            notify::watch(attempt).await
+        }
+        FollowUp::Report => {
+            attempt.publish_stage(Stage::Reloaded);
+            let connect = target.connect.to_string();
+            Err(match seen {
+                Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::absent(&connect, &cause),
+                Seen::NotAllowed | Seen::Served | Seen::Other(_) => Failure::not_looked_at(&connect),
+            }
+            .into())
+        }
+    }
+}
+
+/// What follows from what a service shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FollowUp {
+    /// It shows what it should.
+    Reached,
+    /// It was not notified yet.
+    Notify,
+    /// It was, and shows another certificate.
+    NotifyAgain,
+    /// It was, and is gone: it gets its time to come back, and then its old files.
+    Watch,
+    /// It was, and nothing more can be done.
+    Report,
+}
+
+impl FollowUp {
+    fn of(seen: &Seen, stage: Stage, may_roll_back: bool) -> Self {
+        let was_notified = stage > Stage::Installed;
+        match seen {
+            Seen::Served => Self::Reached,
+            _ if !was_notified => Self::Notify,
+            Seen::Other(_) => Self::NotifyAgain,
+            Seen::NotListening(_) | Seen::NoTls(_) if may_roll_back => Self::Watch,
+            Seen::NotAllowed | Seen::NotListening(_) | Seen::NoTls(_) => Self::Report,
+        }
+    }
+}
+
+/// Puts files right that somebody changed.
+async fn repair(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
+    let failures = attempt.failures();
+    let job = attempt.job.clone();
+    let differs = attempt.switch.exchange(move |exchange, ledger| exchange.differs(ledger, &job)).await?;
+    if !differs.map_err(|e| Failure::exchange(&e, failures))? {
+        return Ok(());
+    }
+    let _turn = attempt.turn().await?;
+    let job = attempt.job.clone();
+    let repaired = attempt.switch.exchange(move |exchange, ledger| exchange.repair(ledger, &job)).await?;
+    if repaired.map_err(|e| Failure::exchange(&e, failures))? {
+        tracing::warn!(certificate = %attempt.switch.name, "Files were not as they should be; they are put right");
+    }
+    attempt.publish();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_after_depends_on_what_is_held_up() {
+        for (is_in_place, is_newer_held_up, is_due, upkeep) in [
+            (false, false, true, Upkeep::Nothing),
+            (false, true, true, Upkeep::Nothing),
+            (true, false, false, Upkeep::Glance),
+            (true, false, true, Upkeep::Glance),
+            (true, true, false, Upkeep::RepairAndGlance),
+            (true, true, true, Upkeep::Maintain),
+        ] {
+            let found = Upkeep::of(is_in_place, is_newer_held_up, is_due);
+            assert_eq!(found, upkeep, "in place {is_in_place}, newer {is_newer_held_up}, due {is_due}");
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_look_depends_on_how_far_it_had_come() {
+        use FollowUp::{Notify, NotifyAgain, Reached, Report, Watch};
+        let gone = || Seen::NotListening("refused".into());
+        for (seen, at_installed, at_reloaded, with_old_files) in [
+            (Seen::Served, Reached, Reached, Reached),
+            (Seen::Other("12".into()), Notify, NotifyAgain, NotifyAgain),
+            (Seen::NotAllowed, Notify, Report, Report),
+            (gone(), Notify, Report, Watch),
+            (Seen::NoTls("plain".into()), Notify, Report, Watch),
+        ] {
+            for may_roll_back in [false, true] {
+                assert_eq!(FollowUp::of(&seen, Stage::Installed, may_roll_back), at_installed, "{seen:?}");
+            }
+            for stage in [Stage::Reloaded, Stage::Served] {
+                assert_eq!(FollowUp::of(&seen, stage, false), at_reloaded, "{seen:?} at {stage}");
+                assert_eq!(FollowUp::of(&seen, stage, true), with_old_files, "{seen:?} at {stage}");
+            }
+        }
+    }
+}
