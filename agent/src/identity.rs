@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
     bundle::{CertificateError, Chain, EndorsedRoot, Fingerprint, MOST_CHAIN, RootCertificate},
     clock::Timestamp,
+    document::{self, DocumentError},
     id::{Guest, Member},
     message::IssuedIdentity,
     tls::{self, IdentityCell, TlsError},
@@ -156,14 +157,11 @@ impl Identity {
             Err(source) => return Err(IdentityError::Read { path, source }),
         };
         let broken = |why: String| IdentityError::Stored { path: path.clone(), why };
-        if bytes.is_empty() {
-            return Err(broken("the file is empty".into()));
-        }
-        let DocumentVersion { version } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        if version != VERSION {
-            return Err(IdentityError::Version { path, version });
-        }
-        let stored: Document<Stored> = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        let stored: Document<Stored> = match document::parse(&bytes, VERSION) {
+            Ok(stored) => stored,
+            Err(DocumentError::Newer(version)) => return Err(IdentityError::Version { path, version }),
+            Err(DocumentError::Malformed(why)) => return Err(broken(why)),
+        };
         Self::from_stored(stored.identity).map(Some).map_err(|source| broken(source.to_string()))
     }
 
@@ -321,12 +319,6 @@ pub enum IdentityError {
 struct Document<T> {
     version: u32,
     identity: T,
-}
-
-/// Read first, so that a newer document is called newer and not malformed.
-#[derive(Deserialize)]
-struct DocumentVersion {
-    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]

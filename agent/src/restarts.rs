@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, clock::Timestamp, lock::lock};
+use pinion_proto::{bundle::Leaf, clock::Timestamp, document, lock::lock};
 use serde::{Deserialize, Serialize};
 
 use crate::install::{files::Files, replace::replace};
@@ -64,20 +64,19 @@ struct Document<'a> {
 
 #[derive(Deserialize)]
 struct OwnedDocument {
-    version: u32,
     restarts: BTreeMap<String, Vec<Timestamp>>,
 }
 
 impl Restarts {
-    /// Reads what was written down in the agent's directory `state`. What cannot be read is told and counts from now.
+    /// Reads what was written down in the agent's directory `state`. What cannot be read is logged, and counts from now.
     #[must_use]
     pub fn read(files: &dyn Files, state: &Path, max: usize) -> Self {
         let path = state.join(FILE);
         let times = match files.read(&path, MAX_DOCUMENT) {
-            Ok(bytes) => match serde_json::from_slice::<OwnedDocument>(&bytes) {
-                Ok(document) if document.version == VERSION => document.restarts,
-                Ok(_) | Err(_) => {
-                    tracing::warn!(path = %path.display(), "Cannot understand when services were restarted; counting anew");
+            Ok(bytes) => match document::parse(&bytes, VERSION) {
+                Ok(OwnedDocument { restarts }) => restarts,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "Cannot understand when services were restarted; counting anew");
                     BTreeMap::new()
                 }
             },

@@ -11,6 +11,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use pinion_proto::trusted::{self, Doubt, Name};
 use rustix::{
     fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -44,7 +45,7 @@ pub(crate) fn open(directory: &Path, name: &str) -> Result<Option<Opened>, Distr
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Distrust::NotAFile(path));
     }
-    check(stat.st_uid, stat.st_mode, false, &path)?;
+    check(stat.st_uid, stat.st_mode, Name::End, &path)?;
     Ok(Some(Opened { file: file.into(), mode: stat.st_mode & 0o7777 }))
 }
 
@@ -104,7 +105,8 @@ fn walk(real: &Path) -> Result<OwnedFd, Distrust> {
     loop {
         let stat = look(&at, &path)?;
         while parts.next_if_eq(&Component::RootDir).is_some() {}
-        check(stat.st_uid, stat.st_mode, parts.peek().is_some(), &path)?;
+        let name = if parts.peek().is_some() { Name::OnTheWay } else { Name::End };
+        check(stat.st_uid, stat.st_mode, name, &path)?;
         let Some(part) = parts.next() else { return Ok(at) };
         path.push(part);
         at = rustix::fs::openat(&at, part.as_os_str(), flags, Mode::empty()).map_err(failed(&path))?;
@@ -117,23 +119,21 @@ fn named(directory: &Path) -> Result<(), Distrust> {
     for path in directory.ancestors() {
         let failed = |source| Distrust::Look { path: path.into(), source };
         let itself = path.symlink_metadata().map_err(failed)?;
-        // The mode of a link says nothing.
-        let mode = if itself.is_symlink() { 0 } else { itself.mode() };
-        check(itself.uid(), mode, path != directory, path)?;
+        let name = match (itself.is_symlink(), path == directory) {
+            (true, _) => Name::Link,
+            (false, true) => Name::End,
+            (false, false) => Name::OnTheWay,
+        };
+        check(itself.uid(), itself.mode(), name, path)?;
     }
     Ok(())
 }
 
-/// In a directory with the sticky bit nobody exchanges what is another's, so it may be on the way.
-fn check(owner: u32, mode: u32, on_the_way: bool, path: &Path) -> Result<(), Distrust> {
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(Distrust::Foreign(path.into()));
-    }
-    let sticky = on_the_way && mode & 0o1000 != 0;
-    if mode & 0o022 != 0 && !sticky {
-        return Err(Distrust::Writable(path.into()));
-    }
-    Ok(())
+fn check(owner: u32, mode: u32, name: Name, path: &Path) -> Result<(), Distrust> {
+    trusted::check(owner, mode, name).map_err(|doubt| match doubt {
+        Doubt::Owner(_) => Distrust::Foreign(path.into()),
+        Doubt::Mode(_) => Distrust::Writable(path.into()),
+    })
 }
 
 fn look(fd: &OwnedFd, path: &Path) -> Result<Stat, Distrust> {

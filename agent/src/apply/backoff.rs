@@ -1,11 +1,11 @@
 //! How long to wait before the next try.
 //!
-//! Invariant: the delay is a function of the placement's name and the number of failures, so two runs agree, and
+//! Invariant: the pause is a function of the placement's name and the number of failures, so two runs agree, and
 //! placements that failed together do not all come back together.
 
 use std::time::Duration;
 
-use pinion_proto::{bundle::Fingerprint, id::CertificateName, stage::Halt};
+use pinion_proto::{backoff::Backoff, id::CertificateName, spread, stage::Halt};
 
 use super::failure::Cost;
 use crate::config::Retry;
@@ -14,12 +14,13 @@ use crate::config::Retry;
 /// on a unit that is restarted every other second (systemd's StartLimitBurst, 5 in 10 s).
 const DISTURBING: u32 = 10;
 
+/// The tries that failed since the last success.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(super) struct Retries {
     failures: u32,
 }
 
-impl Backoff {
+impl Retries {
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -29,22 +30,19 @@ impl Backoff {
         self.failures
     }
 
-    /// Counts a failure; how long to wait now.
+    /// Counts a failure; how long to wait now: a tenth more at most than the backoff, by the placement's name.
     pub(super) fn fail(&mut self, name: &CertificateName, retry: &Retry, halt: Halt, cost: Cost) -> Duration {
-        let most = match halt {
+        let max = match halt {
             Halt::Waiting => retry.max,
             Halt::Blocked => retry.blocked,
         };
-        let first = match cost {
+        let initial = match cost {
             Cost::Free => retry.initial,
             Cost::Disturbing => retry.initial.saturating_mul(DISTURBING),
         };
-        // 2^20 times any sensible first delay is beyond every limit.
-        let delay = first.saturating_mul(1 << self.failures.min(20)).min(most);
         self.failures = self.failures.saturating_add(1);
-        let digest = Fingerprint::of(format!("{name} {}", self.failures).as_bytes()).to_string();
-        let thousandths = digest.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0) % 100;
-        delay + delay.saturating_mul(thousandths) / 1000
+        let pause = Backoff { initial, max }.after(self.failures);
+        pause + spread::duration(format!("{name} {}", self.failures).into_bytes(), pause / 10)
     }
 }
 
@@ -56,8 +54,8 @@ mod tests {
     fn delays_double_to_their_limit_and_two_runs_agree() {
         let (name, retry) = ("docker".parse().expect("a name"), Retry::default());
         let run = |halt, cost| {
-            let mut backoff = Backoff::default();
-            (0..40).map(|_| backoff.fail(&name, &retry, halt, cost)).collect::<Vec<_>>()
+            let mut retries = Retries::default();
+            (0..40).map(|_| retries.fail(&name, &retry, halt, cost)).collect::<Vec<_>>()
         };
         let waiting = run(Halt::Waiting, Cost::Free);
         assert_eq!(waiting, run(Halt::Waiting, Cost::Free));

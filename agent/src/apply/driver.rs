@@ -9,7 +9,7 @@ use pinion_proto::{clock::Timestamp, id::CertificateName};
 use tokio::time::Instant;
 
 use super::{
-    backoff::Backoff,
+    backoff::Retries,
     escalate::Escalation,
     failure::{Failure, NextTry, at},
 };
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) escalation: Escalation,
-    backoff: Backoff,
+    retries: Retries,
     due: Instant,
 }
 
@@ -35,12 +35,12 @@ pub(super) struct Now {
 
 impl Driver {
     pub(super) fn new(due: Instant) -> Self {
-        Self { escalation: Escalation::default(), backoff: Backoff::default(), due }
+        Self { escalation: Escalation::default(), retries: Retries::default(), due }
     }
 
     /// How many tries have failed since the last success.
     pub(super) fn failures(&self) -> u32 {
-        self.backoff.failures()
+        self.retries.failures()
     }
 
     /// When the next try may be made.
@@ -55,7 +55,7 @@ impl Driver {
 
     /// A try succeeded.
     pub(super) fn succeeded(&mut self, due: Instant) {
-        self.backoff.reset();
+        self.retries.reset();
         self.due = due;
     }
 
@@ -85,7 +85,7 @@ impl Driver {
         config: &Config,
         now: Instant,
     ) -> Duration {
-        let pause = self.backoff.fail(name, &config.retry, failure.halt, failure.cost);
+        let pause = self.retries.fail(name, &config.retry, failure.halt, failure.cost);
         self.due = now + pause;
         pause
     }

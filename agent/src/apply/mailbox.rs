@@ -2,9 +2,9 @@
 //!
 //! Invariant: levels, not queues: the newest of each kind replaces the one before, so it never grows.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use pinion_proto::{message::Delivery, spec::PlacementSpec};
+use pinion_proto::{lock::lock, message::Delivery, spec::PlacementSpec};
 use tokio::sync::Notify;
 
 /// One placement's mailbox.
@@ -53,6 +53,6 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.letters)
     }
 }

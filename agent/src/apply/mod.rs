@@ -34,12 +34,13 @@ mod window;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use pinion_proto::{
     clock::{Clock, SystemClock},
     id::CertificateName,
+    lock::lock,
     message::Delivery,
     report::PlacementReport,
     spec::{GuestPath, PlacementSpec},
@@ -231,7 +232,7 @@ impl Placements {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<CertificateName, Entry>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     attempt::decide,
-    backoff::Backoff,
+    backoff::Retries,
     driver::{Driver, Now},
     failure::{self, Failure, Interrupt, Stopped},
     kept,
@@ -132,10 +132,10 @@ async fn readable(
     mut error: LedgerError,
     mailbox: &Mailbox,
 ) -> Result<Ledger, Stopped> {
-    let mut backoff = Backoff::default();
+    let mut retries = Retries::default();
     loop {
         let failure = Failure::ledger(&error);
-        let delay = backoff.fail(name, &shared.context.config.retry, failure.halt, failure.cost);
+        let delay = retries.fail(name, &shared.context.config.retry, failure.halt, failure.cost);
         let retry_at = failure::at(shared.context.clock.now(), delay);
         tracing::error!(certificate = %name, error = chain(&error), "Cannot read what is remembered of a placement");
         shared.publish(PlacementReport {

@@ -9,10 +9,12 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+use pinion_proto::lock::lock;
 
 use zeroize::Zeroizing;
 
@@ -123,10 +125,6 @@ fn take_back(undo: &Undo) -> io::Result<()> {
         Undo::Removed { path, old } => fs::rename(old, path),
         Undo::Unmade(path) => fs::create_dir(path),
     }
-}
-
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct ForgetfulFile {

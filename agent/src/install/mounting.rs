@@ -5,8 +5,10 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
+
+use pinion_proto::lock::lock;
 
 use zeroize::Zeroizing;
 
@@ -70,7 +72,7 @@ impl Mounting {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// One operation that goes through `directory` and is about `path`: the check and the use are one, as with descriptors.

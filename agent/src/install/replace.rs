@@ -7,9 +7,11 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     thread,
 };
+
+use pinion_proto::lock::lock;
 
 use super::{
     files::{Files, NewFile},
@@ -132,7 +134,7 @@ pub fn at_once<A: Send, B>(one: impl Fn() -> A + Send + Sync, other: impl FnOnce
 }
 
 fn sync(file: &Mutex<&mut dyn NewFile>) -> io::Result<()> {
-    file.lock().unwrap_or_else(PoisonError::into_inner).sync()
+    lock(file).sync()
 }
 
 /// One system call is made on it (bytes).

@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use pinion_proto::id::CertificateName;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use pinion_proto::{
+    document::{self, DocumentError},
+    file_lock::FileLock,
+    id::CertificateName,
+    lock as mutex,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -37,12 +40,6 @@ struct Document<'a> {
     placement: &'a Ledger,
 }
 
-/// Read first, so that a newer document is called newer and not malformed.
-#[derive(Deserialize)]
-struct DocumentVersion {
-    version: u32,
-}
-
 #[derive(Deserialize)]
 struct OwnedDocument {
     placement: Ledger,
@@ -57,7 +54,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub struct Ledgers {
     directory: PathBuf,
     files: Arc<dyn Files>,
-    lock: Mutex<Option<OwnedFd>>,
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl Ledgers {
@@ -91,12 +88,7 @@ impl Ledgers {
 
     /// Lets another agent have the directory.
     pub fn release(&self) {
-        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Unlocked by name: a process that was forked this moment and has not started its program yet has a copy of
-        // the descriptor, and closing ours alone would leave the lock to it.
-        if let Some(Err(error)) = held.map(|fd| rustix::fs::flock(fd, FlockOperation::Unlock)) {
-            tracing::debug!(%error, "Could not unlock the state directory");
-        }
+        drop(mutex::lock(&self.lock).take());
     }
 
     /// Every placement that is remembered, each with its ledger or why it cannot be read.
@@ -131,15 +123,11 @@ impl Ledgers {
             io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => broken(source.to_string()),
             _ => failed(source),
         })?;
-        if bytes.is_empty() {
-            return Err(broken("the file is empty".into()));
+        match document::parse(&bytes, VERSION) {
+            Ok(OwnedDocument { placement }) => Ok(placement),
+            Err(DocumentError::Newer(version)) => Err(LedgerError::Version { path, version }),
+            Err(DocumentError::Malformed(why)) => Err(broken(why)),
         }
-        let DocumentVersion { version } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        if version != VERSION {
-            return Err(LedgerError::Version { path: path.clone(), version });
-        }
-        let OwnedDocument { placement } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        Ok(placement)
     }
 
     /// Whether something is remembered of a placement, as far as that can be told.
@@ -319,18 +307,15 @@ impl io::Write for Count {
     }
 }
 
-fn lock(state: &Path) -> Result<OwnedFd, LedgerError> {
+fn lock(state: &Path) -> Result<FileLock, LedgerError> {
     let path = state.join("lock");
-    let failed = |e: rustix::io::Errno| LedgerError::Directory { path: path.clone(), source: e.into() };
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let deadline = Instant::now() + LOCK_TIME;
     loop {
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(fd),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LedgerError::Busy { path: state.into() }),
-            Err(e) => return Err(failed(e)),
+        match FileLock::try_new(&path) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Ok(None) => return Err(LedgerError::Busy { path: state.into() }),
+            Err(source) => return Err(LedgerError::Directory { path, source }),
         }
     }
 }

@@ -10,7 +10,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use pinion_proto::message::Controllers;
+use pinion_proto::{document, message::Controllers};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -50,7 +50,7 @@ struct Kept {
     announced: Vec<SocketAddr>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Document {
     version: u32,
     #[serde(flatten)]
@@ -71,14 +71,9 @@ impl Addresses {
     #[must_use]
     pub fn load(config: &Config, files: &dyn Files) -> Self {
         let path = path(config);
-        let read = files.read(&path, MAX_DOCUMENT).and_then(|bytes| {
-            let document: Document = serde_json::from_slice(&bytes)?;
-            if document.version == VERSION {
-                Ok(document.kept)
-            } else {
-                Err(io::Error::other("it has another version"))
-            }
-        });
+        let read = files
+            .read(&path, MAX_DOCUMENT)
+            .and_then(|bytes| document::parse::<Kept>(&bytes, VERSION).map_err(io::Error::other));
         let mut kept = match read {
             Ok(kept) => kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),

@@ -7,15 +7,10 @@ pub mod count;
 pub mod dial;
 pub mod join;
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinion_proto::{
+    backoff::Backoff,
     bundle::{EndorsedRoot, RootCertificate},
     causes::chain,
     clock::{Clock, Timestamp},
@@ -23,6 +18,7 @@ use pinion_proto::{
     message::{Hello, Purged, ToAgent, ToController},
     report::PlacementReport,
     spec::GuestPath,
+    spread,
     tls::{self, IdentityCell},
     wire::{self, pb},
 };
@@ -317,12 +313,8 @@ fn differences(
 /// The pause after the n-th failure in a row. Guests differ by up to a half, so that a controller that
 /// comes back is not dialled by all of them at once; the same guest always waits the same.
 fn pause(guest: Guest, failures: u32) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6));
-    let longest = doubled.min(MAX_PAUSE);
-    let mut hasher = DefaultHasher::new();
-    (guest, failures).hash(&mut hasher);
-    let share = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
-    longest / 2 + longest * share / 2000
+    let pause = Backoff { initial: FIRST_PAUSE, max: MAX_PAUSE }.after(failures);
+    pause - spread::duration(format!("{guest} {failures}").into_bytes(), pause / 2)
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ mod starttls;
 mod words;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, tls::provider};
+use pinion_proto::{bundle::Leaf, lock::lock, tls::provider};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -82,7 +82,7 @@ async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
         Err(e) => return Seen::NoTls(format!("cannot prepare a handshake: {e}")),
     };
     let finished = TlsConnector::from(Arc::new(config)).connect(server_name(at), stream).await;
-    let shown = std::mem::take(&mut *witness.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    let shown = std::mem::take(&mut *lock(&witness.shown));
     match (shown.leaf, finished) {
         (Some(der), _) if der != leaf.der() => {
             Seen::Other(Leaf::parse(&der).map_or_else(|_| "that cannot be read".into(), |other| other.serial().into()))
@@ -132,7 +132,7 @@ impl Witness {
         &self,
         checked: Result<HandshakeSignatureValid, rustls::Error>,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).proved = checked.is_ok();
+        lock(&self.shown).proved = checked.is_ok();
         checked
     }
 }
@@ -146,7 +146,7 @@ impl ServerCertVerifier for Witness {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).leaf = Some(end_entity.to_vec());
+        lock(&self.shown).leaf = Some(end_entity.to_vec());
         Ok(ServerCertVerified::assertion())
     }
 

@@ -2,11 +2,14 @@
 
 use std::{fs, io, path::PathBuf};
 
-use pinion_proto::spec::PlainName;
+use pinion_proto::{printable, spec::PlainName};
 use serde::Serialize;
 
 use super::{check, file, shipped::SHIPPED};
 use crate::{config::Config, trusted};
+
+/// A sentence that fits a line of a terminal (characters).
+const MAX_ABOUT: usize = 120;
 
 /// A recipe that a placement may name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,7 +79,7 @@ fn about(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.trim_start().strip_prefix('#'));
     let comment = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     let sentence = comment.split_once(". ").map_or(comment.as_str(), |(first, _)| first);
-    sentence.trim_end_matches('.').chars().filter(|c| !c.is_control()).take(120).collect()
+    printable::line(sentence.trim_end_matches('.'), MAX_ABOUT)
 }
 
 #[cfg(test)]

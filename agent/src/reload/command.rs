@@ -5,11 +5,12 @@
 
 use std::{collections::VecDeque, ffi::OsString, io, path::Path, process::Stdio, time::Duration};
 
+use pinion_proto::{printable::is_printable, process};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, ChildStdin, Command},
-    time::{Instant, sleep, timeout},
+    process::ChildStdin,
+    time::timeout,
 };
 
 use super::ReloadError;
@@ -34,9 +35,6 @@ impl Default for Pipes<'_> {
 
 /// How long output is still read after the program has ended: a daemon it left behind may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_millis(100);
-
-/// A script that is being written cannot be run at that moment (ETXTBSY); it is tried again for so long.
-const BUSY: Duration = Duration::from_secs(2);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -102,8 +100,9 @@ pub(super) async fn run_with(
     patience: Duration,
     pipes: Pipes<'_>,
 ) -> io::Result<Ended> {
-    let stdin = if pipes.input.is_some() { Stdio::piped } else { Stdio::null };
-    let mut child = spawn(program, arguments, environment, stdin).await?;
+    let stdin = if pipes.input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let mut child = process::spawn(program, arguments, environment, stdin).await?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let stdin = child.stdin.take();
@@ -148,34 +147,6 @@ pub(super) async fn run_with(
     let gap = if said.is_empty() || complained.is_empty() || said.ends_with('\n') { "" } else { "\n" };
     let output = format!("{said}{gap}{complained}");
     Ok(Ended { outcome, said, output })
-}
-
-async fn spawn(
-    program: &Path,
-    arguments: &[OsString],
-    environment: &[(String, OsString)],
-    stdin: fn() -> Stdio,
-) -> io::Result<Child> {
-    let deadline = Instant::now() + BUSY;
-    loop {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .stdin(stdin())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        match command.spawn() {
-            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
-                sleep(Duration::from_millis(10)).await;
-            }
-            spawned => return spawned,
-        }
-    }
 }
 
 /// Writes all of it and closes the pipe. A program that does not want it may say so with its exit status.
@@ -228,7 +199,7 @@ impl Kept {
             bytes.extend_from_slice(format!("\n… {} bytes left out …\n", self.left_out).as_bytes());
         }
         bytes.extend_from_slice(self.last.make_contiguous());
-        // Control characters in a report would reach somebody's terminal.
-        String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control() || *c == '\n' || *c == '\t').collect()
+        // What is not printable would reach somebody's terminal in a report.
+        String::from_utf8_lossy(&bytes).chars().filter(|c| is_printable(*c) || matches!(c, '\n' | '\t')).collect()
     }
 }

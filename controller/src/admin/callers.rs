@@ -6,11 +6,11 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use pinion_proto::lines;
+use pinion_proto::{lines, lock::lock};
 use tokio::{io::AsyncBufRead, time::timeout};
 
 use super::protocol::Ask;
@@ -58,7 +58,7 @@ impl Callers {
     /// There is none, in words.
     pub(super) fn enter(&self, user: u32) -> Result<Place, String> {
         let trusted = |user: u32| user == 0 || user == self.own;
-        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_user = lock(&self.by_user);
         let of_one = by_user.get(&user).copied().unwrap_or(0);
         let of_all: usize = by_user.iter().filter(|(user, _)| !trusted(**user)).map(|(_, count)| count).sum();
         let most = if trusted(user) { MOST_TRUSTED } else { MOST_OF_ONE };
@@ -81,7 +81,7 @@ impl Default for Callers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_user = lock(&self.by_user);
         match by_user.get_mut(&self.user) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(by_user.remove(&self.user)),

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::{clock::Timestamp, users::LocalUsers};
+use pinion_proto::{clock::Timestamp, file_lock::FileLock, users::LocalUsers};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -146,7 +146,7 @@ impl Places {
     }
 
     /// Keeps the root process from using its directory meanwhile, if anything goes there.
-    fn lock_channel(&self, entries: &Entries) -> Result<Option<File>, BackupError> {
+    fn lock_channel(&self, entries: &Entries) -> Result<Option<FileLock>, BackupError> {
         if !entries.keys().any(|path| path.starts_with("channel/")) {
             return Ok(None);
         }

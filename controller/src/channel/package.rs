@@ -10,8 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pinion_proto::trusted::{self, Name};
+
 use aws_lc_rs::digest::{SHA256, digest};
-use rustix::{fs::OFlags, process::geteuid};
+use rustix::fs::OFlags;
 
 use super::protocol::{Architecture, Cause, Failure};
 
@@ -130,17 +132,10 @@ fn check_owner(path: &Path) -> Result<(File, Metadata), Failure> {
         io::ErrorKind::NotFound => unusable(path, "is not there"),
         _ => unusable(path, &format!("cannot be opened: {error}")),
     })?;
-    let owner = metadata.uid();
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(unusable(path, &format!("belongs to user {owner} and not to root")));
+    match trusted::check(metadata.uid(), metadata.mode(), Name::End) {
+        Ok(()) => Ok((file, metadata)),
+        Err(doubt) => Err(unusable(path, &doubt.to_string())),
     }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(unusable(
-            path,
-            &format!("can be written by others than root (mode {:04o})", metadata.mode() & 0o7777),
-        ));
-    }
-    Ok((file, metadata))
 }
 
 fn unusable(path: &Path, why: &str) -> Failure {

@@ -5,9 +5,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use pinion_proto::lock::lock;
 
 use super::protocol::{Cause, Failure, Target};
 
@@ -21,14 +23,14 @@ pub(super) struct Replaced(Mutex<HashMap<Target, Instant>>);
 impl Replaced {
     /// The agent of this guest is being replaced.
     pub(super) fn note(&self, guest: Target, now: Instant) {
-        let mut replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = lock(&self.0);
         replaced.retain(|_, at| now.saturating_duration_since(*at) < GOES_BACK);
         replaced.insert(guest, now);
     }
 
     /// Whether its former agent may be put back.
     pub(super) fn check(&self, guest: Target, now: Instant) -> Result<(), Failure> {
-        let replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = lock(&self.0);
         match replaced.get(&guest) {
             Some(at) if now.saturating_duration_since(*at) < GOES_BACK => Ok(()),
             _ => {

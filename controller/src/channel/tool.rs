@@ -5,10 +5,11 @@
 
 use std::{ffi::OsStr, io, path::PathBuf, process::ExitStatus, process::Stdio, time::Duration};
 
+use pinion_proto::process;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
+    process::Child,
+    time::timeout,
 };
 
 use super::{
@@ -120,31 +121,10 @@ impl Tools {
 
     async fn spawn(&self, tool: Tool, arguments: &[impl AsRef<OsStr>]) -> Result<Child, Failure> {
         let program = self.find(tool)?;
-        let deadline = Instant::now() + BUSY;
-        loop {
-            let mut command = Command::new(&program);
-            command
-                .args(arguments)
-                .env_clear()
-                .env("PATH", PATH)
-                .env("LC_ALL", "C")
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .process_group(0)
-                .kill_on_drop(true);
-            match command.spawn() {
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
-                    sleep(Duration::from_millis(10)).await;
-                }
-                Err(error) => {
-                    let text = format!("cannot start {}: {error}", program.display());
-                    return Err(Failure::new(Cause::ToolMissing, text));
-                }
-                Ok(child) => return Ok(child),
-            }
-        }
+        let environment = [("PATH", PATH), ("LC_ALL", "C")];
+        process::spawn(&program, arguments, environment, Stdio::piped())
+            .await
+            .map_err(|error| Failure::new(Cause::ToolMissing, format!("cannot start {}: {error}", program.display())))
     }
 
     fn find(&self, tool: Tool) -> Result<PathBuf, Failure> {
@@ -181,9 +161,6 @@ const MOST_COMPLAINT: usize = 16 * 1024;
 
 /// How long output is still read after the tool has ended: what it left behind may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_millis(200);
-
-/// A program that is being written cannot be run at that moment (ETXTBSY); it is tried again for so long.
-const BUSY: Duration = Duration::from_secs(2);
 
 enum Broken {
     TooMuch,

@@ -5,7 +5,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use rustix::process::geteuid;
+use pinion_proto::trusted::{self, Name};
 
 /// In words whose else it could be.
 pub(super) fn check(program: &Path) -> Result<(), String> {
@@ -24,21 +24,19 @@ pub(super) fn check(program: &Path) -> Result<(), String> {
 fn check_part(path: &Path, is_program: bool) -> Result<(), String> {
     let shown = path.display();
     let found = fs::symlink_metadata(path).map_err(|error| format!("cannot look at {shown}: {error}"))?;
-    let owner = found.uid();
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(format!("{shown} belongs to user {owner} and not to root"));
-    }
-    // The mode of a link says nothing; in a directory with the sticky bit nobody exchanges what is another's.
-    let sticky = !is_program && found.mode() & 0o1000 != 0;
-    if !found.is_symlink() && !sticky && found.mode() & 0o022 != 0 {
-        return Err(format!("{shown} can be written by others than root (mode {:04o})", found.mode() & 0o7777));
-    }
-    Ok(())
+    let name = match (found.is_symlink(), is_program) {
+        (true, _) => Name::Link,
+        (false, true) => Name::End,
+        (false, false) => Name::OnTheWay,
+    };
+    trusted::check(found.uid(), found.mode(), name).map_err(|doubt| format!("{shown} {doubt}"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use rustix::process::geteuid;
 
     use super::*;
 

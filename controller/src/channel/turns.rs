@@ -4,10 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use pinion_proto::id::Vmid;
+use pinion_proto::{id::Vmid, lock::lock};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 /// Calls at once: each is a Perl program or two, on a host that has other work.
@@ -44,7 +44,7 @@ impl Turns {
     }
 
     fn of(&self, guest: Vmid) -> Arc<Turn<()>> {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guests = lock(&self.guests);
         // Guests that nobody asks for any more are forgotten: callers may name any number.
         guests.retain(|_, turn| Arc::strong_count(turn) > 1);
         guests.entry(guest).or_default().clone()

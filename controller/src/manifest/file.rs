@@ -8,7 +8,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use pinion_proto::{
     bundle::Fingerprint,
     causes::chain,
     clock::{Clock, Timestamp},
+    lock::lock,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -131,7 +132,7 @@ impl ManifestFile {
 
     /// Looks at the file once; what has changed is in force, or told, when this returns.
     pub fn look(&self) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         let stat = fs::metadata(&self.path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.len()));
         let now = Timestamp::from(std::time::SystemTime::now()).unix();
         let settled = stat.is_none_or(|(_, changed, ..)| now.saturating_sub(changed) > UNSETTLED);

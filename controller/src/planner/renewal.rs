@@ -10,6 +10,7 @@ use pinion_proto::{
     bundle::Leaf,
     clock::Timestamp,
     id::{CertificateName, Guest},
+    spread,
 };
 
 use crate::manifest::Certificate;
@@ -27,19 +28,11 @@ pub fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timesta
 /// A number from 0 to `most`, both included, that is a function of the placement's name.
 #[must_use]
 pub fn spread(certificate: &CertificateName, guest: Guest, most: u64) -> u64 {
-    // FNV-1a, and the finaliser of SplitMix64 because the name's last bytes must reach every bit. It is written
-    // out here because it must not change with a release of a library or of Rust.
     let guest = match guest {
         Guest::Host => 0,
         Guest::Vmid(vmid) => vmid.number(),
     };
-    let bytes = certificate.as_str().bytes().chain(*b"@").chain(guest.to_le_bytes());
-    let mut hash = bytes
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^= hash >> 31;
-    most.checked_add(1).map_or(hash, |sides| hash % sides)
+    spread::number(certificate.as_str().bytes().chain(*b"@").chain(guest.to_le_bytes()), most)
 }
 
 struct Validity {

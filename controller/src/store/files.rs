@@ -11,7 +11,8 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Access, FlockOperation, flock};
+use pinion_proto::file_lock::FileLock;
+use rustix::fs::Access;
 use zeroize::Zeroizing;
 
 /// Blocking operations on files and directories.
@@ -154,12 +155,7 @@ impl Files for RealFiles {
     }
 
     fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(lock)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(Excluded(file)))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        Ok(FileLock::try_new(lock)?.map(|lock| Box::new(lock) as Box<dyn Send>))
     }
 
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
@@ -178,17 +174,6 @@ impl Files for RealFiles {
         let blocks = found.f_blocks == 0 || found.f_bavail > 0;
         let files = found.f_files == 0 || found.f_favail > 0;
         Ok(blocks && files)
-    }
-}
-
-/// A flock that is let go by name: a process that was forked this moment has a copy of the descriptor.
-struct Excluded(File);
-
-impl Drop for Excluded {
-    fn drop(&mut self) {
-        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
-            tracing::debug!(%error, "Could not unlock the shared directory");
-        }
     }
 }
 

@@ -2,47 +2,34 @@
 //!
 //! Invariant: what is locked is a regular file in the area itself: no link is followed, and no pipe is waited for.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use pinion_proto::file_lock::FileLock;
 
 use super::{LOCK, StoreError, is_refusal};
 
 /// The lock of a controller with this local area, for whoever does what a running one must not see; none where there
 /// never was a controller.
-pub(crate) fn lock_existing(local: &Path) -> Result<Option<File>, StoreError> {
+pub(crate) fn lock_existing(local: &Path) -> Result<Option<FileLock>, StoreError> {
     let path = local.join(LOCK);
     if path.symlink_metadata().is_ok() { lock(&path).map(Some) } else { Ok(None) }
 }
 
 /// As [`lock_existing`], and makes it.
-pub(crate) fn lock_new(local: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock_new(local: &Path) -> Result<FileLock, StoreError> {
     lock(&local.join(LOCK))
 }
 
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
-    let fail = |source| StoreError::Io { doing: "lock", path: path.into(), source };
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let open = |options: &mut OpenOptions| options.read(true).custom_flags(flags).open(path);
-    let opened = open(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600));
-    // One that is there is locked on a read-only disk too.
-    let opened = match opened {
-        Err(error) if is_refusal(&error) => open(&mut OpenOptions::new()).map_err(|_| error),
+pub(super) fn lock(path: &Path) -> Result<FileLock, StoreError> {
+    let locked = match FileLock::try_new(path) {
+        // One that is there is locked on a read-only disk too.
+        Err(error) if is_refusal(&error) => FileLock::try_existing(path).map_err(|_| error),
         other => other,
     };
-    let file = opened.map_err(fail)?;
-    if !file.metadata().map_err(fail)?.is_file() {
-        return Err(fail(io::Error::other("it is not a regular file: remove it, and the controller makes it anew")));
-    }
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: path.into() }),
-        Err(errno) => Err(fail(errno.into())),
+    match locked {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(StoreError::Locked { path: path.into() }),
+        Err(source) => Err(StoreError::Io { doing: "lock", path: path.into(), source }),
     }
 }
 

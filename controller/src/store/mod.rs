@@ -18,7 +18,6 @@ mod whole;
 mod writable;
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,8 +29,7 @@ pub use error::StoreError;
 pub use files::{Files, RealFiles};
 use lock::lock;
 pub(crate) use lock::{lock_existing, lock_new};
-use pinion_proto::id::is_plain_name;
-use rustix::fs::{FlockOperation, flock};
+use pinion_proto::{file_lock::FileLock, id::is_plain_name};
 use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
 use whole::Expected;
@@ -75,8 +73,8 @@ pub struct Store {
     expected: Expected,
     /// How long the claim of somebody who does not go on is left alone.
     patience: Duration,
-    /// Holds the flock until the store is dropped.
-    lock: File,
+    /// Held until the store is dropped.
+    _lock: FileLock,
 }
 
 impl Store {
@@ -111,7 +109,7 @@ impl Store {
         }
         let (writable, expected) = (Writable::default(), Expected::default());
         let (local, shared, patience) = (local.into(), shared.into(), once::PATIENCE);
-        let store = Self { local, shared, files, temporaries, writable, expected, patience, lock };
+        let store = Self { local, shared, files, temporaries, writable, expected, patience, _lock: lock };
         store.clean_claims(&store.shared);
         store.expect_directories()?;
         Ok(store)
@@ -351,16 +349,6 @@ fn checked(name: &str) -> Result<&str, StoreError> {
 fn make_directory(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
     let fail = |source| StoreError::Io { doing: "make directory", path: path.into(), source };
     files.make_directory(path).map_err(fail)
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        // Unlocked by name: a process that was forked this moment and has not started its program yet has a copy of the
-        // descriptor, and closing ours alone would leave the lock to it.
-        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
-            tracing::debug!(%error, "Could not unlock the state directory");
-        }
-    }
 }
 
 /// What is in a directory; nothing when it is missing.

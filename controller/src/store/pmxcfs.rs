@@ -1,10 +1,8 @@
 //! A file system that is to the store what pmxcfs is, for tests.
 
-use std::{
-    io,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, path::Path, sync::Mutex};
+
+use pinion_proto::lock::lock;
 
 use zeroize::Zeroizing;
 
@@ -28,11 +26,11 @@ pub(crate) struct Refusal {
 impl Pmxcfs {
     /// Refuses every write from now on, or none.
     pub(crate) fn refuse(&self, how: Option<Refusal>) {
-        *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) = how;
+        *lock(&self.refuses) = how;
     }
 
     fn write(&self) -> io::Result<()> {
-        match *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *lock(&self.refuses) {
             Some(refusal) => Err(refusal.errno.into()),
             None => Ok(()),
         }
@@ -100,14 +98,14 @@ impl Files for Pmxcfs {
     }
 
     fn look_writable(&self, directory: &Path) -> io::Result<()> {
-        let refuses = *self.refuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let refuses = *lock(&self.refuses);
         // A full disk looks writable.
         let shows = refuses.is_some_and(|refusal| refusal.shows && refusal.errno != rustix::io::Errno::NOSPC);
         if shows { self.write() } else { RealFiles.look_writable(directory) }
     }
 
     fn has_room(&self, _: &Path) -> io::Result<bool> {
-        let refuses = self.refuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let refuses = lock(&self.refuses);
         Ok(!refuses.is_some_and(|refusal| refusal.errno == rustix::io::Errno::NOSPC && refusal.shows))
     }
 }

@@ -90,7 +90,7 @@ fn damaged_files_are_reported_with_place_and_remedy_and_stay() {
 #[test]
 fn an_enormous_file_is_neither_read_nor_written() {
     let (directory, store) = fixture();
-    let file = File::create(directory.path().join("shared/x.json")).expect("a file");
+    let file = fs::File::create(directory.path().join("shared/x.json")).expect("a file");
     file.set_len(1 << 40).expect("a sparse file");
     let error = store.read::<Words>(Area::Shared, "x").expect_err("too large");
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");

@@ -4,12 +4,9 @@
 //! Invariant: of what was there, nothing is made anew in its place while the controller runs: a directory of identities
 //! that is gone would come back with one identity in it, and look whole.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, io, path::Path, sync::Mutex};
+
+use pinion_proto::lock::lock;
 
 use super::{Area, Files, SUFFIX, Store, StoreError, entries, make_directory};
 
@@ -31,11 +28,11 @@ pub(super) struct Expected(Mutex<BTreeSet<String>>);
 
 impl Expected {
     fn add(&self, name: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        lock(&self.0).insert(name);
     }
 
     fn missing_from(&self, names: &[(String, bool)]) -> Option<String> {
-        let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = lock(&self.0);
         expected.iter().find(|name| !names.iter().any(|(found, _)| found == *name)).cloned()
     }
 }

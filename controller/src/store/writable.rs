@@ -3,10 +3,9 @@
 //! Answers: is an error of a write this document's alone, or can nothing be written there now?
 //! Invariant: that nothing can be written is forgotten only after a write that succeeded.
 
-use std::{
-    io,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, sync::Mutex};
+
+use pinion_proto::lock::lock;
 
 use super::{Area, Store, StoreError};
 
@@ -21,12 +20,12 @@ impl Writable {
     /// A write ended so.
     pub(super) fn note(&self, refusal: Option<&io::Error>) {
         let refusal = refusal.map(|error| (error.kind(), error.raw_os_error()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        *lock(&self.0) = refusal;
     }
 
     /// How the last one ended.
     pub(super) fn last(&self) -> io::Result<()> {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *lock(&self.0) {
             None => Ok(()),
             Some((_, Some(errno))) => Err(io::Error::from_raw_os_error(errno)),
             Some((kind, None)) => Err(kind.into()),

@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use pinion_proto::{
+    lock::lock,
     message::Delivery,
     private_key::PrivateKey,
     report::{Incoming, PlacementReport, Progress},
@@ -173,12 +174,12 @@ impl Works {
     }
 
     pub(super) fn forget_troubles(&self) {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.troubles).clear();
     }
 
     /// Whether the fault was told: each time with what was tried, on what, why, and when it is tried again.
     pub(super) fn was_told(&self, errno: Errno, at: &str) -> bool {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = lock(&self.troubles);
         let faults = troubles.iter().filter(|trouble| !is_refusal(trouble));
         let mut told = false;
         for trouble in faults {
@@ -276,7 +277,7 @@ fn watch(placements: &Placements) -> Arc<Mutex<Vec<Trouble>>> {
         while reports.changed().await.is_ok() {
             let now: Vec<Trouble> =
                 reports.borrow_and_update().values().filter_map(|report| report.trouble.clone()).collect();
-            noted.lock().unwrap_or_else(PoisonError::into_inner).extend(now);
+            lock(&noted).extend(now);
         }
     });
     troubles

@@ -10,12 +10,13 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     num::NonZeroU16,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use pinion_proto::{
     clock::{Clock, Timestamp},
+    lock::lock,
     spec::PlainName,
 };
 use tokio::sync::oneshot;
@@ -208,7 +209,7 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is whole in itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     async fn turn(self: &Arc<Self>, expires: Option<Timestamp>) -> Result<Permit, IssuerError> {

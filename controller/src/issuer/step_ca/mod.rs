@@ -19,7 +19,7 @@ mod skew;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pinion_proto::{
     bundle::{CertificateRequest, Chain, RootCertificate},
     clock::{Clock, Timestamp},
+    lock::lock,
     spec::PlainName,
 };
 use reqwest::StatusCode;
@@ -189,7 +190,7 @@ impl StepCa {
         let given = chain.leaf().not_after().since(self.given_from());
         let shortened = duration < request.duration || given + TOLERANCE < request.duration;
         if shortened {
-            let mut longest = self.shortened.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut longest = lock(&self.shortened);
             *longest = longest.max(Some(request.duration));
         }
         let shortened_to = shortened.then_some(if given + TOLERANCE < duration { given } else { duration });
@@ -298,7 +299,7 @@ impl StepCa {
             *session.limits() = kept;
         }
         let (durations, known) = session.limits().shown(self.skew.here());
-        let shortened = *self.shortened.lock().unwrap_or_else(PoisonError::into_inner);
+        let shortened = *lock(&self.shortened);
         let root = session.roots.first().map_or(self.settings.fingerprint, RootCertificate::fingerprint);
         *self.session.lock().await = Some(Arc::new(session));
         let mut warnings = Vec::new();

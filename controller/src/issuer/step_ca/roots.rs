@@ -4,12 +4,13 @@
 //! Invariants: a root is believed when a CA that was proven says that it has it (`GET /roots`), and only as long as the
 //! configured fingerprint stays the same; one that it says no longer is for guests to know, and proves nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     causes::chain,
     clock::Timestamp,
+    lock::lock,
     spec::MOST_ROOTS,
 };
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ impl Memory {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Every change under the lock is whole in itself.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
     id::shown,
+    lock::lock,
     spec::PlainName,
 };
 use reqwest::StatusCode;
@@ -130,7 +131,7 @@ impl Session {
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.limits)
     }
 
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {

@@ -5,11 +5,14 @@
 //! verifies with moves by ten minutes at most, because the first header comes before the CA has proven itself.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use pinion_proto::clock::{Clock, Timestamp};
+use pinion_proto::{
+    clock::{Clock, Timestamp},
+    lock::lock,
+};
 use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
@@ -43,7 +46,7 @@ impl Skew {
 
     /// By how many seconds the CA's clock is ahead; none before its first answer.
     pub(super) fn ahead(&self) -> Option<i64> {
-        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.ahead)
     }
 
     /// The same, and zero where it is unknown or within the header's resolution.
@@ -57,7 +60,7 @@ impl Skew {
         // IMF-fixdate is RFC 5322's form with the zone GMT.
         if let Ok(date) = OffsetDateTime::parse(date, &Rfc2822) {
             let ahead = date.unix_timestamp().saturating_sub(self.here().unix());
-            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+            *lock(&self.ahead) = Some(ahead);
         }
     }
 }

@@ -10,12 +10,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use pinion_proto::{
     id::Vmid,
+    lock::lock,
     stage::{Halt, Trouble},
 };
 use tokio::{
@@ -112,7 +113,7 @@ impl Starts {
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 
