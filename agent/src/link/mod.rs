@@ -116,6 +116,20 @@ impl Link {
         }
     }
 
+    fn linked(&self, address: SocketAddr) {
+        info!(controller = %address, "Linked");
+        let now = self.clock.now();
+        self.status.send_modify(|status| {
+            *status = LinkStatus {
+                linked: true,
+                since: now,
+                controller: Some(address),
+                error: None,
+                informed: status.informed,
+            };
+        });
+    }
+
     fn lost(&self, why: String) {
         let now = self.clock.now();
         self.status.send_modify(|status| {
@@ -164,17 +178,7 @@ impl Link {
             }
         };
         addresses.linked(address, &self.config, &RealFiles);
-        info!(controller = %address, "Linked");
-        let now = self.clock.now();
-        self.status.send_modify(|status| {
-            *status = LinkStatus {
-                linked: true,
-                since: now,
-                controller: Some(address),
-                error: None,
-                informed: status.informed,
-            };
-        });
+        self.linked(address);
         let mut renewal: Option<IdentityRequest> = None;
         let mut renew_at = identity.renew_at();
         loop {

@@ -50,6 +50,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, clippy::cognitive_complexity, reason = "one installation's story, in its order")]
 fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controllers_state() {
     let mut host = prepare();
     let mut root_process = channel(&host);

@@ -51,6 +51,7 @@ async fn cut_everywhere_in_both(loss: Loss) {
 }
 
 /// Renews again and again, each time with one operation more before the power goes.
+#[expect(clippy::cognitive_complexity, reason = "one story, told once for every operation")]
 async fn cut_everywhere(loss: Loss, layout: Layout) {
     // Where nothing is kept it is served, too.
     let subject = if loss == Loss::Everything { Subject::served(layout).await } else { Subject::plain(layout) };

@@ -309,6 +309,7 @@ async fn unmounted_at_any_operation_nothing_is_made_below_the_mount_point() {
 }
 
 /// True when it was unmounted before the work was done.
+#[expect(clippy::too_many_lines, reason = "one story, told once for every operation")]
 async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
     let at = format!("{work:?}, {layout}, unmounted after {operation} operations");
     let shared = Shared::new(layout);
