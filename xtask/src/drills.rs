@@ -1,30 +1,95 @@
 //! `cargo xtask drills`: what takes long by nature, in one count.
 //!
-//! Invariant: the last line is `N passed, N failed`, and the exit code is 0 only when none failed.
+//! Invariant: the last line is `N passed, N failed`, the exit code is 0 only when none failed, and a drill that ends without
+//! a count of its own has failed.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::{
     binaries,
     children::{Children, cargo},
+    faults, suites,
+    test::Tally,
 };
 
-/// Runs the drills.
-pub(crate) fn run(root: &Path) -> Result<ExitCode> {
+/// What is drilled. When to run which is in CONTRIBUTING.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// An installation that an earlier version made, upgraded host first and guests first.
+    Upgrade,
+    /// Every cut, kill and failing disk of `cargo xtask faults`; needs root.
+    Faults,
+    /// No quorum for half an hour, with certificates that live five minutes.
+    Quorum,
+    /// Renewals without a pause for half an hour: memory and open files stay as they are.
+    Soak,
+}
+
+/// Runs these drills, or all of them where none is named.
+pub(crate) fn run(root: &Path, subjects: &[Subject]) -> Result<ExitCode> {
     let children = Children::watched()?;
-    println!("building this version, and {EARLIER}; the first time takes some minutes");
+    let subjects = if subjects.is_empty() { Subject::value_variants() } else { subjects };
+    println!("building; the first time takes some minutes");
     let mut build = cargo(root);
     build.args(["build", "--locked", "--quiet", "--workspace", "--bins"]);
     children.run_well(&mut build)?;
-    let earlier = earlier(root, &children).context("build the earlier version")?;
-    let status = children.run(Command::new(binaries::target(root).join("debug/upgrade")).arg(earlier))?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut tally = Tally::default();
+    for subject in subjects {
+        let began = Instant::now();
+        println!("\n=== {subject:?}");
+        if let Err(error) = subject.run(root, &children, &mut tally) {
+            println!("{subject:?}: {error:#}");
+            tally.count(&format!("{subject:?}"), false);
+        }
+        println!("{subject:?}: {} s", began.elapsed().as_secs());
+    }
+    Ok(tally.end())
+}
+
+impl Subject {
+    fn run(self, root: &Path, children: &Children, tally: &mut Tally) -> Result<()> {
+        match self {
+            Self::Upgrade => {
+                let earlier = earlier(root, children).context("build the earlier version")?;
+                let status = children.run(Command::new(binaries::target(root).join("debug/upgrade")).arg(earlier))?;
+                tally.count("an installation of an earlier version is upgraded", status.success());
+                Ok(())
+            }
+            Self::Faults => {
+                let passed = faults::attack(root, children, &[])?;
+                tally.count("nothing is torn and nothing is lost", passed);
+                Ok(())
+            }
+            Self::Quorum => on_the_real_clock("quorum::", root, children, tally),
+            Self::Soak => on_the_real_clock("soak::", root, children, tally),
+        }
+    }
+}
+
+/// A part of the suite `drills`.
+fn on_the_real_clock(part: &'static str, root: &Path, children: &Children, tally: &mut Tally) -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("pinion-").tempdir().context("make a directory for the drill")?;
+    let suite = suites::drill(root, children, scratch.path(), part)?;
+    suites::run(
+        vec![suite],
+        children,
+        scratch.path(),
+        |command| {
+            command.env("TMPDIR", scratch.path());
+        },
+        |told| {
+            print!("{}", told.text);
+            tally.add_suite(&told.text, told.succeeded);
+        },
+    )
 }
 
 /// Builds the programs of the earlier version; their directory.

@@ -16,9 +16,14 @@ use crate::{
     children::{Children, cargo},
 };
 
-/// Builds, attacks and sums up.
+/// The command.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let children = Children::watched()?;
+    Ok(if attack(root, &children, arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds, attacks and prints the sum; whether nothing was torn or lost.
+pub(crate) fn attack(root: &Path, children: &Children, arguments: &[String]) -> Result<bool> {
     println!("building; the first time takes a few minutes");
     let mut build = cargo(root);
     build.args(["build", "--locked", "--quiet", "-p", "pinion-controller", "-p", "pinion-agent", "-p", "pinion-tests"]);
@@ -29,10 +34,10 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let mut tests = cargo(root);
     // Not quiet: a test that fails has its line.
     tests.args(["test", "--locked", "-p", "pinion-agent", "--lib", "--", "--nocapture"]);
-    tally.add(&children, tests.args(TESTS))?;
-    tally.add(&children, Command::new(binaries::target(root).join("debug/faults")).args(arguments))?;
+    tally.add(children, tests.args(TESTS))?;
+    tally.add(children, Command::new(binaries::target(root).join("debug/faults")).args(arguments))?;
     println!("\n{}", tally.line());
-    Ok(if tally.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.is_clean())
 }
 
 /// Where the agent's tests cut and fail.

@@ -64,11 +64,13 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Do what takes long by nature: today, upgrade an installation that an earlier version made.
+    /// Do what takes long by nature: upgrades, all faults, half an hour without quorum, half an hour of renewals.
     ///
-    /// Builds that version from the repository's history, which has to reach back that far. Ends with the line
-    /// `N passed, N failed`.
-    Drills,
+    /// Each is to be run before a change of its subject lands (CONTRIBUTING.md). Ends with the line `N passed, N failed`.
+    Drills {
+        /// These alone, instead of all.
+        subjects: Vec<drills::Subject>,
+    },
     /// Measure it against its budgets, with release builds.
     Bench {
         /// Handed to the measuring program.
@@ -147,7 +149,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Demo => demo::run(root),
         Verb::Lab { verb } => lab::run(root, &verb.words()),
         Verb::Faults { arguments } => faults::run(root, arguments),
-        Verb::Drills => drills::run(root),
+        Verb::Drills { subjects } => drills::run(root, subjects),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),

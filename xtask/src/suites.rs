@@ -25,7 +25,7 @@ pub(crate) struct Suite {
     /// `pinion-agent`, or `lab` for a file or directory of `tests/tests`.
     name: String,
     program: PathBuf,
-    arguments: &'static [&'static str],
+    arguments: Vec<&'static str>,
     /// Its package's directory, where cargo would start it.
     package: PathBuf,
 }
@@ -40,22 +40,38 @@ pub(crate) struct Told {
     pub(crate) took: Duration,
 }
 
-/// Builds all of them.
+/// Builds all of them; those that `cargo xtask test` runs.
 ///
 /// # Errors
 /// They do not compile.
 pub(crate) fn build(root: &Path, children: &Children, scratch: &Path) -> Result<Vec<Suite>> {
+    let mut suites = build_all(root, children, scratch)?;
+    suites.retain(|suite| suite.name != DRILLS);
+    suites.push(examples(root));
+    // The slowest begin first, so that none of them runs alone at the end.
+    suites.sort_by_key(|suite| LONG.iter().position(|name| *name == suite.name).unwrap_or(LONG.len()));
+    Ok(suites)
+}
+
+/// Builds all of them; the tests in a module of the suite of drills, such as `soak::`, which print what they find.
+///
+/// # Errors
+/// They do not compile.
+pub(crate) fn drill(root: &Path, children: &Children, scratch: &Path, module: &'static str) -> Result<Suite> {
+    let suites = build_all(root, children, scratch)?;
+    let mut suite = suites.into_iter().find(|suite| suite.name == DRILLS).context("there is no suite of drills")?;
+    suite.arguments = vec![module, "--nocapture"];
+    Ok(suite)
+}
+
+fn build_all(root: &Path, children: &Children, scratch: &Path) -> Result<Vec<Suite>> {
     let built = scratch.join("built.json");
     let mut command = cargo(root);
     command.args(["test", "--locked", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     command.stdout(File::create(&built).with_context(|| format!("write {}", built.display()))?);
     children.run_well(&mut command)?;
     let text = fs::read_to_string(&built).with_context(|| format!("read {}", built.display()))?;
-    let mut suites: Vec<Suite> = text.lines().filter_map(suite).collect();
-    suites.push(examples(root));
-    // The slowest begin first, so that none of them runs alone at the end.
-    suites.sort_by_key(|suite| LONG.iter().position(|name| *name == suite.name).unwrap_or(LONG.len()));
-    Ok(suites)
+    Ok(text.lines().filter_map(suite).collect())
 }
 
 /// Runs them, so many at once; `told` hears of each as it ends.
@@ -96,7 +112,7 @@ impl Suite {
         let log = scratch.join(format!("{}-{program}.log", self.name));
         let file = File::create(&log).with_context(|| format!("write {}", log.display()))?;
         let mut command = Command::new(&self.program);
-        command.args(self.arguments).current_dir(&self.package).env("CARGO_MANIFEST_DIR", &self.package);
+        command.args(&self.arguments).current_dir(&self.package).env("CARGO_MANIFEST_DIR", &self.package);
         command.stdout(file.try_clone().context("share the log")?).stderr(file);
         environment(&mut command);
         let status = children.run(&mut command)?;
@@ -114,6 +130,9 @@ impl Suite {
 /// Tests wait more than they work, and those of one program are several at once too: on two cores more programs would
 /// take the time from each other that their tests count in.
 const AT_ONCE: usize = 3;
+
+/// What takes long by nature, and is for `cargo xtask drills`.
+const DRILLS: &str = "drills";
 
 /// Those that take longest, the longest first.
 const LONG: &[&str] = &[
@@ -157,7 +176,7 @@ fn suite(line: &str) -> Option<Suite> {
         return None;
     }
     let package = message.manifest_path?.parent()?.to_owned();
-    Some(Suite { name: message.target?.name, program: message.executable?, arguments: &[], package })
+    Some(Suite { name: message.target?.name, program: message.executable?, arguments: vec![], package })
 }
 
 /// The examples in the docs, which cargo alone knows how to run.
@@ -165,7 +184,7 @@ fn examples(root: &Path) -> Suite {
     Suite {
         name: "examples".to_owned(),
         program: cargo(root).get_program().into(),
-        arguments: &["test", "--locked", "--workspace", "--doc"],
+        arguments: vec!["test", "--locked", "--workspace", "--doc"],
         package: root.to_owned(),
     }
 }

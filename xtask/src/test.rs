@@ -27,8 +27,7 @@ pub(crate) fn run(root: &Path, may_install: bool) -> Result<ExitCode> {
         eprintln!("error: {error:#}");
         tally.failed += 1;
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.end())
 }
 
 fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
@@ -106,13 +105,20 @@ fn tests(root: &Path, children: &Children, tools: impl FnOnce() -> Result<OsStri
 
 /// What passed and what failed.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     passed: usize,
     failed: usize,
 }
 
 impl Tally {
-    fn count(&mut self, name: &str, passed: bool) {
+    /// Prints the closing line; the exit code.
+    pub(crate) fn end(&self) -> ExitCode {
+        println!("{} passed, {} failed", self.passed, self.failed);
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Adds one check.
+    pub(crate) fn count(&mut self, name: &str, passed: bool) {
         println!("{name}: {}", if passed { "passed" } else { "FAILED" });
         if passed {
             self.passed += 1;
@@ -122,7 +128,7 @@ impl Tally {
     }
 
     /// Adds what a test program said; one that ended without saying how it went has failed.
-    fn add_suite(&mut self, text: &str, succeeded: bool) {
+    pub(crate) fn add_suite(&mut self, text: &str, succeeded: bool) {
         let mut sum = Self::default();
         text.lines().for_each(|line| sum.add_result_line(line));
         if !succeeded && sum.failed == 0 {
