@@ -4,7 +4,10 @@
 //! work, and say what is wrong, while those do not compile.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -20,6 +23,7 @@ mod faults;
 mod lab;
 mod suites;
 mod test;
+mod tidy;
 mod tools;
 
 /// Pinion's own commands: how it is tested, shown, measured and built.
@@ -82,6 +86,17 @@ enum Verb {
         /// Only compare, and fail when they differ.
         #[arg(long)]
         check: bool,
+    },
+    /// Check what ARCHITECTURE.md promises about the source: its map, sizes of files, circles, names.
+    ///
+    /// What may break a rule is listed with a reason in xtask/src/tidy/exceptions.rs, a list that only gets shorter.
+    Tidy {
+        /// Print the source's figures instead.
+        #[arg(long)]
+        report: bool,
+        /// Another checkout.
+        #[arg(long, value_name = "DIRECTORY")]
+        root: Option<PathBuf>,
     },
     /// Build both release binaries into target/dist, and print where they are and how big.
     Dist,
@@ -152,6 +167,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Drills { subjects } => drills::run(root, subjects),
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
+        Verb::Tidy { report, root: other } => tidy::run(other.as_deref().unwrap_or(root), *report),
         Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),
     }
 }

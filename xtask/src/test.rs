@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     binaries,
     children::{Children, cargo, shown},
-    codegen, suites, tools,
+    codegen, suites, tidy, tools,
 };
 
 /// Runs the checks; an error ends the count early and counts as one failure.
@@ -32,6 +32,8 @@ pub(crate) fn run(root: &Path, may_install: bool) -> Result<ExitCode> {
 
 fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     let children = Children::watched()?;
+    say("the source: cargo xtask tidy");
+    tally.count("tidy", tidy::check(root)?);
     say("what the tests need");
     let wanted = [&tools::STEP_CA, &tools::STEP, &tools::TRAEFIK];
     let tools = tools::ensure(root, &children, may_install, &wanted)?;

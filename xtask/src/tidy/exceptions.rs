@@ -1,0 +1,193 @@
+//! What may break a rule, and why.
+//!
+//! Invariant: the list only gets shorter. An exception that nothing needs any more fails the check, and so does one whose
+//! amount has grown.
+
+/// A rule that something may break.
+#[derive(Debug)]
+pub(super) struct Exception {
+    /// The rule's name.
+    pub(super) rule: &'static str,
+    /// As the rule names it.
+    pub(super) subject: &'static str,
+    /// At most so much of it: lines, files, times.
+    pub(super) amount: usize,
+    /// Why it may.
+    pub(super) reason: &'static str,
+}
+
+/// All of them, by rule.
+pub(super) const EXCEPTIONS: &[Exception] = &[
+    except("questions", "ARCHITECTURE.md", 1, "the table comes when the files have come to rest"),
+    except(
+        "generated-code",
+        "agent/src/link/mod.rs",
+        1,
+        "the generated client of the contract Link is made and called here; `wire` has its messages",
+    ),
+    except(
+        "generated-code",
+        "agent/src/link/join.rs",
+        1,
+        "the generated client of the contract Join is made and called here; `wire` has its messages",
+    ),
+    except(
+        "generated-code",
+        "controller/src/link/service.rs",
+        1,
+        "the contracts' generated servers are implemented here; `wire` has their messages",
+    ),
+    except(
+        "proxmox-paths",
+        "agent/src/recipe/protected.rs",
+        1,
+        "the agent on a Proxmox host keeps files of the cluster out of recipes, and does not know the controller",
+    ),
+    except(
+        "proxmox-paths",
+        "agent/src/install/share.rs",
+        1,
+        "the agent on a Proxmox host says why pmxcfs refuses a write, and does not know the controller",
+    ),
+    except(
+        "proxmox-paths",
+        "controller/src/config/proxmox.rs",
+        1,
+        "the configuration's default, which `inventory/proxmox` is given",
+    ),
+    except("file-size", "agent/src/apply/placement.rs", 547, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/apply/switch.rs", 454, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/apply/tests/guest.rs", 431, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/apply/tests/mounts.rs", 425, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/apply/tests/service.rs", 420, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/install/place.rs", 422, "longer than a file is to be; to be split by idea"),
+    except("file-size", "agent/src/reload/mod.rs", 410, "longer than a file is to be; to be split by idea"),
+    except("file-size", "controller/src/enroll/mod.rs", 422, "longer than a file is to be; to be split by idea"),
+    except("file-size", "controller/src/identity/guests.rs", 539, "longer than a file is to be; to be split by idea"),
+    except("file-size", "controller/src/identity/tests.rs", 622, "longer than a file is to be; to be split by idea"),
+    except(
+        "file-size",
+        "controller/src/issuer/step_ca/mod.rs",
+        455,
+        "longer than a file is to be; to be split by idea",
+    ),
+    except("file-size", "controller/src/manifest/schema.rs", 415, "longer than a file is to be; to be split by idea"),
+    except(
+        "file-size",
+        "controller/src/planner/tests/decisions.rs",
+        590,
+        "longer than a file is to be; to be split by idea",
+    ),
+    except("file-size", "controller/src/reports/mod.rs", 404, "longer than a file is to be; to be split by idea"),
+    except("file-size", "proto/src/spec.rs", 489, "longer than a file is to be; to be split by idea"),
+    except("file-size", "tests/tests/issuer/step_ca.rs", 439, "longer than a file is to be; to be split by idea"),
+    except("file-size", "tests/tests/lab_itself.rs", 473, "longer than a file is to be; to be split by idea"),
+    except(
+        "impl-files",
+        "agent/src/apply/placement.rs Placement",
+        5,
+        "grown over several files; to be cut into parts that own their state",
+    ),
+    except(
+        "impl-files",
+        "controller/src/reconcile/mod.rs Reconciler",
+        23,
+        "grown over several files; to be cut into parts that own their state",
+    ),
+    except(
+        "impl-files",
+        "controller/src/reports/mod.rs Reports",
+        3,
+        "grown over several files; to be cut into parts that own their state",
+    ),
+    except(
+        "impl-files",
+        "controller/src/store/mod.rs Store",
+        4,
+        "grown over several files; to be cut into parts that own their state",
+    ),
+    except(
+        "impl-files",
+        "tests/src/lab/mod.rs Lab",
+        5,
+        "grown over several files; to be cut into parts that own their state",
+    ),
+    except("circles", "agent/src/apply", 7, "a module's parent and its parts know each other's types"),
+    except("circles", "agent/src/cli", 7, "a module's parent and its parts know each other's types"),
+    except("circles", "agent/src/config", 2, "a module's parent and its parts know each other's types"),
+    except(
+        "circles",
+        "agent/src/install + agent/src/ledger + agent/src/recipe",
+        16,
+        "folders that know each other; to be mended",
+    ),
+    except("circles", "agent/src/reload", 6, "a module's parent and its parts know each other's types"),
+    except(
+        "circles",
+        "controller/src + controller/src/admin + controller/src/events",
+        5,
+        "folders that know each other; to be mended",
+    ),
+    except(
+        "circles",
+        "controller/src/authority + controller/src/identity",
+        9,
+        "folders that know each other; to be mended",
+    ),
+    except("circles", "controller/src/cli", 16, "a module's parent and its parts know each other's types"),
+    except("circles", "controller/src/enroll", 2, "a module's parent and its parts know each other's types"),
+    except(
+        "circles",
+        "controller/src/inventory/proxmox/observer",
+        2,
+        "a module's parent and its parts know each other's types",
+    ),
+    except("circles", "controller/src/issuer/step_ca", 2, "a module's parent and its parts know each other's types"),
+    except("circles", "controller/src/manifest", 5, "a module's parent and its parts know each other's types"),
+    except(
+        "circles",
+        "controller/src/planner + controller/src/reports",
+        10,
+        "folders that know each other; to be mended",
+    ),
+    except(
+        "circles",
+        "controller/src/reconcile + controller/src/reconcile/revoking",
+        15,
+        "folders that know each other; to be mended",
+    ),
+    except("circles", "controller/src/store", 9, "a module's parent and its parts know each other's types"),
+    except("circles", "proto/src", 3, "a module's parent and its parts know each other's types"),
+    except("circles", "proto/src/bundle", 2, "a module's parent and its parts know each other's types"),
+    except("circles", "proto/src/wire", 5, "a module's parent and its parts know each other's types"),
+    except("circles", "tests/src/bin/bench", 5, "a module's parent and its parts know each other's types"),
+    except("circles", "tests/src/bin/faults", 2, "a module's parent and its parts know each other's types"),
+    except("circles", "tests/src/lab", 10, "a module's parent and its parts know each other's types"),
+    except("circles", "xtask/src/tools", 3, "a module's parent and its parts know each other's types"),
+    except("docs-width", "CHANGELOG.md", 145, "to be wrapped when it is next rewritten"),
+    except("docs-width", "docs/benchmarks.md", 34, "to be wrapped when it is next rewritten"),
+    except("docs-width", "docs/lab.md", 29, "to be wrapped when it is next rewritten"),
+    except("docs-width", "docs/reliability.md", 43, "to be wrapped when it is next rewritten"),
+    except("docs-width", "docs/renumbering.md", 16, "to be wrapped when it is next rewritten"),
+    except("docs-width", "docs/transcript.md", 7, "to be wrapped when it is next rewritten"),
+    except("docs-width", "packaging/README.md", 3, "to be wrapped when it is next rewritten"),
+    except("docs-width", "packaging/proxmox/README.md", 14, "to be wrapped when it is next rewritten"),
+    except("words", "allowance", 25, "to be renamed with the code around it"),
+    except("words", "desk", 80, "to be renamed with the code around it"),
+    except("words", "gist", 35, "to be renamed with the code around it"),
+    except("words", "hoard", 22, "to be renamed with the code around it"),
+    except("words", "longest_", 84, "to be renamed with the code around it"),
+    except("words", "most_", 428, "to be renamed with the code around it"),
+    except("words", "nursery", 10, "to be renamed with the code around it"),
+    except("words", "outcast", 16, "to be renamed with the code around it"),
+    except("words", "rung", 59, "to be renamed with the code around it"),
+    except("words", "scene", 177, "to be renamed with the code around it"),
+    except("words", "see_off", 2, "to be renamed with the code around it"),
+    except("words", "set_back", 9, "to be renamed with the code around it"),
+    except("words", "shelf", 91, "to be renamed with the code around it"),
+    except("words", "voices", 7, "to be renamed with the code around it"),
+];
+
+const fn except(rule: &'static str, subject: &'static str, amount: usize, reason: &'static str) -> Exception {
+    Exception { rule, subject, amount, reason }
+}
