@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 use rustix::process::getuid;
 
-use super::find;
+use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.

@@ -13,7 +13,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{debian, find, said, traefik};
+use super::{
+    debian,
+    program::{find, said},
+    traefik,
+};
 use crate::children::{Children, shown};
 
 /// A program that is built from its Go module.

@@ -7,7 +7,6 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +17,7 @@ pub(crate) use go::{STEP, STEP_CA, TRAEFIK};
 
 mod debian;
 mod go;
+mod program;
 mod traefik;
 
 /// Sees to it that Debian's programs are there, and looks for these of Go's.
@@ -62,17 +62,4 @@ impl Tools {
         self.found.dedup();
         env::join_paths(self.found).context("join the tools' directories")
     }
-}
-
-/// What a command prints when it succeeds.
-fn said(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    String::from_utf8(output.stdout).ok()
-}
-
-/// A program on PATH, or where Debian keeps daemons.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(system).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }
