@@ -4,20 +4,12 @@
 
 pub mod accounts;
 pub mod execute;
-#[cfg(test)]
-pub(crate) mod failing;
 pub mod files;
 pub mod foreign;
-#[cfg(test)]
-pub(crate) mod forgetful;
-#[cfg(test)]
-pub(crate) mod mounting;
 pub mod mounts;
 pub mod place;
 mod place_error;
 pub mod plan;
-#[cfg(test)]
-pub(crate) mod racing;
 pub mod replace;
 mod resolve;
 pub mod observed;
@@ -26,7 +18,7 @@ pub mod generations;
 pub mod drift;
 pub mod steps;
 #[cfg(test)]
-mod trees;
+pub(crate) mod tests;
 mod walk;
 
 use std::{

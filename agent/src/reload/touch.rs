@@ -54,7 +54,7 @@ mod tests {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
 
     use super::*;
-    use crate::install::racing::Racing;
+    use crate::install::tests::racing::Racing;
 
     fn allowed() -> [GuestPath; 1] {
         ["/etc/traefik/dynamic".parse().expect("a path")]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    install::{failing::Failing, files::RealFiles, steps::temporary},
+    install::{files::RealFiles, steps::temporary, tests::failing::Failing},
     ledger::{InstalledFile, Ledger},
 };
 

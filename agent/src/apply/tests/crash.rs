@@ -11,7 +11,7 @@ use pinion_proto::{report::Progress, spec::Layout};
 use super::guest::{CRT, KEY, Subject, at_stage, count, deliver, ordered, report, request};
 use crate::install::{
     files::{Files, RealFiles},
-    forgetful::{Forgetful, Loss},
+    tests::forgetful::{Forgetful, Loss},
 };
 
 #[tokio::test]

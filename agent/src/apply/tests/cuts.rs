@@ -20,7 +20,7 @@ use crate::{
     apply::Placements,
     install::{
         files::{Files, RealFiles},
-        forgetful::{Forgetful, Loss},
+        tests::forgetful::{Forgetful, Loss},
     },
 };
 

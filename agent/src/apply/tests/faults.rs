@@ -18,8 +18,8 @@ use super::{
     works::{Work, Works},
 };
 use crate::install::{
-    failing::Failing,
     files::{Files, RealFiles},
+    tests::failing::Failing,
 };
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use pinion_proto::{
 use super::guest::{
     DEADLINE, Guest, at_stage, count, deliver, name, ordered, plain, plain_guest, report, request, script, until,
 };
-use crate::{apply::Placements, install::mounting::Mounting};
+use crate::{apply::Placements, install::tests::mounting::Mounting};
 
 /// A guest whose placement `web` has its files on a share, and two devices that can be mounted there.
 struct Shared {

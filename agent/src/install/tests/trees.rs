@@ -1,7 +1,7 @@
 //! Places in arbitrary trees of directories and links, judged by the kernel, and by what lies outside of them.
 //!
 //! Invariant: openat2(2) with `RESOLVE_IN_ROOT` follows a path as if the root were `/`, and so is the model of what
-//! [`super::place`] does step by step; nothing outside an allowed directory changes, whatever is written.
+//! [`crate::install::place`] does step by step; nothing outside an allowed directory changes, whatever is written.
 
 use std::{
     collections::BTreeMap,
@@ -20,16 +20,18 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat_with};
 use zeroize::Zeroizing;
 
-use super::{
-    InstallError,
-    execute::write,
-    files::{Files, RealFiles},
-    observed::Observed,
-    place::{self, Place, PlaceError, find},
-    plan::{Plan, Wanted},
-    racing::Racing,
+use super::racing::Racing;
+use crate::{
+    config::Config,
+    install::{
+        InstallError,
+        execute::write,
+        files::{Files, RealFiles},
+        observed::Observed,
+        place::{self, Place, PlaceError, find},
+        plan::{Plan, Wanted},
+    },
 };
-use crate::config::Config;
 
 const ALLOWED: &str = "/etc/ssl";
 

@@ -13,7 +13,7 @@ use std::{
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{
+use crate::install::{
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, MountTable},
 };

@@ -18,8 +18,8 @@ use pinion_proto::lock::lock;
 
 use zeroize::Zeroizing;
 
-use super::{
-    failing::Failing,
+use super::failing::Failing;
+use crate::install::{
     files::{Files, Found, NewFile},
     mounts::{Guard, MountTable},
 };

@@ -14,7 +14,7 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
-use super::{
+use crate::install::{
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, MountTable},
 };

@@ -12,7 +12,7 @@ use pinion_proto::lock::lock;
 
 use zeroize::Zeroizing;
 
-use super::{
+use crate::install::{
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, Mount, MountTable, What},
 };
