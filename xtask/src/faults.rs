@@ -41,7 +41,7 @@ pub(crate) fn attack(root: &Path, children: &Children, arguments: &[String]) -> 
 }
 
 /// Where the agent's tests cut and fail.
-const TESTS: &[&str] = &["apply::tests::crash", "apply::tests::cuts", "apply::tests::faults"];
+const TESTS: &[&str] = &["apply::tests::power_cuts", "apply::tests::failed_operations"];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {

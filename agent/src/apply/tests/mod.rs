@@ -1,16 +1,17 @@
 //! Placements from order to served, with a real service, real hooks and a CA, in one process.
 
-mod crash;
-mod cuts;
-mod faults;
-mod ground;
 pub(super) mod guest;
-mod mounts;
+
+mod lifecycle;
+mod allowed_paths;
+mod roots;
+mod service_failures;
+mod escalation;
 mod restarts;
-mod service;
-mod shares;
-mod state;
-mod trust;
-mod upkeep;
-mod whole;
-mod works;
+mod state_removed;
+mod share_gone;
+mod unmounted;
+mod disk_work;
+mod failed_operations;
+mod power_cuts;
+mod power_cuts_renewal;

@@ -14,8 +14,8 @@ use pinion_proto::spec::Layout;
 use rustix::io::Errno;
 
 use super::{
+    disk_work::{Work, Works},
     guest::{Guest, count, plain, plain_guest},
-    works::{Work, Works},
 };
 use crate::install::{
     files::{Files, RealFiles},

@@ -1,5 +1,5 @@
-//! The power goes at every operation of a first installation, of a way back and of a removal; renewals are in `crash`.
-//! Afterwards the set is there or not there, the old one or the new one, and the agent continues by itself.
+//! The power goes at every operation of a first installation, of a way back and of a removal; renewals are in
+//! `power_cuts_renewal`. Afterwards the set is there or not there, the old one or the new one, and the agent continues by itself.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use pinion_proto::{
 
 use super::{
     guest::{Authority, CRT, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script, until},
-    trust,
+    roots,
 };
 use crate::{
     apply::Placements,
@@ -75,16 +75,16 @@ async fn a_change_of_roots_is_the_old_ones_or_the_new_ones() {
 /// Roots of which one takes another's place, each in a file of its own: both are trusted before the old one goes.
 async fn roots_change(loss: Loss, cut: usize) -> bool {
     let mut guest = Guest::new();
-    trust::with_store(&guest, "");
+    roots::with_store(&guest, "");
     let (old, new) = (Authority::new().root, Authority::new().root);
     let placements = guest.start().await;
-    placements.desire(vec![trust::roots(std::slice::from_ref(&old))]);
-    trust::served(&placements, std::slice::from_ref(&old)).await;
+    placements.desire(vec![roots::roots(std::slice::from_ref(&old))]);
+    roots::served(&placements, std::slice::from_ref(&old)).await;
     placements.shutdown().await;
     let disk = Disk::new(&mut guest);
     let placements = guest.start().await;
     disk.cut_after(cut);
-    placements.desire(vec![trust::roots(std::slice::from_ref(&new))]);
+    placements.desire(vec![roots::roots(std::slice::from_ref(&new))]);
     let wanted = [new.fingerprint()];
     let ended = report(&placements, "roots", "changed or in trouble", |report| {
         let changed = *report.roots == wanted && report.stage == Stage::Served && report.left_behind.is_empty();
@@ -92,13 +92,13 @@ async fn roots_change(loss: Loss, cut: usize) -> bool {
     });
     let ended = ended.await;
     let survived = disk.lose(&placements, loss).await && ended.trouble.is_none();
-    let files = trust::in_files(&guest);
+    let files = roots::in_files(&guest);
     assert!(!files.is_empty(), "{loss:?}, cut at {cut}: there is always a root to trust");
     let placements = disk.back(&mut guest).await;
-    placements.desire(vec![trust::roots(std::slice::from_ref(&new))]);
-    trust::served(&placements, std::slice::from_ref(&new)).await;
+    placements.desire(vec![roots::roots(std::slice::from_ref(&new))]);
+    roots::served(&placements, std::slice::from_ref(&new)).await;
     until(&placements, "rid of the old one", |_| {
-        trust::in_files(&guest) == wanted && trust::in_store(&guest) == wanted
+        roots::in_files(&guest) == wanted && roots::in_store(&guest) == wanted
     })
     .await;
     placements.shutdown().await;
