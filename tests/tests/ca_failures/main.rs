@@ -3,11 +3,11 @@
 //! Each ends in the state that `pinion status` should show, heals by itself when the cause is gone, without a restart,
 //! and leaves alone what is installed and served.
 
-mod away;
-mod killed;
-mod load;
+mod unavailable;
+mod killed_before_delivery;
+mod call_limits;
 mod proxy;
 mod refusing;
 mod site;
-mod subject;
-mod told;
+mod rewritten_subject;
+mod durations_and_clocks;

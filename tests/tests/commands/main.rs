@@ -1,8 +1,8 @@
 //! What people and scripts call, on the host and in guests: what it shows, what it means, and how it ends.
 
 mod await_certificate;
-mod callers;
+mod permissions;
 mod ensure;
 mod feature_script;
 mod operator;
-mod whose_socket;
+mod impostor_daemons;

@@ -23,8 +23,8 @@ use pinion_tests::{
 use serde_json::{Value, json};
 
 use super::{
-    fake::FakeController,
-    lies::{scene, spec},
+    fake_controller::FakeController,
+    lying_controller::{scene, spec},
 };
 
 /// The guest allows these beside what the harness's guests do.

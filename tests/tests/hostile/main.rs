@@ -3,14 +3,14 @@
 //! Each is refused, learns nothing, is told to the operator, and harms nobody else.
 
 mod allow_list;
-mod attacks;
-mod bytes;
-mod fake;
-mod flood;
-mod guests;
-mod identities;
-mod large;
-mod lies;
-mod rogue;
-mod tokens;
-mod words;
+mod compromised_controller;
+mod malformed_connections;
+mod fake_controller;
+mod connection_flood;
+mod malicious_guests;
+mod bad_identities;
+mod large_messages;
+mod lying_controller;
+mod rogue_agent;
+mod bad_join_tokens;
+mod untrusted_text;

@@ -7,7 +7,7 @@ use pinion_tests::{
     journal,
 };
 
-use crate::pve::{NODE, Pve, host, wait_status};
+use crate::proxmox_files::{NODE, Pve, host, wait_status};
 
 #[test]
 fn a_destroyed_guest_is_told_until_a_person_takes_note() {

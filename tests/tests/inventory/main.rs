@@ -1,9 +1,9 @@
 //! The guests as Proxmox's files tell them, in a directory that stands for `/etc/pve`.
 
-mod alike;
+mod restored_copy;
 mod destroyed;
-mod many;
-mod pve;
+mod two_hundred_guests;
+mod proxmox_files;
 mod quorum;
-mod told;
-mod tools;
+mod guest_changes;
+mod root_process;

@@ -11,7 +11,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::pve::{host, wait_status};
+use crate::proxmox_files::{host, wait_status};
 
 /// As pmxcfs shows its directories with quorum and without.
 fn set_quorum(host: &Host, quorate: bool) {

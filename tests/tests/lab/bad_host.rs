@@ -12,7 +12,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::few::{container, is_well, manifest, numbered, wait_held_up, wait_well};
+use crate::small_guests::{container, is_well, manifest, numbered, wait_held_up, wait_well};
 
 /// `e_machine` in an ELF header (elf(5)), and the number of arm64.
 const MACHINE: usize = 18;

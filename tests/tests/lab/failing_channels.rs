@@ -7,7 +7,7 @@ use pinion_tests::lab::{
     tools::Mischief,
 };
 
-use crate::few::{container, is_well, numbered, wait_held_up, wait_well};
+use crate::small_guests::{container, is_well, numbered, wait_held_up, wait_well};
 
 /// What `qm guest exec` prints past its timeout, beside its complaint: no exit code, and success.
 const A_PID: &str = "{\n   \"pid\" : 4711\n}\n";

@@ -3,19 +3,19 @@
 
 mod bad_host;
 mod failing_channels;
-mod few;
+mod small_guests;
 mod host_files;
-mod killed;
-mod life;
-mod machine;
+mod killed_while_enrolling;
+mod guest_life;
+mod real_vm;
 mod network;
-mod nothing;
+mod from_nothing;
 mod privileges;
 mod pve_cluster;
 mod reload_fails;
-mod roots;
+mod new_issuer_root;
 mod template;
-mod token;
+mod token_secrecy;
 mod transcript;
-mod whole;
+mod every_recipe;
 mod without_systemd;

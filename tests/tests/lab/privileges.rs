@@ -7,7 +7,7 @@ use pinion_tests::{
     process::Finished,
 };
 
-use crate::few::{container, numbered, wait_well};
+use crate::small_guests::{container, numbered, wait_well};
 
 /// What the kernel says a process may do.
 const RIGHTS: [&str; 9] =

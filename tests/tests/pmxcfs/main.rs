@@ -1,5 +1,5 @@
 //! The lab's `/etc/pve`, mounted by the kernel: is it what Proxmox's is to a program?
 
 mod files;
-mod life;
-mod trouble;
+mod start_stop_kill;
+mod cluster_failures;

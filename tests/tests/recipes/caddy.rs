@@ -9,7 +9,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::place::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, guest, placement};
 
 /// Where its configuration is in the guest.
 pub(crate) const CONFIGURATION: &str = "/etc/caddy/Caddyfile";

@@ -13,7 +13,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::place::{Place, common_name, guest, placement};
+use crate::fixture::{Place, common_name, guest, placement};
 
 fn install(guest: &Guest) -> Docker {
     Docker::install(guest, "/etc/docker/tls").expect("docker.io is installed, and this is root")

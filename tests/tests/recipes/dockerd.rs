@@ -12,7 +12,7 @@ use pinion_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::place::{Place, guest, placement};
+use crate::fixture::{Place, guest, placement};
 
 /// Containers outlive a dockerd with live-restore: they end with the test.
 struct Containers<'d>(&'d Docker);

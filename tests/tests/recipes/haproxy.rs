@@ -10,7 +10,7 @@ use pinion_tests::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::place::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, guest, placement};
 
 /// Where its configuration is in the guest.
 pub(crate) const CONFIGURATION: &str = "/etc/haproxy/haproxy.cfg";

@@ -1,8 +1,8 @@
 //! Each recipe with its real service: what is renewed is served, a service that is not there is waited for, and
 //! whatever goes wrong leaves the old certificate served.
 
-mod place;
-mod asked;
+mod fixture;
+mod client_certificates;
 mod nginx;
 mod haproxy;
 mod caddy;
@@ -12,5 +12,5 @@ mod units;
 mod dockerd;
 mod containers;
 mod swarm;
-mod own;
+mod operators_recipe;
 mod matrix;

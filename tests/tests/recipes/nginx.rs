@@ -6,7 +6,7 @@ use pinion_proto::stage::Stage;
 use pinion_tests::{look, nginx::Nginx};
 use serde_json::json;
 
-use crate::place::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, guest, placement};
 
 #[test]
 fn both_pairs_are_taken_by_reloads_and_a_stopped_nginx_is_waited_for() {

@@ -19,7 +19,7 @@ use pinion_tests::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::place::{Place, guest, placement};
+use crate::fixture::{Place, guest, placement};
 
 /// The server's programs, which Debian keeps off PATH.
 fn server_program(name: &str) -> Result<PathBuf> {

@@ -16,7 +16,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::place::{Place, guest, placement};
+use crate::fixture::{Place, guest, placement};
 
 /// A dockerd in a network of its own: a Swarm makes bridges and listens where it likes.
 struct Swarm {

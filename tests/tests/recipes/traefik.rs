@@ -10,8 +10,8 @@ use pinion_tests::{
 use serde_json::{Value, json};
 
 use crate::{
-    asked::Asked,
-    place::{Place, common_name, goes_round, guest, placement},
+    client_certificates::Asked,
+    fixture::{Place, common_name, goes_round, guest, placement},
 };
 
 const CERTIFICATE: &str = "/etc/traefik/certs/web.internal.example.crt";

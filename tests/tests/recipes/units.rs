@@ -10,7 +10,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::place::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, guest, placement};
 
 /// As on Proxmox: the node's directory has a name of its own, and `local` leads there.
 pub(crate) fn node_directory(guest: &Guest) -> io::Result<()> {

@@ -32,7 +32,7 @@ use pinion_tests::{
 };
 use rustix::process::geteuid;
 
-use super::lab::{DAY, Lab, certificate};
+use super::one_process::{DAY, Lab, certificate};
 
 /// The clock stays behind the machine's own, however long the test goes on.
 const BEHIND: Duration = Duration::from_secs(600);

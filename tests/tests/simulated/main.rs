@@ -1,7 +1,7 @@
 //! A month in some seconds: the controller and an agent by a clock whose hands the test moves.
 
 mod hundred_days;
-mod jumps;
-mod lab;
-mod month;
-mod steps;
+mod clock_jumps;
+mod one_process;
+mod month_of_renewals;
+mod clock_set_wrong;

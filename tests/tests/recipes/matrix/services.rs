@@ -10,7 +10,7 @@ use super::{
     trial::{CHECK, Check, Row, Trial, options},
     watched::Watched,
 };
-use crate::{caddy, haproxy, place::placement, postgresql, units::node_directory};
+use crate::{caddy, fixture::placement, haproxy, postgresql, units::node_directory};
 
 /// For clients, where the recipe has no place for the issuer's root.
 const CA: &str = "/etc/ssl/ca.crt";

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::subject::{Seen, Subject};
 use crate::{
-    place::{Place, common_name},
+    fixture::{Place, common_name},
     postgresql,
 };
 

@@ -10,8 +10,8 @@ use pinion_proto::{stage::Halt, token::JoinToken};
 use pinion_tests::{host::Host, process::Finished, status::Status, wait};
 
 use crate::{
-    pve::{NODE, Pve, host, wait_status},
-    tools::Tools,
+    proxmox_files::{NODE, Pve, host, wait_status},
+    root_process::Tools,
 };
 
 /// The first and the last of them.

@@ -19,7 +19,7 @@ const INSIDE: &str = "PINION_TEST_IN_A_MOUNT_NAMESPACE";
 
 #[test]
 fn nothing_is_made_below_a_mount_point_while_nothing_is_mounted() {
-    const NAME: &str = "mounts::nothing_is_made_below_a_mount_point_while_nothing_is_mounted";
+    const NAME: &str = "unmounted_share::nothing_is_made_below_a_mount_point_while_nothing_is_mounted";
     if std::env::var_os(INSIDE).is_some() {
         return story();
     }

@@ -19,7 +19,7 @@ use pinion_tests::{
     wait,
 };
 
-use crate::few::{container, numbered, wait_well};
+use crate::small_guests::{container, numbered, wait_well};
 
 /// What every token's text starts with.
 const PREFIX: &[u8] = b"pinion-join-1.";

@@ -10,7 +10,7 @@ use pinion_tests::{
 };
 use serde_json::Value;
 
-use crate::few::{container, numbered, wait_well};
+use crate::small_guests::{container, numbered, wait_well};
 
 /// The steps of an enrolment, by the words that whoever asked for it reads.
 const STEPS: [(u32, &str); 6] = [

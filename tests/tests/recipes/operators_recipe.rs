@@ -3,7 +3,7 @@
 use pinion_tests::tls_server::TlsServer;
 use serde_json::{Value, json};
 
-use crate::place::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, guest, placement};
 
 const GOOD: &str = "\
 # The cache. It is ours.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use pinion_controller::events::Kind;
 use pinion_proto::{bundle::Fingerprint, clock::Clock};
 
-use super::lab::{DAY, HOUR, Lab, START, certificate};
+use super::one_process::{DAY, HOUR, Lab, START, certificate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_days_have_exactly_the_renewals_that_are_due() {

@@ -17,7 +17,7 @@ use pinion_tests::{
 };
 use serde_json::{Value, json};
 
-use super::rogue::{Rogue, csr, requested};
+use super::rogue_agent::{Rogue, csr, requested};
 
 /// An honest guest 1001 with `web`, and certificates of these names for the guest 1002, which is nobody's yet.
 async fn scene(ca: &HostileCa, names: &[&str]) -> (Host, Guest) {

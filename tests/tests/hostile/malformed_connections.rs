@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::rogue::{ask_to_join, join_request};
+use super::rogue_agent::{ask_to_join, join_request};
 
 /// A controller at work, and what it needed in memory before anything was done to it.
 struct Scene {

@@ -10,7 +10,7 @@ use pinion_proto::{
 };
 use serde_json::Value;
 
-use super::lab::{DAY, HOUR, Lab, START, certificate};
+use super::one_process::{DAY, HOUR, Lab, START, certificate};
 
 /// Whose clock is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

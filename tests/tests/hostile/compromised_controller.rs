@@ -15,8 +15,8 @@ use pinion_proto::{
 use pinion_tests::guest::{Guest, GuestOptions};
 
 use super::{
-    fake::{FakeController, Link},
-    lies::{Ca, spec},
+    fake_controller::{FakeController, Link},
+    lying_controller::{Ca, spec},
 };
 
 /// Nothing is said of what is allowed.

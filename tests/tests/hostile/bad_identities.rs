@@ -23,7 +23,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener, time::timeout};
 use tonic::Status;
 use zeroize::Zeroizing;
 
-use super::rogue::Rogue;
+use super::rogue_agent::Rogue;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

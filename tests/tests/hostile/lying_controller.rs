@@ -17,7 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams
 use rustls::pki_types::CertificateSigningRequestDer;
 use time::OffsetDateTime;
 
-use super::fake::{FakeController, Link};
+use super::fake_controller::{FakeController, Link};
 
 /// A CA in the liar's hands.
 pub(super) struct Ca {

@@ -11,7 +11,7 @@ use pinion_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::few::container;
+use crate::small_guests::container;
 
 /// An emulated processor on a busy machine.
 const EMULATED: std::time::Duration = std::time::Duration::from_secs(400);

@@ -17,7 +17,7 @@ use pinion_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::tools::Tools;
+use crate::root_process::Tools;
 
 /// This host's node.
 pub(crate) const NODE: &str = "pve1";

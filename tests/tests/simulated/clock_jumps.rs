@@ -3,7 +3,7 @@
 use pinion_controller::events::Kind;
 use pinion_proto::clock::Clock;
 
-use super::lab::{DAY, HOUR, Lab, START, certificate};
+use super::one_process::{DAY, HOUR, Lab, START, certificate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_back_and_ten_days_on_bring_no_storm() {

@@ -12,7 +12,7 @@ use pinion_tests::{
 };
 use tonic::Code;
 
-use super::rogue::{ask_to_join, join_request};
+use super::rogue_agent::{ask_to_join, join_request};
 
 fn token(host: &Host, guest: &str) -> JoinToken {
     JoinToken::parse(&host.token(guest).expect("a token")).expect("a token")
@@ -84,9 +84,9 @@ async fn a_token_is_too_old_after_ten_minutes_and_not_before() {
     let (first, second) = (token(&host, "101"), token(&host, "102"));
     let request = |token: &JoinToken| join_request(token);
     clock.advance(Duration::from_secs(599));
-    super::identities::ask_at(&clock, &first, request(&first)).await.expect("in the last second");
+    super::bad_identities::ask_at(&clock, &first, request(&first)).await.expect("in the last second");
     clock.advance(Duration::from_secs(1));
-    let status = super::identities::ask_at(&clock, &second, request(&second)).await.expect_err("too late");
+    let status = super::bad_identities::ask_at(&clock, &second, request(&second)).await.expect_err("too late");
     assert_eq!(status.code(), Code::PermissionDenied, "{status}");
     let event = journal::wait_event(&host, Kind::Refused, &["the join token of guest 102 expired at"]);
     event.expect("the operator is told");

@@ -14,8 +14,8 @@ use pinion_tests::{
 use serde_json::Value;
 
 use crate::{
-    pve::{NODE, Pve, host, wait_status},
-    tools::Tools,
+    proxmox_files::{NODE, Pve, host, wait_status},
+    root_process::Tools,
 };
 
 /// Whether a placement is held up for a cause with these words.

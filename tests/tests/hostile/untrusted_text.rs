@@ -9,7 +9,7 @@ use pinion_tests::{
     wait::{self, PATIENCE},
 };
 
-use super::rogue::Rogue;
+use super::rogue_agent::Rogue;
 
 /// What would forge a line, clear a screen, and turn or hide words.
 const EVIL: &str = "x\n2001-01-01T00:00:00Z  served  all is well\r\u{1b}[2J\u{85}\u{202e}a\u{2066}\u{2069}\u{2028}\u{2029}\u{200b}\u{200f}\u{feff}\u{61c}";

@@ -12,8 +12,8 @@ use pinion_tests::{
 };
 
 use crate::{
-    pve::{NODE, Pve, host, wait_status},
-    tools::Tools,
+    proxmox_files::{NODE, Pve, host, wait_status},
+    root_process::Tools,
 };
 
 const CARD: &str = "BC:24:11:00:01:01";

@@ -50,7 +50,7 @@ fn impostor(root: &Path, socket: &Path, user: u32, answer: &str) -> Process {
     }
     drop(fs::remove_file(socket));
     let mut command = Command::new(env::current_exe().expect("this test"));
-    command.args(["--exact", "whose_socket::answers_as_another_user", "--nocapture"]);
+    command.args(["--exact", "impostor_daemons::answers_as_another_user", "--nocapture"]);
     command.env(SOCKET, socket).env(ANSWER, answer).uid(user).gid(user);
     let mut process = Process::spawn("an impostor", &mut command, &root.join("impostor.log")).expect("it starts");
     let up = wait::until("the impostor's socket", PATIENCE, || {
