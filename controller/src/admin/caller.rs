@@ -149,4 +149,35 @@ mod tests {
         fs::write(root.path().join("etc/group"), "pinion-admin:x:995:\n").expect("written");
         may(&access, 1000, 1000).expect_err("not any more");
     }
+
+    #[test]
+    fn everybody_may_look_and_a_change_names_the_command() {
+        let (_root, access) = access("pinion-admin:x:995:alice\n");
+        let users = access.users();
+        let bob = Caller { uid: 1001, name: users.name(1001).map(ToOwned::to_owned) };
+        let refused = access.may_change(&users, &bob, 1001, "pinion purge").expect_err("bob is no admin");
+        assert!(refused.starts_with("`pinion purge` needs root"), "{refused}");
+        assert!(refused.contains("`usermod -aG pinion-admin bob`"), "{refused}");
+    }
+
+    #[test]
+    fn without_the_accounts_only_root_and_the_controllers_own_user_change_something() {
+        let (root, access) = access("pinion-admin:x:995:alice\n");
+        fs::remove_dir_all(root.path().join("etc")).expect("removed");
+        assert_eq!((may(&access, 0, 0), may(&access, 998, 998)), (Ok(()), Ok(())));
+        let refused = may(&access, 1000, 1000).expect_err("nobody knows who is an admin");
+        assert!(refused.contains("uid 1000"), "{refused}");
+    }
+
+    #[test]
+    fn a_caller_is_shown_by_name_and_number_and_root_by_its_name() {
+        for (uid, name, shown) in [
+            (0, Some("root"), "root"),
+            (1000, Some("alice"), "alice (uid 1000)"),
+            (1000, None, "uid 1000"),
+            (0, None, "uid 0"),
+        ] {
+            assert_eq!(Caller { uid, name: name.map(ToOwned::to_owned) }.to_string(), shown);
+        }
+    }
 }

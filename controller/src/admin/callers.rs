@@ -11,9 +11,12 @@ use std::{
 };
 
 use pinion_proto::{lines, lock::lock};
-use tokio::{io::AsyncBufRead, time::timeout};
+use tokio::{
+    io::{AsyncBufRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 
-use super::protocol::Ask;
+use super::protocol::{Answer, Ask};
 
 /// Connections at once of all users but root and the controller's own.
 const MOST_CALLERS: usize = 64;
@@ -25,7 +28,10 @@ const MOST_OF_ONE: usize = 16;
 const MOST_TRUSTED: usize = 256;
 
 /// The longest question (bytes): thousands of names.
-const MOST_QUESTION: u64 = 64 * 1024;
+pub(super) const MOST_QUESTION: u64 = 64 * 1024;
+
+/// Of a question that is too long, so much more is read and thrown away (bytes).
+const MOST_PASSED_OVER: u64 = 16 * MOST_QUESTION;
 
 /// How long a caller may take to ask.
 pub(super) const ASK_TIME: Duration = Duration::from_secs(10);
@@ -100,9 +106,26 @@ pub(super) async fn question(read: &mut (impl AsyncBufRead + Unpin), time: Durat
     }
 }
 
+/// Answers a question that is none, and reads what is left of it, for at most `time`: a socket that is closed with bytes
+/// unread takes the answer from its caller, who would not hear why.
+///
+/// # Errors
+/// The caller has gone.
+pub(super) async fn refuse(
+    read: &mut (impl AsyncBufRead + Unpin),
+    write: &mut (impl AsyncWrite + Unpin),
+    answer: &Answer,
+    time: Duration,
+) -> io::Result<()> {
+    lines::write(write, answer).await?;
+    write.shutdown().await?;
+    drop(timeout(time, tokio::io::copy(&mut read.take(MOST_PASSED_OVER), &mut tokio::io::sink())).await);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, BufReader, duplex};
+    use tokio::io::{BufReader, duplex};
 
     use super::*;
 
@@ -140,5 +163,15 @@ mod tests {
         assert!(long.to_string().contains("too long"), "{long}");
         drop(read);
         writing.await.expect("it ends");
+    }
+
+    #[test]
+    fn root_has_places_of_its_own_and_not_without_end() {
+        let callers = Callers { own: 998, by_user: Arc::default() };
+        let mut places: Vec<_> = (0..256).map(|_| callers.enter(0).expect("a place")).collect();
+        assert!(callers.enter(0).expect_err("enough").contains("256 connections"));
+        callers.enter(1000).expect("none of the others'");
+        drop(places.pop());
+        callers.enter(0).expect("one is free again");
     }
 }

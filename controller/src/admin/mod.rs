@@ -7,6 +7,8 @@ pub mod caller;
 pub mod callers;
 pub mod presence;
 pub mod protocol;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
@@ -34,7 +36,7 @@ use crate::{
     manifest::{GuestRef, file::ManifestFile},
 };
 use caller::{Access, Caller};
-use callers::{ASK_TIME, Callers, question};
+use callers::{ASK_TIME, Callers, question, refuse};
 use presence::Presence;
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
 
@@ -118,7 +120,7 @@ impl Admin {
             Ok(None) => return Ok(()),
             Err(error) => {
                 let words = format!("the question is not understood: {error}; are program and daemon of one version?");
-                return lines::write(&mut write, &Answer::Refused(words)).await;
+                return refuse(&mut read, &mut write, &Answer::Refused(words), ASK_TIME).await;
             }
         };
         let caller = match self.access.admit(peer, &ask) {

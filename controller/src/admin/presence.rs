@@ -65,3 +65,51 @@ impl Presence {
         words.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pinion_proto::id::Vmid;
+
+    use super::*;
+    use crate::inventory::GuestInfo;
+
+    fn of(info: GuestInfo) -> Presence {
+        let vmid = Vmid::try_from(101).expect("a VMID");
+        Presence::of(&Inventory::complete(BTreeMap::from([(vmid, info)]), &BTreeMap::new()), Guest::Vmid(vmid))
+    }
+
+    #[test]
+    fn what_matters_most_of_a_guest_comes_first() {
+        let running = GuestInfo { running: Some(true), ..GuestInfo::default() };
+        for (info, words) in [
+            (GuestInfo::default(), ""),
+            (running.clone(), "running"),
+            (GuestInfo { running: Some(false), ..GuestInfo::default() }, "stopped"),
+            // A template never runs, whatever is said.
+            (GuestInfo { template: true, ..running.clone() }, "template"),
+            (GuestInfo { lock: Some("backup".into()), ..running.clone() }, "running, locked: backup"),
+            (
+                GuestInfo { node: Node::Elsewhere("pve2".into()), lock: Some("migrate".into()), ..running },
+                "running, on pve2, locked: migrate",
+            ),
+        ] {
+            assert_eq!(of(info.clone()).words(), words, "{info:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_missing_only_from_a_list_of_all() {
+        let other = "102".parse().expect("a guest");
+        let of = |inventory: Inventory| Presence::of(&inventory, other).missing;
+        assert!(of(Inventory::complete(BTreeMap::new(), &BTreeMap::new())));
+        assert!(!of(Inventory::from_names(BTreeMap::new())));
+        assert_eq!(
+            Presence::of(&Inventory::complete(BTreeMap::new(), &BTreeMap::new()), Guest::Host),
+            Presence::default()
+        );
+        let missing = Presence { missing: true, ..Presence::default() };
+        assert_eq!(missing.words(), "no such guest");
+    }
+}
