@@ -76,7 +76,8 @@ fn finish(exit: Exit, mut view: View, progress: &Progress, session: &Session) ->
     exit
 }
 
-fn why(line: &ProgressLine) -> String {
+/// How far it is, and what holds it up.
+pub(super) fn why(line: &ProgressLine) -> String {
     match &line.trouble {
         Some(trouble) => format!("{}: {trouble}", line.stage),
         None => format!("{}: {}", line.stage, line.now),
@@ -84,7 +85,7 @@ fn why(line: &ProgressLine) -> String {
 }
 
 /// What is new about a placement that is held up: trouble that stays the same is tried again and again, and said once.
-fn news(line: &ProgressLine) -> Option<String> {
+pub(super) fn news(line: &ProgressLine) -> Option<String> {
     let trouble = line.trouble.as_ref().filter(|_| !line.reached)?;
     Some(format!("{}: {}: {}", trouble.halt, trouble.attempt, trouble.cause))
 }
@@ -150,7 +151,8 @@ impl View {
     }
 }
 
-fn reached(line: &ProgressLine) -> String {
+/// How far it has come.
+pub(super) fn reached(line: &ProgressLine) -> String {
     match &line.serial {
         Some(serial) => format!("{} (serial {serial})", line.stage),
         None => line.stage.to_string(),

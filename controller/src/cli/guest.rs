@@ -115,7 +115,8 @@ fn tell(session: &Session, answer: Result<Answer, Exit>, done: &str) -> Exit {
     }
 }
 
-fn row(guest: IdentityStatus) -> [String; 9] {
+/// A guest's line in the table.
+pub(super) fn row(guest: IdentityStatus) -> [String; 9] {
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     let identity = if guest.generation == 0 { "none".to_owned() } else { format!("number {}", guest.generation) };
     [

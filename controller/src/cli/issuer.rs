@@ -35,7 +35,8 @@ fn verdict(reports: &[IssuerReport]) -> Exit {
     }
 }
 
-fn words(report: &IssuerReport) -> String {
+/// What people read of an issuer.
+pub(super) fn words(report: &IssuerReport) -> String {
     let mut out = format!("{}\n", report.name);
     if let Some(trouble) = &report.trouble {
         out += &format!("  {trouble}\n");

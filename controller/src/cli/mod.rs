@@ -19,6 +19,8 @@ mod serve;
 mod show;
 mod status;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::process::ExitCode;

@@ -23,7 +23,8 @@ pub(super) async fn show(session: &Session, name: String, from: usize, count: us
     }
 }
 
-fn words(name: &str, shown: &Shown) -> String {
+/// What people read of it.
+pub(super) fn words(name: &str, shown: &Shown) -> String {
     let mut out = shown.guest.as_ref().map(guest).unwrap_or_default();
     for placement in &shown.placements {
         if !out.is_empty() {

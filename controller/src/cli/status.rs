@@ -24,7 +24,8 @@ pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
     }
 }
 
-fn words(status: &Status) -> String {
+/// What people read of it.
+pub(super) fn words(status: &Status) -> String {
     // What concerns everything comes before the many lines.
     let mut out = String::new();
     for note in &status.notes {

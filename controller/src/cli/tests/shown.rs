@@ -1,0 +1,268 @@
+//! What people read on a terminal.
+
+use pinion_proto::{
+    clock::Timestamp,
+    stage::{Halt, Stage, Trouble},
+};
+
+use crate::{
+    admin::presence::Presence,
+    admin::protocol::{
+        GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, Shown, Status,
+    },
+    cli::{ensure, events, guest, issuer, show, status},
+    events::Event,
+    inventory::GuestKind,
+    issuer::IssuerCheck,
+};
+
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+fn placement() -> PlacementStatus {
+    PlacementStatus {
+        placement: "docker@1001".into(),
+        certificate: "docker".parse().expect("a name"),
+        guest: Some("1001".parse().expect("a guest")),
+        guest_name: Some("services".into()),
+        stage: Stage::Served,
+        goal: Stage::Served,
+        generation: Some(3),
+        incoming: None,
+        serial: Some("0A".into()),
+        names: Some(vec!["a.example".parse().expect("a name")].try_into().expect("names")),
+        not_before: Some(NOW),
+        not_after: Some(NOW),
+        renew_at: Some(NOW),
+        issuer: "step-ca".into(),
+        roots: Vec::new(),
+        retired: false,
+        left_behind: Vec::new(),
+        frozen: None,
+        trouble: None,
+        warning: None,
+    }
+}
+
+fn trouble(halt: Halt) -> Trouble {
+    Trouble {
+        halt,
+        attempt: "reload nginx".into(),
+        cause: "exit 1".into(),
+        remedy: "look at its log".into(),
+        retry_at: None,
+    }
+}
+
+fn guest_status(linked: bool, since: Option<Timestamp>) -> GuestStatus {
+    GuestStatus {
+        guest: "1001".parse().expect("a guest"),
+        name: Some("services".into()),
+        linked,
+        since,
+        unlisted: 0,
+        agent_version: Some("0.1.0".into()),
+        presence: Presence::default(),
+    }
+}
+
+fn whole(placements: Vec<PlacementStatus>, guests: Vec<GuestStatus>) -> Status {
+    Status {
+        version: "0".into(),
+        manifest: ManifestStatus::default(),
+        notes: Vec::new(),
+        troubles: Vec::new(),
+        freezes: Vec::new(),
+        placements,
+        guests,
+    }
+}
+
+/// The stage's column of a placement.
+fn stage(change: impl FnOnce(&mut PlacementStatus)) -> String {
+    let mut placement = placement();
+    change(&mut placement);
+    let text = status::words(&whole(vec![placement], Vec::new()));
+    let (head, row) = (text.lines().next().expect("a head"), text.lines().nth(1).expect("a row"));
+    let (from, to) = (head.find("STAGE").expect("a column"), head.find("EXPIRES").expect("a column"));
+    row[from..to].trim_end().to_owned()
+}
+
+#[test]
+fn the_stage_says_what_stands_in_its_way() {
+    assert_eq!(stage(|_| ()), "served");
+    assert_eq!(stage(|p| p.trouble = Some(trouble(Halt::Waiting))), "served (waiting)");
+    assert_eq!(stage(|p| (p.stage, p.trouble) = (Stage::Issued, Some(trouble(Halt::Blocked)))), "issued (blocked)");
+    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Reloaded, Stage::Reloaded)), "reloaded (no TLS to look at)");
+    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Installed, Stage::Reloaded)), "installed");
+    assert_eq!(stage(|p| (p.retired, p.trouble) = (true, Some(trouble(Halt::Blocked)))), "retired");
+    let freeze = serde_json::json!({ "since": NOW, "by": { "uid": 0, "name": "root" } });
+    let freeze = serde_json::from_value(freeze).expect("a freeze");
+    assert_eq!(stage(|p| p.frozen = Some(freeze)), "served (frozen)");
+}
+
+#[test]
+fn what_is_wrong_with_the_host_comes_first_and_with_a_placement_below_the_table() {
+    let mut placement = placement();
+    (placement.trouble, placement.warning) = (Some(trouble(Halt::Blocked)), Some("not allowed any more".into()));
+    placement.left_behind = vec!["/etc/old.pem".into(), "/etc/older.pem".into()];
+    let mut all = whole(vec![placement], Vec::new());
+    all.notes = vec!["the manifest is damaged".into()];
+    all.troubles = vec![trouble(Halt::Waiting)];
+    let text = status::words(&all);
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    assert!(at("note: the manifest is damaged") < at("host: waiting: reload nginx: exit 1; look at its log"));
+    assert!(at("host: ") < at("PLACEMENT"));
+    assert!(at("PLACEMENT") < at("\ndocker@1001: blocked: reload nginx"));
+    assert!(at("docker@1001: warning: not allowed any more") > 0);
+    assert!(text.contains("until they are purged: /etc/old.pem, /etc/older.pem"), "{text}");
+}
+
+#[test]
+fn more_than_three_names_are_counted() {
+    let mut one = placement();
+    let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
+    let names: Vec<_> = names.iter().map(|name| name.parse().expect("a name")).collect();
+    one.names = Some(names.clone().try_into().expect("names"));
+    let text = status::words(&whole(vec![one.clone()], Vec::new()));
+    assert!(text.contains("a.example, b.example, c.example and 2 more\n"), "{text}");
+    one.names = Some(names[..3].to_vec().try_into().expect("names"));
+    assert!(status::words(&whole(vec![one], Vec::new())).contains("b.example, c.example\n"));
+}
+
+#[test]
+fn a_guest_is_linked_away_or_never_seen() {
+    let shown = |guest| status::words(&whole(Vec::new(), vec![guest]));
+    assert!(shown(guest_status(true, Some(NOW))).contains(&format!("linked since {NOW}")));
+    assert!(shown(guest_status(false, Some(NOW))).contains(&format!("away since {NOW}")));
+    let without = shown(guest_status(false, None));
+    assert!(without.contains("`pinion token create`") && !without.contains("KIND"), "{without}");
+    let mut known = guest_status(false, None);
+    (known.presence.kind, known.presence.running) = (Some(GuestKind::Lxc), Some(true));
+    known.unlisted = 4;
+    let text = shown(known);
+    assert!(text.contains("`pinion guest enroll 1001`") && text.contains("KIND"), "{text}");
+    assert!(text.contains("guest 1001: 4 more placements") && text.contains("`pinion show 1001`"), "{text}");
+}
+
+#[test]
+fn a_page_says_which_part_it_is_and_how_to_get_the_next() {
+    let page = |from, total| {
+        show::words("docker", &Shown { guest: None, from, total, placements: vec![placement(), placement()] })
+    };
+    assert!(!page(0, 2).contains("of 2"));
+    assert!(page(0, 5).ends_with("placements 1 to 2 of 5; the next ones: pinion show docker --from 2\n"));
+    assert!(page(3, 5).ends_with("placements 4 to 5 of 5\n"));
+}
+
+#[test]
+fn a_placement_is_shown_whole() {
+    let mut one = placement();
+    (one.incoming, one.trouble) = (Some(4), Some(trouble(Halt::Waiting)));
+    one.left_behind = vec!["/etc/old.pem".into()];
+    let shown = Shown { guest: Some(guest_status(true, Some(NOW))), from: 0, total: 1, placements: vec![one] };
+    let text = show::words("1001", &shown);
+    for line in [
+        "guest 1001\n",
+        "  agent        0.1.0\n",
+        &format!("  link         linked since {NOW}\n"),
+        "\ndocker@1001\n",
+        "  guest        services\n",
+        "  stage        served\n",
+        "  goal         served\n",
+        "  generation   3\n",
+        "  incoming     4\n",
+        "  serial       0A\n",
+        "  names        a.example\n",
+        &format!("  valid until  {NOW}\n"),
+        &format!("  renews       {NOW}\n"),
+        "  issuer       step-ca\n",
+        "  left behind  /etc/old.pem\n",
+        "  trouble      waiting: reload nginx: exit 1; look at its log\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn progress_is_said_once_for_the_same_trouble() {
+    let line = |reached, trouble: Option<Trouble>, serial: Option<&str>| ProgressLine {
+        placement: "docker@1001".into(),
+        stage: Stage::Installed,
+        serial: serial.map(ToOwned::to_owned),
+        reached,
+        trouble,
+        now: "reloading".into(),
+    };
+    assert_eq!(ensure::reached(&line(true, None, Some("0A"))), "installed (serial 0A)");
+    assert_eq!(ensure::reached(&line(true, None, None)), "installed");
+    assert_eq!(ensure::why(&line(false, None, None)), "installed: reloading");
+    let held = |retry: i64| {
+        let trouble = Trouble { retry_at: Some(Timestamp::from_unix(retry)), ..trouble(Halt::Waiting) };
+        line(false, Some(trouble), None)
+    };
+    assert!(ensure::why(&held(1)).starts_with("installed: waiting: reload nginx: exit 1"));
+    assert_eq!(ensure::news(&held(1)), ensure::news(&held(2)), "another try is no news");
+    assert_ne!(ensure::news(&held(1)), ensure::news(&line(false, Some(trouble(Halt::Blocked)), None)));
+    assert_eq!(ensure::news(&line(true, Some(trouble(Halt::Blocked)), None)), None);
+    assert!(line(false, Some(trouble(Halt::Blocked)), None).is_blocked());
+    assert!(!held(1).is_blocked() && !line(true, Some(trouble(Halt::Blocked)), None).is_blocked());
+}
+
+#[test]
+fn an_event_is_one_line() {
+    let event = serde_json::json!({ "at": NOW, "kind": "token", "text": "a token\nwas made" });
+    let mut event: Event = serde_json::from_value(event).expect("an event");
+    let line = events::line(&event);
+    assert!(line.starts_with(&format!("{NOW}  ")) && line.contains("a token") && !line.contains('\n'), "{line}");
+    event.serial = Some("0A".into());
+    assert!(events::line(&event).ends_with(" (serial 0A)"));
+}
+
+#[test]
+fn a_guest_without_an_identity_says_so() {
+    let mut identity = IdentityStatus {
+        guest: "101".parse().expect("a guest"),
+        name: None,
+        presence: Presence::default(),
+        generation: 0,
+        joined_at: None,
+        issued_at: None,
+        hostname: String::new(),
+        locked: None,
+    };
+    assert_eq!(guest::row(identity.clone())[6], "none");
+    (identity.generation, identity.locked) = (3, Some("two of it".into()));
+    let row = guest::row(identity);
+    assert_eq!((row[0].as_str(), row[6].as_str(), row[8].as_str()), ("101", "number 3", "two of it"));
+}
+
+#[test]
+fn an_issuers_check_says_what_it_allows_and_what_was_shortened() {
+    let check: IssuerCheck = serde_json::from_value(serde_json::json!({
+        "name": "step-ca", "kind": "step-ca", "address": "10.0.0.5:443", "root": format!("{}", pinion_proto::bundle::Fingerprint::of(b"root")),
+        "provisioner": "pinion", "clock_difference": -7, "shortened": { "secs": 2_592_000, "nanos": 0 },
+        "durations": { "min": { "secs": 300, "nanos": 0 }, "default": { "secs": 86_400, "nanos": 0 },
+                       "max": { "secs": 86_400, "nanos": 0 } },
+        "revokes_replaced": true, "warnings": ["the clock differs"],
+    }))
+    .expect("a check");
+    let report = IssuerReport {
+        name: "step-ca".into(),
+        check: Some(check),
+        trouble: Some(trouble(Halt::Waiting)),
+        took: std::time::Duration::from_millis(12),
+    };
+    let text = issuer::words(&report);
+    for line in [
+        "step-ca\n  waiting: reload nginx",
+        "reached at   10.0.0.5:443 in 12 ms\n",
+        "provisioner  pinion\n",
+        "durations    at least 5m, usually 1day, at most 1day\n",
+        "clock        -7 s from this host's\n",
+        "shortened    30days was asked for\n",
+        "replaced     certificates are revoked\n",
+        "warning      the clock differs\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
