@@ -104,3 +104,29 @@ async fn earlier(config: &Config, cause: &ConnectError) -> Option<UnixStream> {
     }
     peer::connect(&path, &[]).await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_in_the_daemons_place_is_named_and_nobody_is_told_from_somebody() {
+        let (root, config) = Config::for_test();
+        fs::create_dir(root.path().join("etc")).expect("made");
+        fs::write(root.path().join("etc/passwd"), "mallory:x:1000:1000::/:\n").expect("written");
+        let error = |cause| AskError { socket: "/run/agent.sock".into(), cause };
+        let stranger = error(ConnectError::Stranger { uid: 1000 });
+        assert!(stranger.is_stranger() && !stranger.is_nobody());
+        let words = stranger.words(&config);
+        assert!(words.contains("mallory") && words.contains("/run/agent.sock"), "{words}");
+        for (kind, nobody) in [
+            (io::ErrorKind::NotFound, true),
+            (io::ErrorKind::ConnectionRefused, true),
+            (io::ErrorKind::PermissionDenied, false),
+        ] {
+            let error = error(io::Error::from(kind).into());
+            assert_eq!((error.is_nobody(), error.is_stranger()), (nobody, false), "{kind}");
+            assert!(error.words(&config).contains("systemctl status pinion-agent"), "{kind}");
+        }
+    }
+}

@@ -44,11 +44,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         Ok(identity) => identity,
         Err(error) => {
             eprintln!("pinion-agent: {}", chain(&error));
-            return match error {
-                JoinError::Refused => Exit::Blocked,
-                JoinError::Dial(_) => Exit::Unreachable,
-                JoinError::Tls(_) | JoinError::Call(_) | JoinError::Identity(_) => Exit::Internal,
-            };
+            return exit(&error);
         }
     };
     // Before the identity: whoever links with the new one begins to count anew, and dials where the token says.
@@ -85,6 +81,15 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
     Exit::Reached
 }
 
+/// A refused token needs a person, with another one.
+fn exit(error: &JoinError) -> Exit {
+    match error {
+        JoinError::Refused => Exit::Blocked,
+        JoinError::Dial(_) => Exit::Unreachable,
+        JoinError::Tls(_) | JoinError::Call(_) | JoinError::Identity(_) => Exit::Internal,
+    }
+}
+
 fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
     let outcome = match file {
@@ -98,5 +103,32 @@ fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
             Some(path) => format!("cannot read the token from {}: {error}", path.display()),
             None => format!("cannot read the token from stdin: {error}"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::dial::DialError;
+
+    #[test]
+    fn a_refusal_is_4_and_nobody_there_is_5() {
+        assert_eq!(exit(&JoinError::Refused), Exit::Blocked);
+        assert_eq!(exit(&JoinError::Dial(DialError::NoAddress)), Exit::Unreachable);
+        assert_eq!(exit(&JoinError::Call("cut off".into())), Exit::Internal);
+    }
+
+    #[test]
+    fn a_token_is_read_from_its_file_and_no_more_than_a_token() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("token");
+        std::fs::write(&path, "pinion-join-1.abc\n").expect("written");
+        assert_eq!(read(Some(&path)).expect("a line").as_str(), "pinion-join-1.abc\n");
+        std::fs::write(&path, "x".repeat(100_000)).expect("written");
+        assert_eq!(read(Some(&path)).expect("its beginning").len(), 16 * 1024);
+        std::fs::write(&path, "").expect("written");
+        assert!(read(Some(&path)).expect_err("nothing").contains("pinion token create"));
+        std::fs::remove_file(&path).expect("removed");
+        assert!(read(Some(&path)).expect_err("no file").contains(&path.display().to_string()));
     }
 }

@@ -8,6 +8,8 @@ mod join;
 mod recipe;
 mod seal;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

@@ -120,3 +120,31 @@ fn misnamed(file: &Path) -> Option<Complaint> {
         remedy: "rename it to NAME.toml, where NAME consists of letters, digits, `.`, `_`, `-`".into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_whose_recipe_it_is_and_what_is_wrong_with_it() {
+        let shipped =
+            Listed { name: "nginx".into(), path: None, replaces_shipped: false, about: "nginx.".into(), complaints: 0 };
+        assert_eq!(row(&shipped), "nginx             shipped  nginx.");
+        assert!(row(&Listed { complaints: 1, ..shipped.clone() }).ends_with("agent.toml does not allow all of it"));
+        let own = Listed { path: Some("/etc/pinion/recipes.d/nginx.toml".into()), ..shipped };
+        assert_eq!(row(&own), "nginx             own      nginx.");
+        let instead = row(&Listed { replaces_shipped: true, complaints: 2, ..own });
+        assert!(instead.contains("own, instead of the shipped one"), "{instead}");
+        assert!(instead.ends_with("pinion-agent recipe check /etc/pinion/recipes.d/nginx.toml"), "{instead}");
+    }
+
+    #[test]
+    fn a_file_that_no_manifest_could_name_is_wrong() {
+        for good in ["squid.toml", "/etc/pinion/recipes.d/my-app_2.toml"] {
+            assert!(misnamed(Path::new(good)).is_none(), "{good}");
+        }
+        for bad in ["squid", "squid.json", "my app.toml", ".toml", "/"] {
+            assert!(misnamed(Path::new(bad)).is_some(), "{bad}");
+        }
+    }
+}

@@ -25,7 +25,9 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
                     "machine_id": sealed.machine_id,
                 }));
             }
-            tell(config, &sealed);
+            for line in lines(config, &sealed) {
+                eprintln!("{line}");
+            }
             Exit::Reached
         }
         Err(error) => {
@@ -49,18 +51,45 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
     }
 }
 
-fn tell(config: &Config, sealed: &Sealed) {
-    for path in &sealed.removed {
-        eprintln!("removed {}", shown(config, path));
-    }
-    for path in &sealed.left {
-        eprintln!("left {path}: somebody has changed it since Pinion wrote it");
-    }
-    match sealed.guest {
-        Some(guest) => eprintln!("sealed: this machine no longer has the identity of guest {guest}"),
-        None => eprintln!("sealed: there is no identity here"),
-    }
+/// What was done, for people.
+fn lines(config: &Config, sealed: &Sealed) -> Vec<String> {
+    let mut lines: Vec<_> = sealed.removed.iter().map(|path| format!("removed {}", shown(config, path))).collect();
+    lines.extend(sealed.left.iter().map(|path| format!("left {path}: somebody has changed it since Pinion wrote it")));
+    lines.push(match sealed.guest {
+        Some(guest) => format!("sealed: this machine no longer has the identity of guest {guest}"),
+        None => "sealed: there is no identity here".into(),
+    });
     if sealed.machine_id {
-        eprintln!("/etc/machine-id is set, and every copy would have this id: run `truncate -s 0 /etc/machine-id`");
+        let words = "/etc/machine-id is set, and every copy would have this id: run `truncate -s 0 /etc/machine-id`";
+        lines.push(words.into());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_and_left_is_said_as_the_guest_sees_it() {
+        let (_root, config) = Config::for_test();
+        let mut sealed = Sealed {
+            guest: Some("101".parse().expect("a guest")),
+            removed: vec![config.root.join("var/lib/pinion-agent/identity.json")],
+            left: vec!["/etc/ssl/x.pem".parse().expect("a path")],
+            machine_id: true,
+        };
+        let said = lines(&config, &sealed);
+        assert_eq!(
+            said[..3],
+            [
+                "removed /var/lib/pinion-agent/identity.json",
+                "left /etc/ssl/x.pem: somebody has changed it since Pinion wrote it",
+                "sealed: this machine no longer has the identity of guest 101",
+            ]
+        );
+        assert!(said[3].contains("truncate -s 0 /etc/machine-id"), "{said:?}");
+        (sealed.guest, sealed.machine_id) = (None, false);
+        assert_eq!(lines(&config, &sealed)[2..], ["sealed: there is no identity here"]);
     }
 }

@@ -69,3 +69,76 @@ fn table(status: &GuestStatus) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::{
+        clock::Timestamp,
+        stage::{Halt, Stage, Trouble},
+    };
+
+    use super::*;
+    use crate::{link::LinkStatus, local::PlacementStatus};
+
+    fn status() -> GuestStatus {
+        GuestStatus {
+            version: "0".into(),
+            guest: None,
+            identity_not_after: None,
+            link: LinkStatus {
+                linked: false,
+                since: Timestamp::from_unix(0),
+                controller: None,
+                error: None,
+                informed: false,
+            },
+            placements: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_guest_that_has_not_joined_says_so() {
+        let mut status = status();
+        let since = Timestamp::from_unix(0);
+        assert_eq!(table(&status), format!("guest without an identity\nnot linked since {since}\nno placements\n"));
+        status.link.error = Some("connection refused".into());
+        assert!(table(&status).contains(&format!("not linked since {since}: connection refused\n")));
+    }
+
+    #[test]
+    fn a_placement_has_a_line_and_what_is_wrong_is_below_it() {
+        let (since, until) = (Timestamp::from_unix(0), Timestamp::from_unix(1_800_000_000));
+        let mut status = status();
+        (status.guest, status.identity_not_after) = (Some("101".parse().expect("a guest")), Some(until));
+        (status.link.linked, status.link.controller) = (true, Some("10.0.0.13:7443".parse().expect("an address")));
+        let mut docker = PlacementStatus {
+            certificate: "docker".parse().expect("a name"),
+            stage: Stage::Served,
+            goal: Stage::Served,
+            generation: Some(3),
+            serial: Some("0A".into()),
+            names: None,
+            not_after: Some(until),
+            trouble: Some(Trouble {
+                halt: Halt::Blocked,
+                attempt: "reload".into(),
+                cause: "exit 1".into(),
+                remedy: "look".into(),
+                retry_at: None,
+            }),
+            warning: Some("not allowed any more".into()),
+            retired: false,
+        };
+        status.placements.push(docker.clone());
+        (docker.retired, docker.trouble, docker.warning, docker.serial) = (true, None, None, None);
+        status.placements.push(docker);
+        assert_eq!(
+            table(&status),
+            format!(
+                "guest 101, identity valid until {until}\nlinked to 10.0.0.13:7443 since {since}\n\
+                 docker               served     serial 0A, expires {until}\n  blocked: reload: exit 1; look\n  \
+                 warning: not allowed any more\ndocker               retired   \n"
+            )
+        );
+    }
+}

@@ -179,24 +179,36 @@ fn placement<'a>(status: &'a GuestStatus, name: &Name) -> Option<&'a PlacementSt
 
 fn finish(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name], json: bool) -> Exit {
     if json {
-        let placements: Vec<_> =
-            status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
-        print_json(&serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements }));
+        print_json(&document(exit, why, status, names));
     }
-    match exit {
-        Exit::Reached => {
-            for name in names {
-                if let Some(found) = status.and_then(|status| placement(status, name)) {
-                    let serial = found.serial.as_deref().unwrap_or("?");
-                    eprintln!("{}: {} (serial {serial})", name.certificate, found.stage);
-                }
-            }
-        }
-        Exit::TimedOut => eprintln!("timed out, the agent keeps trying: {why}"),
-        Exit::Blocked => eprintln!("blocked, needs a person: {why}"),
-        _ => eprintln!("pinion-agent: {why}"),
+    for line in last_lines(exit, why, status, names) {
+        eprintln!("{line}");
     }
     exit
+}
+
+/// How it ended, for programs.
+fn document(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name]) -> serde_json::Value {
+    let placements: Vec<_> =
+        status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
+    serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements })
+}
+
+/// How it ended, for people.
+fn last_lines(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name]) -> Vec<String> {
+    match exit {
+        Exit::Reached => {
+            let line = |name: &Name| {
+                let found = placement(status?, name)?;
+                let serial = found.serial.as_deref().unwrap_or("?");
+                Some(format!("{}: {} (serial {serial})", name.certificate, found.stage))
+            };
+            names.iter().filter_map(line).collect()
+        }
+        Exit::TimedOut => vec![format!("timed out, the agent keeps trying: {why}")],
+        Exit::Blocked => vec![format!("blocked, needs a person: {why}")],
+        _ => vec![format!("pinion-agent: {why}")],
+    }
 }
 
 #[cfg(test)]
@@ -293,5 +305,91 @@ mod tests {
         let mut uninformed = status(vec![]);
         uninformed.link.informed = false;
         assert_eq!(exit(&uninformed, "docker"), Exit::TimedOut);
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_of_each_name() {
+        let waits = |status: &GuestStatus, names: &[&str]| {
+            let names: Vec<Name> = names.iter().map(|name| name.parse().expect("a name")).collect();
+            match decide(status, &names, Stage::Served, NOW) {
+                Verdict::Wait(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        let all = ["docker", "web"];
+        assert_eq!(
+            waits(&status(vec![at(Stage::Issued, None)]), &all),
+            "docker: issued; web: the manifest does not place it in this guest yet"
+        );
+        assert_eq!(
+            waits(&status(vec![at(Stage::Installed, Some(Halt::Waiting))]), &["docker"]),
+            "docker: installed: waiting: try: cause"
+        );
+        let mut unlinked = status(Vec::new());
+        unlinked.link.linked = false;
+        assert_eq!(waits(&unlinked, &["web"]), "web: not here yet, and no link to the controller: dialling");
+        unlinked.link.error = Some("refused".into());
+        assert_eq!(waits(&unlinked, &["web"]), "web: not here yet, and no link to the controller: refused");
+    }
+
+    #[test]
+    fn one_that_needs_a_person_is_told_though_others_only_wait() {
+        let blocked =
+            PlacementStatus { certificate: "web".parse().expect("a name"), ..at(Stage::Pending, Some(Halt::Blocked)) };
+        let names: Vec<Name> = ["docker", "web"].iter().map(|name| name.parse().expect("a name")).collect();
+        let verdict = decide(&status(vec![at(Stage::Pending, None), blocked]), &names, Stage::Installed, NOW);
+        assert_eq!(verdict, Verdict::Blocked("web: blocked: try: cause".into()));
+    }
+
+    #[test]
+    fn what_is_retired_is_not_here() {
+        let mut retired = at(Stage::Served, None);
+        retired.retired = true;
+        assert!(matches!(
+            decide(&status(vec![retired.clone()]), &asked("docker"), Stage::Issued, NOW),
+            Verdict::Wait(_)
+        ));
+        assert_eq!(at_the_deadline(Some(&status(vec![retired])), &asked("docker"), Stage::Issued).0, Exit::NoSuchName);
+    }
+
+    #[test]
+    fn what_is_issued_alone_is_not_installed() {
+        // A placement whose files are removed has a stage, and nothing at it.
+        let mut empty = at(Stage::Installed, None);
+        empty.serial = None;
+        let decided = |until| decide(&status(vec![empty.clone()]), &asked("docker"), until, NOW);
+        assert!(matches!(decided(Stage::Installed), Verdict::Wait(_)));
+        assert_eq!(decided(Stage::Issued), Verdict::Done);
+        // Where there is nothing to look at, `installed` is asked for all the same.
+        let mut without = at(Stage::Issued, None);
+        without.goal = Stage::Issued;
+        assert!(matches!(decide(&status(vec![without]), &asked("docker"), Stage::Served, NOW), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn without_an_answer_the_daemon_cannot_be_reached() {
+        assert_eq!(at_the_deadline(None, &asked("docker"), Stage::Issued).0, Exit::Unreachable);
+    }
+
+    #[test]
+    fn the_last_lines_say_how_it_ended() {
+        let here = status(vec![at(Stage::Served, None)]);
+        let names = asked("docker@1001");
+        let lines = |exit, why: &str| last_lines(exit, why, Some(&here), &names);
+        assert_eq!(lines(Exit::Reached, ""), ["docker: served (serial 01)"]);
+        assert_eq!(lines(Exit::TimedOut, "docker: issued"), ["timed out, the agent keeps trying: docker: issued"]);
+        assert_eq!(lines(Exit::Blocked, "docker: x"), ["blocked, needs a person: docker: x"]);
+        assert_eq!(lines(Exit::NoSuchName, "no certificate"), ["pinion-agent: no certificate"]);
+        let document = document(Exit::Reached, "", Some(&here), &names);
+        assert_eq!((&document["exit"], &document["why"]), (&0.into(), &"".into()));
+        assert_eq!(document["placements"][0]["serial"], "01");
+        let nothing = super::document(Exit::Unreachable, "gone", None, &names);
+        assert_eq!((nothing["exit"].as_u64(), nothing["placements"].as_array().map(Vec::len)), (Some(5), Some(0)));
+    }
+
+    #[test]
+    fn all_names_are_names_or_none_is_taken() {
+        assert_eq!(names(&["docker".into(), "web@1001".into()]).expect("names").len(), 2);
+        names(&["docker".into(), "../web".into()]).expect_err("one is none");
     }
 }
