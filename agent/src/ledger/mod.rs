@@ -5,6 +5,8 @@
 //! own placement alone, and nothing that is installed is disturbed for it.
 
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 

@@ -57,7 +57,12 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     ),
     except("file-size", "agent/src/apply/tests/guest.rs", 431, "longer than a file is to be; to be split by idea"),
     except("file-size", "agent/src/apply/tests/unmounted.rs", 426, "longer than a file is to be; to be split by idea"),
-    except("file-size", "agent/src/apply/tests/service_failures.rs", 420, "longer than a file is to be; to be split by idea"),
+    except(
+        "file-size",
+        "agent/src/apply/tests/service_failures.rs",
+        420,
+        "longer than a file is to be; to be split by idea",
+    ),
     except("file-size", "controller/src/enroll/mod.rs", 422, "longer than a file is to be; to be split by idea"),
     except("file-size", "controller/src/identity/guests.rs", 539, "longer than a file is to be; to be split by idea"),
     except("file-size", "controller/src/identity/tests.rs", 622, "longer than a file is to be; to be split by idea"),
