@@ -266,4 +266,62 @@ mod tests {
         it.delivery.root = stranger.delivery.root;
         assert!(matches!(check(&it, expected(&it)), Err(Refusal::Chain(_))));
     }
+
+    #[test]
+    fn the_borders_of_time_are_the_last_second_and_five_minutes_of_skew() {
+        for (from, until, is_taken) in [
+            (-3600, 0, true),
+            (-3600, -1, false),
+            (0, 3600, true),
+            // A clock that lags by as much as `SKEW`, and by one second more.
+            (300, 3600, true),
+            (301, 3600, false),
+        ] {
+            let it = delivered(from, until);
+            let checked = check(&it, expected(&it));
+            assert_eq!(checked.is_ok(), is_taken, "valid from {from} to {until}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_over_is_refused_though_its_leaf_is_not() {
+        let it = delivered(-60, 200_000);
+        let after_the_root = Timestamp::from_unix(NOW + 86_401);
+        let refusal = verify(it.delivery.clone(), expected(&it), after_the_root).expect_err("the root is over");
+        assert!(matches!(refusal, Refusal::Chain(_)), "{refusal}");
+    }
+
+    #[test]
+    fn a_shared_key_comes_with_the_delivery_and_only_where_it_is_shared() {
+        let mut it = delivered(-60, 3600);
+        it.delivery.shared_key = Some(it.key.to_pkcs8());
+        assert!(matches!(check(&it, expected(&it)), Err(Refusal::UnwantedKey)));
+        let shared = Expected { key: None, ..expected(&it) };
+        let bundle = check(&it, shared).expect("as ordered");
+        assert_eq!(bundle.credential().expect("a certificate").key, it.key);
+        let other = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        it.delivery.shared_key = Some(other.to_pkcs8());
+        assert!(matches!(check(&it, Expected { key: None, ..expected(&it) }), Err(Refusal::OtherKey { .. })));
+        it.delivery.shared_key = Some(zeroize::Zeroizing::new(vec![1, 2, 3]));
+        assert!(matches!(check(&it, Expected { key: None, ..expected(&it) }), Err(Refusal::Key(_))));
+    }
+
+    #[test]
+    fn what_is_taken_is_what_was_delivered() {
+        let it = delivered(-60, 3600);
+        let bundle = check(&it, expected(&it)).expect("as ordered");
+        let credential = bundle.credential().expect("a certificate");
+        assert_eq!(bundle.generation(), 5);
+        assert_eq!((&credential.chain, &credential.root), (&it.delivery.chain, &it.delivery.root));
+        assert_eq!((&credential.key, &credential.issuer), (&it.key, &it.delivery.issuer));
+    }
+
+    #[test]
+    fn names_that_differ_are_listed_on_their_side_alone() {
+        let it = delivered(-60, 3600);
+        let more = names(&["a.example", "10.0.0.1", "b.example", "c.example"]);
+        let refusal = check(&it, Expected { names: &more, ..expected(&it) }).expect_err("two are missing");
+        let Refusal::Names { missing, extra } = &refusal else { panic!("{refusal}") };
+        assert_eq!((missing.as_str(), extra.as_str()), ("dns:b.example, dns:c.example", "none"));
+    }
 }

@@ -193,4 +193,107 @@ mod tests {
         let shown = format!("{token} {token:?}");
         assert!(!shown.contains("BwcH") && !shown.contains('7'.to_string().repeat(3).as_str()), "{shown}");
     }
+
+    /// A root whose certificate is so many bytes larger than the smallest.
+    fn root_with(bytes: usize) -> RootCertificate {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let comment = rcgen::CustomExtension::from_oid_content(&[2, 16, 840, 1, 113_730, 1, 13], vec![0; bytes]);
+        params.custom_extensions.push(comment);
+        RootCertificate::parse(params.self_signed(&key).expect("a root").der()).expect("a root")
+    }
+
+    #[test]
+    fn sixteen_addresses_are_carried_and_seventeen_are_not_read() {
+        let mut token = token();
+        token.controllers = vec![token.controllers[0]; MOST_CONTROLLERS];
+        let text = token.to_text().expect("as many as there may be");
+        assert_eq!(JoinToken::parse(&text).as_ref(), Ok(&token));
+        for count in [0, MOST_CONTROLLERS + 1] {
+            let addresses = vec!["10.0.0.13:7443"; count];
+            let altered = altered(&text, |wire| wire["controllers"] = addresses.clone().into());
+            assert_eq!(JoinToken::parse(&altered), Err(TokenError::Controllers(count)));
+        }
+    }
+
+    /// The text with another document in it.
+    fn altered(text: &str, change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let json = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX).expect("a token")).expect("base64");
+        let mut wire = serde_json::from_slice(&json).expect("JSON");
+        change(&mut wire);
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(wire.to_string()))
+    }
+
+    #[test]
+    fn what_is_in_a_token_is_right_or_it_is_damaged() {
+        let text = token().to_text().expect("text");
+        assert!(JoinToken::parse(&altered(&text, |_| ())).is_ok());
+        let secret = |bytes: usize| URL_SAFE_NO_PAD.encode(vec![7; bytes]);
+        for damaged in [
+            altered(&text, |wire| wire["secret"] = secret(31).into()),
+            altered(&text, |wire| wire["secret"] = secret(33).into()),
+            altered(&text, |wire| wire["secret"] = "".into()),
+            altered(&text, |wire| wire["secret"] = "not base64!".into()),
+            altered(&text, |wire| wire["root"] = "not base64!".into()),
+            altered(&text, |wire| wire["guest"] = "7".into()),
+            altered(&text, |wire| wire["more"] = true.into()),
+            altered(&text, |wire| wire["controllers"] = vec!["pinion.example:7443"].into()),
+        ] {
+            assert_eq!(JoinToken::parse(&damaged), Err(TokenError::Damaged), "{damaged}");
+        }
+        let other = altered(&text, |wire| wire["root"] = secret(40).into());
+        assert!(matches!(JoinToken::parse(&other), Err(TokenError::Root(_))), "{other}");
+    }
+
+    #[test]
+    fn the_longest_token_is_read_and_no_longer_one_is_made() {
+        let mut token = token();
+        let address = |digits: usize| format!("10.0.0.13:1{}", "0".repeat(digits)).parse().expect("an address");
+        token.controllers = vec![address(0); MOST_CONTROLLERS];
+        // A root with which not much is missing; digits of ports make up for it, one character after the other.
+        let fits = |bytes: &usize| {
+            let token = JoinToken { root: root_with(*bytes), ..token.clone() };
+            token.to_text().is_ok().then_some(token)
+        };
+        let mut token = (8_000..9_500).rev().step_by(25).find_map(|bytes| fits(&bytes)).expect("a root that fits");
+        let mut longest = 0;
+        for added in 0..4 * MOST_CONTROLLERS {
+            token.controllers[added / 4] = address(added % 4 + 1);
+            match token.to_text() {
+                Ok(text) => {
+                    assert_eq!(JoinToken::parse(&text).as_ref(), Ok(&token));
+                    longest = text.len();
+                }
+                Err(error) => {
+                    assert_eq!((longest, error), (MOST_TEXT, TokenError::TooLong(MOST_TEXT + 1)));
+                    return;
+                }
+            }
+        }
+        panic!("the longest was {longest}");
+    }
+
+    #[test]
+    fn text_is_measured_without_the_white_space_around_it() {
+        let spaces = " ".repeat(MOST_TEXT);
+        let text = token().to_text().expect("text");
+        assert!(JoinToken::parse(&format!("{spaces}{}{spaces}", *text)).is_ok());
+        assert_eq!(JoinToken::parse(&"x".repeat(MOST_TEXT)), Err(TokenError::NotAToken));
+        assert_eq!(JoinToken::parse(&"x".repeat(MOST_TEXT + 1)), Err(TokenError::TooLong(MOST_TEXT + 1)));
+    }
+
+    #[test]
+    fn the_text_is_made_at_its_full_size_because_growing_leaves_copies_of_the_secret() {
+        let text = token().to_text().expect("text");
+        assert!((text.len()..text.len() + 4).contains(&text.capacity()), "{} {}", text.len(), text.capacity());
+    }
+
+    #[test]
+    fn a_token_is_shown_by_its_guest_and_addresses() {
+        let token = token();
+        assert_eq!(token.to_string(), "join token of guest 101");
+        let debug = format!("{token:?}");
+        assert!(debug.contains("101") && debug.contains("10.0.0.13:7443"), "{debug}");
+    }
 }
