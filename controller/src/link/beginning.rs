@@ -152,4 +152,23 @@ mod tests {
         noise.truncate(100);
         assert_eq!(through(&noise, 10).await, Ok(Vec::new()), "it ends before there is anything to read");
     }
+
+    #[tokio::test]
+    async fn a_first_message_of_exactly_the_limit_is_passed_on_whole() {
+        let message = vec![0x1a; LARGE];
+        let whole = framed(&message).to_vec();
+        for piece in [1, 4096, whole.len()] {
+            assert_eq!(through(&whole, piece).await.as_ref(), Ok(&whole), "{piece}");
+        }
+        let why = through(&framed(&vec![0x1a; LARGE + 1]), 4096).await.expect_err("one byte more");
+        assert!(why.contains("too large"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn the_facts_are_looked_for_in_the_first_sixteen_kib() {
+        let large = hello(3000);
+        // All of what they are looked for in has come, and then less of it.
+        assert!(!through(&large[..HEAD + FACTS], 1000).await.expect("its facts").is_empty());
+        assert_eq!(through(&large[..HEAD + FACTS - 1], 1000).await, Ok(Vec::new()));
+    }
 }

@@ -92,4 +92,34 @@ mod tests {
         let refused = (0..MOST_PLACEMENTS).position(|n| hoard.take(&large(n)).is_err());
         assert!(refused.is_some_and(|n| n > 100), "{refused:?}");
     }
+
+    #[test]
+    fn what_a_hello_says_is_counted_and_what_is_purged_makes_room() {
+        let reports: Vec<_> =
+            (0..MOST_PLACEMENTS).map(|n| PlacementReport::nothing(format!("c{n}").parse().expect("a name"))).collect();
+        let mut hoard = Hoard::of(&reports);
+        let purged =
+            |name: &str| ToController::Purged(Purged { certificate: name.parse().expect("a name"), left: Vec::new() });
+        hoard.take(&report("more")).expect_err("one too many");
+        hoard.take(&purged("c0")).expect("one fewer");
+        hoard.take(&purged("nobody-knows-it")).expect("nothing to remove");
+        hoard.take(&report("c0")).expect_err("`more` took its place");
+        for n in 0..MOST_PLACEMENTS {
+            drop(hoard.take(&purged(&format!("c{n}"))));
+        }
+        hoard.take(&purged("more")).expect("the last one");
+        assert_eq!((hoard.total, hoard.weights.len()), (0, 0), "and nothing is left");
+    }
+
+    #[test]
+    fn reports_may_weigh_twice_the_largest_message_and_no_more() {
+        let mut hoard = Hoard { total: 2 * MOST_MESSAGE - 1, ..Hoard::default() };
+        hoard.take(&ToController::RenewIdentity(vec![0; 10])).expect("a request is no report");
+        let weight = PlacementReport::nothing("one".parse().expect("a name")).weight();
+        hoard.total = 2 * MOST_MESSAGE - weight;
+        hoard.take(&report("one")).expect("exactly as much as there may be");
+        hoard.take(&report("one")).expect("the same again weighs nothing");
+        let why = hoard.take(&report("two")).expect_err("more");
+        assert!(why.contains(&(2 * MOST_MESSAGE).to_string()), "{why}");
+    }
 }

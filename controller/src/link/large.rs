@@ -257,7 +257,8 @@ mod tests {
 
     /// Of a guest of its own.
     fn gate(turns: &Turns, bytes: &[u8], piece: usize) -> Gate<Pieces> {
-        static NEXT: AtomicU32 = AtomicU32::new(100);
+        // Above those that tests name themselves.
+        static NEXT: AtomicU32 = AtomicU32::new(1000);
         gate_of(NEXT.fetch_add(1, Ordering::Relaxed), turns, bytes, piece)
     }
 
@@ -358,5 +359,25 @@ mod tests {
         let sooner = Instant::now();
         lock(&turns.guests).values_mut().for_each(|standing| standing.paused_until = Some(sooner));
         assert_eq!(all(&mut gate_of(101, &turns, &large, 100)).await, large.len(), "the pause is over");
+    }
+
+    #[test]
+    fn a_message_is_large_from_one_byte_above_the_limit() {
+        for (length, is_large) in [(0, false), (1, false), (LARGE, false), (LARGE + 1, true)] {
+            for piece in [1, 3, 5, 4096] {
+                let mut framing = Framing::default();
+                let bytes = message(length);
+                let begins = bytes.chunks(piece).filter(|bytes| framing.passes(bytes)).count();
+                assert_eq!(begins, usize::from(is_large), "{length} in pieces of {piece}");
+                assert!(!framing.in_large(), "it has come whole");
+                let mut half = Framing::default();
+                half.passes(&bytes[..bytes.len() - bytes.len().min(1)]);
+                assert_eq!(half.in_large(), is_large, "{length}");
+            }
+        }
+        // The largest length that can be announced is only counted.
+        let mut framing = Framing::default();
+        assert!(framing.passes(&[0, 0xff, 0xff, 0xff, 0xff]));
+        assert!(framing.in_large());
     }
 }

@@ -123,3 +123,86 @@ pub type Outbound = mpsc::Sender<Box<ToAgent>>;
 
 /// How many messages wait for a slow agent; the loop sends states, so a full queue loses nothing for long.
 const OUTBOUND_QUEUE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pinion_proto::{clock::SystemClock, message::JoinRequest, report::GuestFacts, tls};
+    use rustls::pki_types::CertificateDer;
+
+    use super::*;
+    use crate::{
+        identity::{Identities, NoMachines},
+        store::{Store, StoreError},
+    };
+
+    #[test]
+    fn what_a_refused_link_says_of_its_guest() {
+        let guest: Guest = "101".parse().expect("a guest");
+        let other = Vmid::try_from(102).expect("a VMID");
+        let (one, two) = ("a".to_owned(), "b".to_owned());
+        for (refused, turned) in [
+            (Refused::Stale { guest }, Turned::Locked),
+            (Refused::Twins { guest, one, other: two }, Turned::Locked),
+            (Refused::Locked { guest, why: "x".into() }, Turned::Locked),
+            (Refused::RolledBack { guest }, Turned::Outcast),
+            (Refused::MachineChanged { guest }, Turned::Outcast),
+            (Refused::Replaced { guest }, Turned::Outcast),
+            (Refused::Unknown { guest }, Turned::Outcast),
+            (Refused::Newer { guest }, Turned::Newer),
+            (Refused::Copy { guest, really: other }, Turned::Copy(other)),
+            (Refused::Strange { guest }, Turned::Nothing),
+            (Refused::Alike { guest, other }, Turned::Nothing),
+            (Refused::NotKnownYet { guest }, Turned::Nothing),
+            // What cannot be read says nothing of whoever called.
+            (Refused::Store(StoreError::Locked { path: "/x".into() }), Turned::Nothing),
+        ] {
+            assert_eq!(Turned::by(&refused), turned, "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn good_is_the_identity_that_was_seen_last_or_given_since_of_a_guest_that_is_not_locked() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
+        let clock = Arc::new(SystemClock);
+        let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(NoMachines));
+        let identities = Arc::new(identities.expect("identities"));
+        let services = service::Services::new(identities.clone(), clock, mpsc::channel(16).0);
+        let guest: Guest = "101".parse().expect("a guest");
+        let csr = || {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            rcgen::CertificateParams::default().serialize_request(&key).expect("a request").der().to_vec()
+        };
+        let peer =
+            |chain: &[Vec<u8>]| Arc::new(tls::peer(&[CertificateDer::from(chain[0].as_slice())]).expect("an identity"));
+        let secret = identities.create_token(guest, Vec::new()).expect("a token").secret;
+        let request = JoinRequest { guest, secret, csr: csr(), facts: GuestFacts::default() };
+        let now = pinion_proto::clock::Clock::now(&SystemClock);
+        let first = peer(&identities.join(&request, now).expect("joined").chain);
+        assert!(services.is_good(guest, &first).await);
+        assert!(!services.is_good("102".parse().expect("a guest"), &first).await, "of another guest");
+        let next = peer(&identities.renew(guest, &first, &csr()).expect("renewed").chain);
+        assert!(services.is_good(guest, &first).await && services.is_good(guest, &next).await);
+        let caller =
+            crate::identity::Caller { facts: &GuestFacts::default(), from: "10.0.0.5:1".parse().expect("an address") };
+        identities.admit(guest, &next, caller).expect("seen");
+        assert!(!services.is_good(guest, &first).await && services.is_good(guest, &next).await);
+        identities.lock(guest, "a test").expect("written");
+        assert!(!services.is_good(guest, &next).await, "locked");
+        identities.forget(guest).expect("forgotten");
+        assert!(!services.is_good(guest, &next).await, "forgotten");
+    }
+
+    #[test]
+    fn of_two_sessions_the_later_connection_is_the_later_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
+        let clock = Arc::new(SystemClock);
+        let identities = Identities::open(&Arc::new(store), clock.clone(), None, Arc::new(NoMachines));
+        let services = service::Services::new(Arc::new(identities.expect("identities")), clock, mpsc::channel(1).0);
+        let [first, second, third] = [(); 3].map(|()| services.next_session());
+        assert!(first < second && second < third);
+    }
+}

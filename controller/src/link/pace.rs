@@ -78,4 +78,62 @@ mod tests {
         assert_eq!((0..1000).filter(|_| paces.link(guest, false, now)).count(), 30, "nor are they heard for ever");
         assert!(paces.link(guest, true, now));
     }
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    #[test]
+    fn thirty_links_at_once_and_then_one_a_second() {
+        let paces = Paces::default();
+        let [guest, other] = ["101", "102"].map(|guest| guest.parse().expect("a guest"));
+        let links =
+            |guest, after| (0..100).filter(|_| paces.link(guest, true, NOW + Duration::from_secs(after))).count();
+        assert_eq!([links(guest, 0), links(guest, 0), links(guest, 1), links(guest, 3)], [30, 0, 1, 2]);
+        assert_eq!(links(other, 0), 30, "another guest is not concerned");
+        assert_eq!(links(guest, 3600), 30);
+    }
+
+    #[test]
+    fn five_renewals_of_an_identity_at_once_and_then_one_a_minute() {
+        let paces = Paces::default();
+        let guest = "101".parse().expect("a guest");
+        let renewals = |after| (0..100).filter(|_| paces.renew(guest, NOW + Duration::from_secs(after))).count();
+        assert_eq!([renewals(0), renewals(59), renewals(60), renewals(240)], [5, 0, 1, 3]);
+        assert!(paces.link(guest, true, NOW), "its links are counted apart");
+    }
+
+    /// Whether a step is taken without waiting.
+    async fn is_free(pace: &mut Pace) -> bool {
+        tokio::select! {
+            biased;
+            () = pace.step() => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_two_hundredth_message_of_a_second_waits_for_the_next_one() {
+        let mut pace = Pace::new();
+        // A second that has hardly begun, however slow this machine is.
+        pace.second = Instant::now() + Duration::from_secs(3600);
+        for n in 1..200 {
+            assert!(is_free(&mut pace).await, "message {n}");
+        }
+        assert!(!is_free(&mut pace).await, "one too many");
+        pace.second = Instant::now();
+        pace.messages = 199;
+        let began = Instant::now();
+        pace.step().await;
+        assert!(began.elapsed() >= Duration::from_secs(1) - Duration::from_millis(5), "{:?}", began.elapsed());
+        assert_eq!(pace.messages, 0, "another second");
+    }
+
+    #[tokio::test]
+    async fn a_second_that_is_over_does_not_count() {
+        let mut pace = Pace::new();
+        for _ in 0..1000 {
+            pace.second = Instant::now().checked_sub(Duration::from_secs(1)).expect("this machine is up longer");
+            assert!(is_free(&mut pace).await);
+            assert_eq!(pace.messages, 0);
+        }
+    }
 }
