@@ -34,6 +34,7 @@ struct Fixture {
     identities: Identities,
 }
 
+mod borders;
 mod state;
 
 impl Fixture {
