@@ -306,7 +306,7 @@ mod tests {
             ("[allow]\nunits = [\"nginx\"]", ":2:10:", "nginx.service"),
             ("[allow]\n\ndirectories = [\"/etc/../x\"]", ":3:16:", "absolute path"),
             ("[allow]\nunit = []", ":2:1:", "unit"),
-            ("[retry]\ninitial = \"soon\"", ":2:11:", "period"),
+            ("[retry]\ninitial = \"soon\"", ":2:11:", "duration"),
             ("x = ", ":1:", ""),
             ("[allow]\nhooks = 3", ":2:9:", "list of hook names"),
         ] {

@@ -120,7 +120,9 @@ impl ReloadError {
                     (docs/recipes.md)"
                 )
             }
-            Self::Failed { what, .. } => format!("run `{what}` in the guest and correct the errors that it reports"),
+            Self::Failed { what, .. } => {
+                format!("run `{what}` by hand in the guest and correct the errors that it reports")
+            }
             Self::TimedOut { what, .. } => {
                 format!("find out why `{what}` takes so long, or raise `hook_timeout` in /etc/pinion/agent.toml")
             }

@@ -241,7 +241,7 @@ impl BrokenController {
 }
 
 /// What the agent logs of a message that is within its limits and makes no sense.
-const NOT_UNDERSTOOD: &str = "not understood";
+const NOT_UNDERSTOOD: &str = "Cannot read a message of the controller";
 
 #[derive(Clone)]
 struct Desk {

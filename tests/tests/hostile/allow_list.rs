@@ -171,7 +171,7 @@ async fn what_is_no_name_and_no_path_is_told_in_the_guest_by_whatever_it_is_aske
         link.say_raw(pb::ToAgent { message: Some(pb::to_agent::Message::Desired(desired)) }).await;
         let told = wait::until_async(words, PATIENCE, async || {
             let log = guest.read("/var/log/pinion-agent.log").map_err(|error| format!("{error:#}"))?;
-            let line = |line: &&str| line.contains("that is not understood") && line.contains(words);
+            let line = |line: &&str| line.contains("Cannot read a message of the controller") && line.contains(words);
             log.lines().find(line).map(drop).ok_or(log)
         });
         told.await.unwrap_or_else(|error| panic!("{words}: {error:#}"));
