@@ -5,6 +5,7 @@
 
 use pinion_proto::{
     bundle::{Chain, Leaf, RootCertificate, certificates_to_pem},
+    content::Content,
     names::SubjectName,
     private_key::PrivateKey,
     spec::{Part, PlainName},
@@ -16,8 +17,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     generation: u64,
-    /// None where only roots are placed.
-    credential: Option<Credential>,
+    content: Content<Credential>,
 }
 
 /// Key, certificate, intermediates, and the root that they end at.
@@ -39,13 +39,13 @@ impl Bundle {
     /// A key and its certificate.
     #[must_use]
     pub fn of(generation: u64, credential: Credential) -> Self {
-        Self { generation, credential: Some(credential) }
+        Self { generation, content: Content::Leaf(credential) }
     }
 
     /// Roots alone.
     #[must_use]
     pub fn of_roots(generation: u64) -> Self {
-        Self { generation, credential: None }
+        Self { generation, content: Content::Roots }
     }
 
     /// The number of this content.
@@ -57,27 +57,27 @@ impl Bundle {
     /// Key and certificate; none where only roots are placed.
     #[must_use]
     pub fn credential(&self) -> Option<&Credential> {
-        self.credential.as_ref()
+        self.content.leaf()
     }
 
     /// The certificate; none where only roots are placed.
     #[must_use]
     pub fn leaf(&self) -> Option<&Leaf> {
-        self.credential.as_ref().map(|credential| credential.chain.leaf())
+        self.credential().map(|credential| credential.chain.leaf())
     }
 
     /// The roots in a file of [`Part::Ca`]: what the certificate's own chain ends at, then what else is to be trusted.
     pub fn roots<'a>(&'a self, trusted: &'a [RootCertificate]) -> impl Iterator<Item = &'a RootCertificate> {
-        let own = self.credential.as_ref().map(|credential| &credential.root);
+        let own = self.credential().map(|credential| &credential.root);
         own.into_iter().chain(trusted.iter().filter(move |root| Some(*root) != own))
     }
 
     /// What the file of this part contains, PEM; empty for what roots alone do not have, of which their jobs have no file.
     #[must_use]
     pub fn content(&self, part: Part, trusted: &[RootCertificate]) -> Zeroizing<Vec<u8>> {
-        let chain = || self.credential.iter().map(|credential| &credential.chain);
+        let chain = || self.credential().into_iter().map(|credential| &credential.chain);
         let fullchain = || certificates_to_pem(chain().flat_map(Chain::certificates));
-        let key = || self.credential.as_ref().map(|credential| credential.key.to_pem()).unwrap_or_default();
+        let key = || self.credential().map(|credential| credential.key.to_pem()).unwrap_or_default();
         let text = match part {
             Part::Cert => certificates_to_pem(chain().map(|chain| chain.leaf().der())),
             Part::Chain => certificates_to_pem(chain().flat_map(Chain::intermediates)),
@@ -122,9 +122,9 @@ fn is_false(value: &bool) -> bool {
 impl Serialize for Bundle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let generation = self.generation;
-        let written = match &self.credential {
-            None => Written { generation, roots_only: true, ..Written::default() },
-            Some(Credential { key, chain, root, issuer, common_name }) => Written {
+        let written = match &self.content {
+            Content::Roots => Written { generation, roots_only: true, ..Written::default() },
+            Content::Leaf(Credential { key, chain, root, issuer, common_name }) => Written {
                 generation,
                 roots_only: false,
                 issuer: Some(issuer.clone()),

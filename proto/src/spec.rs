@@ -12,10 +12,10 @@ use crate::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
     containers::{ContainerName, ContainerSignal, SwarmSecrets},
+    content::Content,
     id::{CertificateName, checked_text, is_plain_name, shown, string_serde},
-    key::KeyPolicy,
     mount::MountPoint,
-    names::{SubjectName, SubjectNames},
+    names::SubjectName,
     stage::Trouble,
 };
 
@@ -24,19 +24,9 @@ use crate::{
 pub struct PlacementSpec {
     /// Which certificate; a guest holds each at most once.
     pub certificate: CertificateName,
-    /// The subject's common name; one of `names`.
-    pub common_name: SubjectName,
-    /// Every name that the certificate carries.
-    pub names: SubjectNames,
-    /// How its key is made.
-    pub key: KeyPolicy,
-    /// The controller makes the key, one for all placements of the certificate.
-    #[serde(default)]
-    pub shared: bool,
-    /// Its issuer's roots alone are placed: nothing is ordered, the names say nothing, and there are files of
-    /// [`Part::Ca`] only.
-    #[serde(default)]
-    pub trust: bool,
+    /// A certificate with its key, or roots alone.
+    #[serde(flatten)]
+    pub content: Content,
     /// What [`Part::Ca`] contains: every root of the issuer's that somebody may need, at most [`MOST_ROOTS`]. Empty
     /// while the controller does not know them: then those that were said before stay.
     #[serde(default)]

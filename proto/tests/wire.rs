@@ -6,6 +6,7 @@ use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
     containers::{ContainerSignal, SwarmSecrets},
+    content::{Content, LeafSpec},
     hwaddr::HwAddr,
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
@@ -168,11 +169,11 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
             let names = SubjectNames::try_from(names).expect("at least one");
             PlacementSpec {
                 certificate,
-                common_name,
-                names,
-                key,
-                shared,
-                trust: !shared && purge,
+                content: if !shared && purge {
+                    Content::Roots
+                } else {
+                    Content::Leaf(LeafSpec { common_name, names, key, shared })
+                },
                 roots: if purge { vec![root()] } else { Vec::new() },
                 recipe,
                 files,

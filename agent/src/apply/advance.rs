@@ -3,6 +3,7 @@
 //! Answers: in which order are mounts, leftovers, the request, the files and the service seen to?
 //! Invariant: only what is not as it should be is touched, so a try with nothing to do changes nothing.
 
+use pinion_proto::content::{Content, LeafSpec};
 use tokio::time::Instant;
 
 use super::{
@@ -30,20 +31,21 @@ impl Task<'_> {
         };
         if let Err(error) = self.switch.learn_mounts(Some(&job)).await? {
             // Nothing of the files is touched; a certificate may be on its way meanwhile.
-            if !job.trust {
-                self.order(&job).await?;
+            if let Content::Leaf(leaf) = &job.content {
+                self.order(&job, leaf).await?;
             }
             return Err(Failure::install(&error, failures).into());
         }
         self.switch.resume(Some(&job), failures).await?;
-        let outcome = if job.trust {
-            trust::trust(&mut self.attempt(&job)).await
-        } else {
-            self.order(&job).await?;
-            self.choose_next(&job);
-            let is_next = self.switch.ledger.next.is_some();
-            let mut attempt = self.attempt(&job);
-            if is_next { install(&mut attempt).await } else { upkeep::maintain(&mut attempt).await }
+        let outcome = match &job.content {
+            Content::Roots => trust::trust(&mut self.attempt(&job)).await,
+            Content::Leaf(leaf) => {
+                self.order(&job, leaf).await?;
+                self.choose_next(&job);
+                let is_next = self.switch.ledger.next.is_some();
+                let mut attempt = self.attempt(&job);
+                if is_next { install(&mut attempt).await } else { upkeep::maintain(&mut attempt).await }
+            }
         };
         self.status.accept(&self.switch, &job);
         outcome
@@ -54,8 +56,8 @@ impl Task<'_> {
         Attempt { switch, request, driver: newer, status, job }
     }
 
-    async fn order(&mut self, job: &Job) -> Result<(), Interrupt> {
-        if self.request.order(&mut self.switch, job).await? {
+    async fn order(&mut self, job: &Job, leaf: &LeafSpec) -> Result<(), Interrupt> {
+        if self.request.order(&mut self.switch, job, leaf).await? {
             self.status.publish(&self.switch, &self.request);
         }
         Ok(())

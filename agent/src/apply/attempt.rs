@@ -118,7 +118,7 @@ pub(super) fn about(switch: &FileSwitch, job: &Job) -> About {
 pub(super) fn decide(switch: &FileSwitch, status: &mut Status) -> Result<Job, Interrupt> {
     let config = switch.config();
     let Some(spec) = &switch.ledger.spec else { return Err(Interrupt::Stopped) };
-    if spec.trust && spec.roots.is_empty() && !spec.purge {
+    if spec.content.is_roots() && spec.roots.is_empty() && !spec.purge {
         return Err(Failure::no_roots().into());
     }
     let recipe = match &spec.recipe {

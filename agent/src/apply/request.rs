@@ -6,10 +6,10 @@
 use pinion_proto::{
     bundle::Leaf,
     causes::chain,
+    content::LeafSpec,
     key::{KeyAlgorithm, Rotation},
     message::Delivery,
     private_key::PrivateKey,
-    spec::PlacementSpec,
     stage::Trouble,
 };
 
@@ -44,15 +44,19 @@ impl Request {
     }
 
     /// Makes key and request for what the controller orders, once; true when they are new.
-    pub(super) async fn order(&mut self, switch: &mut FileSwitch, job: &Job) -> Result<bool, Interrupt> {
-        let Some(spec) = &switch.ledger.spec else { return Ok(false) };
-        let Some(generation) = spec.ordered else { return Ok(false) };
-        let outdated = is_outdated(switch.ledger.order.as_ref(), switch.ledger.last_generation, spec, generation);
+    pub(super) async fn order(
+        &mut self,
+        switch: &mut FileSwitch,
+        job: &Job,
+        leaf: &LeafSpec,
+    ) -> Result<bool, Interrupt> {
+        let Some(generation) = switch.ledger.spec.as_ref().and_then(|spec| spec.ordered) else { return Ok(false) };
+        let outdated = is_outdated(switch.ledger.order.as_ref(), switch.ledger.last_generation, leaf, generation);
         if !outdated {
             expect(switch, job);
             return Ok(false);
         }
-        let order = make_order(switch, spec.clone(), generation).await?;
+        let order = make_order(switch, leaf.clone(), generation).await?;
         let before = (switch.ledger.order.replace(order), switch.ledger.last_generation);
         switch.ledger.last_generation = generation;
         // Written down before anybody hears of it: a request that is certified must find its key after a crash.
@@ -104,8 +108,8 @@ fn expect(switch: &FileSwitch, job: &Job) {
     }
 }
 
-async fn make_order(switch: &FileSwitch, spec: PlacementSpec, generation: u64) -> Result<Order, Interrupt> {
-    let PlacementSpec { common_name, names, key: policy, shared, .. } = spec;
+async fn make_order(switch: &FileSwitch, leaf: LeafSpec, generation: u64) -> Result<Order, Interrupt> {
+    let LeafSpec { common_name, names, key: policy, shared } = leaf;
     let (key, request) = if shared {
         (None, Vec::new())
     } else {
@@ -143,19 +147,19 @@ async fn make_order(switch: &FileSwitch, spec: PlacementSpec, generation: u64) -
 }
 
 /// Whether what is ordered needs another request than the one that there is.
-fn is_outdated(order: Option<&Order>, last_generation: u64, spec: &PlacementSpec, generation: u64) -> bool {
+fn is_outdated(order: Option<&Order>, last_generation: u64, leaf: &LeafSpec, generation: u64) -> bool {
     match order {
-        Some(order) if order.generation == generation => !answers(order, spec),
+        Some(order) if order.generation == generation => !answers(order, leaf),
         _ => generation > last_generation,
     }
 }
 
 /// Whether an order is still what the spec asks for.
-fn answers(order: &Order, spec: &PlacementSpec) -> bool {
-    order.common_name == spec.common_name
-        && order.names == spec.names
-        && order.algorithm == spec.key.algorithm
-        && order.key.is_none() == spec.shared
+fn answers(order: &Order, leaf: &LeafSpec) -> bool {
+    order.common_name == leaf.common_name
+        && order.names == leaf.names
+        && order.algorithm == leaf.key.algorithm
+        && order.key.is_none() == leaf.shared
 }
 
 #[cfg(test)]
@@ -164,22 +168,21 @@ mod tests {
 
     use super::{super::tests::guest, *};
 
-    fn order(spec: &PlacementSpec, generation: u64) -> Order {
+    fn order(leaf: &LeafSpec, generation: u64) -> Order {
         Order {
             generation,
-            common_name: spec.common_name.clone(),
-            names: spec.names.clone(),
-            algorithm: spec.key.algorithm,
-            key: (!spec.shared).then(|| PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key")),
+            common_name: leaf.common_name.clone(),
+            names: leaf.names.clone(),
+            algorithm: leaf.key.algorithm,
+            key: (!leaf.shared).then(|| PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key")),
             request: Vec::new(),
         }
     }
 
     #[test]
     fn a_request_is_made_anew_when_what_is_ordered_changes_and_never_for_an_old_generation() {
-        let spec = guest::spec("web", "web");
-        let other = guest::spec("other", "web");
-        let (same, shared) = (order(&spec, 3), PlacementSpec { shared: true, ..spec.clone() });
+        let [spec, other] = ["web", "other"].map(|name| guest::leaf(&guest::spec(name, "web")).clone());
+        let (same, shared) = (order(&spec, 3), LeafSpec { shared: true, ..spec.clone() });
         let algorithm = KeyPolicy { algorithm: KeyAlgorithm::Ed25519, ..KeyPolicy::default() };
         for (what, known, last, wanted, generation, outdated) in [
             ("nothing was ordered before", None, 0, &spec, 1, true),
@@ -192,12 +195,12 @@ mod tests {
                 "another name",
                 Some(&same),
                 3,
-                &PlacementSpec { common_name: other.common_name.clone(), ..spec.clone() },
+                &LeafSpec { common_name: other.common_name.clone(), ..spec.clone() },
                 3,
                 true,
             ),
-            ("other names", Some(&same), 3, &PlacementSpec { names: other.names.clone(), ..spec.clone() }, 3, true),
-            ("another kind of key", Some(&same), 3, &PlacementSpec { key: algorithm, ..spec.clone() }, 3, true),
+            ("other names", Some(&same), 3, &LeafSpec { names: other.names.clone(), ..spec.clone() }, 3, true),
+            ("another kind of key", Some(&same), 3, &LeafSpec { key: algorithm, ..spec.clone() }, 3, true),
             ("a shared key", Some(&same), 3, &shared, 3, true),
             ("its own key again", Some(&order(&shared, 3)), 3, &spec, 3, true),
             ("still a shared key", Some(&order(&shared, 3)), 3, &shared, 3, false),

@@ -71,7 +71,7 @@ pub(super) async fn look_into(attempt: &mut Attempt<'_>, store: &GuestPath) -> R
 /// The job of what is in place, when a store is made of it.
 pub(super) fn store_of_roots(switch: &FileSwitch) -> Option<Job> {
     let ledger = &switch.ledger;
-    let spec = ledger.spec.as_ref().filter(|spec| spec.trust && ledger.held.is_some())?;
+    let spec = ledger.spec.as_ref().filter(|spec| spec.content.is_roots() && ledger.held.is_some())?;
     recipe::job(spec, switch.config(), &ledger.kept()).filter(|job| job.update.is_some())
 }
 

@@ -23,7 +23,7 @@ pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Grou
         if given.is_none() && template.is_none() {
             continue;
         }
-        if spec.trust && part != Part::Ca {
+        if !spec.content.has(part) {
             return Err(JobError::NotOfRoots(part));
         }
         for (path, root) in paths(spec, part, given, template)? {
@@ -54,7 +54,7 @@ fn paths(
     if !template.path.is_for_each_root() {
         return Ok(vec![(template.path.of(spec, None).map_err(failed)?, None)]);
     }
-    if part != Part::Ca || !spec.trust {
+    if !spec.content.is_roots() {
         return Err(JobError::OnlyRoots(part));
     }
     let one = |root: &RootCertificate| Ok((template.path.of(spec, Some(root)).map_err(failed)?, Some(root.clone())));

@@ -19,6 +19,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
+    content::Content,
     id::CertificateName,
     names::SubjectName,
     spec::{Account, FileMode, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, StartTls, Validate},
@@ -56,8 +57,8 @@ pub struct Job {
     pub reloads: Vec<ReloadAction>,
     /// Where its certificate is looked at; none when it shows none.
     pub probe: Option<ProbeTarget>,
-    /// The issuer's roots alone are placed.
-    pub trust: bool,
+    /// A certificate with its key, or the issuer's roots alone.
+    pub content: Content,
     /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.
     pub roots: Vec<RootCertificate>,
     /// The program that makes a store of the roots' files, and its arguments.
@@ -176,20 +177,19 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
     }
     let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
     let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
-    let target = |connect: SocketAddr, name: Option<&SubjectName>, starttls| ProbeTarget {
+    let asked = match (&spec.probe, seen) {
+        (Some(Probe::Nothing), _) | (None, None) => None,
+        (Some(Probe::Tls { connect, server_name, starttls }), _) => Some((*connect, server_name.as_ref(), *starttls)),
+        (None, Some(probe)) => Some((probe.connect, probe.server_name.as_ref(), probe.starttls)),
+    };
+    // No service shows roots.
+    let probe = spec.content.leaf().zip(asked).map(|(leaf, (connect, name, starttls))| ProbeTarget {
         connect,
-        server_name: server_name(name.unwrap_or(&spec.common_name)),
+        server_name: server_name(name.unwrap_or(&leaf.common_name)),
         starttls,
         settle,
         elsewhere: scope.look(connect),
-    };
-    let target = match (&spec.probe, seen) {
-        (Some(Probe::Nothing), _) | (None, None) => None,
-        (Some(Probe::Tls { connect, server_name, starttls }), _) => {
-            Some(target(*connect, server_name.as_ref(), *starttls))
-        }
-        (None, Some(probe)) => Some(target(probe.connect, probe.server_name.as_ref(), probe.starttls)),
-    };
+    });
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
     Ok(Job {
         certificate: spec.certificate.clone(),
@@ -197,8 +197,8 @@ fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Resul
         layout,
         validate,
         reloads,
-        probe: target.filter(|_| !spec.trust),
-        trust: spec.trust,
+        probe,
+        content: spec.content.clone(),
         roots: spec.roots.clone(),
         update: recipe.and_then(|recipe| recipe.update.clone()),
         store: recipe.and_then(|recipe| recipe.store.clone()),
@@ -251,6 +251,7 @@ mod tests {
     use std::{collections::BTreeMap, path::PathBuf};
 
     use pinion_proto::{
+        content::LeafSpec,
         key::KeyPolicy,
         names::SubjectNames,
         spec::{FileSpec, Reload, Unit},
@@ -263,11 +264,12 @@ mod tests {
         let name: SubjectName = "*.internal.example".parse().expect("a name");
         PlacementSpec {
             certificate: "gateway".parse().expect("a name"),
-            common_name: name.clone(),
-            names: SubjectNames::try_from(vec![name]).expect("names"),
-            key: KeyPolicy::default(),
-            shared: false,
-            trust: false,
+            content: Content::Leaf(LeafSpec {
+                common_name: name.clone(),
+                names: SubjectNames::try_from(vec![name]).expect("names"),
+                key: KeyPolicy::default(),
+                shared: false,
+            }),
             roots: Vec::new(),
             recipe: recipe.map(|recipe| recipe.parse().expect("a name")),
             files: BTreeMap::new(),

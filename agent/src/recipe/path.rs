@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
+    content::{Content, NO_COMMON_NAME},
     id::{CertificateName, shown},
     names::SubjectName,
     spec::{GuestPath, PlacementSpec, SpecError},
@@ -34,7 +35,11 @@ pub(super) struct PathTemplate(Box<str>);
 impl PathTemplate {
     /// The path for a placement.
     pub(super) fn of(&self, spec: &PlacementSpec, root: Option<&RootCertificate>) -> Result<GuestPath, SpecError> {
-        self.fill(&spec.common_name, &spec.certificate, root.map(RootCertificate::fingerprint))
+        let root = root.map(RootCertificate::fingerprint);
+        match &spec.content {
+            Content::Leaf(leaf) => self.fill(&leaf.common_name, &spec.certificate, root),
+            Content::Roots => self.fill(&NO_COMMON_NAME.parse().expect("it is a name"), &spec.certificate, root),
+        }
     }
 
     /// Whether each root has a path of its own.

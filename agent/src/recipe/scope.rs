@@ -82,8 +82,8 @@ impl Scope {
     /// What a placement may name.
     pub(super) fn of(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow, kept: &Kept) -> Self {
         let mut scope = Self::listed(allow);
-        scope.ground.roots = spec.trust;
-        if spec.trust && allow.takes_recipes(List::Directories) {
+        scope.ground.roots = spec.content.is_roots();
+        if scope.ground.roots && allow.takes_recipes(List::Directories) {
             scope.ground.directories.extend(TRUSTED.iter().map(|path| path.parse().expect("the constant is a path")));
         }
         if let Some(recipe) = recipe {

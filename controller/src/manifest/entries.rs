@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use jsonc_parser::ast::Value;
 use pinion_proto::{
+    content::Content,
     id::Vmid,
     key::{KeyPolicy, Rotation},
     names::{SubjectName, SubjectNames},
@@ -10,8 +11,8 @@ use pinion_proto::{
 };
 
 use super::{
-    Certificate, Defaults, Gist, GuestRef, Placement, fields::Fields, length, node::Node, overrides, trust,
-    uniqueness::Seen, window,
+    Certificate, Defaults, Gist, GuestRef, LeafPolicy, OwnNames, Placement, fields::Fields, length, node::Node,
+    overrides, trust, uniqueness::Seen, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
@@ -67,38 +68,27 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
     context.seen.next_certificate();
     let gist =
         |names: Option<&SubjectNames>| Some(Gist::of(common_name.as_ref()?, names?, key?.algorithm, issuer.as_ref()?));
-    let common = Common {
-        common_name: common_name.as_ref(),
-        names: names.as_ref(),
-        shared: shared == Some(true),
-        gist: gist(names.as_ref()),
-        gist_of: &gist,
-    };
+    let common = Common { common_name: common_name.as_ref(), shared: shared == Some(true), gist: &gist };
     let placements =
         fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context, &common)));
-    Some(Certificate {
-        name: name?,
+    let policy = LeafPolicy {
+        gist: gist(names.as_ref())?,
         common_name: common_name?,
         names: names?,
         key: key?,
         duration: duration?,
         renew_before: renew_before?,
-        issuer: issuer?,
         shared: shared?,
-        trust: false,
-        placements: placements?,
-    })
+    };
+    Some(Certificate { name: name?, issuer: issuer?, content: Content::Leaf(policy), placements: placements? })
 }
 
 /// What a certificate's placements have in common; none is what could not be read.
 struct Common<'c> {
     common_name: Option<&'c SubjectName>,
-    names: Option<&'c SubjectNames>,
     shared: bool,
-    /// Of the certificate's names.
-    gist: Option<Gist>,
-    /// Of other names.
-    gist_of: &'c dyn Fn(Option<&SubjectNames>) -> Option<Gist>,
+    /// Of these names.
+    gist: &'c dyn Fn(Option<&SubjectNames>) -> Option<Gist>,
 }
 
 /// One element of `placements`.
@@ -148,17 +138,16 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let purge = fields.or("purge", false, |n| n.boolean());
-    let (names, gist) = match own? {
+    let own_names = match own? {
         Some(own) => {
             let own = common.common_name.and_then(|common| names(common, own, |e| fields.problem_with("sans", e)));
-            let gist = (common.gist_of)(own.as_ref());
-            (own, gist)
+            Some(OwnNames { gist: (common.gist)(own.as_ref())?, names: own? })
         }
-        None => (common.names.cloned(), common.gist),
+        None => None,
     };
     Some(Placement {
         guest: guest?,
-        names: names?,
+        own_names,
         recipe: recipe?,
         files: files?,
         layout: layout?,
@@ -168,7 +157,6 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         window: window?,
         requires_mount: requires_mount?,
         purge: purge?,
-        gist: gist?,
     })
 }
 

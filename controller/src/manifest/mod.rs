@@ -4,6 +4,7 @@
 //! Invariant: a [`Manifest`] that exists is whole and consistent in itself; everything wrong with one
 //! that is not is reported at once, each with its place.
 
+mod certificate;
 mod document;
 mod entries;
 mod errors;
@@ -21,22 +22,19 @@ mod trust;
 mod uniqueness;
 pub mod window;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use jiff::tz::TimeZone;
 use pinion_proto::{
     id::{CertificateName, Vmid},
-    key::KeyPolicy,
-    mount::MountPoint,
-    names::{SubjectName, SubjectNames},
-    spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Validate},
+    spec::PlainName,
 };
 
+pub use certificate::{Certificate, LeafPolicy, OwnNames, PlacedLeaf, Placement};
 pub use errors::{ManifestErrors, Problem};
 pub(crate) use fields::unknown as unknown_field;
 pub use gist::Gist;
 pub use schema::schema;
-use window::Window;
 
 /// The version of the manifest's format that is read here.
 pub const VERSION: u32 = 1;
@@ -100,68 +98,6 @@ pub struct Defaults {
     pub issuer: PlainName,
     /// How long a certificate should be valid.
     pub duration: Duration,
-}
-
-/// One certificate, perhaps in several places.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Certificate {
-    /// What people call it.
-    pub name: CertificateName,
-    /// The subject's common name; one of `names`.
-    pub common_name: SubjectName,
-    /// Every name, unless a placement has its own.
-    pub names: SubjectNames,
-    /// How its keys are made.
-    pub key: KeyPolicy,
-    /// How long it should be valid: 5 minutes to 10 years.
-    pub duration: Duration,
-    /// How long before its end it is renewed; none for two thirds of its real life. Less than `duration`.
-    pub renew_before: Option<Duration>,
-    /// Who signs it.
-    pub issuer: PlainName,
-    /// One key in all places, made by the controller.
-    pub shared: bool,
-    /// Its issuer's roots are placed, and no certificate: names, key and duration say nothing then.
-    pub trust: bool,
-    /// Where it goes, each guest once.
-    pub placements: Vec<Placement>,
-}
-
-/// A certificate in one place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Placement {
-    /// Where.
-    pub guest: GuestRef,
-    /// Every name here: the certificate's, or the placement's own with the common name.
-    pub names: SubjectNames,
-    /// Where files, validate, reload and probe come from unless they are given here.
-    pub recipe: Option<PlainName>,
-    /// Files, over the recipe's. Without a recipe there is one at least, and each has a path.
-    pub files: BTreeMap<Part, FileSpec>,
-    /// How the files change, over the recipe's.
-    pub layout: Option<Layout>,
-    /// Over the recipe's.
-    pub validate: Option<Validate>,
-    /// Over the recipe's.
-    pub reload: Option<Reload>,
-    /// Over the recipe's.
-    pub probe: Option<Probe>,
-    /// When its service may be disturbed; none for any time.
-    pub window: Option<Window>,
-    /// Where something must be mounted before the files are touched; none where the guest finds out by itself.
-    pub requires_mount: Option<MountPoint>,
-    /// The files are to be removed and nothing is to be held.
-    pub purge: bool,
-    /// Names, the certificate's key algorithm and issuer in one.
-    gist: Gist,
-}
-
-impl Placement {
-    /// Names, the certificate's key algorithm and its issuer in one, as the manifest was read.
-    #[must_use]
-    pub fn gist(&self) -> Gist {
-        self.gist
-    }
 }
 
 /// A guest as the manifest names it.

@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 
 use jsonc_parser::ast::Value;
 use pinion_proto::{
-    key::KeyPolicy,
-    names::{SubjectName, SubjectNames},
+    content::Content,
     spec::{FileSpec, Part, PlainName},
 };
 
 use super::{
-    Certificate, Gist, Placement,
+    Certificate, Placement,
     entries::{Context, guest, issuer},
     fields::Fields,
     node::Node,
     overrides, window,
 };
-
-/// What stands where a certificate has its name: nothing is ordered, so nobody sees it. RFC 6761 section 6.4.
-const NO_NAME: &str = "roots.invalid";
 
 /// Whether an element of `certificates` is about roots.
 pub(super) fn is_meant(node: Node<'_>) -> bool {
@@ -42,30 +38,11 @@ pub(super) fn roots(node: Node<'_>, context: &Context<'_>) -> Option<Certificate
     });
     let issuer = fields.or("issuer", context.defaults.issuer.clone(), issuer);
     context.seen.next_certificate();
-    let common_name: SubjectName = NO_NAME.parse().expect("the constant is a name");
-    let names = SubjectNames::try_from(vec![common_name.clone()]).expect("one name is enough");
-    let key = KeyPolicy::default();
-    let placements = fields.required("placements", |n| {
-        n.each("a list of placements", |n| {
-            let gist = Gist::of(&common_name, &names, key.algorithm, issuer.as_ref()?);
-            placement(n, context, &names, gist)
-        })
-    });
-    Some(Certificate {
-        name: name?,
-        common_name,
-        names,
-        key,
-        duration: context.defaults.duration,
-        renew_before: None,
-        issuer: issuer?,
-        shared: false,
-        trust: true,
-        placements: placements?,
-    })
+    let placements = fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context)));
+    Some(Certificate { name: name?, issuer: issuer?, content: Content::Roots, placements: placements? })
 }
 
-fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: Gist) -> Option<Placement> {
+fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
     let fields = Fields::of(
         node,
         "a placement of roots: an object",
@@ -92,7 +69,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: 
     let purge = fields.or("purge", false, |n| n.boolean());
     Some(Placement {
         guest: guest?,
-        names: names.clone(),
+        own_names: None,
         recipe: recipe?,
         files: files?,
         layout: layout?,
@@ -102,7 +79,6 @@ fn placement(node: Node<'_>, context: &Context<'_>, names: &SubjectNames, gist: 
         window: window?,
         requires_mount: requires_mount?,
         purge: purge?,
-        gist,
     })
 }
 

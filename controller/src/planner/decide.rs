@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     clock::Timestamp,
+    content::Content,
     id::Guest,
     report::{Held, Incoming, PlacementReport, Progress},
     stage::{Halt, Stage, Trouble},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     inventory::Inventory,
-    manifest::{Certificate, Placement},
+    manifest::{Certificate, LeafPolicy, PlacedLeaf, Placement},
     reports::{Link, PlacementEntry, SharedKey},
 };
 
@@ -74,23 +75,29 @@ pub(super) fn decide(subject: &Subject<'_>, now: Timestamp) -> Verdict {
     if subject.placement.purge {
         return purge(subject);
     }
-    if subject.certificate.trust {
-        return Verdict { decision: roots(subject), renew_at: None, ordered: None, wake_at: None };
+    match subject.certificate.content_at(subject.placement) {
+        Content::Leaf(leaf) => certificate(subject, leaf, now),
+        Content::Roots => Verdict { decision: roots(subject), renew_at: None, ordered: None, wake_at: None },
     }
+}
+
+/// A placement of a certificate.
+fn certificate(subject: &Subject<'_>, leaf: PlacedLeaf<'_>, now: Timestamp) -> Verdict {
     let held = subject.held();
-    let renew_at = held.map(|held| renewal::renew_at(subject.certificate, subject.guest, &held.leaf));
+    let renew_at =
+        held.map(|held| renewal::renew_at(&subject.certificate.name, leaf.policy, subject.guest, &held.leaf));
     let verdict = |decision, ordered, wake_at| Verdict { decision, renew_at, ordered, wake_at };
 
-    let Some(why) = subject.why(held, renew_at, now) else {
+    let Some(why) = subject.why(leaf, held, renew_at, now) else {
         return verdict(Decision::Keep, None, renew_at);
     };
-    if let Some((generation, until)) = subject.installing(held)
+    if let Some((generation, until)) = subject.installing(leaf, held)
         && now < until
     {
         return verdict(Decision::Keep, Some(generation), Some(until));
     }
     // A request that is good stays with the guest whatever holds it up here, so that it makes no new key.
-    let usable = subject.usable(held);
+    let usable = subject.usable(leaf, held);
     if let Some(unreachable) = subject.unreachable() {
         let Unreachable { trouble, lets_go } = unreachable;
         return verdict(held_up(trouble), usable.filter(|_| !lets_go), None);
@@ -194,18 +201,24 @@ impl Subject<'_> {
     }
 
     /// Why a new generation is needed, if it is.
-    fn why(&self, held: Option<&Held>, renew_at: Option<Timestamp>, now: Timestamp) -> Option<Why> {
+    fn why(
+        &self,
+        leaf: PlacedLeaf<'_>,
+        held: Option<&Held>,
+        renew_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Why> {
         let Some(held) = held else { return Some(Why::Missing) };
         if self.entry.and_then(PlacementEntry::renew_above).is_some_and(|above| held.generation <= above) {
             return Some(Why::Requested);
         }
-        if self.entry.and_then(PlacementEntry::holds) != Some(self.placement.gist())
-            && let Some(changed) = self.changed(held)
+        if self.entry.and_then(PlacementEntry::holds) != Some(leaf.gist)
+            && let Some(changed) = changed(leaf, held)
         {
             return Some(changed);
         }
-        if self.sharing_changed(held) {
-            return Some(Why::KeySharingChanged { shared: self.certificate.shared });
+        if self.sharing_changed(leaf.policy, held) {
+            return Some(Why::KeySharingChanged { shared: leaf.policy.shared });
         }
         if let Some(had) = self.entry.map(PlacementEntry::reached).filter(|had| *had > held.generation) {
             return Some(Why::TakenBack { held: held.generation, had });
@@ -213,43 +226,19 @@ impl Subject<'_> {
         renew_at.filter(|at| *at <= now).map(|since| Why::Due { since })
     }
 
-    /// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
-    fn changed(&self, held: &Held) -> Option<Why> {
-        let (wanted, certificate) = (&self.placement.names, self.certificate);
-        if held.leaf.names() != wanted {
-            return Some(Why::NamesChanged {
-                added: wanted.missing_from(held.leaf.names()).cloned().collect(),
-                removed: held.leaf.names().missing_from(wanted).cloned().collect(),
-            });
-        }
-        // What was ordered is compared, never what the certificate says: a CA that puts another common name, or none,
-        // would be asked for ever.
-        if let Some(ordered) = held.common_name.as_ref().filter(|ordered| **ordered != certificate.common_name) {
-            return Some(Why::CommonNameChanged { held: ordered.clone(), wanted: certificate.common_name.clone() });
-        }
-        if held.leaf.key_algorithm() != Some(certificate.key.algorithm) {
-            let wanted = certificate.key.algorithm;
-            return Some(Why::KeyAlgorithmChanged { held: held.leaf.key_algorithm(), wanted });
-        }
-        if held.issuer != certificate.issuer {
-            return Some(Why::IssuerChanged { held: held.issuer.clone(), wanted: certificate.issuer.clone() });
-        }
-        None
-    }
-
-    fn sharing_changed(&self, held: &Held) -> bool {
+    fn sharing_changed(&self, policy: &LeafPolicy, held: &Held) -> bool {
         use pinion_proto::key::Rotation;
         let has_shared_key = self.shared_key.map(|key| key.fingerprint == held.leaf.key());
-        if self.certificate.shared {
+        if policy.shared {
             self.keys_differ || has_shared_key == Some(false)
         } else {
             // A key that is never to change stays, even if it was shared once.
-            has_shared_key == Some(true) && self.certificate.key.rotation == Rotation::Always
+            has_shared_key == Some(true) && policy.key.rotation == Rotation::Always
         }
     }
 
     /// The generation that the guest is installing, and until when it is left to it.
-    fn installing(&self, held: Option<&Held>) -> Option<(u64, Timestamp)> {
+    fn installing(&self, leaf: PlacedLeaf<'_>, held: Option<&Held>) -> Option<(u64, Timestamp)> {
         let incoming = self.incoming(held).filter(|incoming| incoming.progress == Progress::Delivered)?;
         let entry = self.entry?;
         // Asking for a renewal is also the way out of an installation that is stuck.
@@ -257,17 +246,17 @@ impl Subject<'_> {
         if troubled && entry.renew_above().is_some_and(|above| incoming.generation <= above) {
             return None;
         }
-        let two_thirds = Duration::from_secs(self.certificate.duration.as_secs() / 3 * 2);
+        let two_thirds = Duration::from_secs(leaf.policy.duration.as_secs() / 3 * 2);
         Some((incoming.generation, entry.incoming_since()? + two_thirds.min(INSTALL_PATIENCE)))
     }
 
     /// The generation whose request can be signed as the manifest is now.
-    fn usable(&self, held: Option<&Held>) -> Option<u64> {
+    fn usable(&self, leaf: PlacedLeaf<'_>, held: Option<&Held>) -> Option<u64> {
         let incoming = self.incoming(held)?;
         let Progress::Requested(der) = &incoming.progress else { return None };
-        let fits = match (self.certificate.shared, self.entry?.request()) {
+        let fits = match (leaf.policy.shared, self.entry?.request()) {
             (true, None) => der.is_empty(),
-            (false, Some(Ok(request))) => misfit(request, self.certificate, self.placement).is_none(),
+            (false, Some(Ok(request))) => misfit(request, leaf).is_none(),
             _ => false,
         };
         fits.then_some(incoming.generation)
@@ -301,6 +290,30 @@ impl Subject<'_> {
         };
         Some(Unreachable { trouble, lets_go: false })
     }
+}
+
+/// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
+fn changed(leaf: PlacedLeaf<'_>, held: &Held) -> Option<Why> {
+    let PlacedLeaf { policy, issuer, names: wanted, .. } = leaf;
+    if held.leaf.names() != wanted {
+        return Some(Why::NamesChanged {
+            added: wanted.missing_from(held.leaf.names()).cloned().collect(),
+            removed: held.leaf.names().missing_from(wanted).cloned().collect(),
+        });
+    }
+    // What was ordered is compared, never what the certificate says: a CA that puts another common name, or none,
+    // would be asked for ever.
+    if let Some(ordered) = held.common_name.as_ref().filter(|ordered| **ordered != policy.common_name) {
+        return Some(Why::CommonNameChanged { held: ordered.clone(), wanted: policy.common_name.clone() });
+    }
+    if held.leaf.key_algorithm() != Some(policy.key.algorithm) {
+        let wanted = policy.key.algorithm;
+        return Some(Why::KeyAlgorithmChanged { held: held.leaf.key_algorithm(), wanted });
+    }
+    if held.issuer != *issuer {
+        return Some(Why::IssuerChanged { held: held.issuer.clone(), wanted: issuer.clone() });
+    }
+    None
 }
 
 /// A trouble as a decision, with the moment of the next try.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use pinion_proto::{bundle::CertificateRequest, key::KeyAlgorithm, names::SubjectName};
 
-use crate::manifest::{Certificate, Placement};
+use crate::manifest::PlacedLeaf;
 
 /// What a request has otherwise than the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +19,16 @@ pub enum Misfit {
 
 /// What keeps a request from being signed as the manifest is now; none when nothing does.
 #[must_use]
-pub fn misfit(request: &CertificateRequest, certificate: &Certificate, placement: &Placement) -> Option<Misfit> {
-    if request.names.as_ref() != Some(&placement.names) {
+pub fn misfit(request: &CertificateRequest, leaf: PlacedLeaf<'_>) -> Option<Misfit> {
+    let PlacedLeaf { policy, names, .. } = leaf;
+    if request.names.as_ref() != Some(names) {
         return Some(Misfit::Names);
     }
     // step-ca refuses a request whose common name is not its token's subject (`commonNameValidator`).
-    if request.common_name.as_ref().is_some_and(|name| *name != certificate.common_name.plain()) {
-        return Some(Misfit::CommonName(certificate.common_name.clone()));
+    if request.common_name.as_ref().is_some_and(|name| *name != policy.common_name.plain()) {
+        return Some(Misfit::CommonName(policy.common_name.clone()));
     }
-    let wanted = certificate.key.algorithm;
+    let wanted = policy.key.algorithm;
     (request.key_algorithm != Some(wanted)).then_some(Misfit::Key(wanted))
 }
 

@@ -26,6 +26,7 @@ use std::{
 use pinion_proto::{
     bundle::RootCertificate,
     clock::Timestamp,
+    content::Content,
     id::{CertificateName, Guest, PlacementId},
     spec::{Opening, PlacementSpec, PlainName},
     stage::{Halt, Trouble},
@@ -41,7 +42,7 @@ pub use turns::Turn;
 use crate::{
     freeze::Freeze,
     inventory::Inventory,
-    manifest::{Certificate, GuestRef, Manifest, Placement},
+    manifest::{Certificate, GuestRef, Manifest, PlacedLeaf, Placement},
     reports::{PlacementEntry, Reports},
 };
 use decide::{Subject, Verdict, decide};
@@ -88,11 +89,17 @@ pub struct Planned<'m> {
     pub turn: Turn,
 }
 
-impl Planned<'_> {
+impl<'m> Planned<'m> {
     /// The placement's id; none when the manifest's name leads to no guest.
     #[must_use]
     pub fn id(&self) -> Option<PlacementId> {
         self.guest.map(|guest| PlacementId { certificate: self.certificate.name.clone(), guest })
+    }
+
+    /// What it is to hold.
+    #[must_use]
+    pub fn content(&self) -> Content<PlacedLeaf<'m>> {
+        self.certificate.content_at(self.placement)
     }
 
     /// How the placement is called: its id, or with the manifest's name for the guest.

@@ -13,15 +13,15 @@ use pinion_proto::{
     spread,
 };
 
-use crate::manifest::Certificate;
+use crate::manifest::LeafPolicy;
 
 /// When what a placement holds is renewed.
 #[must_use]
-pub fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timestamp {
+pub fn renew_at(certificate: &CertificateName, policy: &LeafPolicy, guest: Guest, held: &Leaf) -> Timestamp {
     let life = Validity::of(held);
-    match certificate.renew_before {
-        Some(before) => life.end - life.scaled(before, certificate.duration),
-        None => life.begin + (life.two_thirds() - life.jitter(&certificate.name, guest)),
+    match policy.renew_before {
+        Some(before) => life.end - life.scaled(before, policy.duration),
+        None => life.begin + (life.two_thirds() - life.jitter(certificate, guest)),
     }
 }
 

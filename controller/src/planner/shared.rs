@@ -29,7 +29,7 @@ pub fn needs_new_shared_key(current: Option<&SharedKey>, policy: KeyPolicy, held
 /// Whether the placements of a shared certificate hold different keys although the controller has made none:
 /// it has only just become shared.
 pub(super) fn keys_differ(certificate: &Certificate, inventory: &Inventory, reports: &Reports) -> bool {
-    if !certificate.shared || reports.shared_key(&certificate.name).is_some() {
+    if !certificate.is_shared() || reports.shared_key(&certificate.name).is_some() {
         return false;
     }
     let mut keys = certificate.placements.iter().filter(|placement| !placement.purge).filter_map(|placement| {

@@ -21,11 +21,7 @@ pub fn spec(
 ) -> PlacementSpec {
     PlacementSpec {
         certificate: certificate.name.clone(),
-        common_name: certificate.common_name.clone(),
-        names: placement.names.clone(),
-        key: certificate.key,
-        shared: certificate.shared,
-        trust: certificate.trust,
+        content: certificate.content_at(placement).map(|leaf| leaf.spec()),
         roots: roots.to_vec(),
         recipe: placement.recipe.clone(),
         files: placement.files.clone(),

@@ -139,10 +139,9 @@ fn missing(
 
 fn has(certificate: &Certificate, report: Option<&PlacementReport>, root: Fingerprint) -> bool {
     match report {
-        None => !certificate.trust,
+        Some(report) if !report.roots.is_empty() => report.roots.contains(&root),
         // Only a guest knows whether a recipe has a file of roots: one that has says which are in it.
-        Some(report) if report.roots.is_empty() => !certificate.trust,
-        Some(report) => report.roots.contains(&root),
+        _ => !certificate.content.is_roots(),
     }
 }
 

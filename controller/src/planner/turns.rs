@@ -125,7 +125,7 @@ pub(super) fn give(placements: &mut [Planned<'_>], reports: &Reports, now: Times
 
 /// A placement whose renewal disturbs a service that uses what it holds.
 fn disturbed<'r>(planned: &Planned<'_>, reports: &'r Reports) -> Option<(&'r PlacementEntry, &'r Held)> {
-    if planned.certificate.trust || planned.placement.purge || !planned.disruptive {
+    if planned.certificate.content.is_roots() || planned.placement.purge || !planned.disruptive {
         return None;
     }
     let entry = reports.placement(&planned.id()?)?;

@@ -202,7 +202,7 @@ impl Reconciler {
         self.write_at = Some(tokio::time::Instant::now());
         let manifest = self.manifest.manifest.clone();
         let here = |placement: &crate::manifest::Placement| self.inventory.resolve(&placement.guest) == Ok(guest);
-        let shared = manifest.certificates.iter().filter(|certificate| certificate.shared);
+        let shared = manifest.certificates.iter().filter(|certificate| certificate.is_shared());
         let shared: Vec<_> = shared
             .filter(|certificate| {
                 certificate.placements.iter().any(here) || held.iter().any(|(name, _)| *name == certificate.name)

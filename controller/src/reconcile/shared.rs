@@ -7,7 +7,7 @@ use pinion_proto::{
     causes::chain,
     clock::Timestamp,
     id::{CertificateName, PlacementId},
-    key::KeyAlgorithm,
+    key::{KeyAlgorithm, KeyPolicy},
     private_key::PrivateKey,
     report::Held,
     stage::{Halt, Trouble},
@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use super::Reconciler;
 use crate::{
     events::{CertificateEvent, Document, HostEvent, PlacementEvent, What},
-    manifest::Certificate,
-    planner::{self, Order, Planned},
+    manifest::PlacedLeaf,
+    planner::{self, Order},
     reports::SharedKey,
     store::{Area, StoreError},
 };
@@ -68,11 +68,11 @@ pub(super) fn restore(reconciler: &mut Reconciler) {
 pub(super) fn prepare(
     reconciler: &mut Reconciler,
     id: &PlacementId,
-    planned: &Planned<'_>,
+    leaf: PlacedLeaf<'_>,
     order: &Order,
     now: Timestamp,
 ) -> Option<Prepared> {
-    match try_prepare(reconciler, id, planned, now) {
+    match try_prepare(reconciler, id, leaf, now) {
         Ok(prepared) => Some(prepared),
         Err(not_made) => {
             let attempt = format!("make the shared key of {} for generation {}", id.certificate, order.generation);
@@ -130,21 +130,21 @@ impl From<String> for NotMade {
 fn try_prepare(
     reconciler: &mut Reconciler,
     id: &PlacementId,
-    planned: &Planned<'_>,
+    leaf: PlacedLeaf<'_>,
     now: Timestamp,
 ) -> Result<Prepared, NotMade> {
-    let certificate = planned.certificate;
-    if reconciler.reports.shared_key(&certificate.name).is_none()
+    let (certificate, policy) = (&id.certificate, leaf.policy);
+    if reconciler.reports.shared_key(certificate).is_none()
         // One that could not be read at the start is not replaced while it cannot be read now either.
-        && let Some((_, known)) = read(reconciler, &certificate.name)?
+        && let Some((_, known)) = read(reconciler, certificate)?
     {
-        reconciler.reports.set_shared_key(certificate.name.clone(), known);
+        reconciler.reports.set_shared_key(certificate.clone(), known);
     }
     let held = reconciler.reports.placement(id).and_then(|entry| entry.report()).and_then(|r| r.held.clone());
-    let current = reconciler.reports.shared_key(&certificate.name);
-    let usable = current.is_some_and(|current| current.algorithm == certificate.key.algorithm);
-    let made = if planner::needs_new_shared_key(current, certificate.key, held.as_ref()) {
-        match make(reconciler, certificate, held.as_ref()) {
+    let current = reconciler.reports.shared_key(certificate);
+    let usable = current.is_some_and(|current| current.algorithm == policy.key.algorithm);
+    let made = if planner::needs_new_shared_key(current, policy.key, held.as_ref()) {
+        match make(reconciler, certificate, policy.key, held.as_ref()) {
             Ok(key) => Some(key),
             // Nothing may expire for it: the next renewal makes the new key.
             Err(NotMade::Waits(cause)) if usable => {
@@ -158,20 +158,25 @@ fn try_prepare(
     };
     let key = match made {
         Some(key) => key,
-        None => read(reconciler, &certificate.name)?.ok_or_else(|| "the shared key's file is gone".to_owned())?.0,
+        None => read(reconciler, certificate)?.ok_or_else(|| "the shared key's file is gone".to_owned())?.0,
     };
-    let csr = key.request(&certificate.common_name, &planned.placement.names).map_err(|error| chain(&error))?;
+    let csr = key.request(&policy.common_name, leaf.names).map_err(|error| chain(&error))?;
     Ok(Prepared { csr, key: key.to_pkcs8() })
 }
 
 /// Makes a new shared key, and writes it down. Where another controller shares the directory, one of the two makes the
 /// key, and both use that one.
-fn make(reconciler: &mut Reconciler, certificate: &Certificate, held: Option<&Held>) -> Result<PrivateKey, NotMade> {
-    let (store, algorithm) = (reconciler.parts.store.clone(), certificate.key.algorithm);
-    let name = format!("{DIRECTORY}/{}", certificate.name);
+fn make(
+    reconciler: &mut Reconciler,
+    certificate: &CertificateName,
+    policy: KeyPolicy,
+    held: Option<&Held>,
+) -> Result<PrivateKey, NotMade> {
+    let (store, algorithm) = (reconciler.parts.store.clone(), policy.algorithm);
+    let name = format!("{DIRECTORY}/{certificate}");
     let fits = |kept: &Kept| {
         let known = SharedKey { fingerprint: kept.key.public(), algorithm: kept.algorithm };
-        !planner::needs_new_shared_key(Some(&known), certificate.key, held)
+        !planner::needs_new_shared_key(Some(&known), policy, held)
     };
     // RSA takes up to seconds: the other tasks go on meanwhile, and no key is made for nothing.
     let settle = || {
@@ -183,7 +188,7 @@ fn make(reconciler: &mut Reconciler, certificate: &Certificate, held: Option<&He
     };
     let Kept { algorithm, key } = tokio::task::block_in_place(settle)?;
     let known = SharedKey { fingerprint: key.public(), algorithm };
-    reconciler.reports.set_shared_key(certificate.name.clone(), known);
+    reconciler.reports.set_shared_key(certificate.clone(), known);
     Ok(key)
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use pinion_proto::{
     clock::Timestamp,
+    content::Content,
     id::PlacementId,
     message::Delivery,
     report::Progress,
@@ -139,6 +140,8 @@ impl Reconciler {
         if self.signing.is_under_way(id) || self.signing.has(id, planned, &self.reports) {
             return true;
         }
+        // Only a certificate is ordered.
+        let Content::Leaf(leaf) = planned.content() else { return true };
         self.signing.forget(id);
         if order.why != Why::Requested
             && let Err(next) = self.signing.allow(id, now)
@@ -146,9 +149,8 @@ impl Reconciler {
             self.too_many(id, next, now);
             return false;
         }
-        let certificate = planned.certificate;
-        let (csr, shared_key) = if certificate.shared {
-            match shared::prepare(self, id, planned, order, now) {
+        let (csr, shared_key) = if leaf.policy.shared {
+            match shared::prepare(self, id, leaf, order, now) {
                 Some(prepared) => (prepared.csr, Some(prepared.key)),
                 None => return false,
             }
@@ -162,18 +164,18 @@ impl Reconciler {
         let request = SigningRequest {
             placement: id.clone(),
             csr,
-            common_name: certificate.common_name.clone(),
-            names: planned.placement.names.clone(),
-            duration: certificate.duration,
+            common_name: leaf.policy.common_name.clone(),
+            names: leaf.names.clone(),
+            duration: leaf.policy.duration,
         };
         let kept = self.signing.ready.len() + self.signing.under_way.len();
         let documents = Documents::has_room(kept).then(|| self.signing.documents.clone());
         self.signing.under_way.insert(id.clone());
-        let (issuers, issuer) = (self.parts.issuers.clone(), certificate.issuer.clone());
+        let (issuers, issuer) = (self.parts.issuers.clone(), leaf.issuer.clone());
         let (outcomes, id, generation, expires) =
             (self.signing.outcomes.clone(), id.clone(), order.generation, order.expires);
         let (events, clock) = (self.parts.events.clone(), self.parts.clock.clone());
-        let common_name = certificate.common_name.clone();
+        let common_name = leaf.policy.common_name.clone();
         let span = info_span!("issue", guest = %id.guest, certificate = %id.certificate, generation);
         tokio::spawn(
             async move {

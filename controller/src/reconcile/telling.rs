@@ -5,6 +5,7 @@
 use pinion_proto::{
     bundle::CertificateRequest,
     clock::Timestamp,
+    content::Content,
     id::{Guest, PlacementId},
     report::{PlacementReport, Progress},
     stage::{Stage, Trouble},
@@ -61,8 +62,9 @@ impl Reconciler {
         let Some(certificate) = self.manifest.manifest.certificate(&id.certificate) else { return };
         let here = |placement: &&Placement| self.inventory.resolve(&placement.guest) == Ok(id.guest);
         let Some(placement) = certificate.placements.iter().find(here) else { return };
+        let Content::Leaf(leaf) = certificate.content_at(placement) else { return };
         let why = match CertificateRequest::parse(der) {
-            Ok(request) => match misfit(&request, certificate, placement) {
+            Ok(request) => match misfit(&request, leaf) {
                 Some(misfit) => misfit.to_string(),
                 None => return,
             },

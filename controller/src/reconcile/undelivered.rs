@@ -12,6 +12,7 @@ use pinion_proto::{
     bundle::{Chain, RootCertificate, certificates_to_pem},
     causes::chain,
     clock::Timestamp,
+    content::Content,
     id::PlacementId,
     message::Delivery,
     names::SubjectName,
@@ -73,12 +74,13 @@ impl Undelivered {
 
     /// Whether it is what the manifest asks for now.
     pub(super) fn fits(&self, planned: &Planned<'_>) -> bool {
-        let (leaf, certificate) = (self.delivery.chain.leaf(), planned.certificate);
-        *leaf.names() == planned.placement.names
-            && leaf.key_algorithm() == Some(certificate.key.algorithm)
-            && self.common_name == certificate.common_name
-            && self.delivery.issuer == certificate.issuer
-            && self.delivery.shared_key.is_some() == certificate.shared
+        let Content::Leaf(wanted) = planned.content() else { return false };
+        let leaf = self.delivery.chain.leaf();
+        leaf.names() == wanted.names
+            && leaf.key_algorithm() == Some(wanted.policy.key.algorithm)
+            && self.common_name == wanted.policy.common_name
+            && self.delivery.issuer == *wanted.issuer
+            && self.delivery.shared_key.is_some() == wanted.policy.shared
     }
 
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pinion_proto::{
     bundle::RootCertificate,
+    content::Content,
     id::{Guest, PlacementId},
     printable::line,
     report::{PlacementReport, Progress},
@@ -145,10 +146,9 @@ pub(super) fn placement(reconciler: &Reconciler, planned: &Planned<'_>) -> Place
     let id = planned.id();
     let report = id.as_ref().and_then(|id| report(reconciler, id));
     let mut status = described(reconciler, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
-    if planned.certificate.trust {
-        status.not_after = planned.roots.iter().map(RootCertificate::not_after).min();
-    } else {
-        status.names = status.names.or_else(|| Some(planned.placement.names.clone()));
+    match planned.content() {
+        Content::Leaf(leaf) => status.names = status.names.or_else(|| Some(leaf.names.clone())),
+        Content::Roots => status.not_after = planned.roots.iter().map(RootCertificate::not_after).min(),
     }
     status.renew_at = planned.renew_at;
     if status.issuer.is_empty() {
@@ -248,7 +248,7 @@ pub(super) fn plan(plan: &Plan<'_>) -> Answer {
                 Decision::Keep if planned.ordered.is_some() => {
                     ("keep", "a new generation is being installed".to_owned())
                 }
-                Decision::Keep if planned.certificate.trust => {
+                Decision::Keep if planned.content().is_roots() => {
                     let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
                     ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
                 }
@@ -299,7 +299,7 @@ pub(super) fn progress(
         let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
         // Roots are nobody's to renew.
         let renewed =
-            planned.certificate.trust || held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
+            planned.content().is_roots() || held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
         linked && ((settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above)))
     };
     let trouble = || match gone {

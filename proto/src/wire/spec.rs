@@ -5,6 +5,7 @@ use crate::{
     bundle::RootCertificate,
     clock::Timestamp,
     containers::{ContainerSignal, SwarmSecrets},
+    content::FlatContent,
     key::{KeyPolicy, Rotation},
     names::SubjectName,
     spec::{FileMode, FileSpec, MOST_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Validate},
@@ -14,8 +15,7 @@ use crate::{
 pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireError> {
     let names: Vec<SubjectName> = spec.names.iter().map(|n| parse("spec.names", n)).collect::<Result<_, _>>()?;
     at_most("spec.roots_der", spec.roots_der.len(), MOST_ROOTS)?;
-    Ok(PlacementSpec {
-        certificate: parse("spec.certificate", &spec.certificate)?,
+    let content = FlatContent {
         common_name: parse("spec.common_name", &spec.common_name)?,
         names: names.try_into().map_err(|e| wrong("spec.names", e))?,
         key: KeyPolicy {
@@ -24,6 +24,10 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
         },
         shared: spec.shared,
         trust: spec.trust,
+    };
+    Ok(PlacementSpec {
+        certificate: parse("spec.certificate", &spec.certificate)?,
+        content: content.into(),
         roots: spec
             .roots_der
             .iter()
@@ -49,14 +53,15 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
 
 /// Writes a placement as it is ordered.
 pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
+    let FlatContent { common_name, names, key, shared, trust } = spec.content.into();
     pb::PlacementSpec {
         certificate: spec.certificate.to_string(),
-        common_name: spec.common_name.to_string(),
-        names: spec.names.iter().map(ToString::to_string).collect(),
-        key_algorithm: spec.key.algorithm.to_string(),
-        rotate_key: spec.key.rotation == Rotation::Always,
-        shared: spec.shared,
-        trust: spec.trust,
+        common_name: common_name.to_string(),
+        names: names.iter().map(ToString::to_string).collect(),
+        key_algorithm: key.algorithm.to_string(),
+        rotate_key: key.rotation == Rotation::Always,
+        shared,
+        trust,
         roots_der: spec.roots.iter().take(MOST_ROOTS).map(|root| root.der().to_vec()).collect(),
         recipe: spec.recipe.map(|name| name.to_string()),
         files: spec

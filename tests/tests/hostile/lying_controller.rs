@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use pinion_proto::{
     bundle::{CertificateRequest, Chain, RootCertificate},
+    content::{Content, LeafSpec},
     key::{KeyAlgorithm, KeyPolicy},
     message::{Delivery, ToAgent},
     names::{SubjectName, SubjectNames},
@@ -67,11 +68,12 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
     };
     PlacementSpec {
         certificate: certificate.parse().expect("a name"),
-        common_name: names[0].clone(),
-        names: SubjectNames::try_from(names).expect("names"),
-        key: KeyPolicy::default(),
-        shared: false,
-        trust: false,
+        content: Content::Leaf(LeafSpec {
+            common_name: names[0].clone(),
+            names: SubjectNames::try_from(names).expect("names"),
+            key: KeyPolicy::default(),
+            shared: false,
+        }),
         roots: Vec::new(),
         recipe: None,
         files: [(Part::Fullchain, file("crt")), (Part::Key, file("key"))].into(),

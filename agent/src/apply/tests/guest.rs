@@ -15,6 +15,7 @@ use std::{
 use pinion_proto::{
     bundle::{Chain, Leaf, RootCertificate},
     clock::{Clock, SystemClock, Timestamp},
+    content::{Content, LeafSpec},
     id::CertificateName,
     key::KeyPolicy,
     message::Delivery,
@@ -286,11 +287,12 @@ pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
     let names = vec![common_name.clone(), "127.0.0.1".parse().expect("a name")];
     PlacementSpec {
         certificate: name(certificate),
-        common_name,
-        names: SubjectNames::try_from(names).expect("names"),
-        key: KeyPolicy::default(),
-        shared: false,
-        trust: false,
+        content: Content::Leaf(LeafSpec {
+            common_name,
+            names: SubjectNames::try_from(names).expect("names"),
+            key: KeyPolicy::default(),
+            shared: false,
+        }),
         roots: Vec::new(),
         recipe: Some(recipe.parse().expect("a name")),
         files: BTreeMap::new(),
@@ -304,6 +306,17 @@ pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         ordered: None,
         trouble: None,
     }
+}
+
+/// The certificate that a spec asks for.
+pub(in crate::apply) fn leaf(spec: &PlacementSpec) -> &LeafSpec {
+    spec.content.leaf().expect("a certificate")
+}
+
+/// The same placement of another certificate.
+pub(super) fn with_leaf(mut spec: PlacementSpec, change: impl FnOnce(&mut LeafSpec)) -> PlacementSpec {
+    change(spec.content.leaf_mut().expect("a certificate"));
+    spec
 }
 
 /// Says how often something was done, such as `cuts`, to what; `cargo xtask faults` sums it up.

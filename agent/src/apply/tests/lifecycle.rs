@@ -12,7 +12,9 @@ use pinion_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::guest::{Guest, at_stage, deliver, issue, name, ordered, report, report as report_of, request, spec, until};
+use super::guest::{
+    Guest, at_stage, deliver, issue, leaf, name, ordered, report, report as report_of, request, spec, until, with_leaf,
+};
 use pinion_proto::private_key::PrivateKey;
 
 #[tokio::test]
@@ -47,7 +49,7 @@ async fn every_kind_of_key_is_served() {
         guest.allow_units(&["web"]);
         let _service = guest.service("web").await;
         let placements = guest.start().await;
-        let web = PlacementSpec { key: KeyPolicy { algorithm, rotation: Rotation::Always }, ..spec("web", "web") };
+        let web = with_leaf(spec("web", "web"), |leaf| leaf.key = KeyPolicy { algorithm, rotation: Rotation::Always });
         issue(&guest, &placements, &web, 1).await;
         let report = at_stage(&placements, "web", 1, Stage::Served).await;
         assert_eq!(report.held.expect("held").leaf.key_algorithm(), Some(algorithm));
@@ -73,8 +75,8 @@ async fn an_order_is_answered_with_the_same_request_until_what_is_ordered_change
     placements.desire(vec![ordered(&web, 3)]);
     assert_eq!(request(&placements, "web", 3).await, first);
 
-    let more = vec![web.common_name.clone(), "more.example".parse().expect("a name")];
-    let changed = PlacementSpec { names: more.try_into().expect("names"), ..web };
+    let more = vec![leaf(&web).common_name.clone(), "more.example".parse().expect("a name")];
+    let changed = with_leaf(web, |leaf| leaf.names = more.try_into().expect("names"));
     placements.desire(vec![ordered(&changed, 3)]);
     let again = report(&placements, "web", "requested anew", |report| {
         report.incoming.as_ref().is_some_and(|incoming| incoming.progress != Progress::Requested(first.clone()))
@@ -82,7 +84,7 @@ async fn an_order_is_answered_with_the_same_request_until_what_is_ordered_change
     let Some(Progress::Requested(again)) = again.await.incoming.map(|incoming| incoming.progress) else {
         panic!("not requested");
     };
-    assert_eq!(CertificateRequest::parse(&again).expect("a request").names, Some(changed.names));
+    assert_eq!(CertificateRequest::parse(&again).expect("a request").names, Some(leaf(&changed).names.clone()));
     placements.shutdown().await;
 }
 
@@ -99,7 +101,7 @@ async fn a_delivery_that_is_not_what_was_ordered_changes_nothing() {
     placements.desire(vec![ordered(&web, 2)]);
     let asked = request(&placements, "web", 2).await;
     let stranger = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let other_key = stranger.request(&web.common_name, &web.names).expect("a request");
+    let other_key = stranger.request(&leaf(&web).common_name, &leaf(&web).names).expect("a request");
     let mut bad = guest.authority.delivery(&web.certificate, 2, &asked);
     bad.chain = guest.authority.sign(&asked, -7200, -3600);
     for (bad, why) in [
@@ -175,14 +177,14 @@ async fn a_key_that_is_never_rotated_stays_until_its_kind_changes() {
     let _service = guest.service("web").await;
     let placements = guest.start().await;
     let kept = KeyPolicy { algorithm: KeyAlgorithm::EcdsaP256, rotation: Rotation::Never };
-    let web = PlacementSpec { key: kept, ..spec("web", "web") };
+    let web = with_leaf(spec("web", "web"), |leaf| leaf.key = kept);
     let mut leaves = Vec::new();
     for generation in 1..=2 {
         leaves.push(issue(&guest, &placements, &web, generation).await);
         at_stage(&placements, "web", generation, Stage::Served).await;
     }
     let other = KeyPolicy { algorithm: KeyAlgorithm::EcdsaP384, rotation: Rotation::Never };
-    leaves.push(issue(&guest, &placements, &PlacementSpec { key: other, ..web }, 3).await);
+    leaves.push(issue(&guest, &placements, &with_leaf(web, |leaf| leaf.key = other), 3).await);
     at_stage(&placements, "web", 3, Stage::Served).await;
     let keys: Vec<_> = leaves.iter().map(|leaf| leaf.key()).collect();
     assert!(keys[0] == keys[1] && keys[1] != keys[2]);
@@ -196,11 +198,11 @@ async fn a_shared_key_comes_with_the_delivery() {
     guest.allow_units(&["web"]);
     let _service = guest.service("web").await;
     let placements = guest.start().await;
-    let web = PlacementSpec { shared: true, ..spec("web", "web") };
+    let web = with_leaf(spec("web", "web"), |leaf| leaf.shared = true);
     placements.desire(vec![ordered(&web, 1)]);
     assert!(request(&placements, "web", 1).await.is_empty(), "the controller has the key");
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
-    let csr = key.request(&web.common_name, &web.names).expect("a request");
+    let csr = key.request(&leaf(&web).common_name, &leaf(&web).names).expect("a request");
     let mut delivery = guest.authority.delivery(&web.certificate, 1, &csr);
     placements.deliver(delivery.clone());
     report(&placements, "web", "refused without a key", |report| report.trouble.is_some()).await;

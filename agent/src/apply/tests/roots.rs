@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate, certificates_from_pem, certificates_to_pem},
+    content::Content,
     spec::{FileSpec, Part, PlacementSpec},
     stage::{Halt, Stage},
 };
@@ -14,7 +15,7 @@ const STORE: &str = "etc/ssl/certs/ca-certificates.crt";
 const FILES: &str = "usr/local/share/ca-certificates";
 
 pub(super) fn roots(roots: &[RootCertificate]) -> PlacementSpec {
-    PlacementSpec { trust: true, roots: roots.to_vec(), ..spec("roots", "ca-certificates") }
+    PlacementSpec { content: Content::Roots, roots: roots.to_vec(), ..spec("roots", "ca-certificates") }
 }
 
 fn fingerprints(roots: &[RootCertificate]) -> Vec<Fingerprint> {

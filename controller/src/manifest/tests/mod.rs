@@ -6,7 +6,12 @@ mod mistakes;
 mod trust;
 mod windows;
 
-use pinion_proto::{id::Guest, key::KeyAlgorithm, names::SubjectNames};
+use pinion_proto::{
+    id::Guest,
+    key::{KeyAlgorithm, KeyPolicy},
+    names::{SubjectName, SubjectNames},
+    spec::{Part, Probe, Reload},
+};
 
 use super::*;
 
@@ -49,20 +54,26 @@ fn names(texts: &[&str]) -> SubjectNames {
     names.try_into().expect("names")
 }
 
+fn leaf(certificate: &Certificate) -> &LeafPolicy {
+    certificate.content.leaf().expect("a certificate")
+}
+
 #[test]
 fn the_example_is_read_as_it_is_meant() {
     let manifest = parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
     let [gateway, docker, vllm, archive] = manifest.certificates.as_slice() else { panic!("four certificates") };
 
     assert_eq!(gateway.issuer.as_str(), "step-ca");
-    assert_eq!(gateway.duration, Duration::from_secs(30 * 86_400));
-    assert_eq!(gateway.names, names(&["nginx.internal.example", "*.internal.example"]));
-    assert_eq!(gateway.key, KeyPolicy::default());
+    let web = leaf(gateway);
+    assert_eq!(web.duration, Duration::from_secs(30 * 86_400));
+    assert_eq!(web.names, names(&["nginx.internal.example", "*.internal.example"]));
+    assert_eq!(web.key, KeyPolicy::default());
 
-    assert_eq!(docker.key.algorithm, KeyAlgorithm::EcdsaP384);
+    assert_eq!(leaf(docker).key.algorithm, KeyAlgorithm::EcdsaP384);
     let [manager, worker] = docker.placements.as_slice() else { panic!("two placements") };
-    assert_eq!(manager.names, names(&["docker.internal.example", "10.0.0.111", "127.0.0.1"]));
-    assert_eq!(worker.names, names(&["docker.internal.example", "10.0.0.102", "127.0.0.1"]));
+    let names_at = |placement| docker.content_at(placement).leaf().expect("a certificate").names.clone();
+    assert_eq!(names_at(manager), names(&["docker.internal.example", "10.0.0.111", "127.0.0.1"]));
+    assert_eq!(names_at(worker), names(&["docker.internal.example", "10.0.0.102", "127.0.0.1"]));
     assert_eq!(worker.guest, GuestRef::Name("worker".parse().expect("a name")));
     assert!(worker.window.is_some() && manager.window.is_none());
 
@@ -72,8 +83,8 @@ fn the_example_is_read_as_it_is_meant() {
     assert!(matches!(&vllm.reload, Some(Reload::Restart(unit)) if unit.as_str() == "vllm.service"));
     assert!(matches!(&vllm.probe, Some(Probe::Tls { server_name: Some(_), .. })));
 
-    assert!(archive.shared);
-    assert_eq!(archive.renew_before, Some(Duration::from_secs(4 * 3_600)));
+    assert!(archive.is_shared());
+    assert_eq!(leaf(archive).renew_before, Some(Duration::from_secs(4 * 3_600)));
     assert_eq!(archive.issuer.as_str(), "embedded");
     let archive = archive.placements.first().expect("one placement");
     assert_eq!((archive.guest.clone(), archive.purge), (GuestRef::Host, true));

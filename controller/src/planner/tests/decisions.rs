@@ -498,7 +498,7 @@ fn a_shared_key_is_followed_by_all_placements() {
 
     // Who has the current key and is due gets a new one; who has an older one follows.
     let report = world.reports.placement(&id("web@102")).and_then(|entry| entry.report()).cloned().expect("a report");
-    let policy = shared.certificates.first().expect("one").key;
+    let policy = shared.certificates.first().and_then(|one| one.content.leaf()).expect("a certificate").key;
     assert!(needs_new_shared_key(Some(&current), policy, report.held.as_ref()));
     assert!(!needs_new_shared_key(Some(&current), policy, world.held().held.as_ref()));
     assert!(!needs_new_shared_key(Some(&current), policy, None));

@@ -1,13 +1,15 @@
 //! When renewals happen, and how failures are spread.
 
 use super::*;
-use crate::planner::{
-    backoff::Backoff,
-    renewal::{renew_at, spread},
-};
+use crate::planner::{backoff::Backoff, renewal, renewal::spread};
 
 fn certificate(more: &str) -> Certificate {
     web(more, "").certificates.into_iter().next().expect("one")
+}
+
+fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timestamp {
+    let policy = certificate.content.leaf().expect("a certificate");
+    renewal::renew_at(&certificate.name, policy, guest, held)
 }
 
 fn lived(length: u64) -> Leaf {

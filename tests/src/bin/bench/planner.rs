@@ -39,7 +39,8 @@ pub(crate) fn measure() -> Result<Row> {
     let mut reports = Reports::default();
     let key = KeyPair::generate().context("make a key")?;
     for certificate in &manifest.certificates {
-        let names = vec![certificate.common_name.plain()];
+        let common_name = &certificate.content.leaf().context("a certificate")?.common_name;
+        let names = vec![common_name.plain()];
         let mut params = CertificateParams::new(names).context("name a certificate")?;
         (params.not_before, params.not_after) =
             (now.into(), (now + std::time::Duration::from_secs(30 * 86_400)).into());
@@ -48,7 +49,7 @@ pub(crate) fn measure() -> Result<Row> {
             generation: 1,
             leaf: Leaf::parse(signed.der()).context("read a certificate")?,
             issuer: certificate.issuer.clone(),
-            common_name: Some(certificate.common_name.clone()),
+            common_name: Some(common_name.clone()),
             root: None,
         };
         for guest in 0..GUESTS {
