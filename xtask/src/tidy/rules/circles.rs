@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Crates, Finding};
-use crate::tidy::circles::circles;
+use crate::tidy::circles::{circles, needs};
 
 pub(super) fn check(crates: &Crates<'_>) -> Vec<Finding> {
     let mut by_folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -15,8 +15,13 @@ pub(super) fn check(crates: &Crates<'_>) -> Vec<Finding> {
         folders.dedup();
         by_folders.entry(folders.join(" + ")).or_default().extend(files);
     }
+    let needs = needs(crates);
     let finding = |(folders, files): (String, Vec<String>)| {
-        let why = format!("{} files need each other in a circle: {}", files.len(), files.join(", "));
+        let is_inside = |file: &str| files.iter().any(|inside| inside == file);
+        let across =
+            needs.iter().filter(|(user, used)| folder(user) != folder(used) && is_inside(user) && is_inside(used));
+        let across: String = across.map(|(user, used)| format!("; {user} needs {used}")).collect();
+        let why = format!("{} files need each other in a circle: {}{across}", files.len(), files.join(", "));
         Finding::new(folders, files.len(), why)
     };
     by_folders.into_iter().map(finding).collect()
@@ -48,6 +53,10 @@ mod tests {
         let good = "pub struct C;\n#[cfg(test)]\nmod tests { use crate::B; }\nfn f() { crate::d::d() }";
         assert!(found(check, &files(good)).is_empty());
         let found = found(check, &files("pub struct C;\nfn f() { g!(crate::B::new()) }"));
-        assert_eq!(found, ["a/src + a/src/c: 2 files need each other in a circle: a/src/b.rs, a/src/c/mod.rs"]);
+        assert_eq!(
+            found,
+            ["a/src + a/src/c: 2 files need each other in a circle: a/src/b.rs, a/src/c/mod.rs; a/src/b.rs needs \
+              a/src/c/mod.rs; a/src/c/mod.rs needs a/src/b.rs"]
+        );
     }
 }
