@@ -11,7 +11,7 @@ use std::time::Duration;
 use pinion_proto::{clock::Timestamp, id::Guest, report::PlacementReport, spec::Opening, stage::Trouble};
 use serde::{Deserialize, Serialize};
 
-use crate::admin::caller::Caller;
+use crate::caller::Caller;
 
 /// The end of a freeze that has none, 2100-01-01: no certificate lasts until then.
 const NEVER: Timestamp = Timestamp::from_unix(4_102_444_800);

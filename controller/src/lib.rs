@@ -18,6 +18,7 @@ pub mod channel;
 pub mod link;
 mod allowance;
 pub mod reports;
+mod caller;
 pub mod freeze;
 pub mod events;
 pub mod store;

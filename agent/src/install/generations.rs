@@ -17,12 +17,11 @@ use super::{
     InstallError, drift,
     files::{Files, Kind},
 };
+use crate::recipe::protected::GENERATIONS_DIRECTORY;
 
 /// The generation of what was there before Pinion: no order has this number.
 pub const BEFORE: u64 = 0;
 
-/// Beside the files; a dot, so that `include *.crt` and the like pass it by.
-pub const GENERATIONS_DIRECTORY: &str = ".pinion";
 const CURRENT: &str = "current";
 
 /// Where the generations of one placement's files in one directory are.

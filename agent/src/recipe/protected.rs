@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use crate::install::generations::GENERATIONS_DIRECTORY;
+/// A placement's generations are in a directory of this name beside its files; a dot, so that `include *.crt` and the like
+/// pass it by.
+pub const GENERATIONS_DIRECTORY: &str = ".pinion";
 
 /// What a path is to those who read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! Invariant: the subject's key comes from a request whose possession was proven, everything else from the caller;
 //! nothing is signed that outlives the root. The embedded issuer and the identity CA each have one of their own.
 
+pub(crate) mod documents;
 mod kept;
 pub(crate) mod node;
 
@@ -364,11 +365,11 @@ pub struct Another {
 
 /// What there is to do where no backup is.
 fn without(name: &str) -> String {
-    if name == crate::identity::ROOT_DOCUMENT {
+    if name == documents::ROOT_DOCUMENT {
         "If there is no backup, `pinion identity new-root --yes` has the next start make another root: then every guest has \
          to join anew, which on Proxmox it does by itself"
             .to_owned()
-    } else if name == crate::identity::node::PUBLIC_ROOT {
+    } else if name == documents::PUBLIC_ROOT {
         "If there is no backup, `pinion identity new-root --yes` has the next start give the lost state up: it goes on with the \
          root process's root, or with another one where that is gone too. Every guest has to join anew, which on Proxmox it does \
          by itself; locks, keys of `shared` certificates and the embedded CA are lost"

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
-use crate::admin::caller::Caller;
+use crate::caller::Caller;
 pub(crate) use what::{CertificateEvent, Document, GuestEvent, HostEvent, IssuerEvent, PlacementEvent, What};
 pub(crate) use words::{WHILE_UNWRITABLE, taken_back_or_cloned};
 

@@ -25,14 +25,13 @@ use super::{
     node::Grant,
     rollover::{self, Rollover},
 };
+pub(crate) use crate::authority::documents::ROOT_DOCUMENT;
 use crate::{
     authority::{Authority, AuthorityError, Profile, Traces, fresh_key, may_begin},
     channel::protocol::Failure,
     store::{Area, Store, StoreError},
 };
 
-/// The root's document in the shared area.
-pub(crate) const ROOT_DOCUMENT: &str = "identity-ca";
 const DOMAIN_DOCUMENT: &str = "identity-domain";
 
 /// An agent that was away for a vacation comes back by itself; one that was away for longer joins anew.

@@ -16,15 +16,13 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
 use super::{Identities, IdentityError, ROOT_DOCUMENT, Wish, loss};
+pub(crate) use crate::authority::documents::PUBLIC_ROOT;
 use crate::{
     authority::{self, Authority, AuthorityError, SecretText, Traces, fresh_key},
     channel::{client::Client, protocol::Cause},
     events::{Events, HostEvent, What},
     store::{Area, Store},
 };
-
-/// The root without its key, in the shared area: it is the root process's.
-pub(crate) const PUBLIC_ROOT: &str = "identity-root";
 
 /// This node's authority, in the local area.
 pub(super) const DOCUMENT: &str = "identity-node";
