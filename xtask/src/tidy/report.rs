@@ -25,7 +25,8 @@ pub(super) fn of(crates: &Crates<'_>) -> String {
 
     rows.push(("unit tests of the loop's parts", loop_tests(crates)));
     let asks: usize = crates.product().map(|module| crates.scope(module).code.asks_for_roots).sum();
-    rows.push(("branches on \"is it roots\"", asks.to_string()));
+    let matches: usize = crates.product().map(|module| crates.scope(module).code.matches_content).sum();
+    rows.push(("branches on \"is it roots\"", format!("{asks} of a bool, {matches} by the type")));
 
     let circles = circles(crates);
     let most = circles.first().map_or(0, Vec::len);
@@ -117,7 +118,7 @@ mod tests {
             "| fields of the largest struct | 2 (controller/src/reconcile/mod.rs Large) |",
             "| files with `impl` of one type | 2 (controller/src/reconcile/mod.rs Large) |",
             "| unit tests of the loop's parts | 1 (reconcile 1) |",
-            "| branches on \"is it roots\" | 1 |",
+            "| branches on \"is it roots\" | 1 of a bool, 0 by the type |",
             "| circles of files | 1 with 2 files, the largest of 2 |",
             "| files under 60 lines | 3 |",
             "| lines in all | 12 |",

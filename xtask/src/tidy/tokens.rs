@@ -18,8 +18,10 @@ pub(super) struct Code {
     pub(super) strings: Vec<String>,
     /// `World` of `&mut World`.
     pub(super) borrowed_mutably: BTreeSet<String>,
-    /// How often it is asked whether a placement is of roots.
+    /// How often a bool is asked whether a placement is of roots.
     pub(super) asks_for_roots: usize,
+    /// How often the type `Content` is matched instead.
+    pub(super) matches_content: usize,
 }
 
 impl Code {
@@ -30,6 +32,7 @@ impl Code {
         strings: Vec::new(),
         borrowed_mutably: BTreeSet::new(),
         asks_for_roots: 0,
+        matches_content: 0,
     };
 
     pub(super) fn add(&mut self, stream: TokenStream) {
@@ -53,6 +56,7 @@ impl Code {
                 }
                 TokenTree::Ident(word) => {
                     self.asks_for_roots += usize::from(asks_for_roots(&tokens, at));
+                    self.matches_content += usize::from(matches_content(&tokens, at));
                     *self.words.entry(word.to_string()).or_default() += 1;
                     let is_field = at.checked_sub(1).is_some_and(|before| is_mark(tokens.get(before), '.'));
                     if is_field { at + 1 } else { self.path(&tokens, at, &[]) }
@@ -159,8 +163,14 @@ fn string(literal: &Literal) -> Option<String> {
     }
 }
 
-/// Whether the word is a question that code asks to do one thing for roots and another for leaves: `spec.trust`,
-/// `content.is_roots()`, or `Content::Roots` where a pattern is matched alone.
+/// Whether a pattern begins at the word that tells a certificate from roots: `Content::Leaf(leaf) =>`, and with `=`.
+fn matches_content(tokens: &[TokenTree], at: usize) -> bool {
+    let is_leaf = is_word(tokens.get(at), &["Content"]) && is_word(tokens.get(at + 3), &["Leaf"]);
+    is_leaf && matches!(tokens.get(at + 4), Some(TokenTree::Group(_))) && is_mark(tokens.get(at + 5), '=')
+}
+
+/// Whether the word is a question that code asks of a bool, to do one thing for roots and another for certificates:
+/// `spec.trust`, `content.is_roots()`.
 fn asks_for_roots(tokens: &[TokenTree], at: usize) -> bool {
     let back = |by: usize| at.checked_sub(by).and_then(|index| tokens.get(index));
     if is_word(tokens.get(at), &["is_roots", "is_leaf"]) {
@@ -168,7 +178,7 @@ fn asks_for_roots(tokens: &[TokenTree], at: usize) -> bool {
     }
     is_word(tokens.get(at), &["trust"])
         && is_mark(back(1), '.')
-        && is_word(back(2), &["certificate", "spec", "job", "self"])
+        && is_word(back(2), &["certificate", "spec", "job"])
         && !matches!(tokens.get(at + 1), Some(TokenTree::Group(group)) if group.delimiter() != Delimiter::Brace)
         && !is_mark(tokens.get(at + 1), '.')
 }
@@ -211,7 +221,10 @@ mod tests {
     #[test]
     fn questions_for_roots_are_counted() {
         let text = "if spec.trust && !job.trust {} plan.trust.iter(); Spec { trust: certificate.trust }; scope.trust()?; \
-                    if content.is_roots() {}";
+                    if content.is_roots() {} self.trust";
         assert_eq!(code(text).asks_for_roots, 4);
+        let text =
+            "match c { Content::Leaf(a) => Content::Leaf(b), Content::Roots => {} } if let Content::Leaf(_) = c {}";
+        assert_eq!(code(text).matches_content, 2);
     }
 }
