@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 use pinion_proto::{
     causes::chain,
     clock::Clock,
-    id::{Guest, Vmid},
+    id::Guest,
     lines,
     stage::{Halt, Trouble},
 };
@@ -31,9 +31,9 @@ use crate::{
     config::advertise::Reachable,
     events::{Events, GuestEvent, HostEvent, What},
     identity::{GuestRecord, Identities},
-    inventory::Inventory,
+    inventory::{Inventory, NoGuest},
     issuer::Issuers,
-    manifest::{GuestRef, file::ManifestFile},
+    manifest::file::ManifestFile,
 };
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
@@ -315,19 +315,7 @@ impl Admin {
     }
 
     fn guest(&self, text: &str) -> Result<Guest, Answer> {
-        if let Ok(guest) = text.parse::<Guest>() {
-            return Ok(guest);
-        }
-        if let Ok(number) = text.parse::<u32>() {
-            return Err(Answer::Refused(match Vmid::try_from(number) {
-                Ok(_) => format!("`{text}` is not written as a VMID"),
-                Err(error) => error.to_string(),
-            }));
-        }
-        let name =
-            text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
-        let inventory = self.inventory.borrow().clone();
-        inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
+        Ok(self.inventory.borrow().guest_of(text)?)
     }
 
     async fn issuers(&self) -> Answer {
@@ -391,5 +379,14 @@ fn identity(inventory: &Inventory, guest: Guest, record: Option<GuestRecord>) ->
         issued_at: record.map(|record| record.issued_at),
         hostname: record.map(|record| record.facts.hostname.clone()).unwrap_or_default(),
         locked: record.and_then(|record| record.locked.clone()),
+    }
+}
+
+impl From<NoGuest> for Answer {
+    fn from(error: NoGuest) -> Self {
+        match error {
+            NoGuest::NotAGuest(why) => Self::Refused(why),
+            NoGuest::Unresolved(error) => Self::NoSuchName(error.to_string()),
+        }
     }
 }

@@ -251,6 +251,25 @@ impl Inventory {
         self.guests.get(&vmid)?.vmgenid.as_deref()
     }
 
+    /// Which guest a word on the command line means: `host`, a VMID or a name.
+    ///
+    /// # Errors
+    /// It is none of these, or a name that leads nowhere.
+    pub fn guest_of(&self, word: &str) -> Result<Guest, NoGuest> {
+        if let Ok(guest) = word.parse::<Guest>() {
+            return Ok(guest);
+        }
+        if let Ok(number) = word.parse::<u32>() {
+            return Err(NoGuest::NotAGuest(match Vmid::try_from(number) {
+                Ok(_) => format!("`{word}` is not written as a VMID"),
+                Err(error) => error.to_string(),
+            }));
+        }
+        let name =
+            word.parse().map_err(|_| NoGuest::NotAGuest(format!("`{word}` is neither a VMID nor a guest's name")))?;
+        Ok(self.resolve(&GuestRef::Name(name))?)
+    }
+
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
     ///
     /// # Errors
@@ -267,6 +286,17 @@ impl Inventory {
             },
         }
     }
+}
+
+/// Why a word on the command line means no guest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoGuest {
+    /// It is neither `host`, nor a VMID, nor a name that a guest may have.
+    #[error("{0}")]
+    NotAGuest(String),
+    /// It is a name, and leads nowhere.
+    #[error(transparent)]
+    Unresolved(#[from] UnresolvedGuest),
 }
 
 /// Why the manifest's name for a guest leads nowhere.

@@ -27,6 +27,25 @@ fn a_number_is_taken_as_it_is() {
 }
 
 #[test]
+fn a_word_on_the_command_line_is_the_host_a_vmid_or_a_name() {
+    let inventory = Inventory::new([guest(200, "web"), guest(201, "twin"), guest(202, "twin")].into());
+    for (word, meant) in [("host", Guest::Host), ("4711", Guest::Vmid(vmid(4711))), ("web", Guest::Vmid(vmid(200)))] {
+        assert_eq!(inventory.guest_of(word), Ok(meant), "{word}");
+    }
+    for (word, why, is_word) in [
+        ("+200", "`+200` is not written as a VMID", true),
+        ("7", "7", true),
+        ("a b", "`a b` is neither a VMID nor a guest's name", true),
+        ("twin", "2 guests are named twin: 201, 202", false),
+        ("other", "no guest named other", false),
+    ] {
+        let error = inventory.guest_of(word).expect_err(word);
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(matches!(error, NoGuest::NotAGuest(_)), is_word, "{word}");
+    }
+}
+
+#[test]
 fn a_name_must_lead_to_one_guest() {
     let inventory = Inventory::new([guest(200, "web"), guest(201, "web")].into());
     let error = inventory.resolve(&named("web")).expect_err("two guests have it");

@@ -21,7 +21,6 @@ use crate::{
         },
     },
     enroll::Enrolments,
-    manifest::GuestRef,
     planner::{self, Decision, Plan, Planned, Step},
     reports::Link,
 };
@@ -40,7 +39,7 @@ impl Chosen {
     pub(super) fn new(reconciler: &Reconciler, selection: &Selection) -> Result<Self, Answer> {
         let guest = match &selection.guest {
             None => None,
-            Some(text) => Some(guest(reconciler, text)?),
+            Some(text) => Some(reconciler.inventory.guest_of(text)?),
         };
         Ok(Self { names: selection.names.clone(), guest })
     }
@@ -68,15 +67,6 @@ impl Chosen {
             .map(String::as_str)
             .find(|name| !placements.clone().any(|(label, certificate)| label == *name || certificate == *name))
     }
-}
-
-/// The guest that a word on the command line means.
-fn guest(reconciler: &Reconciler, text: &str) -> Result<Guest, Answer> {
-    if let Ok(guest) = text.parse::<Guest>() {
-        return Ok(guest);
-    }
-    let name = text.parse().map_err(|_| Answer::Refused(format!("`{text}` is neither a VMID nor a guest's name")))?;
-    reconciler.inventory.resolve(&GuestRef::Name(name)).map_err(|error| Answer::NoSuchName(error.to_string()))
 }
 
 /// Everything, for `pinion status`.

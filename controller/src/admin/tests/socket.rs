@@ -2,7 +2,11 @@
 
 use std::sync::Mutex;
 
-use pinion_proto::{clock::SystemClock, id::TrustDomain, token::JoinToken};
+use pinion_proto::{
+    clock::SystemClock,
+    id::{TrustDomain, Vmid},
+    token::JoinToken,
+};
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use super::super::*;
