@@ -97,7 +97,7 @@ impl Bundle {
     }
 }
 
-/// A bundle as the ledger keeps it. Not an enum that is told by its fields: reading one would copy the key to where
+/// A bundle as the ledger keeps it. Not an enum that is known by its fields: reading one would copy the key to where
 /// nobody wipes it.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -83,7 +83,7 @@ mod tests {
         write(&net.path().join("eth0/address"), "bc:24:11:00:00:01\n");
         write(&net.path().join("lo/address"), "00:00:00:00:00:00\n");
         write(&net.path().join("tun0/address"), "\n");
-        let told: Vec<_> = hwaddrs(net.path()).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["BC:24:11:00:00:01", "02:42:00:00:00:01"]);
+        let found: Vec<_> = hwaddrs(net.path()).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["BC:24:11:00:00:01", "02:42:00:00:00:01"]);
     }
 }

@@ -99,7 +99,7 @@ impl PlacementStatus {
     }
 }
 
-/// What the socket tells of.
+/// What the socket reports.
 #[derive(Debug, Clone)]
 pub struct Local {
     /// What is held.

@@ -1,4 +1,4 @@
-//! The daemon: joins its parts, runs until it is told to stop, drains.
+//! The daemon: joins its parts, runs until it is stopped, drains.
 
 use std::{
     os::unix::fs::{MetadataExt, symlink},

@@ -25,7 +25,7 @@ pub(super) struct Shared {
     stopping: watch::Sender<bool>,
     pub(super) services: Services,
     claims: Mutex<BTreeMap<GuestPath, CertificateName>>,
-    /// What purges could not remove and nobody was told of yet.
+    /// What purges could not remove, and the controller has not heard of yet.
     left: Mutex<BTreeMap<CertificateName, Vec<GuestPath>>>,
 }
 

@@ -85,7 +85,7 @@ mod tests {
             (Some(16), 12, Some(Closed::NotWaitedFor { until: at(15), ends: at(16) })),
             (Some(16), 15, None),
             (Some(16), 16, None),
-            // The controller has been away for longer than it told ahead.
+            // The controller has been away for longer than it had announced openings.
             (Some(30), 20, Some(Closed::NotWaitedFor { until: at(29), ends: at(30) })),
             (None, 20, None),
         ] {

@@ -59,7 +59,7 @@ impl AskError {
     }
 }
 
-/// Sends a question to the daemon. Why it cannot be sent is told to the person, and becomes an exit code.
+/// Sends a question to the daemon. Why it cannot be sent is printed, and becomes an exit code.
 pub(super) async fn ask(config: &Config, question: &Ask) -> Result<Answers, Exit> {
     send(config, question).await.map_err(|error| {
         eprintln!("pinion-agent: {}", error.words(config));

@@ -20,7 +20,7 @@ use crate::{
 /// A token is one line; whatever is longer is not one (bytes).
 const MAX_TOKEN: u64 = 16 * 1024;
 
-/// Turns a token into this guest's identity, and tells a running daemon.
+/// Turns a token into this guest's identity, and notifies a running daemon.
 pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Exit {
     let text = match read(file) {
         Ok(text) => text,

@@ -41,7 +41,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
         Err(exit) => return exit,
     };
     let mut last: Option<GuestStatus> = None;
-    let mut told = String::new();
+    let mut printed = String::new();
     loop {
         let fresh = started.elapsed() >= FRESH;
         let verdict = last
@@ -52,9 +52,9 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
             Verdict::Blocked(why) if fresh => return finish(Exit::Blocked, &why, last.as_ref(), names, json),
             Verdict::Elsewhere(why) => return finish(Exit::NoSuchName, &why, last.as_ref(), names, json),
             Verdict::Blocked(why) | Verdict::Wait(why) => {
-                if why != told {
+                if why != printed {
                     eprintln!("waiting: {why}");
-                    told = why;
+                    printed = why;
                 }
             }
         }

@@ -38,7 +38,7 @@ pub const EARLIER_SOCKET: &str = "run/pinion/agent.sock";
 /// A configuration is a page of text; more is some other file (bytes).
 const MAX_CONFIG: u64 = 256 * 1024;
 
-/// What the agent is allowed and told by its guest.
+/// What the guest allows the agent, and how the agent works there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// What the agent takes for `/`, canonical.

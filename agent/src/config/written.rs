@@ -51,7 +51,7 @@ struct AllowTable {
     trust: Option<bool>,
 }
 
-/// A list whose entries are looked at one by one, so that each wrong one is told with its own place.
+/// A list whose entries are looked at one by one, so that each wrong one is reported with its own position.
 #[derive(Debug)]
 struct Entries<T> {
     good: Vec<T>,
@@ -134,7 +134,7 @@ impl Document {
             check_every: period(self.check_every, Duration::from_secs(60)),
             // systemd's own patience with a stopping service is 90 s; most reloads take less than one.
             hook_timeout: period(self.hook_timeout, Duration::from_secs(60)),
-            // Most CAs answer within a moment; whose certificate comes later has the service told once more.
+            // Most CAs answer within a moment; a certificate that comes later has the service notified once more.
             gather: period(self.gather, Duration::from_secs(2)),
             // A renewal restarts once; more than a few in an hour are a mistake, or somebody's who should not.
             restarts_per_hour: self.restarts_per_hour.map_or(3, |restarts| *restarts.get_ref()),

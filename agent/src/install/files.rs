@@ -286,7 +286,7 @@ impl<W: Walker> Files for W {
     }
 }
 
-/// Touches a file or directory as touch(1) does, which inotify(7) tells as IN_ATTRIB: both times, because the kernel tells
+/// Touches a file or directory as touch(1) does, which inotify(7) reports as IN_ATTRIB: both times, because the kernel reports
 /// one alone as something else (`fsnotify_change` in Linux's `include/linux/fsnotify.h`). A link in its place is touched
 /// itself.
 ///

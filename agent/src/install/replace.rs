@@ -90,7 +90,7 @@ impl Replacement {
 
     /// Removes it instead.
     pub fn discard(self, files: &dyn Files) {
-        // Something failed before, and that is told; a leftover is removed by the next try.
+        // Something failed before, and that is reported; a leftover is removed by the next try.
         drop(files.remove(&self.temporary));
     }
 }

@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    fn told(errno: Errno, refused_to_root: bool) -> Option<String> {
+    fn remedy_of(errno: Errno, refused_to_root: bool) -> Option<String> {
         words(&errno.into(), refused_to_root, Path::new("/srv/share/key.pem"))
     }
 
@@ -83,11 +83,11 @@ mod tests {
             (Errno::ACCESS, true, "maps root to another user"),
             (Errno::PERM, true, "maps root to another user"),
         ] {
-            let told = told(errno, refused_to_root).unwrap_or_default();
-            assert!(told.contains(says) && told.contains("/srv/share"), "{errno}: {told}");
+            let remedy = remedy_of(errno, refused_to_root).unwrap_or_default();
+            assert!(remedy.contains(says) && remedy.contains("/srv/share"), "{errno}: {remedy}");
         }
         for errno in [Errno::ACCESS, Errno::NOSPC, Errno::ROFS, Errno::IO] {
-            assert_eq!(told(errno, false), None, "{errno} is this machine's own");
+            assert_eq!(remedy_of(errno, false), None, "{errno} is this machine's own");
         }
     }
 

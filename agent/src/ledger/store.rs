@@ -130,7 +130,7 @@ impl Ledgers {
         }
     }
 
-    /// Whether something is remembered of a placement, as far as that can be told.
+    /// Whether something is remembered of a placement, as far as that can be seen.
     #[must_use]
     pub fn is_there(&self, name: &CertificateName) -> bool {
         match self.files.look(&self.path(name)) {

@@ -28,7 +28,7 @@ pub fn path(config: &Config) -> PathBuf {
     config.state.join(FILE)
 }
 
-/// The number of the link that begins now; 0 when it cannot be told.
+/// The number of the link that begins now; 0 when it cannot be counted.
 #[must_use]
 pub fn next(config: &Config, files: &dyn Files) -> u64 {
     let path = path(config);

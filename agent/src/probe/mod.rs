@@ -1,7 +1,7 @@
 //! What a service really shows: one TLS handshake, compared with what should be shown.
 //!
 //! Invariants: only loopback, the guest's own addresses and what its agent.toml adds are looked at, and to anything else no
-//! connection is made; what is told of a server is in Pinion's own words, never in the server's (`words`), but for the serial
+//! connection is made; what is reported of a server is in Pinion's own words, never in the server's (`words`), but for the serial
 //! number of another certificate.
 //! Nothing is trusted and nothing is sent; the answer is about the certificate alone. A server that wants
 //! a client certificate has shown its own by then, which is all that is asked. Where a protocol begins without TLS,

@@ -1,6 +1,6 @@
 //! As much of a protocol as it takes to turn a connection to TLS.
 //!
-//! Invariants: nothing of a server's text is told; a bounded part of it is read, byte by byte, so that nothing behind the turn is taken for
+//! Invariants: nothing of a server's text is reported; a bounded part of it is read, byte by byte, so that nothing behind the turn is taken for
 //! it: what a server sends too early reaches the handshake, and fails there. How long it may take is the caller's to say.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! What is told of a server that does not show a certificate: in words of Pinion's own.
+//! What is reported of a server that does not show a certificate, in Pinion's own words.
 //!
 //! Invariant: no byte of what a server sent is in them. Who may have an agent look somewhere learns no more from it than
 //! whether the certificate is served.
@@ -66,8 +66,8 @@ mod tests {
             (io::Error::other(Error::InvalidMessage(InvalidMessage::InvalidContentType)), "does not speak TLS"),
             (io::Error::from_raw_os_error(111), "refused"),
         ] {
-            let told = of_handshake(&error);
-            assert!(told.contains(words) && !told.contains("mail"), "{told}");
+            let reported = of_handshake(&error);
+            assert!(reported.contains(words) && !reported.contains("mail"), "{reported}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What one placement may name: the guest's lists, and what its own recipe needs where agent.toml does not replace a list.
 //!
-//! Answers: may this placement have a file there, tell that service, look at that address?
+//! Answers: may this placement have a file there, notify that service, probe that address?
 //! Invariants: what one recipe needs is allowed to placements of that recipe alone; a list that agent.toml replaces gets
 //! nothing from recipes; stores of roots and configuration are no place for a certificate's files, whatever allows them.
 

@@ -86,7 +86,7 @@ impl<'a> Docker<'a> {
         environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
         let called = command::call(what, &self.program, &all, &environment, self.config.hook_timeout, pipes).await;
         match called {
-            // It goes in this moment, as it does for a certificate of its own: nobody to tell, and nothing that failed.
+            // It goes in this moment, as it does for a certificate of its own: nobody to notify, and nothing that failed.
             Err(ReloadError::Failed { output, .. }) if lost(&output) => {
                 Err(ReloadError::NotThere { what: "dockerd".into(), why: format!("went away{output}") })
             }

@@ -131,7 +131,7 @@ async fn make(docker: &Docker<'_>, part: Part, version: &str, about: &About) -> 
         return Err(ReloadError::NotThere { what: format!("the file part {part}"), why: "is not installed".into() });
     };
     let content = bundle.content(part, &about.roots);
-    // All parts of a certificate are told by it; roots alone by themselves.
+    // All parts of a certificate are known by it; roots alone by themselves.
     let fingerprint = Fingerprint::of(bundle.leaf().map_or(&content, Leaf::der));
     let labels = format!("{{{{index .Spec.Labels \"{CERTIFICATE}\"}}}} {{{{index .Spec.Labels \"{FINGERPRINT}\"}}}}");
     let own = format!("{} {fingerprint}", about.certificate);

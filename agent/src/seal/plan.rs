@@ -106,7 +106,7 @@ pub(super) fn plan(config: &Config, files: &dyn Files, state: &Path, ledgers: &L
         match ledger {
             Ok(mut ledger) => {
                 let paths = paths(config, &ledger);
-                // What is not mounted is told of each file that is there.
+                // What is not mounted is reported for each file that is there.
                 drop(mounts::learn(files, config, &mut ledger, &paths));
                 let files = files.guarded(&mounts::guard(files, config, &ledger));
                 known.push((name, ledger, files));
@@ -222,7 +222,7 @@ fn generations(
                     obstacles.push(Obstacle::File(path.clone(), PlaceError::Outside { path: outside, real }.into()));
                 }
             }
-            // There is no such directory, or its file is told of already.
+            // There is no such directory, or its file is reported already.
             Err(_) => {}
         }
     }

@@ -11,38 +11,18 @@
 //! caller's effective group (`sg pinion-admin -c …`): the kernel's list of a peer's groups (SO_PEERGROUPS) has no safe
 //! binding in the libraries used here.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use pinion_proto::{causes::chain, users::LocalUsers};
 use rustix::process::geteuid;
-use serde::{Deserialize, Serialize};
 use tokio::net::unix::UCred;
 use tracing::warn;
 
 use super::protocol::Ask;
+pub use crate::caller::Caller;
 
 /// Its members may change something.
 pub const ADMIN_GROUP: &str = "pinion-admin";
-
-/// A local user who asks something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
-    /// The user's number.
-    pub uid: u32,
-    /// The user's name, where `/etc/passwd` has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) if self.uid == 0 => f.write_str(name),
-            Some(name) => write!(f, "{name} (uid {})", self.uid),
-            None => write!(f, "uid {}", self.uid),
-        }
-    }
-}
 
 /// Decides who may ask what.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ async fn what_an_earlier_agent_allowed_stays_and_is_renewed_with_a_warning() {
     let placements = guest.start().await;
     issue(&guest, &placements, &web, 2).await;
     let renewed = at_stage(&placements, "web", 2, Stage::Reloaded).await;
-    let warning = renewed.warning.expect("it is told");
+    let warning = renewed.warning.expect("it is reported");
     for word in ["/etc/ssl/web.crt", "/etc/ssl/web.key", "nginx.service", "extra_directories"] {
         assert!(warning.contains(word), "{word}: {warning}");
     }

@@ -177,20 +177,20 @@ impl Works {
         lock(&self.troubles).clear();
     }
 
-    /// Whether the fault was told: each time with what was tried, on what, why, and when it is tried again.
-    pub(super) fn was_told(&self, errno: Errno, at: &str) -> bool {
+    /// Whether the fault was reported: each time with what was tried, on what, why, and when it is tried again.
+    pub(super) fn was_reported(&self, errno: Errno, at: &str) -> bool {
         let troubles = lock(&self.troubles);
         let faults = troubles.iter().filter(|trouble| !is_refusal(trouble));
-        let mut told = false;
+        let mut reported = false;
         for trouble in faults {
             let cause = &trouble.cause;
             assert!(cause.contains(&format!("os error {}", errno.raw_os_error())), "{at}: another cause: {trouble}");
             assert!(cause.contains("/etc/") || cause.contains("/var/"), "{at}: on what? {trouble}");
             assert!(!trouble.attempt.is_empty() && !trouble.remedy.is_empty(), "{at}: {trouble}");
             assert!(trouble.retry_at.is_some(), "{at}: not tried again: {trouble}");
-            told = true;
+            reported = true;
         }
-        told
+        reported
     }
 
     fn is_at_end(&self, work: Work) -> bool {
@@ -237,7 +237,7 @@ impl Works {
         self.guest.config.hooks.join(name)
     }
 
-    /// Answers what is asked for, as a controller does that was not told it came.
+    /// Answers what is asked for, as a controller does that has not heard that it came.
     fn answer(&mut self) {
         let reports = self.placements.reports().borrow().clone();
         let Some(report) = reports.get(&self.spec.certificate) else { return };
@@ -269,7 +269,7 @@ fn is_refusal(trouble: &Trouble) -> bool {
     trouble.cause.contains("no good") && trouble.cause.contains("the old files are back")
 }
 
-/// Every trouble that is told.
+/// Every trouble that is reported.
 fn watch(placements: &Placements) -> Arc<Mutex<Vec<Trouble>>> {
     let troubles = Arc::new(Mutex::new(Vec::new()));
     let (mut reports, noted) = (placements.reports(), Arc::clone(&troubles));

@@ -1,4 +1,4 @@
-//! A service that is told in vain: how often, and how firmly.
+//! A service that is notified in vain: how often, and how firmly.
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -10,7 +10,7 @@ use pinion_proto::{
 use super::guest::{CRT, DEADLINE, Guest, at_stage, issue, report, script, spec};
 
 #[tokio::test]
-async fn while_a_renewal_is_held_up_a_service_is_not_told_at_every_look() {
+async fn while_a_renewal_is_held_up_a_service_is_not_notified_at_every_look() {
     let mut guest = Guest::new();
     guest.allow_units(&["web"]);
     let mut service = guest.service("web").await;
@@ -36,7 +36,7 @@ async fn while_a_renewal_is_held_up_a_service_is_not_told_at_every_look() {
     // Somebody's third certificate, and a reload that changes nothing.
     service.hook(&guest.config.hooks, "exit 0");
     service.show_own();
-    report(&placements, "web", "told in vain", |report| report.stage == Stage::Reloaded).await;
+    report(&placements, "web", "notified in vain", |report| report.stage == Stage::Reloaded).await;
     // The files are put right at each look all the same.
     for _ in 0..5 {
         let spoilt = fs::Permissions::from_mode(0o666);
@@ -74,7 +74,7 @@ async fn a_reload_that_fails_three_times_is_followed_by_a_restart() {
     service.hook(&guest.config.hooks, "if [ \"$1\" = reload ]; then echo no reload here; exit 1; fi");
     issue(&guest, &placements, &spec("web", "web"), 2).await;
     at_stage(&placements, "web", 2, Stage::Served).await;
-    // Each try tells of the new files and, in vain too, of the old ones again.
+    // Each try notifies of the new files and, in vain too, of the old ones again.
     assert_eq!(service.calls(), [["reload"; 7].as_slice(), &["restart"]].concat());
     placements.shutdown().await;
 }

@@ -1,5 +1,5 @@
 //! One operation fails, whichever, and the next ones do not: of a first installation, a renewal, a way back, a removal and
-//! a change of layout. Nothing is lost, what holds it up is told with its cause, and the agent continues by itself.
+//! a change of layout. Nothing is lost, what holds it up is reported with its cause, and the agent continues by itself.
 
 use std::{
     fmt,
@@ -148,7 +148,7 @@ async fn fail_everywhere(work: Work) {
                 works.begin_work(work, || left.store(fault.after(operation), Ordering::SeqCst));
                 works.is_done(work, &at).await;
                 let failed = left.swap(usize::MAX, Ordering::SeqCst) > usize::MAX / 2;
-                told += usize::from(works.was_told(fault.errno(), &at));
+                told += usize::from(works.was_reported(fault.errno(), &at));
                 works.afterwards(work, &at).await;
                 if !failed {
                     break;
@@ -160,7 +160,7 @@ async fn fail_everywhere(work: Work) {
             assert!(names.is_empty(), "{work}, {layout}, {fault}: leftovers in {names:?}");
             count("faults", &format!("{work}, {layout}, {fault}, told {told}"), operation);
             assert!(operation >= work.least(), "{work} has more operations than {operation}");
-            // Not told is what holds nothing up: what is tidied up, and written down once more, afterwards.
+            // Not reported is what holds nothing up: what is tidied up, and written down once more, afterwards.
             assert!(told * 4 > operation, "{work}, {layout}: of {operation} faults {told} were told");
         }
     }

@@ -1,4 +1,4 @@
-//! A guest in a directory, with a service that speaks TLS, and a controller's side with a CA of its own.
+//! A guest in a directory, and a controller's side with a CA of its own.
 
 use std::{
     collections::BTreeMap,
@@ -24,12 +24,12 @@ use pinion_proto::{
     report::{PlacementReport, Progress},
     spec::{Layout, PlacementSpec, Probe, Reload},
     stage::Stage,
-    tls::provider,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
-use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle, time::timeout};
+use rustls::pki_types::CertificateSigningRequestDer;
+use tokio::time::timeout;
 
+pub(super) use super::tls_service::Service;
 use crate::{
     apply::{Context, Placements, Reports, StartError},
     config::{Config, Retry},
@@ -135,14 +135,8 @@ impl Guest {
 
     /// Installs a service: its unit's hook, which logs its verbs, and a recipe of the same name.
     pub(super) async fn service(&self, name: &str) -> Service {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let directory = self.at(&format!("srv/{name}"));
-        std::fs::create_dir_all(&directory).expect("directory is made");
-        let mut service = Service { address, directory, name: name.into(), running: None, shown: None };
-        service.hook(&self.config.hooks, "");
-        self.recipe(name, address, "");
-        service.listen(listener);
+        let service = Service::start(self, name).await;
+        self.recipe(name, service.address, "");
         service
     }
 
@@ -181,100 +175,6 @@ impl Guest {
         let text = String::from_utf8(self.content(path)?).ok()?;
         Some(Chain::from_pem(&text).ok()?.leaf().serial().to_owned())
     }
-}
-
-/// A TLS server that has read its files when its hook was last run.
-pub(super) struct Service {
-    pub(super) address: SocketAddr,
-    pub(super) directory: PathBuf,
-    name: String,
-    running: Option<JoinHandle<()>>,
-    shown: Option<()>,
-}
-
-impl Service {
-    /// Writes the hook; `before` runs first and may end it.
-    pub(super) fn hook(&mut self, hooks: &Path, before: &str) {
-        let body = format!(
-            "#!/bin/sh\nset -e\ncd {}\necho \"$1\" >> calls\n{before}\n\
-             cp \"$PINION_FILE_KEY\" new.key && cp \"$PINION_FILE_FULLCHAIN\" new.crt && mv new.key key && mv new.crt crt\n",
-            self.directory.display()
-        );
-        let path = hooks.join(format!("{}.service", self.name));
-        let new = path.with_extension("new");
-        std::fs::write(&new, body).expect("hook is written");
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("hook is executable");
-        std::fs::rename(&new, &path).expect("hook is in place");
-        self.shown = Some(());
-    }
-
-    pub(super) fn calls(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.directory.join("calls")).unwrap_or_default();
-        text.lines().map(ToOwned::to_owned).collect()
-    }
-
-    pub(super) fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.abort();
-        }
-    }
-
-    /// Comes back on its port.
-    pub(super) async fn restart(&mut self) {
-        self.stop();
-        let listener = timeout(DEADLINE, async {
-            loop {
-                match TcpListener::bind(self.address).await {
-                    Ok(listener) => return listener,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        });
-        let listener = listener.await.expect("the port is free again");
-        self.listen(listener);
-    }
-
-    /// Shows some self-signed certificate, as a service does before it is managed.
-    pub(super) fn show_own(&self) {
-        let made = rcgen::generate_simple_self_signed(vec!["own.example".into()]).expect("a certificate");
-        std::fs::write(self.directory.join("crt"), made.cert.pem()).expect("written");
-        std::fs::write(self.directory.join("key"), made.signing_key.serialize_pem()).expect("written");
-    }
-
-    fn listen(&mut self, listener: TcpListener) {
-        let directory = self.directory.clone();
-        self.running = Some(tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
-                // Without files a service of this kind would not have started: the caller is sent away.
-                let Some(acceptor) = acceptor(&directory) else { continue };
-                tokio::spawn(async move {
-                    if let Ok(mut stream) = acceptor.accept(stream).await {
-                        drop(stream.read(&mut [0; 1]).await);
-                    }
-                });
-            }
-        }));
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn acceptor(directory: &Path) -> Option<tokio_rustls::TlsAcceptor> {
-    let chain = std::fs::read_to_string(directory.join("crt")).ok()?;
-    let chain = pinion_proto::bundle::certificates_from_pem(&chain).ok()?;
-    let key = PrivatePkcs8KeyDer::from_pem_file(directory.join("key")).ok()?;
-    let config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .ok()?
-        .with_no_client_auth()
-        .with_single_cert(chain.into_iter().map(Into::into).collect(), PrivateKeyDer::Pkcs8(key))
-        .ok()?;
-    Some(Arc::new(config).into())
 }
 
 pub(super) fn name(text: &str) -> CertificateName {
@@ -337,7 +237,7 @@ pub(super) fn plain_guest() -> Guest {
     guest
 }
 
-/// A placement `web` that tells nobody and looks at nothing.
+/// A placement `web` that notifies nobody and looks at nothing.
 pub(super) fn plain(layout: Layout) -> PlacementSpec {
     let (probe, reload) = (Some(Probe::Nothing), Some(Reload::Nothing));
     PlacementSpec { probe, reload, layout: Some(layout), ..spec("web", "web") }

@@ -87,10 +87,10 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
                     || (report.stage == goal && report.held.as_ref().is_some_and(|held| held.leaf == leaf))
             });
             let seen = seen.await;
-            let told = seen.trouble.is_none() || seen.incoming.is_some_and(|i| i.progress == Progress::Delivered);
+            let heard = seen.trouble.is_none() || seen.incoming.is_some_and(|i| i.progress == Progress::Delivered);
             placements.shutdown().await;
             survived = left.load(Ordering::SeqCst) > 0 && seen.trouble.is_none();
-            certified = Some((delivery, told));
+            certified = Some((delivery, heard));
         } else {
             placements.shutdown().await;
         }
@@ -102,12 +102,12 @@ async fn cut_everywhere(loss: Loss, layout: Layout) {
             assert_eq!(now.0 == old.0, now.1 == old.1, "cut at {cut}: one of a pair is the old one");
         }
 
-        // The next start has its disk back. A delivery that nobody was told of comes again.
+        // The next start has its disk back. A delivery that nobody has heard of comes again.
         guest.files = Arc::new(RealFiles);
         let placements = guest.start().await;
         let leaf = match certified {
-            Some((delivery, told)) => {
-                if !told {
+            Some((delivery, heard)) => {
+                if !heard {
                     placements.deliver(delivery.clone());
                 }
                 delivery.chain.leaf().clone()

@@ -1,33 +1,25 @@
-//! Files below a mount point: nothing is made there while nothing is mounted, that is told, and it continues by itself.
+//! Files below a mount point: nothing is made there while nothing is mounted, that is reported, and it continues by itself.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use pinion_proto::{
-    report::PlacementReport,
-    spec::{Layout, PlacementSpec, Validate},
+    spec::{Layout, PlacementSpec},
     stage::{Halt, Stage, Trouble},
 };
 
-use super::guest::{
-    DEADLINE, Guest, at_stage, count, deliver, name, ordered, plain, plain_guest, report, request, script, until,
-};
+use super::guest::{DEADLINE, Guest, at_stage, deliver, name, ordered, plain, plain_guest, report, until};
 use crate::{apply::Placements, install::tests::mounting::Mounting};
 
 /// A guest whose placement `web` has its files on a share, and two devices that can be mounted there.
-struct Shared {
-    guest: Guest,
-    files: Mounting,
+pub(super) struct Shared {
+    pub(super) guest: Guest,
+    pub(super) files: Mounting,
     point: PathBuf,
-    web: PlacementSpec,
+    pub(super) web: PlacementSpec,
 }
 
 impl Shared {
-    fn new(layout: Layout) -> Self {
+    pub(super) fn new(layout: Layout) -> Self {
         Self::at("/mnt/pve/nfs", layout)
     }
 
@@ -47,22 +39,22 @@ impl Shared {
         Self { guest, files, point, web: plain(layout) }
     }
 
-    fn mount(&self, device: &str) {
+    pub(super) fn mount(&self, device: &str) {
         self.files.mount(&self.guest.at("devices").join(device), false);
     }
 
     /// What an unmounted share would hide.
-    fn hidden(&self) -> Vec<PathBuf> {
+    pub(super) fn hidden(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.point).expect("the mount point is there");
         entries.map(|entry| entry.expect("an entry").path()).collect()
     }
 
-    fn serial(&self, device: &str) -> Option<String> {
+    pub(super) fn serial(&self, device: &str) -> Option<String> {
         self.guest.serial(&format!("devices/{device}/certs/web.example.crt"))
     }
 
     /// A generation in place.
-    async fn placed(&self, generation: u64) -> Placements {
+    pub(super) async fn placed(&self, generation: u64) -> Placements {
         let placements = self.guest.start().await;
         placements.desire(vec![ordered(&self.web, generation)]);
         deliver(&self.guest, &placements, "web", generation).await;
@@ -96,7 +88,7 @@ async fn waits(placements: &Placements) -> Trouble {
 }
 
 /// Several looks go by.
-async fn looks_go_by(shared: &Shared) {
+pub(super) async fn looks_go_by(shared: &Shared) {
     let before = shared.files.operations();
     while shared.files.operations() < before + 40 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -277,150 +269,4 @@ async fn below_proxmoxs_own_file_system_nothing_is_made_while_it_is_away() {
     assert!(trouble.cause.contains("pmxcfs") && trouble.remedy.contains("pve-cluster"), "{trouble}");
     assert_eq!(shared.hidden(), Vec::<PathBuf>::new());
     placements.shutdown().await;
-}
-
-/// What is done while the share goes away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    First,
-    Renewal,
-    WayBack,
-    Removal,
-    Layout,
-    MovedThere,
-}
-
-/// Each work has some hundred operations, looks included: every so many of them are tried, another choice for each.
-const EVERY: usize = 67;
-
-#[tokio::test]
-async fn unmounted_at_any_operation_nothing_is_made_below_the_mount_point() {
-    let works = [Work::First, Work::Renewal, Work::WayBack, Work::Removal, Work::Layout, Work::MovedThere];
-    let both = works.into_iter().flat_map(|work| Layout::ALL.map(|layout| (work, layout)));
-    for (first, (work, layout)) in both.enumerate() {
-        let (mut operation, mut unmounts) = (first, 0);
-        while unmounted_after(work, layout, operation).await {
-            operation += EVERY;
-            unmounts += 1;
-        }
-        count("unmounts", &format!("{work:?}, {layout}"), unmounts);
-        assert!(operation > 30, "{work:?}, {layout} has more operations than {operation}");
-    }
-}
-
-/// True when it was unmounted before the work was done.
-#[expect(clippy::too_many_lines, reason = "one story, told once for every operation")]
-async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
-    let at = format!("{work:?}, {layout}, unmounted after {operation} operations");
-    let shared = Shared::new(layout);
-    shared.mount("one");
-    let mut web = shared.web.clone();
-    let placements = match work {
-        Work::First => shared.guest.start().await,
-        Work::MovedThere => {
-            let mut here = shared.web.clone();
-            here.recipe = None;
-            here.files = [("cert", "here.crt"), ("key", "here.key")]
-                .map(|(part, file)| {
-                    let path = Some(format!("/etc/ssl/{file}").parse().expect("a path"));
-                    let own = |number: u32| Some(number.to_string().parse().expect("a number"));
-                    let owner = own(rustix::process::geteuid().as_raw());
-                    let group = own(rustix::process::getegid().as_raw());
-                    let file = pinion_proto::spec::FileSpec { path, owner, group, mode: None };
-                    (part.parse().expect("a part"), file)
-                })
-                .into();
-            let placements = shared.guest.start().await;
-            placements.desire(vec![ordered(&here, 1)]);
-            deliver(&shared.guest, &placements, "web", 1).await;
-            at_stage(&placements, "web", 1, Stage::Reloaded).await;
-            placements
-        }
-        Work::Renewal | Work::WayBack | Work::Removal | Work::Layout => shared.placed(1).await,
-    };
-    match work {
-        Work::First => placements.desire(vec![ordered(&web, 1)]),
-        Work::Renewal => placements.desire(vec![ordered(&web, 2)]),
-        Work::WayBack => {
-            script(&shared.guest.config.hooks.join("check"), "echo no good; exit 1");
-            web.validate = Some(Validate::Hook("check".parse().expect("a name")));
-            placements.desire(vec![ordered(&web, 2)]);
-        }
-        Work::Removal => {
-            placements.desire(Vec::new());
-            report(&placements, "web", "retired", |report| report.retired).await;
-        }
-        Work::Layout | Work::MovedThere => {}
-    }
-    let delivery = match work {
-        Work::First | Work::Renewal | Work::WayBack => {
-            let generation = if work == Work::First { 1 } else { 2 };
-            let asked = request(&placements, "web", generation).await;
-            Some(shared.guest.authority.delivery(&name("web"), generation, &asked))
-        }
-        Work::Removal | Work::Layout | Work::MovedThere => None,
-    };
-    let other = if layout == Layout::Copy { Layout::Symlink } else { Layout::Copy };
-    shared.files.unmount_after(operation);
-    match work {
-        Work::First | Work::Renewal | Work::WayBack => placements.deliver(delivery.clone().expect("made")),
-        Work::Removal => placements.purge(&name("web")),
-        Work::Layout => {
-            web.layout = Some(other);
-            placements.desire(vec![ordered(&web, 1)]);
-        }
-        Work::MovedThere => placements.desire(vec![ordered(&web, 1)]),
-    }
-    let crt = |device: &Path| device.join("certs/web.example.crt");
-    let device = shared.guest.at("devices/one");
-    let is_link = || crt(&device).symlink_metadata().is_ok_and(|found| found.is_symlink());
-    let done = |report: Option<&PlacementReport>| match (work, report) {
-        (Work::Removal, report) => report.is_none(),
-        (_, None) => false,
-        (Work::WayBack, Some(report)) => {
-            report.held.as_ref().is_some_and(|held| held.generation == 1)
-                && report.trouble.as_ref().is_some_and(|trouble| trouble.cause.contains("no good"))
-        }
-        (Work::First, Some(report)) => reached(report, 1),
-        (Work::Renewal, Some(report)) => reached(report, 2),
-        (Work::MovedThere, Some(report)) => reached(report, 1) && crt(&device).exists(),
-        (Work::Layout, Some(report)) => reached(report, 1) && is_link() == (other == Layout::Symlink),
-    };
-    let waiting = |report: Option<&PlacementReport>| {
-        let trouble = report.and_then(|report| report.trouble.as_ref());
-        trouble.is_some_and(|trouble| trouble.cause.contains("is not mounted"))
-    };
-    until(&placements, &at, |reports| {
-        let report = reports.get(&name("web"));
-        done(report) || waiting(report)
-    })
-    .await;
-    placements.shutdown().await;
-    let unmounted = shared.files.has_unmounted();
-    assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}");
-    // What was begun is gone on with only when it is mounted again.
-    let placements = shared.guest.start().await;
-    if unmounted {
-        // What is retired, or gone already, is not looked at any more.
-        drop(tokio::time::timeout(Duration::from_millis(300), looks_go_by(&shared)).await);
-        assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}, started again");
-        shared.mount("one");
-    }
-    if let Some(delivery) = delivery {
-        placements.deliver(delivery);
-    }
-    if work == Work::Removal {
-        placements.desire(Vec::new());
-        placements.purge(&name("web"));
-    }
-    until(&placements, &format!("done: {at}"), |reports| done(reports.get(&name("web")))).await;
-    placements.shutdown().await;
-    assert_eq!(shared.hidden(), Vec::<PathBuf>::new(), "{at}, at the end");
-    unmounted
-}
-
-fn reached(report: &PlacementReport, generation: u64) -> bool {
-    report.stage == Stage::Reloaded
-        && report.trouble.is_none()
-        && report.held.as_ref().is_some_and(|held| held.generation == generation)
 }

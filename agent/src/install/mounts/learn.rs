@@ -106,7 +106,7 @@ pub fn learn<'p>(
                 Some(directory) => directories.push(directory),
                 None => return Err(error.into()),
             },
-            // What else is wrong with the path is told by whoever is about to use it.
+            // What else is wrong with the path is reported by whoever is about to use it.
             Err(_) => {}
         }
     }

@@ -81,7 +81,7 @@ pub enum NotMounted {
         /// The mount point.
         point: PathBuf,
     },
-    /// It cannot be told.
+    /// It cannot be found out.
     #[error("cannot find out what must be mounted here: cannot read {path}: {cause}", path = path.display())]
     Unknown {
         /// What cannot be read.
