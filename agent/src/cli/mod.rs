@@ -5,6 +5,8 @@ pub mod wait;
 mod ask;
 mod config;
 mod join;
+mod name;
+mod print;
 mod recipe;
 mod seal;
 mod status;
@@ -15,7 +17,9 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use crate::{config::Config, run};
 use clap::{Parser, Subcommand};
-use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, id::PlacementId, stage::Stage};
+pub use name::Name;
+use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, stage::Stage};
+use print::print_json;
 
 /// Keeps the TLS certificates of this guest alive.
 ///
@@ -147,35 +151,5 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Recipe(verb) => recipe::recipe(&config, verb, args.json),
         // Nothing else is to be done meanwhile, so it may block.
         Verb::Seal => seal::seal(&config, args.json),
-    }
-}
-
-/// Prints a document on stdout as JSON.
-fn print_json(document: &impl serde::Serialize) {
-    match serde_json::to_string(document) {
-        Ok(text) => println!("{}", pinion_proto::printable::json(&text)),
-        Err(error) => eprintln!("pinion-agent: cannot print the answer: {error}"),
-    }
-}
-
-/// A name on the command line: a certificate of this guest, or a placement that must be here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// Which certificate.
-    pub certificate: pinion_proto::id::CertificateName,
-    /// The guest, where it was said.
-    pub guest: Option<pinion_proto::id::Guest>,
-}
-
-impl std::str::FromStr for Name {
-    type Err = pinion_proto::id::IdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.contains('@') {
-            let placement: PlacementId = text.parse()?;
-            Ok(Self { certificate: placement.certificate, guest: Some(placement.guest) })
-        } else {
-            Ok(Self { certificate: text.parse()?, guest: None })
-        }
     }
 }

@@ -16,6 +16,7 @@ mod manifest;
 mod plan;
 mod purge;
 mod serve;
+mod session;
 mod show;
 mod status;
 mod table;
@@ -29,17 +30,12 @@ use clap::Parser as _;
 use pinion_proto::{causes::chain, exit::Exit};
 
 use crate::{
-    admin::protocol::{Answer, Ensure, Selection},
+    admin::protocol::{Ensure, Selection},
     config::Config,
 };
 use args::{Args, ConfigVerb, EventsArgs, GuestVerb, IdentityVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
-
-/// What every verb needs: the settings, and how to print the answer.
-struct Session {
-    config: Config,
-    json: bool,
-}
+use session::{Session, print_json, unexpected};
 
 /// Runs the command line, and returns its exit code.
 #[must_use]
@@ -118,19 +114,5 @@ async fn dispatch(args: Args) -> Exit {
             identity::new_root(&session, embedded, at_once, yes).await
         }
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
-    }
-}
-
-/// Says that the daemon answered something else than was asked.
-fn unexpected(answer: &Answer) -> Exit {
-    eprintln!("pinion: the controller answered something else than was asked: {answer:?}; this is a bug");
-    Exit::Internal
-}
-
-/// Prints a document on stdout as JSON.
-fn print_json(document: &impl serde::Serialize) {
-    match serde_json::to_string(document) {
-        Ok(text) => println!("{}", pinion_proto::printable::json(&text)),
-        Err(error) => eprintln!("pinion: cannot print the answer: {error}"),
     }
 }
