@@ -5,7 +5,7 @@ use std::fmt;
 use pinion_proto::{clock::Timestamp, key::KeyAlgorithm, names::SubjectName, spec::PlainName, stage::Trouble};
 use serde::Serialize;
 
-use super::trust::Change;
+use super::rollover::Change;
 
 /// What is to be done for a placement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

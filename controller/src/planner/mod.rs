@@ -5,18 +5,19 @@
 //! is simply made again.
 
 pub mod backoff;
-mod decide;
+mod case;
 mod decision;
 mod misfit;
+mod planned;
+mod policies;
 mod presence;
 pub mod renewal;
+pub mod rollover;
 mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
-pub mod trust;
 mod turns;
-mod words;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,15 +27,15 @@ use std::{
 use pinion_proto::{
     bundle::RootCertificate,
     clock::Timestamp,
-    content::Content,
     id::{CertificateName, Guest, PlacementId},
-    spec::{Opening, PlacementSpec, PlainName},
+    spec::{Opening, PlainName},
     stage::{Halt, Trouble},
 };
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::Serialize;
 
 pub use decision::{Decision, Order, Step, Why};
 pub use misfit::{Misfit, misfit};
+pub use planned::{Planned, label};
 pub use shared::needs_new_shared_key;
 pub use spec::spec;
 pub use turns::Turn;
@@ -42,11 +43,12 @@ pub use turns::Turn;
 use crate::{
     freeze::Freeze,
     inventory::Inventory,
-    manifest::{Certificate, GuestRef, Manifest, PlacedLeaf, Placement},
+    manifest::{Certificate, GuestRef, Manifest, Placement},
     reports::{PlacementEntry, Reports},
 };
-use decide::{Subject, Verdict, decide};
-use trust::Trust;
+use case::{Case, Verdict};
+use presence::Reach;
+use rollover::Trust;
 
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,96 +62,6 @@ pub struct Plan<'m> {
     pub trust: BTreeMap<PlainName, Trust>,
     /// When the plan changes next if nothing else happens: the earliest moment at which something is due.
     pub wake_at: Option<Timestamp>,
-}
-
-/// What is to be done for one placement.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Planned<'m> {
-    /// Which certificate.
-    pub certificate: &'m Certificate,
-    /// Which of its placements.
-    pub placement: &'m Placement,
-    /// Where that is; none when the manifest's name leads to no guest.
-    pub guest: Option<Guest>,
-    /// What is to be done.
-    pub decision: Decision,
-    /// When what is held is renewed; none when nothing is.
-    pub renew_at: Option<Timestamp>,
-    /// The generation that the guest is to prepare, or to keep preparing.
-    pub ordered: Option<u64>,
-    /// When its service may be disturbed next; none for at any time.
-    pub window: Option<Vec<Opening>>,
-    /// Its issuer's roots; none while they are not known.
-    pub roots: Arc<[RootCertificate]>,
-    /// The issuer signs under a root that is not in every place yet: what was signed so goes to no guest either.
-    pub waits_for_root: bool,
-    /// Telling its service of new files disturbs it, or may.
-    pub disruptive: bool,
-    /// What the plan does with its turn among those that are disturbed one after the other.
-    pub turn: Turn,
-}
-
-impl<'m> Planned<'m> {
-    /// The placement's id; none when the manifest's name leads to no guest.
-    #[must_use]
-    pub fn id(&self) -> Option<PlacementId> {
-        self.guest.map(|guest| PlacementId { certificate: self.certificate.name.clone(), guest })
-    }
-
-    /// What it is to hold.
-    #[must_use]
-    pub fn content(&self) -> Content<PlacedLeaf<'m>> {
-        self.certificate.content_at(self.placement)
-    }
-
-    /// How the placement is called: its id, or with the manifest's name for the guest.
-    #[must_use]
-    pub fn label(&self) -> String {
-        label(self.certificate, self.placement, self.guest)
-    }
-
-    /// What holds it up on the controller's side.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&Trouble> {
-        match &self.decision {
-            Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
-            Decision::Keep | Decision::Order(_) | Decision::Trust(_) | Decision::Purge => None,
-        }
-    }
-
-    /// By which number the guest says that its report is about what is asked for now.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        spec(self.certificate, self.placement, &[], None, None, None).revision()
-    }
-
-    /// What the guest is asked to hold.
-    #[must_use]
-    pub fn spec(&self) -> PlacementSpec {
-        spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())
-    }
-}
-
-/// How a placement is called that is in this guest; none when the manifest's name leads to no guest.
-#[must_use]
-pub fn label(certificate: &Certificate, placement: &Placement, guest: Option<Guest>) -> String {
-    match guest {
-        Some(guest) => format!("{}@{guest}", certificate.name),
-        None => format!("{}@{}", certificate.name, placement.guest),
-    }
-}
-
-impl Serialize for Planned<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Planned", 6)?;
-        out.serialize_field("placement", &self.label())?;
-        out.serialize_field("certificate", &self.certificate.name)?;
-        out.serialize_field("guest", &self.guest)?;
-        out.serialize_field("plan", &self.decision)?;
-        out.serialize_field("renew_at", &self.renew_at)?;
-        out.serialize_field("ordered", &self.ordered)?;
-        out.end()
-    }
 }
 
 impl<'m> Plan<'m> {
@@ -176,11 +88,7 @@ impl<'m> Plan<'m> {
 pub fn absent(planned: &Planned<'_>, inventory: &Inventory, reports: &Reports, attempt: String) -> Option<Trouble> {
     let guest = planned.guest?;
     let (link, enrolment) = reports.guest(guest).map(|known| (known.link(), known.enrolment())).unwrap_or_default();
-    let Planned { certificate, placement, .. } = planned;
-    let (entry, shared_key, keys_differ, trust) = (None, None, false, None);
-    let subject =
-        Subject { certificate, placement, guest, inventory, link, enrolment, entry, shared_key, keys_differ, trust };
-    subject.absent().map(|trouble| Trouble { attempt, ..trouble })
+    Reach { guest, inventory, link, enrolment }.unreachable(attempt).map(|unreachable| unreachable.trouble)
 }
 
 /// What is to be done now.
@@ -191,7 +99,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
     // How many of the guests' reports the manifest asks for: if all, the search for the others is spared.
     let mut asked_for = 0_usize;
     let mut twice = Twice::default();
-    let all_trust = trust::trust(manifest, inventory, reports, now);
+    let all_trust = rollover::trust(manifest, inventory, reports, now);
     let no_roots: Arc<[RootCertificate]> = Arc::default();
     for certificate in &manifest.certificates {
         twice.start(certificate);
@@ -215,20 +123,10 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             };
             asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
             let shared_key = reports.shared_key(&certificate.name);
-            let subject = Subject {
-                certificate,
-                placement,
-                guest,
-                inventory,
-                link,
-                enrolment,
-                entry,
-                shared_key,
-                keys_differ,
-                trust,
-            };
-            let Verdict { decision, renew_at, ordered, wake_at: wake } = decide(&subject, now);
-            let waits_for_root = trust.is_some_and(|trust| trust.waits(&subject, renew_at, now).is_some());
+            let reach = Reach { guest, inventory, link, enrolment };
+            let case = Case { certificate, placement, reach, entry, shared_key, keys_differ, trust, now };
+            let (Verdict { decision, ordered, wake_at: wake }, renew_at) = policies::decide(&case);
+            let waits_for_root = trust.is_some_and(|trust| trust.waits(case.held(), renew_at, now).is_some());
             // A moment that has come already is no reason to wake: what it brings is in this plan.
             if let Some(wake) = wake.filter(|wake| *wake > now) {
                 wake_at = Some(wake_at.map_or(wake, |earliest| earliest.min(wake)));

@@ -1,4 +1,4 @@
-//! Whether a guest is there to take anything, as Proxmox tells it.
+//! Whether a guest can take anything now, by what Proxmox says and by its agent's link.
 //!
 //! Asked only when something is to be done: a guest that is stopped while all is well with its certificates is no
 //! trouble.
@@ -13,9 +13,89 @@ use crate::{
     reports::Link,
 };
 
-/// Why a guest takes nothing now.
+/// What is known of the way to a guest.
+#[derive(Clone, Copy)]
+pub(super) struct Reach<'s> {
+    pub(super) guest: Guest,
+    pub(super) inventory: &'s Inventory,
+    pub(super) link: Link,
+    /// What keeps the hypervisor from bringing an agent into the guest.
+    pub(super) enrolment: Option<&'s Trouble>,
+}
+
+/// Why a guest takes nothing now, in words.
+pub(super) struct Unreachable {
+    pub(super) trouble: Trouble,
+    /// The guest is not to keep anything ready either.
+    pub(super) lets_go: bool,
+}
+
+impl Reach<'_> {
+    /// Why the guest takes nothing now, in the words of what is attempted; none when it can.
+    pub(super) fn unreachable(&self, attempt: String) -> Option<Unreachable> {
+        if let (Guest::Vmid(vmid), Some(absence)) = (self.guest, self.absence()) {
+            return Some(Unreachable { trouble: absence.trouble(attempt, vmid), lets_go: absence.lets_go() });
+        }
+        let unlinked = self.unlinked(attempt)?;
+        let trouble = match self.enrolment {
+            Some(enrolment) => Trouble { attempt: unlinked.attempt, ..enrolment.clone() },
+            None => unlinked,
+        };
+        Some(Unreachable { trouble, lets_go: false })
+    }
+
+    /// Whether Proxmox says that there is no such guest.
+    pub(super) fn is_no_guest(&self) -> bool {
+        self.absence() == Some(Absence::NoSuchGuest)
+    }
+
+    fn absence(&self) -> Option<Absence<'_>> {
+        absence(self.inventory, self.guest, self.link)
+    }
+
+    fn unlinked(&self, attempt: String) -> Option<Trouble> {
+        let (cause, remedy) = match (self.link, self.guest) {
+            (Link::Linked { .. }, _) => return None,
+            (Link::Away { since }, Guest::Host) => (
+                format!("the agent on the host is not linked since {since}"),
+                "Pinion goes on as soon as it is back; is pinion-agent running here?".to_owned(),
+            ),
+            (Link::Away { since }, Guest::Vmid(vmid)) => (
+                format!("the agent of guest {vmid} is not linked since {since}"),
+                if self.has_channel() {
+                    format!(
+                        "Pinion goes on as soon as it is back; `pinion guest enroll {vmid}` looks into the guest and mends its agent"
+                    )
+                } else {
+                    "Pinion goes on as soon as it is back; is the guest running, and pinion-agent in it?".to_owned()
+                },
+            ),
+            (Link::NeverSeen, guest) => {
+                let by_hand = format!("`pinion token create --guest {guest}` and `pinion-agent join` bring it in");
+                let (whose, how) = match guest {
+                    Guest::Host => ("on the host".to_owned(), by_hand),
+                    Guest::Vmid(vmid) if self.has_channel() => (
+                        format!("of guest {vmid}"),
+                        format!("`pinion guest enroll {vmid}` brings it in; by hand {by_hand}"),
+                    ),
+                    Guest::Vmid(vmid) => (format!("of guest {vmid}"), by_hand),
+                };
+                (format!("no agent {whose} has linked yet"), format!("{how}; Pinion goes on as soon as it links"))
+            }
+        };
+        Some(Trouble { halt: Halt::Waiting, attempt, cause, remedy, retry_at: None })
+    }
+
+    /// Whether the hypervisor has a way into the guest.
+    fn has_channel(&self) -> bool {
+        let Guest::Vmid(vmid) = self.guest else { return false };
+        self.inventory.guest(vmid).is_some_and(|info| info.kind.is_some())
+    }
+}
+
+/// Why a guest takes nothing now, as Proxmox says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absence<'i> {
+enum Absence<'i> {
     /// The cluster has no such guest.
     NoSuchGuest,
     /// Another node's controller sees to it.
@@ -30,7 +110,7 @@ pub(super) enum Absence<'i> {
 
 /// Why a guest takes nothing now, if Proxmox says so. An agent that is linked knows better what runs, but not where
 /// it should be or that a backup is made of it.
-pub(super) fn absence<'i>(inventory: &'i Inventory, guest: Guest, link: Link) -> Option<Absence<'i>> {
+fn absence<'i>(inventory: &'i Inventory, guest: Guest, link: Link) -> Option<Absence<'i>> {
     let Guest::Vmid(vmid) = guest else { return None };
     let linked = matches!(link, Link::Linked { .. });
     let Some(info) = inventory.guest(vmid) else {
@@ -54,12 +134,12 @@ pub(super) fn absence<'i>(inventory: &'i Inventory, guest: Guest, link: Link) ->
 
 impl Absence<'_> {
     /// Whether the guest is not this controller's to order anything from.
-    pub(super) fn lets_go(self) -> bool {
+    fn lets_go(self) -> bool {
         matches!(self, Self::NoSuchGuest | Self::Elsewhere(_) | Self::Template)
     }
 
     /// As the trouble of what was attempted.
-    pub(super) fn trouble(self, attempt: String, vmid: Vmid) -> Trouble {
+    fn trouble(self, attempt: String, vmid: Vmid) -> Trouble {
         let (halt, cause, remedy) = match self {
             Self::NoSuchGuest => (
                 Halt::Blocked,

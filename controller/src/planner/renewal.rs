@@ -1,8 +1,9 @@
-//! When a certificate is renewed.
+//! When a certificate is renewed, and what else makes another one necessary.
 //!
 //! At two thirds of its real life, which is the CA's decision and not the manifest's; less a jitter of up to
 //! a twentieth of the life, which is a function of the placement's name, so that two plans agree and those
-//! that were issued together are not renewed together. `renew_before` overrides both.
+//! that were issued together are not renewed together. `renew_before` overrides both. Before that, when the manifest
+//! asks for something else than is held, or a person for another one.
 
 use std::time::Duration;
 
@@ -10,10 +11,16 @@ use pinion_proto::{
     bundle::Leaf,
     clock::Timestamp,
     id::{CertificateName, Guest},
+    key::Rotation,
+    report::Held,
     spread,
 };
 
-use crate::manifest::LeafPolicy;
+use super::{case::Case, decision::Why};
+use crate::{
+    manifest::{LeafPolicy, PlacedLeaf},
+    reports::PlacementEntry,
+};
 
 /// When what a placement holds is renewed.
 #[must_use]
@@ -22,6 +29,66 @@ pub fn renew_at(certificate: &CertificateName, policy: &LeafPolicy, guest: Guest
     match policy.renew_before {
         Some(before) => life.end - life.scaled(before, policy.duration),
         None => life.begin + (life.two_thirds() - life.jitter(certificate, guest)),
+    }
+}
+
+/// Why a new generation is needed; none when what is held is good.
+pub(super) fn why(
+    case: &Case<'_>,
+    leaf: PlacedLeaf<'_>,
+    held: Option<&Held>,
+    renew_at: Option<Timestamp>,
+) -> Option<Why> {
+    let Some(held) = held else { return Some(Why::Missing) };
+    if case.entry.and_then(PlacementEntry::renew_above).is_some_and(|above| held.generation <= above) {
+        return Some(Why::Requested);
+    }
+    // Nearly all are as they should be, and that is seen by one comparison.
+    if case.entry.and_then(PlacementEntry::holds) != Some(leaf.gist)
+        && let Some(changed) = changed(leaf, held)
+    {
+        return Some(changed);
+    }
+    if sharing_changed(case, leaf.policy, held) {
+        return Some(Why::KeySharingChanged { shared: leaf.policy.shared });
+    }
+    if let Some(had) = case.entry.map(PlacementEntry::reached).filter(|had| *had > held.generation) {
+        return Some(Why::TakenBack { held: held.generation, had });
+    }
+    renew_at.filter(|at| *at <= case.now).map(|since| Why::Due { since })
+}
+
+/// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
+fn changed(leaf: PlacedLeaf<'_>, held: &Held) -> Option<Why> {
+    let PlacedLeaf { policy, issuer, names: wanted, .. } = leaf;
+    if held.leaf.names() != wanted {
+        return Some(Why::NamesChanged {
+            added: wanted.missing_from(held.leaf.names()).cloned().collect(),
+            removed: held.leaf.names().missing_from(wanted).cloned().collect(),
+        });
+    }
+    // What was ordered is compared, never what the certificate says: a CA that puts another common name, or none,
+    // would be asked for ever.
+    if let Some(ordered) = held.common_name.as_ref().filter(|ordered| **ordered != policy.common_name) {
+        return Some(Why::CommonNameChanged { held: ordered.clone(), wanted: policy.common_name.clone() });
+    }
+    if held.leaf.key_algorithm() != Some(policy.key.algorithm) {
+        let wanted = policy.key.algorithm;
+        return Some(Why::KeyAlgorithmChanged { held: held.leaf.key_algorithm(), wanted });
+    }
+    if held.issuer != *issuer {
+        return Some(Why::IssuerChanged { held: held.issuer.clone(), wanted: issuer.clone() });
+    }
+    None
+}
+
+fn sharing_changed(case: &Case<'_>, policy: &LeafPolicy, held: &Held) -> bool {
+    let has_shared_key = case.shared_key.map(|key| key.fingerprint == held.leaf.key());
+    if policy.shared {
+        case.keys_differ || has_shared_key == Some(false)
+    } else {
+        // A key that is never to change stays, even if it was shared once.
+        has_shared_key == Some(true) && policy.key.rotation == Rotation::Always
     }
 }
 

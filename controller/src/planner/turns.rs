@@ -24,7 +24,9 @@ use crate::{
 /// that was told in vain tries again within that time.
 pub(super) const MAX_TURN: Duration = Duration::from_secs(10 * 60);
 
-/// The shipped recipes that restart their service, for agents that do not say so themselves.
+/// The shipped recipes that restart their service, for agents from before reports said so themselves
+/// ([`pinion_proto::report::PlacementReport::disruptive`]). The list is closed: whatever knows a newer recipe also reports
+/// what it does.
 const DISRUPTIVE: [&str; 6] =
     ["docker", "docker-container", "portainer", "portainer-swarm", "systemd-unit", "traefik-client"];
 

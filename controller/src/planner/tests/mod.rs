@@ -2,11 +2,12 @@
 
 mod decisions;
 mod many;
+mod patience;
 mod presence;
 mod renewals;
+mod rollover;
 mod rounds;
 mod taken_back;
-mod trust;
 mod turns;
 
 use jiff::tz::TimeZone;

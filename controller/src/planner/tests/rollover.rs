@@ -6,7 +6,7 @@ use pinion_proto::{bundle::RootCertificate, spec::PlainName};
 use rcgen::{BasicConstraints, IsCa};
 
 use super::*;
-use crate::{issuer::IssuerRoots, planner::trust::Change};
+use crate::{issuer::IssuerRoots, planner::rollover::Change};
 
 fn root() -> RootCertificate {
     let mut parameters = CertificateParams::default();

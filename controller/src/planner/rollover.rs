@@ -12,14 +12,12 @@ use std::{
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
-    id::Guest,
-    report::PlacementReport,
+    report::{Held, PlacementReport},
     spec::PlainName,
     stage::{Halt, Trouble},
 };
 use serde::Serialize;
 
-use super::decide::Subject;
 use crate::{
     inventory::Inventory,
     issuer::IssuerRoots,
@@ -107,7 +105,7 @@ fn kept(issuer: &PlainName, known: &IssuerRoots, reports: &Reports, now: Timesta
     kept.into_iter().collect()
 }
 
-fn held(entry: &PlacementEntry) -> Option<&pinion_proto::report::Held> {
+fn held(entry: &PlacementEntry) -> Option<&Held> {
     entry.report()?.held.as_ref()
 }
 
@@ -147,11 +145,10 @@ fn has(certificate: &Certificate, report: Option<&PlacementReport>, root: Finger
 
 impl Trust {
     /// Whether a certificate of this issuer waits for a root, and until when at the latest.
-    pub(super) fn waits(&self, subject: &Subject<'_>, renew_at: Option<Timestamp>, now: Timestamp) -> Option<Until> {
+    pub(super) fn waits(&self, held: Option<&Held>, renew_at: Option<Timestamp>, now: Timestamp) -> Option<Until> {
         if self.missing.is_empty() {
             return None;
         }
-        let held = subject.held();
         // What is held serves until its end, and half of the time until then is there for waiting. Where nothing is
         // held, only those are waited for that are about to have the root.
         let until = match (held, renew_at) {
@@ -169,8 +166,7 @@ impl Trust {
     }
 
     /// Why it waits.
-    pub(super) fn trouble(&self, subject: &Subject<'_>, Until(until): Until) -> Trouble {
-        let issuer = &subject.certificate.issuer;
+    pub(super) fn trouble(&self, issuer: &PlainName, placement: &str, Until(until): Until) -> Trouble {
         let remedy = match self.missing.iter().find(|missing| missing.stuck) {
             Some(stuck) => format!(
                 "see what holds up {}: start its guest, or take it out of the manifest; Pinion does not let anything \
@@ -181,7 +177,7 @@ impl Trust {
         };
         Trouble {
             halt: Halt::Waiting,
-            attempt: format!("have {} signed by {issuer}", subject.label()),
+            attempt: format!("have {placement} signed by {issuer}"),
             cause: format!(
                 "{issuer} signs under the new root {}, which is still missing at {}",
                 self.signing,
@@ -254,16 +250,5 @@ impl std::fmt::Display for Change {
         };
         let both = [words("trust", &self.add), words("trust no longer", &self.remove)];
         f.write_str(&both.iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join("; "))
-    }
-}
-
-/// What nobody knows yet.
-pub(super) fn unknown(certificate: &Certificate, guest: Guest) -> Trouble {
-    Trouble {
-        halt: Halt::Waiting,
-        attempt: format!("bring {}'s roots to {}@{guest}", certificate.issuer, certificate.name),
-        cause: format!("{} has not said yet which roots it has", certificate.issuer),
-        remedy: "`pinion issuer check` looks at the issuer now".to_owned(),
-        retry_at: None,
     }
 }

@@ -1,0 +1,53 @@
+//! The decision for one placement: a list of policies, the first of which that has an answer decides.
+//!
+//! To learn why a placement is treated as it is, read its list from top to bottom.
+//! Invariant: total. After each list comes a policy that always answers.
+
+mod certificate;
+mod purge;
+mod roots;
+
+use pinion_proto::{clock::Timestamp, content::Content};
+
+use super::case::{Case, LeafCase, Verdict};
+
+#[cfg(test)]
+pub(super) use certificate::{DELIVERY_PATIENCE, INSTALL_PATIENCE, MISFIT_PATIENCE, REFUSED_PATIENCE};
+
+/// What decides about a placement of a certificate, in this order; then [`certificate::ask_for_request`].
+const CERTIFICATE: [fn(&LeafCase<'_, '_>) -> Option<Verdict>; 8] = [
+    certificate::keep_what_is_good,
+    certificate::let_guest_install,
+    certificate::wait_for_guest,
+    certificate::await_delivery,
+    certificate::back_off_after_failure,
+    certificate::wait_for_new_root,
+    certificate::sign_request,
+    certificate::pause_after_misfit,
+];
+
+/// What decides about a placement of roots, in this order; then [`roots::change`].
+const ROOTS: [fn(&Case<'_>) -> Option<Verdict>; 3] =
+    [roots::wait_until_known, roots::keep_what_is_in_place, roots::wait_for_guest];
+
+/// What decides about a placement whose files are to be removed, in this order; then [`purge::remove`].
+const PURGE: [fn(&Case<'_>) -> Option<Verdict>; 2] = [purge::nothing_is_there, purge::wait_for_guest];
+
+/// The decision for one placement, and when what is held is renewed.
+pub(super) fn decide(case: &Case<'_>) -> (Verdict, Option<Timestamp>) {
+    if case.placement.purge {
+        let decided = PURGE.iter().find_map(|policy| policy(case));
+        return (decided.unwrap_or_else(|| purge::remove(case)), None);
+    }
+    match case.certificate.content_at(case.placement) {
+        Content::Leaf(leaf) => {
+            let case = LeafCase::new(case, leaf);
+            let decided = CERTIFICATE.iter().find_map(|policy| policy(&case));
+            (decided.unwrap_or_else(|| certificate::ask_for_request(&case)), case.renew_at)
+        }
+        Content::Roots => {
+            let decided = ROOTS.iter().find_map(|policy| policy(case));
+            (decided.unwrap_or_else(|| roots::change(case)), None)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Policies for a placement of an issuer's roots, in the order in which they are asked. Nothing is ordered: the guest is
+//! told which roots it is to have.
+
+use pinion_proto::stage::{Halt, Trouble};
+
+use crate::planner::{
+    case::{Case, Verdict, held_up},
+    decision::Decision,
+    rollover::Change,
+};
+
+/// The issuer has not said yet which roots it has.
+pub(super) fn wait_until_known(case: &Case<'_>) -> Option<Verdict> {
+    let issuer = &case.certificate.issuer;
+    case.trust.is_none().then(|| {
+        Verdict::of(Decision::Wait(Trouble {
+            halt: Halt::Waiting,
+            attempt: format!("bring {issuer}'s roots to {}", case.label()),
+            cause: format!("{issuer} has not said yet which roots it has"),
+            remedy: "`pinion issuer check` looks at the issuer now".to_owned(),
+            retry_at: None,
+        }))
+    })
+}
+
+/// The guest has those that it should have.
+pub(super) fn keep_what_is_in_place(case: &Case<'_>) -> Option<Verdict> {
+    due(case).is_none().then(|| Verdict::of(Decision::Keep))
+}
+
+/// The guest can take nothing now.
+pub(super) fn wait_for_guest(case: &Case<'_>) -> Option<Verdict> {
+    case.reach.unreachable(case.renewing()).map(|unreachable| Verdict::of(held_up(unreachable.trouble)))
+}
+
+/// The guest is told the difference.
+pub(super) fn change(case: &Case<'_>) -> Verdict {
+    Verdict::of(due(case).map_or(Decision::Keep, Decision::Trust))
+}
+
+fn due(case: &Case<'_>) -> Option<Change> {
+    Change::between(case.report(), case.trust?)
+}
