@@ -72,8 +72,9 @@ impl Controller {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = Arc::new(Store::open(&config.local, &config.shared)?);
         let events = Arc::new(Events::open(&config.local));
-        let manifest = Arc::new(ManifestFile::open(&config.manifest, store.clone(), clock.clone())?);
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
+        let without_roots = issuers.without_roots();
+        let manifest = Arc::new(ManifestFile::open(&config.manifest, store.clone(), clock.clone(), without_roots)?);
         let mut tasks = JoinSet::new();
         let channel = Client::new(&config.channel.socket);
         let told = guests(&config, &channel, &mut tasks).await;

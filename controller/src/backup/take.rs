@@ -22,7 +22,6 @@ use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, SETTINGS, acti
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
-    issuer::IssuerConfig,
     owner::Owner,
     store::{self, StoreError},
 };
@@ -104,8 +103,8 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
         add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
     }
     for issuer in config.issuers.values() {
-        if let IssuerConfig::StepCa(issuer) = issuer
-            && let file = config.root.join(&issuer.password_file)
+        if let Some(file) = issuer.password_file()
+            && let file = config.root.join(file)
             && file.parent() == Some(etc)
             && let Some(name) = file.file_name().and_then(|name| name.to_str())
         {

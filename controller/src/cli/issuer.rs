@@ -49,7 +49,9 @@ pub(super) fn words(report: &IssuerReport) -> String {
     if let Some(address) = &check.address {
         out += &format!("  reached at   {address} in {} ms\n", report.took.as_millis());
     }
-    out += &format!("  root         {}\n", check.root);
+    if let Some(root) = check.root {
+        out += &format!("  root         {root}\n");
+    }
     if let Some(provisioner) = &check.provisioner {
         out += &format!("  provisioner  {provisioner}\n");
     }

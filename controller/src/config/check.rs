@@ -15,10 +15,7 @@ use pinion_proto::{causes::chain, users::LocalUsers};
 use serde::Serialize;
 
 use super::{Advertised, Config, ConfigError};
-use crate::{
-    issuer::IssuerConfig,
-    manifest::{DEFAULT_ISSUER, Problem, file},
-};
+use crate::manifest::{DEFAULT_ISSUER, Problem, file};
 
 /// All that was found.
 #[derive(Debug, Serialize)]
@@ -69,8 +66,8 @@ fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut find = |setting: String, message: String| found.push(Finding { setting, message });
     for (name, issuer) in &config.issuers {
-        if let IssuerConfig::StepCa(issuer) = issuer
-            && let Err(why) = password_file(config, &config.root.join(&issuer.password_file))
+        if let Some(file) = issuer.password_file()
+            && let Err(why) = password_file(config, &config.root.join(file))
         {
             find(format!("issuers.{name}.password_file"), why);
         }

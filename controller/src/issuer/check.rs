@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 pub struct IssuerCheck {
     /// Its name in the configuration.
     pub name: PlainName,
-    /// `embedded` or `step-ca`.
+    /// The word for its type in the configuration: `embedded` or `step-ca`.
     pub kind: String,
     /// Where it is; none for one inside the controller.
     #[serde(default)]
     pub address: Option<String>,
-    /// The SHA-256 of its root.
-    pub root: Fingerprint,
+    /// The SHA-256 of its root; none of an issuer that does not say.
+    pub root: Option<Fingerprint>,
     /// The provisioner that signs for Pinion.
     #[serde(default)]
     pub provisioner: Option<String>,

@@ -13,21 +13,21 @@ use pinion_proto::{
 };
 
 mod check;
-mod config;
 pub mod embedded;
 pub(crate) mod error;
 mod queue;
+mod registry;
 mod roots;
 mod serial;
 pub mod step_ca;
 
 pub use self::{
     check::{Durations, IssuerCheck},
-    config::{IssuerConfig, StepCaConfig},
     error::IssuerError,
-    queue::Issuers,
+    registry::{IssuerConfig, Issuers},
     roots::IssuerRoots,
     serial::Serial,
+    step_ca::{CaUrl, StepCaConfig},
 };
 
 /// A request to sign, already compared with the manifest.
@@ -76,27 +76,32 @@ pub trait Issuer: fmt::Debug + Send + Sync {
     /// Looks whether it could sign, without signing: reachability, root, provisioner, durations, clock.
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>>;
 
-    /// Which roots its certificates end at: as it says now or, while it cannot be asked, as it said last.
-    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>>;
+    /// The roots that its certificates end at; none for an issuer that cannot say, as one that is asked by ACME: the
+    /// protocol has no word for them. Its certificates are placed, and its roots are not.
+    fn roots(&self) -> Option<&dyn Roots>;
 
-    /// How often that may change; none for one whose roots stay.
-    fn roots_every(&self) -> Option<Duration> {
+    /// How it revokes; none for an issuer that cannot.
+    fn revocation(&self) -> Option<&dyn Revocations> {
         None
     }
+}
 
-    /// Whether it is to revoke certificates that were replaced.
-    fn revokes_replaced(&self) -> bool {
-        false
-    }
+/// An issuer that says which roots its certificates end at.
+pub trait Roots: Send + Sync {
+    /// As it says now or, while it cannot be asked, as it said last.
+    fn now(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>>;
 
-    /// Whether it can revoke at all.
-    fn can_revoke(&self) -> bool {
-        false
+    /// How often that may change; none for one whose roots stay.
+    fn every(&self) -> Option<Duration> {
+        None
     }
+}
+
+/// An issuer that revokes certificates.
+pub trait Revocations: Send + Sync {
+    /// Whether it is to revoke those that were replaced.
+    fn of_replaced(&self) -> bool;
 
     /// Revokes a certificate; well too when it is revoked already.
-    fn revoke<'a>(&'a self, serial: &'a Serial, _why: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
-        let message = format!("this issuer cannot revoke {serial}");
-        Box::pin(async { Err(IssuerError::Refused { message }) })
-    }
+    fn revoke<'a>(&'a self, serial: &'a Serial, why: Revocation) -> BoxFuture<'a, Result<(), IssuerError>>;
 }

@@ -1,5 +1,7 @@
 //! Certificates and placements, from the file's values to checked types.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use jsonc_parser::ast::Value;
 use pinion_proto::{
@@ -22,6 +24,8 @@ const MOST_COMMON_NAME: usize = 64;
 pub(super) struct Context<'c> {
     pub(super) defaults: &'c Defaults,
     pub(super) local: &'c TimeZone,
+    /// Issuers whose roots nobody can place.
+    pub(super) without_roots: &'c BTreeSet<PlainName>,
     pub(super) seen: &'c Seen,
 }
 

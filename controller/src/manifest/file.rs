@@ -4,6 +4,7 @@
 //! one is in force, which is kept in the local area. It is told, once.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -17,6 +18,7 @@ use pinion_proto::{
     causes::chain,
     clock::{Clock, Timestamp},
     lock::lock,
+    spec::PlainName,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -41,6 +43,8 @@ const MOST: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct ManifestFile {
     path: PathBuf,
+    /// Issuers whose roots nobody can place.
+    without_roots: BTreeSet<PlainName>,
     seen: Mutex<Option<Seen>>,
     in_force: watch::Sender<InForce>,
     store: Arc<Store>,
@@ -84,16 +88,21 @@ struct Seen {
 }
 
 impl ManifestFile {
-    /// Reads the file. When it is bad or gone, the last good one that `store` has is in force; where there never was one,
+    /// Reads the file; of issuers `without_roots` it can place none. When it is bad or gone, the last good one that `store` has is in force; where there never was one,
     /// a file that is missing is an empty manifest: nothing is desired yet.
     ///
     /// # Errors
     /// The file is bad or cannot be read, and no good one is known.
-    pub fn open(path: &Path, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
-        let kept = last_good::read(&store);
+    pub fn open(
+        path: &Path,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        without_roots: BTreeSet<PlainName>,
+    ) -> Result<Self, FileError> {
+        let kept = last_good::read(&store, &without_roots);
         let now = clock.now();
         let mut good = None;
-        let in_force = match (read_and_parse(path), kept) {
+        let in_force = match (read_and_parse(path, &without_roots), kept) {
             (Ok((text, manifest)), kept) => {
                 let known = kept.filter(|kept| kept.manifest == manifest).map(|kept| kept.since);
                 let since = known.unwrap_or(now);
@@ -110,7 +119,7 @@ impl ManifestFile {
             (Err(error), None) => return Err(error),
         };
         let (in_force, good) = (watch::channel(in_force).0, watch::channel(good).0);
-        Ok(Self { path: path.into(), seen: Mutex::new(None), in_force, store, clock, good })
+        Ok(Self { path: path.into(), without_roots, seen: Mutex::new(None), in_force, store, clock, good })
     }
 
     /// The manifest in force, now and at each change.
@@ -146,7 +155,7 @@ impl ManifestFile {
             return;
         }
         let outcome = match bytes {
-            Ok(bytes) => parse(&self.path, &bytes).map(|manifest| (bytes, manifest)),
+            Ok(bytes) => parse(&self.path, &bytes, &self.without_roots).map(|manifest| (bytes, manifest)),
             Err(source) => Err(FileError::Read { path: self.path.clone(), source }),
         };
         match outcome {
@@ -188,12 +197,12 @@ impl ManifestFile {
 /// # Errors
 /// It cannot be read, or is bad.
 pub fn load(path: &Path) -> Result<Manifest, FileError> {
-    read_and_parse(path).map(|(_, manifest)| manifest)
+    read_and_parse(path, &BTreeSet::new()).map(|(_, manifest)| manifest)
 }
 
-fn read_and_parse(path: &Path) -> Result<(String, Manifest), FileError> {
+fn read_and_parse(path: &Path, without_roots: &BTreeSet<PlainName>) -> Result<(String, Manifest), FileError> {
     let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
-    let manifest = parse(path, &bytes)?;
+    let manifest = parse(path, &bytes, without_roots)?;
     // What was parsed is UTF-8.
     Ok((String::from_utf8_lossy(&bytes).into_owned(), manifest))
 }
@@ -204,8 +213,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest, FileError> {
-    Manifest::parse(bytes).map_err(|errors| FileError::Bad { path: path.into(), errors })
+fn parse(path: &Path, bytes: &[u8], without_roots: &BTreeSet<PlainName>) -> Result<Manifest, FileError> {
+    Manifest::parse_for(bytes, without_roots).map_err(|errors| FileError::Bad { path: path.into(), errors })
 }
 
 /// Why a file is no manifest.

@@ -4,9 +4,9 @@
 //! Invariant: kept is the file's text, so that a later program reads it as it would read the file. What cannot be kept
 //! is told to the log and tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use pinion_proto::{causes::chain, clock::Timestamp};
+use pinion_proto::{causes::chain, clock::Timestamp, spec::PlainName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ pub(super) struct Kept {
 }
 
 /// What is kept; none where nothing is, or nothing that can be used.
-pub(super) fn read(store: &Store) -> Option<Kept> {
+pub(super) fn read(store: &Store, without_roots: &BTreeSet<PlainName>) -> Option<Kept> {
     let unusable = |why: &dyn std::error::Error| {
         tracing::warn!(error = chain(why), "The last good manifest, which is kept for bad days, cannot be used");
     };
@@ -44,7 +44,7 @@ pub(super) fn read(store: &Store) -> Option<Kept> {
             return None;
         }
     };
-    match Manifest::parse(text.as_bytes()) {
+    match Manifest::parse_for(text.as_bytes(), without_roots) {
         Ok(manifest) => Some(Kept { since, manifest }),
         Err(error) => {
             unusable(&error);

@@ -22,7 +22,7 @@ mod trust;
 mod uniqueness;
 pub mod window;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use jiff::tz::TimeZone;
 use pinion_proto::{
@@ -68,7 +68,15 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse_in(bytes: &[u8], local: &TimeZone) -> Result<Self, ManifestErrors> {
-        root::read(bytes, local)
+        root::read(bytes, local, &BTreeSet::new())
+    }
+
+    /// As [`Self::parse`], where these issuers cannot say which roots they have: an entry for their roots is a mistake.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_for(bytes: &[u8], without_roots: &BTreeSet<PlainName>) -> Result<Self, ManifestErrors> {
+        root::read(bytes, &TimeZone::system(), without_roots)
     }
 
     /// A manifest that asks for nothing.

@@ -1,7 +1,10 @@
 //! The file as a whole: version first, then defaults, then certificates.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use jsonc_parser::ast::Value;
+use pinion_proto::spec::PlainName;
 
 use super::{
     DEFAULT_DURATION, DEFAULT_ISSUER, Defaults, Manifest, VERSION, document, entries,
@@ -13,13 +16,17 @@ use super::{
     uniqueness::Seen,
 };
 
-/// Reads a manifest; `local` is the time zone of windows that name none.
-pub(super) fn read(bytes: &[u8], local: &TimeZone) -> Result<Manifest, ManifestErrors> {
+/// Reads a manifest; `local` is the time zone of windows that name none, and issuers `without_roots` have none to place.
+pub(super) fn read(
+    bytes: &[u8],
+    local: &TimeZone,
+    without_roots: &BTreeSet<PlainName>,
+) -> Result<Manifest, ManifestErrors> {
     let text = document::text(bytes)?;
     let tree = document::tree(text)?;
     let findings = Findings::new(text);
     let node = Node { value: &tree, path: &Path::Root, findings: &findings };
-    let manifest = if version(node) { manifest(node, local) } else { None };
+    let manifest = if version(node) { manifest(node, local, without_roots) } else { None };
     match (findings.into_errors(), manifest) {
         (Some(errors), _) => Err(errors),
         (None, Some(manifest)) => Ok(manifest),
@@ -60,7 +67,7 @@ fn version(node: Node<'_>) -> bool {
     }
 }
 
-fn manifest(node: Node<'_>, local: &TimeZone) -> Option<Manifest> {
+fn manifest(node: Node<'_>, local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> Option<Manifest> {
     let fields = Fields::of(node, "the manifest: an object", &["$schema", "version", "defaults", "certificates"])?;
     // Editors find the schema by it; to Pinion it says nothing.
     let schema = fields.optional("$schema", |n| n.text("the address of a schema").map(drop));
@@ -69,7 +76,7 @@ fn manifest(node: Node<'_>, local: &TimeZone) -> Option<Manifest> {
     let fallback = Defaults { issuer, duration: DEFAULT_DURATION };
     let defaults = fields.or("defaults", fallback.clone(), |n| defaults(n, &fallback));
     let seen = Seen::default();
-    let context = Context { defaults: defaults.as_ref().unwrap_or(&fallback), local, seen: &seen };
+    let context = Context { defaults: defaults.as_ref().unwrap_or(&fallback), local, without_roots, seen: &seen };
     let certificates =
         fields.required("certificates", |n| n.each("a list of certificates", |n| entries::certificate(n, &context)));
     schema?;

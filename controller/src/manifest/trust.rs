@@ -37,6 +37,15 @@ pub(super) fn roots(node: Node<'_>, context: &Context<'_>) -> Option<Certificate
         Some(name)
     });
     let issuer = fields.or("issuer", context.defaults.issuer.clone(), issuer);
+    if let Some(issuer) = issuer.as_ref().filter(|issuer| context.without_roots.contains(*issuer)) {
+        fields.problem_with(
+            "issuer",
+            format_args!(
+                "issuer `{issuer}` does not say which roots its certificates end at, so Pinion cannot place them: name \
+                 another issuer, or install its roots yourself and remove this entry"
+            ),
+        );
+    }
     context.seen.next_certificate();
     let placements = fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context)));
     Some(Certificate { name: name?, issuer: issuer?, content: Content::Roots, placements: placements? })

@@ -62,7 +62,9 @@ impl Drop for Trusting {
 async fn ask(issuer: PlainName, issuers: Arc<Issuers>, told: mpsc::UnboundedSender<Told>) {
     loop {
         let pause = match issuers.roots(&issuer).await {
-            Ok(roots) => {
+            // It cannot say: nothing waits for it, because the manifest asks for no roots of it.
+            Ok(None) => return,
+            Ok(Some(roots)) => {
                 if told.send((issuer.clone(), roots)).is_err() {
                     return;
                 }

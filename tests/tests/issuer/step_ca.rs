@@ -193,7 +193,7 @@ async fn a_provisioner_with_a_limit_shortens_and_says_how_to_lift_it() {
 
     let check = fixture.issuers.check(&fixture.name).await.expect("checked");
     assert_eq!((check.durations.min, check.durations.default, check.durations.max), (HOUR / 6, HOUR, 48 * HOUR));
-    assert_eq!(check.root, ca.fingerprint().expect("a root"));
+    assert_eq!(check.root, Some(ca.fingerprint().expect("a root")));
     assert_eq!(check.shortened, Some(720 * HOUR));
     assert!(check.clock_difference.is_some_and(|seconds| seconds.abs() <= 2));
     let warnings = check.warnings.join("\n");

@@ -1,6 +1,6 @@
 //! What comes back on the socket, with a loop that only writes down what it is asked.
 
-use std::sync::Mutex;
+use std::{collections::BTreeSet, sync::Mutex};
 
 use pinion_proto::{
     clock::SystemClock,
@@ -42,7 +42,9 @@ impl Fixture {
         });
         let admin = Admin {
             requests,
-            manifest: Arc::new(ManifestFile::open(&path, store.clone(), clock.clone()).expect("a manifest")),
+            manifest: Arc::new(
+                ManifestFile::open(&path, store.clone(), clock.clone(), BTreeSet::new()).expect("a manifest"),
+            ),
             identities: Arc::new(identities.expect("identities")),
             issuers: Arc::new(Issuers::from_config(&BTreeMap::new(), &store, clock.clone(), directory.path())),
             events: Arc::new(Events::open(&local)),

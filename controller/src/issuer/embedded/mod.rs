@@ -15,7 +15,7 @@ use pinion_proto::{
 };
 use rcgen::ExtendedKeyUsagePurpose;
 
-use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Signed, SigningRequest};
+use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Roots, Signed, SigningRequest};
 use crate::{
     authority::{self, Authority, AuthorityError, Profile, Traces},
     identity::{GivenUp, NewRoot},
@@ -144,7 +144,7 @@ impl Embedded {
             name: self.name.clone(),
             kind: "embedded".into(),
             address: None,
-            root: authority.root().fingerprint(),
+            root: Some(authority.root().fingerprint()),
             provisioner: None,
             durations: Durations { min: SHORTEST, default: DEFAULT.min(left), max: left },
             clock_difference: None,
@@ -184,7 +184,13 @@ impl Issuer for Embedded {
         Box::pin(async move { self.check_now() })
     }
 
-    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
+    fn roots(&self) -> Option<&dyn Roots> {
+        Some(self)
+    }
+}
+
+impl Roots for Embedded {
+    fn now(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
         Box::pin(async move {
             let root = self.authority()?.root().clone();
             let signing = root.fingerprint();

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::issuer::BoxFuture;
+use crate::issuer::{BoxFuture, Roots, Signed, SigningRequest};
 
 /// An issuer that reports each call, and answers it with an error once it is let go on.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl Issuer for Fake {
         })
     }
 
-    fn roots(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
-        Box::pin(async { Err(IssuerError::Unavailable { message: "not here".into() }) })
+    fn roots(&self) -> Option<&dyn Roots> {
+        None
     }
 
     fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
@@ -46,7 +46,7 @@ impl Issuer for Fake {
 }
 
 struct Fixture {
-    issuers: Arc<Issuers>,
+    queue: Arc<Queue>,
     calls: mpsc::UnboundedReceiver<String>,
     go_on: Arc<Semaphore>,
     down: Arc<AtomicUsize>,
@@ -58,13 +58,13 @@ impl Fixture {
         let (go_on, down) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(UP)));
         let fake: Box<dyn Issuer> = Box::new(Fake { calls: send, go_on: go_on.clone(), down: down.clone() });
         let most = NonZeroU16::new(most).expect("some");
-        Self { issuers: Arc::new(Issuers::of([(name("fake"), fake, most)])), calls, go_on, down }
+        Self { queue: Arc::new(Queue::new(fake, most)), calls, go_on, down }
     }
 
     fn order(&self, certificate: &str, expires: Option<i64>) -> tokio::task::JoinHandle<Result<Signed, IssuerError>> {
-        let (issuers, request) = (self.issuers.clone(), request(certificate));
+        let (queue, request) = (self.queue.clone(), request(certificate));
         let expires = expires.map(Timestamp::from_unix);
-        tokio::spawn(async move { issuers.sign(&name("fake"), request, expires).await })
+        tokio::spawn(async move { queue.call(expires, queue.issuer().sign(&request)).await })
     }
 
     async fn called(&mut self) -> String {
@@ -72,7 +72,7 @@ impl Fixture {
     }
 
     fn waiting(&self) -> usize {
-        self.issuers.0[&name("fake")].state().waiting.len()
+        self.queue.state().waiting.len()
     }
 
     async fn until_waiting(&self, most: usize) {
@@ -87,10 +87,6 @@ impl Fixture {
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
-}
-
-fn name(text: &str) -> PlainName {
-    text.parse().expect("a name")
 }
 
 fn request(certificate: &str) -> SigningRequest {
@@ -141,7 +137,7 @@ async fn no_more_than_its_share_is_under_way_and_callers_that_leave_give_it_back
     within(async { while fixture.called().await != "last" {} }).await;
     fixture.go_on.add_permits(1);
     within(last).await.expect("no panic").expect_err("refused");
-    assert_eq!(fixture.issuers.0[&name("fake")].state().free, 2);
+    assert_eq!(fixture.queue.state().free, 2);
 }
 
 #[tokio::test]
@@ -191,12 +187,4 @@ async fn a_trial_whose_caller_leaves_makes_room_for_the_next() {
     assert_eq!(fixture.called().await, "next");
     fixture.go_on.add_permits(1);
     within(next).await.expect("no panic").expect_err("down");
-}
-
-#[tokio::test]
-async fn an_issuer_that_is_not_there_is_named_with_those_that_are() {
-    let fixture = Fixture::new(1);
-    let error = fixture.issuers.sign(&name("other"), request("a"), None).await.expect_err("no such issuer");
-    assert!(matches!(error, IssuerError::Misconfigured { .. }));
-    assert!(error.to_string().contains("`other`; there are: fake"), "{error}");
 }

@@ -1,20 +1,11 @@
-//! The `[issuers.NAME]` tables of controller.toml.
+//! The table `[issuers.NAME]` of a step-ca in controller.toml.
 
 use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use pinion_proto::bundle::Fingerprint;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::settings::{self, Fields, Pause};
-
-/// An issuer as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IssuerConfig {
-    /// A CA inside the controller.
-    Embedded,
-    /// A step-ca server.
-    StepCa(StepCaConfig),
-}
+use crate::settings::{Fields, Pause};
 
 /// Where a step-ca is and how to ask it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,47 +28,8 @@ pub struct StepCaConfig {
     pub roots_every: Duration,
 }
 
-impl IssuerConfig {
-    /// Reads the text of a table `[issuers.NAME]`, for whoever has no file of settings.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn from_toml(text: &str) -> Result<Self, String> {
-        let read = settings::read(text, Self::read).map_err(|mistakes| mistakes.to_string())?;
-        // What gives nothing has been complained about.
-        read.ok_or_else(|| "the table could not be read".to_owned())
-    }
-
-    /// Reads a table `[issuers.NAME]`; what is wrong with it is noted there.
-    #[must_use]
-    pub fn read(table: &Fields<'_>) -> Option<Self> {
-        let kind: String = table.required("type")?;
-        match kind.as_str() {
-            "embedded" => {
-                table.known(&["type", "revoke_replaced"]);
-                // There for its message: nobody asks the embedded CA what is revoked.
-                if table.optional("revoke_replaced") == Some(true) {
-                    table.problem(
-                        "revoke_replaced",
-                        "`revoke_replaced` is for issuers of type `step-ca`: the embedded CA has no list of revoked \
-                         certificates that anybody could ask for; leave it out here",
-                    );
-                }
-                Some(Self::Embedded)
-            }
-            "step-ca" => StepCaConfig::read(table).map(Self::StepCa),
-            other => {
-                let shown = pinion_proto::id::shown(other);
-                table
-                    .problem("type", format_args!("there is no type of issuer `{shown}`: use `step-ca` or `embedded`"));
-                None
-            }
-        }
-    }
-}
-
 impl StepCaConfig {
-    fn read(table: &Fields<'_>) -> Option<Self> {
+    pub(in crate::issuer) fn read(table: &Fields<'_>) -> Option<Self> {
         table.known(&[
             "type",
             "url",
@@ -164,6 +116,7 @@ const ROOTS_EVERY: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::issuer::IssuerConfig;
 
     fn read(text: &str) -> Result<IssuerConfig, String> {
         IssuerConfig::from_toml(text)

@@ -1,0 +1,77 @@
+//! What a step-ca says of itself, proven anew: for `pinion issuer check`.
+
+use std::{sync::Arc, time::Duration};
+
+use pinion_proto::{bundle::RootCertificate, lock::lock};
+
+use super::{BEHIND, StepCa, session::Session};
+use crate::issuer::{IssuerCheck, IssuerError};
+
+/// The manifest's default, for the warning before anything was ordered.
+const USUAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Looks whether the CA could sign, without signing.
+///
+/// # Errors
+/// What keeps it from signing.
+pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
+    // All is proven anew, the password too: what an earlier session kept is no answer to someone who asks.
+    let before = ca.session.lock().await.clone();
+    let session = Session::open(&ca.settings, &ca.memory, &ca.skew, None).await?;
+    if let Some(before) = before {
+        let claims = session.limits().claims();
+        let kept = before.limits().refreshed(claims);
+        *session.limits() = kept;
+    }
+    let (durations, known) = session.limits().shown(ca.skew.here());
+    let shortened = *lock(&ca.shortened);
+    let root = session.roots.first().map_or(ca.settings.fingerprint, RootCertificate::fingerprint);
+    *ca.session.lock().await = Some(Arc::new(session));
+    let mut warnings = Vec::new();
+    let asked = shortened.unwrap_or(USUAL);
+    if known && asked > durations.max {
+        let words = |duration: Duration| humantime::format_duration(duration).to_string();
+        warnings.push(format!(
+            "certificates ordered for {} are shortened to {}; to lift this, on the CA: \
+             step ca provisioner update {} --x509-max-dur={}h, and make step-ca read it (restart or SIGHUP)",
+            words(asked),
+            words(durations.max),
+            ca.settings.provisioner,
+            asked.as_secs().div_ceil(3600)
+        ));
+    }
+    if !known {
+        warnings.push(
+            "the provisioner does not say how long certificates may be valid: step-ca's own durations are shown, and \
+             the first order finds out whether the authority allows more"
+                .into(),
+        );
+    }
+    if let Some(told) = ca.memory.told()
+        && !told.is_current(ca.settings.fingerprint)
+    {
+        warnings.push(format!(
+            "the CA has given up the root that is configured: set `fingerprint` of [issuers.{}] in controller.toml to \
+             {}, which it signs under and said so while it had both",
+            ca.settings.name, told.signing
+        ));
+    }
+    let ahead = ca.skew.ahead();
+    if ca.skew.significant().abs() >= BEHIND {
+        let by = humantime::format_duration(Duration::from_secs(ca.skew.significant().unsigned_abs()));
+        let way = if ca.skew.significant() > 0 { "ahead of" } else { "behind" };
+        warnings.push(format!("the CA's clock is {by} {way} this host's: see to NTP on both"));
+    }
+    Ok(IssuerCheck {
+        name: ca.settings.name.clone(),
+        kind: "step-ca".into(),
+        address: Some(ca.settings.url.clone()),
+        root: Some(root),
+        provisioner: Some(ca.settings.provisioner.clone()),
+        durations,
+        clock_difference: ahead,
+        shortened,
+        revokes_replaced: ca.settings.revoke_replaced,
+        warnings,
+    })
+}
