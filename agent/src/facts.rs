@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use pinion_proto::{hwaddr::HwAddr, report::GuestFacts, wire::MOST_HWADDRS};
+use pinion_proto::{hwaddr::HwAddr, report::GuestFacts, wire::MAX_HWADDRS};
 
 use crate::config::Config;
 
@@ -44,7 +44,7 @@ fn hwaddrs(net: &Path) -> Vec<HwAddr> {
         .collect();
     cards.sort_unstable();
     cards.dedup();
-    cards.into_iter().map(|(_, address)| address).take(MOST_HWADDRS).collect()
+    cards.into_iter().map(|(_, address)| address).take(MAX_HWADDRS).collect()
 }
 
 fn first_line(path: &Path) -> String {

@@ -7,7 +7,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
-    bundle::{CertificateError, Chain, EndorsedRoot, Fingerprint, MOST_CHAIN, RootCertificate},
+    bundle::{CertificateError, Chain, EndorsedRoot, Fingerprint, MAX_CHAIN, RootCertificate},
     clock::Timestamp,
     document::{self, DocumentError},
     id::{Guest, Member},
@@ -68,7 +68,7 @@ impl Identity {
         root: RootCertificate,
         controllers: Vec<SocketAddr>,
     ) -> Result<Self, IdentityError> {
-        if issued.chain.len() > MOST_CHAIN {
+        if issued.chain.len() > MAX_CHAIN {
             return Err(IdentityError::NotOurs(format!("{} certificates are too many", issued.chain.len())));
         }
         let peer_chain: Vec<CertificateDer<'_>> =

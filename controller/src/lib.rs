@@ -16,7 +16,7 @@ pub mod identity;
 pub mod enroll;
 pub mod channel;
 pub mod link;
-mod allowance;
+mod rate_limit;
 pub mod reports;
 mod caller;
 pub mod freeze;

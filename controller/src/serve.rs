@@ -23,7 +23,7 @@ use crate::{
     admin::{Admin, caller::Access, callers::Callers},
     channel::{
         client::Client,
-        follow::{Follower, Told},
+        follow::{Follower, KnownGuests},
     },
     config::{
         Config,
@@ -173,14 +173,14 @@ impl Controller {
 }
 
 /// Which guests there are, now and at each change: as Proxmox says, where it is, and as the configuration says.
-async fn guests(config: &Config, channel: &Client, tasks: &mut JoinSet<()>) -> Told {
+async fn guests(config: &Config, channel: &Client, tasks: &mut JoinSet<()>) -> KnownGuests {
     if config.proxmox.is_none() {
-        return Told::configured(config.guests.clone());
+        return KnownGuests::configured(config.guests.clone());
     }
     let mut follower = Follower::new(channel.clone(), config.guests.clone());
     // The first plan is made from what is there, not from nothing.
     follower.first().await;
-    let told = follower.told();
+    let told = follower.known_guests();
     tasks.spawn(follower.run());
     told
 }

@@ -27,7 +27,7 @@ pub mod peer;
 pub mod users;
 pub mod exit;
 pub mod causes;
-pub mod place;
+pub mod text_position;
 pub mod lock;
 pub mod file_lock;
 pub mod backoff;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// The longest line that is read (bytes): 3,000 guests' status fits, an endless line does not.
-const MOST_LINE: u64 = 64 * 1024 * 1024;
+const MAX_LINE: u64 = 64 * 1024 * 1024;
 
 /// A daemon that was killed may leave its socket to a program that it was starting, until that one runs.
 const LEFT_OPEN: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// The connection fails, the line is too long or cut off, or it is not the document expected.
 pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<T>> {
-    read_limited(stream, MOST_LINE).await
+    read_limited(stream, MAX_LINE).await
 }
 
 /// As [`read`], for a reader that expects no more than `most` bytes.

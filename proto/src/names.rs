@@ -98,14 +98,14 @@ impl fmt::Display for SubjectName {
 
 string_serde!(SubjectName);
 
-/// The names of one certificate: at least one, at most [`SubjectNames::MOST`], each once.
+/// The names of one certificate: at least one, at most [`SubjectNames::MAX`], each once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Vec<SubjectName>", into = "Vec<SubjectName>")]
 pub struct SubjectNames(BTreeSet<SubjectName>);
 
 impl SubjectNames {
     /// More names than a server's handshake can carry in a reasonable flight of packets.
-    pub const MOST: usize = 500;
+    pub const MAX: usize = 500;
 
     /// The names, sorted by type and text.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SubjectName> {
@@ -139,7 +139,7 @@ impl TryFrom<Vec<SubjectName>> for SubjectNames {
         let set: BTreeSet<_> = names.into_iter().collect();
         if set.is_empty() {
             Err(NameError::None)
-        } else if set.len() > Self::MOST {
+        } else if set.len() > Self::MAX {
             Err(NameError::TooMany(set.len()))
         } else {
             Ok(Self(set))
@@ -180,7 +180,7 @@ pub enum NameError {
     #[error("a certificate needs at least one name")]
     None,
     /// Too many.
-    #[error("{0} names are more than the {most} a certificate may have", most = SubjectNames::MOST)]
+    #[error("{0} names are more than the {most} a certificate may have", most = SubjectNames::MAX)]
     TooMany(usize),
 }
 

@@ -145,7 +145,7 @@ pub struct GuestFacts {
     pub hostname: String,
     /// The guest's machine-id, empty where it has none.
     pub machine_id: String,
-    /// Another one after each start of the guest; empty where it cannot be told.
+    /// Another one after each start of the guest; empty where the guest has no such number.
     #[serde(default)]
     pub boot_id: String,
     /// Its network cards' addresses.

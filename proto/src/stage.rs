@@ -16,7 +16,7 @@ pub enum Stage {
     Issued,
     /// Its files are in place.
     Installed,
-    /// The service was told, or needs no telling.
+    /// The service was notified, or needs no notification.
     Reloaded,
     /// A TLS handshake with the service shows the new leaf.
     Served,

@@ -20,10 +20,10 @@ use crate::{
 const PREFIX: &str = "pinion-join-1.";
 
 /// Room for the largest root and every address, in base64 (bytes).
-const MOST_TEXT: usize = 16 * 1024;
+const MAX_TEXT: usize = 16 * 1024;
 
 /// More addresses than a controller has networks.
-const MOST_CONTROLLERS: usize = 16;
+const MAX_CONTROLLERS: usize = 16;
 
 /// The right to join as one guest, once, for some minutes.
 ///
@@ -57,7 +57,7 @@ impl JoinToken {
     /// Not a token, one of a newer form, or one that was cut off or altered.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim_ascii();
-        if text.len() > MOST_TEXT {
+        if text.len() > MAX_TEXT {
             return Err(TokenError::TooLong(text.len()));
         }
         let Some(rest) = text.strip_prefix(PREFIX) else {
@@ -71,7 +71,7 @@ impl JoinToken {
         if decoded != Ok(secret.len()) {
             return Err(TokenError::Damaged);
         }
-        if wire.controllers.is_empty() || wire.controllers.len() > MOST_CONTROLLERS {
+        if wire.controllers.is_empty() || wire.controllers.len() > MAX_CONTROLLERS {
             return Err(TokenError::Controllers(wire.controllers.len()));
         }
         let root = URL_SAFE_NO_PAD.decode(&wire.root).map_err(|_| TokenError::Damaged)?;
@@ -84,7 +84,7 @@ impl JoinToken {
     /// # Errors
     /// No controller's address, too many, or a root too large to be carried.
     pub fn to_text(&self) -> Result<Zeroizing<String>, TokenError> {
-        if self.controllers.is_empty() || self.controllers.len() > MOST_CONTROLLERS {
+        if self.controllers.is_empty() || self.controllers.len() > MAX_CONTROLLERS {
             return Err(TokenError::Controllers(self.controllers.len()));
         }
         let wire = Wire {
@@ -98,7 +98,7 @@ impl JoinToken {
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + json.len().div_ceil(3) * 4));
         text.push_str(PREFIX);
         URL_SAFE_NO_PAD.encode_string(json.as_slice(), &mut text);
-        if text.len() > MOST_TEXT { Err(TokenError::TooLong(text.len())) } else { Ok(text) }
+        if text.len() > MAX_TEXT { Err(TokenError::TooLong(text.len())) } else { Ok(text) }
     }
 }
 
@@ -131,10 +131,10 @@ pub enum TokenError {
     #[error("this join token is damaged, perhaps cut off: copy the whole line, or make a new one")]
     Damaged,
     /// Too long.
-    #[error("{0} bytes are more than a join token has ({MOST_TEXT})")]
+    #[error("{0} bytes are more than a join token has ({MAX_TEXT})")]
     TooLong(usize),
     /// None, or too many.
-    #[error("a join token names 1 to {MOST_CONTROLLERS} addresses of its controller, not {0}")]
+    #[error("a join token names 1 to {MAX_CONTROLLERS} addresses of its controller, not {0}")]
     Controllers(usize),
     /// The root in it.
     #[error("this join token's root cannot be used")]
@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn sixteen_addresses_are_carried_and_seventeen_are_not_read() {
         let mut token = token();
-        token.controllers = vec![token.controllers[0]; MOST_CONTROLLERS];
+        token.controllers = vec![token.controllers[0]; MAX_CONTROLLERS];
         let text = token.to_text().expect("as many as there may be");
         assert_eq!(JoinToken::parse(&text).as_ref(), Ok(&token));
-        for count in [0, MOST_CONTROLLERS + 1] {
+        for count in [0, MAX_CONTROLLERS + 1] {
             let addresses = vec!["10.0.0.13:7443"; count];
             let altered = altered(&text, |wire| wire["controllers"] = addresses.clone().into());
             assert_eq!(JoinToken::parse(&altered), Err(TokenError::Controllers(count)));
@@ -250,7 +250,7 @@ mod tests {
     fn the_longest_token_is_read_and_no_longer_one_is_made() {
         let mut token = token();
         let address = |digits: usize| format!("10.0.0.13:1{}", "0".repeat(digits)).parse().expect("an address");
-        token.controllers = vec![address(0); MOST_CONTROLLERS];
+        token.controllers = vec![address(0); MAX_CONTROLLERS];
         // A root with which not much is missing; digits of ports make up for it, one character after the other.
         let fits = |bytes: &usize| {
             let token = JoinToken { root: root_with(*bytes), ..token.clone() };
@@ -258,7 +258,7 @@ mod tests {
         };
         let mut token = (8_000..9_500).rev().step_by(25).find_map(|bytes| fits(&bytes)).expect("a root that fits");
         let mut longest = 0;
-        for added in 0..4 * MOST_CONTROLLERS {
+        for added in 0..4 * MAX_CONTROLLERS {
             token.controllers[added / 4] = address(added % 4 + 1);
             match token.to_text() {
                 Ok(text) => {
@@ -266,7 +266,7 @@ mod tests {
                     longest = text.len();
                 }
                 Err(error) => {
-                    assert_eq!((longest, error), (MOST_TEXT, TokenError::TooLong(MOST_TEXT + 1)));
+                    assert_eq!((longest, error), (MAX_TEXT, TokenError::TooLong(MAX_TEXT + 1)));
                     return;
                 }
             }
@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn text_is_measured_without_the_white_space_around_it() {
-        let spaces = " ".repeat(MOST_TEXT);
+        let spaces = " ".repeat(MAX_TEXT);
         let text = token().to_text().expect("text");
         assert!(JoinToken::parse(&format!("{spaces}{}{spaces}", *text)).is_ok());
-        assert_eq!(JoinToken::parse(&"x".repeat(MOST_TEXT)), Err(TokenError::NotAToken));
-        assert_eq!(JoinToken::parse(&"x".repeat(MOST_TEXT + 1)), Err(TokenError::TooLong(MOST_TEXT + 1)));
+        assert_eq!(JoinToken::parse(&"x".repeat(MAX_TEXT)), Err(TokenError::NotAToken));
+        assert_eq!(JoinToken::parse(&"x".repeat(MAX_TEXT + 1)), Err(TokenError::TooLong(MAX_TEXT + 1)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{place::line_and_column, spec::GuestPath};
+use pinion_proto::{spec::GuestPath, text_position::line_and_column};
 use serde::Serialize;
 use thiserror::Error;
 

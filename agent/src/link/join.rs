@@ -37,7 +37,7 @@ pub async fn join(token: &JoinToken, config: &Config, clock: Arc<dyn Clock>) -> 
         facts: facts::facts(config),
     });
     let mut client =
-        pb::join_client::JoinClient::with_origin(connection, dial::origin()).max_decoding_message_size(wire::MOST_JOIN);
+        pb::join_client::JoinClient::with_origin(connection, dial::origin()).max_decoding_message_size(wire::MAX_JOIN);
     let response = timeout(ANSWER_TIME, client.join(message)).await;
     let response = response.map_err(|_| JoinError::Call("the controller does not answer".into()))?;
     let response = response.map_err(|status| match status.code() {

@@ -151,7 +151,7 @@ impl Link {
             Err(error) => return Ok(End::Lost(self.dial_failure(identity, &error))),
         };
         let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin())
-            .max_decoding_message_size(wire::MOST_MESSAGE);
+            .max_decoding_message_size(wire::MAX_MESSAGE);
         let (outbound, queue) = mpsc::channel::<ToController>(4);
         let mut reports = self.placements.reports();
         let mut said = (*reports.borrow_and_update()).as_ref().clone();

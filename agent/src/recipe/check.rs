@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use pinion_proto::{
     names::SubjectName,
-    place::line_and_column,
     spec::{GuestPath, Part, Reload},
+    text_position::line_and_column,
 };
 use serde::Serialize;
 use toml::de::DeTable;

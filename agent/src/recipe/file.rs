@@ -12,8 +12,8 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    place::line_and_column,
     spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls},
+    text_position::line_and_column,
 };
 use serde::Deserialize;
 use thiserror::Error;

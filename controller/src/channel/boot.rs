@@ -1,7 +1,7 @@
 //! Which start of a guest it is that runs, as an agent in it says too (`boot_id` of its facts).
 //!
-//! Answers: is it this guest that an agent calls from? Two guests that are told apart by nothing else, not by their
-//! network cards and not by their identities, are told apart by this: the way into a guest leads into that guest.
+//! Answers: is it this guest that an agent calls from? Two guests that differ in nothing else, not by their
+//! network cards and not by their identities, are distinguished by this: the way into a guest leads into that guest.
 //! Invariant: nothing is changed by looking.
 
 use super::{

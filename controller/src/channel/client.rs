@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
 use super::protocol::{
-    Answer, Call, Cause, Failure, Listing, Looked, MOST_ANSWER, NodeAuthority, Revision, Secret, Target,
+    Answer, Call, Cause, Failure, Listing, Looked, MAX_ANSWER, NodeAuthority, Revision, Secret, Target,
 };
 
 /// How long a call may wait for its turn, on top of its own patience.
@@ -152,7 +152,7 @@ impl Client {
         };
         // A helper that refuses this caller closes without reading; its answer is there all the same.
         let sent = lines::write(&mut write, call).await;
-        let answer = lines::read_limited(&mut BufReader::new(read), MOST_ANSWER).await;
+        let answer = lines::read_limited(&mut BufReader::new(read), MAX_ANSWER).await;
         match (answer, sent) {
             (Ok(Some(answer)), _) => Ok(Some(answer)),
             (Ok(None), Ok(())) => Ok(None),

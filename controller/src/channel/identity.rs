@@ -23,10 +23,10 @@ use serde::de::IgnoredAny;
 
 use super::protocol::{Cause, Failure, NodeAuthority};
 use crate::{
-    allowance::{Allowance, Left},
     authority::{self, Authority, Traces},
     config::Config,
     identity::{IdentityError, NewRoot, PIN, ROOT_BEFORE, ROOT_DOCUMENT, pinned, settle_domain},
+    rate_limit::{RateLimit, TokenBucket},
     store::{Area, NEW_ROOT, Store, StoreError},
 };
 
@@ -34,7 +34,7 @@ use crate::{
 pub(crate) const DIRECTORY: &str = "var/lib/pinion-channel";
 
 /// A node's authority is renewed once a day; whoever asks more often is in trouble, or wants to fill a disk.
-const SIGNED: Allowance = Allowance { most: 8, every: Duration::from_secs(10 * 60) };
+const SIGNED: RateLimit = RateLimit { burst: 8, every: Duration::from_secs(10 * 60) };
 
 /// The root, and whose identities it is for.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) struct IdentityRoot {
 struct State {
     /// Opened at the first call: whoever never calls has no use for a root.
     opened: Option<Opened>,
-    left: Left,
+    left: TokenBucket,
 }
 
 impl IdentityRoot {
@@ -78,7 +78,7 @@ impl IdentityRoot {
             host: config.root.clone(),
             domain: config.trust_domain.clone(),
             node: if node.is_empty() { "host".to_owned() } else { node.to_ascii_lowercase() },
-            state: Mutex::new(State { opened: None, left: SIGNED.whole(now) }),
+            state: Mutex::new(State { opened: None, left: SIGNED.full(now) }),
         }
     }
 

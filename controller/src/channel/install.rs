@@ -29,7 +29,7 @@ const PENDING: &str = ".pinion-new";
 /// Until the service manager has stopped one agent, which finishes its work first, and started the other.
 const RESTART_TIME: Duration = Duration::from_secs(90);
 
-/// Brings in what is packaged for this guest, and starts it. `replacing` is told before an agent gives way to another one.
+/// Brings in what is packaged for this guest, and starts it. `replacing` is called before an agent gives way to another one.
 pub(super) async fn install(reach: &impl Reach, package: &Package, replacing: impl Fn()) -> Result<(), Failure> {
     let binary = package.binary(&architecture(reach).await?)?;
     let found = there(reach, &[SYSTEMD, OPENRC, CONFIGURATION, AGENT]).await?;

@@ -32,7 +32,7 @@ pub(super) async fn join(reach: &impl Reach, token: &Secret) -> Result<(), Failu
     Err(Failure::new(cause, format!("the agent in {guest} did not join: {why}")))
 }
 
-/// A guest that repeats what it was told must not have it logged. Texts are shortened before they come here, so a part
+/// A guest that repeats what was sent to it must not have it logged. Texts are shortened before they come here, so a part
 /// of the token is looked for and not only the whole.
 fn without(text: &str, token: &Secret) -> String {
     let mut text = text.to_owned();

@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use super::protocol::{Architecture, Cause, Failure};
 
 /// Far above the agent's budget of 6 MiB, and below what a mistake would bring in (bytes).
-const MOST_FILE: u64 = 64 * 1024 * 1024;
+const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// The packaged files.
 #[derive(Debug, Clone)]
@@ -111,9 +111,9 @@ impl Package {
             return Err(unusable(path, "is no regular file"));
         }
         let mut bytes = Vec::new();
-        let read = file.take(MOST_FILE + 1).read_to_end(&mut bytes);
+        let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
         read.map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
-        if bytes.is_empty() || bytes.len() as u64 > MOST_FILE {
+        if bytes.is_empty() || bytes.len() as u64 > MAX_FILE {
             return Err(unusable(path, &format!("has {} bytes: install the package anew", bytes.len())));
         }
         let sha256 = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -20,10 +20,10 @@ pub use super::{
 use crate::inventory::GuestKind;
 
 /// The longest call (bytes): a join token, which is at most 16 KiB, and its verb.
-pub const MOST_CALL: u64 = 32 * 1024;
+pub const MAX_CALL: u64 = 32 * 1024;
 
 /// The longest answer (bytes): a line about each of 20,000 guests.
-pub const MOST_ANSWER: u64 = 16 * 1024 * 1024;
+pub const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// What the controller may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

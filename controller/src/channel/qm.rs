@@ -37,7 +37,7 @@ impl Reach for Qm<'_> {
         let pass: &[&str] = if stdin.is_empty() { &[] } else { &["--pass-stdin", "1"] };
         let whole = [&["guest", "exec", &vmid, "--timeout", &seconds], pass, &["--"], arguments].concat();
         // qm ends by itself first, and says so.
-        let bounds = Bounds { patience: patience + GRACE, most: MOST_OUTPUT };
+        let bounds = Bounds { patience: patience + GRACE, most: MAX_OUTPUT };
         let ran = self.tools.run(Tool::Qm, &whole, stdin, bounds).await?;
         let stderr = String::from_utf8_lossy(&ran.stderr);
         if ran.code != 0 {
@@ -62,7 +62,7 @@ const PIECE: usize = 768 * 1024;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What the steps ask a guest is answered in a few KiB; its agent's status is the longest, escaped as JSON (bytes).
-const MOST_OUTPUT: usize = 8 * 1024 * 1024;
+const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 
 /// What `qm guest exec` prints.
 #[derive(Debug, Deserialize)]
@@ -152,7 +152,7 @@ impl Qm<'_> {
     async fn is_paused(&self) -> bool {
         let vmid = self.guest.vmid.to_string();
         let arguments = ["status", &vmid, "--verbose"];
-        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, most: MOST_STATUS }).await;
+        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, most: MAX_STATUS }).await;
         let Ok(ran) = ran else { return false };
         let said = String::from_utf8_lossy(&ran.stdout);
         let mut words = said.lines().filter_map(|line| line.strip_prefix("qmpstatus:"));
@@ -169,7 +169,7 @@ impl Qm<'_> {
 }
 
 /// A few lines for each of a machine's disks and cards (bytes).
-const MOST_STATUS: usize = 256 * 1024;
+const MAX_STATUS: usize = 256 * 1024;
 
 /// QEMU's words (`RunState` of its `run-state.json`) for a machine whose processors stand still.
 const PAUSED: [&str; 5] = ["paused", "suspended", "io-error", "watchdog", "internal-error"];

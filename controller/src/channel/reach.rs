@@ -1,6 +1,6 @@
 //! What a way into a guest can do: run a program of the guest's, and bring a file in.
 //!
-//! Invariant: both ends of every step are told apart: a program that ran and failed is an [`Output`], a channel that did
+//! Invariant: both ends of every step are distinguished: a program that ran and failed is an [`Output`], a channel that did
 //! not get through is a [`Failure`].
 
 use std::{future::Future, time::Duration};
@@ -36,7 +36,7 @@ pub(super) trait Reach: Sync {
 /// caller's to see.
 pub(super) async fn push(reach: &impl Reach, file: &PackagedFile, to: &str) -> Result<(), Failure> {
     let piece = reach.piece();
-    let (of, bs) = (format!("of={to}"), format!("bs={}", piece.min(MOST_BLOCK)));
+    let (of, bs) = (format!("of={to}"), format!("bs={}", piece.min(MAX_BLOCK)));
     for (number, bytes) in file.bytes.chunks(piece).enumerate() {
         // Each piece has its place, so one that is written twice does no harm. Standard input is a pipe, from which
         // `dd` reads what there is: without a count, short reads are written as they come.
@@ -49,7 +49,7 @@ pub(super) async fn push(reach: &impl Reach, file: &PackagedFile, to: &str) -> R
 }
 
 /// What `dd` takes into memory at once (bytes); a piece that is one of several is a block of its own.
-const MOST_BLOCK: usize = 1024 * 1024;
+const MAX_BLOCK: usize = 1024 * 1024;
 
 /// For one piece, in a guest whose disk is slow.
 const PIECE_TIME: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ pub(super) fn is_full(complaint: &str) -> bool {
     complaint.contains("No space left on device") || complaint.contains("Disk quota exceeded")
 }
 
-/// Of a foreign text so much as a line for people has room for, printable, line ends told as ` / `.
+/// Of a foreign text so much as a line for people has room for, printable, line ends shown as ` / `.
 pub(super) fn line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(LINES);
     lines.map(shown_long).collect::<Vec<_>>().join(" / ")

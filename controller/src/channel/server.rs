@@ -32,7 +32,7 @@ use super::{
     guests::Guests,
     identity::IdentityRoot,
     package::Package,
-    protocol::{Answer, Call, Cause, Failure, MOST_CALL},
+    protocol::{Answer, Call, Cause, Failure, MAX_CALL},
     replaced::Replaced,
     tool::Tools,
     turns::Turns,
@@ -41,12 +41,12 @@ use super::{
 use crate::config::Config;
 
 /// Callers at once, the waiting ones included; a controller that enrols 200 guests has fewer.
-const MOST_CALLERS: usize = 64;
+const MAX_CALLERS: usize = 64;
 
 /// How long a caller may take to say what it wants.
 const READ_TIME: Duration = Duration::from_secs(10);
 
-/// How long calls under way may go on once the process is told to stop: most steps end by then. What is cut off is safe
+/// How long calls under way may go on once the process is to stop: most steps end by then. What is cut off is safe
 /// to repeat.
 const DRAIN_TIME: Duration = Duration::from_secs(8);
 
@@ -74,7 +74,7 @@ impl Server {
                 patience: None,
             },
             turns: Turns::new(),
-            callers: Arc::new(Semaphore::new(MOST_CALLERS)),
+            callers: Arc::new(Semaphore::new(MAX_CALLERS)),
             user,
         };
         (server, watcher)
@@ -87,7 +87,7 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let server = self.clone();
-                        // Without a place the caller is told so; it does not wait.
+                        // Without a place the caller is refused; it does not wait.
                         let place = self.callers.clone().try_acquire_owned().ok();
                         calls.spawn(async move { server.receive(stream, place).await });
                     }
@@ -108,7 +108,7 @@ impl Server {
     async fn receive(&self, stream: UnixStream, place: Option<OwnedSemaphorePermit>) {
         let uid = match stream.peer_cred() {
             Ok(credentials) => credentials.uid(),
-            Err(error) => return warn!(%error, "A caller cannot be told who it is"),
+            Err(error) => return warn!(%error, "Cannot find out who calls"),
         };
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
@@ -118,12 +118,12 @@ impl Server {
                 return Err(Failure::new(Cause::Refused, text));
             }
             if place.is_none() {
-                let text = format!("the root process has {MOST_CALLERS} callers already");
+                let text = format!("the root process has {MAX_CALLERS} callers already");
                 return Err(Failure::new(Cause::Busy, text));
             }
-            match timeout(READ_TIME, lines::read_limited::<Call>(&mut read, MOST_CALL)).await {
+            match timeout(READ_TIME, lines::read_limited::<Call>(&mut read, MAX_CALL)).await {
                 Ok(Ok(call)) => Ok(call),
-                // The parser's words could repeat a part of the call: they are not told.
+                // The parser's words could repeat a part of the call: they are not passed on.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     let text = "the call is not understood: are `pinion serve` and `pinion channel` of one version?";
                     Err(Failure::new(Cause::Refused, text))

@@ -90,7 +90,7 @@ impl Tools {
                 family.iter_mut().for_each(Family::let_go);
                 match status.code() {
                     Some(code) => return Ok(Ran { code, stdout, stderr }),
-                    // Not the guest's command, whose end by a signal is told by an exit code.
+                    // Not the guest's command, whose end by a signal shows as an exit code.
                     None => Failure::new(Cause::Unexpected, format!("`{}` was ended: {status}", tool.name())),
                 }
             }
@@ -157,7 +157,7 @@ const USUAL: [&str; 2] = ["/usr/sbin", "/usr/bin"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Of what a tool complains so much is kept (bytes): its first words say which failure it is.
-const MOST_COMPLAINT: usize = 16 * 1024;
+const MAX_COMPLAINT: usize = 16 * 1024;
 
 /// How long output is still read after the tool has ended: what it left behind may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -185,7 +185,7 @@ async fn talk(
     };
     let heard = async { if read(out, stdout, most).await { Ok(()) } else { Err(Broken::TooMuch) } };
     let complaints = async {
-        read_first(err, stderr, MOST_COMPLAINT).await;
+        read_first(err, stderr, MAX_COMPLAINT).await;
         Ok(())
     };
     let exchange = async { tokio::try_join!(feed, heard, complaints).map(drop) };
@@ -265,7 +265,7 @@ mod tests {
     async fn input_and_output_larger_than_pipes_do_not_block_each_other() {
         let input = vec![b'x'; 90_000];
         let ran = run("cat; head -c 300000 /dev/zero >&2", &input, LONG).await.expect("it runs");
-        assert_eq!((ran.stdout.len(), ran.stderr.len(), ran.code), (input.len(), MOST_COMPLAINT, 0));
+        assert_eq!((ran.stdout.len(), ran.stderr.len(), ran.code), (input.len(), MAX_COMPLAINT, 0));
         // One that reads nothing of a megabyte.
         let ran = run("exit 0", &vec![0; 1024 * 1024], LONG).await.expect("it runs");
         assert_eq!(ran.code, 0);

@@ -38,7 +38,7 @@ const PORT: u16 = 7443;
 const USER: &str = "pinion";
 
 /// A configuration is a screenful; whatever is larger is not one (bytes).
-const MOST: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Where everything is, who signs, on which port.
 #[derive(Debug, Clone)]
@@ -150,8 +150,8 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         Err(source) => return Err(fail(source)),
     };
     let mut bytes = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > MOST {
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(ConfigError::TooLarge { path: path.into() });
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {

@@ -5,6 +5,7 @@
 //! into the guest and does what is missing there, so that a try which was cut off at any step is simply made again.
 //! At most `AT_ONCE` guests are worked on at a time, each by one task.
 
+mod notes;
 mod rollout;
 mod state;
 mod steps;
@@ -24,20 +25,16 @@ use pinion_proto::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-pub use steps::Step;
-use version::is_older;
+pub use notes::Tools;
+pub(crate) use notes::{Happened, Note, Seen};
+pub use steps::EnrolStep;
 pub(crate) use version::misfit;
 
 use crate::{
     admin::protocol::Answer,
-    channel::{
-        client::Client,
-        protocol::{Cause, Failure, Target},
-    },
-    config::advertise::Reachable,
-    config::{Enroll, Proxmox},
+    channel::protocol::{Cause, Failure, Target},
+    config::Enroll,
     events::GuestEvent,
-    identity::Identities,
     inventory::{GuestInfo, Inventory},
     reports::Link,
 };
@@ -61,19 +58,6 @@ const UNSERVED: &str = "the newer agent is linked and not everything is served a
 /// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// What enrolling needs.
-#[derive(Debug, Clone)]
-pub struct Tools {
-    /// The root process.
-    pub channel: Client,
-    /// Who gives identities.
-    pub identities: Arc<Identities>,
-    /// Where agents dial.
-    pub advertise: tokio::sync::watch::Receiver<Reachable>,
-    /// Which guests, and which of them by themselves.
-    pub proxmox: Proxmox,
-}
-
 /// How far every guest is that has something to be done.
 #[derive(Debug)]
 pub(crate) struct Enrolments {
@@ -84,46 +68,6 @@ pub(crate) struct Enrolments {
     happened: mpsc::UnboundedSender<Happened>,
 }
 
-/// What a task has to say.
-#[derive(Debug)]
-pub(crate) struct Happened {
-    guest: Vmid,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Step(Step),
-    Ended(Result<(), Failure>),
-}
-
-/// What the loop is to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Note {
-    /// Something happened, which becomes an event.
-    Happened { guest: Vmid, what: GuestEvent },
-    /// A guest is being enrolled: what its placements wait for.
-    UnderWay { guest: Vmid, trouble: Trouble },
-    /// What keeps a guest from being enrolled; none when nothing does.
-    Trouble { guest: Vmid, trouble: Option<Trouble> },
-}
-
-/// A guest as enrolling sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen<'s> {
-    pub(crate) link: Link,
-    /// The version of the agent, while it is linked.
-    pub(crate) version: Option<&'s str>,
-    /// Whether everything that it says it holds has come to its goal.
-    pub(crate) served: bool,
-}
-
-impl Seen<'_> {
-    fn is_older(&self) -> bool {
-        self.version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")))
-    }
-}
-
 impl Enrolments {
     pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedReceiver<Happened>) {
         let (happened, receiver) = mpsc::unbounded_channel();
@@ -132,9 +76,9 @@ impl Enrolments {
     }
 
     /// Someone showed this guest's identity, or this guest another one's, and was refused.
-    pub(crate) fn outcast(&mut self, guest: Vmid, now: Timestamp) {
+    pub(crate) fn must_rejoin(&mut self, guest: Vmid, now: Timestamp) {
         let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
-        if !std::mem::replace(&mut state.outcast, true) {
+        if !std::mem::replace(&mut state.must_rejoin, true) {
             state.not_before = None;
         }
     }
@@ -170,7 +114,7 @@ impl Enrolments {
         if matches!(seen.link, Link::Linked { .. }) && seen.is_older() {
             // Also after it went wrong, here or elsewhere.
             self.rollout.resume();
-        } else if matches!(seen.link, Link::Linked { .. }) && !state.outcast && state.phase == Phase::Resting {
+        } else if matches!(seen.link, Link::Linked { .. }) && !state.must_rejoin && state.phase == Phase::Resting {
             return Err(Answer::Enrolled(format!("guest {guest} is linked already")));
         }
         state.not_before = None;
@@ -316,12 +260,12 @@ impl Enrolments {
             Phase::Resting => {}
         }
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
-        let settled = state.missing_since + if state.outcast { Duration::ZERO } else { SETTLE_TIME };
+        let settled = state.missing_since + if state.must_rejoin { Duration::ZERO } else { SETTLE_TIME };
         let due = state.not_before.map_or(settled, |at| at.max(settled));
         if now < due {
             return Some(due);
         }
-        let patient = !state.outcast && now < state.missing_since + REDIAL_TIME;
+        let patient = !state.must_rejoin && now < state.missing_since + REDIAL_TIME;
         if state.failures == 0 {
             let trouble = Trouble {
                 halt: Halt::Waiting,
@@ -368,41 +312,41 @@ impl Enrolments {
             let Ok(_place) = places.acquire().await else { return };
             let tell = |step| {
                 // The loop is gone only at shutdown.
-                happened.send(Happened { guest: vmid, what: What::Step(step) }).ok();
+                happened.send(Happened::Step(vmid, step)).ok();
             };
             let ended = match job {
                 Job::Enrol { patient } => steps::enrol(&tools, target, patient, now, tell).await,
                 Job::Upgrade => steps::upgrade(&tools, target, tell).await,
                 Job::Restore => steps::restore(&tools, target, tell).await,
             };
-            happened.send(Happened { guest: vmid, what: What::Ended(ended) }).ok();
+            happened.send(Happened::Ended(vmid, ended)).ok();
         });
         if let Some(state) = self.guests.get_mut(&vmid) {
             state.task = Some(task.abort_handle());
         }
     }
 
-    /// Takes what a task has to say.
+    /// Takes what a task has done.
     pub(crate) fn take(&mut self, happened: Happened, now: Timestamp, notes: &mut Vec<Note>) {
-        let Happened { guest, what } = happened;
+        let (Happened::Step(guest, _) | Happened::Ended(guest, _)) = happened;
         let Some(state) = self.guests.get_mut(&guest) else { return };
-        match what {
-            What::Step(step) => {
+        match happened {
+            Happened::Step(_, step) => {
                 state.tell(&step.to_string());
                 if step.is_told() {
                     notes.push(Note::Happened { guest, what: GuestEvent::Enrolled(step.to_string()) });
                 }
             }
-            What::Ended(Ok(())) => {
+            Happened::Ended(_, Ok(())) => {
                 let until = now + LINK_TIME;
                 if state.phase == Phase::Working(Job::Upgrade) {
                     state.phase = Phase::Upgrading { until };
                 } else {
                     state.phase = Phase::Linking { until };
-                    state.outcast = false;
+                    state.must_rejoin = false;
                 }
             }
-            What::Ended(Err(failure)) => {
+            Happened::Ended(_, Err(failure)) => {
                 state.phase = Phase::Resting;
                 self.failed(guest, failure, now, notes);
             }

@@ -27,7 +27,7 @@ pub(super) struct State {
     /// Before its agent was replaced everything was at its goal.
     pub(super) was_served: bool,
     /// What it holds is known to be refused: it needs another identity.
-    pub(super) outcast: bool,
+    pub(super) must_rejoin: bool,
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
     /// Those who asked for it and wait.
@@ -71,7 +71,7 @@ impl State {
             task: None,
             missing_since: now,
             was_served: false,
-            outcast: false,
+            must_rejoin: false,
             failures: 0,
             not_before: None,
             asked: Vec::new(),
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    /// A try has failed: what it waits for, and who asked for it is told.
+    /// A try has failed: reports that to whoever asked for it, and says what it waits for.
     pub(super) fn failed(&mut self, guest: Vmid, failure: Failure, now: Timestamp) -> Trouble {
         self.failures = self.failures.saturating_add(1);
         let at = now + BACKOFF.after(self.failures);

@@ -6,7 +6,7 @@ use std::fmt;
 
 use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
-use super::{Tools, is_older};
+use super::{Tools, version::is_older};
 use crate::{
     channel::protocol::{Cause, Failure, Looked, Secret, Target},
     identity::TokenRefused,
@@ -14,7 +14,7 @@ use crate::{
 
 /// How far a try has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum EnrolStep {
     /// The guest answers.
     Reached(String),
     /// The agent is being brought in.
@@ -31,14 +31,14 @@ pub enum Step {
     Restored,
 }
 
-impl Step {
+impl EnrolStep {
     /// Whether it is worth an event: what changed something in the guest.
     pub(super) fn is_told(&self) -> bool {
         matches!(self, Self::Installed(_) | Self::Restored)
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for EnrolStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reached(what) => write!(f, "it answers: {what}"),
@@ -59,15 +59,15 @@ pub(super) async fn enrol(
     target: Target,
     patient: bool,
     now: Timestamp,
-    tell: impl Fn(Step),
+    tell: impl Fn(EnrolStep),
 ) -> Result<(), Failure> {
     let looked = tools.channel.look(target).await?;
-    tell(Step::Reached(words(&looked)));
+    tell(EnrolStep::Reached(words(&looked)));
     let agent = looked.agent.as_ref();
     if !agent.is_some_and(|agent| agent.running && !is_older(&agent.version, env!("CARGO_PKG_VERSION"))) {
-        tell(Step::Installing);
+        tell(EnrolStep::Installing);
         tools.channel.install(target).await?;
-        tell(Step::Installed(looked.init.note()));
+        tell(EnrolStep::Installed(looked.init.note()));
     }
     let guest = Guest::Vmid(target.vmid);
     let known =
@@ -75,10 +75,10 @@ pub(super) async fn enrol(
     let has_identity = agent.is_some_and(|agent| agent.joined && agent.expires.is_none_or(|at| now < at));
     let may_dial = patient || agent.is_some_and(|agent| !agent.running);
     if has_identity && may_dial && known.await? {
-        tell(Step::Dialling);
+        tell(EnrolStep::Dialling);
         return Ok(());
     }
-    tell(Step::Joining);
+    tell(EnrolStep::Joining);
     let token = blocking(tools, move |tools| {
         // What comes out of the hypervisor's channel is the guest itself: that is what a lock waits for.
         tools.identities.unlock(guest)?;
@@ -86,22 +86,22 @@ pub(super) async fn enrol(
     });
     let text = token.await?.to_text().map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))?;
     tools.channel.join(target, Secret::new(text)).await?;
-    tell(Step::Joined);
+    tell(EnrolStep::Joined);
     Ok(())
 }
 
 /// Brings the newer agent into a guest that is linked.
-pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(Step)) -> Result<(), Failure> {
-    tell(Step::Installing);
+pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<(), Failure> {
+    tell(EnrolStep::Installing);
     tools.channel.install(target).await?;
-    tell(Step::Installed(None));
+    tell(EnrolStep::Installed(None));
     Ok(())
 }
 
 /// Puts the agent of before back.
-pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(Step)) -> Result<(), Failure> {
+pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<(), Failure> {
     tools.channel.restore(target).await?;
-    tell(Step::Restored);
+    tell(EnrolStep::Restored);
     Err(Failure::new(
         Cause::Refused,
         format!(

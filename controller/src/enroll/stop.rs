@@ -12,7 +12,7 @@ use super::Enrolments;
 use crate::admin::protocol::Answer;
 
 impl Enrolments {
-    /// Stops whatever is done for this guest; who waits for it is told why.
+    /// Stops whatever is done for this guest; whoever waits for it gets the reason.
     pub(crate) fn stop(&mut self, guest: Vmid, why: &str) {
         let Some(state) = self.guests.remove(&guest) else { return };
         if let Some(task) = &state.task {

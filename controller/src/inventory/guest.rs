@@ -1,6 +1,6 @@
 //! What is known of a guest.
 //!
-//! Invariant: a guest that only a name is known of says nothing else; what Proxmox has not told is none, not a guess.
+//! Invariant: a guest that only a name is known of says nothing else; what Proxmox has not reported is none, not a guess.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Which guests exist, what Proxmox says of each, and which one the manifest means.
 //!
-//! Invariant: a name stands for at most one guest; two guests of one name have to be told apart by number. What
+//! Invariant: a name stands for at most one guest; two guests of one name have to be named by number. What
 //! Proxmox says goes before what the configuration says.
 
 mod guest;
@@ -33,7 +33,7 @@ pub struct Inventory {
     alike: Vec<Alike>,
 }
 
-/// Guests that have one network card and cannot be told apart: none of them is let in.
+/// Guests that have one network card and cannot be distinguished: none of them is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike {
     /// Which.
@@ -88,7 +88,7 @@ impl Inventory {
         Self::new(names.into_iter().map(named).collect())
     }
 
-    /// What is known before Proxmox has told of any guest: the names that the configuration has.
+    /// What is known before Proxmox has listed any guest: the names that the configuration has.
     #[must_use]
     pub fn awaited(names: BTreeMap<String, Vmid>) -> Self {
         Self { knowledge: Knowledge::Awaited, ..Self::from_names(names) }
@@ -101,7 +101,7 @@ impl Inventory {
         self
     }
 
-    /// The inventory with which guests have one network card and cannot be told apart.
+    /// The inventory with which guests have one network card and cannot be distinguished.
     #[must_use]
     pub fn with_alike(mut self, alike: Vec<Alike>) -> Self {
         self.alike = alike;
@@ -127,13 +127,13 @@ impl Inventory {
         self.problem.as_ref()
     }
 
-    /// Which guests have one network card and cannot be told apart.
+    /// Which guests have one network card and cannot be distinguished.
     #[must_use]
     pub fn alike(&self) -> &[Alike] {
         &self.alike
     }
 
-    /// Why this guest cannot be told from another one.
+    /// Why this guest cannot be distinguished from another one.
     #[must_use]
     pub fn alike_trouble(&self, vmid: Vmid) -> Option<&Trouble> {
         self.alike.iter().find(|alike| alike.guests.contains(&vmid)).map(|alike| &alike.trouble)
@@ -305,7 +305,7 @@ pub enum UnresolvedGuest {
     /// No guest has the name.
     #[error("no guest named {0} is known to this host")]
     Unknown(GuestName),
-    /// Proxmox has not told of any guest yet.
+    /// Proxmox has not listed any guest yet.
     #[error("which guests there are is not known yet, and so not which one is named {0}")]
     Awaited(GuestName),
     /// More than one has it.

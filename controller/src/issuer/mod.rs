@@ -2,7 +2,7 @@
 //!
 //! Answers: sign this request for these names, and what would you allow?
 //! Invariant: the names always come from the manifest; a request's own names have been compared
-//! with them before it gets here, and whoever signs is told the manifest's.
+//! with them before it gets here, and the issuer gets the manifest's.
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 

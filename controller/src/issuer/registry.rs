@@ -104,9 +104,7 @@ impl IssuerConfig {
         let (name, store, clock) = (name.clone(), store.clone(), clock.clone());
         match self {
             Self::Embedded => (Box::new(Embedded::new(name, store, clock)), EMBEDDED_CONCURRENCY),
-            Self::StepCa(config) => {
-                (Box::new(StepCa::new(name, config, store, clock, root)), config.concurrency)
-            }
+            Self::StepCa(config) => (Box::new(StepCa::new(name, config, store, clock, root)), config.concurrency),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// RFC 5280 allows 20 octets; one more may be a zero before them.
-const MOST_OCTETS: usize = 21;
+const MAX_OCTETS: usize = 21;
 
 /// A serial number: upper-case hexadecimal, whole octets, as `openssl x509 -serial` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl TryFrom<String> for Serial {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let whole = !text.is_empty() && text.len().is_multiple_of(2) && text.len() <= MOST_OCTETS * 2;
+        let whole = !text.is_empty() && text.len().is_multiple_of(2) && text.len() <= MAX_OCTETS * 2;
         let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b));
         if whole && digits {
             Ok(Self(text))

@@ -94,7 +94,7 @@ impl Admission {
 }
 
 impl Ticket {
-    /// By what its task is told of.
+    /// Ends its task.
     pub(super) fn key(&self) -> (Source, u64) {
         (self.source, self.number)
     }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::{
     SessionId,
     admission::{Admission, Ticket},
-    nursery::{Connection, Nursery},
+    http2_thread::{Connection, Http2Thread},
     service::{Contract, Services},
 };
 
@@ -35,7 +35,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<Services>) {
     let acceptor = TlsAcceptor::from(tls);
     let admission = Arc::new(Admission::default());
-    let nursery = Arc::new(Nursery::start());
+    let http2_thread = Arc::new(Http2Thread::start());
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -49,7 +49,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
                     acceptor: acceptor.clone(),
                     services: services.clone(),
                     ticket,
-                    nursery: nursery.clone(),
+                    http2_thread: http2_thread.clone(),
                 };
                 admission.runs(source, number, connections.spawn(Box::new(visit).connection(stream)));
             }
@@ -69,7 +69,7 @@ struct Visit {
     services: Arc<Services>,
     /// Its place among the others, for as long as it is connected.
     ticket: Ticket,
-    nursery: Arc<Nursery>,
+    http2_thread: Arc<Http2Thread>,
 }
 
 impl Visit {
@@ -95,7 +95,7 @@ impl Visit {
     async fn begin(self: Box<Self>, stream: TcpStream) -> Option<(Connection, bool, Ticket)> {
         let (stream, caller) = greet(stream, self.from, self.acceptor).await?;
         let (contract, stranger) = seat(&self.services, &self.ticket, (self.from, self.session), caller).await;
-        Some((self.nursery.make(stream, contract).await?, stranger, self.ticket))
+        Some((self.http2_thread.make(stream, contract).await?, stranger, self.ticket))
     }
 }
 

@@ -6,11 +6,11 @@
 
 mod admission;
 mod beginning;
-mod hoard;
 mod large;
 pub mod listener;
-mod nursery;
-mod pace;
+mod http2_thread;
+mod rates;
+mod report_quota;
 pub mod service;
 
 use pinion_proto::{
@@ -86,7 +86,7 @@ pub enum Turned {
     /// There may be two of it, and nobody knows which of them is linked: the guest is locked.
     Locked,
     /// It runs, and has no identity that is good.
-    Outcast,
+    MustRejoin,
     /// It runs, and its identity is newer than what is on record here.
     Newer,
     /// Nothing: another guest is a copy of it.
@@ -102,7 +102,7 @@ impl Turned {
             Refused::RolledBack { .. }
             | Refused::MachineChanged { .. }
             | Refused::Replaced { .. }
-            | Refused::Unknown { .. } => Self::Outcast,
+            | Refused::Unknown { .. } => Self::MustRejoin,
             Refused::Newer { .. } => Self::Newer,
             Refused::Copy { really, .. } => Self::Copy(*really),
             Refused::Strange { .. } | Refused::Alike { .. } | Refused::NotKnownYet { .. } | Refused::Store(_) => {
@@ -146,10 +146,10 @@ mod tests {
             (Refused::Stale { guest }, Turned::Locked),
             (Refused::Twins { guest, one, other: two }, Turned::Locked),
             (Refused::Locked { guest, why: "x".into() }, Turned::Locked),
-            (Refused::RolledBack { guest }, Turned::Outcast),
-            (Refused::MachineChanged { guest }, Turned::Outcast),
-            (Refused::Replaced { guest }, Turned::Outcast),
-            (Refused::Unknown { guest }, Turned::Outcast),
+            (Refused::RolledBack { guest }, Turned::MustRejoin),
+            (Refused::MachineChanged { guest }, Turned::MustRejoin),
+            (Refused::Replaced { guest }, Turned::MustRejoin),
+            (Refused::Unknown { guest }, Turned::MustRejoin),
             (Refused::Newer { guest }, Turned::Newer),
             (Refused::Copy { guest, really: other }, Turned::Copy(other)),
             (Refused::Strange { guest }, Turned::Nothing),

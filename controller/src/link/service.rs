@@ -33,9 +33,9 @@ use super::{
     LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
     admission::Keeper,
     beginning::Beginning,
-    hoard::Hoard,
     large::{Gate, LARGE, Turns},
-    pace::{Pace, Paces},
+    rates::{GuestRates, MessageRate},
+    report_quota::ReportQuota,
 };
 use crate::identity::{Caller, Identities, JoinRefused};
 
@@ -55,7 +55,7 @@ pub struct Services {
     clock: Arc<dyn Clock>,
     inputs: mpsc::Sender<LinkInput>,
     sessions: AtomicU64,
-    paces: Paces,
+    rates: GuestRates,
     turns: Turns,
 }
 
@@ -68,7 +68,7 @@ impl Services {
             clock,
             inputs,
             sessions: AtomicU64::new(1),
-            paces: Paces::default(),
+            rates: GuestRates::default(),
             turns: Turns::default(),
         })
     }
@@ -76,7 +76,7 @@ impl Services {
     /// The contract for a caller without an identity: join, and nothing else.
     pub(super) fn for_stranger(self: &Arc<Self>, from: SocketAddr, keeper: Keeper) -> Contract {
         let join = JoinService { services: self.clone(), from, keeper };
-        Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MOST_JOIN))
+        Contract::Join(pb::join_server::JoinServer::new(join).max_decoding_message_size(wire::MAX_JOIN))
     }
 
     /// The number of a connection that has just come in.
@@ -217,8 +217,8 @@ impl pb::link_server::Link for LinkService {
 
     async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {
         let (services, session, guest) = (&self.services, self.session, self.guest);
-        if !services.paces.link(guest, self.good, services.clock.now()) {
-            // Not told each time: that would be another way to keep everyone busy.
+        if !services.rates.link(guest, self.good, services.clock.now()) {
+            // Not reported each time: that would be another way to keep everyone busy.
             debug!(%guest, from = %self.from, "A guest links too often");
             return Err(Status::resource_exhausted("this guest links too often: wait a little"));
         }
@@ -237,12 +237,12 @@ impl pb::link_server::Link for LinkService {
             // It has become good meanwhile, and perhaps not all that it says was read.
             return Err(Status::unavailable("this identity has just become current: dial again"));
         }
-        let hoard = Hoard::of(&hello.reports);
+        let quota = ReportQuota::of(&hello.reports);
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
         let direct = outbound.downgrade();
         let up = LinkInput::Up { guest, session, hello, outbound };
         services.inputs.send(up).await.map_err(|_| Status::unavailable("the controller is shutting down"))?;
-        let reader = Reader { link: self.clone(), inbound, direct, hoard, pace: Pace::new() };
+        let reader = Reader { link: self.clone(), inbound, direct, quota, rate: MessageRate::new() };
         tokio::spawn(Box::new(reader).read());
         let outgoing = ReceiverStream::new(queue).map(|message| Ok(wire::write_to_agent(*message)));
         Ok(Response::new(Box::pin(outgoing)))
@@ -255,8 +255,8 @@ struct Reader {
     link: LinkService,
     inbound: Streaming<pb::ToController>,
     direct: mpsc::WeakSender<Box<ToAgent>>,
-    hoard: Hoard,
-    pace: Pace,
+    quota: ReportQuota,
+    rate: MessageRate,
 }
 
 impl Reader {
@@ -273,7 +273,7 @@ impl Reader {
             if let Some(why) = Box::pin(self.take(message)).await {
                 break why;
             }
-            self.pace.step().await;
+            self.rate.step().await;
         };
         let (services, session, guest) = (&self.link.services, self.link.session, self.link.guest);
         debug!(%guest, from = %self.link.from, %why, "Link ended");
@@ -286,7 +286,7 @@ impl Reader {
         match message {
             Ok(Some(ToController::RenewIdentity(csr))) => self.link.renew(csr, &self.direct).await,
             Ok(Some(message)) => {
-                if let Err(why) = self.hoard.take(&message) {
+                if let Err(why) = self.quota.take(&message) {
                     services.refused(guest, format!("what {guest} reports: {why}")).await;
                     return Some(why);
                 }
@@ -312,7 +312,7 @@ impl LinkService {
         self.good = self.good && services.is_good(self.guest, &self.peer).await;
         if self.good {
             let guest = self.guest;
-            let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(wire::MOST_MESSAGE);
+            let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(wire::MAX_MESSAGE);
             server.call(request.map(|body| Gate::new(body, guest, services.turns.clone()))).await
         } else {
             let mut server = pb::link_server::LinkServer::new(self).max_decoding_message_size(LARGE);
@@ -347,7 +347,7 @@ impl LinkService {
 
     async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<Box<ToAgent>>) {
         let (services, guest) = (&self.services, self.guest);
-        if !services.paces.renew(guest, services.clock.now()) {
+        if !services.rates.renew(guest, services.clock.now()) {
             return debug!(%guest, "A guest renews its identity too often; passed over");
         }
         let (identities, peer) = (services.identities.clone(), self.peer.clone());

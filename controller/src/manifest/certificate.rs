@@ -13,7 +13,7 @@ use pinion_proto::{
     spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Validate},
 };
 
-use super::{Gist, GuestRef, window::Window};
+use super::{GuestRef, SpecHash, window::Window};
 
 /// One entry: a certificate, perhaps in several places, or an issuer's roots.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,7 @@ pub struct LeafPolicy {
     /// One key in all places, made by the controller.
     pub shared: bool,
     /// Names, key algorithm and issuer in one.
-    pub(super) gist: Gist,
+    pub(super) spec_hash: SpecHash,
 }
 
 /// An entry in one place.
@@ -79,7 +79,7 @@ pub struct Placement {
 pub struct OwnNames {
     pub(super) names: SubjectNames,
     /// These names, the certificate's key algorithm and issuer in one.
-    pub(super) gist: Gist,
+    pub(super) spec_hash: SpecHash,
 }
 
 /// A certificate as one placement is to hold it.
@@ -92,7 +92,7 @@ pub struct PlacedLeaf<'m> {
     /// Every name here: the certificate's, or the placement's own.
     pub names: &'m SubjectNames,
     /// Names, key algorithm and issuer in one.
-    pub gist: Gist,
+    pub spec_hash: SpecHash,
 }
 
 impl Certificate {
@@ -101,12 +101,15 @@ impl Certificate {
     pub fn content_at<'m>(&'m self, placement: &'m Placement) -> Content<PlacedLeaf<'m>> {
         match (&self.content, &placement.own_names) {
             (Content::Roots, _) => Content::Roots,
-            (Content::Leaf(policy), Some(OwnNames { names, gist })) => {
-                Content::Leaf(PlacedLeaf { policy, issuer: &self.issuer, names, gist: *gist })
+            (Content::Leaf(policy), Some(OwnNames { names, spec_hash })) => {
+                Content::Leaf(PlacedLeaf { policy, issuer: &self.issuer, names, spec_hash: *spec_hash })
             }
-            (Content::Leaf(policy), None) => {
-                Content::Leaf(PlacedLeaf { policy, issuer: &self.issuer, names: &policy.names, gist: policy.gist })
-            }
+            (Content::Leaf(policy), None) => Content::Leaf(PlacedLeaf {
+                policy,
+                issuer: &self.issuer,
+                names: &policy.names,
+                spec_hash: policy.spec_hash,
+            }),
         }
     }
 

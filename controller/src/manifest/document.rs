@@ -4,25 +4,25 @@
 //! look at it: `serde_json` is the strict judge and words the syntax errors, `jsonc-parser` keeps the places.
 
 use jsonc_parser::{CollectOptions, ParseOptions, ast::Value};
-use pinion_proto::place::line_and_column;
+use pinion_proto::text_position::line_and_column;
 use serde::de::IgnoredAny;
 
 use super::errors::ManifestErrors;
 
 /// A manifest of 100,000 placements with every field is smaller (bytes).
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The format itself is eight levels deep; the rest is room for mistakes that are worth an exact message.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Checks what can be checked without a parser, and gives the text.
 ///
 /// # Errors
 /// Too large, empty, a byte order mark, not UTF-8, nested too deeply.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > MAX_BYTES {
         let message = format!(
-            "the manifest has {} bytes, more than the {MOST_BYTES} that are read: put the right file there",
+            "the manifest has {} bytes, more than the {MAX_BYTES} that are read: put the right file there",
             bytes.len()
         );
         return Err(ManifestErrors::whole(1, 1, message));
@@ -125,9 +125,9 @@ fn too_deep(text: &str) -> Result<(), ManifestErrors> {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             let (line, column) = line_and_column(text, at);
-            let message = format!("brackets are nested more than {MOST_DEPTH} deep here: no manifest needs that");
+            let message = format!("brackets are nested more than {MAX_DEPTH} deep here: no manifest needs that");
             return Err(ManifestErrors::whole(line, column, message));
         }
     }

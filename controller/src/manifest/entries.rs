@@ -13,12 +13,12 @@ use pinion_proto::{
 };
 
 use super::{
-    Certificate, Defaults, Gist, GuestRef, LeafPolicy, OwnNames, Placement, fields::Fields, length, node::Node,
+    Certificate, Defaults, GuestRef, LeafPolicy, OwnNames, Placement, SpecHash, fields::Fields, length, node::Node,
     overrides, trust, uniqueness::Seen, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
-const MOST_COMMON_NAME: usize = 64;
+const MAX_COMMON_NAME: usize = 64;
 
 /// What a certificate's or placement's reader needs besides its value.
 pub(super) struct Context<'c> {
@@ -70,13 +70,14 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
         _ => None,
     };
     context.seen.next_certificate();
-    let gist =
-        |names: Option<&SubjectNames>| Some(Gist::of(common_name.as_ref()?, names?, key?.algorithm, issuer.as_ref()?));
-    let common = Common { common_name: common_name.as_ref(), shared: shared == Some(true), gist: &gist };
+    let spec_hash = |names: Option<&SubjectNames>| {
+        Some(SpecHash::of(common_name.as_ref()?, names?, key?.algorithm, issuer.as_ref()?))
+    };
+    let common = Common { common_name: common_name.as_ref(), shared: shared == Some(true), spec_hash: &spec_hash };
     let placements =
         fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context, &common)));
     let policy = LeafPolicy {
-        gist: gist(names.as_ref())?,
+        spec_hash: spec_hash(names.as_ref())?,
         common_name: common_name?,
         names: names?,
         key: key?,
@@ -92,7 +93,7 @@ struct Common<'c> {
     common_name: Option<&'c SubjectName>,
     shared: bool,
     /// Of these names.
-    gist: &'c dyn Fn(Option<&SubjectNames>) -> Option<Gist>,
+    spec_hash: &'c dyn Fn(Option<&SubjectNames>) -> Option<SpecHash>,
 }
 
 /// One element of `placements`.
@@ -145,7 +146,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let own_names = match own? {
         Some(own) => {
             let own = common.common_name.and_then(|common| names(common, own, |e| fields.problem_with("sans", e)));
-            Some(OwnNames { gist: (common.gist)(own.as_ref())?, names: own? })
+            Some(OwnNames { spec_hash: (common.spec_hash)(own.as_ref())?, names: own? })
         }
         None => None,
     };
@@ -199,9 +200,9 @@ pub(super) fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
 fn common_name(node: Node<'_>) -> Option<SubjectName> {
     let name: SubjectName = node.parsed("a name in quotes")?;
     let length = name.plain().chars().count();
-    if length > MOST_COMMON_NAME {
+    if length > MAX_COMMON_NAME {
         node.problem(format_args!(
-            "a common name has at most {MOST_COMMON_NAME} characters and this has {length}: \
+            "a common name has at most {MAX_COMMON_NAME} characters and this has {length}: \
              put it into \"sans\" and choose a shorter one"
         ));
         return None;

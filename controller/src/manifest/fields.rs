@@ -118,7 +118,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// What is said of a field that there is not, with the one that was meant, if that can be told.
+/// The message about a field that does not exist, with the one that was probably meant.
 pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
     // A third of the letters may be wrong; more is another word.
     let near = |candidate: &&&str| distance(name, candidate) <= (candidate.len() / 3).max(1);

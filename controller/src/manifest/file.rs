@@ -1,7 +1,7 @@
 //! The manifest's file: read at start, and again whenever it changes.
 //!
 //! Invariant: a file that is bad, or gone, never replaces the manifest in force, also over a restart: then the last good
-//! one is in force, which is kept in the local area. It is told, once.
+//! one is in force, which is kept in the local area. The problem is reported once.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const UNSETTLED: i64 = 3;
 
 /// Larger than any manifest (bytes); the parser has its own limit below this.
-const MOST: u64 = 64 * 1024 * 1024;
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The file and the manifest in force.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl ManifestFile {
         tokio::join!(look, last_good::keep(self.store.clone(), self.good.subscribe()));
     }
 
-    /// Looks at the file once; what has changed is in force, or told, when this returns.
+    /// Looks at the file once; what has changed is in force, or reported, when this returns.
     pub fn look(&self) {
         let mut seen = lock(&self.seen);
         let stat = fs::metadata(&self.path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.len()));
@@ -209,7 +209,7 @@ fn read_and_parse(path: &Path, without_roots: &BTreeSet<PlainName>) -> Result<(S
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

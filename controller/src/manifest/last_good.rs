@@ -2,7 +2,7 @@
 //!
 //! Answers: what was asked for, while the manifest's own file cannot be used?
 //! Invariant: kept is the file's text, so that a later program reads it as it would read the file. What cannot be kept
-//! is told to the log and tried again.
+//! is logged and tried again.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

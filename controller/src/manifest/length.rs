@@ -10,16 +10,16 @@ use super::node::Node;
 const LEAST_DURATION: Duration = Duration::from_secs(5 * 60);
 
 /// Longer is a slip of the pen; authorities themselves live ten years.
-const MOST_DURATION: Duration = Duration::from_secs(3_652 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(3_652 * 24 * 60 * 60);
 
 /// How long a certificate is valid.
 pub(super) fn duration(node: Node<'_>) -> Option<Duration> {
-    within(node, LEAST_DURATION, MOST_DURATION)
+    within(node, LEAST_DURATION, MAX_DURATION)
 }
 
 /// How long before its end a certificate is renewed.
 pub(super) fn renew_before(node: Node<'_>) -> Option<Duration> {
-    within(node, Duration::from_secs(60), MOST_DURATION)
+    within(node, Duration::from_secs(60), MAX_DURATION)
 }
 
 fn within(node: Node<'_>, least: Duration, most: Duration) -> Option<Duration> {

@@ -5,19 +5,19 @@
 //! that is not is reported at once, each with its place.
 
 mod certificate;
+mod docker;
 mod document;
 mod entries;
 mod errors;
 pub mod file;
 mod fields;
-mod gist;
+mod spec_hash;
 mod last_good;
 mod length;
 mod node;
 mod overrides;
 mod root;
 mod schema;
-mod told;
 mod trust;
 mod uniqueness;
 pub mod window;
@@ -33,8 +33,8 @@ use pinion_proto::{
 pub use certificate::{Certificate, LeafPolicy, OwnNames, PlacedLeaf, Placement};
 pub use errors::{ManifestErrors, Problem};
 pub(crate) use fields::unknown as unknown_field;
-pub use gist::Gist;
 pub use schema::schema;
+pub use spec_hash::SpecHash;
 
 /// The version of the manifest's format that is read here.
 pub const VERSION: u32 = 1;

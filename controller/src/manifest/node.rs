@@ -6,12 +6,12 @@
 use std::{cell::RefCell, fmt, str::FromStr};
 
 use jsonc_parser::{ast::Value, common::Ranged};
-use pinion_proto::{id::shown, place::line_and_column};
+use pinion_proto::{id::shown, text_position::line_and_column};
 
 use super::errors::{ManifestErrors, Problem};
 
 /// Nobody reads more, and an enormous file of mistakes must not become an enormous answer.
-const MOST_PROBLEMS: usize = 200;
+const MAX_PROBLEMS: usize = 200;
 
 /// Collects what is wrong.
 pub(super) struct Findings<'t> {
@@ -29,7 +29,7 @@ impl<'t> Findings<'t> {
     /// Notes a problem at a byte of the file.
     pub(super) fn add(&self, at: usize, path: &Path<'_>, message: impl fmt::Display) {
         let mut found = self.found.borrow_mut();
-        if found.len() < MOST_PROBLEMS {
+        if found.len() < MAX_PROBLEMS {
             found.push((at, path.to_string(), message.to_string()));
         } else {
             self.omitted.set(self.omitted.get() + 1);
@@ -38,7 +38,7 @@ impl<'t> Findings<'t> {
 
     /// Whether no more problems are kept.
     pub(super) fn full(&self) -> bool {
-        self.found.borrow().len() >= MOST_PROBLEMS
+        self.found.borrow().len() >= MAX_PROBLEMS
     }
 
     /// The line of a byte, for a message about another place.

@@ -8,7 +8,7 @@ use pinion_proto::{
     spec::{FileMode, FileSpec, Part, Probe, Reload, Validate},
 };
 
-use super::{fields::Fields, node::Node, told};
+use super::{docker, fields::Fields, node::Node};
 
 /// `{"key": {"path": …}, …}`; `path_needed` where no recipe has one.
 pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> {
@@ -69,10 +69,10 @@ pub(super) fn reload(node: Node<'_>) -> Option<Reload> {
         None => Some(Reload::Nothing),
         Some(("reload", fields)) => fields.required("reload", |n| n.parsed(UNIT)).map(Reload::Reload),
         Some(("restart", fields)) => fields.required("restart", |n| n.parsed(UNIT)).map(Reload::Restart),
-        Some(("container", fields)) => fields.required("container", told::container).map(Reload::Container),
-        Some(("signal", fields)) => fields.required("signal", told::signal).map(Reload::Signal),
+        Some(("container", fields)) => fields.required("container", docker::container).map(Reload::Container),
+        Some(("signal", fields)) => fields.required("signal", docker::signal).map(Reload::Signal),
         Some(("touch", fields)) => fields.required("touch", |n| n.parsed("an absolute path")).map(Reload::Touch),
-        Some(("swarm", fields)) => fields.required("swarm", told::swarm).map(Reload::Swarm),
+        Some(("swarm", fields)) => fields.required("swarm", docker::swarm).map(Reload::Swarm),
         Some((_, fields)) => fields.required("hook", hook).map(Reload::Hook),
     }
 }

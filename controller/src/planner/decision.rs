@@ -19,7 +19,7 @@ pub enum Decision {
     Wait(Trouble),
     /// Something is to be done and needs a person; it is still retried.
     Block(Trouble),
-    /// The guest is told to trust other roots.
+    /// The guest is sent other roots to trust.
     Trust(Change),
     /// The files are to be removed.
     Purge,

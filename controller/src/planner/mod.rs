@@ -155,7 +155,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
     }
     turns::stagger(&mut placements);
     for opening in placements.iter().filter_map(|planned| planned.window.as_ref()?.first()) {
-        // Those that follow are told when this one is over.
+        // Those that follow are sent when this one is over.
         wake_at = Some(wake_at.map_or(opening.closes, |earliest| earliest.min(opening.closes)));
     }
     let turn_at = turns::give(&mut placements, reports, now);
@@ -204,7 +204,7 @@ fn window(
     Some(window.openings(now, OPENINGS))
 }
 
-/// So many openings are told: with one a week, enough for two months without a controller.
+/// So many openings are sent: with one a week, enough for two months without a controller.
 const OPENINGS: usize = 8;
 
 /// What guests report and the manifest does not ask for.

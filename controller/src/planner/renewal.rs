@@ -44,7 +44,7 @@ pub(super) fn why(
         return Some(Why::Requested);
     }
     // Nearly all are as they should be, and that is seen by one comparison.
-    if case.entry.and_then(PlacementEntry::holds) != Some(leaf.gist)
+    if case.entry.and_then(PlacementEntry::holds) != Some(leaf.spec_hash)
         && let Some(changed) = changed(leaf, held)
     {
         return Some(changed);

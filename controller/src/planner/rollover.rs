@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// So many of the places that a message names; the rest are counted.
-const MOST_NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// What is to be trusted of one issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -211,8 +211,8 @@ impl Trust {
     /// Where the newest root is missing, in words.
     #[must_use]
     pub fn places(&self) -> String {
-        let named: Vec<&str> = self.missing.iter().take(MOST_NAMED).map(|missing| missing.placement.as_str()).collect();
-        let more = self.missing.len().saturating_sub(MOST_NAMED);
+        let named: Vec<&str> = self.missing.iter().take(MAX_NAMED).map(|missing| missing.placement.as_str()).collect();
+        let more = self.missing.len().saturating_sub(MAX_NAMED);
         let named = named.join(", ");
         if more > 0 { format!("{named} and {more} more") } else { named }
     }

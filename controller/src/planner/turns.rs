@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a renewal holds up others at most: a restart of dockerd with its containers takes a few minutes, and an agent
-/// that was told in vain tries again within that time.
+/// that notified its service in vain tries again within that time.
 pub(super) const MAX_TURN: Duration = Duration::from_secs(10 * 60);
 
 /// The shipped recipes that restart their service, for agents from before reports said so themselves

@@ -61,13 +61,13 @@ impl Reconciler {
         if refused == Turned::Newer {
             self.note_newer(guest, now);
         }
-        let outcast = match refused {
-            Turned::Locked | Turned::Outcast | Turned::Newer => vmid(guest),
+        let must_rejoin = match refused {
+            Turned::Locked | Turned::MustRejoin | Turned::Newer => vmid(guest),
             Turned::Copy(copy) => Some(copy),
             Turned::Nothing => None,
         };
-        if let (Some(vmid), Some(enrolments)) = (outcast, &mut self.enrolments) {
-            enrolments.outcast(vmid, now);
+        if let (Some(vmid), Some(enrolments)) = (must_rejoin, &mut self.enrolments) {
+            enrolments.must_rejoin(vmid, now);
         }
     }
 

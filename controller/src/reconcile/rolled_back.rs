@@ -19,7 +19,7 @@ impl Reconciler {
     pub(super) fn rolled_back(&mut self, guest: Guest, setback: &Setback, facts: &GuestFacts, now: Timestamp) {
         let setback = setback.to_string();
         let (turned, what, written) = if self.parts.identities.whose(guest, facts) == Whose::Its {
-            (Turned::Outcast, GuestEvent::RolledBack(setback), self.parts.identities.distrust(guest))
+            (Turned::MustRejoin, GuestEvent::RolledBack(setback), self.parts.identities.distrust(guest))
         } else {
             let why = taken_back_or_cloned(&setback, self.facts.get(&guest), facts);
             let written = self.parts.identities.lock(guest, &why).map(drop);

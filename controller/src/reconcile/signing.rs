@@ -28,17 +28,17 @@ use super::{
     undelivered::{Documents, Undelivered},
 };
 use crate::{
-    allowance::{Allowance, Left},
     events::{Event, PlacementEvent, What},
     issuer::{IssuerError, Signed, SigningRequest},
     planner::{Order, Plan, Planned, Why},
+    rate_limit::{RateLimit, TokenBucket},
     reports::{Link, Reports},
     store::Store,
 };
 
 /// How many certificates a placement may have without a person asking: a guest that is built anew over and over needs
 /// fewer, and one that throws each away and asks for the next must not use up the CA.
-const SIGNED: Allowance = Allowance { most: 10, every: Duration::from_secs(60) };
+const SIGNED: RateLimit = RateLimit { burst: 10, every: Duration::from_secs(60) };
 
 /// What is being signed and what is on its way.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Signing {
     ready: HashMap<PlacementId, Undelivered>,
     documents: Documents,
     /// What is left to placements that had some signed lately.
-    allowed: HashMap<PlacementId, Left>,
+    allowed: HashMap<PlacementId, TokenBucket>,
     outcomes: mpsc::UnboundedSender<Outcome>,
 }
 
@@ -87,7 +87,7 @@ impl Signing {
     fn allow(&mut self, id: &PlacementId, now: Timestamp) -> Result<(), Timestamp> {
         let left = match self.allowed.entry(id.clone()) {
             Entry::Occupied(left) => left.into_mut(),
-            Entry::Vacant(place) => place.insert(SIGNED.whole(now)),
+            Entry::Vacant(place) => place.insert(SIGNED.full(now)),
         };
         if left.take(now) { Ok(()) } else { Err(left.next()) }
     }
@@ -206,7 +206,7 @@ impl Reconciler {
         let trouble = Trouble {
             halt: Halt::Waiting,
             attempt: format!("have {id} signed"),
-            cause: format!("the guest had {} certificates signed one after the other and kept none", SIGNED.most),
+            cause: format!("the guest had {} certificates signed one after the other and kept none", SIGNED.burst),
             remedy: format!("look at the agent's log in the guest; `pinion ensure {id} --renew` does not wait"),
             retry_at: Some(next),
         };
@@ -214,7 +214,7 @@ impl Reconciler {
         self.event(What::Placement(id.clone(), failed), now);
         let backoff = self.parts.backoff;
         self.reports.attempt_failed(id, trouble, &backoff, now);
-        self.signing.allowed.retain(|_, left| !left.is_whole(now));
+        self.signing.allowed.retain(|_, left| !left.is_full(now));
     }
 
     /// Sends what is ready to guests that are linked, ask for it and have not been sent it. True when a queue was full.

@@ -9,12 +9,12 @@ use pinion_proto::{clock::Timestamp, id::Guest};
 
 use super::Reconciler;
 use crate::{
-    allowance::{Allowance, Left},
     events::{Event, GuestEvent, HostEvent, What},
+    rate_limit::{RateLimit, TokenBucket},
 };
 
 /// A hundred placements in a busy hour, and after that as many events as a hundred 24-hour certificates bring.
-const SAID: Allowance = Allowance { most: 1000, every: Duration::from_secs(10) };
+const SAID: RateLimit = RateLimit { burst: 1000, every: Duration::from_secs(10) };
 
 /// That events are missing is told no more often.
 const TELL_MISSING: Duration = Duration::from_secs(3600);
@@ -28,7 +28,7 @@ pub(super) struct Voices(HashMap<Option<Guest>, Voice>);
 
 #[derive(Debug)]
 struct Voice {
-    left: Left,
+    left: TokenBucket,
     told_missing: Option<Timestamp>,
 }
 
@@ -36,7 +36,7 @@ impl Reconciler {
     /// Records an event that a guest, or a stranger, brought about by what it said.
     pub(super) fn heard(&mut self, who: Option<Guest>, mut event: Event) {
         let now = event.at;
-        let voice = self.voices.0.entry(who).or_insert_with(|| Voice { left: SAID.whole(now), told_missing: None });
+        let voice = self.voices.0.entry(who).or_insert_with(|| Voice { left: SAID.full(now), told_missing: None });
         if voice.left.take(now) {
             if let Some((end, _)) = event.text.char_indices().nth(MOST_TEXT) {
                 event.text.truncate(end);

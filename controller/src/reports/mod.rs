@@ -22,7 +22,7 @@ use pinion_proto::{
     report::{PlacementReport, Progress},
     spec::PlainName,
     stage::Trouble,
-    wire::MOST_PLACEMENTS,
+    wire::MAX_PLACEMENTS,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ const MOST_LEARNED: u64 = u64::MAX / 2;
 
 /// Placements that a guest does not hold any more, and of which the generations are remembered, are no more than it may
 /// hold at once.
-const MOST_REMEMBERED: usize = MOST_PLACEMENTS;
+const MOST_REMEMBERED: usize = MAX_PLACEMENTS;
 
 /// Everything known about the guests.
 #[derive(Debug, Clone, Default)]

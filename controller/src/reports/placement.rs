@@ -9,7 +9,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::MOST_LEARNED;
-use crate::{manifest::Gist, planner::Turn};
+use crate::{manifest::SpecHash, planner::Turn};
 
 /// What is known of one placement.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ pub struct PlacementEntry {
     pub(super) delivery: Option<DeliveryNote>,
     /// The highest generation that was sent since the controller started, whatever has become of it.
     pub(super) sent: u64,
-    pub(super) holds: Option<Gist>,
+    pub(super) holds: Option<SpecHash>,
     pub(super) highest: u64,
     pub(super) reached: u64,
 }
@@ -61,9 +61,9 @@ impl PlacementEntry {
         self.report.as_ref()
     }
 
-    /// The gist of what is held, to compare with a placement's in one step.
+    /// The spec_hash of what is held, to compare with a placement's in one step.
     #[must_use]
-    pub fn holds(&self) -> Option<Gist> {
+    pub fn holds(&self) -> Option<SpecHash> {
         self.holds
     }
 
@@ -189,7 +189,7 @@ impl PlacementEntry {
             self.reached = self.reached.max(generation.min(MOST_LEARNED));
         }
         self.holds = report.held.as_ref().and_then(|held| {
-            Some(Gist::of(held.common_name.as_ref()?, held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
+            Some(SpecHash::of(held.common_name.as_ref()?, held.leaf.names(), held.leaf.key_algorithm()?, &held.issuer))
         });
         self.report = Some(report);
     }

@@ -8,7 +8,7 @@ mod fields;
 
 use std::{fmt, time::Duration};
 
-use pinion_proto::place::line_and_column;
+use pinion_proto::text_position::line_and_column;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::de::DeTable;
 
@@ -79,7 +79,7 @@ pub fn read<T>(text: &str, read: impl FnOnce(&Fields<'_>) -> T) -> Result<T, Mis
     for error in &broken {
         findings.add(error.span().map_or(0, |span| span.start), "", error.message());
     }
-    // What could be read of a file that is no TOML is looked at too: its other mistakes are told at once.
+    // What could be read of a file that is no TOML is looked at too: its other mistakes are reported at once.
     let value = read(&Fields::top(table.get_ref(), &findings, !broken.is_empty()));
     let mut found = findings.into_inner();
     if found.is_empty() {
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_found_at_once_each_with_its_place() {
-        let told = mistakes("lisen = 1\nlisten = \"nowhere\"\n\n[retry]\nmax = 7\n");
-        let [unknown, address, missing, kind] = told.as_slice() else { panic!("{told:?}") };
+        let said = mistakes("lisen = 1\nlisten = \"nowhere\"\n\n[retry]\nmax = 7\n");
+        let [unknown, address, missing, kind] = said.as_slice() else { panic!("{said:?}") };
         assert_eq!(unknown, "1:1 lisen: there is no field `lisen` here; did you mean `listen`?");
         assert!(address.starts_with("2:10 listen: ") && address.contains("address"), "{address}");
         assert_eq!(missing, "4:1 retry: the field \"initial\" is missing");
@@ -128,13 +128,13 @@ mod tests {
 
     #[test]
     fn broken_toml_hides_no_other_mistake_and_makes_none_up() {
-        let told = mistakes("listen = \"nowhere\"\n[retry\nmax = = 7\n[isuers]\n");
-        assert!(told.iter().any(|line| line.starts_with("1:10 listen: ")), "{told:?}");
-        assert!(told.iter().any(|line| line.starts_with("2:")), "{told:?}");
-        assert!(told.iter().any(|line| line.contains("did you mean `issuers`?")), "{told:?}");
-        assert!(!told.iter().any(|line| line.contains("missing")), "{told:?}");
-        let told = mistakes("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n");
-        assert!(matches!(told.as_slice(), [one] if one.starts_with("2:1 ") && one.contains("duplicate")), "{told:?}");
+        let said = mistakes("listen = \"nowhere\"\n[retry\nmax = = 7\n[isuers]\n");
+        assert!(said.iter().any(|line| line.starts_with("1:10 listen: ")), "{said:?}");
+        assert!(said.iter().any(|line| line.starts_with("2:")), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("did you mean `issuers`?")), "{said:?}");
+        assert!(!said.iter().any(|line| line.contains("missing")), "{said:?}");
+        let said = mistakes("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n");
+        assert!(matches!(said.as_slice(), [one] if one.starts_with("2:1 ") && one.contains("duplicate")), "{said:?}");
         assert!(mistakes("listen = \"127.0.0.1:1\"\n").is_empty());
         assert!(mistakes("retry = 3\n")[0].starts_with("1:9 retry: expected a table"), "{:?}", mistakes("retry = 3\n"));
     }

@@ -38,10 +38,10 @@ use writable::{Writable, is_refusal};
 use zeroize::Zeroizing;
 
 /// The most that pmxcfs takes (bytes); more in a document means that it should be several.
-const MOST_SHARED: usize = 1024 * 1024;
+const MAX_SHARED: usize = 1024 * 1024;
 
 /// Reports of thousands of guests fit; a file that was filled by mistake does not take the memory (bytes).
-const MOST_LOCAL: usize = 16 * 1024 * 1024;
+const MAX_LOCAL: usize = 16 * 1024 * 1024;
 
 const SUFFIX: &str = ".json";
 
@@ -336,8 +336,8 @@ enum Outlives {
 impl Area {
     fn most(self) -> usize {
         match self {
-            Self::Local => MOST_LOCAL,
-            Self::Shared => MOST_SHARED,
+            Self::Local => MAX_LOCAL,
+            Self::Shared => MAX_SHARED,
         }
     }
 }

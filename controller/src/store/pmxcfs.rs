@@ -61,7 +61,7 @@ impl Files for Pmxcfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        // What is not there is told before what may not be done.
+        // What is missing is reported before what is forbidden.
         std::fs::metadata(path)?;
         self.write()?;
         RealFiles.remove(path)

@@ -94,7 +94,7 @@ fn an_enormous_file_is_neither_read_nor_written() {
     file.set_len(1 << 40).expect("a sparse file");
     let error = store.read::<Words>(Area::Shared, "x").expect_err("too large");
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
-    let large = "x".repeat(MOST_SHARED);
+    let large = "x".repeat(MAX_SHARED);
     assert!(matches!(store.write(Area::Shared, "y", &large), Err(StoreError::TooLarge { .. })));
     store.write(Area::Local, "y", &large).expect("the local area takes more");
 }

@@ -4,7 +4,7 @@
 
 use x509_parser::prelude::X509Certificate;
 
-use super::{CertificateError, Leaf, MOST_CHAIN, RootCertificate, certificates_from_pem, parse_certificate};
+use super::{CertificateError, Leaf, MAX_CHAIN, RootCertificate, certificates_from_pem, parse_certificate};
 use crate::{clock::Timestamp, id::shown};
 
 /// A leaf and its intermediates, leaf first, without the root.
@@ -21,7 +21,7 @@ impl Chain {
     /// None, too many, or one that is malformed.
     pub fn from_der(certificates: &[Vec<u8>]) -> Result<Self, CertificateError> {
         let (leaf, rest) = certificates.split_first().ok_or(CertificateError::EmptyChain)?;
-        if certificates.len() > MOST_CHAIN {
+        if certificates.len() > MAX_CHAIN {
             return Err(CertificateError::LongChain(certificates.len()));
         }
         let leaf = Leaf::parse(leaf)?;

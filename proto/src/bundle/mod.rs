@@ -31,10 +31,10 @@ pub use request::CertificateRequest;
 use crate::{clock::Timestamp, key::KeyAlgorithm, names::SubjectNames};
 
 /// No certificate or request that Pinion handles is larger, 500 names included (bytes of DER).
-pub const MOST_DER: usize = 64 * 1024;
+pub const MAX_DER: usize = 64 * 1024;
 
 /// Nor is a chain longer: leaf, a few intermediates, and cross-signed ones.
-pub const MOST_CHAIN: usize = 8;
+pub const MAX_CHAIN: usize = 8;
 
 /// An end-entity certificate.
 #[derive(Clone, PartialEq, Eq)]
@@ -234,7 +234,7 @@ pub enum CertificateError {
     #[error("nobody who is trusted vouches for the root: {0}")]
     Endorsement(String),
     /// Larger than any that Pinion handles.
-    #[error("{0} bytes are more than a certificate or request may have ({MOST_DER})")]
+    #[error("{0} bytes are more than a certificate or request may have ({MAX_DER})")]
     TooLarge(usize),
     /// Something follows it.
     #[error("{0} bytes follow the end of the certificate or request")]
@@ -249,7 +249,7 @@ pub enum CertificateError {
     #[error("the chain is empty")]
     EmptyChain,
     /// Too many certificates.
-    #[error("{0} certificates are not what is expected here (a chain has at most {MOST_CHAIN}, a root is one)")]
+    #[error("{0} certificates are not what is expected here (a chain has at most {MAX_CHAIN}, a root is one)")]
     LongChain(usize),
     /// A certificate is not followed by its issuer.
     #[error("`{subject}` was issued by `{issuer}`, which does not follow it in the chain")]
@@ -312,7 +312,7 @@ pub fn certificates_to_pem<'a>(certificates: impl IntoIterator<Item = &'a [u8]>)
 }
 
 fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
-    if der.len() > MOST_DER {
+    if der.len() > MAX_DER {
         return Err(CertificateError::TooLarge(der.len()));
     }
     let (rest, certificate) = X509Certificate::from_der(der).map_err(malformed("certificate"))?;

@@ -5,7 +5,7 @@ use x509_parser::{
     prelude::{FromDer, ParsedExtension},
 };
 
-use super::{CertificateError, Fingerprint, MOST_DER, key_algorithm, malformed};
+use super::{CertificateError, Fingerprint, MAX_DER, key_algorithm, malformed};
 use crate::{key::KeyAlgorithm, names::SubjectNames};
 
 /// A PKCS #10 request (RFC 2986) whose signature by its own key has been checked.
@@ -27,7 +27,7 @@ impl CertificateRequest {
     /// # Errors
     /// Malformed, or not signed by its own key.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
-        if der.len() > MOST_DER {
+        if der.len() > MAX_DER {
             return Err(CertificateError::TooLarge(der.len()));
         }
         let (rest, request) = X509CertificationRequest::from_der(der).map_err(malformed("certificate request"))?;

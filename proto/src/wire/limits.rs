@@ -5,13 +5,13 @@
 //! (`count::tests::the_table_is_the_contracts` compares it with the `.proto` files).
 
 use super::{
-    MAX_TRUSTED, MOST_HWADDRS, MOST_LEFT_BEHIND, MOST_PLACEMENTS,
+    MAX_HWADDRS, MAX_LEFT_BEHIND, MAX_PLACEMENTS, MAX_TRUSTED,
     controllers::{MAX_ADDRESSES, MAX_NODES},
     pb,
 };
 use crate::{
-    bundle::MOST_CHAIN,
-    spec::{MOST_ROOTS, Part},
+    bundle::MAX_CHAIN,
+    spec::{MAX_ROOTS, Part},
 };
 
 /// A message whose size in memory is known before it is decoded.
@@ -89,14 +89,13 @@ const fn plain(name: &'static str) -> Shape {
 const MAX_NAMES: usize = 128 * 1024;
 
 /// A placement has a file for each part, and there may be more parts one day.
-const MAX_FILES: usize = MOST_PLACEMENTS * if Part::ALL.len() > 16 { Part::ALL.len() } else { 16 };
+const MAX_FILES: usize = MAX_PLACEMENTS * if Part::ALL.len() > 16 { Part::ALL.len() } else { 16 };
 
 static JOIN_REQUEST: Shape = Shape { name: "JoinRequest", fields: &[one(4, "join_request.facts", &GUEST_FACTS)] };
 
-static JOIN_RESPONSE: Shape =
-    Shape { name: "JoinResponse", fields: &[texts(1, "join_response.chain_der", MOST_CHAIN)] };
+static JOIN_RESPONSE: Shape = Shape { name: "JoinResponse", fields: &[texts(1, "join_response.chain_der", MAX_CHAIN)] };
 
-static GUEST_FACTS: Shape = Shape { name: "GuestFacts", fields: &[texts(5, "facts.hwaddrs", MOST_HWADDRS)] };
+static GUEST_FACTS: Shape = Shape { name: "GuestFacts", fields: &[texts(5, "facts.hwaddrs", MAX_HWADDRS)] };
 
 static TO_CONTROLLER: Shape = Shape {
     name: "ToController",
@@ -111,12 +110,12 @@ static HELLO: Shape = Shape {
     name: "Hello",
     fields: &[
         one(1, "hello.facts", &GUEST_FACTS),
-        messages::<pb::PlacementReport>(3, "hello.reports", &PLACEMENT_REPORT, MOST_PLACEMENTS),
+        messages::<pb::PlacementReport>(3, "hello.reports", &PLACEMENT_REPORT, MAX_PLACEMENTS),
         texts(5, "hello.roots", MAX_TRUSTED),
     ],
 };
 
-static PURGED: Shape = Shape { name: "Purged", fields: &[texts(2, "purged.left", MOST_PLACEMENTS)] };
+static PURGED: Shape = Shape { name: "Purged", fields: &[texts(2, "purged.left", MAX_PLACEMENTS)] };
 
 static PLACEMENT_REPORT: Shape = Shape {
     name: "PlacementReport",
@@ -124,8 +123,8 @@ static PLACEMENT_REPORT: Shape = Shape {
         one(4, "report.held", &HELD),
         one(5, "report.incoming", &INCOMING),
         one(6, "report.trouble", &TROUBLE),
-        texts(8, "report.left_behind", MOST_PLACEMENTS * MOST_LEFT_BEHIND),
-        texts(11, "report.roots", MOST_PLACEMENTS * MOST_ROOTS),
+        texts(8, "report.left_behind", MAX_PLACEMENTS * MAX_LEFT_BEHIND),
+        texts(11, "report.roots", MAX_PLACEMENTS * MAX_ROOTS),
     ],
 };
 
@@ -148,12 +147,12 @@ static TO_AGENT: Shape = Shape {
 
 static DESIRED: Shape = Shape {
     name: "Desired",
-    fields: &[messages::<pb::PlacementSpec>(1, "desired.placements", &PLACEMENT_SPEC, MOST_PLACEMENTS)],
+    fields: &[messages::<pb::PlacementSpec>(1, "desired.placements", &PLACEMENT_SPEC, MAX_PLACEMENTS)],
 };
 
-static DELIVERY: Shape = Shape { name: "Delivery", fields: &[texts(3, "delivery.chain_der", MOST_CHAIN)] };
+static DELIVERY: Shape = Shape { name: "Delivery", fields: &[texts(3, "delivery.chain_der", MAX_CHAIN)] };
 
-static IDENTITY: Shape = Shape { name: "Identity", fields: &[texts(1, "identity.chain_der", MOST_CHAIN)] };
+static IDENTITY: Shape = Shape { name: "Identity", fields: &[texts(1, "identity.chain_der", MAX_CHAIN)] };
 
 static CONTROLLERS: Shape = Shape {
     name: "Controllers",
@@ -173,7 +172,7 @@ static PLACEMENT_SPEC: Shape = Shape {
         one(11, "spec.probe", &PROBE),
         one(14, "spec.trouble", &TROUBLE),
         one(16, "spec.window", &WINDOW),
-        texts(18, "spec.roots_der", MOST_PLACEMENTS * MOST_ROOTS),
+        texts(18, "spec.roots_der", MAX_PLACEMENTS * MAX_ROOTS),
     ],
 };
 
@@ -198,7 +197,7 @@ static SWARM_SECRET: Shape = plain("SwarmSecret");
 
 static WINDOW: Shape = Shape {
     name: "Window",
-    fields: &[messages::<pb::Opening>(1, "window.openings", &OPENING, MOST_PLACEMENTS * super::spec::MOST_OPENINGS)],
+    fields: &[messages::<pb::Opening>(1, "window.openings", &OPENING, MAX_PLACEMENTS * super::spec::MAX_OPENINGS)],
 };
 
 static OPENING: Shape = plain("Opening");

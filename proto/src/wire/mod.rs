@@ -14,13 +14,13 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::{Chain, EndorsedRoot, Fingerprint, Leaf, MOST_DER, RootCertificate},
+    bundle::{Chain, EndorsedRoot, Fingerprint, Leaf, MAX_DER, RootCertificate},
     clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
     message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
-    spec::MOST_ROOTS,
+    spec::MAX_ROOTS,
     stage::{Halt, Trouble},
 };
 pub use codec::{Codec, CountingDecoder};
@@ -34,22 +34,22 @@ use spec::{read_spec, write_spec};
 pub mod pb;
 
 /// The largest message either side reads (bytes): a guest with a hundred placements of many names fits.
-pub const MOST_MESSAGE: usize = 4 * 1024 * 1024;
+pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// The largest message that a caller without an identity may send (bytes): a join request is under 2 KiB.
-pub const MOST_JOIN: usize = 16 * 1024;
+pub const MAX_JOIN: usize = 16 * 1024;
 
 /// No guest holds more placements.
-pub const MOST_PLACEMENTS: usize = 1000;
+pub const MAX_PLACEMENTS: usize = 1000;
 
 /// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
-const MOST_LEFT_BEHIND: usize = 100;
+const MAX_LEFT_BEHIND: usize = 100;
 
 /// An agent knows one root, and another while one takes the other's place.
 pub const MAX_TRUSTED: usize = 4;
 
 /// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
-pub const MOST_HWADDRS: usize = 64;
+pub const MAX_HWADDRS: usize = 64;
 
 /// A message that is not what the contract says.
 #[derive(Debug, Error)]
@@ -69,7 +69,7 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
     use pb::to_controller::Message;
     Ok(match message.message.ok_or_else(|| missing("message"))? {
         Message::Hello(hello) => {
-            at_most("hello.reports", hello.reports.len(), MOST_PLACEMENTS)?;
+            at_most("hello.reports", hello.reports.len(), MAX_PLACEMENTS)?;
             ToController::Hello(Hello {
                 facts: read_facts(hello.facts),
                 identity_generation: hello.identity_generation,
@@ -80,14 +80,14 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
         }
         Message::Report(report) => ToController::Report(Box::new(read_report(report)?)),
         Message::Purged(purged) => {
-            at_most("purged.left", purged.left.len(), MOST_PLACEMENTS)?;
+            at_most("purged.left", purged.left.len(), MAX_PLACEMENTS)?;
             ToController::Purged(Purged {
                 certificate: parse("purged.certificate", &purged.certificate)?,
                 left: purged.left.iter().map(|path| parse("purged.left", path)).collect::<Result<_, _>>()?,
             })
         }
         Message::IdentityCsrDer(der) => {
-            at_most("identity_csr_der", der.len(), MOST_DER)?;
+            at_most("identity_csr_der", der.len(), MAX_DER)?;
             ToController::RenewIdentity(der)
         }
     })
@@ -145,7 +145,7 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
     use pb::to_agent::Message;
     Ok(match message.message.ok_or_else(|| missing("message"))? {
         Message::Desired(desired) => {
-            at_most("desired.placements", desired.placements.len(), MOST_PLACEMENTS)?;
+            at_most("desired.placements", desired.placements.len(), MAX_PLACEMENTS)?;
             ToAgent::Desired(desired.placements.into_iter().map(read_spec).collect::<Result<_, _>>()?)
         }
         Message::Delivery(delivery) => ToAgent::Delivery(Box::new(read_delivery(delivery)?)),
@@ -188,7 +188,7 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
 /// Reads a request to join.
 ///
 /// # Errors
-/// The first malformed field. The caller is a stranger: it is told nothing of this.
+/// The first malformed field. The caller is a stranger, and gets no reason.
 pub fn read_join_request(request: pb::JoinRequest) -> Result<JoinRequest, WireError> {
     let secret = Zeroizing::new(request.secret);
     let secret: [u8; 32] =
@@ -232,7 +232,7 @@ fn read_facts(facts: Option<pb::GuestFacts>) -> GuestFacts {
         hostname: shown(&facts.hostname),
         machine_id: shown(&facts.machine_id),
         boot_id: shown(&facts.boot_id),
-        hwaddrs: facts.hwaddrs.iter().take(MOST_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
+        hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
     }
 }
 
@@ -242,13 +242,13 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
         hostname: facts.hostname,
         machine_id: facts.machine_id,
         boot_id: facts.boot_id,
-        hwaddrs: facts.hwaddrs.iter().take(MOST_HWADDRS).map(ToString::to_string).collect(),
+        hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).map(ToString::to_string).collect(),
     }
 }
 
 fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError> {
-    at_most("report.left_behind", report.left_behind.len(), MOST_LEFT_BEHIND)?;
-    at_most("report.roots", report.roots.len(), MOST_ROOTS)?;
+    at_most("report.left_behind", report.left_behind.len(), MAX_LEFT_BEHIND)?;
+    at_most("report.roots", report.roots.len(), MAX_ROOTS)?;
     Ok(PlacementReport {
         certificate: parse("report.certificate", &report.certificate)?,
         last_generation: report.last_generation,
@@ -294,8 +294,8 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         trouble: report.trouble.map(write_trouble),
         warning: report.warning,
         retired: report.retired,
-        left_behind: report.left_behind.iter().take(MOST_LEFT_BEHIND).map(ToString::to_string).collect(),
-        roots: report.roots.iter().take(MOST_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
+        left_behind: report.left_behind.iter().take(MAX_LEFT_BEHIND).map(ToString::to_string).collect(),
+        roots: report.roots.iter().take(MAX_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
         disruptive: report.disruptive,
     }
 }
@@ -325,7 +325,7 @@ fn read_held(held: pb::Held) -> Result<Held, WireError> {
 }
 
 fn read_incoming(incoming: pb::Incoming) -> Result<Incoming, WireError> {
-    at_most("incoming.csr_der", incoming.csr_der.len(), MOST_DER)?;
+    at_most("incoming.csr_der", incoming.csr_der.len(), MAX_DER)?;
     let progress = if incoming.delivered { Progress::Delivered } else { Progress::Requested(incoming.csr_der) };
     Ok(Incoming { generation: incoming.generation, progress })
 }

@@ -8,13 +8,13 @@ use crate::{
     content::FlatContent,
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, MOST_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, MAX_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Validate},
 };
 
 /// Reads a placement as it is ordered.
 pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireError> {
     let names: Vec<SubjectName> = spec.names.iter().map(|n| parse("spec.names", n)).collect::<Result<_, _>>()?;
-    at_most("spec.roots_der", spec.roots_der.len(), MOST_ROOTS)?;
+    at_most("spec.roots_der", spec.roots_der.len(), MAX_ROOTS)?;
     let content = FlatContent {
         common_name: parse("spec.common_name", &spec.common_name)?,
         names: names.try_into().map_err(|e| wrong("spec.names", e))?,
@@ -62,7 +62,7 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         rotate_key: key.rotation == Rotation::Always,
         shared,
         trust,
-        roots_der: spec.roots.iter().take(MOST_ROOTS).map(|root| root.der().to_vec()).collect(),
+        roots_der: spec.roots.iter().take(MAX_ROOTS).map(|root| root.der().to_vec()).collect(),
         recipe: spec.recipe.map(|name| name.to_string()),
         files: spec
             .files
@@ -121,9 +121,9 @@ fn read_reload(reload: pb::Reload) -> Result<Reload, WireError> {
         How::RestartUnit(unit) => Ok(Reload::Restart(parse("reload.restart_unit", &unit)?)),
         How::Hook(name) => Ok(Reload::Hook(parse("reload.hook", &name)?)),
         How::Container(name) => Ok(Reload::Container(parse("reload.container", &name)?)),
-        How::Signal(told) => Ok(Reload::Signal(ContainerSignal {
-            container: parse("reload.signal.container", &told.container)?,
-            signal: parse("reload.signal.signal", &told.signal)?,
+        How::Signal(signal) => Ok(Reload::Signal(ContainerSignal {
+            container: parse("reload.signal.container", &signal.container)?,
+            signal: parse("reload.signal.signal", &signal.signal)?,
         })),
         How::Touch(path) => Ok(Reload::Touch(parse("reload.touch", &path)?)),
         How::Swarm(swarm) => {
@@ -147,9 +147,10 @@ fn write_reload(reload: Reload) -> pb::Reload {
         Reload::Restart(unit) => How::RestartUnit(unit.to_string()),
         Reload::Hook(name) => How::Hook(name.to_string()),
         Reload::Container(name) => How::Container(name.to_string()),
-        Reload::Signal(told) => {
-            How::Signal(pb::ContainerSignal { container: told.container.to_string(), signal: told.signal.to_string() })
-        }
+        Reload::Signal(signal) => How::Signal(pb::ContainerSignal {
+            container: signal.container.to_string(),
+            signal: signal.signal.to_string(),
+        }),
         Reload::Touch(path) => How::Touch(path.to_string()),
         Reload::Swarm(swarm) => How::Swarm(pb::SwarmSecrets {
             service: swarm.service.to_string(),
@@ -189,7 +190,7 @@ fn write_probe(probe: Probe) -> pb::Probe {
 }
 
 fn read_window(window: pb::Window) -> Result<Vec<Opening>, WireError> {
-    at_most("window.openings", window.openings.len(), MOST_OPENINGS)?;
+    at_most("window.openings", window.openings.len(), MAX_OPENINGS)?;
     let one = |opening: pb::Opening| Opening {
         opens: Timestamp::from_unix(opening.opens),
         closes: Timestamp::from_unix(opening.closes),
@@ -203,4 +204,4 @@ fn write_window(window: Vec<Opening>) -> pb::Window {
 }
 
 /// Enough for months without a controller.
-pub(super) const MOST_OPENINGS: usize = 64;
+pub(super) const MAX_OPENINGS: usize = 64;

@@ -1,7 +1,7 @@
 //! The controller's side of `guests`: the inventory as the root process tells it.
 //!
 //! Answers: which guests are there, and whose are the network cards of a caller? Invariant: one call is held at a time;
-//! whatever goes wrong leaves the guests as they were known, and is told. Until Proxmox has told for the first time,
+//! whatever goes wrong leaves the guests as they were known, and is reported. Until Proxmox has listed them for the first time,
 //! nothing is taken for complete.
 
 mod starts;
@@ -26,25 +26,25 @@ use crate::{
 };
 use starts::Starts;
 
-/// The first plan is made from what is there, if that is told within this time: it is longer than a look takes, also
+/// The first plan is made from what is there, if the list comes within this time: it is longer than a look takes, also
 /// one that finds pmxcfs hanging.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Between two tries when the root process does not answer; it is a connection on a local socket.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// At the host's start the root process may come up a moment later, and systemd restarts it within 3 s: its silence is told
+/// At the host's start the root process may come up a moment later, and systemd restarts it within 3 s: its silence is reported
 /// from this try on.
 const FAILURES_TOLD: u32 = 5;
 
-/// What is told of the guests, at each moment.
+/// The guests as they are known, at each moment.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct KnownGuests {
     inventory: watch::Receiver<Arc<Inventory>>,
     starts: Arc<Starts>,
 }
 
-impl Told {
+impl KnownGuests {
     /// What a configuration says, where nobody else tells.
     #[must_use]
     pub fn configured(names: BTreeMap<String, Vmid>) -> Self {
@@ -59,7 +59,7 @@ impl Told {
     }
 }
 
-impl Machines for Told {
+impl Machines for KnownGuests {
     fn whose(&self, claimed: Guest, facts: &GuestFacts) -> Whose {
         let Guest::Vmid(vmid) = claimed else { return Whose::Nobodys };
         let which =
@@ -99,13 +99,13 @@ impl Follower {
         Self { client, names, has: None, failures: 0, inventory, starts: Arc::default() }
     }
 
-    /// What is told, now and later.
+    /// The guests as they are known, now and later.
     #[must_use]
-    pub fn told(&self) -> Told {
-        Told { inventory: self.inventory.subscribe(), starts: self.starts.clone() }
+    pub fn known_guests(&self) -> KnownGuests {
+        KnownGuests { inventory: self.inventory.subscribe(), starts: self.starts.clone() }
     }
 
-    /// Asks once, and not for long: what is not told by then comes later.
+    /// Asks once, and not for long: what has not come by then comes later.
     pub async fn first(&mut self) {
         if let Ok(answer) = timeout(FIRST_ANSWER, self.client.guests(None)).await {
             self.take(answer);

@@ -26,7 +26,7 @@ fn listing(guests: Option<&[u32]>, problem: Option<&str>) -> Listing {
 #[test]
 fn before_the_first_list_nothing_is_complete_and_the_reason_is_told() {
     let mut follower = follower();
-    let told = follower.told();
+    let told = follower.known_guests();
     let now = || told.inventory().borrow().clone();
     assert!(now().is_awaited() && !now().is_complete());
     follower.take(Ok(listing(None, Some("cannot read /etc/pve/.vmlist"))));
@@ -46,7 +46,7 @@ fn before_the_first_list_nothing_is_complete_and_the_reason_is_told() {
 #[test]
 fn silence_and_trouble_leave_the_guests_as_they_were_known() {
     let mut follower = follower();
-    let told = follower.told();
+    let told = follower.known_guests();
     follower.take(Ok(listing(Some(&[101]), None)));
     let silence = || Err(Failure::new(Cause::ToolMissing, "the root process cannot be reached"));
     for _ in 1..FAILURES_TOLD {

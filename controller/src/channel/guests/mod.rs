@@ -1,9 +1,9 @@
-//! Which guests there are and which run: looked at each second, told when it is another answer than before.
+//! Which guests there are and which run: looked at each second, sent when it differs from the answer before.
 //!
 //! Answers: [`super::protocol::Call::Guests`], which is held until something has changed, so that a change is known
 //! within about a second and a caller that waits costs nothing. The other verbs ask here too where a guest is.
 //! Invariant: Proxmox's files are looked at by one thread of its own, and nobody waits for it: while pmxcfs hangs, the
-//! guests stay as they were known, that is told, and every verb goes on. One look at a time, however long it takes.
+//! guests stay as they were known, that is reported, and every verb goes on. One look at a time, however long it takes.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::{
     listing::{ListedGuest, Listing, Revision},
-    protocol::{Answer, Cause, Failure, MOST_ANSWER},
+    protocol::{Answer, Cause, Failure, MAX_ANSWER},
 };
 use crate::{
     config::Config,
@@ -38,14 +38,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that takes longer has met a file system that does not answer.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 
-/// How long a caller that knows everything is held before it is told so again.
+/// How long a caller that knows everything is held before it gets the same answer again.
 pub(super) const HOLD: Duration = Duration::from_secs(25);
 
 /// How long a caller waits for the first look of all.
 const FIRST_LOOK: Duration = Duration::from_secs(4);
 
 /// Callers that are held at once: a controller has one, and one that is restarted two for a moment.
-const MOST_HELD: usize = 8;
+const MAX_HELD: usize = 8;
 
 /// What an answer has besides its guests, at most (bytes).
 const ENVELOPE: u64 = 64 * 1024;
@@ -53,7 +53,7 @@ const ENVELOPE: u64 = 64 * 1024;
 /// What is known, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Guests {
-    told: watch::Receiver<Known>,
+    known: watch::Receiver<Known>,
     held: Semaphore,
 }
 
@@ -81,7 +81,7 @@ impl Known {
 impl Guests {
     /// Answers from what the watcher tells; it is to be spawned.
     pub(super) fn new(config: &Config) -> (Self, impl Future<Output = ()> + Send + 'static + use<>) {
-        let (teller, told) = watch::channel(Known::default());
+        let (teller, known) = watch::channel(Known::default());
         let source = config.proxmox.clone().map(|proxmox| (proxmox.directory, proxmox.node));
         let running = Running::below(&config.root);
         let watcher = async move {
@@ -99,28 +99,28 @@ impl Guests {
                 }
             }
         };
-        (Self { told, held: Semaphore::new(MOST_HELD) }, watcher)
+        (Self { known, held: Semaphore::new(MAX_HELD) }, watcher)
     }
 
     /// What is known now.
     pub(super) fn known(&self) -> Known {
-        self.told.borrow().clone()
+        self.known.borrow().clone()
     }
 
     /// The listing, as soon as it is another one than the caller has; the same one after a while.
     pub(super) async fn answer(&self, has: Option<Revision>) -> Answer {
         let Ok(_place) = self.held.try_acquire() else {
-            let text = format!("the root process has {MOST_HELD} callers already that wait for changes of the guests");
+            let text = format!("the root process has {MAX_HELD} callers already that wait for changes of the guests");
             return Answer::Failed(Failure::new(Cause::Busy, text));
         };
-        let mut told = self.told.clone();
+        let mut known = self.known.clone();
         // The teller is gone only when this process stops: then whatever is known is the answer.
         let looked = |known: &Known| known.listing.revision != Revision::default();
-        drop(timeout(FIRST_LOOK, told.wait_for(looked)).await);
+        drop(timeout(FIRST_LOOK, known.wait_for(looked)).await);
         if let Some(has) = has {
-            drop(timeout(HOLD, told.wait_for(|known| known.listing.revision != has)).await);
+            drop(timeout(HOLD, known.wait_for(|known| known.listing.revision != has)).await);
         }
-        let listing = Listing::clone(&told.borrow().listing);
+        let listing = Listing::clone(&known.borrow().listing);
         Answer::Guests(listing)
     }
 }
@@ -170,10 +170,10 @@ fn known(seen: &Seen, states: Result<RunningGuests, String>) -> Known {
     let guests: BTreeMap<Vmid, GuestInfo> = guests.iter().map(stated).collect();
     let listed: Vec<_> = guests.iter().map(|(vmid, info)| ListedGuest::of(*vmid, info)).collect();
     match serde_json::to_vec(&listed) {
-        Ok(text) if text.len() as u64 <= MOST_ANSWER - ENVELOPE => listing.guests = Some(listed),
+        Ok(text) if text.len() as u64 <= MAX_ANSWER - ENVELOPE => listing.guests = Some(listed),
         _ => {
             listing.problem = Some(Problem {
-                cause: format!("what is to be told of the guests is longer than {MOST_ANSWER} bytes"),
+                cause: format!("the list of guests is longer than {MAX_ANSWER} bytes"),
                 remedy: "take long tags off the guests".to_owned(),
             });
         }
@@ -264,7 +264,7 @@ fn thread(directory: PathBuf, node: String) -> (mpsc::Sender<()>, UnboundedRecei
         while asked.recv().is_ok() {
             let begun = Instant::now();
             let changed = observer.look(began.elapsed());
-            // During a long look it was told that there is no answer.
+            // During a long look it was reported that there is no answer.
             let long = begun.elapsed() >= HANGS_AFTER / 2;
             let telling = changed || long || std::mem::take(&mut first);
             let seen = telling.then(|| Seen { guests: observer.guests(), problem: observer.problem() });

@@ -23,8 +23,12 @@ use tokio::{
 
 use super::*;
 use crate::{
-    channel::protocol::{Answer as Reply, Architecture, Call, Cause, FoundAgent, Init, Listing, Looked},
-    identity::NoMachines,
+    channel::{
+        client::Client,
+        protocol::{Answer as Reply, Architecture, Call, Cause, FoundAgent, Init, Listing, Looked},
+    },
+    config::{Proxmox, advertise::Reachable},
+    identity::{Identities, NoMachines},
     inventory::{GuestKind, Node},
     store::Store,
 };
@@ -121,7 +125,7 @@ impl Fixture {
         while ended < count {
             let next = tokio::time::timeout(Duration::from_secs(20), self.happened.recv()).await;
             let happened = next.expect("a task says something in time").expect("a task says something");
-            ended += usize::from(matches!(happened.what, What::Ended(_)));
+            ended += usize::from(matches!(happened, Happened::Ended(..)));
             self.enrolments.take(happened, self.now, &mut self.notes);
         }
     }
@@ -324,7 +328,7 @@ async fn an_identity_that_is_refused_is_replaced_at_once() {
     let mut fixture = Fixture::new(Enroll::Manifest, World::default());
     fixture.world.agents.lock().expect("agents").insert(vmid(101), agent(env!("CARGO_PKG_VERSION"), true, true));
     let guests = inventory([(101, running())]);
-    fixture.enrolments.outcast(vmid(101), fixture.now);
+    fixture.enrolments.must_rejoin(vmid(101), fixture.now);
     fixture.pass(&guests, &[101]);
     fixture.ended(1).await;
     assert_eq!(fixture.calls(101), ["look", "join"]);

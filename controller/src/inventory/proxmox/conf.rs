@@ -15,13 +15,13 @@ use pinion_proto::hwaddr::HwAddr;
 use crate::inventory::{GuestInfo, GuestKind};
 
 /// Longer values are none that is looked for here (bytes): names have 255, a line of a network card some 300.
-const MOST_VALUE: usize = 4096;
+const MAX_VALUE: usize = 4096;
 
 /// Proxmox shows a guest's tags as a row of pills; more are no tags (count).
-const MOST_TAGS: usize = 64;
+const MAX_TAGS: usize = 64;
 
 /// Proxmox knows 32 network cards of a virtual machine and 10 of a container.
-const MOST_CARDS: u8 = 32;
+const MAX_CARDS: u8 = 32;
 
 /// Reads a configuration: what it says of the guest, and nothing of where it is and whether it runs. None when nothing
 /// in it is one: an empty file, or something else's.
@@ -57,7 +57,7 @@ fn take(conf: &mut GuestInfo, kind: GuestKind, (key, value): (&str, &str), cards
         ("arch", _) => conf.arch = word(value),
         _ => {
             let number = key.strip_prefix("net").and_then(|digits| digits.parse::<u8>().ok());
-            if let Some(number) = number.filter(|number| *number < MOST_CARDS) {
+            if let Some(number) = number.filter(|number| *number < MAX_CARDS) {
                 match card(kind, value) {
                     Some(address) => cards.insert(number, address),
                     None => cards.remove(&number),
@@ -80,7 +80,7 @@ fn entry(line: &[u8]) -> Option<(&str, &str)> {
     let legal = |b: u8| b.is_ascii_lowercase() || matches!(b, b'_' | b'-');
     let is_key = letters.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && letters.bytes().all(legal);
     let value = value.trim();
-    (is_key && !value.is_empty() && value.len() <= MOST_VALUE).then_some((key, value))
+    (is_key && !value.is_empty() && value.len() <= MAX_VALUE).then_some((key, value))
 }
 
 /// A value that is one word which can be shown as it is.
@@ -96,7 +96,7 @@ fn truth(value: &str) -> bool {
 /// Joined by `;` in newer files, by `,` or spaces in older ones.
 fn tags(value: &str) -> Vec<String> {
     let parts = value.split([';', ',', ' ', '\t', '\0']).filter(|part| !part.is_empty());
-    parts.filter_map(word).take(MOST_TAGS).collect()
+    parts.filter_map(word).take(MAX_TAGS).collect()
 }
 
 /// `1`, `enabled=1`, `1,fstrim_cloned_disks=1`: the first word without a key is `enabled`.

@@ -2,7 +2,7 @@
 //!
 //! Answers: which guests does Proxmox say there are, and which of this node's run?
 //! Invariant: everything here is untrusted bytes with limits; what cannot be understood leaves what was understood
-//! last, and is told. Only the root process looks (`channel`): nothing of it is open to the user that `pinion serve`
+//! last, and is reported. Only the root process looks (`channel`): nothing of it is open to the user that `pinion serve`
 //! runs as.
 
 mod conf;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use observer::Observer;
 pub use running::{Running, RunningGuests};
-pub use vmlist::{Entry, MOST_GUESTS, VmList, VmListError};
+pub use vmlist::{Entry, MAX_GUESTS, VmList, VmListError};
 
 /// Why the guests are not known as they are now, and what a person can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,14 +14,14 @@ use thiserror::Error;
 use crate::inventory::GuestKind;
 
 /// Some 60 bytes a guest: far more than any cluster has.
-pub(super) const MOST_LIST: u64 = 8 * 1024 * 1024;
+pub(super) const MAX_LIST: u64 = 8 * 1024 * 1024;
 
-/// The most guests (count): Proxmox's own documentation stops at thousands, and this many are told within one answer
+/// The most guests (count): Proxmox's own documentation stops at thousands, and this many fit in one answer
 /// of the root process.
-pub const MOST_GUESTS: usize = 20_000;
+pub const MAX_GUESTS: usize = 20_000;
 
 /// A host name has at most 253 characters, and Proxmox's nodes the first part of one.
-const MOST_NODE: usize = 63;
+const MAX_NODE: usize = 63;
 
 /// Every guest of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl VmList {
             (None, Some(_)) => BTreeMap::new(),
             (None, None) => return Err(VmListError::Nothing),
         };
-        if ids.len() > MOST_GUESTS {
+        if ids.len() > MAX_GUESTS {
             return Err(VmListError::TooMany(ids.len()));
         }
         let mut guests = BTreeMap::new();
@@ -80,7 +80,7 @@ impl VmList {
             let node = entry.node;
             let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
             let begins = node.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-            if !begins || node.len() > MOST_NODE || !node.bytes().all(legal) {
+            if !begins || node.len() > MAX_NODE || !node.bytes().all(legal) {
                 return Err(VmListError::Node(pinion_proto::id::shown(&node)));
             }
             // A number that Proxmox itself would not give is none that a manifest can name.
@@ -106,7 +106,7 @@ pub enum VmListError {
     #[error("it has neither `ids` nor a `version`")]
     Nothing,
     /// More than any cluster has.
-    #[error("it has {0} guests, more than the {MOST_GUESTS} that are read")]
+    #[error("it has {0} guests, more than the {MAX_GUESTS} that are read")]
     TooMany(usize),
     /// A node's name that is none.
     #[error("`{0}` is no name of a node")]

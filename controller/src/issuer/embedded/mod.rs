@@ -84,7 +84,7 @@ impl Embedded {
         }
         let mut holders = 0;
         for guest in self.store.list(Area::Local, "reports")? {
-            // What cannot be read is told elsewhere.
+            // What cannot be read is reported elsewhere.
             let record = self.store.read::<GuestRecord>(Area::Local, &format!("reports/{guest}")).ok().flatten();
             let reports = record.iter().flat_map(|record| &record.placements).filter_map(|kept| kept.report.as_ref());
             holders +=

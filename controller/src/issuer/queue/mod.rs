@@ -36,14 +36,14 @@ struct State {
 }
 
 /// What a call says about the issuer, rather than about its request.
-enum Outcome {
+enum CallOutcome {
     Answered,
     Down(IssuerError),
     /// The caller went away first.
     Unknown,
 }
 
-impl Outcome {
+impl CallOutcome {
     fn of(error: &IssuerError) -> Self {
         match error {
             IssuerError::Refused { .. } => Self::Answered,
@@ -77,7 +77,7 @@ impl Queue {
     ) -> Result<T, IssuerError> {
         let permit = self.turn(expires).await?;
         let result = call.await;
-        permit.done(result.as_ref().map_or_else(Outcome::of, |_| Outcome::Answered));
+        permit.done(result.as_ref().map_or_else(CallOutcome::of, |_| CallOutcome::Answered));
         result
     }
 
@@ -107,7 +107,7 @@ impl Queue {
             if state.free > 0 {
                 state.free -= 1;
                 state.trial |= trial;
-                return Ok(Permit { queue: self.clone(), trial, outcome: Outcome::Unknown });
+                return Ok(Permit { queue: self.clone(), trial, outcome: CallOutcome::Unknown });
             }
             let (give, turn) = oneshot::channel();
             state.arrivals += 1;
@@ -118,19 +118,19 @@ impl Queue {
         turn.await.unwrap_or_else(|_| Err(IssuerError::Unavailable { message: "the controller is stopping".into() }))
     }
 
-    /// A call is over: its place goes to the next, or everyone who waits is told that the issuer is down.
-    fn release(self: &Arc<Self>, trial: bool, outcome: Outcome) {
-        let mut told = Vec::new();
+    /// A call is over: its place goes to the next, or everyone who waits gets the error because the issuer is down.
+    fn release(self: &Arc<Self>, trial: bool, outcome: CallOutcome) {
+        let mut refused = Vec::new();
         let mut next = None;
         let mut error = None;
         {
             let mut state = self.state();
             state.trial &= !trial;
             match outcome {
-                Outcome::Answered => state.down = None,
-                Outcome::Unknown => {}
-                Outcome::Down(why) => {
-                    told = std::mem::take(&mut state.waiting).into_vec();
+                CallOutcome::Answered => state.down = None,
+                CallOutcome::Unknown => {}
+                CallOutcome::Down(why) => {
+                    refused = std::mem::take(&mut state.waiting).into_vec();
                     state.down = Some(why.clone());
                     error = Some(why);
                 }
@@ -146,10 +146,10 @@ impl Queue {
         }
         // Outside the lock: a permit that nobody takes any more comes back here when it is dropped.
         if let Some(waiter) = next {
-            let permit = Permit { queue: self.clone(), trial: false, outcome: Outcome::Unknown };
+            let permit = Permit { queue: self.clone(), trial: false, outcome: CallOutcome::Unknown };
             drop(waiter.give.send(Ok(permit)));
         }
-        for waiter in told {
+        for waiter in refused {
             if let Some(error) = &error {
                 drop(waiter.give.send(Err(error.clone())));
             }
@@ -161,7 +161,7 @@ impl Queue {
 struct Permit {
     queue: Arc<Queue>,
     trial: bool,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 impl std::fmt::Debug for Permit {
@@ -171,14 +171,14 @@ impl std::fmt::Debug for Permit {
 }
 
 impl Permit {
-    fn done(mut self, outcome: Outcome) {
+    fn done(mut self, outcome: CallOutcome) {
         self.outcome = outcome;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Outcome::Unknown);
+        let outcome = std::mem::replace(&mut self.outcome, CallOutcome::Unknown);
         self.queue.release(self.trial, outcome);
     }
 }

@@ -47,13 +47,13 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
                 .into(),
         );
     }
-    if let Some(told) = ca.memory.told()
-        && !told.is_current(ca.settings.fingerprint)
+    if let Some(said) = ca.memory.last_said()
+        && !said.is_current(ca.settings.fingerprint)
     {
         warnings.push(format!(
             "the CA has given up the root that is configured: set `fingerprint` of [issuers.{}] in controller.toml to \
              {}, which it signs under and said so while it had both",
-            ca.settings.name, told.signing
+            ca.settings.name, said.signing
         ));
     }
     let ahead = ca.skew.ahead();

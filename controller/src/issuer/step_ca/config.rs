@@ -42,7 +42,7 @@ impl StepCaConfig {
             "roots_every",
         ]);
         let pause = |name, otherwise| table.optional(name).map_or(otherwise, |Pause(pause)| pause);
-        // Each is read before one of them ends it, so that all mistakes are told.
+        // Each is read before one of them ends it, so that all mistakes are reported.
         let (url, fingerprint) = (table.required("url"), table.required("fingerprint"));
         let (provisioner, password_file) = (table.required("provisioner"), table.required("password_file"));
         let concurrency = table.optional("concurrency").unwrap_or_else(default_concurrency);
@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn every_mistake_of_a_table_is_told_at_once() {
-        let told = read("type = 'step-ca'\nurl = 'http://x'\nfingerprint = 'ab'\ntimout = '0s'\nconcurrency = 0");
-        let told = told.expect_err("all is wrong");
+        let said = read("type = 'step-ca'\nurl = 'http://x'\nfingerprint = 'ab'\ntimout = '0s'\nconcurrency = 0");
+        let said = said.expect_err("all is wrong");
         for words in ["2:7 url", "3:15 fingerprint", "4:1 timout", "`timeout`", "5:15 concurrency", "password_file"] {
-            assert!(told.contains(words), "{words} in {told}");
+            assert!(said.contains(words), "{words} in {said}");
         }
     }
 }

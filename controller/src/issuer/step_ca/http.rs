@@ -21,7 +21,7 @@ use thiserror::Error as ThisError;
 use super::skew::Skew;
 
 /// A page of a hundred provisioners with their templates, or a chain with 500 names, twice over (bytes).
-const MOST_BODY: usize = 4 * 1024 * 1024;
+const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// The CA as one kind of trust sees it.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Http {
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| CallError::of(&e))? {
-            if body.len() + chunk.len() > MOST_BODY {
+            if body.len() + chunk.len() > MAX_BODY {
                 return Err(CallError::Endless);
             }
             body.extend_from_slice(&chunk);
@@ -127,7 +127,7 @@ pub(super) enum CallError {
     #[error("{0}")]
     Broken(String),
     /// Too much.
-    #[error("its answer is longer than {MOST_BODY} bytes")]
+    #[error("its answer is longer than {MAX_BODY} bytes")]
     Endless,
     /// Before any call.
     #[error("the TLS client cannot be set up: {0}")]

@@ -15,13 +15,13 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// step writes 600,000 (100,000 in old versions); ten times that takes about a second (RFC 7518 section 4.8.1.2).
-const MOST_ITERATIONS: u32 = 6_000_000;
+const MAX_ITERATIONS: u32 = 6_000_000;
 
 /// RFC 7518 section 4.8.1.1 asks for at least 8 octets of salt; no more than this is ever used.
-const MOST_SALT: usize = 1024;
+const MAX_SALT: usize = 1024;
 
 /// A JWK is some hundred bytes, an RSA one some thousand.
-const MOST_TEXT: usize = 64 * 1024;
+const MAX_TEXT: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct Header {
@@ -35,7 +35,7 @@ struct Header {
 
 /// The content of a compact JWE that was encrypted with a password. Takes a noticeable time on purpose.
 pub(super) fn open(text: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
-    if text.len() > MOST_TEXT {
+    if text.len() > MAX_TEXT {
         return Err(JweError::Malformed("it is too long"));
     }
     let parts: Vec<&str> = text.trim_ascii().split('.').collect();
@@ -50,10 +50,10 @@ pub(super) fn open(text: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Jw
     }
     let unwrapping = Unwrapping::of(&header.alg)?;
     let cipher = content_cipher(&header.enc)?;
-    let iterations = NonZeroU32::new(header.p2c).filter(|count| count.get() <= MOST_ITERATIONS);
+    let iterations = NonZeroU32::new(header.p2c).filter(|count| count.get() <= MAX_ITERATIONS);
     let iterations = iterations.ok_or(JweError::Malformed("its iteration count (p2c) is out of bounds"))?;
     let salt_input = decode(&header.p2s)?;
-    if salt_input.len() > MOST_SALT {
+    if salt_input.len() > MAX_SALT {
         return Err(JweError::Malformed("its salt is too long"));
     }
     // RFC 7518 section 4.8.1.1: the salt is the algorithm's name, a zero octet, and p2s.

@@ -125,7 +125,7 @@ impl StepCa {
             },
             Err(error) => Err(error),
         };
-        match (learned, self.memory.told()) {
+        match (learned, self.memory.last_said()) {
             (Ok(()), Some(roots)) => Ok(roots),
             (Err(error), Some(roots)) => {
                 tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; those said last stand");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// More pages of a hundred than any CA has provisioners.
-pub(super) const MOST_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 100;
 
 /// One page of `GET /provisioners`.
 #[derive(Debug, Deserialize)]

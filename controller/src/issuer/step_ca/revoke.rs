@@ -26,7 +26,7 @@ fn reason(why: Revocation) -> (u8, &'static str) {
 }
 
 /// Attempts for one revocation: each but the first mends what the one before found.
-const MOST_ATTEMPTS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 /// The claims of a token that revokes; `sub` is the serial number, in the decimal form that step-ca compares with.
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ impl StepCa {
         const DOING: &str = "revoke";
         let decimal = serial.decimal();
         let (mut connection, mut early, mut reopened) = (false, false, false);
-        for _ in 0..MOST_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let session = self.session().await?;
             match self.try_revoke(&session, &decimal, why).await {
                 Ok(()) => return Ok(()),

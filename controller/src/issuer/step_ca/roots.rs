@@ -11,7 +11,7 @@ use pinion_proto::{
     causes::chain,
     clock::Timestamp,
     lock::lock,
-    spec::MOST_ROOTS,
+    spec::MAX_ROOTS,
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +73,7 @@ impl Memory {
     }
 
     /// What is known; none before the CA has said anything.
-    pub(super) fn told(&self) -> Option<IssuerRoots> {
+    pub(super) fn last_said(&self) -> Option<IssuerRoots> {
         let Known { current, former, signing, .. } = self.lock().clone();
         Some(IssuerRoots { current, former, signing: signing? })
     }
@@ -90,7 +90,7 @@ impl Memory {
         let mut next = Known { current, signing: Some(signing), ..known.clone() };
         add(&mut next.former, known.current.clone());
         next.former.retain(|root| !next.current.contains(root) && now <= root.not_after());
-        next.former.truncate(MOST_ROOTS - next.current.len().min(MOST_ROOTS));
+        next.former.truncate(MAX_ROOTS - next.current.len().min(MAX_ROOTS));
         if *known != next || known.unwritten {
             next.unwritten = match self.store.write(Area::Shared, &self.document, &next) {
                 Ok(()) => false,
@@ -132,11 +132,11 @@ pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCer
     let answer = http.get("/roots").await.map_err(|e| call_failed(settings, DOING, &e))?;
     let Certificates { crts } = json(settings, DOING, &answer)?;
     let count = crts.len();
-    let roots: Result<Vec<_>, _> = crts.iter().take(MOST_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
+    let roots: Result<Vec<_>, _> = crts.iter().take(MAX_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
     let roots = roots.map_err(|e| settings.unavailable(DOING, e))?;
     let first = match roots.first() {
-        Some(first) if count <= MOST_ROOTS => first.fingerprint(),
-        _ => return Err(settings.unavailable(DOING, format!("it has {count} of them; 1 to {MOST_ROOTS} make sense"))),
+        Some(first) if count <= MAX_ROOTS => first.fingerprint(),
+        _ => return Err(settings.unavailable(DOING, format!("it has {count} of them; 1 to {MAX_ROOTS} make sense"))),
     };
     let answer = http.get("/intermediates").await.map_err(|e| call_failed(settings, DOING, &e))?;
     if !answer.status.is_success() {
@@ -144,7 +144,7 @@ pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCer
     }
     let Certificates { crts } = json(settings, DOING, &answer)?;
     // An intermediate is read as a root is: both are certificates of authorities.
-    let chain: Result<Vec<_>, _> = crts.iter().take(MOST_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
+    let chain: Result<Vec<_>, _> = crts.iter().take(MAX_ROOTS).map(|pem| RootCertificate::from_pem(pem)).collect();
     let chain = chain.map_err(|e| settings.unavailable(DOING, e))?;
     let signing = chain.first().and_then(|issuing| end(issuing, &chain, &roots)).unwrap_or(first);
     Ok((roots, signing))
@@ -200,24 +200,24 @@ mod tests {
         let (old, new) = (root(), root());
         let now = Timestamp::from_unix(1_800_000_000);
         let first = memory(&store, &old);
-        assert!(first.told().is_none() && first.successors().is_empty());
+        assert!(first.last_said().is_none() && first.successors().is_empty());
         first.learn(vec![old.clone(), new.clone()], old.fingerprint(), now).expect("written");
 
         let second = memory(&store, &old);
-        assert_eq!(second.told(), first.told());
+        assert_eq!(second.last_said(), first.last_said());
         assert_eq!(second.successors(), std::slice::from_ref(&new), "its certificate may end at that one too");
         second.learn(vec![new.clone()], new.fingerprint(), now).expect("written");
-        let told = second.told().expect("roots");
-        assert_eq!((told.former, told.signing), (vec![old.clone()], new.fingerprint()));
+        let said = second.last_said().expect("roots");
+        assert_eq!((said.former, said.signing), (vec![old.clone()], new.fingerprint()));
 
         // Somebody has written down another fingerprint: nothing that was said before proves anything now.
         let third = memory(&store, &new);
         assert!(third.successors().is_empty());
         third.learn(vec![new.clone()], new.fingerprint(), now).expect("written");
-        assert_eq!(third.told().expect("roots").former, std::slice::from_ref(&old), "and guests still know it");
+        assert_eq!(third.last_said().expect("roots").former, std::slice::from_ref(&old), "and guests still know it");
         let over = old.not_after() + std::time::Duration::from_secs(1);
         third.learn(vec![new.clone()], new.fingerprint(), over).expect("written");
-        assert!(third.told().expect("roots").former.is_empty(), "a root that has expired is no use to anybody");
+        assert!(third.last_said().expect("roots").former.is_empty(), "a root that has expired is no use to anybody");
     }
 
     #[test]

@@ -28,14 +28,14 @@ use super::{
     http::{Answer, CallError, Http, Trust},
     jwe,
     jwk::TokenKey,
-    provisioner::{Listed, MOST_PAGES, Page},
+    provisioner::{Listed, MAX_PAGES, Page},
     roots::Memory,
     skew::Skew,
 };
 use crate::issuer::{IssuerError, StepCaConfig};
 
 /// A password is a line of text, not a disk (bytes).
-const MOST_PASSWORD: u64 = 4096;
+const MAX_PASSWORD: u64 = 4096;
 
 /// The provisioner is looked at anew this often: its durations may have been changed, its key replaced.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(300);
@@ -203,7 +203,7 @@ async fn find_provisioner(settings: &Settings, http: &Http) -> Result<(Listed, S
     let mut cursor = String::new();
     let mut found: Option<Listed> = None;
     let mut names = Vec::new();
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let path = format!("/provisioners?limit=100&cursor={cursor}");
         let answer = http.get(&path).await.map_err(|e| call_failed(settings, DOING, &e))?;
         let page: Page = json(settings, DOING, &answer)?;
@@ -279,7 +279,7 @@ impl From<jwe::JweError> for Unopened {
 /// The file's text without the white space at its end, as `step --password-file` reads it.
 fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unopened> {
     let mut password = Zeroizing::new(Vec::with_capacity(256));
-    File::open(path).and_then(|file| file.take(MOST_PASSWORD).read_to_end(&mut password)).map_err(Unopened::File)?;
+    File::open(path).and_then(|file| file.take(MAX_PASSWORD).read_to_end(&mut password)).map_err(Unopened::File)?;
     let length = password.trim_ascii_end().len();
     password.truncate(length);
     Ok(password)

@@ -20,7 +20,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 const NOISE: i64 = 2;
 
 /// As far as TLS follows the CA's clock (seconds).
-const MOST_FOR_TLS: i64 = 600;
+const MAX_FOR_TLS: i64 = 600;
 
 /// A clock, and how far the CA's is ahead of it.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Skew {
 
 impl TimeProvider for Skew {
     fn current_time(&self) -> Option<UnixTime> {
-        let now = shift(self.here(), self.significant().clamp(-MOST_FOR_TLS, MOST_FOR_TLS));
+        let now = shift(self.here(), self.significant().clamp(-MAX_FOR_TLS, MAX_FOR_TLS));
         Some(UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).ok()?)))
     }
 }

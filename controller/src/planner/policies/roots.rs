@@ -1,5 +1,5 @@
 //! Policies for a placement of an issuer's roots, in the order in which they are asked. Nothing is ordered: the guest is
-//! told which roots it is to have.
+//! sent the roots that it is to have.
 
 use pinion_proto::stage::{Halt, Trouble};
 
@@ -33,7 +33,7 @@ pub(super) fn wait_for_guest(case: &Case<'_>) -> Option<Verdict> {
     case.reach.unreachable(case.renewing()).map(|unreachable| Verdict::of(held_up(unreachable.trouble)))
 }
 
-/// The guest is told the difference.
+/// The guest is sent other roots than it has.
 pub(super) fn change(case: &Case<'_>) -> Verdict {
     Verdict::of(due(case).map_or(Decision::Keep, Decision::Trust))
 }

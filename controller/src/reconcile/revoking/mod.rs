@@ -36,7 +36,7 @@ const DIRECTORY: &str = "replaced";
 const MOST_AT_ONCE: usize = 4;
 
 /// More placements than the largest host has.
-const MOST_PLACEMENTS: usize = 10_000;
+const MAX_PLACEMENTS: usize = 10_000;
 
 /// Certificates of one placement: beyond this the oldest are left to expire.
 const MOST_EACH: usize = 16;
@@ -108,7 +108,7 @@ impl Revoking {
 
     /// Takes note of a certificate that was signed. False when that is known, or there is no room.
     fn note(&mut self, id: &PlacementId, issued: Issued) -> bool {
-        if self.issued.len() >= MOST_PLACEMENTS && !self.issued.contains_key(id) {
+        if self.issued.len() >= MAX_PLACEMENTS && !self.issued.contains_key(id) {
             return false;
         }
         let all = self.issued.entry(id.clone()).or_default();

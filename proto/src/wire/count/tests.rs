@@ -168,7 +168,7 @@ fn large_honest_messages_pass() {
     };
     let hello = pb::Hello { reports: vec![report; 400], ..Default::default() };
     let hello = pb::ToController { message: Some(to_controller::Message::Hello(hello)) }.encode_to_vec();
-    assert!(hello.len() > 3_000_000 && hello.len() < super::super::MOST_MESSAGE, "{}", hello.len());
+    assert!(hello.len() > 3_000_000 && hello.len() < super::super::MAX_MESSAGE, "{}", hello.len());
     check(&hello, pb::ToController::SHAPE).expect("400 placements with large leaves");
     let spec = |names: usize, roots: usize| pb::PlacementSpec {
         certificate: "a-certificate-with-a-long-name".into(),
@@ -181,7 +181,7 @@ fn large_honest_messages_pass() {
     for (count, names, roots) in [(300, 380, 0), (200, 500, 0), (200, 20, 16), (1000, 50, 1)] {
         let desired = pb::Desired { placements: vec![spec(names, roots); count] };
         let desired = pb::ToAgent { message: Some(to_agent::Message::Desired(desired)) }.encode_to_vec();
-        assert!(desired.len() > 2_000_000 && desired.len() < super::super::MOST_MESSAGE, "{}", desired.len());
+        assert!(desired.len() > 2_000_000 && desired.len() < super::super::MAX_MESSAGE, "{}", desired.len());
         check(&desired, pb::ToAgent::SHAPE).expect("many placements with many names");
     }
 }

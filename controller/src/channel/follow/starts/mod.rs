@@ -1,6 +1,6 @@
 //! Guests that have one network card: which of them is it that calls?
 //!
-//! A guest that was restored under another number keeps its network cards, unless it was told otherwise (`--unique`), and
+//! A guest that was restored under another number keeps its network cards, unless the restore says otherwise (`--unique`), and
 //! the identity of the one whose backup it is. So nothing that it shows tells it from that one; but the hypervisor's way
 //! into a guest leads into that guest, and there it is seen which start of it runs, which a caller says too (`boot_id`).
 //! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into and
@@ -44,10 +44,10 @@ const CALLER_KEPT: Duration = Duration::from_secs(10 * 60);
 
 /// Starts that are remembered of callers with one guest's identity (count): what a caller says of its start is its own
 /// word.
-const MOST_CALLERS: usize = 8;
+const MAX_CALLERS: usize = 8;
 
 /// A start that is longer (bytes) is none: the kernel's `boot_id` has 36.
-const LONGEST_START: usize = 64;
+const MAX_START: usize = 64;
 
 /// Looks at once, beside whatever else is done for guests.
 const AT_ONCE: usize = 4;
@@ -158,11 +158,11 @@ impl Seen {
             starts.retain(|_, at| now.saturating_duration_since(*at) < CALLER_KEPT);
             !starts.is_empty()
         });
-        if start.len() > LONGEST_START {
+        if start.len() > MAX_START {
             return;
         }
         let starts = self.callers.entry(claimed).or_default();
-        if starts.len() < MOST_CALLERS {
+        if starts.len() < MAX_CALLERS {
             starts.entry(start.to_owned()).or_insert(now);
         }
     }
@@ -239,7 +239,7 @@ impl Start {
     }
 }
 
-/// Looks into guests that are alike, until the future is dropped, and tells in the inventory of those that cannot be told
+/// Looks into guests that are alike, until the future is dropped, and tells in the inventory of those that cannot be distinguished
 /// apart.
 pub(super) async fn tell_apart(client: Client, starts: Arc<Starts>, inventory: watch::Sender<Arc<Inventory>>) {
     let mut changes = inventory.subscribe();

@@ -203,7 +203,7 @@ fn invented_starts_leave_room_for_other_guests_callers() {
     for number in 0..1000 {
         whose(&starts, &guests, 101, &format!("invented {number}"));
     }
-    assert_eq!(starts.seen().callers[&vmid(101)].len(), MOST_CALLERS);
+    assert_eq!(starts.seen().callers[&vmid(101)].len(), MAX_CALLERS);
     let call = || starts.which(&guests, vmid(102), &[vmid(102), vmid(121)], "a");
     assert_eq!(call(), None);
     saw(&starts, 121, Ok(Start::Stopped));

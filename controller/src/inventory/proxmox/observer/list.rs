@@ -11,7 +11,7 @@ use super::{
     super::{
         Problem,
         read::limited,
-        vmlist::{MOST_LIST, VmList},
+        vmlist::{MAX_LIST, VmList},
     },
     FAILURES_TOLD, unreadable,
 };
@@ -47,7 +47,7 @@ impl List {
     /// Looks at it; `counted` is `vmlist` of `.version`. Whether anything is known otherwise than before.
     pub(super) fn look(&mut self, directory: &Path, counted: Option<u64>) -> bool {
         let path = directory.join(".vmlist");
-        let read = limited(&path, MOST_LIST).map_err(|error| unreadable(&path, &error));
+        let read = limited(&path, MAX_LIST).map_err(|error| unreadable(&path, &error));
         let parsed = read.and_then(|bytes| {
             VmList::parse(&bytes).map_err(|error| Problem {
                 cause: format!("{} cannot be understood: {}", path.display(), chain(&error)),

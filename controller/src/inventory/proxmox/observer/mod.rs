@@ -32,12 +32,12 @@ use crate::inventory::{GuestInfo, GuestKind, Node};
 use list::List;
 
 /// pmxcfs holds no larger file (bytes).
-const MOST_CONF: u64 = 1024 * 1024;
+const MAX_CONF: u64 = 1024 * 1024;
 
 /// A few numbers for each node (bytes).
-const MOST_VERSION: u64 = 1024 * 1024;
+const MAX_VERSION: u64 = 1024 * 1024;
 
-/// So many looks in a row have to fail before it is told: a file is often looked at while it is replaced.
+/// So many looks in a row have to fail before that is reported: a file is often looked at while it is replaced.
 const FAILURES_TOLD: u32 = 3;
 
 /// What has changed is read again for so long: three times as long as the kernel keeps what pmxcfs said before.
@@ -158,7 +158,7 @@ impl Observer {
     }
 
     fn read_version(&self) -> Option<Version> {
-        serde_json::from_slice(&limited(&self.directory.join(".version"), MOST_VERSION).ok()?).ok()
+        serde_json::from_slice(&limited(&self.directory.join(".version"), MAX_VERSION).ok()?).ok()
     }
 }
 
@@ -185,7 +185,7 @@ impl Seen {
         }
         let read = Stamp::of(path).and_then(|stamp| {
             let unchanged = same && self.stamp == Some(stamp) && now >= self.settled_at;
-            Ok((stamp, if unchanged { None } else { Some(limited(path, MOST_CONF)?) }))
+            Ok((stamp, if unchanged { None } else { Some(limited(path, MAX_CONF)?) }))
         });
         let before = (self.conf.clone(), self.problem.clone());
         match read {

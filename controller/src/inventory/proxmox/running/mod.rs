@@ -20,10 +20,10 @@ use super::read::limited;
 use crate::inventory::GuestKind;
 
 /// A line of some 60 bytes for each socket of the host: far more than one has (bytes).
-const MOST_SOCKETS: u64 = 64 * 1024 * 1024;
+const MAX_SOCKETS: u64 = 64 * 1024 * 1024;
 
 /// A virtual machine's command line has some 4 KiB (bytes).
-const MOST_COMMAND: u64 = 1024 * 1024;
+const MAX_COMMAND: u64 = 1024 * 1024;
 
 /// In a second (`USER_HZ`), on each processor that Proxmox runs on.
 const TICKS: u64 = 100;
@@ -70,7 +70,7 @@ impl Running {
     /// # Errors
     /// The kernel does not show its sockets, or the directory of process ids cannot be read.
     pub fn look(&self) -> io::Result<RunningGuests> {
-        let sockets = BufReader::new(File::open(&self.sockets)?.take(MOST_SOCKETS));
+        let sockets = BufReader::new(File::open(&self.sockets)?.take(MAX_SOCKETS));
         let mut guests = containers(sockets, &self.containers)?;
         let entries = match fs::read_dir(&self.machines) {
             Ok(entries) => entries,
@@ -125,7 +125,7 @@ fn lives(file: &Path, vmid: Vmid) -> bool {
     let Some(started) = limited(&process.join("stat"), 4096).ok().and_then(|stat| started(&stat)) else {
         return false;
     };
-    let command = limited(&process.join("cmdline"), MOST_COMMAND).unwrap_or_default();
+    let command = limited(&process.join("cmdline"), MAX_COMMAND).unwrap_or_default();
     match names(&command, vmid) {
         Some(named) => named,
         // No QEMU by its name: the number may be another's by now, which has begun after the file was written.

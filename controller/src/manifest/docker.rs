@@ -1,4 +1,4 @@
-//! Who is told through docker: a container, or a Swarm service by its secrets.
+//! What is notified through docker: a container, or a Swarm service by its secrets.
 
 use std::collections::BTreeMap;
 

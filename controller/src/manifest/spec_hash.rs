@@ -12,10 +12,10 @@ use pinion_proto::{
 
 /// The SHA-256 of common name, names, key algorithm and issuer: two are equal exactly when these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gist(Fingerprint);
+pub struct SpecHash(Fingerprint);
 
-impl Gist {
-    /// The gist of a certificate.
+impl SpecHash {
+    /// The spec_hash of a certificate.
     #[must_use]
     pub fn of(common_name: &SubjectName, names: &SubjectNames, algorithm: KeyAlgorithm, issuer: &PlainName) -> Self {
         use std::fmt::Write;

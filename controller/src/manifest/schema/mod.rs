@@ -6,8 +6,16 @@
 //! reader and schema against each other.
 #![expect(dead_code, reason = "only the derived schemas of these types are used")]
 
+mod words;
+
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::json;
+
+use words::{
+    AccountText, AddressText, Algorithm, CommonName, ContainerText, Day, EndText, GuestNameText, LayoutWord, Length,
+    Mode, MountPointText, Name, Nothing, PathText, RotationWord, SanText, SecretMode, SecretText, ServerNameText,
+    ServiceText, SignalWord, StartTlsWord, TimeText, UnitText,
+};
 
 /// The JSON Schema (draft 2020-12) of manifest version 1.
 #[must_use]
@@ -200,16 +208,6 @@ struct WrittenSignal {
 }
 
 #[derive(JsonSchema)]
-enum SignalWord {
-    #[schemars(rename = "HUP")]
-    Hup,
-    #[schemars(rename = "USR1")]
-    Usr1,
-    #[schemars(rename = "USR2")]
-    Usr2,
-}
-
-#[derive(JsonSchema)]
 #[schemars(rename = "SwarmSecrets", deny_unknown_fields, transform = needs(&["service", "secrets"]))]
 struct WrittenSwarm {
     /// The service's full name.
@@ -248,14 +246,6 @@ struct WrittenTls {
     starttls: StartTlsWord,
 }
 
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum StartTlsWord {
-    Smtp,
-    Imap,
-    Postgres,
-}
-
 /// When it may be disturbed: from `from` on its `days` to the next `to`.
 #[derive(JsonSchema)]
 #[schemars(rename = "Window", deny_unknown_fields, transform = needs(&[]), transform = both_ends_or_days)]
@@ -269,102 +259,6 @@ struct WrittenWindow {
     to: EndText,
     /// An IANA name, for example Europe/Berlin; the host's if absent.
     time_zone: String,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Day {
-    Mon,
-    Tue,
-    Wed,
-    Thu,
-    Fri,
-    Sat,
-    Sun,
-}
-
-#[derive(JsonSchema)]
-enum Algorithm {
-    #[schemars(rename = "ecdsa-p256")]
-    EcdsaP256,
-    #[schemars(rename = "ecdsa-p384")]
-    EcdsaP384,
-    #[schemars(rename = "ed25519")]
-    Ed25519,
-    #[schemars(rename = "rsa-2048")]
-    Rsa2048,
-    #[schemars(rename = "rsa-3072")]
-    Rsa3072,
-    #[schemars(rename = "rsa-4096")]
-    Rsa4096,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum LayoutWord {
-    Symlink,
-    Copy,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum RotationWord {
-    Always,
-    Never,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Nothing {
-    Nothing,
-}
-
-/// Types that are text of one form.
-macro_rules! text {
-    ($($(#[doc = $doc:literal])* $name:ident($pattern:literal, $most:literal);)*) => {$(
-        $(#[doc = $doc])*
-        #[derive(JsonSchema)]
-        #[schemars(inline)]
-        struct $name(#[schemars(regex(pattern = $pattern), length(max = $most))] String);
-    )*};
-}
-
-text! {
-    /// Letters, digits, `.`, `_`, `-`, starting with a letter or digit.
-    Name("^[A-Za-z0-9][A-Za-z0-9._-]*$", 63);
-    /// A name that a certificate carries as its common name.
-    CommonName("^[!-~]+$", 64);
-    /// A DNS name, wildcard, IP address, URI or e-mail address.
-    SanText("^[!-~]+$", 2048);
-    /// A duration such as 30d, 12h or 1h 30m.
-    Length("^\\s*([0-9]+\\s*[A-Za-z]+\\s*)+$", 64);
-    /// Letters, digits, `-`, `.`; not `host`, and not a number in quotes.
-    GuestNameText("^(?![0-9]+$)(?!host$)[A-Za-z0-9][A-Za-z0-9._-]*$", 253);
-    /// An absolute path without `.`, `..`, doubled or trailing slashes.
-    MountPointText("^/$|^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]{1,255})+$", 1024);
-    PathText("^(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]{1,255})+$", 1024);
-    /// Octal permission bits.
-    Mode("^0?[0-7]{3}$", 4);
-    /// Octal permission bits, none for others.
-    SecretMode("^0?[0-7]{2}0$", 4);
-    /// A user or group by name or number.
-    AccountText("^[A-Za-z0-9_][A-Za-z0-9_.-]*$", 32);
-    /// A service unit with its suffix.
-    UnitText("^[A-Za-z0-9][A-Za-z0-9:_.@-]*\\.service$", 255);
-    /// A container's name.
-    ContainerText("^[A-Za-z0-9][A-Za-z0-9._-]+$", 128);
-    /// A Swarm service's full name.
-    ServiceText("^[A-Za-z0-9][A-Za-z0-9._-]*$", 63);
-    /// A secret's name.
-    SecretText("^[A-Za-z0-9][A-Za-z0-9._-]*$", 44);
-    /// An address and a port.
-    AddressText("^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[1-9][0-9]{0,4}$", 64);
-    /// A host name.
-    ServerNameText("^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$", 253);
-    /// HH:MM.
-    TimeText("^([01][0-9]|2[0-3]):[0-5][0-9]$", 5);
-    /// HH:MM, or 24:00.
-    EndText("^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", 5);
 }
 
 /// Fields are required or absent, never `null`, which is what an `Option` would allow.

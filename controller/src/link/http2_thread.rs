@@ -24,8 +24,8 @@ const PING_ANSWER: Duration = Duration::from_secs(10);
 /// What HTTP/2 may use per connection: small, because thousands of connections are idle most of the time. A guest
 /// has one link on its connection, and a stranger joins once on its own.
 const WINDOW: u32 = 64 * 1024;
-const MOST_STREAMS: u32 = 1;
-const MOST_HEADERS: u32 = 4 * 1024;
+const MAX_STREAMS: u32 = 1;
+const MAX_HEADERS: u32 = 4 * 1024;
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Nothing runs on the thread but the making of a connection (bytes).
@@ -37,26 +37,26 @@ pub(super) type Connection =
 
 /// The way to the thread; it ends with this.
 #[derive(Debug)]
-pub(super) struct Nursery(Option<mpsc::Sender<Order>>);
+pub(super) struct Http2Thread(Option<mpsc::Sender<Job>>);
 
-struct Order {
+struct Job {
     stream: TlsStream<TcpStream>,
     contract: Contract,
     made: oneshot::Sender<Connection>,
 }
 
-impl Nursery {
+impl Http2Thread {
     /// Starts the thread.
     pub(super) fn start() -> Self {
-        let (orders, queue) = mpsc::channel::<Order>();
+        let (jobs, queue) = mpsc::channel::<Job>();
         let make = move || {
-            for Order { stream, contract, made } in queue {
+            for Job { stream, contract, made } in queue {
                 // Whoever asked may be gone by now, and the connection goes too.
                 drop(made.send(http2(stream, contract)));
             }
         };
-        match thread::Builder::new().name("nursery".into()).stack_size(STACK).spawn(make) {
-            Ok(_) => Self(Some(orders)),
+        match thread::Builder::new().name("http2".into()).stack_size(STACK).spawn(make) {
+            Ok(_) => Self(Some(jobs)),
             Err(error) => {
                 warn!(%error, "Cannot start a thread for making connections; each will need more memory");
                 Self(None)
@@ -66,9 +66,9 @@ impl Nursery {
 
     /// Makes a connection; none when the controller is stopping.
     pub(super) async fn make(&self, stream: TlsStream<TcpStream>, contract: Contract) -> Option<Connection> {
-        let Some(orders) = &self.0 else { return Some(http2(stream, contract)) };
+        let Some(jobs) = &self.0 else { return Some(http2(stream, contract)) };
         let (made, connection) = oneshot::channel();
-        orders.send(Order { stream, contract, made }).ok()?;
+        jobs.send(Job { stream, contract, made }).ok()?;
         connection.await.ok()
     }
 }
@@ -80,8 +80,8 @@ fn http2(stream: TlsStream<TcpStream>, contract: Contract) -> Connection {
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(MOST_HEADERS)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
         // A link has one request in its life: there is nothing to compress against.
         .header_table_size(0)
         .max_send_buf_size(SEND_BUFFER)

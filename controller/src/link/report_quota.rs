@@ -9,24 +9,24 @@ use pinion_proto::{
     id::CertificateName,
     message::ToController,
     report::PlacementReport,
-    wire::{MOST_MESSAGE, MOST_PLACEMENTS},
+    wire::{MAX_MESSAGE, MAX_PLACEMENTS},
 };
 
 /// What a guest has reported.
 #[derive(Debug, Default)]
-pub(super) struct Hoard {
+pub(super) struct ReportQuota {
     weights: HashMap<CertificateName, usize>,
     total: usize,
 }
 
-impl Hoard {
+impl ReportQuota {
     /// What a hello says; it has met the limits of a message.
     pub(super) fn of(reports: &[PlacementReport]) -> Self {
-        let mut hoard = Self::default();
+        let mut quota = Self::default();
         for report in reports {
-            hoard.put(report);
+            quota.put(report);
         }
-        hoard
+        quota
     }
 
     /// Counts a message in. The error is why it is too much.
@@ -38,11 +38,11 @@ impl Hoard {
             }
             ToController::Hello(_) | ToController::RenewIdentity(_) => {}
         }
-        if self.weights.len() > MOST_PLACEMENTS {
-            return Err(format!("it reports more than {MOST_PLACEMENTS} placements"));
+        if self.weights.len() > MAX_PLACEMENTS {
+            return Err(format!("it reports more than {MAX_PLACEMENTS} placements"));
         }
-        if self.total > 2 * MOST_MESSAGE {
-            return Err(format!("its reports are larger than {} bytes together", 2 * MOST_MESSAGE));
+        if self.total > 2 * MAX_MESSAGE {
+            return Err(format!("its reports are larger than {} bytes together", 2 * MAX_MESSAGE));
         }
         Ok(())
     }
@@ -66,60 +66,60 @@ mod tests {
 
     #[test]
     fn a_guest_that_invents_placements_is_stopped_and_one_that_repeats_itself_is_not() {
-        let mut hoard = Hoard::default();
-        for _ in 0..3 * MOST_PLACEMENTS {
-            hoard.take(&report("same")).expect("one placement");
+        let mut quota = ReportQuota::default();
+        for _ in 0..3 * MAX_PLACEMENTS {
+            quota.take(&report("same")).expect("one placement");
         }
-        for n in 1..MOST_PLACEMENTS {
-            hoard.take(&report(&format!("c{n}"))).expect("as many as a guest may have");
+        for n in 1..MAX_PLACEMENTS {
+            quota.take(&report(&format!("c{n}"))).expect("as many as a guest may have");
         }
-        hoard.take(&report("more")).expect_err("one too many");
-        hoard
+        quota.take(&report("more")).expect_err("one too many");
+        quota
             .take(&ToController::Purged(Purged { certificate: "more".parse().expect("a name"), left: Vec::new() }))
             .expect("one fewer");
-        hoard.take(&report("same")).expect("within the limit again");
+        quota.take(&report("same")).expect("within the limit again");
     }
 
     #[test]
     fn large_reports_are_counted_by_their_size() {
-        let mut hoard = Hoard::default();
+        let mut quota = ReportQuota::default();
         let path = format!("/{}", ["x".repeat(250), "y".repeat(250)].join("/"));
         let large = |n: usize| {
             let mut report = PlacementReport::nothing(format!("c{n}").parse().expect("a name"));
             report.left_behind = vec![path.parse().expect("a path"); 100];
             ToController::Report(Box::new(report))
         };
-        let refused = (0..MOST_PLACEMENTS).position(|n| hoard.take(&large(n)).is_err());
+        let refused = (0..MAX_PLACEMENTS).position(|n| quota.take(&large(n)).is_err());
         assert!(refused.is_some_and(|n| n > 100), "{refused:?}");
     }
 
     #[test]
     fn what_a_hello_says_is_counted_and_what_is_purged_makes_room() {
         let reports: Vec<_> =
-            (0..MOST_PLACEMENTS).map(|n| PlacementReport::nothing(format!("c{n}").parse().expect("a name"))).collect();
-        let mut hoard = Hoard::of(&reports);
+            (0..MAX_PLACEMENTS).map(|n| PlacementReport::nothing(format!("c{n}").parse().expect("a name"))).collect();
+        let mut quota = ReportQuota::of(&reports);
         let purged =
             |name: &str| ToController::Purged(Purged { certificate: name.parse().expect("a name"), left: Vec::new() });
-        hoard.take(&report("more")).expect_err("one too many");
-        hoard.take(&purged("c0")).expect("one fewer");
-        hoard.take(&purged("nobody-knows-it")).expect("nothing to remove");
-        hoard.take(&report("c0")).expect_err("`more` took its place");
-        for n in 0..MOST_PLACEMENTS {
-            drop(hoard.take(&purged(&format!("c{n}"))));
+        quota.take(&report("more")).expect_err("one too many");
+        quota.take(&purged("c0")).expect("one fewer");
+        quota.take(&purged("nobody-knows-it")).expect("nothing to remove");
+        quota.take(&report("c0")).expect_err("`more` took its place");
+        for n in 0..MAX_PLACEMENTS {
+            drop(quota.take(&purged(&format!("c{n}"))));
         }
-        hoard.take(&purged("more")).expect("the last one");
-        assert_eq!((hoard.total, hoard.weights.len()), (0, 0), "and nothing is left");
+        quota.take(&purged("more")).expect("the last one");
+        assert_eq!((quota.total, quota.weights.len()), (0, 0), "and nothing is left");
     }
 
     #[test]
     fn reports_may_weigh_twice_the_largest_message_and_no_more() {
-        let mut hoard = Hoard { total: 2 * MOST_MESSAGE - 1, ..Hoard::default() };
-        hoard.take(&ToController::RenewIdentity(vec![0; 10])).expect("a request is no report");
+        let mut quota = ReportQuota { total: 2 * MAX_MESSAGE - 1, ..ReportQuota::default() };
+        quota.take(&ToController::RenewIdentity(vec![0; 10])).expect("a request is no report");
         let weight = PlacementReport::nothing("one".parse().expect("a name")).weight();
-        hoard.total = 2 * MOST_MESSAGE - weight;
-        hoard.take(&report("one")).expect("exactly as much as there may be");
-        hoard.take(&report("one")).expect("the same again weighs nothing");
-        let why = hoard.take(&report("two")).expect_err("more");
-        assert!(why.contains(&(2 * MOST_MESSAGE).to_string()), "{why}");
+        quota.total = 2 * MAX_MESSAGE - weight;
+        quota.take(&report("one")).expect("exactly as much as there may be");
+        quota.take(&report("one")).expect("the same again weighs nothing");
+        let why = quota.take(&report("two")).expect_err("more");
+        assert!(why.contains(&(2 * MAX_MESSAGE).to_string()), "{why}");
     }
 }

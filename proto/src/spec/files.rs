@@ -1,0 +1,170 @@
+//! The files of a placement: what is in each, where it is, who may read it, and how they change together.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Account, GuestPath, SpecError};
+use crate::id::{shown, string_serde};
+
+/// What a file of a placement contains, all PEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The leaf alone.
+    Cert,
+    /// The intermediates, without leaf and root.
+    Chain,
+    /// Leaf and intermediates.
+    Fullchain,
+    /// The private key, PKCS #8.
+    Key,
+    /// The issuer's roots.
+    Ca,
+    /// Leaf, intermediates and private key in one file.
+    Combined,
+}
+
+impl Part {
+    /// Every part, in the order that they are documented in.
+    pub const ALL: [Self; 6] = [Self::Cert, Self::Chain, Self::Fullchain, Self::Key, Self::Ca, Self::Combined];
+
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cert => "cert",
+            Self::Chain => "chain",
+            Self::Fullchain => "fullchain",
+            Self::Key => "key",
+            Self::Ca => "ca",
+            Self::Combined => "combined",
+        }
+    }
+
+    /// Whether the file holds a private key.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Key | Self::Combined)
+    }
+}
+
+impl FromStr for Part {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| SpecError::Part(shown(text)))
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the files of a placement change from one generation to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Each file is a link into the directory of the generation in use, and one rename switches all of them.
+    Symlink,
+    /// Regular files, each exchanged by a rename of its own: for directories that are read from elsewhere.
+    Copy,
+}
+
+impl Layout {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Symlink, Self::Copy];
+
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl FromStr for Layout {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::ALL.into_iter().find(|layout| layout.as_str() == text).ok_or_else(|| SpecError::Layout(shown(text)))
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a part is written and who may read it; what is absent comes from the recipe, then from
+/// the defaults: root, root, 0644, or 0600 for a part with a private key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Absent only when the recipe has it.
+    #[serde(default)]
+    pub path: Option<GuestPath>,
+    /// Permission bits, at most 0o777.
+    #[serde(default)]
+    pub mode: Option<FileMode>,
+    /// A user's name or number in the guest.
+    #[serde(default)]
+    pub owner: Option<Account>,
+    /// A group's name or number in the guest.
+    #[serde(default)]
+    pub group: Option<Account>,
+}
+
+/// Permission bits, at most 0o777, written as octal text: `0640`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(u16);
+
+impl FileMode {
+    /// From a number of permission bits.
+    ///
+    /// # Errors
+    /// Bits beyond 0o777: Pinion sets no setuid, setgid or sticky bit.
+    pub fn from_bits(bits: u32) -> Result<Self, SpecError> {
+        match u16::try_from(bits) {
+            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(SpecError::Mode(format!("{bits:o}"))),
+        }
+    }
+
+    /// The permission bits.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let malformed = || SpecError::Mode(shown(text));
+        if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(malformed());
+        }
+        let bits = u32::from_str_radix(text, 8).map_err(|_| malformed())?;
+        Self::from_bits(bits).map_err(|_| malformed())
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Debug for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+string_serde!(FileMode);

@@ -1,0 +1,122 @@
+//! What a guest is asked to hold: the manifest's placement, resolved as far as the host can.
+//!
+//! Recipes live in the guest, so a spec carries a recipe's name and the manifest's overrides;
+//! nothing in it is a command line.
+
+mod files;
+mod service;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    bundle::{Fingerprint, RootCertificate},
+    content::Content,
+    id::CertificateName,
+    mount::MountPoint,
+    stage::Trouble,
+};
+
+pub use files::{FileMode, FileSpec, Layout, Part};
+pub use service::{Opening, Probe, Reload, StartTls, Validate};
+pub use words::{Account, GuestPath, PlainName, Unit};
+
+/// One placement as its guest is asked to hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementSpec {
+    /// Which certificate; a guest holds each at most once.
+    pub certificate: CertificateName,
+    /// A certificate with its key, or roots alone.
+    #[serde(flatten)]
+    pub content: Content,
+    /// What [`Part::Ca`] contains: every root of the issuer's that somebody may need, at most [`MAX_ROOTS`]. Empty
+    /// while the controller does not know them: then those that were said before stay.
+    #[serde(default)]
+    pub roots: Vec<RootCertificate>,
+    /// Where files, validate, reload and probe come from unless they are given here.
+    #[serde(default)]
+    pub recipe: Option<PlainName>,
+    /// Files, over the recipe's.
+    #[serde(default)]
+    pub files: BTreeMap<Part, FileSpec>,
+    /// How the files change, over the recipe's.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub validate: Option<Validate>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub reload: Option<Reload>,
+    /// Over the recipe's.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// When the service may be disturbed: the next stretches, soonest first; none for at any time.
+    #[serde(default)]
+    pub window: Option<Vec<Opening>>,
+    /// Where something must be mounted before the files are touched; none where the guest finds out by itself. Not in the
+    /// text of a spec without it, so that agents that do not know it compute the same [`Self::revision`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_mount: Option<MountPoint>,
+    /// Remove the files and hold nothing.
+    #[serde(default)]
+    pub purge: bool,
+    /// The generation that the controller orders, when it does.
+    #[serde(default)]
+    pub ordered: Option<u64>,
+    /// What holds it up on the controller's side.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+impl PlacementSpec {
+    /// A number that is another one when anything is that lasts, unlike the order, the trouble and the next openings:
+    /// a guest says by it which spec its report is about. Roots are reported one by one.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        let lasting = Self { ordered: None, trouble: None, window: None, roots: Vec::new(), ..self.clone() };
+        // Maps and sets are sorted, so that equal specs are equal text.
+        let text = serde_json::to_vec(&lasting).unwrap_or_default();
+        Fingerprint::of(&text).short()
+    }
+}
+
+/// An issuer has one root, and two while one takes the other's place; more is a mistake.
+pub const MAX_ROOTS: usize = 16;
+
+/// Text that is not what a spec may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// No such part.
+    #[error("`{0}` is not a file part: use cert, chain, fullchain, key, ca or combined")]
+    Part(String),
+    /// No such layout.
+    #[error("`{0}` is not a layout: use symlink or copy")]
+    Layout(String),
+    /// Not a path.
+    #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
+    Path(String),
+    /// Not a mount point.
+    #[error(
+        "`{0}` is not a mount point: use an absolute path such as /mnt/pve/nfs, or / where nothing has to be mounted"
+    )]
+    MountPoint(String),
+    /// Not a mode.
+    #[error("`{0}` is not a file mode: use octal permission bits such as 0640, at most 0777")]
+    Mode(String),
+    /// Not a plain name.
+    #[error("`{0}` is not a name: use up to 63 letters, digits, `.`, `_`, `-`, starting with a letter or digit")]
+    PlainName(String),
+    /// Not an account.
+    #[error("`{0}` is not a user or group: use its name or number")]
+    Account(String),
+    /// Not a unit.
+    #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
+    Unit(String),
+    /// Not a protocol.
+    #[error("`{0}` is not a protocol that turns to TLS here: use smtp, imap or postgres")]
+    StartTls(String),
+}

@@ -1,0 +1,106 @@
+//! A placement's service: how new files are checked, how it is notified of them, when it may be disturbed, and how the agent
+//! looks at what it serves.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{GuestPath, PlainName, SpecError, Unit};
+use crate::{
+    clock::Timestamp,
+    containers::{ContainerName, ContainerSignal, SwarmSecrets},
+    id::shown,
+    names::SubjectName,
+};
+
+/// A stretch of time in which a service may be disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opening {
+    /// When it begins.
+    pub opens: Timestamp,
+    /// When it is over; no part of it any more.
+    pub closes: Timestamp,
+}
+
+/// How the new files are checked before the service is notified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validate {
+    /// Not at all.
+    Nothing,
+    /// By a hook of the guest's.
+    Hook(PlainName),
+}
+
+/// How the service is notified of new files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reload {
+    /// Not at all: it reads its files anew by itself, or nothing runs.
+    Nothing,
+    /// `systemctl reload`, or the unit's hook with the argument `reload`.
+    Reload(Unit),
+    /// `systemctl restart`, or the unit's hook with the argument `restart`.
+    Restart(Unit),
+    /// A hook of the guest's.
+    Hook(PlainName),
+    /// `docker restart`.
+    Container(ContainerName),
+    /// `docker kill --signal`.
+    Signal(ContainerSignal),
+    /// The file's time of change becomes now, for a service that watches it.
+    Touch(GuestPath),
+    /// New versions of a Swarm service's secrets.
+    Swarm(SwarmSecrets),
+}
+
+/// How the agent looks at what is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// Not at all: the placement ends at `reloaded`.
+    Nothing,
+    /// By a TLS handshake.
+    Tls {
+        /// Where the service listens, as the guest sees it.
+        connect: SocketAddr,
+        /// The SNI to ask with; absent: the common name.
+        server_name: Option<SubjectName>,
+        /// What is spoken before TLS; absent: nothing.
+        #[serde(default)]
+        starttls: Option<StartTls>,
+    },
+}
+
+/// A protocol whose connections begin without TLS and turn to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartTls {
+    /// RFC 3207.
+    Smtp,
+    /// RFC 9051, section 6.2.1.
+    Imap,
+    /// PostgreSQL's SSLRequest (its documentation, 55.2.10).
+    Postgres,
+}
+
+impl StartTls {
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+impl FromStr for StartTls {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let all = [Self::Smtp, Self::Imap, Self::Postgres];
+        all.into_iter().find(|protocol| protocol.as_str() == text).ok_or_else(|| SpecError::StartTls(shown(text)))
+    }
+}
