@@ -18,7 +18,7 @@ fn life(placement: &PlacementStatus) -> Duration {
 }
 
 #[test]
-fn a_duration_above_the_maximum_is_shortened_and_told_until_it_is_lifted() {
+fn a_duration_above_the_maximum_is_shortened_and_reported_until_the_limit_is_lifted() {
     let mut ca = StepCa::start_with(|_| {}).expect("a CA that allows 24 hours");
     let site = Site::try_start(issuer_of(&ca), "", json!({ "duration": "30d" })).expect("the site starts");
     site.bring_up().expect("a shorter one is better than none");
@@ -46,7 +46,7 @@ fn a_duration_above_the_maximum_is_shortened_and_told_until_it_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_differs_is_noticed_and_what_is_signed_works_all_the_same() {
+async fn a_clock_difference_of_the_ca_is_reported_and_its_certificates_work() {
     let ca = HostileCa::start_signing().await.expect("a CA");
     let (issuer, _password) = issuer_of_hostile(&ca);
     let site = Site::served(issuer, "");

@@ -90,7 +90,7 @@ async fn what_was_signed_for_another_request_is_not_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_document_of_one_is_told_and_left() {
+async fn a_damaged_undelivered_certificate_is_reported_and_left_on_disk() {
     let mut scene = Scene::start(&json!({})).await;
     let before = scene.site.installed().expect("installed and served");
     scene.signed_and_not_delivered(Agent::Killed);

@@ -8,7 +8,7 @@ use pinion_tests::ca::{HostileCa, Manner, StepCa};
 use super::site::{PLACEMENT, Site, issuer_of, issuer_of_hostile};
 
 #[test]
-fn down_at_the_start_is_waited_for_and_needs_no_restart() {
+fn a_ca_that_is_down_at_the_start_is_waited_for_without_a_restart() {
     let mut ca = StepCa::start().expect("a CA");
     let issuer = issuer_of(&ca);
     ca.stop();
@@ -25,7 +25,7 @@ fn down_at_the_start_is_waited_for_and_needs_no_restart() {
 }
 
 #[test]
-fn down_half_way_leaves_what_is_served_and_is_made_up_for() {
+fn a_ca_that_goes_down_half_way_delays_the_renewal_and_disturbs_no_service() {
     let mut ca = StepCa::start().expect("a CA");
     let site = Site::served(issuer_of(&ca), "");
     let before = site.installed().expect("installed and served");

@@ -24,7 +24,7 @@ fn serial(host: &Host, placement: &str) -> Option<String> {
 }
 
 #[test]
-fn on_a_terminal_the_progress_is_live_and_the_exit_code_is_told() {
+fn on_a_terminal_the_progress_is_live_and_the_exit_code_is_right() {
     let host = host(&json!([files("web", &[1001]), files("mail", &[1001])]));
     let _guest = Guest::join(&host, 1001).expect("a guest");
     let mut command = host.command(&["ensure", "--renew", "--timeout", "20s"]).expect("pinion is built");

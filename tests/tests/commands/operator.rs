@@ -25,7 +25,7 @@ fn document(host: &Host, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn every_mistake_in_the_settings_is_told_at_once_and_stops_the_daemons_only_where_it_must() {
+fn all_mistakes_in_the_settings_are_reported_at_once_and_stop_the_daemons_only_where_they_must() {
     let host = Host::prepare(&HostOptions::default()).expect("a host");
     let path = host.root().join("etc/pinion/controller.toml");
     let good = fs::read_to_string(&path).expect("a configuration");

@@ -60,7 +60,7 @@ fn not_allowed() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[test]
-fn what_the_guest_does_not_allow_is_told_on_both_sides() {
+fn what_the_guest_does_not_allow_is_reported_in_the_guest_and_on_the_host() {
     let mut site = Site::served().expect("the certificate is served");
     let config = site.guest.read("/etc/pinion/agent.toml").expect("a configuration");
     site.guest.write("/etc/pinion/agent.toml", &config.replace("[allow]\n", ALLOWED)).expect("written");
@@ -109,7 +109,7 @@ fn what_the_guest_does_not_allow_is_told_on_both_sides() {
 }
 
 #[test]
-fn what_no_manifest_can_say_is_told_by_the_controller_and_does_not_reach_the_guest() {
+fn what_no_manifest_can_say_is_reported_by_the_controller_and_does_not_reach_the_guest() {
     let site = Site::served().expect("the certificate is served");
     tempt(&site.guest);
     let before = everything(&site.guest);
@@ -145,7 +145,7 @@ fn what_no_manifest_can_say_is_told_by_the_controller_and_does_not_reach_the_gue
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_name_and_no_path_is_told_in_the_guest_by_whatever_it_is_asked() {
+async fn malformed_names_and_paths_are_reported_in_the_guest() {
     use pb::reload::How;
     let (_fake, _ca, guest, link): (FakeController, _, Guest, _) = scene().await;
     tempt(&guest);

@@ -98,7 +98,7 @@ fn unchanged(guest: &Guest) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_default_neither_keys_for_everybody_nor_stores_nor_configuration_are_written() {
+async fn by_default_readable_keys_root_stores_and_configuration_are_refused() {
     let (_fake, guest, mut link) = linked(DEFAULTS).await;
     for mode in [0o666, 0o644, 0o604, 0o601, 0o602, 0o777] {
         refused(&mut link, &owned(mode, "root", "root"), "lets every user reach the private key").await;
@@ -208,7 +208,7 @@ async fn what_only_shows_on_the_disk_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_is_no_eye_into_the_network() {
+async fn a_probe_reveals_nothing_of_the_network() {
     let (_fake, guest, mut link) = linked(DEFAULTS).await;
     let ca = Ca::new();
     // Documentation's addresses (RFC 5737): nobody answers there, and a try would take its time.
@@ -234,7 +234,7 @@ fn connections() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_says_is_not_repeated_to_a_controller() {
+async fn what_a_probed_server_says_is_not_sent_to_the_controller() {
     use std::io::Write;
     const SECRET: &str = "internal-banner-4711";
     let (_fake, _guest, mut link) = linked(DEFAULTS).await;

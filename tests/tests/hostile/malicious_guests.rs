@@ -54,7 +54,7 @@ fn good(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_not_as_ordered_is_told_and_never_signed() {
+async fn a_request_that_is_not_as_ordered_is_reported_and_never_signed() {
     let ca = HostileCa::start_signing().await.expect("a CA");
     let cases = ["more", "fewer", "others", "kind", "broken", "noise", "empty"];
     let (host, _honest) = scene(&ca, &cases).await;
@@ -111,7 +111,7 @@ async fn a_guest_gets_its_own_and_nothing_of_anothers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_generation_there_is_blocks_the_one_who_claims_it() {
+async fn a_guest_that_claims_the_last_generation_there_is_blocks_only_itself() {
     let ca = HostileCa::start_signing().await.expect("a CA");
     let (host, _honest) = scene(&ca, &["mine"]).await;
     let before = ca.ordered().len();

@@ -10,7 +10,7 @@ use pinion_tests::{
 use crate::proxmox_files::{NODE, Pve, host, wait_status};
 
 #[test]
-fn a_destroyed_guest_is_told_until_a_person_takes_note() {
+fn a_destroyed_guest_is_reported_until_a_person_takes_note() {
     let mut host = host(&[("web", 1001)]);
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");

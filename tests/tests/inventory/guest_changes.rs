@@ -35,7 +35,7 @@ fn wait_held_up(host: &Host, halt: Halt, cause: &str) -> Status {
 }
 
 #[test]
-fn what_becomes_of_a_guest_is_told() {
+fn each_change_of_a_guest_is_reported() {
     let mut host = host(&[("web", 101), ("docker", 1001), ("none", 4711)]);
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");
@@ -75,7 +75,7 @@ fn what_becomes_of_a_guest_is_told() {
 }
 
 #[test]
-fn what_is_broken_is_told_and_harms_no_other() {
+fn a_damaged_file_of_a_guest_is_reported_and_affects_no_other_guest() {
     let mut host = host(&[("web", 101), ("docker", 1001)]);
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");
@@ -99,7 +99,7 @@ fn what_is_broken_is_told_and_harms_no_other() {
 }
 
 #[test]
-fn while_pmxcfs_is_away_at_the_start_it_is_waited_for_and_told() {
+fn a_pmxcfs_that_is_away_at_the_start_is_waited_for_and_reported() {
     let mut host = host(&[("web", 1001), ("named", 101)]);
     let manifest = fs::read_to_string(host.root().join("etc/pinion/certificate-manifest.json")).expect("a manifest");
     let mut manifest: Value = serde_json::from_str(&manifest).expect("JSON");

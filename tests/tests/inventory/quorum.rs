@@ -25,7 +25,7 @@ fn cannot_be_written(status: &Status) -> bool {
 }
 
 #[test]
-fn without_quorum_renewals_go_on_and_it_is_told_until_it_is_back() {
+fn without_quorum_renewals_continue_and_it_is_reported_until_quorum_is_back() {
     let mut host = host(&[("web", 1001)]);
     host.start_again().expect("the controller starts");
     let mut guest = Guest::join(&host, 1001).expect("a guest joins");
@@ -95,7 +95,7 @@ impl Drop for Disk<'_> {
 }
 
 #[test]
-fn on_a_full_disk_renewals_go_on_and_what_has_to_be_written_there_waits() {
+fn on_a_full_disk_renewals_continue_and_what_has_to_be_written_there_waits() {
     let shared = json!({ "name": "both", "common_name": "both.internal.example", "shared": true, "placements": [{
         "guest": 1001,
         "files": { "cert": { "path": "/etc/ssl/both/both.crt" }, "key": { "path": "/etc/ssl/both/both.key" } },

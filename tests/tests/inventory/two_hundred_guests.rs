@@ -27,7 +27,7 @@ const AT_ONCE: usize = 8;
 const LONG: Duration = Duration::from_secs(300);
 
 #[test]
-fn two_hundred_guests_are_enrolled_at_once_and_one_that_hangs_holds_up_nobody() {
+fn two_hundred_guests_are_enrolled_at_once_and_one_that_hangs_delays_no_other() {
     let names: Vec<_> = GUESTS.map(|vmid| (format!("web-{vmid}"), vmid)).collect();
     let names: Vec<_> = names.iter().map(|(name, vmid)| (name.as_str(), *vmid)).collect();
     let mut host = host(&names);
@@ -76,7 +76,7 @@ fn wait_told_to_hang(host: &Host) {
 }
 
 #[test]
-fn what_runs_is_told_as_it_changes_and_the_root_process_may_be_away() {
+fn guests_that_start_and_stop_are_reported_also_after_the_root_process_was_away() {
     let mut host = host(&[("web", 101)]);
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");

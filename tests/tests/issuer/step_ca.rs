@@ -201,7 +201,7 @@ async fn a_provisioner_with_a_limit_shortens_and_says_how_to_lift_it() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_not_told_is_learned_from_the_refusal() {
+async fn an_undocumented_limit_is_learned_from_the_refusal() {
     let mut ca = StepCa::start_with(|_| {}).expect("a CA");
     let fixture = Fixture::of(&ca);
     let signed = fixture.sign(&["a.internal.example"], 720 * HOUR).await.expect("signed");

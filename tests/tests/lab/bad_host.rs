@@ -72,7 +72,7 @@ fn what_is_wrong_is_named_with_its_remedy_and_the_others_go_on() {
 }
 
 #[test]
-fn without_etc_pve_nothing_changes_and_it_is_told() {
+fn without_etc_pve_nothing_changes_and_it_is_reported() {
     let mut lab = Lab::up(vec![container(104), container(105)]).expect("the lab comes up");
     let mut installation = Installation::install(&lab, &numbered(&[104]), "").expect("installed");
     installation.start(&lab).expect("started");

@@ -13,7 +13,7 @@ use crate::small_guests::{container, is_well, numbered, wait_held_up, wait_well}
 const A_PID: &str = "{\n   \"pid\" : 4711\n}\n";
 
 #[test]
-fn each_failing_container_tells_why_and_recovers_and_the_others_go_on() {
+fn each_failing_container_is_reported_and_recovers_and_the_others_continue() {
     let mut lab = Lab::up([104, 105, 106, 107, 108, 109].map(container).into()).expect("the lab comes up");
     let mut installation =
         Installation::install(&lab, &numbered(&[104, 105, 106, 107, 108, 109]), "").expect("installed");

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::transcript::Transcript;
 
 #[test]
-fn a_failed_reload_is_told_with_its_cause_while_the_old_certificate_is_served() {
+fn a_failed_reload_is_reported_with_its_cause_while_the_old_certificate_is_served() {
     let lab = Lab::up(vec![Spec::gateway()]).expect("the lab comes up");
     let manifest = json!({ "version": 1, "defaults": { "issuer": "embedded", "duration": "30d" }, "certificates": [
         { "name": "gateway", "common_name": "nginx.internal.example",

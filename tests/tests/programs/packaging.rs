@@ -40,7 +40,7 @@ fn the_example_agent_configuration_is_one() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_an_agent_configuration_is_told_at_once_as_the_daemon_tells_it() {
+fn config_check_reports_all_mistakes_in_agent_toml_as_the_daemon_does() {
     let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
     let wrong =
         "check_evry = \"5s\"\n\n[allow]\nextra_units = [\n  \"nginx\",\n  \"sshd.service\",\n]\nprobe = [\"host:1\"]\n";

@@ -192,7 +192,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
 }
 
 #[test]
-fn an_installation_that_holds_its_root_goes_on_so_beside_a_root_process() {
+fn an_installation_that_holds_its_own_root_keeps_it_beside_a_root_process() {
     let mut host = prepare();
     host.start_again().expect("the controller starts");
     let (before, mut guest) = (root(&host), Guest::join(&host, 1001).expect("a guest joins"));

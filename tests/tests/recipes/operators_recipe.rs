@@ -29,7 +29,7 @@ mode = \"0644\"
 ";
 
 #[test]
-fn what_is_wrong_is_told_at_once_and_what_is_right_is_used() {
+fn recipe_check_reports_all_mistakes_and_a_correct_recipe_is_used() {
     let guest = guest().expect("a guest");
     let file = |end: &str| format!("/etc/ssl/cache/web.internal.example.{end}");
     let server = TlsServer::install(&guest, &file("crt"), &file("key")).expect("built");

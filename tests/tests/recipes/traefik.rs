@@ -54,7 +54,7 @@ fn a_touched_directory_is_enough_for_a_renewed_pair_to_be_served() {
 }
 
 #[test]
-fn without_its_directory_there_is_nobody_to_tell_yet() {
+fn without_its_watched_directory_traefik_is_waited_for() {
     let guest = guest().expect("a guest");
     let place = Place::join(guest, ()).expect("a place");
     place.order(&[("web", &placement("traefik", json!({ "probe": "nothing" })))]).expect("a manifest");

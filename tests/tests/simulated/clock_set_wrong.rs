@@ -40,20 +40,20 @@ const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controllers_clock_that_is_wrong_for_a_while() {
-    every_step(Whose::Controllers).await;
+    set_wrong_by_every_step(Whose::Controllers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guests_clock_that_is_wrong_for_a_while() {
-    every_step(Whose::Guests).await;
+    set_wrong_by_every_step(Whose::Guests).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_clocks_wrong_for_a_while() {
-    every_step(Whose::Both).await;
+    set_wrong_by_every_step(Whose::Both).await;
 }
 
-async fn every_step(whose: Whose) {
+async fn set_wrong_by_every_step(whose: Whose) {
     let mut lab = Lab::start_apart(&[hooked("day", "24h"), hooked("month", "30d")]).await;
     let mut truth = START;
     for by in [HOUR, DAY, YEARS] {

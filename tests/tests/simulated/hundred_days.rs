@@ -103,7 +103,7 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_is_back_by_itself_and_its_certificate_fresh_before_anybody_is_told() {
+async fn a_guest_links_again_after_a_hundred_days_and_its_certificate_is_renewed_first() {
     let today = Timestamp::from(SystemTime::now()) - BEHIND;
     let (mut channel, mut power, mut root) = (None, Power::default(), PathBuf::new());
     let mut lab = Lab::start_at(today - 100 * DAY, &[certificate("web", "30d", "always")], |host, guest| {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const DEAD: Duration = Duration::from_secs(30);
 
 #[test]
-fn without_a_controller_everything_is_served_and_later_made_up_for() {
+fn without_a_controller_everything_is_served_and_missed_renewals_are_made_later() {
     let mut site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
     site.host.stop().expect("the controller stops");
@@ -53,7 +53,7 @@ fn without_a_controller_everything_is_served_and_later_made_up_for() {
 }
 
 #[test]
-fn an_agent_that_is_gone_is_told_and_holds_up_nobody() {
+fn an_absent_agent_is_reported_and_delays_no_other_guest() {
     let mut site = Site::served().expect("the certificate is served");
     let other = second(&site);
     for (killed, why) in [(false, "stopped"), (true, "killed")] {
@@ -69,7 +69,7 @@ fn an_agent_that_is_gone_is_told_and_holds_up_nobody() {
 }
 
 #[test]
-fn a_frozen_agent_is_noticed_and_comes_back() {
+fn a_hanging_agent_is_noticed_and_links_again() {
     let mut site = Site::served().expect("the certificate is served");
     let other = second(&site);
     let agent = site.guest.agent().expect("it runs");
@@ -91,7 +91,7 @@ fn a_frozen_agent_is_noticed_and_comes_back() {
 }
 
 #[test]
-fn a_frozen_controller_is_noticed_by_the_agent() {
+fn a_hanging_controller_is_noticed_by_the_agent() {
     let mut site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
     let linked = |site: &Site, wanted: bool, longest| {

@@ -139,7 +139,7 @@ fn a_hook_that_may_not_be_run_blocks_until_it_may() {
 }
 
 #[test]
-fn a_hook_that_went_bad_is_told_with_its_file_and_harms_nothing_else() {
+fn a_damaged_hook_is_reported_with_its_file_and_affects_nothing_else() {
     let site = Site::served().expect("the certificate is served");
     let path = site.guest.hook_path("tell");
     let script = "#!/bin/sh\necho told >>\"$PINION_ROOT/told\"\n";

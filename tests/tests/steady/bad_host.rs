@@ -62,7 +62,7 @@ fn a_controller_that_cannot_start_says_which_file_to_mend() {
 const LAST_GOOD: &str = "var/lib/pinion/local/last-good-manifest.json";
 
 #[test]
-fn a_bad_manifest_at_the_start_stops_no_renewal_and_is_told_first() {
+fn a_bad_manifest_at_the_start_is_reported_first_and_stops_no_renewal() {
     let mut site = Site::served().expect("the certificate is served");
     let path = site.host.root().join("etc/pinion/certificate-manifest.json");
     let shown = path.display().to_string();
@@ -210,7 +210,7 @@ fn what_is_known_of_a_guest_can_be_lost_and_its_identity_cannot() {
 }
 
 #[test]
-fn a_bad_shared_key_is_told_and_stops_its_renewals_alone() {
+fn a_bad_shared_key_is_reported_and_stops_only_its_own_renewals() {
     let mut site = Site::served().expect("the certificate is served");
     let mut shared = site.certificate();
     shared["shared"] = true.into();

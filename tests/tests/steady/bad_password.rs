@@ -13,7 +13,7 @@ use pinion_tests::{
 use serde_json::json;
 
 #[test]
-fn a_bad_password_file_holds_up_renewals_until_it_is_mended() {
+fn a_bad_password_file_delays_renewals_until_it_is_corrected() {
     let ca = StepCa::start().expect("a step-ca");
     let issuer = |host: &str| StepCaIssuer {
         url: ca.url(),

@@ -59,7 +59,7 @@ fn controllers_that_start_at_once_on_nothing_have_one_root() {
 }
 
 #[test]
-fn a_lost_shared_directory_is_told_and_a_new_root_is_a_persons_decision_once() {
+fn a_lost_shared_directory_is_reported_and_a_new_root_needs_one_decision_of_a_person() {
     let mut site = Site::served().expect("the certificate is served");
     let (before, serial) = (root(&site.host), site.serial().expect("all agree"));
     let shared = site.host.root().join("var/lib/pinion/shared");
@@ -122,7 +122,7 @@ fn a_lost_shared_directory_is_told_and_a_new_root_is_a_persons_decision_once() {
 }
 
 #[test]
-fn what_is_removed_under_a_running_controller_is_told_and_not_made_anew() {
+fn state_removed_under_a_running_controller_is_reported_and_not_made_anew() {
     let site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
     let shared = site.host.root().join("var/lib/pinion/shared");
@@ -152,7 +152,7 @@ fn what_is_removed_under_a_running_controller_is_told_and_not_made_anew() {
 }
 
 #[test]
-fn a_backup_that_is_restored_is_told_for_what_it_is_and_its_guests_join_anew() {
+fn a_restored_backup_is_recognised_and_its_guests_join_again() {
     let mut site = Site::served().expect("the certificate is served");
     let mut other = Guest::join(&site.host, 1002).expect("another guest");
     let shared = site.host.root().join("var/lib/pinion/shared");

@@ -13,7 +13,7 @@ use pinion_tests::{
 use serde_json::{Value, json};
 
 #[test]
-fn a_slow_hook_holds_up_nobody_else() {
+fn a_slow_hook_delays_no_other_placement() {
     let host = Host::start(&HostOptions::default()).expect("a host");
     let (here, there) = (Guest::join(&host, 1001).expect("a guest"), Guest::join(&host, 1002).expect("a guest"));
     // It ends when the file goes, at the latest with the guest's directory.
@@ -56,7 +56,7 @@ fn a_slow_hook_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_guest_goes_by_its_name_too() {
+fn a_guest_can_be_named_by_its_name() {
     let options =
         HostOptions { guests: BTreeMap::from([("gateway".to_owned(), 1001)]), ..HostOptions::embedded(&json!([])) };
     let host = Host::start(&options).expect("a host");

@@ -86,7 +86,7 @@ fn a_host_gets_another_address_and_no_agent_joins_anew() {
 }
 
 #[test]
-fn a_name_is_resolved_for_agents_and_one_that_is_not_is_told() {
+fn a_name_is_resolved_for_agents_and_an_unresolvable_one_is_reported() {
     let mut host = Host::prepare(&HostOptions::default()).expect("a host");
     let (listen, port) = (host.address().to_string(), host.address().port());
     configure(&host, &listen, &[&format!("nowhere.invalid:{port}")]);

@@ -132,7 +132,7 @@ fn both_killed_while_a_hook_hangs_go_on_with_the_same_certificate() {
 }
 
 #[test]
-fn a_restart_in_order_issues_nothing_and_tells_the_service_nothing() {
+fn an_orderly_restart_issues_nothing_and_reloads_nothing() {
     let mut site = Site::served().expect("the certificate is served");
     let (issued, serial) = (site.issued().expect("the events are there"), site.serial().expect("all agree"));
     let before = (traces::of(&site.guest.path("/etc/ssl")).expect("files"), site.server.unit().reloads());

@@ -23,32 +23,32 @@ use crate::install::{
 };
 
 #[tokio::test]
-async fn a_first_installation_is_gone_on_with() {
+async fn a_first_installation_continues_after_any_failed_operation() {
     fail_everywhere(Work::First).await;
 }
 
 #[tokio::test]
-async fn a_renewal_is_gone_on_with() {
+async fn a_renewal_continues_after_any_failed_operation() {
     fail_everywhere(Work::Renewal).await;
 }
 
 #[tokio::test]
-async fn a_way_back_from_what_does_not_validate_is_gone_on_with() {
+async fn a_rollback_after_a_failed_validate_continues_after_any_failed_operation() {
     fail_everywhere(Work::BackFromCheck).await;
 }
 
 #[tokio::test]
-async fn a_way_back_from_what_the_service_refuses_is_gone_on_with() {
+async fn a_rollback_after_a_refused_reload_continues_after_any_failed_operation() {
     fail_everywhere(Work::BackFromReload).await;
 }
 
 #[tokio::test]
-async fn a_removal_is_gone_on_with() {
+async fn a_removal_continues_after_any_failed_operation() {
     fail_everywhere(Work::Removal).await;
 }
 
 #[tokio::test]
-async fn a_change_of_layout_is_gone_on_with() {
+async fn a_change_of_layout_continues_after_any_failed_operation() {
     fail_everywhere(Work::Layout).await;
 }
 

@@ -141,7 +141,7 @@ async fn a_delivery_that_is_not_what_was_ordered_changes_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_reissued_written_or_told_after_a_restart() {
+async fn nothing_is_reissued_written_or_reloaded_after_a_restart() {
     let mut guest = Guest::new();
     guest.allow_units(&["web"]);
     let service = guest.service("web").await;

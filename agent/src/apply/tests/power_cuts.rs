@@ -25,7 +25,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_first_installation_is_there_or_not() {
+async fn a_power_cut_leaves_a_first_installation_whole_or_absent() {
     for (layout, loss) in both() {
         let mut cut = 0;
         while !first_installation(layout, loss, cut).await {
@@ -37,7 +37,7 @@ async fn a_first_installation_is_there_or_not() {
 }
 
 #[tokio::test]
-async fn a_way_back_ends_with_the_old_set() {
+async fn a_power_cut_in_a_rollback_ends_with_the_old_files() {
     for (layout, loss) in both() {
         let mut cut = 0;
         while !way_back(layout, loss, cut).await {
@@ -49,7 +49,7 @@ async fn a_way_back_ends_with_the_old_set() {
 }
 
 #[tokio::test]
-async fn a_removal_is_gone_on_with() {
+async fn a_removal_continues_after_a_power_cut() {
     for (layout, loss) in both() {
         let mut cut = 0;
         while !removal(layout, loss, cut).await {
@@ -61,7 +61,7 @@ async fn a_removal_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_change_of_roots_is_the_old_ones_or_the_new_ones() {
+async fn a_power_cut_in_a_change_of_roots_leaves_the_old_or_the_new_ones() {
     for loss in [Loss::Nothing, Loss::Everything] {
         let mut cut = 0;
         while !roots_change(loss, cut).await {

@@ -15,32 +15,32 @@ use crate::install::{
 };
 
 #[tokio::test]
-async fn what_comes_to_the_disk_by_itself_is_finished_or_undone() {
+async fn where_nothing_is_lost_a_renewal_is_finished_or_undone() {
     cut_everywhere_in_both(Loss::Nothing).await;
 }
 
 #[tokio::test]
-async fn contents_that_were_not_synced_were_not_relied_on() {
+async fn where_unsynced_contents_are_lost_a_renewal_is_finished_or_undone() {
     cut_everywhere_in_both(Loss::Contents).await;
 }
 
 #[tokio::test]
-async fn the_record_comes_to_the_disk_before_the_files() {
+async fn the_record_is_on_disk_before_the_files() {
     cut_everywhere_in_both(Loss::EntriesOf("placements")).await;
 }
 
 #[tokio::test]
-async fn files_that_did_not_come_to_the_disk_are_put_right() {
+async fn files_that_are_lost_from_the_disk_are_written_again() {
     cut_everywhere_in_both(Loss::EntriesOf("ssl")).await;
 }
 
 #[tokio::test]
-async fn a_generation_comes_to_the_disk_before_anybody_is_led_to_it() {
+async fn a_generation_is_on_disk_before_a_link_leads_to_it() {
     cut_everywhere_in_both(Loss::EntriesOf("web")).await;
 }
 
 #[tokio::test]
-async fn nothing_is_relied_on_that_was_not_synced() {
+async fn where_everything_unsynced_is_lost_a_renewal_is_finished_or_undone() {
     cut_everywhere_in_both(Loss::Everything).await;
 }
 

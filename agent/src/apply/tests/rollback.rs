@@ -42,7 +42,7 @@ async fn files_that_do_not_validate_are_rolled_back_and_the_service_is_not_notif
 }
 
 #[tokio::test]
-async fn files_under_another_name_leave_the_old_ones_readable_and_the_way_back_too() {
+async fn files_under_another_name_leave_the_old_ones_readable_also_after_a_rollback() {
     let (guest, _service, placements) = serving().await;
     let linked = PlacementSpec { layout: Some(Layout::Symlink), ..spec("web", "web") };
     issue(&guest, &placements, &linked, 2).await;

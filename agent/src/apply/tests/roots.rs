@@ -102,7 +102,7 @@ async fn a_root_is_in_the_store_before_its_forerunner_goes_and_all_go_when_they_
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_made_is_told_and_made_when_it_can_be() {
+async fn a_store_that_cannot_be_made_is_reported_and_made_later() {
     let guest = Guest::new();
     let placements = guest.start().await;
     let root = [Authority::new().root];
@@ -129,7 +129,7 @@ async fn a_store_that_cannot_be_made_is_told_and_made_when_it_can_be() {
 }
 
 #[tokio::test]
-async fn a_service_is_told_once_of_other_roots_beside_the_certificate_that_it_keeps() {
+async fn a_service_is_reloaded_once_for_other_roots_beside_an_unchanged_certificate() {
     for symlink in [false, true] {
         let mut guest = Guest::new();
         guest.allow_units(&["web"]);

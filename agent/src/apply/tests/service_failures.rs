@@ -169,7 +169,7 @@ async fn a_service_that_goes_back_to_an_old_certificate_is_noticed() {
 }
 
 #[tokio::test]
-async fn files_that_somebody_changed_are_put_right_without_disturbing_the_service() {
+async fn changed_files_are_restored_without_disturbing_the_service() {
     let (guest, service, placements) = serving().await;
     let (crt, key) = (guest.at("etc/ssl/web.example.crt"), guest.at("etc/ssl/web.example.key"));
     let good = std::fs::read(&crt).expect("there");
@@ -191,7 +191,7 @@ async fn files_that_somebody_changed_are_put_right_without_disturbing_the_servic
 }
 
 #[tokio::test]
-async fn a_slow_service_holds_up_no_other() {
+async fn a_slow_service_delays_no_other_placement() {
     let mut guest = Guest::new();
     guest.allow_units(&["slow", "web"]);
     let mut slow = guest.service("slow").await;

@@ -86,7 +86,7 @@ impl Files for Share {
 }
 
 #[tokio::test]
-async fn a_share_that_went_away_is_waited_for_however_long_and_told() {
+async fn a_share_that_went_away_is_waited_for_and_reported() {
     let mut guest = Guest::new();
     guest.allow_units(&["web"]);
     let service = guest.service("web").await;

@@ -96,7 +96,7 @@ pub(super) async fn looks_go_by(shared: &Shared) {
 }
 
 #[tokio::test]
-async fn what_is_in_place_is_not_put_right_below_an_unmounted_share() {
+async fn installed_files_are_not_restored_below_an_unmounted_share() {
     for layout in Layout::ALL {
         let shared = Shared::new(layout);
         shared.mount("one");
