@@ -7,6 +7,7 @@
 pub mod backoff;
 mod case;
 mod decision;
+mod leaf_case;
 mod misfit;
 mod planned;
 mod policies;

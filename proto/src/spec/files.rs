@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, GuestPath, SpecError};
+use super::{
+    error::SpecError,
+    words::{Account, GuestPath},
+};
 use crate::id::{shown, string_serde};
 
 /// What a file of a placement contains, all PEM.

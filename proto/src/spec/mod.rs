@@ -3,6 +3,7 @@
 //! Recipes live in the guest, so a spec carries a recipe's name and the manifest's overrides;
 //! nothing in it is a command line.
 
+mod error;
 mod files;
 mod service;
 mod words;
@@ -10,7 +11,6 @@ mod words;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::{
     bundle::{Fingerprint, RootCertificate},
@@ -20,6 +20,7 @@ use crate::{
     stage::Trouble,
 };
 
+pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
 pub use service::{Opening, Probe, Reload, StartTls, Validate};
 pub use words::{Account, GuestPath, PlainName, Unit};
@@ -86,37 +87,3 @@ impl PlacementSpec {
 
 /// An issuer has one root, and two while one takes the other's place; more is a mistake.
 pub const MAX_ROOTS: usize = 16;
-
-/// Text that is not what a spec may hold.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SpecError {
-    /// No such part.
-    #[error("`{0}` is not a file part: use cert, chain, fullchain, key, ca or combined")]
-    Part(String),
-    /// No such layout.
-    #[error("`{0}` is not a layout: use symlink or copy")]
-    Layout(String),
-    /// Not a path.
-    #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
-    Path(String),
-    /// Not a mount point.
-    #[error(
-        "`{0}` is not a mount point: use an absolute path such as /mnt/pve/nfs, or / where nothing has to be mounted"
-    )]
-    MountPoint(String),
-    /// Not a mode.
-    #[error("`{0}` is not a file mode: use octal permission bits such as 0640, at most 0777")]
-    Mode(String),
-    /// Not a plain name.
-    #[error("`{0}` is not a name: use up to 63 letters, digits, `.`, `_`, `-`, starting with a letter or digit")]
-    PlainName(String),
-    /// Not an account.
-    #[error("`{0}` is not a user or group: use its name or number")]
-    Account(String),
-    /// Not a unit.
-    #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
-    Unit(String),
-    /// Not a protocol.
-    #[error("`{0}` is not a protocol that turns to TLS here: use smtp, imap or postgres")]
-    StartTls(String),
-}

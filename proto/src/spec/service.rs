@@ -5,7 +5,10 @@ use std::{net::SocketAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{GuestPath, PlainName, SpecError, Unit};
+use super::{
+    error::SpecError,
+    words::{GuestPath, PlainName, Unit},
+};
 use crate::{
     clock::Timestamp,
     containers::{ContainerName, ContainerSignal, SwarmSecrets},

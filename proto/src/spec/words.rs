@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::SpecError;
+use super::error::SpecError;
 use crate::id::{checked_text, is_plain_name, shown};
 
 /// An absolute path in a guest without `.`, `..`, doubled or trailing slashes; at most 1024 bytes.

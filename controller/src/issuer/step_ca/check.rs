@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{bundle::RootCertificate, lock::lock};
 
-use super::{BEHIND, StepCa, session::Session};
+use super::{
+    server::{BEHIND, StepCa},
+    session::Session,
+};
 use crate::issuer::{IssuerCheck, IssuerError};
 
 /// The manifest's default, for the warning before anything was ordered.

@@ -16,136 +16,20 @@ mod jwk;
 mod provisioner;
 mod revoke;
 mod roots;
+mod server;
 mod session;
 mod sign;
 mod skew;
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use pinion_proto::{
-    clock::{Clock, Timestamp},
-    spec::PlainName,
-};
+pub use config::{CaUrl, StepCaConfig};
+pub use server::StepCa;
 
-pub use self::config::{CaUrl, StepCaConfig};
-use self::{
-    roots::Memory,
-    session::{Session, Settings},
-    skew::Skew,
-};
 use super::{
     BoxFuture, Issuer, IssuerCheck, IssuerError, IssuerRoots, Revocation, Revocations, Roots, Serial, Signed,
     SigningRequest,
 };
-use crate::store::Store;
-
-/// A token is used at once; five minutes forgive slow networks, as step's own do.
-const TOKEN_LIFE: Duration = Duration::from_secs(300);
-
-/// A host whose clock is behind gets certificates that are valid by its own clock, within this.
-const MAX_BACKDATE: i64 = 3600;
-
-/// From this difference on, a certificate that is backdated by a minute may not be valid yet here (seconds).
-const BEHIND: i64 = 30;
-
-/// A step-ca server.
-#[derive(Debug)]
-pub struct StepCa {
-    settings: Settings,
-    skew: Arc<Skew>,
-    memory: Memory,
-    /// Held while a session is opened, so that many callers open one.
-    session: tokio::sync::Mutex<Option<Arc<Session>>>,
-    /// The longest duration that was asked for and shortened.
-    shortened: Mutex<Option<Duration>>,
-}
-
-impl StepCa {
-    /// A step-ca as configured; a relative password file is under `root`. Nothing is read or dialled yet.
-    #[must_use]
-    pub fn new(name: PlainName, config: &StepCaConfig, store: Arc<Store>, clock: Arc<dyn Clock>, root: &Path) -> Self {
-        let settings = Settings::new(name, config, root);
-        Self {
-            memory: Memory::new(store, &settings),
-            settings,
-            skew: Skew::new(clock),
-            session: tokio::sync::Mutex::new(None),
-            shortened: Mutex::new(None),
-        }
-    }
-
-    async fn session(&self) -> Result<Arc<Session>, IssuerError> {
-        let mut held = self.session.lock().await;
-        if let Some(session) = held.as_ref().filter(|session| !session.is_stale(self.skew.here())) {
-            return Ok(session.clone());
-        }
-        let session = Arc::new(Session::open(&self.settings, &self.memory, &self.skew, held.as_deref()).await?);
-        *held = Some(session.clone());
-        Ok(session)
-    }
-
-    /// Forgets a session that failed, unless someone has opened another since; its limits and key are carried over
-    /// where they still hold.
-    async fn reopen(&self, failed: &Arc<Session>) -> Result<(), IssuerError> {
-        let mut held = self.session.lock().await;
-        if held.as_ref().is_some_and(|session| !Arc::ptr_eq(session, failed)) {
-            return Ok(());
-        }
-        *held = None;
-        *held = Some(Arc::new(Session::open(&self.settings, &self.memory, &self.skew, Some(failed)).await?));
-        Ok(())
-    }
-
-    /// Asks the CA for its roots, and trusts them from now on.
-    async fn learn_roots(&self, session: &Arc<Session>) -> Result<(), IssuerError> {
-        let (current, signing) = roots::ask(&self.settings, &session.http).await?;
-        let before = self.memory.successors();
-        let learned = self.memory.learn(current, signing, self.skew.here());
-        learned.map_err(|why| self.settings.unavailable("write down its roots", why))?;
-        if self.memory.successors() != before {
-            self.reopen(session).await?;
-        }
-        Ok(())
-    }
-
-    async fn roots_now(&self) -> Result<IssuerRoots, IssuerError> {
-        let learned = match self.session().await {
-            Ok(session) => match self.learn_roots(&session).await {
-                Err(error) => {
-                    // The CA may have begun to show a certificate that ends at another of its roots.
-                    self.reopen(&session).await?;
-                    let session = self.session().await?;
-                    self.learn_roots(&session).await.map_err(|_| error)
-                }
-                learned => learned,
-            },
-            Err(error) => Err(error),
-        };
-        match (learned, self.memory.last_said()) {
-            (Ok(()), Some(roots)) => Ok(roots),
-            (Err(error), Some(roots)) => {
-                tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; those said last stand");
-                Ok(roots)
-            }
-            (Err(error), None) => Err(error),
-            (Ok(()), None) => Err(self.settings.unavailable("ask for its roots", "it has none")),
-        }
-    }
-
-    /// Whether this host's clock is so far behind the CA's that its certificates would not be valid here yet.
-    fn is_behind(&self) -> bool {
-        (BEHIND..=MAX_BACKDATE).contains(&self.skew.significant())
-    }
-
-    /// The moment that an ordered duration counts from.
-    fn given_from(&self) -> Timestamp {
-        if self.is_behind() { self.skew.here() } else { self.skew.at_ca() }
-    }
-}
 
 impl Issuer for StepCa {
     fn sign<'a>(&'a self, request: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
@@ -181,13 +65,6 @@ impl Revocations for StepCa {
     }
 
     fn revoke<'a>(&'a self, serial: &'a Serial, why: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
-        Box::pin(self.revoke_serial(serial, why))
+        Box::pin(revoke::revoke(self, serial, why))
     }
-}
-
-/// A number that no other token has; none when the system has no random numbers.
-fn token_id() -> Option<String> {
-    let mut id = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut id).ok()?;
-    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -11,8 +11,8 @@ use reqwest::StatusCode;
 use serde::Serialize;
 
 use super::{
-    StepCa, TOKEN_LIFE,
     http::CallError,
+    server::{StepCa, TOKEN_LIFE, token_id},
     session::{Session, call_failed, words},
 };
 use crate::issuer::{IssuerError, Revocation, Serial};
@@ -60,71 +60,73 @@ enum Failure {
     Error(IssuerError),
 }
 
-impl StepCa {
-    pub(super) async fn revoke_serial(&self, serial: &Serial, why: Revocation) -> Result<(), IssuerError> {
-        const DOING: &str = "revoke";
-        let decimal = serial.decimal();
-        let (mut connection, mut early, mut reopened) = (false, false, false);
-        for _ in 0..MAX_ATTEMPTS {
-            let session = self.session().await?;
-            match self.try_revoke(&session, &decimal, why).await {
-                Ok(()) => return Ok(()),
-                Err(Failure::Call(CallError::Broken(_))) if !connection => connection = true,
-                Err(Failure::Call(CallError::Certificate(_)) | Failure::Unauthorized(_)) if !reopened => {
-                    reopened = true;
-                    self.reopen(&session).await?;
-                }
-                Err(Failure::TooEarly(_)) if !early => {
-                    // Tokens have whole seconds, and the CA takes none from before its start.
-                    early = true;
-                    tokio::time::sleep(Duration::from_millis(1100)).await;
-                }
-                Err(Failure::Call(error)) => return Err(call_failed(&self.settings, DOING, &error)),
-                Err(Failure::TooEarly(words) | Failure::Unauthorized(words)) => return Err(self.refused(&words)),
-                Err(Failure::Error(error)) => return Err(error),
+/// Revokes a certificate; well too when it is revoked already.
+///
+/// # Errors
+/// Why it cannot be revoked now, or not at all.
+pub(super) async fn revoke(ca: &StepCa, serial: &Serial, why: Revocation) -> Result<(), IssuerError> {
+    const DOING: &str = "revoke";
+    let decimal = serial.decimal();
+    let (mut connection, mut early, mut reopened) = (false, false, false);
+    for _ in 0..MAX_ATTEMPTS {
+        let session = ca.session().await?;
+        match try_revoke(ca, &session, &decimal, why).await {
+            Ok(()) => return Ok(()),
+            Err(Failure::Call(CallError::Broken(_))) if !connection => connection = true,
+            Err(Failure::Call(CallError::Certificate(_)) | Failure::Unauthorized(_)) if !reopened => {
+                reopened = true;
+                ca.reopen(&session).await?;
             }
+            Err(Failure::TooEarly(_)) if !early => {
+                // Tokens have whole seconds, and the CA takes none from before its start.
+                early = true;
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            Err(Failure::Call(error)) => return Err(call_failed(&ca.settings, DOING, &error)),
+            Err(Failure::TooEarly(words) | Failure::Unauthorized(words)) => return Err(refused(ca, &words)),
+            Err(Failure::Error(error)) => return Err(error),
         }
-        Err(self.settings.unavailable(DOING, "the CA changed with every attempt"))
     }
+    Err(ca.settings.unavailable(DOING, "the CA changed with every attempt"))
+}
 
-    async fn try_revoke(&self, session: &Session, serial: &str, why: Revocation) -> Result<(), Failure> {
-        let body = self.revoke_body(session, serial, why).map_err(Failure::Error)?;
-        let answer = session.http.post("/1.0/revoke", body).await.map_err(Failure::Call)?;
-        if answer.status.is_success() {
-            return Ok(());
-        }
-        let words = format!("{}: {}", answer.status, words(&answer));
-        if words.contains("already revoked") {
-            return Ok(());
-        }
-        Err(match answer.status {
-            StatusCode::UNAUTHORIZED if words.contains("before the bootstrap") => Failure::TooEarly(words),
-            StatusCode::UNAUTHORIZED => Failure::Unauthorized(words),
-            _ => Failure::Error(self.refused(&words)),
-        })
+async fn try_revoke(ca: &StepCa, session: &Session, serial: &str, why: Revocation) -> Result<(), Failure> {
+    let body = revoke_body(ca, session, serial, why).map_err(Failure::Error)?;
+    let answer = session.http.post("/1.0/revoke", body).await.map_err(Failure::Call)?;
+    if answer.status.is_success() {
+        return Ok(());
     }
+    let words = format!("{}: {}", answer.status, words(&answer));
+    if words.contains("already revoked") {
+        return Ok(());
+    }
+    Err(match answer.status {
+        StatusCode::UNAUTHORIZED if words.contains("before the bootstrap") => Failure::TooEarly(words),
+        StatusCode::UNAUTHORIZED => Failure::Unauthorized(words),
+        _ => Failure::Error(refused(ca, &words)),
+    })
+}
 
-    fn revoke_body(&self, session: &Session, serial: &str, why: Revocation) -> Result<Vec<u8>, IssuerError> {
-        let impossible = |why: &str| self.settings.unavailable("prepare a token", why);
-        let now = self.skew.at_ca();
-        let claims = Claims {
-            iss: &self.settings.provisioner,
-            aud: format!("{}/1.0/revoke", self.settings.url),
-            sub: serial,
-            sha: self.settings.fingerprint.to_string(),
-            jti: super::token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
-            iat: now.unix(),
-            nbf: now.unix(),
-            exp: (now + TOKEN_LIFE).unix(),
-        };
-        let ott = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
-        let (reason_code, reason) = reason(why);
-        let body = RevokeRequest { serial, ott, reason_code, reason, passive: true };
-        serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
-    }
+fn revoke_body(ca: &StepCa, session: &Session, serial: &str, why: Revocation) -> Result<Vec<u8>, IssuerError> {
+    let impossible = |why: &str| ca.settings.unavailable("prepare a token", why);
+    let now = ca.skew.at_ca();
+    let claims = Claims {
+        iss: &ca.settings.provisioner,
+        aud: format!("{}/1.0/revoke", ca.settings.url),
+        sub: serial,
+        sha: ca.settings.fingerprint.to_string(),
+        jti: token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
+        iat: now.unix(),
+        nbf: now.unix(),
+        exp: (now + TOKEN_LIFE).unix(),
+    };
+    let ott = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
+    let (reason_code, reason) = reason(why);
+    let body = RevokeRequest { serial, ott, reason_code, reason, passive: true };
+    serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
+}
 
-    /// Every answer that is no consent, a server's error too: about its signatures it says nothing.
-    fn refused(&self, words: &str) -> IssuerError {
-        IssuerError::Refused { message: format!("{}: revoke: {words}", self.settings.who()) }
-    }
+/// Every answer that is no consent, a server's error too: about its signatures it says nothing.
+fn refused(ca: &StepCa, words: &str) -> IssuerError {
+    IssuerError::Refused { message: format!("{}: revoke: {words}", ca.settings.who()) }
 }

@@ -13,10 +13,9 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    StepCa, TOKEN_LIFE,
     http::{self, CallError},
+    server::{StepCa, TOKEN_LIFE, token_id},
     session::{Session, call_failed, json, words},
-    token_id,
 };
 use crate::issuer::{IssuerError, Signed, SigningRequest, check::leaf_is_what_was_asked};
 

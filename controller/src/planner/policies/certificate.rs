@@ -9,8 +9,9 @@ use pinion_proto::{
 
 use crate::{
     planner::{
-        case::{LeafCase, Verdict, held_up, held_up_until},
+        case::{Verdict, held_up, held_up_until},
         decision::{Decision, Order, Step, Why},
+        leaf_case::LeafCase,
     },
     reports::PlacementEntry,
 };

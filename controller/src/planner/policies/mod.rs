@@ -9,7 +9,10 @@ mod roots;
 
 use pinion_proto::{clock::Timestamp, content::Content};
 
-use super::case::{Case, LeafCase, Verdict};
+use super::{
+    case::{Case, Verdict},
+    leaf_case::LeafCase,
+};
 
 #[cfg(test)]
 pub(super) use certificate::{DELIVERY_PATIENCE, INSTALL_PATIENCE, MISFIT_PATIENCE, REFUSED_PATIENCE};
