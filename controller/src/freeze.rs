@@ -27,6 +27,9 @@ const CLOSED: Opening = Opening { opens: NEVER, closes: Timestamp::from_unix(2 *
 /// What an agent says first of a service that it leaves alone because of its window.
 const HELD_BACK: &str = "the new files are in place";
 
+/// The document that they are written in.
+pub(crate) const DOCUMENT: &str = "freezes";
+
 /// So many may be named at once: more than a person types, and a bound for what a status shows.
 pub const MAX_FREEZES: usize = 1000;
 

@@ -17,7 +17,7 @@ pub mod enroll;
 pub mod channel;
 pub mod link;
 mod rate_limit;
-pub mod reports;
+pub mod world;
 mod caller;
 pub mod freeze;
 pub mod events;

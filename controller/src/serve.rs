@@ -35,7 +35,7 @@ use crate::{
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
-    reconcile::{self, Inputs, Parts},
+    reconcile::{self, Inputs, Resources},
     store::Store,
 };
 
@@ -117,20 +117,19 @@ impl Controller {
             advertise: admin.advertise.clone(),
             proxmox,
         });
-        let parts = Parts {
+        let resources = Resources {
             clock: clock.clone(),
             events: events.clone(),
             store: store.clone(),
             identities: identities.clone(),
             issuers,
             backoff: config.retry,
-            enrolling,
             node: node(&config),
         };
         let (stop, stopped) = oneshot::channel();
         let inputs = Inputs {
             links,
-            requests: asked,
+            questions: asked,
             manifest: manifest.in_force(),
             inventory,
             reachable: advertise,
@@ -140,7 +139,7 @@ impl Controller {
 
         let (trust_domain, root) = (identities.trust_domain().to_string(), identities.root().fingerprint());
         events.record(What::Host(HostEvent::Started { address, trust_domain, root }).at(clock.now()));
-        let reconcile = tokio::spawn(reconcile::run(parts, inputs));
+        let reconcile = tokio::spawn(reconcile::run(resources, enrolling, inputs));
         let watched = manifest.clone();
         tasks.spawn(async move { watched.watch().await });
         tasks.spawn(keep_node(identities.clone(), store.clone(), channel, events.clone(), clock.clone()));

@@ -1,12 +1,13 @@
 //! The controller's socket: the command line asks, the daemon answers.
 //!
-//! Invariant: the socket is for root and the group `pinion` (mode 0660), and [`caller`] says who of them may ask what; what it
-//! says holds no secret but the join token that was asked for.
+//! Invariant: the socket is for root and the group `pinion` (mode 0660), and [`caller`] says who of them may ask what;
+//! what it says holds no secret but the join token that was asked for.
 
 pub mod caller;
 pub mod callers;
 pub mod presence;
 pub mod protocol;
+pub mod question;
 #[cfg(test)]
 mod tests;
 
@@ -39,19 +40,23 @@ use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
 use presence::Presence;
 use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
+use question::{AtOnce, FromPlan, Question, Request, Waits};
 
 /// Answers wait here for a slow asker; newer ones replace those that find no place.
 const ANSWERS: usize = 8;
 
-/// A question for the reconcile loop, and where its answers go.
-#[derive(Debug)]
-pub struct Request {
-    /// The question.
-    pub ask: Ask,
-    /// Who asks.
-    pub caller: Caller,
-    /// Its answers.
-    pub answers: mpsc::Sender<Answer>,
+/// Who answers a question.
+enum Asked {
+    /// The loop.
+    Loop(Question),
+    /// This is the answer, once the loop lets the guest in.
+    LetIn(Guest, Answer),
+    /// The identities.
+    Guests,
+    /// The issuers.
+    Issuers,
+    /// The events.
+    Events { follow: bool, last: usize },
 }
 
 /// What the socket answers from.
@@ -131,44 +136,13 @@ impl Admin {
             }
         };
         let answering = async {
-            match ask {
-                Ask::Guests => lines::write(&mut write, &self.guests()).await,
-                Ask::Unlock(guest) => {
-                    let answer = self.unlock(&guest, &caller);
-                    self.let_in(&mut write, answer, &guest, Ask::Unlock, caller).await
-                }
-                Ask::Forget(guest) => {
-                    // The loop forgets what it knows too, and ends the guest's link.
-                    match self.forget(&guest, &caller) {
-                        Ok((guest, true)) => self.ask_loop(&mut write, Ask::Forget(guest.to_string()), caller).await,
-                        Ok((guest, false)) => {
-                            self.ask_loop(&mut write, Ask::Acknowledge(guest.to_string()), caller).await
-                        }
-                        Err(answer) => lines::write(&mut write, &answer).await,
-                    }
-                }
-                Ask::Evict { guest, compromised } => match self.evict(&guest, &caller) {
-                    Ok(guest) => {
-                        let ask = Ask::Evict { guest: guest.to_string(), compromised };
-                        self.ask_loop(&mut write, ask, caller).await
-                    }
-                    Err(answer) => lines::write(&mut write, &answer).await,
-                },
-                Ask::Enroll(guest) => self.ask_about(&mut write, &guest, Ask::Enroll, caller).await,
-                Ask::Wake(guest) => self.ask_about(&mut write, &guest, Ask::Wake, caller).await,
-                Ask::Token(guest) => {
-                    let answer = self.token(&guest, &caller);
-                    self.let_in(&mut write, answer, &guest, Ask::Token, caller).await
-                }
-                Ask::Issuers => lines::write(&mut write, &self.issuers().await).await,
-                Ask::Events { follow, last } => self.tell_events(&mut write, follow, last).await,
-                Ask::Status(_)
-                | Ask::Show(_)
-                | Ask::Plan
-                | Ask::Ensure(_)
-                | Ask::Purge(_)
-                | Ask::Freeze(_)
-                | Ask::Acknowledge(_) => self.ask_loop(&mut write, ask, caller).await,
+            match self.question(ask, &caller) {
+                Ok(Asked::Loop(question)) => self.ask_loop(&mut write, question, caller).await,
+                Ok(Asked::LetIn(guest, answer)) => self.let_in(&mut write, guest, answer, caller).await,
+                Ok(Asked::Guests) => lines::write(&mut write, &self.guests()).await,
+                Ok(Asked::Issuers) => lines::write(&mut write, &self.issuers().await).await,
+                Ok(Asked::Events { follow, last }) => self.tell_events(&mut write, follow, last).await,
+                Err(answer) => lines::write(&mut write, &answer).await,
             }
         };
         // Whoever hangs up waits no longer.
@@ -179,44 +153,57 @@ impl Admin {
         }
     }
 
-    /// Asks the loop about a guest, by its number whatever it was called.
-    async fn ask_about(
-        &self,
-        write: &mut OwnedWriteHalf,
-        guest: &str,
-        ask: fn(String) -> Ask,
-        caller: Caller,
-    ) -> io::Result<()> {
-        match self.guest(guest) {
-            Ok(guest) => self.ask_loop(write, ask(guest.to_string()), caller).await,
-            Err(answer) => lines::write(write, &answer).await,
-        }
+    /// Who answers a question, with the guest that it names resolved. What is to be done before the loop is asked is
+    /// done here.
+    fn question(&self, ask: Ask, caller: &Caller) -> Result<Asked, Answer> {
+        let question = match ask {
+            Ask::Guests => return Ok(Asked::Guests),
+            Ask::Issuers => return Ok(Asked::Issuers),
+            Ask::Events { follow, last } => return Ok(Asked::Events { follow, last }),
+            Ask::Token(text) => {
+                let guest = self.guest(&text)?;
+                return Ok(Asked::LetIn(guest, self.token(guest, caller)?));
+            }
+            Ask::Unlock(text) => {
+                let guest = self.guest(&text)?;
+                return Ok(Asked::LetIn(guest, self.unlock(guest, caller)?));
+            }
+            // The loop forgets what it knows too, and ends the guest's link.
+            Ask::Forget(text) => match self.forget(&text, caller)? {
+                (guest, true) => Question::AtOnce(AtOnce::Forget(guest)),
+                (guest, false) => Question::AtOnce(AtOnce::NoteEnd(guest)),
+            },
+            Ask::Acknowledge(text) => Question::AtOnce(AtOnce::NoteEnd(self.guest(&text)?)),
+            Ask::Evict { guest, compromised } => {
+                Question::AtOnce(AtOnce::Evict { guest: self.evict(&guest, caller)?, compromised })
+            }
+            Ask::Wake(text) => Question::AtOnce(AtOnce::Wake(self.guest(&text)?)),
+            Ask::Freeze(ask) => Question::AtOnce(AtOnce::Freeze(ask)),
+            Ask::Status(selection) => Question::FromPlan(FromPlan::Status(selection)),
+            Ask::Show(ask) => Question::FromPlan(FromPlan::Show(ask)),
+            Ask::Plan => Question::FromPlan(FromPlan::Plan),
+            Ask::Purge(names) => Question::FromPlan(FromPlan::Purge(names)),
+            Ask::Ensure(ensure) => Question::Waits(Waits::Ensure(ensure)),
+            Ask::Enroll(text) => Question::Waits(Waits::Enroll(self.guest(&text)?)),
+        };
+        Ok(Asked::Loop(question))
     }
 
     /// Answers what lets a guest in again, when the loop knows of it.
-    async fn let_in(
-        &self,
-        write: &mut OwnedWriteHalf,
-        answer: Answer,
-        guest: &str,
-        ask: fn(String) -> Ask,
-        caller: Caller,
-    ) -> io::Result<()> {
-        if let (Answer::Token(_) | Answer::End, Ok(guest)) = (&answer, self.guest(guest)) {
-            let (answers, mut queue) = mpsc::channel(ANSWERS);
-            let request = Request { ask: ask(guest.to_string()), caller, answers };
-            if self.requests.send(request).await.is_err() || queue.recv().await.is_none() {
-                return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
-            }
+    async fn let_in(&self, write: &mut OwnedWriteHalf, guest: Guest, answer: Answer, caller: Caller) -> io::Result<()> {
+        let (answers, mut queue) = mpsc::channel(ANSWERS);
+        let request = Request { question: Question::AtOnce(AtOnce::LetIn(guest)), caller, answers };
+        if self.requests.send(request).await.is_err() || queue.recv().await.is_none() {
+            return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
         }
         lines::write(write, &answer).await
     }
 
-    async fn ask_loop(&self, write: &mut OwnedWriteHalf, ask: Ask, caller: Caller) -> io::Result<()> {
+    async fn ask_loop(&self, write: &mut OwnedWriteHalf, question: Question, caller: Caller) -> io::Result<()> {
         // An editor's last word counts, even if it was written a moment ago.
         self.manifest.look();
         let (answers, mut queue) = mpsc::channel(ANSWERS);
-        if self.requests.send(Request { ask, caller, answers }).await.is_err() {
+        if self.requests.send(Request { question, caller, answers }).await.is_err() {
             return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
         }
         while let Some(answer) = queue.recv().await {
@@ -225,31 +212,23 @@ impl Admin {
         Ok(())
     }
 
-    fn token(&self, text: &str, caller: &Caller) -> Answer {
-        let guest = match self.guest(text) {
-            Ok(guest) => guest,
-            Err(answer) => return answer,
-        };
+    fn token(&self, guest: Guest, caller: &Caller) -> Result<Answer, Answer> {
         let reachable = self.advertise.borrow().clone();
         if let ([], [problem, ..]) = (reachable.addresses.as_slice(), reachable.problems.as_slice()) {
-            return Answer::Refused(problem.clone());
+            return Err(Answer::Refused(problem.clone()));
         }
         if reachable.addresses.is_empty() {
-            return Answer::Refused(
+            return Err(Answer::Refused(
                 "the controller does not know which address guests reach it by: write `advertise = [\"ADDRESS:7443\"]` \
                  into controller.toml and restart it"
                     .into(),
-            );
+            ));
         }
-        let token = match self.identities.create_token(guest, reachable.addresses) {
-            Ok(token) => token,
-            Err(error) => return Answer::Refused(chain(&error)),
-        };
+        let token = self.identities.create_token(guest, reachable.addresses);
+        let token = token.map_err(|error| Answer::Refused(chain(&error)))?;
         self.record(guest, GuestEvent::TokenMade, caller);
-        match token.to_text() {
-            Ok(text) => Answer::Token(text.to_string()),
-            Err(error) => Answer::Failed(chain(&error)),
-        }
+        let text = token.to_text().map_err(|error| Answer::Failed(chain(&error)))?;
+        Ok(Answer::Token(text.to_string()))
     }
 
     fn guests(&self) -> Answer {
@@ -268,21 +247,13 @@ impl Admin {
         }
     }
 
-    fn unlock(&self, text: &str, caller: &Caller) -> Answer {
-        let guest = match self.guest(text) {
-            Ok(guest) => guest,
-            Err(answer) => return answer,
-        };
-        match self.identities.unlock(guest) {
-            Ok(true) => {
-                self.record(guest, GuestEvent::Unlocked, caller);
-                Answer::End
-            }
-            Ok(false) => {
-                Answer::NoSuchName(format!("guest {guest} has no identity; `pinion guest list` shows those that have"))
-            }
-            Err(error) => Answer::Failed(chain(&error)),
+    fn unlock(&self, guest: Guest, caller: &Caller) -> Result<Answer, Answer> {
+        if !self.identities.unlock(guest).map_err(|error| Answer::Failed(chain(&error)))? {
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            return Err(Answer::NoSuchName(text));
         }
+        self.record(guest, GuestEvent::Unlocked, caller);
+        Ok(Answer::End)
     }
 
     /// Refuses a guest's identity, whether the disk takes that or not.

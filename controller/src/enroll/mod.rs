@@ -36,7 +36,7 @@ use crate::{
     config::Enroll,
     events::GuestEvent,
     inventory::{GuestInfo, Inventory},
-    reports::Link,
+    world::Link,
 };
 use rollout::{PROVING_TIME, Rollout};
 use state::{Job, Phase, State};

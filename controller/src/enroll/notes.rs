@@ -10,7 +10,7 @@ use crate::{
     config::{Proxmox, advertise::Reachable},
     events::GuestEvent,
     identity::Identities,
-    reports::Link,
+    world::Link,
 };
 
 /// What enrolling needs.

@@ -4,6 +4,7 @@
 //! history and nothing else.
 
 mod journal;
+mod limit;
 mod what;
 mod words;
 
@@ -24,6 +25,7 @@ use tokio::sync::broadcast;
 use tracing::{info, warn};
 
 use crate::caller::Caller;
+pub(crate) use limit::EventLimit;
 pub(crate) use what::{CertificateEvent, Document, GuestEvent, HostEvent, IssuerEvent, PlacementEvent, What};
 pub(crate) use words::{WHILE_UNWRITABLE, taken_back_or_cloned};
 

@@ -52,7 +52,7 @@ pub(crate) enum HostEvent {
     /// None have any more.
     NetworkCardsDiffer,
     /// The clock was set back, and these are renewed for it.
-    ClockSetBack { to: Timestamp, renewed: Vec<PlacementId> },
+    ClockMovedBack { to: Timestamp, renewed: Vec<PlacementId> },
     /// The state that nodes share cannot be written.
     SharedStateUnwritable(String),
     /// It can be written again.

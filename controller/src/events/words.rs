@@ -1,6 +1,6 @@
 //! The words of every event: its kind, what it concerns, and its sentence.
 //!
-//! Answers: how is what happened told to a person?
+//! Answers: in which words does a person read what happened?
 //! Invariant: each sentence stands here once, and says what to do where there is something to be done.
 
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl HostEvent {
             Self::NetworkCardsDiffer => {
                 (Kind::Controller, "Guests with the same network card are told apart again".into())
             }
-            Self::ClockSetBack { to, renewed } => {
+            Self::ClockMovedBack { to, renewed } => {
                 let mut text = format!("The clock was set back to {to}");
                 if !renewed.is_empty() {
                     let names: Vec<_> = renewed.iter().map(ToString::to_string).collect();

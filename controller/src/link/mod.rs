@@ -117,6 +117,14 @@ impl Turned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
+#[cfg(test)]
+impl SessionId {
+    /// The session of this number.
+    pub(crate) fn number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// The way to a linked agent. Boxed, because a queue has room for 32 messages, whatever their size, as soon as it is
 /// made (tokio `sync/mpsc/block.rs`).
 pub type Outbound = mpsc::Sender<Box<ToAgent>>;

@@ -9,7 +9,7 @@ use pinion_proto::{
 use super::{decision::Decision, presence::Reach, rollover::Trust};
 use crate::{
     manifest::{Certificate, Placement},
-    reports::{PlacementEntry, SharedKey},
+    world::{PlacementEntry, SharedKey},
 };
 
 /// A placement and everything that is known about it.

@@ -7,7 +7,7 @@ use pinion_proto::{
 };
 
 use super::{case::Case, decision::Why, misfit::misfit, renewal};
-use crate::{manifest::PlacedLeaf, reports::PlacementEntry};
+use crate::{manifest::PlacedLeaf, world::PlacementEntry};
 
 /// A placement of a certificate, and what follows from its guest's report.
 pub(super) struct LeafCase<'c, 's> {

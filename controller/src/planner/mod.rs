@@ -45,7 +45,7 @@ use crate::{
     freeze::Freeze,
     inventory::Inventory,
     manifest::{Certificate, GuestRef, Manifest, Placement},
-    reports::{PlacementEntry, Reports},
+    world::{PlacementEntry, Reports},
 };
 use case::{Case, Verdict};
 use presence::Reach;

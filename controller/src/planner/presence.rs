@@ -10,7 +10,7 @@ use pinion_proto::{
 
 use crate::{
     inventory::{GuestInfo, GuestKind, Inventory, Node},
-    reports::Link,
+    world::Link,
 };
 
 /// What is known of the way to a guest.

@@ -19,7 +19,7 @@ use pinion_proto::{
 use super::{case::Case, decision::Why};
 use crate::{
     manifest::{LeafPolicy, PlacedLeaf},
-    reports::PlacementEntry,
+    world::PlacementEntry,
 };
 
 /// When what a placement holds is renewed.

@@ -22,7 +22,7 @@ use crate::{
     inventory::Inventory,
     issuer::IssuerRoots,
     manifest::{Certificate, Manifest},
-    reports::{Link, PlacementEntry, Reports},
+    world::{Link, PlacementEntry, Reports},
 };
 
 /// So many of the places that a message names; the rest are counted.

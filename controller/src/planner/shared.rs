@@ -8,7 +8,7 @@ use pinion_proto::{
 use crate::{
     inventory::Inventory,
     manifest::Certificate,
-    reports::{Reports, SharedKey},
+    world::{Reports, SharedKey},
 };
 
 /// Whether a certificate for one more placement needs a new shared key: there is none of the right kind, or

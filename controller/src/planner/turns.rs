@@ -17,7 +17,7 @@ use pinion_proto::{
 use super::{Decision, Planned, Step};
 use crate::{
     manifest::Placement,
-    reports::{PlacementEntry, Reports},
+    world::{PlacementEntry, Reports},
 };
 
 /// How long a renewal holds up others at most: a restart of dockerd with its containers takes a few minutes, and an agent

@@ -1,103 +1,130 @@
 //! What comes over the links, as the loop takes it in.
+//!
+//! Invariant: what a session says counts only while it is its guest's latest; what a guest reports replaces what was
+//! known.
 
 use pinion_proto::{
     id::{Guest, PlacementId},
-    message::{Purged, ToController},
+    message::{Hello, Purged, ToController},
+    report::PlacementReport,
 };
 use tracing::debug;
 
-use super::Reconciler;
+use super::{Parts, Resources, effects::Effects, progress, rollback, sessions::Sessions};
 use crate::{
     events::{GuestEvent, HostEvent, PlacementEvent, What},
-    link::LinkInput,
+    link::{LinkInput, Outbound, SessionId},
+    world::{Change, World},
 };
 
-impl Reconciler {
+/// Where what comes over the links goes.
+pub(super) struct Intake<'a> {
+    pub(super) world: &'a mut World,
+    pub(super) sessions: &'a mut Sessions,
+    pub(super) parts: &'a mut Parts,
+    pub(super) resources: &'a Resources,
+    pub(super) effects: &'a mut Effects,
+}
+
+impl Intake<'_> {
     /// Takes what a link says, or what became of it.
-    pub(super) fn link(&mut self, input: LinkInput) {
-        let now = self.parts.clock.now();
+    pub(super) fn take(&mut self, input: LinkInput) {
         match input {
-            LinkInput::Up { guest, session, hello, outbound } => {
-                if !self.sessions.arrives(guest, session) {
-                    return debug!(%guest, "A hello that was overtaken by a later link's is passed over");
-                }
-                if self.is_kept_out(guest, now) {
-                    return;
-                }
-                if let Some(setback) = self.reports.setback(guest, &hello) {
-                    return self.rolled_back(guest, &setback, &hello.facts, now);
-                }
-                self.heard(Some(guest), What::Guest(guest, GuestEvent::Linked).at(now));
-                for report in &hello.reports {
-                    self.tell_progress(guest, report, now);
-                }
-                self.reports.note_age(guest, &hello);
-                self.reports.hello(guest, hello.reports, now);
-                self.facts.insert(guest, hello.facts);
-                self.is_on_record(guest);
-                self.sessions.open(guest, session, outbound);
-                self.sessions.trusts(guest, &hello.roots, self.parts.identities.next_root());
-                self.settle(guest);
-                self.touch(guest);
-            }
-            LinkInput::Message { guest, session, message } => {
-                if !self.sessions.is_current(guest, session) {
-                    return debug!(%guest, "A message on a link that is over is passed over");
-                }
-                match message {
-                    ToController::Report(report) => {
-                        self.tell_progress(guest, &report, now);
-                        self.reports.report(guest, *report, now);
-                        self.settle(guest);
-                        self.touch(guest);
-                    }
-                    ToController::Purged(Purged { certificate, left }) => {
-                        let left = left.iter().map(ToString::to_string).collect();
-                        self.reports.purged(guest, &certificate);
-                        let id = PlacementId { certificate, guest };
-                        self.purging.remove(&id);
-                        self.heard(Some(guest), What::Placement(id, PlacementEvent::Purged { left }).at(now));
-                        self.touch(guest);
-                    }
-                    ToController::Hello(_) | ToController::RenewIdentity(_) => {
-                        debug!(%guest, "A second hello on a link is passed over");
-                    }
-                }
-            }
+            LinkInput::Up { guest, session, hello, outbound } => self.up(guest, session, hello, outbound),
+            LinkInput::Message { guest, session, message } => self.message(guest, session, message),
             LinkInput::Down { guest, session, why } => {
                 if self.sessions.close(guest, session) {
-                    self.heard(Some(guest), What::Guest(guest, GuestEvent::Unlinked(why)).at(now));
-                    self.reports.link_down(guest, now);
-                    self.touch(guest);
+                    self.limited_event(guest, GuestEvent::Unlinked(why));
+                    self.effects.change(Change::LinkDown(guest));
+                    self.effects.save(guest);
                 }
             }
             LinkInput::Refused { guest, stranger, what } => {
-                let event = match guest {
+                let what = match guest {
                     Some(guest) => What::Guest(guest, GuestEvent::Refused(what)),
                     None => What::Host(HostEvent::Refused(what)),
                 };
                 // What a stranger claims to be does not make that guest's events fewer.
-                self.heard(guest.filter(|_| !stranger), event.at(now));
+                self.effects.limited_event(guest.filter(|_| !stranger), what);
             }
-            LinkInput::TurnedAway { guest, refused } => self.turned_away(guest, refused, now),
-            LinkInput::Joined { guest, generation, renewed } => {
-                let what =
-                    if renewed { GuestEvent::IdentityRenewed(generation) } else { GuestEvent::Joined(generation) };
-                self.heard(Some(guest), What::Guest(guest, what).at(now));
-                if !renewed {
-                    // Whoever is linked with an earlier identity is not this guest any more.
-                    self.sessions.end(guest);
-                    self.reports.link_down(guest, now);
-                    self.reports.forget_age(guest);
-                    self.touch(guest);
-                }
+            LinkInput::TurnedAway { guest, refused } => {
+                self.parts.enrolment.turned_away(guest, refused, self.world, self.effects);
+            }
+            LinkInput::Joined { guest, generation, renewed: true } => {
+                self.limited_event(guest, GuestEvent::IdentityRenewed(generation));
+            }
+            LinkInput::Joined { guest, generation, renewed: false } => {
+                self.limited_event(guest, GuestEvent::Joined(generation));
+                // Whoever is linked with an earlier identity is not this guest any more.
+                self.world.joined(guest, self.effects.now());
+                self.effects.end_session(guest);
+                self.effects.save(guest);
             }
         }
     }
 
-    /// Forgets certificates that a guest's reports show it to have, or not to ask for any more.
-    pub(super) fn settle(&mut self, guest: Guest) {
-        let reports = &self.reports;
-        self.signing.retain(|id, ready| id.guest != guest || ready.answers(reports.placement(id)));
+    fn up(&mut self, guest: Guest, session: SessionId, hello: Hello, outbound: Outbound) {
+        let identities = &self.resources.identities;
+        if !self.sessions.arrives(guest, session) {
+            return debug!(%guest, "A hello that was overtaken by a later link's is passed over");
+        }
+        if self.parts.evictions.keeps_out(guest, identities, self.effects) {
+            return;
+        }
+        if let Some(setback) = self.world.reports().setback(guest, &hello) {
+            let turned = rollback::taken_back(guest, &setback, &hello.facts, self.world, identities, self.effects);
+            return self.parts.enrolment.turned_away(guest, turned, self.world, self.effects);
+        }
+        self.limited_event(guest, GuestEvent::Linked);
+        for report in &hello.reports {
+            self.progress(guest, report);
+        }
+        self.sessions.open(guest, session, outbound);
+        self.sessions.trusts(guest, &hello.roots, identities.next_root());
+        self.world.linked(guest, hello, self.effects.now());
+        self.reported(guest);
+    }
+
+    fn message(&mut self, guest: Guest, session: SessionId, message: ToController) {
+        if !self.sessions.is_current(guest, session) {
+            return debug!(%guest, "A message on a link that is over is passed over");
+        }
+        match message {
+            ToController::Report(report) => {
+                self.progress(guest, &report);
+                self.world.reported(guest, *report, self.effects.now());
+                self.reported(guest);
+            }
+            ToController::Purged(Purged { certificate, left }) => {
+                self.world.purged(guest, &certificate);
+                let id = PlacementId { certificate, guest };
+                self.parts.purging.purged(&id);
+                let left = left.iter().map(ToString::to_string).collect();
+                self.effects.limited_event(Some(guest), What::Placement(id, PlacementEvent::Purged { left }));
+                self.effects.save(guest);
+            }
+            ToController::Hello(_) | ToController::RenewIdentity(_) => {
+                debug!(%guest, "A second hello on a link is passed over");
+            }
+        }
+    }
+
+    /// Records what a report brings that is new.
+    fn progress(&mut self, guest: Guest, report: &PlacementReport) {
+        let id = PlacementId { certificate: report.certificate.clone(), guest };
+        progress::step(self.world, guest, report, self.sessions.ordered(&id), self.effects);
+    }
+
+    /// A guest's reports were taken in.
+    fn reported(&mut self, guest: Guest) {
+        self.parts.deliveries.settle(guest, self.world, self.effects);
+        self.effects.save(guest);
+    }
+
+    fn limited_event(&mut self, guest: Guest, what: GuestEvent) {
+        self.effects.limited_event(Some(guest), What::Guest(guest, what));
     }
 }
+
+#[cfg(test)]
+mod tests;

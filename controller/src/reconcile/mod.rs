@@ -1,80 +1,72 @@
 //! The only loop: observe, plan, act, record.
 //!
-//! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the
-//! plan alone, so that losing any message or process costs time and nothing else.
+//! One task owns everything that is known (`World`) and the parts that act on it. These tasks wake it:
+//!
+//! | task | channel to the loop | brings |
+//! |---|---|---|
+//! | the links (`link`), one each | `Inputs::links`, bounded | hellos, reports, what became of a link |
+//! | the admin socket (`admin`), one a caller | `Inputs::questions`, bounded | questions, each with the way to its answer |
+//! | the manifest's file (`manifest/file`) | `Inputs::manifest`, a watch | the manifest in force |
+//! | the inventory (`channel/follow`) | `Inputs::inventory`, a watch | which guests there are |
+//! | addresses (`config/advertise`) | `Inputs::reachable`, a watch | how guests reach this controller |
+//! | a signature (`calls`), one each | `Outcomes::signed` | what an issuer signed, or why not |
+//! | a revocation (`calls`), at most four | `Outcomes::revoked` | whether an issuer revoked |
+//! | roots (`roots`), one an issuer | `Outcomes::roots` | which roots it has |
+//! | enrolling (`enroll`), eight at a time | `Outcomes::enrolling` | how far bringing a guest in has come |
+//! | shared state (`shared_state`) | a watch | that it can be written, or not any more |
+//! | a write (`persist`), one at a time | none | |
+//!
+//! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the plan alone,
+//! so that losing any message or process costs time and nothing else.
+//! Invariant: a part reads the world and the plan, and says what is to be done as [`effects::Effects`]; `perform` alone
+//! does it.
 
-mod addresses;
-mod destroyed;
-mod enrolling;
-mod eviction;
+mod answers;
+mod calls;
+mod clock_watch;
+mod delivery;
+mod departures;
+mod effects;
+mod enrolment;
+mod evictions;
 mod freezing;
-mod guests;
-mod keep;
+mod inputs;
 mod links;
-mod manifest;
-mod newer;
+mod observe;
+mod perform;
+mod persist;
+mod progress;
 mod purging;
-mod requests;
-mod revoking;
-mod rolled_back;
-mod session;
-mod set_back;
-mod shared;
-mod show;
+mod resources;
+mod revocation;
+mod rollback;
+mod roots;
+mod sessions;
+mod shared_state;
 mod signing;
-mod telling;
-mod trusting;
-mod undelivered;
-mod view;
-mod voices;
-mod waiter;
-mod writable;
+#[cfg(test)]
+mod testing;
+mod troubles;
+mod waiting;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
-use pinion_proto::{
-    clock::{Clock, Timestamp},
-    id::{Guest, PlacementId},
-    report::GuestFacts,
-    spec::PlainName,
-};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-    time::Instant,
-};
+use pinion_proto::clock::{Clock, Timestamp};
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info_span, warn};
 
-use crate::{
-    admin::Request,
-    config::advertise::Reachable,
-    enroll::{self, Enrolments},
-    events::{Event, Events, What},
-    identity::Identities,
-    inventory::Inventory,
-    issuer::Issuers,
-    link::LinkInput,
-    manifest::file::InForce,
-    planner::{self, Plan, Step, Turn, backoff::Backoff},
-    reports::Reports,
-    store::Store,
-};
-use destroyed::Departures;
-use eviction::Evictions;
-use revoking::Revoking;
-use session::Sessions;
-use set_back::Hands;
-use signing::{Outcome, Signing};
-use trusting::Trusting;
-use voices::Voices;
-use waiter::Waiter;
+pub use inputs::Inputs;
+pub use resources::Resources;
 
-/// What a guest says is written down this long after it was said, so that a busy minute is one write a guest.
-const WRITE_DELAY: Duration = Duration::from_secs(3);
+use crate::{
+    admin::{caller::Caller, protocol::Answer, question::FromPlan},
+    enroll,
+    manifest::Manifest,
+    planner::{Plan, Turn},
+    world::{Change, World},
+};
+use effects::Effects;
+use inputs::{changed, next};
 
 /// A queue to a slow agent that was full is tried again after this long.
 const RESEND_DELAY: Duration = Duration::from_millis(200);
@@ -87,196 +79,82 @@ const LISTENING: u32 = 3;
 /// answers within a second unless it is in trouble.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// At most so many inputs are taken before the next plan: a flood must not put off acting for ever.
-const MOST_INPUTS: usize = 4096;
-
-/// What the loop works with.
+/// The parts of the loop, each with its own state.
 #[derive(Debug)]
-pub struct Parts {
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Where what happens is told.
-    pub events: Arc<Events>,
-    /// Where what is known is kept.
-    pub store: Arc<Store>,
-    /// Which guests have an identity.
-    pub identities: Arc<Identities>,
-    /// Who signs.
-    pub issuers: Arc<Issuers>,
-    /// How long to wait after failures.
-    pub backoff: Backoff,
-    /// How guests are enrolled, on a hypervisor.
-    pub enrolling: Option<enroll::Tools>,
-    /// What this node is called.
-    pub node: PlainName,
-}
-
-/// What wakes the loop.
-#[derive(Debug)]
-pub struct Inputs {
-    /// The links.
-    pub links: mpsc::Receiver<LinkInput>,
-    /// The command line.
-    pub requests: mpsc::Receiver<Request>,
-    /// The manifest in force, and what is wrong with the one on disk.
-    pub manifest: watch::Receiver<InForce>,
-    /// Which guests there are.
-    pub inventory: watch::Receiver<Arc<Inventory>>,
-    /// By which addresses guests reach this controller.
-    pub reachable: watch::Receiver<Reachable>,
-    /// Comes, or is dropped, when the controller stops.
-    pub stop: oneshot::Receiver<()>,
+struct Parts {
+    clock_watch: clock_watch::ClockWatch,
+    departures: departures::Departures,
+    evictions: evictions::Evictions,
+    enrolment: enrolment::Enrolment,
+    signing: signing::Signing,
+    deliveries: delivery::Deliveries,
+    revocations: revocation::Revocations,
+    roots: roots::RootQueries,
+    purging: purging::Purging,
 }
 
 /// The loop's state: all of it can be lost, and comes back with the agents' reports.
 struct Reconciler {
+    resources: Resources,
+    world: World,
     parts: Parts,
-    manifest: InForce,
-    inventory: Arc<Inventory>,
-    departures: Departures,
-    evictions: Evictions,
-    reports: Reports,
-    facts: HashMap<Guest, GuestFacts>,
-    hands: Hands,
-    sessions: Sessions,
-    reachable: Reachable,
-    signing: Signing,
-    revoking: Revoking,
-    trusting: Trusting,
+    outlets: perform::Outlets,
     /// What is to be answered from the next plan.
-    asked: Option<Request>,
-    waiters: Vec<Waiter>,
-    purging: BTreeSet<PlacementId>,
-    retired: BTreeSet<PlacementId>,
-    shortened: BTreeMap<PlainName, Duration>,
-    voices: Voices,
-    /// None where there is no hypervisor.
-    enrolments: Option<Enrolments>,
-    /// Guests that hold identities which are newer than what is on record.
-    newer: BTreeSet<Guest>,
-    /// Why shared state cannot be written, if so.
-    unwritable: Option<String>,
-    unwritten: BTreeSet<Guest>,
-    write_at: Option<Instant>,
-    /// The write that is under way, or was the last.
-    writing: Option<JoinHandle<()>>,
+    asked: Option<(FromPlan, Caller, mpsc::Sender<Answer>)>,
+    waiting: waiting::Waiting,
 }
 
-/// Runs until it is stopped, then writes down what is known.
-pub async fn run(parts: Parts, mut inputs: Inputs) {
-    let (signing, mut outcomes) = Signing::new(parts.store.clone());
-    let (revoking, mut revocations) = Revoking::new();
-    let (trusting, mut roots) = Trusting::new();
-    let (enrolments, mut enrolling) = parts.enrolling.clone().map(Enrolments::new).unzip();
-    let manifest = inputs.manifest.borrow_and_update().clone();
-    let inventory = inputs.inventory.borrow_and_update().clone();
-    let reports = keep::restore(&parts.store, &parts.events, parts.clock.now());
-    let purging = reports.purges_asked().collect();
-    let clock = parts.clock.clone();
-    let mut reconciler = Reconciler {
-        parts,
-        manifest,
-        inventory: Arc::default(),
-        departures: Departures::default(),
-        evictions: Evictions::default(),
-        reports,
-        facts: HashMap::new(),
-        hands: Hands::at(clock.now()),
-        sessions: Sessions::default(),
-        reachable: inputs.reachable.borrow_and_update().clone(),
-        signing,
-        revoking,
-        trusting,
-        asked: None,
-        waiters: Vec::new(),
-        purging,
-        retired: BTreeSet::new(),
-        shortened: BTreeMap::new(),
-        voices: Voices::default(),
-        enrolments,
-        newer: BTreeSet::new(),
-        unwritable: None,
-        unwritten: BTreeSet::new(),
-        write_at: None,
-        writing: None,
-    };
-    reconciler.tell_manifest();
-    shared::restore(&mut reconciler);
-    reconciler.restore_revoking();
-    reconciler.restore_undelivered();
-    reconciler.restore_departures();
-    reconciler.restore_freezes();
-    reconciler.restore_evictions();
-    reconciler.new_inventory(inventory);
-    let mut shared_state = writable::Watch::start(reconciler.parts.store.clone());
+/// When the loop plans again although nothing has happened.
+struct Wake {
+    at: Option<Timestamp>,
+    /// Some agent's queue was full.
+    resend: bool,
+}
+
+/// Runs until it is stopped, then writes what is known.
+pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inputs: Inputs) {
+    let (mut reconciler, mut outcomes) = Reconciler::restore(resources, enrolling, &mut inputs);
+    let mut shared_state = shared_state::SharedStateWatch::start(reconciler.resources.store.clone());
+    let clock = reconciler.resources.clock.clone();
     loop {
         let began = Instant::now();
-        let (wake_at, resend) = info_span!("reconcile").in_scope(|| reconciler.pass());
+        let wake = info_span!("reconcile").in_scope(|| reconciler.pass());
         let listening = began.elapsed() * LISTENING;
         let listen_until = Instant::now() + listening;
-        let resend_at = resend.then(|| Instant::now() + RESEND_DELAY);
+        let resend_at = wake.resend.then(|| Instant::now() + RESEND_DELAY);
         tokio::select! {
             _ = &mut inputs.stop => break,
             Some(input) = inputs.links.recv() => reconciler.link(input),
-            Some(request) = inputs.requests.recv() => {
+            Some(question) = inputs.questions.recv() => {
                 // Whoever asks has looked at the file first, and means the manifest that was found there.
                 reconciler.look_at_manifest(&mut inputs.manifest);
                 reconciler.look_at_inventory(&mut inputs.inventory);
-                reconciler.request(request);
+                reconciler.question(question);
             }
-            Some(outcome) = outcomes.recv() => reconciler.signed(outcome),
-            Some(outcome) = revocations.recv() => reconciler.revoked(outcome),
-            Some(told) = roots.recv() => reconciler.told_roots(told),
-            Some(happened) = next(&mut enrolling) => reconciler.enrolling(happened),
+            Some(outcome) = outcomes.signed.recv() => reconciler.signed(outcome),
+            Some(outcome) = outcomes.revoked.recv() => reconciler.revoked(outcome),
+            Some(answer) = outcomes.roots.recv() => reconciler.roots(answer),
+            Some(happened) = next(&mut outcomes.enrolling) => reconciler.enrolling(happened),
             Ok(()) = changed(&mut inputs.manifest) => reconciler.look_at_manifest(&mut inputs.manifest),
             Ok(()) = changed(&mut inputs.reachable) => reconciler.look_at_addresses(&mut inputs.reachable),
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
             () = shared_state.changed() => {}
-            () = until(&*clock, wake_at) => {}
+            () = until(&*clock, wake.at) => {}
             () = at(resend_at) => {}
-            () = at(reconciler.waiters_wake_at()) => {}
-            () = at(reconciler.write_at) => reconciler.write(false).await,
+            () = at(reconciler.waiting.wake_at()) => {}
+            () = at(reconciler.outlets.persist.write_at()) => reconciler.write(),
         }
         // The timer counts in milliseconds: what is shorter is over already.
         if listening >= Duration::from_millis(1) {
             tokio::time::sleep_until(listen_until).await;
         }
-        // Whatever else is there by now belongs to the same plan.
-        for _ in 0..MOST_INPUTS {
-            if let Ok(input) = inputs.links.try_recv() {
-                reconciler.link(input);
-            } else if let Ok(outcome) = outcomes.try_recv() {
-                reconciler.signed(outcome);
-            } else {
-                break;
-            }
-        }
+        reconciler.take_what_is_there(&mut inputs, &mut outcomes);
     }
-    let drained = async {
-        while reconciler.signing.is_busy()
-            && let Some(outcome) = outcomes.recv().await
-        {
-            reconciler.signed(outcome);
-        }
-    };
-    if tokio::time::timeout(LAST_ANSWERS, drained).await.is_err() {
+    if tokio::time::timeout(LAST_ANSWERS, reconciler.drain(&mut outcomes)).await.is_err() {
         warn!("Stopped while an issuer was still to answer; what it signs is signed once more");
     }
-    reconciler.write(true).await;
-}
-
-async fn next<T>(queue: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
-    match queue {
-        Some(queue) => queue.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Returns when there is another value, and leaves it to be taken.
-async fn changed<T>(watched: &mut watch::Receiver<T>) -> Result<(), watch::error::RecvError> {
-    watched.changed().await?;
-    watched.mark_changed();
-    Ok(())
+    reconciler.write();
+    reconciler.outlets.persist.finish().await;
 }
 
 async fn until(clock: &dyn Clock, moment: Option<Timestamp>) {
@@ -294,48 +172,58 @@ async fn at(moment: Option<Instant>) {
 }
 
 impl Reconciler {
-    /// Plans and acts. Returns when the plan changes by itself, and whether some agent's queue was full.
-    fn pass(&mut self) -> (Option<Timestamp>, bool) {
-        let now = self.parts.clock.now();
-        self.look_at_clock(now);
-        self.look_at_shared();
-        self.end_freezes(now);
-        self.reread_evictions(now);
-        self.rekey(now);
-        self.see_off(now);
-        let manifest = self.manifest.manifest.clone();
-        self.trusting.ask(&manifest, &self.parts.issuers);
-        let mut plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+    /// Plans and acts.
+    fn pass(&mut self) -> Wake {
+        let now = self.resources.clock.now();
+        let manifest = self.world.manifest().clone();
+        // What has changed by itself.
+        let before = self.act(now, |this, effects| {
+            let (world, resources, parts) = (&this.world, &this.resources, &mut this.parts);
+            if parts.clock_watch.step(world, effects) {
+                parts.deliveries.forget_early(effects);
+            }
+            shared_state::step(world, &resources.store, &resources.identities, effects);
+            parts.evictions.step(world, &mut parts.revocations, resources, effects);
+            let thaws_at = freezing::step(world, &resources.store, effects);
+            let departs_at = parts.departures.step(world, |guest| resources.refuse(guest), effects);
+            [thaws_at, departs_at]
+        });
+        self.parts.roots.step(&manifest, &self.resources.issuers);
+        // What is to be done now; who asks is shown that, and the issuers are asked for what it orders.
+        let mut plan = self.plan(&manifest, now);
+        self.answer_from(&plan, now);
+        let is_outdated = self.act(now, |this, effects| {
+            let Parts { signing, deliveries, .. } = &mut this.parts;
+            signing.step(&this.world, &plan, deliveries, &this.resources.store, effects)
+        });
+        if is_outdated {
+            plan = self.plan(&manifest, now);
+        }
+        // Guests are sent what they should hold, and then what was signed for it.
+        self.outlets.sessions.send_desired(&plan, self.world.inventory());
+        self.outlets.sessions.send_addresses(&self.resources.node, &self.world.reachable().addresses);
+        self.outlets.sessions.send_root(self.resources.identities.next_root());
+        let after = self.act(now, |this, effects| {
+            let (world, parts) = (&this.world, &mut this.parts);
+            parts.deliveries.step(world, &plan, effects);
+            parts.purging.step(world, &plan, effects);
+            let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
+            [enrols_at, parts.revocations.step(world, effects)]
+        });
+        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts }, &plan);
+        let at = before.into_iter().chain(after).chain([plan.wake_at]).flatten().min();
+        Wake { at, resend: self.outlets.sessions.take_queue_full() }
+    }
+
+    /// What is to be done now, with the turns that begin and end by it.
+    fn plan<'m>(&mut self, manifest: &'m Manifest, now: Timestamp) -> Plan<'m> {
+        let mut plan = self.world.plan(manifest, now);
         if self.note_turns(&plan, now) {
             // Whoever waited for them goes on.
-            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
+            plan = self.world.plan(manifest, now);
             self.note_turns(&plan, now);
         }
-        self.answer_from(&plan, now);
-        let mut outdated = false;
-        for (planned, order) in plan.orders() {
-            if order.step == Step::Sign
-                && let Some(id) = planned.id()
-            {
-                outdated |= !self.sign(&id, planned, order, now);
-            }
-        }
-        if outdated {
-            plan = planner::plan(&manifest, &self.inventory, &self.reports, now);
-            self.note_turns(&plan, now);
-        }
-        let enrol_at = self.enrol(&plan, now);
-        self.note_retired(&plan, now);
-        let mut resend = self.sessions.tell(&plan, &self.inventory);
-        resend |= self.tell_addresses();
-        resend |= self.sessions.tell_root(self.parts.identities.next_root());
-        resend |= self.deliver(&plan, now);
-        resend |= self.purge(&plan);
-        self.answer_waiters(&plan);
-        let revoke_at = self.revoke(now);
-        let leaving = self.departures.wake_at().filter(|at| *at > now);
-        let thaw_at = self.reports.freezes().next_end();
-        (plan.wake_at.into_iter().chain(leaving).chain(enrol_at).chain(revoke_at).chain(thaw_at).min(), resend)
+        plan
     }
 
     /// Notes the turns that begin and end with this plan; true when one has ended.
@@ -343,32 +231,16 @@ impl Reconciler {
         let turns = plan.placements.iter().filter(|planned| planned.turn != Turn::None);
         let turns: Vec<_> = turns.filter_map(|planned| Some((planned.id()?, planned.turn))).collect();
         for (id, turn) in &turns {
-            self.reports.note_turn(id, *turn, now);
+            self.world.apply(Change::Turn(id.clone(), *turn), now);
         }
         turns.iter().any(|(_, turn)| *turn == Turn::Ends)
     }
 
-    fn touch(&mut self, guest: Guest) {
-        self.unwritten.insert(guest);
-        self.write_at.get_or_insert_with(|| Instant::now() + WRITE_DELAY);
-    }
-
-    /// As [`Self::touch`], for what a person has asked for and nobody would say again: it is written at once.
-    fn touch_now(&mut self, guest: Guest) {
-        self.unwritten.insert(guest);
-        self.write_at = Some(Instant::now());
-    }
-
-    fn event(&self, what: What, now: Timestamp) {
-        self.record(what.at(now));
-    }
-
-    fn record(&self, event: Event) {
-        self.parts.events.record(event);
-    }
-
-    fn signed(&mut self, outcome: Outcome) {
-        let now = self.parts.clock.now();
-        signing::take(self, outcome, now);
+    /// Lets parts say what is to be done, and does it.
+    fn act<T>(&mut self, now: Timestamp, parts: impl FnOnce(&mut Self, &mut Effects) -> T) -> T {
+        let mut effects = Effects::at(now);
+        let result = parts(self, &mut effects);
+        self.outlets.perform(effects, &mut self.world, &mut self.parts, &self.resources);
+        result
     }
 }

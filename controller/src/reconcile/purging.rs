@@ -1,73 +1,95 @@
-//! Placements that the manifest does not name any more, and files that a person wants gone.
+//! Purging: placements that the manifest does not name any more, and files that a person wants gone.
 //!
-//! Invariant: nothing is removed without a person's word, which is written down before it is acted on.
+//! Invariant: nothing is removed without a person's word, which is written before it is acted on.
 
 use std::collections::BTreeSet;
 
-use pinion_proto::clock::Timestamp;
+use pinion_proto::id::PlacementId;
 
-use super::Reconciler;
+use super::effects::{Effects, Outgoing};
 use crate::{
     admin::{caller::Caller, protocol::Answer},
     events::{PlacementEvent, What},
-    planner::{self, Decision, Plan},
+    planner::{Decision, Plan, Planned},
+    world::{Change, World},
 };
 
-impl Reconciler {
-    pub(super) fn note_retired(&mut self, plan: &Plan<'_>, now: Timestamp) {
+/// What the manifest does not name any more.
+#[derive(Debug, Default)]
+pub(super) struct Purging {
+    /// What guests hold and the manifest does not name, as of the last plan.
+    retired: BTreeSet<PlacementId>,
+    /// Those of which a person wants the files removed.
+    asked: BTreeSet<PlacementId>,
+}
+
+impl Purging {
+    /// What was asked for when the controller stopped.
+    pub(super) fn restore(world: &World) -> Self {
+        Self { retired: BTreeSet::new(), asked: world.reports().purges_asked().collect() }
+    }
+
+    /// Notes what is retired now, and asks guests to remove what a person wants removed.
+    pub(super) fn step(&mut self, world: &World, plan: &Plan<'_>, effects: &mut Effects) {
         let retired: BTreeSet<_> = plan.retired.iter().cloned().collect();
-        let fresh: Vec<_> = retired.difference(&self.retired).cloned().collect();
-        for id in fresh {
-            self.heard(Some(id.guest), What::Placement(id, PlacementEvent::Retired).at(now));
+        for id in retired.difference(&self.retired) {
+            effects.limited_event(Some(id.guest), What::Placement(id.clone(), PlacementEvent::Retired));
         }
-        let over: Vec<_> = self.purging.difference(&retired).cloned().collect();
+        let over: Vec<_> = self.asked.difference(&retired).cloned().collect();
         for id in over {
-            self.reports.forget_purge(&id);
-            self.purging.remove(&id);
+            self.asked.remove(&id);
+            effects.change(Change::PurgeOver(id));
         }
         self.retired = retired;
+        // A placement that the manifest purges is asked for in its spec.
+        let by_manifest: BTreeSet<_> = plan
+            .placements
+            .iter()
+            .filter(|planned| planned.decision == Decision::Purge)
+            .filter_map(Planned::id)
+            .collect();
+        let asked = self.asked.difference(&by_manifest);
+        for id in asked.filter(|id| !world.inventory().hands_off(id.guest)) {
+            effects.send(id, Outgoing::Purge);
+        }
     }
 
     /// Takes names of retired placements whose files are to be removed.
-    pub(super) fn ask_purge(&mut self, names: &[String], caller: &Caller, plan: &Plan<'_>, now: Timestamp) -> Answer {
+    pub(super) fn ask(&mut self, names: &[String], by: &Caller, plan: &Plan<'_>, effects: &mut Effects) -> Answer {
         let mut chosen = Vec::new();
         for name in names {
-            let matching: Vec<_> = plan
-                .retired
-                .iter()
-                .filter(|id| id.to_string() == *name || id.certificate.as_str() == name)
-                .cloned()
-                .collect();
-            if matching.is_empty() {
-                let wanted = plan.placements.iter().any(|p| p.label() == *name || p.certificate.name.as_str() == name);
-                return if wanted {
-                    Answer::Refused(format!(
-                        "{name} is in the manifest: take it out, or write `\"purge\": true` into its placement"
-                    ))
-                } else {
-                    Answer::NoSuchName(format!("no retired placement is called {name}; `pinion status` lists them"))
-                };
+            let is_named = |id: &&PlacementId| id.to_string() == *name || id.certificate.as_str() == name;
+            let before = chosen.len();
+            chosen.extend(plan.retired.iter().filter(is_named).cloned());
+            if chosen.len() == before {
+                return refusal(name, plan);
             }
-            chosen.extend(matching);
         }
         for id in chosen {
-            self.record(What::Placement(id.clone(), PlacementEvent::PurgeAsked).at(now).by(caller));
-            self.reports.request_purge(&id);
-            self.touch_now(id.guest);
-            self.purging.insert(id);
+            effects.asked(What::Placement(id.clone(), PlacementEvent::PurgeAsked), by);
+            effects.change(Change::PurgeAsked(id.clone()));
+            effects.save_at_once(id.guest);
+            self.asked.insert(id);
         }
         Answer::End
     }
 
-    pub(super) fn purge(&mut self, plan: &Plan<'_>) -> bool {
-        let by_manifest = plan
-            .placements
-            .iter()
-            .filter(|planned| planned.decision == Decision::Purge)
-            .filter_map(planner::Planned::id);
-        // A placement that the manifest purges is told so in its spec.
-        let told: BTreeSet<_> = by_manifest.collect();
-        let asked = self.purging.iter().filter(|id| !told.contains(id) && !self.inventory.hands_off(id.guest));
-        self.sessions.purge(asked)
+    /// A guest has removed a placement's files.
+    pub(super) fn purged(&mut self, id: &PlacementId) {
+        self.asked.remove(id);
     }
 }
+
+fn refusal(name: &str, plan: &Plan<'_>) -> Answer {
+    let mut wanted = plan.placements.iter();
+    if wanted.any(|planned| planned.label() == name || planned.certificate.name.as_str() == name) {
+        Answer::Refused(format!(
+            "{name} is in the manifest: take it out, or write `\"purge\": true` into its placement"
+        ))
+    } else {
+        Answer::NoSuchName(format!("no retired placement is called {name}; `pinion status` lists them"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ impl Fixture {
         let (mut requests, written) = (self.requests.take().expect("one loop"), log.clone());
         tokio::spawn(async move {
             while let Some(request) = requests.recv().await {
-                written.lock().expect("not poisoned").push(format!("{:?}", request.ask));
+                written.lock().expect("not poisoned").push(asked(&request.question));
                 request.answers.send(Answer::End).await.ok();
             }
         });
@@ -104,6 +104,23 @@ impl Fixture {
     }
 }
 
+/// What the loop is asked.
+fn asked(question: &Question) -> String {
+    match question {
+        Question::AtOnce(AtOnce::Evict { guest, compromised }) => {
+            format!("Evict {{ guest: \"{guest}\", compromised: {compromised} }}")
+        }
+        Question::AtOnce(AtOnce::Forget(guest)) => format!("Forget(\"{guest}\")"),
+        Question::AtOnce(AtOnce::NoteEnd(guest)) => format!("NoteEnd(\"{guest}\")"),
+        Question::AtOnce(AtOnce::Wake(guest)) => format!("Wake(\"{guest}\")"),
+        Question::AtOnce(AtOnce::LetIn(guest)) => format!("LetIn(\"{guest}\")"),
+        Question::Waits(Waits::Enroll(guest)) => format!("Enroll(\"{guest}\")"),
+        Question::FromPlan(ask) => format!("{ask:?}"),
+        Question::AtOnce(ask @ AtOnce::Freeze(_)) => format!("{ask:?}"),
+        Question::Waits(ask @ Waits::Ensure(_)) => format!("{ask:?}"),
+    }
+}
+
 #[tokio::test]
 async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
     let mut fixture = Fixture::new();
@@ -127,7 +144,7 @@ async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
             "Enroll(\"101\")",
             "Wake(\"101\")",
             "Evict { guest: \"101\", compromised: true }",
-            "Acknowledge(\"101\")",
+            "NoteEnd(\"101\")",
         ]
     );
 }
@@ -189,7 +206,7 @@ async fn a_locked_guest_is_unlocked_and_one_without_an_identity_is_no_name() {
     assert_eq!(fixture.one("{\"unlock\":\"101\"}").await, Answer::End);
     assert_eq!(fixture.admin.identities.guest(guest).expect("read").expect("there").locked, None);
     assert!(fixture.last_event().contains("101 was unlocked"), "{}", fixture.last_event());
-    assert_eq!(*log.lock().expect("not poisoned"), ["Unlock(\"101\")"]);
+    assert_eq!(*log.lock().expect("not poisoned"), ["LetIn(\"101\")"]);
 }
 
 /// Gives a guest an identity.

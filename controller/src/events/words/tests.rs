@@ -60,12 +60,12 @@ fn each_event_has_its_kind_and_its_sentence() {
             format!("The manifest on disk is not taken, the one before stays in force, since {}: line 3", at()),
         ),
         (
-            What::Host(HostEvent::ClockSetBack { to: at(), renewed: Vec::new() }),
+            What::Host(HostEvent::ClockMovedBack { to: at(), renewed: Vec::new() }),
             "controller",
             format!("The clock was set back to {}", at()),
         ),
         (
-            What::Host(HostEvent::ClockSetBack { to: at(), renewed: vec![web()] }),
+            What::Host(HostEvent::ClockMovedBack { to: at(), renewed: vec![web()] }),
             "controller",
             format!(
                 "The clock was set back to {}; what begins too late by it, or was under way, is renewed: web@1001",

@@ -19,8 +19,8 @@ use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots,
 use crate::{
     authority::{self, Authority, AuthorityError, Profile, Traces},
     identity::{GivenUp, NewRoot},
-    reports::GuestRecord,
     store::{Area, GIVEN_UP, NEW_EMBEDDED_ROOT, Store, StoreError},
+    world::ReportRecord,
 };
 
 /// The root's document in the shared area.
@@ -85,7 +85,7 @@ impl Embedded {
         let mut holders = 0;
         for guest in self.store.list(Area::Local, "reports")? {
             // What cannot be read is reported elsewhere.
-            let record = self.store.read::<GuestRecord>(Area::Local, &format!("reports/{guest}")).ok().flatten();
+            let record = self.store.read::<ReportRecord>(Area::Local, &format!("reports/{guest}")).ok().flatten();
             let reports = record.iter().flat_map(|record| &record.placements).filter_map(|kept| kept.report.as_ref());
             holders +=
                 reports.filter(|report| report.held.as_ref().is_some_and(|held| held.issuer == self.name)).count();

@@ -13,7 +13,7 @@ use crate::{
         decision::{Decision, Order, Step, Why},
         leaf_case::LeafCase,
     },
-    reports::PlacementEntry,
+    world::PlacementEntry,
 };
 
 /// How long a guest may take to say that a delivery has come. It is one message on an open stream; when it

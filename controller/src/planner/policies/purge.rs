@@ -7,7 +7,7 @@ use crate::{
         case::{Case, Verdict, held_up},
         decision::Decision,
     },
-    reports::Link,
+    world::Link,
 };
 
 /// Nothing of it is in the guest. What a guest holds that has never been seen nobody knows; one that does not exist holds

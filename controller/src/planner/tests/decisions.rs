@@ -5,7 +5,7 @@ use std::time::Duration;
 use pinion_proto::key::KeyAlgorithm;
 
 use super::*;
-use crate::{planner::backoff::Backoff, reports::SharedKey};
+use crate::{planner::backoff::Backoff, world::SharedKey};
 
 #[test]
 fn a_good_certificate_is_kept() {
@@ -188,7 +188,7 @@ fn a_renewal_that_is_asked_for_is_ordered_until_it_is_there() {
 }
 
 #[test]
-fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation() {
+fn what_was_sent_before_the_clock_moved_back_is_followed_by_another_generation() {
     let web = web("", "");
     let placement = id("web@101");
     // The guest asks, has been sent something, and has not said that it has it: it may install that yet, even when its
@@ -203,7 +203,7 @@ fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation
             world.reports.link_up(placement.guest, world.now);
         }
         world.reports.request_another(&placement);
-        world.reports.clock_was_set_back(world.now);
+        world.reports.clock_moved_back(world.now);
         let order = world.order(&web);
         assert_eq!((order.generation, order.step), (5, Step::Ask), "4 is given no other content; broken: {broken}");
     }
@@ -223,7 +223,7 @@ fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation
         }
         world.report(with_incoming(world.due(), 4, Progress::Delivered));
         world.reports.request_another(&placement);
-        world.reports.clock_was_set_back(world.now);
+        world.reports.clock_moved_back(world.now);
         let mut installed = world.held();
         installed.last_generation = 4;
         installed.held.as_mut().expect("held").generation = 4;
@@ -235,7 +235,7 @@ fn what_was_sent_before_the_clock_was_set_back_is_followed_by_another_generation
     let mut world = World::healthy();
     world.report(with_incoming(world.due(), 4, request(&key(), &["a.example"])));
     world.reports.request_another(&placement);
-    world.reports.clock_was_set_back(world.now);
+    world.reports.clock_moved_back(world.now);
     let order = world.order(&web);
     assert_eq!((order.generation, order.step), (4, Step::Sign));
 }

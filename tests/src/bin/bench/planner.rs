@@ -7,7 +7,7 @@ use pinion_controller::{
     inventory::Inventory,
     manifest::Manifest,
     planner::{Decision, plan},
-    reports::Reports,
+    world::Reports,
 };
 use pinion_proto::{
     bundle::Leaf,

@@ -1,0 +1,102 @@
+//! One placement, for `pinion status` and `pinion show`.
+
+use pinion_proto::{
+    bundle::RootCertificate,
+    content::Content,
+    id::{CertificateName, PlacementId},
+    printable::line,
+    report::PlacementReport,
+    stage::{Halt, Stage, Trouble},
+};
+
+use super::{View, troubles};
+use crate::{admin::protocol::PlacementStatus, planner::Planned, reconcile::freezing};
+
+/// The longest path in a status (characters): one of a guest's is at most 1,024 bytes.
+const MAX_PATH: usize = 1024;
+
+/// A placement of the manifest.
+pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus {
+    let id = planned.id();
+    let report = id.as_ref().and_then(|id| view.world.report(id));
+    let mut status = described(view, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
+    match planned.content() {
+        Content::Leaf(leaf) => status.names = status.names.or_else(|| Some(leaf.names.clone())),
+        Content::Roots => status.not_after = planned.roots.iter().map(RootCertificate::not_after).min(),
+    }
+    status.renew_at = planned.renew_at;
+    if status.issuer.is_empty() {
+        status.issuer = planned.certificate.issuer.to_string();
+    }
+    let trouble = view.parts.enrolment.must_rejoin(view.world, planned).or_else(|| trouble(planned, report).cloned());
+    let trouble = trouble.map(|trouble| freezing::trouble_for_status(view.world, planned, trouble));
+    status.frozen = freezing::freeze_of(view.world, planned).cloned();
+    status.trouble = view.parts.evictions.trouble_of(planned).or(trouble);
+    retire_destroyed(view, id.as_ref(), &mut status);
+    status
+}
+
+/// What a destroyed guest held is shown as retired, whatever the manifest says.
+fn retire_destroyed(view: View<'_>, id: Option<&PlacementId>, status: &mut PlacementStatus) {
+    if let Some(id) = view.destroyed(id) {
+        status.retired = true;
+        status.renew_at = None;
+        status.trouble = Some(troubles::destroyed(&status.placement, id.guest));
+    }
+}
+
+/// A placement that the manifest does not name.
+pub(super) fn retired(view: View<'_>, id: &PlacementId) -> Option<PlacementStatus> {
+    let report = view.world.report(id)?;
+    let mut status = described(view, id.to_string(), Some(id), id.certificate.clone(), Some(report));
+    status.retired = true;
+    retire_destroyed(view, Some(id), &mut status);
+    Some(status)
+}
+
+fn described(
+    view: View<'_>,
+    label: String,
+    id: Option<&PlacementId>,
+    certificate: CertificateName,
+    report: Option<&PlacementReport>,
+) -> PlacementStatus {
+    let held = report.and_then(|report| report.held.as_ref());
+    let guest = id.map(|id| id.guest);
+    PlacementStatus {
+        placement: label,
+        certificate,
+        guest,
+        guest_name: guest.and_then(|guest| view.name(guest)),
+        stage: report.map_or(Stage::Pending, |report| report.stage),
+        goal: report.map_or(Stage::Served, |report| report.goal),
+        generation: held.map(|held| held.generation),
+        incoming: report.and_then(|report| report.incoming.as_ref()).map(|incoming| incoming.generation),
+        serial: held.map(|held| held.leaf.serial().to_owned()),
+        names: held.map(|held| held.leaf.names().clone()),
+        not_before: held.map(|held| held.leaf.not_before()),
+        not_after: held.map(|held| held.leaf.not_after()),
+        renew_at: None,
+        issuer: held.map(|held| held.issuer.to_string()).unwrap_or_default(),
+        roots: report.iter().flat_map(|report| report.roots.iter().copied()).collect(),
+        retired: false,
+        left_behind: report
+            .iter()
+            .flat_map(|report| &report.left_behind)
+            .map(|path| line(path.as_str(), MAX_PATH))
+            .collect(),
+        frozen: None,
+        trouble: report.and_then(|report| report.trouble.clone()),
+        warning: report.and_then(|report| report.warning.clone()),
+    }
+}
+
+/// What holds a placement up: the controller's side first, unless only the guest's needs a person.
+pub(super) fn trouble<'a>(planned: &'a Planned<'_>, report: Option<&'a PlacementReport>) -> Option<&'a Trouble> {
+    let guests = report.and_then(|report| report.trouble.as_ref());
+    match (planned.trouble(), guests) {
+        (Some(here), Some(there)) if here.halt == Halt::Waiting && there.halt == Halt::Blocked => Some(there),
+        (Some(here), _) => Some(here),
+        (None, there) => there,
+    }
+}

@@ -1,0 +1,45 @@
+//! Everything that would be done now, for `pinion plan`.
+
+use crate::{
+    admin::protocol::{Answer, PlanDocument, PlanStep},
+    planner::{Decision, Plan},
+};
+
+/// Everything that would be done now, for `pinion plan`.
+pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
+    let mut steps: Vec<_> = plan
+        .placements
+        .iter()
+        .map(|planned| {
+            let (action, why) = match &planned.decision {
+                Decision::Keep if planned.ordered.is_some() => {
+                    ("keep", "a new generation is being installed".to_owned())
+                }
+                Decision::Keep if planned.content().is_roots() => {
+                    let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
+                    ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
+                }
+                Decision::Trust(change) => ("trust", change.to_string()),
+                Decision::Keep => (
+                    "keep",
+                    match planned.renew_at {
+                        Some(at) => format!("it is as the manifest says; the next renewal is due at {at}"),
+                        None => "there is nothing to do".to_owned(),
+                    },
+                ),
+                Decision::Order(order) => ("order", order.to_string()),
+                Decision::Wait(trouble) => ("wait", trouble.to_string()),
+                Decision::Block(trouble) => ("block", trouble.to_string()),
+                Decision::Purge => ("purge", "the manifest says so".to_owned()),
+            };
+            PlanStep { placement: planned.label(), action: action.into(), why }
+        })
+        .collect();
+    steps.extend(plan.retired.iter().map(|id| PlanStep {
+        placement: id.to_string(),
+        action: "retired".into(),
+        why: format!("it is not in the manifest; its files stay until `pinion purge {id}`"),
+    }));
+    let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
+    Answer::Plan(PlanDocument { steps, notes, wake_at: plan.wake_at })
+}

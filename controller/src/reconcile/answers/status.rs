@@ -1,0 +1,174 @@
+//! Everything that is known, for `pinion status`.
+//!
+//! Invariant: what a guest says makes no answer long: placements that the manifest does not name are listed up to
+//! [`MAX_UNLISTED`] for each guest, and counted past that.
+
+use std::collections::BTreeMap;
+
+use pinion_proto::{
+    causes::chain,
+    id::{Guest, PlacementId},
+    stage::Trouble,
+};
+
+use super::{Chosen, View, placement, troubles};
+use crate::{
+    admin::{
+        presence::Presence,
+        protocol::{Answer, GuestStatus, ManifestStatus, Selection, Status},
+    },
+    events::Events,
+    identity::{Identities, Progress},
+    planner::{Plan, Planned},
+    reconcile::{Resources, enrolment, freezing},
+    world::Link,
+};
+
+/// Placements of one guest that the manifest does not name, in a list of everything.
+const MAX_UNLISTED: usize = 16;
+
+/// Everything, for `pinion status`.
+pub(in crate::reconcile) fn status(
+    view: View<'_>,
+    resources: &Resources,
+    selection: &Selection,
+    plan: &Plan<'_>,
+) -> Answer {
+    let world = view.world;
+    let chosen = match Chosen::new(world, selection) {
+        Ok(chosen) => chosen,
+        Err(answer) => return answer,
+    };
+    let labels = plan
+        .placements
+        .iter()
+        .map(|planned| (planned.label(), planned.certificate.name.as_str()))
+        .chain(plan.retired.iter().map(|id| (id.to_string(), id.certificate.as_str())));
+    if let Some(unknown) = chosen.unknown(labels) {
+        return Answer::NoSuchName(format!("no certificate or placement is called {unknown}"));
+    }
+    let mut placements: Vec<_> = plan
+        .placements
+        .iter()
+        .filter(|planned| chosen.means(&planned.label(), planned.certificate.name.as_str(), planned.guest))
+        .map(|planned| placement::planned(view, planned))
+        .collect();
+    let retired =
+        plan.retired.iter().filter(|id| chosen.means(&id.to_string(), id.certificate.as_str(), Some(id.guest)));
+    // Whoever is asked for by name is listed.
+    let (listed, unlisted) =
+        if chosen.names.is_empty() { listed(retired) } else { (retired.collect(), BTreeMap::new()) };
+    placements.extend(listed.into_iter().filter_map(|id| placement::retired(view, id)));
+    let mut guests = guests(view, &plan.placements);
+    for guest in &mut guests {
+        guest.unlisted = unlisted.get(&guest.guest).copied().unwrap_or(0);
+    }
+    let mut notes = Vec::new();
+    // What is wanted at all comes first.
+    notes.extend(world.in_force().notes());
+    notes.extend(enrolment::must_rejoin_note(world));
+    notes.extend(next_root_note(&resources.identities));
+    notes.extend(freezing::notes(world, resources.clock.now()));
+    notes.extend(world.reachable().problems.iter().cloned());
+    notes.extend(enrolment::version_note(world));
+    for (issuer, limit) in world.shortened() {
+        notes.push(format!(
+            "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
+            humantime::format_duration(*limit)
+        ));
+    }
+    let manifest = ManifestStatus { since: world.in_force().since, problem: world.in_force().problem.clone() };
+    Answer::Status(Box::new(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        manifest,
+        notes,
+        troubles: host_troubles(view, &resources.events),
+        freezes: world.reports().freezes().iter().cloned().collect(),
+        placements,
+        guests,
+    }))
+}
+
+/// The placements that the manifest does not name, as far as they are listed, and how many more each guest has.
+pub(super) fn listed<'p>(
+    retired: impl Iterator<Item = &'p PlacementId>,
+) -> (Vec<&'p PlacementId>, BTreeMap<Guest, usize>) {
+    let mut counts: BTreeMap<Guest, usize> = BTreeMap::new();
+    let mut listed = Vec::new();
+    for id in retired {
+        let count = counts.entry(id.guest).or_default();
+        *count += 1;
+        if *count <= MAX_UNLISTED {
+            listed.push(id);
+        }
+    }
+    let more = counts.into_iter().filter_map(|(guest, count)| Some((guest, count.checked_sub(MAX_UNLISTED)?)));
+    (listed, more.filter(|(_, more)| *more > 0).collect())
+}
+
+/// What is wrong with the host as a whole.
+fn host_troubles(view: View<'_>, events: &Events) -> Vec<Trouble> {
+    let shared_state = view.world.shared_state_problem().map(troubles::shared_state);
+    let own = [shared_state, events.trouble(), view.parts.evictions.trouble()];
+    let inventory = view.world.inventory().troubles().cloned();
+    own.into_iter().flatten().chain(inventory).chain(view.parts.enrolment.trouble()).collect()
+}
+
+/// How far the next identity root is, while there is one.
+fn next_root_note(identities: &Identities) -> Option<String> {
+    let progress = match identities.rollover() {
+        Ok(progress) => progress?,
+        Err(error) => return Some(format!("how far the next identity root is cannot be told: {}", chain(&error))),
+    };
+    let Progress { next, guests, missing } = progress;
+    let Some(first) = missing.first() else {
+        return Some(format!(
+            "every guest trusts the next identity root {next}: it takes over when the controller is restarted (where \
+             /etc/pinion/identity-root is, write the next root into it first)"
+        ));
+    };
+    let (trust, others) = (guests - missing.len(), if missing.len() == 1 { "" } else { " and others" });
+    Some(format!(
+        "{trust} of {guests} guests trust the next identity root {next}; it does not take over before {first}{others} do, \
+         or are forgotten"
+    ))
+}
+
+/// Every guest that the manifest names or that was ever linked.
+pub(super) fn guests(view: View<'_>, placements: &[Planned<'_>]) -> Vec<GuestStatus> {
+    let mut links: BTreeMap<Guest, Link> =
+        placements.iter().filter_map(|planned| Some((planned.guest?, Link::NeverSeen))).collect();
+    links.extend(view.world.reports().guests().map(|(guest, entry)| (guest, entry.link())));
+    links
+        .into_iter()
+        .map(|(guest, link)| GuestStatus {
+            guest,
+            name: view.name(guest),
+            linked: matches!(link, Link::Linked { .. }),
+            since: match link {
+                Link::NeverSeen => None,
+                Link::Linked { since } | Link::Away { since } => Some(since),
+            },
+            presence: Presence::of(view.world.inventory(), guest),
+            unlisted: 0,
+            agent_version: view.world.facts(guest).map(|facts| facts.agent_version.clone()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_guest_does_not_fill_the_list() {
+        let ids: Vec<PlacementId> = (0..1000)
+            .map(|n| format!("c{n}@101"))
+            .chain(["web@102".into()])
+            .map(|id| id.parse().expect("an id"))
+            .collect();
+        let (listed, more) = listed(ids.iter());
+        assert_eq!(listed.len(), MAX_UNLISTED + 1);
+        assert_eq!(more, BTreeMap::from([("101".parse().expect("a guest"), 1000 - MAX_UNLISTED)]));
+    }
+}

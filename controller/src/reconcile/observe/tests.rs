@@ -1,0 +1,50 @@
+//! What is told of a manifest and of Proxmox, and what is not told twice.
+
+use pinion_proto::stage::Halt;
+
+use super::*;
+use crate::reconcile::testing::{TWO, WEB, at, in_force, trouble};
+
+fn rejected(manifest: &str, problem: &str) -> InForce {
+    InForce { problem: Some(problem.into()), ..in_force(manifest) }
+}
+
+#[test]
+fn a_manifest_is_told_when_it_is_another_or_has_another_problem() {
+    let (good, other) = (in_force(WEB), in_force(TWO));
+    let cases = [
+        ("another one", &good, &other, "A manifest with 1 certificates in 2 places is in force"),
+        ("a mistake", &good, &rejected(WEB, "line 3"), "The manifest on disk is not taken"),
+        ("the same mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 3"), ""),
+        ("another mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 4"), "The manifest on disk is not taken"),
+        ("it is mended", &rejected(WEB, "line 3"), &other, "A manifest with 1 certificates in 2 places is in force"),
+    ];
+    for (what, before, next, expected) in cases {
+        let mut effects = Effects::at(at(0));
+        manifest(before, next, &mut effects);
+        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
+        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
+    }
+}
+
+#[test]
+fn proxmox_is_told_of_when_it_ceases_and_begins_to_be_understood() {
+    let problem = |cause| Inventory::default().with_problem(Some(trouble(Halt::Waiting, cause)));
+    let unknown = |cause| Inventory::default().with_trouble(Some(trouble(Halt::Waiting, cause)));
+    let fine = Inventory::default();
+    let cases = [
+        ("nothing is wrong", &fine, &fine, ""),
+        ("files that cannot be read", &fine, &problem("a"), "Proxmox's guests are not known as they are now"),
+        ("the same", &problem("a"), &problem("a"), ""),
+        ("another cause", &problem("a"), &problem("b"), "Proxmox's guests are not known as they are now"),
+        ("they can be read", &problem("a"), &fine, "Proxmox's guests are known again"),
+        ("who runs is not known", &fine, &unknown("a"), "waiting: try it"),
+        ("who runs is known", &unknown("a"), &fine, "Proxmox says again which guests run"),
+    ];
+    for (what, before, next, expected) in cases {
+        let mut effects = Effects::at(at(0));
+        inventory(before, next, &mut effects);
+        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
+        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
+    }
+}

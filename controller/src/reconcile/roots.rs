@@ -1,0 +1,118 @@
+//! Roots: which ones the issuers have, asked now and then, for the planner.
+//!
+//! Invariant: an issuer is asked only while the manifest names it. What changes is an event, and what is known at first
+//! is not.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use pinion_proto::{bundle::Fingerprint, spec::PlainName};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::effects::Effects;
+use crate::{
+    events::{IssuerEvent, What},
+    issuer::{IssuerRoots, Issuers},
+    manifest::Manifest,
+    world::{Change, World},
+};
+
+/// One that has never answered is asked again sooner: placements wait for it.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
+/// An issuer's roots, as it answers.
+pub(super) type RootsAnswer = (PlainName, IssuerRoots);
+
+/// The issuers that are asked, each by a task of its own.
+#[derive(Debug)]
+pub(super) struct RootQueries {
+    tasks: BTreeMap<PlainName, JoinHandle<()>>,
+    answers: mpsc::UnboundedSender<RootsAnswer>,
+}
+
+impl RootQueries {
+    /// None yet, and where the answers come: one an issuer and minute.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<RootsAnswer>) {
+        let (answers, receiver) = mpsc::unbounded_channel();
+        (Self { tasks: BTreeMap::new(), answers }, receiver)
+    }
+
+    /// Asks those that the manifest names.
+    pub(super) fn step(&mut self, manifest: &Manifest, issuers: &Arc<Issuers>) {
+        let named = |issuer: &PlainName| manifest.certificates.iter().any(|certificate| certificate.issuer == *issuer);
+        self.tasks.retain(|issuer, task| {
+            let stays = named(issuer);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for certificate in &manifest.certificates {
+            if !self.tasks.contains_key(&certificate.issuer) {
+                let task = tokio::spawn(ask(certificate.issuer.clone(), issuers.clone(), self.answers.clone()));
+                self.tasks.insert(certificate.issuer.clone(), task);
+            }
+        }
+    }
+}
+
+impl Drop for RootQueries {
+    fn drop(&mut self) {
+        self.tasks.values().for_each(JoinHandle::abort);
+    }
+}
+
+async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedSender<RootsAnswer>) {
+    loop {
+        let pause = match issuers.roots(&issuer).await {
+            // It cannot say: nothing waits for it, because the manifest asks for no roots of it.
+            Ok(None) => return,
+            Ok(Some(roots)) => {
+                if answers.send((issuer.clone(), roots)).is_err() {
+                    return;
+                }
+                match issuers.roots_every(&issuer) {
+                    Some(every) => every,
+                    None => return,
+                }
+            }
+            Err(error) => {
+                // Told with the placements that wait for it.
+                tracing::debug!(%issuer, %error, "Cannot ask an issuer for its roots");
+                ASKED_AGAIN
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Takes in which roots an issuer says that it has.
+pub(super) fn learn(world: &World, (issuer, roots): RootsAnswer, effects: &mut Effects) {
+    if let Some(known) = world.reports().roots(&issuer) {
+        if **known == roots {
+            return;
+        }
+        for what in differences(known, &roots) {
+            effects.event(What::Issuer(issuer.clone(), what));
+        }
+    }
+    effects.change(Change::Roots(issuer, roots));
+}
+
+/// Takes in that a certificate was signed which ends at this root.
+pub(super) fn signed_under(world: &World, issuer: &PlainName, root: Fingerprint, effects: &mut Effects) {
+    if let Some(roots) = world.roots_after(issuer, root) {
+        learn(world, (issuer.clone(), roots), effects);
+    }
+}
+
+fn differences(known: &IssuerRoots, roots: &IssuerRoots) -> Vec<IssuerEvent> {
+    let new = roots.current.iter().filter(|root| !known.is_current(root.fingerprint()));
+    let new = new.map(|root| IssuerEvent::NewRoot { root: root.fingerprint(), not_after: root.not_after() });
+    let gone = known.current.iter().filter(|root| !roots.is_current(root.fingerprint()));
+    let gone = gone.map(|root| IssuerEvent::RootGone(root.fingerprint()));
+    let signs = (known.signing != roots.signing).then_some(IssuerEvent::SignsUnder(roots.signing));
+    new.chain(gone).chain(signs).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Sessions: the linked guests, and what each was sent last.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+};
+
+use pinion_proto::{
+    bundle::{EndorsedRoot, Fingerprint},
+    id::{CertificateName, Guest, PlacementId},
+    message::{ControllerNode, Controllers, Delivery, ToAgent},
+    spec::{PlacementSpec, PlainName},
+};
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::{
+    inventory::Inventory,
+    link::{Outbound, SessionId},
+    planner::{Plan, Planned},
+};
+
+/// Every linked guest.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    sessions: HashMap<Guest, Session>,
+    /// The latest of each guest that has said hello, whatever has become of it.
+    latest: HashMap<Guest, SessionId>,
+    /// Something found its queue full, and has to be sent later.
+    queue_full: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    outbound: Outbound,
+    /// What the last `Desired` said, as a hash; none before the first.
+    sent_desired: Option<u64>,
+    ordered: HashMap<CertificateName, u64>,
+    purged: HashSet<CertificateName>,
+    /// Whether it knows by which addresses the controller is reached now.
+    knows_addresses: bool,
+    /// Whether it is to be sent the controller's next root.
+    lacks_root: bool,
+}
+
+impl Sessions {
+    /// A session says hello. False when a later one of the guest has said it before: what was said earlier and heard
+    /// later is no sign of anything.
+    pub(super) fn arrives(&mut self, guest: Guest, id: SessionId) -> bool {
+        let latest = self.latest.get(&guest).is_none_or(|latest| *latest < id);
+        if latest {
+            self.latest.insert(guest, id);
+        }
+        latest
+    }
+
+    /// A guest has linked; its earlier session, if it is still there, ends.
+    pub(super) fn open(&mut self, guest: Guest, id: SessionId, outbound: Outbound) {
+        let session = Session {
+            id,
+            outbound,
+            sent_desired: None,
+            ordered: HashMap::new(),
+            purged: HashSet::new(),
+            knows_addresses: false,
+            lacks_root: false,
+        };
+        self.sessions.insert(guest, session);
+    }
+
+    /// A session is over. False when a newer one has taken its place.
+    pub(super) fn close(&mut self, guest: Guest, id: SessionId) -> bool {
+        let current = self.is_current(guest, id);
+        if current {
+            self.sessions.remove(&guest);
+        }
+        current
+    }
+
+    /// Ends a guest's session from here.
+    pub(super) fn end(&mut self, guest: Guest) {
+        self.sessions.remove(&guest);
+    }
+
+    /// Every guest that is linked.
+    pub(super) fn guests(&self) -> impl Iterator<Item = Guest> {
+        self.sessions.keys().copied()
+    }
+
+    /// Whether this is the guest's session now.
+    pub(super) fn is_current(&self, guest: Guest, id: SessionId) -> bool {
+        self.sessions.get(&guest).is_some_and(|session| session.id == id)
+    }
+
+    /// The generation that the guest was asked to prepare.
+    pub(super) fn ordered(&self, id: &PlacementId) -> Option<u64> {
+        self.sessions.get(&id.guest)?.ordered.get(&id.certificate).copied()
+    }
+
+    /// Sends each linked guest what it should hold, if that is not what it was sent last.
+    /// Guests that are to be left alone are sent it when that is over.
+    pub(super) fn send_desired(&mut self, plan: &Plan<'_>, inventory: &Inventory) {
+        let guests = self.sessions.keys().filter(|guest| !inventory.hands_off(**guest));
+        let mut wanted: HashMap<Guest, (DefaultHasher, Vec<&Planned<'_>>)> =
+            guests.map(|guest| (*guest, Default::default())).collect();
+        for planned in &plan.placements {
+            if let Some(guest) = planned.guest
+                && let Some((hasher, list)) = wanted.get_mut(&guest)
+            {
+                fingerprint(planned, hasher);
+                list.push(planned);
+            }
+        }
+        for (guest, (hasher, list)) in wanted {
+            let Some(session) = self.sessions.get_mut(&guest) else { continue };
+            let fingerprint = hasher.finish();
+            if session.sent_desired == Some(fingerprint) {
+                continue;
+            }
+            let specs: Vec<PlacementSpec> = list.iter().map(|planned| planned.spec()).collect();
+            let ordered =
+                list.iter().filter_map(|planned| Some((planned.certificate.name.clone(), planned.ordered?))).collect();
+            if session.send(ToAgent::Desired(specs), &mut self.queue_full) {
+                session.sent_desired = Some(fingerprint);
+                session.ordered = ordered;
+            }
+        }
+    }
+
+    /// Whether some queue was full since this was asked last.
+    pub(super) fn take_queue_full(&mut self) -> bool {
+        std::mem::take(&mut self.queue_full)
+    }
+
+    /// The addresses are others: every guest is to be sent them.
+    pub(super) fn addresses_changed(&mut self) {
+        self.sessions.values_mut().for_each(|session| session.knows_addresses = false);
+    }
+
+    /// Sends where the controller is to those that do not know.
+    pub(super) fn send_addresses(&mut self, home: &PlainName, addresses: &[SocketAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        let nodes = vec![ControllerNode { name: home.clone(), addresses: addresses.to_vec() }];
+        let controllers = Controllers { nodes, home: home.clone() };
+        for session in self.sessions.values_mut().filter(|session| !session.knows_addresses) {
+            session.knows_addresses = session.send(ToAgent::Controllers(controllers.clone()), &mut self.queue_full);
+        }
+    }
+
+    /// A guest has said which roots it trusts, and there is this next one. An agent that says none knows only one.
+    pub(super) fn trusts(&mut self, guest: Guest, roots: &[Fingerprint], next: Option<&EndorsedRoot>) {
+        if let (Some(session), Some(next)) = (self.sessions.get_mut(&guest), next) {
+            session.lacks_root = !roots.is_empty() && !roots.contains(&next.root.fingerprint());
+        }
+    }
+
+    /// Sends the next root to those that lack it.
+    pub(super) fn send_root(&mut self, next: Option<&EndorsedRoot>) {
+        let Some(next) = next else { return };
+        for session in self.sessions.values_mut().filter(|session| session.lacks_root) {
+            session.lacks_root = !session.send(ToAgent::Root(Box::new(next.clone())), &mut self.queue_full);
+        }
+    }
+
+    /// There is another manifest: every guest is sent what it should hold once more, which is harmless.
+    pub(super) fn send_desired_anew(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.sent_desired = None;
+        }
+    }
+
+    /// Sends a certificate to its guest, if it is linked. False when it was not.
+    pub(super) fn deliver(&mut self, guest: Guest, delivery: Box<Delivery>) -> bool {
+        let Some(session) = self.sessions.get_mut(&guest) else { return false };
+        session.send(ToAgent::Delivery(delivery), &mut self.queue_full)
+    }
+
+    /// Asks a guest to try a placement again at once.
+    pub(super) fn retry(&mut self, id: &PlacementId) {
+        if let Some(session) = self.sessions.get_mut(&id.guest) {
+            // It is a nudge: who asked sees in time whether it helped.
+            session.send(ToAgent::Retry(id.certificate.clone()), &mut false);
+        }
+    }
+
+    /// Asks a guest to remove files, once a session.
+    pub(super) fn purge(&mut self, id: &PlacementId) {
+        if let Some(session) = self.sessions.get_mut(&id.guest)
+            && !session.purged.contains(&id.certificate)
+            && session.send(ToAgent::Purge(id.certificate.clone()), &mut self.queue_full)
+        {
+            session.purged.insert(id.certificate.clone());
+        }
+    }
+}
+
+impl Session {
+    fn send(&mut self, message: ToAgent, full: &mut bool) -> bool {
+        match self.outbound.try_send(Box::new(message)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                *full = true;
+                false
+            }
+            // The end of the session is on its way as an input.
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+/// What makes a spec another one, within one manifest: there a placement's place in memory stands for it.
+fn fingerprint(planned: &Planned<'_>, hasher: &mut DefaultHasher) {
+    std::ptr::from_ref(planned.placement).addr().hash(hasher);
+    planned.ordered.hash(hasher);
+    planned.window.hash(hasher);
+    planned.roots.iter().for_each(|root| root.fingerprint().hash(hasher));
+    if let Some(trouble) = planned.trouble() {
+        (&trouble.attempt, &trouble.cause, &trouble.remedy, trouble.retry_at.map(|at| at.unix())).hash(hasher);
+        (trouble.halt == pinion_proto::stage::Halt::Blocked).hash(hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests;

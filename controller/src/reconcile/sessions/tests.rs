@@ -1,0 +1,131 @@
+//! What a linked guest is sent, how often, and what a full queue costs.
+
+use pinion_proto::clock::Timestamp;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, link, world},
+    world::World,
+};
+
+type Queue = mpsc::Receiver<Box<ToAgent>>;
+
+/// Sessions with guest 101 linked, whose queue has this much room.
+fn linked(room: usize) -> (Sessions, Queue) {
+    let mut sessions = Sessions::default();
+    let (outbound, queue) = mpsc::channel(room);
+    sessions.open(guest("101"), SessionId::number(1), outbound);
+    (sessions, queue)
+}
+
+fn send_desired(sessions: &mut Sessions, world: &World, now: Timestamp) {
+    let manifest = world.manifest().clone();
+    sessions.send_desired(&world.plan(&manifest, now), world.inventory());
+}
+
+fn received(queue: &mut Queue) -> Vec<&'static str> {
+    let mut received = Vec::new();
+    while let Ok(message) = queue.try_recv() {
+        received.push(match *message {
+            ToAgent::Desired(_) => "desired",
+            ToAgent::Controllers(_) => "controllers",
+            ToAgent::Delivery(_) => "delivery",
+            ToAgent::Retry(_) => "retry",
+            ToAgent::Purge(_) => "purge",
+            _ => "other",
+        });
+    }
+    received
+}
+
+#[test]
+fn what_should_be_held_is_sent_when_it_is_something_else() {
+    let (mut sessions, mut queue) = linked(8);
+    let (mut one, two) = (world(WEB), world(TWO));
+    let cases: [(&str, &dyn Fn(&mut Sessions), &[&str]); 3] = [
+        ("at first", &|_| {}, &["desired"]),
+        ("nothing is new", &|_| {}, &[]),
+        ("there is another manifest", &|sessions| sessions.send_desired_anew(), &["desired"]),
+    ];
+    for (what, before, expected) in cases {
+        before(&mut sessions);
+        send_desired(&mut sessions, &one, at(0));
+        assert_eq!(received(&mut queue), expected, "{what}");
+    }
+    link(&mut one, "101", vec![crate::reconcile::testing::nothing("web")]);
+    send_desired(&mut sessions, &one, at(0));
+    assert_eq!(received(&mut queue), ["desired"], "a generation is ordered");
+    assert_eq!(sessions.ordered(&id("web@101")), Some(1));
+    send_desired(&mut sessions, &two, at(0));
+    assert_eq!(received(&mut queue), ["desired"], "it was ordered by the other manifest");
+    assert!(!sessions.take_queue_full());
+}
+
+#[test]
+fn what_finds_no_place_is_sent_later() {
+    let (mut sessions, mut queue) = linked(1);
+    let addresses = ["10.0.0.1:7443".parse().expect("an address")];
+    let node = "pve1".parse().expect("a name");
+    send_desired(&mut sessions, &world(WEB), at(0));
+    sessions.send_addresses(&node, &addresses);
+    assert!(sessions.take_queue_full() && !sessions.take_queue_full(), "it is asked once");
+    assert_eq!(received(&mut queue), ["desired"]);
+    send_desired(&mut sessions, &world(WEB), at(0));
+    received(&mut queue);
+    sessions.send_addresses(&node, &addresses);
+    assert_eq!(received(&mut queue), ["controllers"], "this time it finds one");
+    sessions.send_addresses(&node, &addresses);
+    assert!(received(&mut queue).is_empty(), "it is known");
+    sessions.addresses_changed();
+    sessions.send_addresses(&node, &[]);
+    assert!(received(&mut queue).is_empty(), "there are none to be sent");
+}
+
+#[test]
+fn files_are_asked_to_be_removed_once_a_session() {
+    let (mut sessions, mut queue) = linked(8);
+    for (what, expected) in [("at first", &["purge"][..]), ("once more", &[])] {
+        sessions.purge(&id("old@101"));
+        assert_eq!(received(&mut queue), expected, "{what}");
+    }
+    let (outbound, mut next) = mpsc::channel(8);
+    sessions.open(guest("101"), SessionId::number(1), outbound);
+    sessions.purge(&id("old@101"));
+    assert_eq!(received(&mut next), ["purge"], "on a new link");
+    sessions.purge(&id("old@102"));
+    sessions.retry(&id("web@102"));
+    assert!(received(&mut next).is_empty(), "102 is not linked");
+}
+
+#[test]
+fn only_what_finds_a_place_is_delivered() {
+    let delivery = || Box::new(GuestKey::new().undelivered(1, at(0)).delivery);
+    let (mut sessions, mut queue) = linked(1);
+    let found = [
+        sessions.deliver(guest("101"), delivery()),
+        sessions.deliver(guest("101"), delivery()),
+        sessions.deliver(guest("102"), delivery()),
+    ];
+    assert_eq!(found, [true, false, false], "the second finds the queue full, the third nobody");
+    assert!(sessions.take_queue_full());
+    assert_eq!(received(&mut queue), ["delivery"]);
+    drop(queue);
+    assert!(!sessions.deliver(guest("101"), delivery()) && !sessions.take_queue_full(), "the link is over");
+}
+
+#[test]
+fn of_two_sessions_the_later_counts() {
+    let (first, second) = (SessionId::number(1), SessionId::number(2));
+    let (mut sessions, guest) = (Sessions::default(), guest("101"));
+    assert!(sessions.arrives(guest, second));
+    assert!(!sessions.arrives(guest, first), "it was overtaken");
+    let (outbound, _queue) = mpsc::channel(1);
+    sessions.open(guest, second, outbound);
+    for (what, session, closes) in
+        [("the earlier one", first, false), ("it", second, true), ("it again", second, false)]
+    {
+        assert_eq!(sessions.close(guest, session), closes, "{what}");
+    }
+    assert_eq!(sessions.guests().count(), 0);
+}

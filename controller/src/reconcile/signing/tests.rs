@@ -1,0 +1,162 @@
+//! Which certificates an issuer is asked for, and what becomes of its answers.
+
+use pinion_proto::stage::Halt;
+
+use super::*;
+use crate::reconcile::{
+    effects::Effect,
+    testing::{GuestKey, WEB, at, id, incoming, link, nothing, resources, world},
+};
+
+const SHARED: &str = r#"{"version": 1, "certificates": [{"name": "web", "common_name": "web.example", "shared": true,
+    "placements": [{"guest": 101, "recipe": "nginx"}]}]}"#;
+
+/// A world in which guest 101 requests generation 1.
+fn requested(key: &GuestKey) -> World {
+    let mut world = world(WEB);
+    link(&mut world, "101", vec![incoming(nothing("web"), 1, key.request())]);
+    world
+}
+
+struct Fixture {
+    signing: Signing,
+    deliveries: Deliveries,
+    store: std::sync::Arc<Store>,
+    _directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (directory, resources) = resources(crate::issuer::Issuers::of([]));
+        let (signing, deliveries) = (Signing::default(), Deliveries::default());
+        Self { signing, deliveries, store: resources.store, _directory: directory }
+    }
+
+    /// One pass; whether there is to be another plan.
+    fn step(&mut self, world: &World, now: Timestamp) -> (Effects, bool) {
+        let (manifest, mut effects) = (world.manifest().clone(), Effects::at(now));
+        let plan = world.plan(&manifest, now);
+        let outdated = self.signing.step(world, &plan, &mut self.deliveries, &self.store, &mut effects);
+        (effects, outdated)
+    }
+
+    fn answer(&mut self, world: &World, asked: Timestamp, result: Result<Fresh, IssuerError>) -> (Effects, bool) {
+        let issuer = "embedded".parse().expect("a name");
+        let mut effects = Effects::at(at(0));
+        let outcome = SigningOutcome { id: id("web@101"), generation: 1, issuer, asked, result };
+        let signed = self.signing.take(outcome, world, &mut effects).is_some();
+        (effects, signed)
+    }
+}
+
+fn asked(effects: &Effects) -> usize {
+    effects.count(|effect| matches!(effect, Effect::Sign(_)))
+}
+
+#[test]
+fn an_issuer_is_asked_once_for_what_a_guest_requests() {
+    let key = GuestKey::new();
+    let mut fixture = Fixture::new();
+    let cases = [
+        ("nothing is reported", world(WEB), 0),
+        ("it is requested", requested(&key), 1),
+        ("it is being signed", requested(&key), 0),
+    ];
+    for (what, world, expected) in cases {
+        let (effects, outdated) = fixture.step(&world, at(0));
+        assert_eq!((asked(&effects), outdated), (expected, false), "{what}");
+    }
+    assert!(fixture.signing.is_busy() && fixture.signing.is_under_way(&id("web@101")));
+    fixture.signing.under_way.clear();
+    fixture.deliveries = Deliveries::restore([(id("web@101"), key.undelivered(1, at(-60)))].into());
+    assert_eq!(asked(&fixture.step(&requested(&key), at(0)).0), 0, "it is there");
+    fixture.deliveries = Deliveries::restore([(id("web@101"), GuestKey::new().undelivered(1, at(-60)))].into());
+    let (effects, _) = fixture.step(&requested(&key), at(0));
+    assert_eq!(asked(&effects), 1, "what is there is for another key");
+    assert_eq!(effects.count(|effect| matches!(effect, Effect::Discard(..))), 1, "and is forgotten");
+}
+
+#[test]
+fn names_and_duration_are_the_manifests() {
+    let (effects, _) = Fixture::new().step(&requested(&GuestKey::new()), at(0));
+    let call = effects.into_iter().find_map(|effect| match effect {
+        Effect::Sign(call) => Some(call),
+        _ => None,
+    });
+    let call = call.expect("it is asked");
+    let world = world(WEB);
+    let certificate = &world.manifest().certificates[0];
+    let policy = certificate.content.leaf().expect("a certificate");
+    assert_eq!((&call.request.names, call.request.duration), (&policy.names, policy.duration));
+    assert_eq!((call.generation, &call.issuer, call.is_kept), (1, &certificate.issuer, true));
+    assert!(call.shared_key.is_none() && call.expires.is_none());
+}
+
+#[test]
+fn a_guest_that_keeps_none_waits_after_ten() {
+    let key = GuestKey::new();
+    let (world, mut fixture) = (requested(&key), Fixture::new());
+    for number in 0..10 {
+        let (effects, outdated) = fixture.step(&world, at(0));
+        assert_eq!((asked(&effects), outdated), (1, false), "{number}");
+        fixture.signing.under_way.clear();
+    }
+    let (effects, outdated) = fixture.step(&world, at(0));
+    assert_eq!((asked(&effects), outdated), (0, true));
+    let [Change::AttemptFailed(_, trouble)] = effects.changes()[..] else { panic!("{effects:?}") };
+    assert_eq!((trouble.halt, trouble.retry_at), (Halt::Waiting, Some(at(60))));
+    assert_eq!(asked(&fixture.step(&world, at(59)).0), 0, "not yet");
+    assert_eq!(asked(&fixture.step(&world, at(60)).0), 1, "one a minute");
+}
+
+#[test]
+fn an_answer_is_a_certificate_or_a_failed_attempt() {
+    let key = GuestKey::new();
+    let world = requested(&key);
+    let fresh = |shortened_to| Ok(Fresh { undelivered: key.undelivered(1, at(-60)), shortened_to });
+    let down = || Err(IssuerError::Unavailable { message: "it is down".into() });
+    let cases: [(&str, i64, Result<Fresh, IssuerError>, bool, usize, usize); 4] = [
+        ("signed", 0, fresh(None), true, 1, 0),
+        ("shortened", 0, fresh(Some(Duration::from_secs(60))), true, 2, 0),
+        ("refused", 0, down(), false, 1, 1),
+        ("refused by a clock that was set back", 3600, down(), false, 0, 0),
+    ];
+    for (what, asked, result, is_signed, changes, events) in cases {
+        let mut fixture = Fixture::new();
+        fixture.signing.under_way.insert(id("web@101"));
+        let (effects, signed) = fixture.answer(&world, at(asked), result);
+        assert_eq!(signed, is_signed, "{what}");
+        assert_eq!((effects.changes().len(), effects.texts().len()), (changes, events), "{what}: {effects:?}");
+        assert!(!fixture.signing.is_busy(), "{what}");
+    }
+}
+
+#[test]
+fn that_an_issuer_shortens_is_known_until_it_signs_for_longer() {
+    let key = GuestKey::new();
+    let mut world = requested(&key);
+    let day = Duration::from_secs(86_400);
+    let mut known = Vec::new();
+    for shortened_to in [Some(day), Some(2 * day), None] {
+        let fresh = Fresh { undelivered: key.undelivered(1, at(-60)), shortened_to };
+        Fixture::new().answer(&world.clone(), at(0), Ok(fresh)).0.apply(&mut world);
+        known.push(world.shortened().values().next().copied());
+    }
+    assert_eq!(known, [Some(day), Some(2 * day), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_key_is_made_once_and_goes_with_the_request() {
+    let mut world = world(SHARED);
+    link(&mut world, "101", vec![incoming(nothing("web"), 1, Progress::Requested(Vec::new()))]);
+    let mut fixture = Fixture::new();
+    let mut fingerprints = Vec::new();
+    for _ in 0..2 {
+        let (effects, _) = fixture.step(&world, at(0));
+        assert_eq!(asked(&effects), 1);
+        effects.apply(&mut world);
+        fingerprints.push(world.reports().shared_key(&id("web@101").certificate).map(|key| key.fingerprint));
+        fixture.signing.under_way.clear();
+    }
+    assert!(fingerprints[0].is_some() && fingerprints[0] == fingerprints[1], "{fingerprints:?}");
+}

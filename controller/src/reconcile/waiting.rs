@@ -1,0 +1,154 @@
+//! Questions that wait: each `pinion ensure` in progress.
+//!
+//! Invariant: who waits is told each change once, and is let go when everything is reached, or is held up by what needs
+//! a person.
+
+use std::{collections::HashMap, time::Duration};
+
+use pinion_proto::id::PlacementId;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    answers::{Chosen, View},
+    effects::{Effects, Outgoing},
+};
+use crate::{
+    admin::{
+        caller::Caller,
+        protocol::{Answer, Ensure, Progress, ProgressLine},
+    },
+    events::{HostEvent, What},
+    planner::{self, Plan},
+    world::{Change, World},
+};
+
+/// After a placement was asked to try again, its old trouble is not believed for this long.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// Everyone who waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    waiters: Vec<Waiter>,
+}
+
+/// One `pinion ensure` in progress.
+#[derive(Debug)]
+struct Waiter {
+    ensure: Ensure,
+    chosen: Chosen,
+    /// By placement, the generation that must be exceeded.
+    above: HashMap<String, u64>,
+    answers: mpsc::Sender<Answer>,
+    believed_from: Instant,
+    /// What the asker knows, by placement.
+    sent: HashMap<String, ProgressLine>,
+}
+
+impl Waiting {
+    /// Begins to make something so, which the next plan has in it. What speaks against it is answered.
+    pub(super) fn ask(
+        &mut self,
+        ensure: Ensure,
+        by: &Caller,
+        answers: mpsc::Sender<Answer>,
+        world: &mut World,
+        effects: &mut Effects,
+    ) {
+        match start(ensure, by, answers.clone(), world, effects) {
+            Ok(waiter) => self.waiters.push(waiter),
+            // The asker may be gone.
+            Err(answer) => drop(answers.try_send(answer)),
+        }
+    }
+
+    /// Sends those who wait what is new, and lets those go who have what they asked for.
+    pub(super) fn step(&mut self, view: &View<'_>, plan: &Plan<'_>) {
+        self.waiters.retain_mut(|waiter| !waiter.answer(view, plan));
+    }
+
+    /// When some waiter's placements have to be looked at anew although nothing has happened.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.waiters.iter().filter_map(Waiter::believes_at).min()
+    }
+}
+
+/// Asks for what is missing.
+fn start(
+    ensure: Ensure,
+    by: &Caller,
+    answers: mpsc::Sender<Answer>,
+    world: &mut World,
+    effects: &mut Effects,
+) -> Result<Waiter, Answer> {
+    let chosen = Chosen::new(world, &ensure.selection)?;
+    let manifest = world.manifest().clone();
+    let mut wanted = Vec::with_capacity(manifest.placement_count());
+    for certificate in &manifest.certificates {
+        for placement in &certificate.placements {
+            let guest = world.inventory().resolve(&placement.guest).ok();
+            wanted.push((certificate, placement, guest, planner::label(certificate, placement, guest)));
+        }
+    }
+    let labels = wanted.iter().map(|(certificate, _, _, label)| (label.clone(), certificate.name.as_str()));
+    if let Some(unknown) = chosen.unknown(labels) {
+        return Err(Answer::NoSuchName(format!("no certificate or placement of the manifest is called {unknown}")));
+    }
+    let mut above = HashMap::new();
+    for (certificate, placement, guest, label) in wanted {
+        let Some(guest) = guest.filter(|_| chosen.means(&label, certificate.name.as_str(), guest)) else { continue };
+        let id = PlacementId { certificate: certificate.name.clone(), guest };
+        if ensure.renew && !placement.purge {
+            above.insert(label, world.request_renewal(&id, ensure.now));
+            effects.save_at_once(id.guest);
+        }
+        effects.change(Change::AttemptForgotten(id.clone()));
+        let held_up = world.report(&id).is_some_and(|report| report.trouble.is_some());
+        if held_up && !world.inventory().hands_off(id.guest) {
+            effects.send(&id, Outgoing::Retry);
+        }
+    }
+    if ensure.renew {
+        effects.asked(What::Host(HostEvent::RenewalAsked(above.len())), by);
+    }
+    let believed_from = Instant::now() + FRESH;
+    Ok(Waiter { ensure, chosen, above, answers, believed_from, sent: HashMap::new() })
+}
+
+impl Waiter {
+    /// When its placements' troubles become believable; none once they are.
+    fn believes_at(&self) -> Option<Instant> {
+        Some(self.believed_from).filter(|at| *at > Instant::now())
+    }
+
+    /// True when it is over for this one.
+    fn answer(&mut self, view: &View<'_>, plan: &Plan<'_>) -> bool {
+        if self.answers.is_closed() {
+            return true;
+        }
+        let placements: Vec<_> = plan
+            .placements
+            .iter()
+            .filter_map(|planned| {
+                let label = planned.label();
+                let meant = self.chosen.means(&label, planned.certificate.name.as_str(), planned.guest);
+                meant.then(|| view.progress(planned, self.ensure.until, self.above.get(&label).copied()))
+            })
+            .collect();
+        let believed = self.believes_at().is_none();
+        if placements.iter().all(|line| line.reached || (believed && line.is_blocked())) {
+            return self.answers.try_send(Answer::Ensured(Progress { placements })).is_ok();
+        }
+        let changed: Vec<_> =
+            placements.into_iter().filter(|line| self.sent.get(&line.placement) != Some(line)).collect();
+        // A queue that is full is sent the newest state at the next change.
+        if !changed.is_empty()
+            && self.answers.try_send(Answer::Progress(Progress { placements: changed.clone() })).is_ok()
+        {
+            self.sent.extend(changed.into_iter().map(|line| (line.placement.clone(), line)));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What is worth keeping of a guest over a restart of the controller.
+
+use std::collections::BTreeMap;
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest},
+    report::PlacementReport,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Age, Attempt, GuestEntry, Link, PlacementEntry, Reports};
+
+/// What is worth keeping of a guest over a restart of the controller; a document of its own for each guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRecord {
+    /// Which guest.
+    pub guest: Guest,
+    /// Since when it is away, as seen from a controller that has just started; none if it was never seen.
+    pub last_seen: Option<Timestamp>,
+    /// As its last hello said.
+    #[serde(default)]
+    pub age: Option<Age>,
+    /// What it last said, and what was tried.
+    pub placements: Vec<PlacementRecord>,
+}
+
+/// What is worth keeping of a placement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacementRecord {
+    /// Which certificate.
+    pub certificate: CertificateName,
+    /// What the guest last said.
+    #[serde(default)]
+    pub report: Option<PlacementReport>,
+    /// Since when the report's incoming generation is known.
+    #[serde(default)]
+    pub incoming_since: Option<Timestamp>,
+    /// What was tried.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+    /// The generation that must be exceeded, when a renewal was asked for.
+    #[serde(default)]
+    pub renew_above: Option<u64>,
+    /// Whether a renewal that was asked for has not come to its goal.
+    #[serde(default)]
+    pub hurried: bool,
+    /// Whether somebody asked for the removal of its files, which has not been done yet.
+    #[serde(default)]
+    pub purge: bool,
+    /// The highest generation that the guest has ever reported.
+    #[serde(default)]
+    pub highest: u64,
+    /// The highest generation that has come to its goal.
+    #[serde(default)]
+    pub reached: u64,
+}
+
+impl Reports {
+    /// What is worth keeping of a guest; `now` stands for its last sign of life while it is linked.
+    #[must_use]
+    pub fn record(&self, guest: Guest, now: Timestamp) -> Option<ReportRecord> {
+        let entry = self.guest(guest)?;
+        let last_seen = match entry.link {
+            Link::NeverSeen => None,
+            Link::Linked { .. } => Some(now),
+            Link::Away { since } => Some(since),
+        };
+        // Sorted, so that the same knowledge is the same document.
+        let placements: BTreeMap<_, _> = entry.placements().collect();
+        let placements = placements.into_iter().map(|(certificate, placement)| PlacementRecord {
+            certificate: certificate.clone(),
+            report: placement.report.clone(),
+            incoming_since: placement.incoming_since,
+            attempt: placement.attempt.clone(),
+            renew_above: placement.renew_above,
+            hurried: placement.hurried,
+            purge: placement.purge,
+            highest: placement.highest,
+            reached: placement.reached,
+        });
+        Some(ReportRecord { guest, last_seen, age: entry.age, placements: placements.collect() })
+    }
+
+    /// Takes what was kept, before the guest has linked again.
+    pub fn restore(&mut self, record: ReportRecord) {
+        let link = record.last_seen.map_or(Link::NeverSeen, |since| Link::Away { since });
+        let placements = record.placements.into_iter().map(|kept| {
+            let mut entry = Box::new(PlacementEntry {
+                attempt: kept.attempt,
+                renew_above: kept.renew_above,
+                hurried: kept.hurried,
+                purge: kept.purge,
+                ..PlacementEntry::default()
+            });
+            if let Some(report) = kept.report {
+                // Any moment does: the one that was kept replaces it.
+                entry.take(report, Timestamp::from_unix(0));
+            }
+            entry.incoming_since = kept.incoming_since;
+            entry.highest = entry.highest.max(kept.highest);
+            entry.reached = entry.reached.max(kept.reached);
+            (kept.certificate, entry)
+        });
+        let (age, placements) = (record.age, placements.collect());
+        let mut entry = GuestEntry { link, age, enrolment: None, placements, reported: 0 };
+        entry.count_reported();
+        self.guests.insert(record.guest, entry);
+    }
+}

@@ -1,0 +1,398 @@
+//! What is known of the guests: who is linked, what each reports that it holds, what was tried for it.
+//!
+//! Answers the planner's every question about the world.
+//! Invariant: what a guest says is a level: it replaces what was known, and saying it twice, or only the newest, leads
+//! to the same state; what only grows (generations, ages) is kept beside it. What has to be parsed is parsed here,
+//! once, on entry.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use pinion_proto::{
+    bundle::Fingerprint,
+    clock::Timestamp,
+    id::{CertificateName, Guest, PlacementId},
+    key::KeyAlgorithm,
+    report::{PlacementReport, Progress},
+    spec::PlainName,
+    stage::Trouble,
+    wire::MAX_PLACEMENTS,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Age, Attempt, DeliveryNote, PlacementEntry};
+use crate::{
+    freeze::Freezes,
+    issuer::IssuerRoots,
+    planner::{Turn, backoff::Backoff},
+};
+
+/// Generations up to here are learned from what guests say: one that says the highest number there is must not make
+/// the placement unusable for ever.
+pub(super) const MAX_LEARNED: u64 = u64::MAX / 2;
+
+/// Placements that a guest does not hold any more, and of which the generations are remembered, are no more than it may
+/// hold at once.
+pub(super) const MAX_REMEMBERED: usize = MAX_PLACEMENTS;
+
+/// What is known of the guests, and what a plan asks besides: shared keys, issuers' roots, freezes.
+#[derive(Debug, Clone, Default)]
+pub struct Reports {
+    pub(super) guests: HashMap<Guest, GuestEntry>,
+    shared_keys: HashMap<CertificateName, SharedKey>,
+    roots: BTreeMap<PlainName, Arc<IssuerRoots>>,
+    freezes: Freezes,
+}
+
+/// What is known of one guest.
+#[derive(Debug, Clone, Default)]
+pub struct GuestEntry {
+    pub(super) link: Link,
+    /// As its last hello said; none before the first.
+    pub(super) age: Option<Age>,
+    pub(super) enrolment: Option<Trouble>,
+    /// Boxed: a map of one has room for four.
+    pub(super) placements: HashMap<CertificateName, Box<PlacementEntry>>,
+    /// How many of the placements have a report.
+    pub(super) reported: usize,
+}
+
+/// Whether a guest's agent can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "link")]
+pub enum Link {
+    /// It has never been.
+    #[default]
+    NeverSeen,
+    /// It is linked.
+    Linked {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It was linked once.
+    Away {
+        /// Since when it is not.
+        since: Timestamp,
+    },
+}
+
+/// The key that the controller made last for a shared certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedKey {
+    /// The SHA-256 of its subjectPublicKeyInfo, as [`pinion_proto::bundle::Leaf::key`].
+    pub fingerprint: Fingerprint,
+    /// What kind of key it is.
+    pub algorithm: KeyAlgorithm,
+}
+
+impl GuestEntry {
+    /// Whether its agent can be reached.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// What keeps the hypervisor from bringing an agent into it.
+    #[must_use]
+    pub fn enrolment(&self) -> Option<&Trouble> {
+        self.enrolment.as_ref()
+    }
+
+    /// What is known of one of its placements.
+    #[must_use]
+    pub fn placement(&self, certificate: &CertificateName) -> Option<&PlacementEntry> {
+        self.placements.get(certificate).map(|placement| &**placement)
+    }
+
+    /// How many placements it has reported.
+    #[must_use]
+    pub fn reported(&self) -> usize {
+        self.reported
+    }
+
+    /// Forgets the generations of placements that are not held, when there are more of them than a guest may hold.
+    fn limit_memory(&mut self) {
+        self.placements.retain(|_, placement| !placement.is_memory() || placement.highest > 0);
+        if self.placements.len() > MAX_REMEMBERED + self.reported {
+            self.placements.retain(|_, placement| !placement.is_memory());
+        }
+    }
+
+    pub(super) fn count_reported(&mut self) {
+        self.reported = self.placements.values().filter(|placement| placement.report.is_some()).count();
+    }
+
+    /// Everything known of its placements, in no order.
+    pub fn placements(&self) -> impl ExactSizeIterator<Item = (&CertificateName, &PlacementEntry)> {
+        self.placements.iter().map(|(certificate, placement)| (certificate, &**placement))
+    }
+}
+
+impl Reports {
+    /// What is known of a guest.
+    #[must_use]
+    pub fn guest(&self, guest: Guest) -> Option<&GuestEntry> {
+        self.guests.get(&guest)
+    }
+
+    /// Every guest of which anything is known, in no order.
+    pub fn guests(&self) -> impl ExactSizeIterator<Item = (Guest, &GuestEntry)> {
+        self.guests.iter().map(|(guest, entry)| (*guest, entry))
+    }
+
+    /// Whether a guest's agent can be reached.
+    #[must_use]
+    pub fn link(&self, guest: Guest) -> Link {
+        self.guest(guest).map(GuestEntry::link).unwrap_or_default()
+    }
+
+    /// What is known of a placement.
+    #[must_use]
+    pub fn placement(&self, id: &PlacementId) -> Option<&PlacementEntry> {
+        self.guest(id.guest)?.placement(&id.certificate)
+    }
+
+    /// What keeps the hypervisor from bringing an agent into a guest.
+    #[must_use]
+    pub fn enrolment(&self, guest: Guest) -> Option<&Trouble> {
+        self.guest(guest)?.enrolment()
+    }
+
+    /// What keeps the hypervisor from bringing an agent into a guest is this now; none when nothing does.
+    pub fn set_enrolment(&mut self, guest: Guest, trouble: Option<Trouble>) {
+        if trouble.is_some() {
+            self.guests.entry(guest).or_default().enrolment = trouble;
+        } else if let Some(entry) = self.guests.get_mut(&guest) {
+            entry.enrolment = None;
+        }
+    }
+
+    /// A guest's agent has linked; linked already, it keeps its `since`.
+    pub fn link_up(&mut self, guest: Guest, now: Timestamp) {
+        let entry = self.guests.entry(guest).or_default();
+        if !matches!(entry.link, Link::Linked { .. }) {
+            entry.link = Link::Linked { since: now };
+        }
+    }
+
+    /// A guest's link is gone, and with it everything that was on its way.
+    pub fn link_down(&mut self, guest: Guest, now: Timestamp) {
+        let Some(entry) = self.guests.get_mut(&guest) else { return };
+        if matches!(entry.link, Link::Linked { .. }) {
+            entry.link = Link::Away { since: now };
+        }
+        for placement in entry.placements.values_mut() {
+            placement.delivery = None;
+        }
+    }
+
+    /// Everything that a guest holds: what it does not name, it does not hold.
+    pub fn hello(&mut self, guest: Guest, reports: Vec<PlacementReport>, now: Timestamp) {
+        self.link_up(guest, now);
+        let entry = self.guests.entry(guest).or_default();
+        let named: HashMap<CertificateName, PlacementReport> =
+            reports.into_iter().map(|report| (report.certificate.clone(), report)).collect();
+        for (certificate, placement) in &mut entry.placements {
+            // On a new link nothing is on its way.
+            placement.delivery = None;
+            if !named.contains_key(certificate) {
+                placement.report = None;
+                placement.holds = None;
+                placement.request = None;
+                placement.incoming_since = None;
+            }
+        }
+        for (certificate, report) in named {
+            entry.placements.entry(certificate).or_default().take(report, now);
+        }
+        entry.count_reported();
+        entry.limit_memory();
+    }
+
+    /// One placement's new state.
+    pub fn report(&mut self, guest: Guest, report: PlacementReport, now: Timestamp) {
+        let entry = self.guests.entry(guest).or_default();
+        let placement = entry.placements.entry(report.certificate.clone()).or_default();
+        entry.reported += usize::from(placement.report.is_none());
+        placement.take(report, now);
+    }
+
+    /// A guest has removed a placement's files.
+    pub fn purged(&mut self, guest: Guest, certificate: &CertificateName) {
+        if let Some(entry) = self.guests.get_mut(&guest) {
+            if let Some(placement) = entry.placements.get_mut(certificate) {
+                entry.reported -= usize::from(placement.report.is_some());
+                **placement = placement.memory();
+            }
+            entry.limit_memory();
+        }
+    }
+
+    /// Forgets a guest wholly, because a person said so.
+    pub fn forget(&mut self, guest: Guest) {
+        self.guests.remove(&guest);
+    }
+
+    /// An issuance for a placement has failed; the next is not made before the backoff's delay has passed.
+    /// The trouble's own `retry_at` is replaced by that moment, unless it is later.
+    pub fn attempt_failed(&mut self, id: &PlacementId, mut trouble: Trouble, backoff: &Backoff, now: Timestamp) {
+        let placement = self.entry(id);
+        let failures = placement.attempt.as_ref().map_or(0, |attempt| attempt.failures).saturating_add(1);
+        // Rounded up: a moment has whole seconds, and a shorter pause cut down to none would be a storm.
+        let pause = backoff.delay(failures, id) + Duration::from_millis(999);
+        let not_before = (now + pause).max(trouble.retry_at.unwrap_or(now));
+        trouble.retry_at = Some(not_before);
+        placement.attempt = Some(Attempt { failures, not_before, trouble });
+    }
+
+    /// An issuance for a placement has succeeded.
+    pub fn attempt_succeeded(&mut self, id: &PlacementId) {
+        self.entry(id).attempt = None;
+    }
+
+    /// Forgets a placement's failed attempt: somebody waits for it, and says that it is worth another try.
+    pub fn forget_attempt(&mut self, id: &PlacementId) {
+        if self.placement(id).is_some_and(|entry| entry.attempt.is_some()) {
+            self.entry(id).attempt = None;
+        }
+    }
+
+    /// Forgets every failed attempt: after the manifest or the issuers' configuration has changed, the
+    /// reason may be gone, and everything is tried anew at once.
+    pub fn forget_attempts(&mut self) {
+        for placement in self.guests.values_mut().flat_map(|guest| guest.placements.values_mut()) {
+            placement.attempt = None;
+        }
+    }
+
+    /// The clock shows less than before: no moment that was put down lies ahead, and what was refused is offered again.
+    pub fn clock_moved_back(&mut self, now: Timestamp) {
+        self.forget_attempts();
+        for placement in self.guests.values_mut().flat_map(|guest| guest.placements.values_mut()) {
+            placement.delivery = None;
+            placement.incoming_since = placement.incoming_since.map(|since| since.min(now));
+            placement.turn = placement.turn.map(|since| since.min(now));
+        }
+    }
+
+    /// A certificate was sent to the guest.
+    pub fn delivery_sent(&mut self, id: &PlacementId, generation: u64, now: Timestamp) {
+        let placement = self.entry(id);
+        placement.delivery = Some(DeliveryNote { generation, sent: now, refused: None });
+        placement.sent = placement.sent.max(generation);
+    }
+
+    /// Somebody asks for a renewal: the generation that must be exceeded. A generation that is ordered and
+    /// not signed yet is new enough, and so is one that is being installed without trouble when a renewal
+    /// was asked for before; so asking again changes nothing, except that a backoff in progress is cut short.
+    pub fn request_renewal_in_window(&mut self, id: &PlacementId) -> u64 {
+        let placement = self.entry(id);
+        placement.attempt = None;
+        let report = placement.report.as_ref();
+        let last = report.map_or(0, |report| report.last_generation);
+        let incoming = report.and_then(|report| report.incoming.as_ref());
+        let troubled = report.is_some_and(|report| report.trouble.is_some());
+        let above = match (incoming.map(|incoming| (incoming.generation, &incoming.progress)), placement.renew_above) {
+            (Some((generation, Progress::Requested(_))), asked) if placement.delivery.is_none() => {
+                asked.unwrap_or(generation.saturating_sub(1))
+            }
+            (Some((_, Progress::Delivered)), Some(asked)) if !troubled => asked,
+            (_, asked) => asked.unwrap_or(0).max(last),
+        };
+        placement.renew_above = Some(above);
+        above
+    }
+
+    /// As [`Self::request_renewal`], where whatever has been sent to the guest is of no use: it was signed by a clock
+    /// that was set back since, and the guest may install it yet.
+    pub fn request_another(&mut self, id: &PlacementId) {
+        let above = self.request_renewal(id);
+        let placement = self.entry(id);
+        let incoming = placement.report.as_ref().and_then(|report| report.incoming.as_ref());
+        // Its link may have broken since: it may have got it all the same.
+        let sent = incoming
+            .filter(|incoming| incoming.progress == Progress::Delivered || incoming.generation <= placement.sent)
+            .map(|sent| sent.generation);
+        placement.renew_above = Some(above.max(sent.unwrap_or(0)));
+    }
+
+    /// As [`Self::request_renewal_in_window`], and the renewal waits for no window.
+    pub fn request_renewal(&mut self, id: &PlacementId) -> u64 {
+        let above = self.request_renewal_in_window(id);
+        self.entry(id).hurried = true;
+        above
+    }
+
+    /// Notes whose turn begins, and whose is over.
+    pub fn note_turn(&mut self, id: &PlacementId, turn: Turn, now: Timestamp) {
+        self.entry(id).take_turn(turn, now);
+    }
+
+    /// Somebody asks for the removal of a retired placement's files.
+    pub fn request_purge(&mut self, id: &PlacementId) {
+        self.entry(id).purge = true;
+    }
+
+    /// The placement is wanted again, so nobody wants its files removed any more.
+    pub fn forget_purge(&mut self, id: &PlacementId) {
+        if let Some(guest) = self.guests.get_mut(&id.guest)
+            && let Some(placement) = guest.placements.get_mut(&id.certificate)
+        {
+            placement.purge = false;
+        }
+    }
+
+    /// Every placement whose files somebody wants removed.
+    pub fn purges_asked(&self) -> impl Iterator<Item = PlacementId> {
+        self.guests.iter().flat_map(|(guest, entry)| {
+            let asked = entry.placements.iter().filter(|(_, placement)| placement.purge);
+            asked.map(|(certificate, _)| PlacementId { certificate: certificate.clone(), guest: *guest })
+        })
+    }
+
+    /// The key that the controller made last for a shared certificate.
+    #[must_use]
+    pub fn shared_key(&self, certificate: &CertificateName) -> Option<&SharedKey> {
+        self.shared_keys.get(certificate)
+    }
+
+    /// The key of a shared certificate is given up.
+    pub fn forget_shared_key(&mut self, certificate: &CertificateName) {
+        self.shared_keys.remove(certificate);
+    }
+
+    /// Notes the key that the controller makes certificates of this name with from now on. It is kept also
+    /// when the certificate is no longer shared: then whoever still holds it gets a key of its own.
+    pub fn set_shared_key(&mut self, certificate: CertificateName, key: SharedKey) {
+        self.shared_keys.insert(certificate, key);
+    }
+
+    /// The roots that an issuer's certificates end at; none before it was asked.
+    #[must_use]
+    pub fn roots(&self, issuer: &PlainName) -> Option<&Arc<IssuerRoots>> {
+        self.roots.get(issuer)
+    }
+
+    /// An issuer's certificates end at these roots.
+    pub fn set_roots(&mut self, issuer: PlainName, roots: IssuerRoots) {
+        self.roots.insert(issuer, Arc::new(roots));
+    }
+
+    /// What is frozen.
+    #[must_use]
+    pub fn freezes(&self) -> &Freezes {
+        &self.freezes
+    }
+
+    /// This is frozen from now on, and nothing else.
+    pub fn set_freezes(&mut self, freezes: Freezes) {
+        self.freezes = freezes;
+    }
+
+    fn entry(&mut self, id: &PlacementId) -> &mut PlacementEntry {
+        self.guests.entry(id.guest).or_default().placements.entry(id.certificate.clone()).or_default()
+    }
+}
