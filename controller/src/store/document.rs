@@ -6,9 +6,7 @@ use pinion_proto::document::{self, DocumentError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StoreError;
-
-/// The form of documents that this program writes and reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) use super::area::VERSION;
 
 /// A document as it is written.
 #[derive(Serialize)]

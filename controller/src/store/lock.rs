@@ -6,7 +6,10 @@ use std::path::Path;
 
 use pinion_proto::file_lock::FileLock;
 
-use super::{LOCK, StoreError, is_refusal};
+use super::{StoreError, refusal::is_refusal};
+
+/// The lock of a running controller, in the local directory: flock does not reach the other nodes of a cluster.
+pub(super) const LOCK: &str = "controller.lock";
 
 /// The lock of a controller with this local area, for whoever does what a running one must not see; none where there
 /// never was a controller.

@@ -5,6 +5,8 @@
 //! is reported and left as it is, never replaced in silence. Only what pmxcfs, Proxmox's replicated
 //! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
 
+mod area;
+mod directory;
 mod document;
 mod error;
 mod files;
@@ -13,6 +15,7 @@ mod once;
 #[cfg(test)]
 pub(crate) mod pmxcfs;
 mod preserve;
+mod refusal;
 mod temporaries;
 mod whole;
 mod writable;
@@ -24,38 +27,22 @@ use std::{
     time::Duration,
 };
 
+pub use area::Area;
+use area::SUFFIX;
+use directory::{entries, make_directory};
 use document::{Document, VERSION, parse, refuse_newer};
 pub use error::StoreError;
 pub use files::{Files, RealFiles};
-use lock::lock;
+use lock::{LOCK, lock};
 pub(crate) use lock::{lock_existing, lock_new};
 use pinion_proto::{file_lock::FileLock, id::is_plain_name};
+use refusal::is_refusal;
 use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
 use whole::Expected;
 pub(crate) use whole::{AUTHORITIES, GIVEN_UP, NEW_EMBEDDED_ROOT, NEW_ROOT};
-use writable::{Writable, is_refusal};
+use writable::Writable;
 use zeroize::Zeroizing;
-
-/// The most that pmxcfs takes (bytes); more in a document means that it should be several.
-const MAX_SHARED: usize = 1024 * 1024;
-
-/// Reports of thousands of guests fit; a file that was filled by mistake does not take the memory (bytes).
-const MAX_LOCAL: usize = 16 * 1024 * 1024;
-
-const SUFFIX: &str = ".json";
-
-/// The lock of a running controller, in the local directory: flock does not reach the other nodes of a cluster.
-const LOCK: &str = "controller.lock";
-
-/// Which directory a document lives in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Area {
-    /// This host's own: reports, events. Up to 16 MiB a document.
-    Local,
-    /// What a cluster's nodes share, perhaps on pmxcfs: authorities, guests' identities. Up to 1 MiB a document.
-    Shared,
-}
 
 /// The documents, and the right to write them.
 ///
@@ -333,31 +320,8 @@ enum Outlives {
     PowerCut,
 }
 
-impl Area {
-    fn most(self) -> usize {
-        match self {
-            Self::Local => MAX_LOCAL,
-            Self::Shared => MAX_SHARED,
-        }
-    }
-}
-
 fn checked(name: &str) -> Result<&str, StoreError> {
     if name.split('/').all(is_plain_name) { Ok(name) } else { Err(StoreError::Name(pinion_proto::id::shown(name))) }
-}
-
-fn make_directory(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
-    let fail = |source| StoreError::Io { doing: "make directory", path: path.into(), source };
-    files.make_directory(path).map_err(fail)
-}
-
-/// What is in a directory; nothing when it is missing.
-fn entries(files: &dyn Files, path: &Path) -> Result<Vec<(String, bool)>, StoreError> {
-    match files.list(path) {
-        Ok(entries) => Ok(entries),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(StoreError::Io { doing: "list", path: path.into(), source }),
-    }
 }
 
 #[cfg(test)]

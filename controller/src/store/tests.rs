@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 use tempfile::TempDir;
 
 use super::{
+    area::MAX_SHARED,
     pmxcfs::{Pmxcfs, Refusal},
     *,
 };

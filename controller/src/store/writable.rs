@@ -7,6 +7,7 @@ use std::{io, sync::Mutex};
 
 use pinion_proto::lock::lock;
 
+pub(super) use super::refusal::{is_full, is_refusal};
 use super::{Area, Store, StoreError};
 
 /// More than a file's own entry holds, so that a full disk has to say so (bytes).
@@ -31,31 +32,6 @@ impl Writable {
             Some((kind, None)) => Err(kind.into()),
         }
     }
-}
-
-/// Whether nothing can be written there: what pmxcfs says without quorum or when it has died, and other file systems
-/// when they are full, read-only, another user's or broken.
-pub(super) fn is_refusal(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        NotConnected, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StaleNetworkFileHandle,
-        StorageFull, TimedOut,
-    };
-    let kinds = [
-        NotConnected,
-        PermissionDenied,
-        QuotaExceeded,
-        ReadOnlyFilesystem,
-        ResourceBusy,
-        StaleNetworkFileHandle,
-        StorageFull,
-        TimedOut,
-    ];
-    kinds.contains(&error.kind()) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-}
-
-/// Whether a disk is full, for words.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Store {
