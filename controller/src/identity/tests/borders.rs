@@ -3,9 +3,12 @@
 use std::fs;
 
 use super::*;
-use crate::identity::{
-    loss::{pinned, traces},
-    machine::Starts,
+use crate::{
+    identity::{
+        loss::{pinned, spend_new_root, traces},
+        machine::Starts,
+    },
+    store::{Area, GIVEN_UP, NEW_ROOT},
 };
 
 const DAY: u64 = 24 * 3600;
@@ -273,4 +276,90 @@ fn all_guests_are_listed_by_number() {
     let mut sorted = listed.clone();
     sorted.sort_unstable();
     assert_eq!((listed.len(), &listed), (4, &sorted));
+}
+
+#[test]
+fn what_a_person_asks_for_is_done_once_and_by_what_is_there() {
+    let (own, public) = (&[ROOT_DOCUMENT][..], &[node::PUBLIC_ROOT][..]);
+    for (there, at_once, keep, expected, is_given_up) in [
+        // The root that this controller holds goes on until every guest trusts the next one.
+        (own, false, false, Wish::Rollover, false),
+        (own, false, true, Wish::Rollover, false),
+        (own, true, false, Wish::AtOnce, false),
+        // Where there is none, all that went with it is given up.
+        (&[][..], false, false, Wish::AtOnce, true),
+        (&[][..], false, true, Wish::Keep, true),
+        (public, false, true, Wish::Keep, false),
+        (public, false, false, Wish::AtOnce, false),
+        (public, true, false, Wish::AtOnce, false),
+    ] {
+        let directory = TempDir::new().expect("a directory");
+        let store = Store::open(&directory.path().join("local"), &directory.path().join("shared")).expect("a store");
+        assert_eq!(spend_new_root(&store).expect("nothing was asked for"), Wish::None);
+        for document in there {
+            store.write(Area::Shared, document, &"a root".to_owned()).expect("written");
+        }
+        let wish = NewRoot { asked_at: Timestamp::from_unix(1_800_000_000), at_once, keep };
+        store.write(Area::Local, NEW_ROOT, &wish).expect("written");
+        let case = format!("{there:?}, at once: {at_once}, keep: {keep}");
+        assert_eq!(spend_new_root(&store).expect("spent"), expected, "{case}");
+        let has = |area, document: &str| store.read::<serde::de::IgnoredAny>(area, document).expect("read").is_some();
+        assert_eq!(has(Area::Local, GIVEN_UP), is_given_up, "{case}");
+        // A root that is given up is put aside, and one that goes on is left where it is.
+        let stays = expected != Wish::AtOnce;
+        assert!(there.iter().all(|document| has(Area::Shared, document) == stays), "{case}");
+        assert_eq!(has(Area::Shared, ROOT_BEFORE), there == own && !stays, "{case}");
+        assert_eq!(spend_new_root(&store).expect("spent"), Wish::None, "{case}: it is good once");
+    }
+}
+
+#[test]
+fn a_guest_that_is_put_out_is_out_whether_the_disk_takes_that_or_not() {
+    let fixture = Fixture::new();
+    let shown = fixture.joined("101");
+    fixture.identities.evict(name("101")).expect("forgotten");
+    assert!(matches!(fixture.admit("101", &shown), Err(Refused::Unknown { .. })));
+    let (fixture, files) = on_pmxcfs(Arc::new(NoMachines));
+    let shown = fixture.joined("101");
+    files.refuse(Some(crate::store::pmxcfs::Refusal { errno: rustix::io::Errno::ACCESS, shows: false }));
+    fixture.identities.evict(name("101")).expect_err("it cannot be written");
+    let refused = fixture.admit("101", &shown).expect_err("out all the same");
+    assert!(matches!(&refused, Refused::Locked { why, .. } if why.contains("evicted")), "{refused}");
+}
+
+#[test]
+fn a_root_that_is_noted_already_is_not_written_again() {
+    use std::os::unix::fs::MetadataExt;
+    let fixture = Fixture::new();
+    fixture.joined("101");
+    let wish = r#"{"version":1,"data":{"asked_at":"2027-01-15T08:00:00Z","at_once":false}}"#;
+    fs::write(fixture.directory.path().join("local/new-root.json"), wish).expect("written");
+    let fixture = fixture.restarted();
+    let next = fixture.identities.next_root().expect("on its way").root.fingerprint();
+    let document = fixture.directory.path().join("shared/guests/101.json");
+    // A replaced file is another one.
+    let file = || fs::metadata(&document).expect("there").ino();
+    let before = file();
+    fixture.identities.note_roots(name("101"), &[next]).expect("noted");
+    let noted = file();
+    assert_ne!(noted, before);
+    fixture.identities.note_roots(name("101"), &[next]).expect("noted");
+    assert_eq!(file(), noted, "each link says it, and a cluster's disk is spared");
+    assert_eq!(fixture.identities.guest(name("101")).expect("read").expect("known").root, Some(next));
+}
+
+#[test]
+fn whoever_is_refused_hears_the_same_and_something() {
+    let told = JoinRefused::told();
+    assert!(told.contains("refused") && !told.contains("token") && !told.contains("locked"), "{told}");
+}
+
+#[test]
+fn without_a_hypervisor_no_machine_is_known() {
+    let fixture = Fixture::new();
+    let shown = fixture.joined("101");
+    fixture.admit("101", &shown).expect("admitted");
+    assert_eq!(fixture.identities.guest(name("101")).expect("read").expect("known").vmgenid, None);
+    assert_eq!(NoMachines.vmgenid(name("101")), None);
+    assert_eq!(NoMachines.whose(name("101"), &machine(&["102"], "a")), Whose::Nobodys);
 }
