@@ -35,7 +35,7 @@ pub(in crate::planner) const MISFIT_PATIENCE: Duration = Duration::from_secs(30)
 
 /// No new generation is needed: what is held stays until it is due.
 pub(super) fn keep_what_is_good(it: &LeafCase<'_, '_>) -> Option<Verdict> {
-    it.why.is_none().then(|| Verdict { decision: Decision::Keep, ordered: None, wake_at: it.renew_at })
+    it.why.is_none().then_some(Verdict { decision: Decision::Keep, ordered: None, wake_at: it.renew_at })
 }
 
 /// The guest has a newer certificate and is installing it: it is left alone for a while.
