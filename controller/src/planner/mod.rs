@@ -18,6 +18,7 @@ mod shared;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod turns;
 
 use std::{
@@ -39,7 +40,7 @@ pub use misfit::{Misfit, misfit};
 pub use planned::{Planned, label};
 pub use shared::needs_new_shared_key;
 pub use spec::spec;
-pub use turns::Turn;
+pub use turn::Turn;
 
 use crate::{
     freeze::Freeze,

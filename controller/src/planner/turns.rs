@@ -14,7 +14,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{Decision, Planned, Step};
+use super::{Decision, Planned, Step, Turn};
 use crate::{
     manifest::Placement,
     world::{PlacementEntry, Reports},
@@ -29,18 +29,6 @@ pub(super) const MAX_TURN: Duration = Duration::from_secs(10 * 60);
 /// what it does.
 const DISRUPTIVE: [&str; 6] =
     ["docker", "docker-container", "portainer", "portainer-swarm", "systemd-unit", "traefik-client"];
-
-/// What a turn has to do with a placement, as this plan has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Turn {
-    /// Nothing.
-    #[default]
-    None,
-    /// Its turn begins.
-    Begins,
-    /// Its turn is over: its service shows what it should.
-    Ends,
-}
 
 /// Whether telling the service of new files disturbs it, or may: as the manifest says, or else as the guest does.
 pub(super) fn is_disruptive(placement: &Placement, entry: Option<&PlacementEntry>) -> bool {
