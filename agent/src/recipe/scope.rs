@@ -386,7 +386,9 @@ mod tests {
             for spec in [&of("docker"), &own] {
                 let job = resolved(spec);
                 assert_eq!(job.is_ok(), trust);
-                assert!(trust || matches!(&job, Err(error @ JobError::Roots(_)) if error.remedy().contains("`ca`")));
+                assert!(
+                    trust || matches!(&job, Err(error @ JobError::Roots(_)) if error.remedy().contains("[files.ca]"))
+                );
             }
             assert!(resolved(&of("nginx")).is_ok());
         }
