@@ -13,6 +13,7 @@ use pinion_proto::{
     hwaddr::HwAddr,
     id::{Guest, Vmid},
     message::IssuedIdentity,
+    printable::is_printable,
     report::GuestFacts,
     tls::Peer,
 };
@@ -414,7 +415,7 @@ fn document(guest: Guest) -> String {
 
 /// Facts are a guest's own words: kept short, so that no guest fills the shared directory.
 fn shortened(facts: &GuestFacts) -> GuestFacts {
-    let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(255).collect();
+    let short = |text: &str| text.chars().filter(|c| is_printable(*c)).take(255).collect();
     GuestFacts {
         agent_version: short(&facts.agent_version),
         hostname: short(&facts.hostname),

@@ -34,7 +34,7 @@ fn a_word_on_the_command_line_is_the_host_a_vmid_or_a_name() {
     }
     for (word, why, is_word) in [
         ("+200", "`+200` is not written as a VMID", true),
-        ("7", "7", true),
+        ("7", "use a VMID from 100", true),
         ("a b", "`a b` is neither a VMID nor a guest's name", true),
         ("twin", "2 guests are named twin: 201, 202", false),
         ("other", "no guest named other", false),

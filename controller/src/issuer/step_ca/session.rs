@@ -17,6 +17,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::shown,
     lock::lock,
+    printable::line,
     spec::PlainName,
 };
 use reqwest::StatusCode;
@@ -33,6 +34,9 @@ use super::{
     skew::Skew,
 };
 use crate::issuer::{IssuerError, StepCaConfig};
+
+/// Longer than untrusted text is otherwise shown: step-ca's messages say the reason last (characters).
+const MAX_MESSAGE: usize = 600;
 
 /// A password is a line of text, not a disk (bytes).
 const MAX_PASSWORD: u64 = 4096;
@@ -341,9 +345,5 @@ pub(super) fn words(answer: &Answer) -> String {
         Ok(Message { message }) => message,
         Err(_) => return shown(&String::from_utf8_lossy(answer.body.get(..400).unwrap_or(&answer.body))),
     };
-    // Longer than untrusted text is otherwise shown: step-ca's messages say the reason last.
-    text.chars()
-        .take(600)
-        .flat_map(|c| if c.is_control() { ' ' } else { c }.to_string().chars().collect::<Vec<_>>())
-        .collect()
+    line(&text, MAX_MESSAGE)
 }
