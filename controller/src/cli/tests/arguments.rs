@@ -106,6 +106,10 @@ fn every_other_command_has_its_line() {
     ));
     assert!(matches!(parsed("config check"), Verb::Config(ConfigVerb::Check { start: false })));
     assert!(matches!(parsed("config check --start"), Verb::Config(ConfigVerb::Check { start: true })));
+}
+
+#[test]
+fn every_other_command_has_its_options() {
     assert!(matches!(parsed("backup a.tar"), Verb::Backup { file } if file == Path::new("a.tar")));
     assert!(matches!(parsed("restore a.tar"), Verb::Restore { yes: false, .. }));
     assert!(matches!(parsed("restore a.tar --yes"), Verb::Restore { yes: true, .. }));
