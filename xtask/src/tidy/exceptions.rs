@@ -106,7 +106,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     except("circles", "tests/src/bin/bench", 5, "a module's parent and its parts know each other's types"),
     except("circles", "tests/src/bin/faults", 2, "a module's parent and its parts know each other's types"),
     except("circles", "tests/src/lab", 10, "a module's parent and its parts know each other's types"),
-    except("docs-width", "CHANGELOG.md", 145, "to be wrapped when it is next rewritten"),
     except("mutable-world", "controller/src/reconcile/links.rs", 1, "what comes over the links is what becomes known"),
     except("mutable-world", "controller/src/reconcile/perform.rs", 1, "it applies what the parts say is to change"),
     except("mutable-world", "controller/src/reconcile/waiting.rs", 1, "who asks for a renewal waits for a number"),
