@@ -113,14 +113,14 @@ impl Freeze {
         let (by, end) = (&self.by, self.end());
         let told = left_alone_until(&trouble);
         let early = told.filter(|at| *at < self.ends());
-        let last = early.map(|at| format!(", and at {at}, a day before what it serves ends, in any case"));
+        let last = early.map(|at| format!(", or at {at}, a day before its certificate expires, in any case"));
         Trouble {
             cause: format!(
-                "it is frozen {end}, by {by}: the new files are in place, and the service is disturbed when the freeze is \
-                 over{}",
+                "it is frozen {end}, by {by}: the new files are in place, and Pinion disturbs the service when the \
+                 freeze is over{}",
                 last.unwrap_or_default()
             ),
-            remedy: format!("`{}` lifts the freeze", self.lift()),
+            remedy: format!("to lift the freeze, run `{}`", self.lift()),
             retry_at: told.or(self.until),
             ..trouble
         }

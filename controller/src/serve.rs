@@ -162,10 +162,10 @@ impl Controller {
         drop(self.stop);
         match timeout(DRAIN_TIME, &mut self.reconcile).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "The loop ended badly; the agents' reports make up for it"),
+            Ok(Err(error)) => warn!(%error, "The loop failed; the agents report again after the next start"),
             Err(_) => {
                 self.reconcile.abort();
-                warn!("Writing down what is known took too long; the agents say it again");
+                warn!("Storing the reports took too long; the agents report again");
             }
         }
     }

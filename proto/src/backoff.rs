@@ -12,7 +12,7 @@ use crate::{id::PlacementId, spread};
 pub struct Backoff {
     /// After the first failure.
     pub initial: Duration,
-    /// Never longer.
+    /// The longest pause: doubling stops here.
     pub max: Duration,
 }
 

@@ -33,7 +33,7 @@ impl Timestamp {
         })
     }
 
-    /// Unix seconds.
+    /// Seconds since 1970-01-01T00:00:00Z, without leap seconds.
     #[must_use]
     pub const fn unix(self) -> i64 {
         self.0
@@ -103,14 +103,14 @@ string_serde!(Timestamp);
 
 /// Where the time comes from. Tests own one whose hands they move.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The current moment.
+    /// The current time; it may be earlier than at the last call.
     fn now(&self) -> Timestamp;
 
     /// Returns once the clock shows `moment` or later; it may return early, so callers look again.
     fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The machine's clock.
+/// The machine's own clock, which may be wrong or be set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -68,7 +68,7 @@ name!(SecretName, Secret, 1..=44);
 /// A signal by which programs read their files anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// The usual one.
+    /// SIGHUP, with which most programs read their files again.
     Hup,
     /// Of a program's own choice.
     Usr1,
@@ -109,9 +109,9 @@ string_serde!(Signal);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSignal {
-    /// Which container.
+    /// The container that gets the signal.
     pub container: ContainerName,
-    /// Which signal.
+    /// The signal that is sent.
     pub signal: Signal,
 }
 
@@ -119,7 +119,7 @@ pub struct ContainerSignal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwarmSecrets {
-    /// Which service.
+    /// The Swarm service, as STACK_SERVICE.
     pub service: ServiceName,
     /// What it sees in `/run/secrets`, at least one.
     pub secrets: BTreeMap<Part, SecretName>,
@@ -128,23 +128,23 @@ pub struct SwarmSecrets {
 /// Text that is not what Docker calls a thing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ContainerError {
-    /// Not a container.
+    /// The text is not a container's name.
     #[error(
         "`{0}` is not the name of a container: use 2 to 128 letters, digits, `.`, `_`, `-`, starting with a letter or digit"
     )]
     Container(String),
-    /// Not a service.
+    /// The text is not a Swarm service's name.
     #[error(
         "`{0}` is not the name of a Swarm service: use up to 63 letters, digits, `.`, `_`, `-`, starting with a letter or digit"
     )]
     Service(String),
-    /// Not a secret.
+    /// The text is not a secret's name.
     #[error(
         "`{0}` is not the name of a secret: use up to 44 letters, digits, `.`, `_`, `-`, starting with a letter or digit"
     )]
     Secret(String),
-    /// Not a signal.
-    #[error("`{0}` is not a signal that may be sent: use HUP, USR1 or USR2")]
+    /// The signal is not one that Pinion sends.
+    #[error("`{0}` is not a signal that Pinion may send: use HUP, USR1 or USR2")]
     Signal(String),
 }
 

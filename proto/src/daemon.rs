@@ -41,6 +41,6 @@ pub async fn watchdog() {
 
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(%error, "Cannot tell systemd how it goes");
+        warn!(%error, "Cannot notify systemd");
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 pub struct Vmid(u32);
 
 impl Vmid {
-    /// The number itself.
+    /// The VMID as a number, from 100 to 999,999,999.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0
@@ -44,7 +44,7 @@ impl fmt::Display for Vmid {
 /// Where a placement is: a guest, or the Proxmox host itself. Written `1001` or `host`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guest {
-    /// The Proxmox host.
+    /// The Proxmox host itself, which has an agent of its own.
     Host,
     /// A container or virtual machine.
     Vmid(Vmid),
@@ -97,9 +97,9 @@ checked_text!(CertificateName, "The name as text.");
 /// One certificate in one place, written `docker@1001`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlacementId {
-    /// Which certificate.
+    /// The certificate's name in the manifest.
     pub certificate: CertificateName,
-    /// Where.
+    /// The guest that it is in.
     pub guest: Guest,
 }
 
@@ -152,7 +152,7 @@ pub struct SpiffeId {
 /// A member of the trust domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Member {
-    /// The controller.
+    /// The controller, which agents dial.
     Controller,
     /// An agent in this guest.
     Guest(Guest),
@@ -197,7 +197,7 @@ pub enum IdError {
         "`{0}` is not a certificate name: use up to 63 letters, digits, `.`, `_`, `-`, starting with a letter or digit"
     )]
     CertificateName(String),
-    /// Not a placement.
+    /// The text is not CERTIFICATE@GUEST.
     #[error("`{0}` is not a placement: write CERTIFICATE@GUEST, for example docker@1001")]
     PlacementId(String),
     /// Not a trust domain.

@@ -76,7 +76,7 @@ pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let deadline = Instant::now() + LEFT_OPEN;
     while std::os::unix::net::UnixStream::connect(path).is_ok() {
         if Instant::now() >= deadline {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers on this socket"));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon already listens on this socket"));
         }
         thread::sleep(PAUSE);
     }

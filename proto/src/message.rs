@@ -16,9 +16,9 @@ use crate::{
 pub struct JoinRequest {
     /// Whom the token was made for.
     pub guest: Guest,
-    /// The token's secret.
+    /// The secret part of the join token.
     pub secret: JoinSecret,
-    /// PKCS #10, DER.
+    /// The certificate request for the identity: PKCS #10, DER.
     pub csr: Vec<u8>,
     /// What the guest says of itself.
     pub facts: GuestFacts,
@@ -86,7 +86,7 @@ pub struct Purged {
 pub enum ToAgent {
     /// Everything that the guest should hold; replaces what was said before.
     Desired(Vec<PlacementSpec>),
-    /// An issued certificate.
+    /// A certificate that was ordered, signed by its issuer.
     Delivery(Box<Delivery>),
     /// Remove the files of a placement that is no longer desired.
     Purge(CertificateName),
@@ -103,7 +103,7 @@ pub enum ToAgent {
 /// Where the controllers of an installation are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Controllers {
-    /// Each node's.
+    /// The controllers' addresses, node by node.
     pub nodes: Vec<ControllerNode>,
     /// The name of the node that the guest is on.
     pub home: PlainName,
@@ -112,7 +112,7 @@ pub struct Controllers {
 /// Where one node's controller is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControllerNode {
-    /// The node's name.
+    /// The node's name in the cluster.
     pub name: PlainName,
     /// By which addresses guests reach it.
     pub addresses: Vec<SocketAddr>,
@@ -121,13 +121,13 @@ pub struct ControllerNode {
 /// A certificate for an ordered generation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Which certificate.
+    /// The certificate's name in the manifest.
     pub certificate: CertificateName,
     /// Which order it answers.
     pub generation: u64,
-    /// Leaf and intermediates.
+    /// The leaf, followed by the intermediates.
     pub chain: Chain,
-    /// The issuer's root.
+    /// The root at which the chain ends.
     pub root: RootCertificate,
     /// The issuer's name in the manifest.
     pub issuer: PlainName,

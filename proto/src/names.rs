@@ -24,7 +24,7 @@ use crate::id::{shown, string_serde};
 pub enum SubjectName {
     /// A host name in lower case, perhaps with `*` as its first label (RFC 6125 section 6.4.3).
     Dns(Box<str>),
-    /// An address.
+    /// An IPv4 or IPv6 address.
     Ip(IpAddr),
     /// An absolute URI, ASCII, as it was written.
     Uri(Box<str>),
@@ -159,18 +159,18 @@ pub enum NameError {
     /// A DNS name breaks a rule of RFC 1123 section 2.1 or RFC 6125 section 6.4.3.
     #[error("`{name}` is not a DNS name: {why}")]
     Dns {
-        /// The text.
+        /// The text that was read.
         name: String,
-        /// The broken rule.
+        /// The rule that it breaks, with what to write instead.
         why: &'static str,
     },
-    /// Not an address.
+    /// The text is not an IPv4 or IPv6 address.
     #[error("`{0}` is not an IPv4 or IPv6 address")]
     Ip(String),
-    /// Not a URI.
+    /// The text is not an absolute URI.
     #[error("`{0}` is not an absolute URI of printable ASCII characters")]
     Uri(String),
-    /// Not a mailbox.
+    /// The text is not an e-mail address.
     #[error("`{0}` is not an e-mail address of the form local@domain")]
     Email(String),
     /// A kind of name that Pinion does not use.
@@ -179,8 +179,8 @@ pub enum NameError {
     /// No name at all.
     #[error("a certificate needs at least one name")]
     None,
-    /// Too many.
-    #[error("{0} names are more than the {most} a certificate may have", most = SubjectNames::MAX)]
+    /// There are more names than a certificate may have.
+    #[error("{0} names are more than the {most} that a certificate may have", most = SubjectNames::MAX)]
     TooMany(usize),
 }
 

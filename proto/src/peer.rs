@@ -14,9 +14,9 @@ pub enum ConnectError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Somebody else listens there.
-    #[error("a process of another user (uid {uid}) listens there, and nothing that it says is believed")]
+    #[error("a process of another user (uid {uid}) listens there, so its answer is not trusted")]
     Stranger {
-        /// That user.
+        /// The user of the process that listens there.
         uid: u32,
     },
 }

@@ -21,7 +21,7 @@ use crate::{
 /// The PEM label of PKCS #8 (RFC 7468 section 10).
 const LABEL: &str = "PRIVATE KEY";
 
-/// A private key.
+/// A private key, zeroized when it is dropped and redacted in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey {
     der: Zeroizing<Vec<u8>>,
@@ -72,7 +72,7 @@ impl PrivateKey {
         self.public
     }
 
-    /// PKCS #8, DER.
+    /// The key as PKCS #8, DER.
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
         self.der.clone()
@@ -148,21 +148,21 @@ impl<'de> Deserialize<'de> for PrivateKey {
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// No key could be made.
-    #[error("cannot make a key of kind {algorithm}: {why}")]
+    #[error("cannot create a key of kind {algorithm}: {why}")]
     Generate {
         /// The kind that was asked for.
         algorithm: KeyAlgorithm,
         /// The library's reason.
         why: String,
     },
-    /// Not a key.
-    #[error("the private key is not PKCS #8 of a kind that Pinion makes: {0}")]
+    /// The bytes are not a private key that Pinion can use.
+    #[error("the private key is not PKCS #8 of a kind that Pinion creates: {0}")]
     Malformed(String),
-    /// Not PEM.
+    /// The text is not exactly one PEM block with a private key.
     #[error("the private key is not one PEM block of the kind `{LABEL}`")]
     Pem,
     /// No request could be made.
-    #[error("cannot make the certificate request: {0}")]
+    #[error("cannot create the certificate request: {0}")]
     Request(String),
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// The state of one placement, as its agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementReport {
-    /// Which certificate.
+    /// The certificate's name in the manifest.
     pub certificate: CertificateName,
     /// The highest generation ever used here, installed or not; the next order must be above it.
     pub last_generation: u64,
@@ -26,7 +26,7 @@ pub struct PlacementReport {
     /// Which spec this report is about ([`crate::spec::PlacementSpec::revision`]); 0 before the first.
     #[serde(default)]
     pub revision: u64,
-    /// What is installed.
+    /// The installed certificate, if there is one.
     #[serde(default)]
     pub held: Option<Held>,
     /// What was ordered and is not installed yet.
@@ -97,12 +97,12 @@ fn furthest() -> Stage {
     Stage::Served
 }
 
-/// An installed certificate.
+/// A certificate whose files are in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The number of this content.
     pub generation: u64,
-    /// The leaf.
+    /// The end-entity certificate in those files.
     pub leaf: Leaf,
     /// The issuer that signed it, by its name in the manifest.
     pub issuer: PlainName,
@@ -139,7 +139,7 @@ pub enum Progress {
 /// Nothing is allowed because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GuestFacts {
-    /// The agent's version.
+    /// The agent's version, as `pinion-agent --version` prints it.
     pub agent_version: String,
     /// The guest's host name.
     pub hostname: String,

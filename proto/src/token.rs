@@ -121,17 +121,20 @@ impl fmt::Debug for JoinToken {
 /// Why text is not a join token. Never repeats the text: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// Something else.
-    #[error("this is not a join token: one starts with `{PREFIX}`; make one with `pinion token create --guest G`")]
+    /// The text does not begin as a join token does.
+    #[error(
+        "this is not a join token: a token starts with `{PREFIX}`; create one with `pinion token create --guest \
+        G`"
+    )]
     NotAToken,
     /// Of a newer form.
-    #[error("this join token is of a newer form than this program reads: upgrade pinion-agent")]
+    #[error("this join token has a newer format than this program reads: upgrade pinion-agent")]
     Newer,
     /// Cut off or altered.
-    #[error("this join token is damaged, perhaps cut off: copy the whole line, or make a new one")]
+    #[error("this join token is damaged, perhaps cut off: copy the whole line, or create a new one")]
     Damaged,
-    /// Too long.
-    #[error("{0} bytes are more than a join token has ({MAX_TEXT})")]
+    /// The text is longer than any join token.
+    #[error("{0} bytes are more than a join token may have ({MAX_TEXT})")]
     TooLong(usize),
     /// None, or too many.
     #[error("a join token names 1 to {MAX_CONTROLLERS} addresses of its controller, not {0}")]

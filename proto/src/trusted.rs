@@ -10,10 +10,10 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Doubt {
     /// Its owner, who is neither root nor this process's user.
-    #[error("belongs to user {0} and not to root")]
+    #[error("belongs to user {0}, not to root")]
     Owner(u32),
     /// Its group, or everybody.
-    #[error("can be written by others than root (mode {:04o})", .0 & 0o7777)]
+    #[error("can be written by users other than root (mode {:04o})", .0 & 0o7777)]
     Mode(u32),
 }
 
@@ -72,6 +72,6 @@ mod tests {
             assert_eq!((is_trusted(Name::End), is_trusted(Name::OnTheWay)), (at_the_end, on_the_way), "{mode:o}");
             assert!(is_trusted(Name::Link), "{mode:o}");
         }
-        assert_eq!(Doubt::Mode(0o100_775).to_string(), "can be written by others than root (mode 0775)");
+        assert_eq!(Doubt::Mode(0o100_775).to_string(), "can be written by users other than root (mode 0775)");
     }
 }

@@ -25,9 +25,9 @@ pub struct LocalUsers {
 #[derive(Debug, Error)]
 #[error("cannot read {path}", path = path.display())]
 pub struct UsersError {
-    /// Which one.
+    /// The file that cannot be read: `/etc/passwd` or `/etc/group`.
     pub path: PathBuf,
-    /// Why not.
+    /// The system's reason.
     pub source: io::Error,
 }
 

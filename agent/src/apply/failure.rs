@@ -99,9 +99,9 @@ impl Failure {
     pub(super) fn neither(self, error: &ReloadError) -> Self {
         let cause = chain(error);
         if self.cause.starts_with(&cause) {
-            return self.and("the service does not take them either, for the same reason");
+            return self.and("the service rejects them, too, for the same reason");
         }
-        self.and(&format!("the service does not take them either: {cause}"))
+        self.and(&format!("the service rejects them, too: {cause}"))
     }
 
     /// Adds what is served now that the old files are back.
@@ -112,7 +112,7 @@ impl Failure {
             Seen::NotListening(cause) | Seen::NoTls(cause) => {
                 self.and(&format!("{connect} does not serve it: {cause}"))
             }
-            Seen::NotAllowed => self.and(&format!("the guest does not allow looking at {connect}")),
+            Seen::NotAllowed => self.and(&format!("the guest does not allow probing {connect}")),
         }
     }
 
@@ -131,14 +131,14 @@ impl Failure {
     }
 
     pub(super) fn job(error: &JobError) -> Self {
-        Self::new(Halt::Blocked, "decide what to do", chain(error), error.remedy())
+        Self::new(Halt::Blocked, "prepare the placement", chain(error), error.remedy())
     }
 
     pub(super) fn claimed(path: &GuestPath, owner: &CertificateName) -> Self {
         Self::new(
             Halt::Blocked,
             format!("install {path}"),
-            format!("the certificate `{owner}` has its file there"),
+            format!("the certificate `{owner}` already has a file there"),
             "give one of the two another path in the manifest".into(),
         )
     }
@@ -149,7 +149,7 @@ impl Failure {
             LedgerError::Write { .. } | LedgerError::Directory { .. } | LedgerError::Busy { .. } => Halt::Waiting,
         };
         let attempt = match error {
-            LedgerError::Write { .. } => "write down the placement's state",
+            LedgerError::Write { .. } => "store the placement's state",
             _ => "read the placement's state",
         };
         Self::new(halt, attempt, chain(error), error.remedy())
@@ -158,7 +158,7 @@ impl Failure {
     pub(super) fn key(error: &KeyError) -> Self {
         Self::new(
             Halt::Blocked,
-            "make the key and the certificate request",
+            "create the key and the certificate request",
             chain(error),
             "choose another key algorithm or other names in the manifest".into(),
         )
@@ -166,9 +166,11 @@ impl Failure {
 
     pub(super) fn refusal(error: &Refusal) -> Self {
         let remedy = match error {
-            Refusal::Expired { .. } | Refusal::NotYet { .. } => "compare the clocks of guest, host and CA",
+            Refusal::Expired { .. } | Refusal::NotYet { .. } => {
+                "compare the clocks of guest, host and CA (`date`), and run a time service (NTP) on each"
+            }
             Refusal::Chain(_) => "run `pinion issuer check` on the host",
-            _ => "run `pinion ensure --renew` on the host, and look at the issuer's templates if it happens again",
+            _ => "run `pinion ensure --renew` on the host; if it happens again, check the issuer's templates",
         };
         Self::new(Halt::Blocked, "verify the delivered certificate", chain(error), remedy.into())
     }
@@ -214,7 +216,7 @@ impl Failure {
     pub(super) fn no_roots() -> Self {
         Self::new(
             Halt::Waiting,
-            "place the issuer's roots",
+            "install the issuer's roots",
             "the controller does not know them yet".into(),
             "run `pinion issuer check` on the host".into(),
         )
@@ -234,22 +236,24 @@ impl Failure {
 
     /// The store was made, and a root is not in it.
     pub(super) fn not_in_store(store: &GuestPath, missing: usize) -> Self {
-        let cause = format!("{missing} of the roots are not in it, though their files are in place");
-        let remedy = "run the program that makes the store by hand and read what it says".into();
-        Self::new(Halt::Waiting, format!("look for the roots in {store}"), cause, remedy)
+        let cause = format!("{missing} of the roots are missing in the store, although their files are installed");
+        let remedy = "run the program that builds the store (update-ca-certificates or update-ca-trust) by hand and \
+            read its output"
+            .into();
+        Self::new(Halt::Waiting, format!("check the roots in {store}"), cause, remedy)
     }
 
     /// There is no store.
     pub(super) fn no_store(store: &GuestPath, cause: String) -> Self {
         let remedy = "make the store readable, or name the recipe of this distribution's store in the manifest".into();
-        Self::new(Halt::Waiting, format!("look for the roots in {store}"), cause, remedy)
+        Self::new(Halt::Waiting, format!("check the roots in {store}"), cause, remedy)
     }
 
     /// The service is not to be disturbed now.
     pub(super) fn window(attempt: String, closed: Closed, name: &CertificateName) -> Self {
         let remedy = format!(
-            "nothing; `pinion ensure {name} --renew --now` on the host does not wait for the window, unless it is frozen: \
-             `pinion status` there says so"
+            "nothing: Pinion continues then. To disturb the service now, run `pinion ensure {name} --renew --now` on \
+             the host, unless it is frozen: `pinion status` there says so"
         );
         Self { next_try: NextTry::At(closed.until()), ..Self::new(Halt::Waiting, attempt, closed.cause(), remedy) }
     }
@@ -258,12 +262,12 @@ impl Failure {
     pub(super) fn restarted(action: &ReloadAction, limited: &Limited) -> Self {
         let service = action.service();
         let cause = format!(
-            "the new files are in place, and {service} was restarted {} times within an hour: it may be {} times",
+            "the new files are in place, but {service} was restarted {} times within an hour, and {} times are allowed",
             limited.times, limited.max
         );
         let remedy = format!(
-            "nothing: Pinion continues by itself then. If {service} has to show the new files now, restart it yourself; \
-             `restarts_per_hour` in the guest's /etc/pinion/agent.toml allows more"
+            "nothing: Pinion continues by itself then. If {service} must use the new files now, restart it yourself; \
+             to allow more restarts, raise `restarts_per_hour` in the guest's /etc/pinion/agent.toml"
         );
         Self { next_try: NextTry::At(limited.until), ..Self::new(Halt::Waiting, action.to_string(), cause, remedy) }
     }
@@ -272,9 +276,9 @@ impl Failure {
     pub(super) fn other(connect: &str, serial: &str, wanted: &str) -> Self {
         Self::new(
             Halt::Waiting,
-            format!("look at what {connect} serves"),
-            format!("it serves the certificate with serial {serial}, and {wanted} is installed"),
-            "check that the service's configuration names the installed files and that nothing else answers there"
+            format!("check what {connect} serves"),
+            format!("it serves the certificate with serial {serial}, but {wanted} is installed"),
+            "check that the service's configuration uses the installed files and that no other service answers there"
                 .into(),
         )
     }
@@ -283,9 +287,9 @@ impl Failure {
     pub(super) fn absent(connect: &str, cause: &str) -> Self {
         Self::new(
             Halt::Waiting,
-            format!("look at what {connect} serves"),
+            format!("check what {connect} serves"),
             cause.into(),
-            "start the service; Pinion continues by itself then".into(),
+            "start the service; Pinion then continues by itself".into(),
         )
     }
 
@@ -293,7 +297,7 @@ impl Failure {
     pub(super) fn not_looked_at(connect: &str) -> Self {
         Self::new(
             Halt::Blocked,
-            format!("look at what {connect} serves"),
+            format!("check what {connect} serves"),
             format!("the guest does not allow it: {connect} is neither loopback nor an address of this guest"),
             format!(
                 "probe 127.0.0.1 or the guest's own address in the manifest, or {}",
@@ -306,9 +310,9 @@ impl Failure {
     pub(super) fn broke(connect: &str, cause: &str) -> Self {
         Self::new(
             Halt::Blocked,
-            format!("look at what {connect} serves"),
-            format!("the service answered before it was given the new files and does not with them: {cause}"),
-            "read the service's log of that moment".into(),
+            format!("check what {connect} serves"),
+            format!("the service answered before it got the new files, but does not answer with them: {cause}"),
+            "read the service's log from that time".into(),
         )
         .disturbing()
     }

@@ -51,12 +51,13 @@ impl Closed {
         match self {
             Self::Until(opens) => {
                 format!(
-                    "the new files are in place, and the service is disturbed only in its window, which opens at {opens}"
+                    "the new files are in place, and Pinion disturbs the service only in its window, which opens at \
+                     {opens}"
                 )
             }
             Self::NotWaitedFor { until, ends } => format!(
-                "the new files are in place; the service's window opens only after {ends}, when what it serves ends, so \
-                 it is disturbed outside its window, at {until}"
+                "the new files are in place; the service's window opens only after {ends}, when its certificate \
+                 expires, so Pinion disturbs it outside its window, at {until}"
             ),
         }
     }

@@ -60,10 +60,10 @@ impl Access {
         let name = caller.name.as_deref().unwrap_or("USER");
         let remedy = match users.is_member(caller.uid, &[gid], ADMIN_GROUP) {
             Some(true) => return Ok(()),
-            Some(false) => format!("`usermod -aG {ADMIN_GROUP} {name}` lets this user do it"),
+            Some(false) => format!("to allow it, run `usermod -aG {ADMIN_GROUP} {name}`"),
             None => format!(
-                "there is no such group here: `systemd-sysusers` makes it from Pinion's sysusers.d file, then \
-                 `usermod -aG {ADMIN_GROUP} {name}`"
+                "this group does not exist: run `systemd-sysusers`, which creates it from Pinion's sysusers.d file, \
+                 then `usermod -aG {ADMIN_GROUP} {name}`"
             ),
         };
         Err(format!("`{verb}` needs root or a member of the group {ADMIN_GROUP}, and {caller} is neither; {remedy}"))

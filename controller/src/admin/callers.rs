@@ -69,10 +69,10 @@ impl Callers {
         let of_all: usize = by_user.iter().filter(|(user, _)| !trusted(**user)).map(|(_, count)| count).sum();
         let most = if trusted(user) { MOST_TRUSTED } else { MOST_OF_ONE };
         if of_one >= most {
-            return Err(format!("uid {user} has {most} connections to the controller already: end one, and ask again"));
+            return Err(format!("uid {user} already has {most} connections to the controller: end one, and try again"));
         }
         if !trusted(user) && of_all >= MOST_CALLERS {
-            return Err(format!("the controller has {MOST_CALLERS} callers already: ask again later"));
+            return Err(format!("the controller already has {MOST_CALLERS} callers: try again later"));
         }
         by_user.insert(user, of_one + 1);
         Ok(Place { user, by_user: self.by_user.clone() })
@@ -102,7 +102,7 @@ impl Drop for Place {
 pub(super) async fn question(read: &mut (impl AsyncBufRead + Unpin), time: Duration) -> io::Result<Option<Ask>> {
     match timeout(time, lines::read_limited::<Ask>(read, MOST_QUESTION)).await {
         Ok(read) => read,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not come within {time:?}"))),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not arrive within {time:?}"))),
     }
 }
 

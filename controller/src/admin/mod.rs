@@ -124,14 +124,17 @@ impl Admin {
             Ok(Some(ask)) => ask,
             Ok(None) => return Ok(()),
             Err(error) => {
-                let words = format!("the question is not understood: {error}; are program and daemon of one version?");
+                let words = format!(
+                    "the controller cannot read the request: {error}; if it runs another version, \
+                    restart it (systemctl restart pinion)"
+                );
                 return refuse(&mut read, &mut write, &Answer::Refused(words), ASK_TIME).await;
             }
         };
         let caller = match self.access.admit(peer, &ask) {
             Ok(caller) => caller,
             Err(why) => {
-                warn!(uid = peer.uid(), %why, "A question on the controller's socket is refused");
+                warn!(uid = peer.uid(), %why, "Refused a request on the controller's socket");
                 return lines::write(&mut write, &Answer::Forbidden(why)).await;
             }
         };
@@ -219,8 +222,8 @@ impl Admin {
         }
         if reachable.addresses.is_empty() {
             return Err(Answer::Refused(
-                "the controller does not know which address guests reach it by: write `advertise = [\"ADDRESS:7443\"]` \
-                 into controller.toml and restart it"
+                "the controller does not know under which address guests reach it: write `advertise = \
+                 [\"ADDRESS:7443\"]` into controller.toml and restart it"
                     .into(),
             ));
         }
@@ -249,7 +252,7 @@ impl Admin {
 
     fn unlock(&self, guest: Guest, caller: &Caller) -> Result<Answer, Answer> {
         if !self.identities.unlock(guest).map_err(|error| Answer::Failed(chain(&error)))? {
-            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows the guests that have one");
             return Err(Answer::NoSuchName(text));
         }
         self.record(guest, GuestEvent::Unlocked, caller);

@@ -15,7 +15,7 @@ use crate::store::{AUTHORITIES, Area, Store, StoreError};
 /// The note in the local area.
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
-    /// The root's SHA-256.
+    /// SHA-256 of the root's certificate (DER).
     root: Fingerprint,
 }
 
@@ -43,7 +43,7 @@ impl Known {
     /// There is no document: whether one may be made.
     pub(super) fn may_make(&self, store: &Store, name: &'static str) -> Result<(), AuthorityError> {
         let known = match (&self.noted, &self.traces.pinned, &self.traces.of_use) {
-            (Some(root), ..) => format!("this host has noted the root {root}"),
+            (Some(root), ..) => format!("this host has recorded the root {root}"),
             (None, Some((root, file)), _) => format!("{} names the root {root}", file.display()),
             (None, None, Some(words)) => words.clone(),
             (None, None, None) => return Ok(()),
@@ -68,7 +68,7 @@ impl Known {
             && let Err(error) = store.write(Area::Local, &note(name), &Noted { root: found })
         {
             // The next start notes it; until then the loss of the shared area is seen by other traces.
-            tracing::warn!(authority = name, %error, "Cannot note which root this host has");
+            tracing::warn!(authority = name, %error, "Cannot record which root this host has");
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ impl Authority {
         let key = RootKey::from_pkcs8(&key).map_err(|e| format!("its key: {e}"))?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|e| format!("its certificate: {e}"))?;
         if parsed.public_key().subject_public_key.as_ref() != key.der_bytes() {
-            return Err("its key is not its certificate's".into());
+            return Err("its key does not belong to its certificate".into());
         }
         let expires = parsed.validity().not_after.to_datetime().into();
         let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), key).map_err(|e| e.to_string())?;
@@ -298,28 +298,28 @@ pub(crate) fn fresh_key() -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), AuthorityErro
 /// Why an authority of Pinion's own did not sign.
 #[derive(Debug, Error)]
 pub enum AuthorityError {
-    /// Its document.
-    #[error("the authority's document fails")]
+    /// The authority's document cannot be read or written.
+    #[error("cannot read or write the authority's document")]
     Store(#[from] StoreError),
     /// Its document holds something else.
     #[error("the stored authority `{name}` cannot be used: {why}; restore it from a backup")]
     Unusable {
-        /// The document.
+        /// The document's name in the shared area, without `.json`.
         name: &'static str,
         /// What is wrong with it.
         why: String,
     },
     /// There was one, and it is gone.
     #[error(
-        "{} is gone: {known}. Nothing is made in its place, because those who trust its root trust no other. Put the \
-         directory back as it was (`pinion restore FILE`, or a copy with its owners and modes) and start pinion again. \
-         {}",
+        "{} is gone: {known}. Pinion creates no new one, because clients that trust its root trust no other. Put the \
+         directory back as it was (`pinion restore FILE`, or a copy with its owners and modes) and start pinion \
+         again. {}",
         path.display(), without(name)
     )]
     Lost {
-        /// The document.
+        /// The document's name in the shared area, without `.json`.
         name: &'static str,
-        /// Its file.
+        /// Where the authority's document should be.
         path: PathBuf,
         /// What says that it was there.
         known: String,
@@ -328,18 +328,18 @@ pub enum AuthorityError {
     #[error(transparent)]
     Another(Box<Another>),
     /// Ten years are over.
-    #[error("the authority's root expired at {0}; restore a newer one, or make a new root")]
+    #[error("the authority's root expired at {0}; restore a newer one, or create a new root")]
     RootExpired(Timestamp),
-    /// The request.
+    /// The certificate request is malformed, or not signed by its own key.
     #[error(transparent)]
     Request(#[from] CertificateError),
     /// A key that Pinion has no word for.
-    #[error("the request's key is of a kind that is not supported")]
+    #[error("the kind of the request's key is not supported")]
     Key,
     /// The certificate could not be put together.
     #[error("cannot sign the certificate")]
     Sign(#[source] rcgen::Error),
-    /// No random numbers.
+    /// The system's random number generator fails.
     #[error("the system gives no random numbers")]
     Random,
 }
@@ -347,13 +347,13 @@ pub enum AuthorityError {
 /// A root that is not the one that should be there.
 #[derive(Debug, Error)]
 #[error(
-    "{} holds the root {found}, and {place} says that it should be {wanted}: was the state of another installation \
-     restored? Put back the one that belongs here. If the root that was found is the right one, remove {place} and start \
-     pinion again",
+    "{} contains the root {found}, but {place} says that it should be {wanted}: did someone restore the state of \
+     another installation? Restore the state that belongs here. If the root that was found is the right one, remove \
+     {place} and start pinion again",
     path.display()
 )]
 pub struct Another {
-    /// The authority's file.
+    /// The file with the root that was found.
     path: PathBuf,
     /// The root that is there.
     found: Fingerprint,
@@ -366,17 +366,17 @@ pub struct Another {
 /// What there is to do where no backup is.
 fn without(name: &str) -> String {
     if name == documents::ROOT_DOCUMENT {
-        "If there is no backup, `pinion identity new-root --yes` has the next start make another root: then every guest has \
-         to join anew, which on Proxmox it does by itself"
+        "If there is no backup, run `pinion identity new-root --yes`: the next start then creates another root, and \
+         every guest must join again; on Proxmox guests do this by themselves"
             .to_owned()
     } else if name == documents::PUBLIC_ROOT {
-        "If there is no backup, `pinion identity new-root --yes` has the next start give the lost state up: it goes on with the \
-         root process's root, or with another one where that is gone too. Every guest has to join anew, which on Proxmox it does \
-         by itself; locks, keys of `shared` certificates and the embedded CA are lost"
+        "If there is no backup, run `pinion identity new-root --yes`: the next start then gives up the lost state, \
+         and keeps the root process's root, or creates another one if that is gone too. Every guest must join again; \
+         on Proxmox guests do this by themselves. Locks, keys of `shared` certificates and the embedded CA are lost"
             .to_owned()
     } else {
-        "If there is no backup, `pinion identity new-root --embedded --yes` has the next start make another root: then every \
-         client has to be given it"
+        "If there is no backup, run `pinion identity new-root --embedded --yes`: the next start then creates another \
+         root, which you must install in every client"
             .to_owned()
     }
 }

@@ -72,7 +72,7 @@ impl Authority {
             return Err("it is for another key".into());
         }
         if !parsed.is_ca() {
-            return Err("it is no authority's".into());
+            return Err("it is not the certificate of an authority".into());
         }
         let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(certificate), key).map_err(|e| e.to_string())?;
         Ok(Self { root, expires, issuer, above: vec![certificate.to_vec()] })
@@ -162,7 +162,7 @@ mod tests {
         evil.distinguished_name.push(DnType::CommonName, "Pinion node pve1");
         let evil = RootCertificate::parse(evil.self_signed(&key).expect("a root").der()).expect("a root");
         let error = EndorsedRoot { root: evil.clone(), endorsement: node.clone() }.check(root.root());
-        assert!(error.expect_err("refused").to_string().contains("none below it"));
+        assert!(error.expect_err("refused").to_string().contains("subordinate"));
         let by_node = Authority::of_node(&fresh_key().expect("a key").0, &node, root.root().clone(), NOW);
         by_node.expect_err("nor without the key");
     }

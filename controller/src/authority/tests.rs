@@ -90,7 +90,7 @@ fn the_key_is_not_shown_and_a_foreign_key_is_noticed() {
     mixed.key = store.read::<Document>(Area::Shared, "other").expect("read").expect("there").key;
     store.write(Area::Shared, "ca", &mixed).expect("written");
     let error = Authority::load_or_make(&store, "ca", "Test CA", none, NOW).expect_err("mixed").to_string();
-    assert!(error.contains("its key is not its certificate's") && error.contains("restore"), "{error}");
+    assert!(error.contains("its key does not belong to its certificate") && error.contains("restore"), "{error}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn one_that_was_there_is_not_made_anew_and_another_one_is_not_taken_for_it() {
 fn any_trace_of_an_authority_keeps_another_from_being_made() {
     let (_directory, store, authority) = fixture();
     let pinned = Some((authority.root().fingerprint(), "/etc/pinion/identity-root".into()));
-    let of_use = Some("17 guests have identities of it".to_owned());
+    let of_use = Some("17 guests have identities under it".to_owned());
     for traces in [Traces { pinned, of_use: None }, Traces { pinned: None, of_use }] {
         let error = Authority::load_or_make(&store, "new", "Test CA", || Ok(traces), NOW).expect_err("lost");
         assert!(matches!(error, AuthorityError::Lost { .. }), "{error}");

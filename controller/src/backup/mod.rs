@@ -118,7 +118,7 @@ pub enum BackupError {
         source: io::Error,
     },
     /// The file is no backup that could be restored.
-    #[error("{} is not restored: {why}; nothing was changed", path.display())]
+    #[error("cannot restore {}: {why}; nothing was changed", path.display())]
     Bad {
         /// The file.
         path: PathBuf,
@@ -130,8 +130,8 @@ pub enum BackupError {
     Refused(String),
     /// A daemon runs.
     #[error(
-        "the controller, or the root process, runs with these directories; stop both first (systemctl stop pinion \
-         pinion-channel), and start them afterwards"
+        "the controller or the root process is running and uses these directories; stop both first (systemctl stop \
+         pinion pinion-channel), and start them afterwards"
     )]
     Running,
     /// The lock.
@@ -187,15 +187,15 @@ fn encode(entries: &Entries, made_at: Timestamp, host: &str) -> Result<Zeroizing
 /// The entries of a backup's text, and when it was made; in words what is wrong with it.
 fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
     let shape = |error: serde_json::Error| {
-        let cut_off = if error.is_eof() { "it is cut off: " } else { "it is no backup of Pinion's: " };
+        let cut_off = if error.is_eof() { "it is cut off: " } else { "it is not a backup of Pinion: " };
         format!("{cut_off}{error}")
     };
     let AnyVersion { format, version } = serde_json::from_slice(text).map_err(shape)?;
     if format != FORMAT {
-        return Err(format!("it is no backup of Pinion's: its format is `{}`", pinion_proto::id::shown(&format)));
+        return Err(format!("it is not a backup of Pinion: its format is `{}`", pinion_proto::id::shown(&format)));
     }
     if version != VERSION {
-        return Err(format!("its version is {version}, and this program reads version {VERSION}: upgrade pinion"));
+        return Err(format!("its version is {version}, but this program reads version {VERSION}: upgrade pinion"));
     }
     let document: Document = serde_json::from_slice(text).map_err(shape)?;
     if document.entries.len() > MAX_ENTRIES {
@@ -203,13 +203,13 @@ fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
     }
     let found = digest(document.entries.iter().map(|entry| (entry.path.as_str(), entry.mode, entry.sha256)));
     if found != document.sha256 {
-        return Err("its list of entries was changed: the digest is another one".into());
+        return Err("its list of entries was changed: the digest does not match".into());
     }
     let mut entries = Entries::new();
     for Written { path, mode, sha256, content } in document.entries {
         let shown = pinion_proto::id::shown(&path);
         if !is_ours(&path) {
-            return Err(format!("`{shown}` is not a path that belongs into a backup"));
+            return Err(format!("the path `{shown}` does not belong in a backup"));
         }
         if mode & !0o777 != 0 {
             return Err(format!("{shown} has the mode {mode:o}"));
@@ -220,18 +220,18 @@ fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
             return Err(format!("{shown} is larger than {MAX_ENTRY} bytes"));
         }
         if Fingerprint::of(&content) != sha256 {
-            return Err(format!("{shown} was changed: its digest is another one"));
+            return Err(format!("{shown} was changed: its digest does not match"));
         }
         if path.ends_with(".json") && serde_json::from_slice::<serde::de::IgnoredAny>(&content).is_err() {
-            return Err(format!("{shown} is no JSON: it was damaged before the backup was made"));
+            return Err(format!("{shown} is not JSON: it was damaged before the backup was made"));
         }
         if entries.insert(path, Entry { mode, content }).is_some() {
-            return Err(format!("{shown} is there twice"));
+            return Err(format!("it contains {shown} twice"));
         }
     }
     check_settings(&entries)?;
     if !ROOTS.iter().any(|root| entries.contains_key(*root)) {
-        return Err("the CA of the agents' identities is not in it".into());
+        return Err("it does not contain the CA of the agents' identities".into());
     }
     Ok((entries, document.made_at))
 }
@@ -252,7 +252,8 @@ fn check_settings(entries: &Entries) -> Result<(), String> {
     match names.filter(|name| !SETTINGS.contains(name)).find(|name| !is_named(name)) {
         None => Ok(()),
         Some(name) => Err(format!(
-            "etc/{name} is neither a file of settings of the controller's nor a password file that its controller.toml names"
+            "etc/{name} is neither a settings file of the controller nor a password file that controller.toml in the \
+             backup names"
         )),
     }
 }

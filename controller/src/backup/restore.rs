@@ -65,7 +65,7 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
     let _channel = places.lock_channel(&entries)?;
     if !replace && let Some(there) = places.in_use(&entries) {
         let text = format!(
-            "{} is there already and would be replaced; `pinion restore {} --yes` does that, and keeps what is there beside it",
+            "{} exists already; `pinion restore {} --yes` replaces it, and keeps a copy",
             there.display(),
             file.display()
         );
@@ -260,7 +260,8 @@ fn undo(swaps: &[Swap]) {
     for swap in swaps.iter().rev().filter(|swap| swap.done) {
         let back = || rename(&swap.live, &swap.staged, swap.had).map_err(failed("put back", &swap.live));
         if let Err(error) = acting(swap.owner, &swap.live, back) {
-            tracing::error!(live = %swap.live.display(), before = %swap.staged.display(), %error, "Cannot put back what was there before");
+            tracing::error!(live = %swap.live.display(), before = %swap.staged.display(), %error, "Cannot restore \
+                the state from before");
         }
     }
 }

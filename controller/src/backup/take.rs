@@ -49,7 +49,7 @@ pub struct Taken {
 /// There is nothing to back up, something cannot be read, or the file cannot be made.
 pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, BackupError> {
     if file.symlink_metadata().is_ok() {
-        let text = format!("{} is there already: name a file that is not, and no backup is lost", file.display());
+        let text = format!("{} exists already: name a new file, so that no backup is lost", file.display());
         return Err(BackupError::Refused(text));
     }
     // Whoever holds the lock is the controller: then what it writes meanwhile is noticed.
@@ -71,7 +71,7 @@ pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, Backu
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let text = encode(&entries, now, &host).map_err(|error| failed("write", file)(error.into()))?;
     if let Err(why) = decode(&text) {
-        return Err(BackupError::Refused(format!("no backup is made, because it could not be restored: {why}")));
+        return Err(BackupError::Refused(format!("no backup was made, because it could not be restored: {why}")));
     }
     write(file, &text)?;
     Ok(Taken { file: file.into(), entries: entries.len(), sha256: Fingerprint::of(&text) })
@@ -87,7 +87,7 @@ fn settled(config: &Config) -> Result<Entries, BackupError> {
         before = after;
         sleep(PAUSE);
     }
-    Err(BackupError::Refused("the controller changes its state all the time: try again in a quieter moment".into()))
+    Err(BackupError::Refused("the controller keeps changing its state: try again when it is less busy".into()))
 }
 
 /// Everything that belongs into a backup, as it is now.

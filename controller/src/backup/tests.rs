@@ -40,7 +40,7 @@ fn a_file_that_was_cut_off_or_changed_anywhere_is_refused() {
     for (from, to, why) in [
         ("\"version\": 1,", "\"version\": 2,", "upgrade pinion"),
         ("pinion-backup", "tar", "its format is `tar`"),
-        ("\"entries\"", "\"entry\"", "no backup"),
+        ("\"entries\"", "\"entry\"", "not a backup"),
     ] {
         let told = decode(text.replacen(from, to, 1).as_bytes()).map(drop).expect_err("changed");
         assert!(told.contains(why), "{told}");
@@ -123,5 +123,5 @@ fn paths_lead_nowhere_else() {
     let mut bad = entries();
     bad.insert("etc/../../root/x".into(), Entry { mode: 0o600, content: Zeroizing::default() });
     let text = encode(&bad, Timestamp::from_unix(0), "pve1").expect("written");
-    assert!(decode(&text).map(drop).expect_err("a path").contains("not a path that belongs"));
+    assert!(decode(&text).map(drop).expect_err("a path").contains("does not belong in a backup"));
 }

@@ -130,7 +130,7 @@ impl Client {
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None)) => Err(Failure::new(
                 Cause::ToolMissing,
-                format!("the root process stopped while it was asked to {}", call.verb()),
+                format!("the root process stopped while it had to {}", call.verb()),
             )),
             Ok(Err(failure)) => Err(failure),
             Err(_) => {
@@ -158,7 +158,10 @@ impl Client {
             (Ok(None), Ok(())) => Ok(None),
             (Ok(None), Err(error)) => Err(self.away(&error)),
             (Err(error), _) if error.kind() == io::ErrorKind::InvalidData => {
-                let text = format!("the root process's answer is not understood: {error}; is it of another version?");
+                let text = format!(
+                    "cannot read the root process's answer: {error}; if it runs another version, \
+                    restart it (systemctl restart pinion-channel)"
+                );
                 Err(Failure::new(Cause::Unexpected, text))
             }
             (Err(error), _) => Err(self.away(&error)),
@@ -167,7 +170,10 @@ impl Client {
 
     fn away(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
-        let text = format!("the root process cannot be reached at {socket}: {error}; is `pinion-channel.service` up?");
+        let text = format!(
+            "the root process cannot be reached at {socket}: {error}; does `pinion-channel.service` \
+            run?"
+        );
         Failure::new(Cause::ToolMissing, text)
     }
 }
@@ -181,5 +187,5 @@ fn unexpected(answer: &Answer) -> Failure {
         Answer::Done => "done",
         Answer::Failed(_) => "failed",
     };
-    Failure::new(Cause::Unexpected, format!("the root process answered `{what}` to something else; this is a bug"))
+    Failure::new(Cause::Unexpected, format!("the root process sent the unexpected answer `{what}`; this is a bug"))
 }

@@ -97,41 +97,42 @@ impl Cause {
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::NotRunning => "start the guest; Pinion goes on when it runs",
-            Self::WrongNode => "nothing here: the controller on that node serves the guest",
+            Self::NotRunning => "start the guest; Pinion continues when it runs",
+            Self::WrongNode => "nothing on this host: the controller of that node serves the guest",
             Self::Locked => {
-                "nothing, if a backup, snapshot or migration is under way; else `pct unlock` or `qm unlock`"
+                "wait, if a backup, snapshot or migration is under way; otherwise run `pct unlock VMID` or `qm \
+                 unlock VMID`"
             }
             Self::NoGuestAgent => {
                 "install and start qemu-guest-agent in the VM, enable it in the VM's options (`qm set VMID --agent 1`), \
                  and let it run `guest-exec`; or join by hand with `pinion token create --guest VMID`"
             }
             Self::AgentBusy => {
-                "nothing, if a backup or snapshot is under way: Pinion tries again; otherwise see whether the guest agent \
-                 answers (`qm guest cmd VMID ping`), and restart qemu-guest-agent in the VM if not"
+                "wait, if a backup or snapshot is under way: Pinion tries again; otherwise check whether the guest \
+                 agent answers (`qm guest cmd VMID ping`), and restart qemu-guest-agent in the VM if it does not"
             }
-            Self::Paused => "resume the VM (`qm resume VMID`); Pinion goes on when it runs",
+            Self::Paused => "resume the VM (`qm resume VMID`); Pinion continues when it runs",
             Self::NoTools => {
-                "put the agent into the container's image and start it there, or use a container with a distribution in \
-                 it; `pinion token create --guest VMID` gives the token for `pinion-agent join`"
+                "put the agent into the container's image, start it there, and join it by hand with `pinion token \
+                 create --guest VMID` and `pinion-agent join`; or use a container with a Linux distribution in it"
             }
-            Self::TimedOut => "see whether the guest responds at all (`pct enter`, `qm terminal`)",
-            Self::Busy => "nothing: Pinion tries again",
+            Self::TimedOut => "check whether the guest responds at all (`pct enter VMID`, `qm terminal VMID`)",
+            Self::Busy => "nothing: Pinion tries again by itself",
             Self::NoWayBack => {
-                "let the guest reach TCP port 7443 of an address in `advertise` of controller.toml: its route and both \
-                 firewalls"
+                "let the guest reach TCP port 7443 of an address in `advertise` of controller.toml: check its \
+                 routes, its firewall and the host's"
             }
-            Self::NoSuchGuest => "correct the VMID in the manifest, or make the guest",
+            Self::NoSuchGuest => "correct the VMID in the manifest, or create the guest",
             Self::ToolMissing => {
-                "run `systemctl status pinion-channel` on the Proxmox host, and see that pct and qm are there"
+                "run `systemctl status pinion-channel` on the Proxmox host, and check that pct and qm are installed"
             }
             Self::Unpackaged => {
                 "install the agent for the guest's processor below /usr/lib/pinion/agent on the host, or join by hand \
                  with `pinion token create --guest VMID`"
             }
-            Self::NoSpace => "make room in the guest: the agent needs 20 MB beside /usr/bin",
-            Self::Refused => "see what the guest says, and its log (`journalctl -u pinion-agent` in it)",
-            Self::Unexpected => "see `journalctl -u pinion-channel` on the host",
+            Self::NoSpace => "free space in the guest: the agent needs 20 MB on the file system of /usr/bin",
+            Self::Refused => "read the guest's message above, and its log (`journalctl -u pinion-agent` in the guest)",
+            Self::Unexpected => "run `journalctl -u pinion-channel` on the host",
         }
     }
 }

@@ -77,7 +77,7 @@ impl Place {
 /// Puts the agent back that was there before the last install, and starts it.
 pub(super) async fn restore(reach: &impl Reach) -> Result<(), Failure> {
     if there(reach, &[PREVIOUS]).await?.is_empty() {
-        let text = format!("{} keeps no former agent at {PREVIOUS}: nothing to put back", reach.guest());
+        let text = format!("{} has no earlier agent at {PREVIOUS} to restore", reach.guest());
         return Err(Failure::new(Cause::Refused, text));
     }
     // A copy, so that a second try finds it still.
@@ -90,7 +90,7 @@ pub(super) async fn restore(reach: &impl Reach) -> Result<(), Failure> {
 async fn start(reach: &impl Reach, init: Init) -> Result<(), Failure> {
     match init {
         Init::Systemd => {
-            must(reach, "read the units anew", &["systemctl", "daemon-reload"], b"", SHORT).await?;
+            must(reach, "reload systemd's units", &["systemctl", "daemon-reload"], b"", SHORT).await?;
             let enable = ["systemctl", "enable", "pinion-agent.service"];
             must(reach, "enable pinion-agent.service", &enable, b"", SHORT).await?;
             let restart = ["systemctl", "restart", "pinion-agent.service"];
@@ -122,7 +122,9 @@ async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
             // What did arrive is of no use, and takes the room that the next try needs.
             drop(reach.run(&remove, b"", SHORT).await);
             return Err(match failure.cause {
-                Cause::NoSpace => Failure::new(Cause::NoSpace, format!("{failure}; what was there is untouched")),
+                Cause::NoSpace => {
+                    Failure::new(Cause::NoSpace, format!("{failure}; the existing agent was not changed"))
+                }
                 _ => failure,
             });
         }
@@ -133,7 +135,7 @@ async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
     let full = is_disk_full(reach, pending).await;
     drop(reach.run(&remove, b"", SHORT).await);
     let (cause, why) = if full { (Cause::NoSpace, ": its disk is full") } else { (Cause::Unexpected, "") };
-    let text = format!("{to} did not arrive whole in {}{why}; what was there is untouched", reach.guest());
+    let text = format!("{to} did not arrive complete in {}{why}; the existing agent was not changed", reach.guest());
     Err(Failure::new(cause, text))
 }
 

@@ -53,7 +53,10 @@ impl Package {
             Architecture::Amd64 => "amd64",
             Architecture::Arm64 => "arm64",
             Architecture::Other(name) => {
-                let text = format!("the guest's processor is `{name}`, and agents are packaged for amd64 and arm64");
+                let text = format!(
+                    "the guest's processor is `{name}`, but agents are packaged only for amd64 and \
+                    arm64"
+                );
                 return Err(Failure::new(Cause::Unpackaged, text));
             }
         };
@@ -62,9 +65,9 @@ impl Package {
         match machine(&file.bytes) {
             Some(found) if found == *architecture => Ok(file),
             found => {
-                let found = found.map_or_else(|| "no 64-bit ELF program".to_owned(), |found| format!("for {found}"));
+                let found = found.map_or_else(|| "not a 64-bit ELF program".to_owned(), |found| format!("for {found}"));
                 let text = format!(
-                    "agent binary of the wrong architecture: {} is {found} and not for {folder}",
+                    "agent binary of the wrong architecture: {} is {found}, not for {folder}",
                     file.path.display()
                 );
                 Err(Failure::new(Cause::Unpackaged, text))
@@ -108,13 +111,13 @@ impl Package {
         check_owner(&self.directory)?;
         let (file, metadata) = check_owner(path)?;
         if !metadata.is_file() {
-            return Err(unusable(path, "is no regular file"));
+            return Err(unusable(path, "is not a regular file"));
         }
         let mut bytes = Vec::new();
         let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
         read.map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
         if bytes.is_empty() || bytes.len() as u64 > MAX_FILE {
-            return Err(unusable(path, &format!("has {} bytes: install the package anew", bytes.len())));
+            return Err(unusable(path, &format!("has {} bytes: install the package again", bytes.len())));
         }
         let sha256 = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(PackagedFile { path: path.to_owned(), bytes, sha256, mode })
@@ -188,10 +191,10 @@ mod tests {
         let path = root.path().join("usr/lib/pinion/agent/arm64/pinion-agent");
         fs::write(&path, elf(62, "1")).expect("written");
         let failure = package.binary(&Architecture::Arm64).expect_err("it is for amd64");
-        assert!(failure.text.contains("arm64/pinion-agent is for amd64 and not for arm64"), "{failure}");
+        assert!(failure.text.contains("arm64/pinion-agent is for amd64, not for arm64"), "{failure}");
         fs::write(&path, "#!/bin/sh\n").expect("written");
         let failure = package.binary(&Architecture::Arm64).expect_err("it is a script");
-        assert!(failure.text.contains("no 64-bit ELF program"), "{failure}");
+        assert!(failure.text.contains("not a 64-bit ELF program"), "{failure}");
         fs::remove_file(&path).expect("removed");
         let failure = package.binary(&Architecture::Arm64).expect_err("it is gone");
         assert!(failure.text.contains("is not there"), "{failure}");
@@ -206,7 +209,7 @@ mod tests {
             let before = fs::metadata(path).expect("it is there").permissions();
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("changed");
             let failure = package.binary(&Architecture::Amd64).expect_err("anyone can change it");
-            assert!(failure.text.contains("can be written by others"), "{failure}");
+            assert!(failure.text.contains("can be written by users other than root"), "{failure}");
             fs::set_permissions(path, before).expect("changed back");
         }
         package.binary(&Architecture::Amd64).expect("all is well again");

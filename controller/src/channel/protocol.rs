@@ -258,8 +258,8 @@ impl Init {
         match self {
             Self::Systemd | Self::OpenRc => None,
             Self::Other => Some(
-                "neither systemd nor OpenRC starts services in this guest: the agent was started by \
-                 /etc/pinion/start-agent, and the guest's own start-up has to call that at each boot",
+                "neither systemd nor OpenRC starts services in this guest: /etc/pinion/start-agent started the \
+                 agent, and the guest's own start-up must call it at each boot",
             ),
         }
     }

@@ -105,12 +105,13 @@ impl Qm<'_> {
             Failure::new(Cause::Unexpected, text)
         })?;
         if !reply.exited.is_set() {
-            let pid = reply.pid.map_or_else(String::new, |pid| format!("; it still runs there as process {pid}"));
+            let pid =
+                reply.pid.map_or_else(String::new, |pid| format!("; it still runs in the guest as process {pid}"));
             let text = format!("a command in {} did not end in time{pid}", self.guest);
             return Err(Failure::new(Cause::TimedOut, text));
         }
         if reply.out_truncated.is_set() {
-            let text = format!("a command in {} printed more than the guest agent passes on", self.guest);
+            let text = format!("a command in {} printed more than the guest agent returns", self.guest);
             return Err(Failure::new(Cause::Unexpected, text));
         }
         let code = match (reply.exitcode, reply.signal) {
@@ -138,7 +139,7 @@ impl Qm<'_> {
             }
             // Whatever keeps the guest agent from answering, qm says that it is not running.
             Some(Failure { cause: Cause::NoGuestAgent | Cause::AgentBusy, .. }) if self.is_paused().await => {
-                let text = format!("{} is paused, so that nothing in it runs", self.guest);
+                let text = format!("{} is paused, so nothing in it runs", self.guest);
                 Err(Failure::new(Cause::Paused, text))
             }
             Some(failure) => Err(failure),

@@ -112,8 +112,8 @@ pub(super) async fn must(
 pub(super) fn lacks(guest: Target, arguments: &[&str]) -> Failure {
     let program = arguments.first().copied().unwrap_or_default();
     let text = format!(
-        "there is no `{program}` in {guest}, as in a container that is made of an application's image: nothing can be \
-         brought in without the usual programs"
+        "there is no `{program}` in {guest}, as in a container made from an application's image: Pinion cannot \
+         install an agent without the usual programs"
     );
     Failure::new(Cause::NoTools, text)
 }

@@ -97,7 +97,7 @@ fn elsewhere(guest: Target, local: &str, known: &Known) -> Failure {
         Ok(None) => return Failure::new(Cause::NoSuchGuest, format!("there is no {guest} in this cluster")),
         Err(why) => {
             // It may be on another node, or anywhere.
-            let text = format!("{guest} is not on this node, and where it is is not known: {why}");
+            let text = format!("{guest} is not on this node, and its node is unknown: {why}");
             return Failure::new(Cause::Locked, text);
         }
     };
@@ -112,7 +112,7 @@ fn elsewhere(guest: Target, local: &str, known: &Known) -> Failure {
         }
         // The list is a moment older or newer than the configuration: it is being made, moved or destroyed.
         Node::Here => {
-            let text = format!("{guest} is listed on this node, and its configuration is not there");
+            let text = format!("{guest} is listed on this node, but its configuration is missing");
             Failure::new(Cause::Locked, text)
         }
     }

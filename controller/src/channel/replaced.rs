@@ -35,8 +35,8 @@ impl Replaced {
             Some(at) if now.saturating_duration_since(*at) < GOES_BACK => Ok(()),
             _ => {
                 let text = format!(
-                    "the former agent is put back only within {} minutes after this process has replaced it, which it has not \
-                     in {guest}: to run another version there, install that version's package",
+                    "the earlier agent is restored only within {} minutes after this process has replaced it, which \
+                     it has not done in {guest}: to run another version there, install that version's package",
                     GOES_BACK.as_secs() / 60
                 );
                 Err(Failure::new(Cause::Refused, text))

@@ -98,7 +98,7 @@ impl Server {
                 },
                 Some(ended) = calls.join_next() => {
                     if let Err(error) = ended {
-                        warn!(%error, "A call ended badly");
+                        warn!(%error, "A call failed");
                     }
                 }
             }
@@ -108,7 +108,7 @@ impl Server {
     async fn receive(&self, stream: UnixStream, place: Option<OwnedSemaphorePermit>) {
         let uid = match stream.peer_cred() {
             Ok(credentials) => credentials.uid(),
-            Err(error) => return warn!(%error, "Cannot find out who calls"),
+            Err(error) => return warn!(%error, "Cannot find out who a caller is"),
         };
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
@@ -118,18 +118,19 @@ impl Server {
                 return Err(Failure::new(Cause::Refused, text));
             }
             if place.is_none() {
-                let text = format!("the root process has {MAX_CALLERS} callers already");
+                let text = format!("the root process already has {MAX_CALLERS} callers");
                 return Err(Failure::new(Cause::Busy, text));
             }
             match timeout(READ_TIME, lines::read_limited::<Call>(&mut read, MAX_CALL)).await {
                 Ok(Ok(call)) => Ok(call),
                 // The parser's words could repeat a part of the call: they are not passed on.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    let text = "the call is not understood: are `pinion serve` and `pinion channel` of one version?";
+                    let text = "cannot read the call: do `pinion serve` and `pinion channel` run one version? \
+                        Restart both";
                     Err(Failure::new(Cause::Refused, text))
                 }
-                Ok(Err(error)) => Err(Failure::new(Cause::Refused, format!("the call broke off: {error}"))),
-                Err(_) => Err(Failure::new(Cause::Refused, "the call did not come in time")),
+                Ok(Err(error)) => Err(Failure::new(Cause::Refused, format!("the connection broke: {error}"))),
+                Err(_) => Err(Failure::new(Cause::Refused, "the call did not arrive in time")),
             }
         };
         let mut nothing = [0];
@@ -204,7 +205,7 @@ pub async fn run(config: Config) -> Result<()> {
     drop(fs::remove_file(&config.channel.socket));
     let drained = timeout(DRAIN_TIME, async { while calls.join_next().await.is_some() {} }).await;
     if drained.is_err() {
-        warn!(calls = calls.len(), "Calls were still under way and are broken off; each is safe to repeat");
+        warn!(calls = calls.len(), "Ended calls that were still under way; each can be repeated safely");
         // Their tools end with them.
         calls.shutdown().await;
     }

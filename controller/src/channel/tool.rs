@@ -91,11 +91,11 @@ impl Tools {
                 match status.code() {
                     Some(code) => return Ok(Ran { code, stdout, stderr }),
                     // Not the guest's command, whose end by a signal shows as an exit code.
-                    None => Failure::new(Cause::Unexpected, format!("`{}` was ended: {status}", tool.name())),
+                    None => Failure::new(Cause::Unexpected, format!("`{}` was killed: {status}", tool.name())),
                 }
             }
             Ok(Err(Broken::TooMuch)) => {
-                let text = format!("`{}` printed more than {} bytes and was ended", tool.name(), bounds.most);
+                let text = format!("`{}` printed more than {} bytes and was killed", tool.name(), bounds.most);
                 Failure::new(Cause::Unexpected, text)
             }
             Ok(Err(Broken::Io(error))) => {
@@ -103,7 +103,7 @@ impl Tools {
             }
             Err(_) => {
                 let text = format!(
-                    "`{} {}` did not end within {:?} and was ended",
+                    "`{} {}` did not end within {:?} and was killed",
                     tool.name(),
                     shown(arguments),
                     bounds.patience
@@ -142,8 +142,10 @@ impl Tools {
         if self.directory.is_some()
             && let Err(why) = trusted::check(&found)
         {
-            let text =
-                format!("`{}` is not started: {why}; correct that, or `channel.tools` in controller.toml", tool.name());
+            let text = format!(
+                "`{}` was not started: {why}; correct that, or `channel.tools` in controller.toml",
+                tool.name()
+            );
             return Err(Failure::new(Cause::ToolMissing, text));
         }
         Ok(found)

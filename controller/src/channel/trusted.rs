@@ -12,7 +12,7 @@ pub(super) fn check(program: &Path) -> Result<(), String> {
     if !program.is_absolute() {
         return Err(format!("{} is not an absolute path", program.display()));
     }
-    let real = program.canonicalize().map_err(|error| format!("cannot look at {}: {error}", program.display()))?;
+    let real = program.canonicalize().map_err(|error| format!("cannot access {}: {error}", program.display()))?;
     for path in [program, &real] {
         for part in path.ancestors() {
             check_part(part, part == real)?;
@@ -23,7 +23,7 @@ pub(super) fn check(program: &Path) -> Result<(), String> {
 
 fn check_part(path: &Path, is_program: bool) -> Result<(), String> {
     let shown = path.display();
-    let found = fs::symlink_metadata(path).map_err(|error| format!("cannot look at {shown}: {error}"))?;
+    let found = fs::symlink_metadata(path).map_err(|error| format!("cannot access {shown}: {error}"))?;
     let name = match (found.is_symlink(), is_program) {
         (true, _) => Name::Link,
         (false, true) => Name::End,
@@ -55,7 +55,7 @@ mod tests {
             let before = fs::metadata(path).expect("there").permissions();
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("set");
             let refused = check(&link.join("pct")).expect_err("everybody's");
-            assert!(refused.contains("can be written by others"), "{refused}");
+            assert!(refused.contains("can be written by users other than root"), "{refused}");
             fs::set_permissions(path, before).expect("set");
             if geteuid().is_root() {
                 chown(path, Some(998), None).expect("given away");

@@ -54,7 +54,7 @@ impl Verbs {
             Ok(done) => done,
             Err(_) => {
                 let whom = call.guest().map_or_else(String::new, |guest| format!(" for {guest}"));
-                let text = format!("`{}`{whom} took longer than {patience:?} and was broken off", call.verb());
+                let text = format!("`{}`{whom} took longer than {patience:?} and was stopped", call.verb());
                 Err(Failure::new(Cause::TimedOut, text))
             }
         };
@@ -69,7 +69,7 @@ impl Verbs {
             return self.node_authority(csr.clone(), *known).await;
         }
         match call.guest() {
-            None => Err(Failure::new(Cause::Unexpected, "the call is about no guest; this is a bug")),
+            None => Err(Failure::new(Cause::Unexpected, "the call names no guest; this is a bug")),
             Some(guest) => {
                 let (tools, known) = (&self.tools, self.guests.known());
                 match guest.kind {
@@ -104,7 +104,7 @@ impl Verbs {
         let signing = tokio::task::spawn_blocking(move || identity.sign(&csr, known, SystemClock.now()));
         match signing.await {
             Ok(signed) => signed.map(|signed| Answer::NodeAuthority(Box::new(signed))),
-            Err(error) => Err(Failure::new(Cause::Unexpected, format!("signing broke off: {error}; this is a bug"))),
+            Err(error) => Err(Failure::new(Cause::Unexpected, format!("signing failed: {error}; this is a bug"))),
         }
     }
 }
@@ -116,6 +116,6 @@ fn check(guest: Target, token: &Secret) -> Result<(), Failure> {
     if parsed.guest == Guest::Vmid(guest.vmid) {
         return Ok(());
     }
-    let text = format!("the token is guest {}'s, and was to be brought into {guest}", parsed.guest);
+    let text = format!("the token is for guest {}, not for {guest}", parsed.guest);
     Err(Failure::new(Cause::Refused, text))
 }

@@ -42,14 +42,14 @@ impl Conversation {
             let socket = socket.display();
             match error.stranger() {
                 Some(uid) => eprintln!(
-                    "pinion: {socket} is answered by a process of user {}, and not by the controller: nothing that it says \
-                     is believed; find that process (`ss -xlp`), end it, and restart the controller (systemctl restart \
+                    "pinion: a process of user {} listens on {socket}, not the controller, so its answer is not \
+                     trusted; find that process (`ss -xlp`), end it, and restart the controller (systemctl restart \
                      pinion)",
                     LocalUsers::read(&session.config.root).unwrap_or_default().shown(uid)
                 ),
                 None if matches!(&error, ConnectError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied) => eprintln!(
-                    "pinion: the controller can't be asked at {socket}: {error}; only root and members of the group pinion \
-                     may (`usermod -aG pinion USER`, and a new login)"
+                    "pinion: this user may not use the controller's socket {socket}: {error}; only root and members \
+                     of the group pinion may (run `usermod -aG pinion USER` and log in again)"
                 ),
                 None => eprintln!(
                     "pinion: the controller can't be reached at {socket}: {error}; is `pinion serve` up? (systemctl status \
@@ -82,12 +82,13 @@ impl Conversation {
             }
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => {
-                eprintln!("pinion: the controller stopped while it was asked; it can be asked again when it is back");
+                eprintln!("pinion: the controller stopped before it answered; run the command again when it is back");
                 Err(Exit::Unreachable)
             }
             Err(error) => {
                 eprintln!(
-                    "pinion: the controller's answer is not understood: {error}; are program and daemon of one version?"
+                    "pinion: cannot read the controller's answer: {error}; if it runs another version, restart it \
+                     (systemctl restart pinion)"
                 );
                 Err(Exit::Internal)
             }

@@ -22,7 +22,7 @@ pub(super) fn take(config: &Config, file: &Path, json: bool) -> Exit {
                 print_json(&taken);
             } else {
                 println!("{}: {} files, SHA-256 {}", taken.file.display(), taken.entries, taken.sha256);
-                eprintln!("it has the keys of Pinion's CAs: keep it as you keep keys");
+                eprintln!("it contains the keys of Pinion's CAs: protect it like a key");
             }
             Exit::Reached
         }
@@ -42,8 +42,8 @@ pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
                     println!("what was there before: {}", before.display());
                 }
                 eprintln!(
-                    "start both processes now (systemctl start pinion-channel pinion); guests whose identity was renewed since the backup are \
-                     told in `pinion status`"
+                    "start both processes now (systemctl start pinion-channel pinion); `pinion status` then lists \
+                     the guests whose identity was renewed after the backup"
                 );
             }
             Exit::Reached

@@ -29,7 +29,8 @@ pub(super) fn check(root: &Path, start: bool, json: bool) -> Exit {
     }
     if broken {
         eprintln!(
-            "correct it, and see docs/controller.md for every setting; a daemon that runs keeps what it started with"
+            "correct it; docs/controller.md describes every setting; a running daemon keeps the settings with which \
+             it started"
         );
     }
     if broken || (!start && !report.ok) { Exit::Usage } else { Exit::Reached }

@@ -70,8 +70,8 @@ fn finish(exit: Exit, mut view: View, progress: &Progress, session: &Session) ->
     match exit {
         Exit::Reached if all == 0 => eprintln!("nothing to do: the manifest has no such placements"),
         Exit::Reached => eprintln!("{reached} of {all} reached"),
-        Exit::TimedOut => eprintln!("timed out with {reached} of {all} reached; the controller goes on trying"),
-        _ => eprintln!("{reached} of {all} reached; the rest needs a person"),
+        Exit::TimedOut => eprintln!("timed out with {reached} of {all} reached; the controller keeps trying"),
+        _ => eprintln!("{reached} of {all} reached; the others need a person"),
     }
     exit
 }

@@ -47,13 +47,14 @@ fn moment_after(text: &str, now: Timestamp, local: &TimeZone) -> Result<Timestam
         None => {
             now + humantime::parse_duration(text).map_err(|_| {
                 format!(
-                    "`{}` is no moment: write 2026-12-24T18:00Z, \"2026-12-24 18:00\" for this host's clock, or 8h from now",
+                    "`{}` is not a time: write 2026-12-24T18:00Z, \"2026-12-24 18:00\" by this host's clock, or 8h \
+                     for a time from now",
                     shown(text)
                 )
             })?
         }
     };
-    if moment <= now { Err(format!("{moment} is over: give a moment that is to come")) } else { Ok(moment) }
+    if moment <= now { Err(format!("{moment} is in the past: give a time in the future")) } else { Ok(moment) }
 }
 
 #[cfg(test)]

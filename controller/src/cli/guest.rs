@@ -53,7 +53,7 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
             Ok(Ok(other)) => return unexpected(&other),
             Ok(Err(exit)) => return exit,
             Err(_) => {
-                return end(Exit::TimedOut, &format!("timed out; the controller goes on enrolling guest {guest}"));
+                return end(Exit::TimedOut, &format!("timed out; the controller keeps trying to enrol guest {guest}"));
             }
         }
     }
@@ -61,14 +61,16 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
 
 /// Has a guest looked at now.
 pub(super) async fn wake(session: &Session, guest: String) -> Exit {
-    let done = format!("guest {guest} is looked at");
+    let done = format!("the controller checks guest {guest} now");
     tell(session, ask(session, &Ask::Wake(guest)).await, &done)
 }
 
 /// Lets a locked guest join again.
 pub(super) async fn unlock(session: &Session, guest: String) -> Exit {
-    let done =
-        format!("guest {guest} is unlocked: `pinion token create --guest {guest}` and `pinion-agent join` let it in");
+    let done = format!(
+        "guest {guest} is unlocked; to let it join, run `pinion token create --guest {guest}` here and \
+            `pinion-agent join` in the guest"
+    );
     tell(session, ask(session, &Ask::Unlock(guest)).await, &done)
 }
 
@@ -94,8 +96,8 @@ pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -
 /// Forgets a guest.
 pub(super) async fn forget(session: &Session, guest: String) -> Exit {
     let done = format!(
-        "guest {guest} is forgotten; what its agent installed stays where it is. If its keys may be in other hands: `pinion guest \
-         evict --compromised {guest}`"
+        "guest {guest} is forgotten; the files that its agent installed stay in the guest. If someone else may have \
+         its keys, run `pinion guest evict --compromised {guest}`"
     );
     tell(session, ask(session, &Ask::Forget(guest)).await, &done)
 }

@@ -24,8 +24,8 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
     let kept_there = !embedded && !at_once && !held_here && root_process.join(format!("{ROOT_DOCUMENT}.json")).exists();
     if kept_there && there(PUBLIC_ROOT) {
         eprintln!(
-            "pinion: the identity root is the root process's and is there; to give it up and have every guest join anew, \
-             say --at-once --yes"
+            "pinion: the root process has the identity root, so it is not lost; to give it up and have every guest \
+             join again, add --at-once --yes"
         );
         return Exit::Usage;
     }
@@ -38,11 +38,11 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
     };
     if !yes {
         let happens = if kept_there {
-            "the state that is lost is given up, and the root process's identity root goes on".to_owned()
+            "this gives up the lost state, and keeps the root process's identity root".to_owned()
         } else {
-            format!("a new {what} takes the place of the one of before")
+            format!("this replaces the {what} with a new one")
         };
-        eprintln!("pinion: {happens}; {}. If that is what you want, say --yes", becomes.consequence());
+        eprintln!("pinion: {happens}; {}. If you want this, add --yes", becomes.consequence());
         return Exit::Usage;
     }
     if UnixStream::connect(&session.config.socket).await.is_ok() {
@@ -67,16 +67,16 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
     match left() {
         Ok(()) => {
             let does = if kept_there {
-                "goes on with the root process's identity root".to_owned()
+                "keeps the root process's identity root".to_owned()
             } else {
-                format!("makes a new {what}")
+                format!("creates a new {what}")
             };
-            eprintln!("the next start of the controller {does}, once; {}", becomes.consequence());
+            eprintln!("the next start of the controller {does}; {}", becomes.consequence());
             Exit::Reached
         }
         Err(StoreError::Locked { .. }) => running(what),
         Err(error) => {
-            eprintln!("pinion: cannot ask for a new {what}: {}", chain(&error));
+            eprintln!("pinion: cannot request a new {what}: {}", chain(&error));
             Exit::Internal
         }
     }
@@ -84,8 +84,8 @@ pub(super) async fn new_root(session: &Session, embedded: bool, at_once: bool, y
 
 fn running(what: &str) -> Exit {
     eprintln!(
-        "pinion: the controller, or the root process, runs, so its {what} is in use: stop both first (systemctl stop pinion \
-         pinion-channel)"
+        "pinion: the controller or the root process is running and uses its {what}: stop both first (systemctl stop \
+         pinion pinion-channel)"
     );
     Exit::Blocked
 }
@@ -107,19 +107,20 @@ impl Becomes {
     fn consequence(self) -> &'static str {
         match self {
             Self::Next => {
-                "it takes over at the first start after every guest trusts it, which `pinion status` tells; nobody joins anew"
+                "it takes over at the first start after every guest trusts it (`pinion status` says when); no guest \
+                 has to join again"
             }
             Self::Embedded => {
-                "every client of its certificates has to be given the new one (a root that is there is not replaced)"
+                "you must install the new root in every client of its certificates (an existing root is not replaced)"
             }
             Self::Kept => {
-                "every guest has to join anew, on Proxmox by itself, elsewhere by `pinion token create` and `pinion-agent \
-                 join`; locks and keys of `shared` certificates are lost, and the embedded CA, if there was one, is made anew \
-                 only by `pinion identity new-root --embedded --yes`"
+                "every guest must join again: on Proxmox guests do this by themselves, elsewhere use `pinion token \
+                 create` and `pinion-agent join`; locks and keys of `shared` certificates are lost, and only `pinion \
+                 identity new-root --embedded --yes` creates the embedded CA again, if there was one"
             }
             Self::Another => {
-                "every guest has to join anew: on Proxmox it does so by itself, elsewhere by `pinion token create` and \
-                 `pinion-agent join`"
+                "every guest must join again: on Proxmox guests do this by themselves, elsewhere use `pinion token \
+                 create` and `pinion-agent join`"
             }
         }
     }

@@ -19,7 +19,7 @@ pub(super) async fn plan(session: &Session) -> Exit {
                 println!("note: {note}");
             }
             if let Some(at) = plan.wake_at {
-                println!("the next change by itself: {at}");
+                println!("next scheduled change: {at}");
             }
             Exit::Reached
         }

@@ -13,7 +13,8 @@ pub(super) async fn purge(session: &Session, names: Vec<String>) -> Exit {
                 print_json(&serde_json::json!({ "purging": names }));
             } else {
                 eprintln!(
-                    "being removed, in guests that are away as soon as they link; `pinion events` tells when it is done"
+                    "the agents are removing the files, in guests that are not linked as soon as they link; `pinion \
+                     events` shows when it is done"
                 );
             }
             Exit::Reached

@@ -12,7 +12,7 @@ pub(super) struct Session {
 
 /// Says that the daemon answered something else than was asked.
 pub(super) fn unexpected(answer: &Answer) -> Exit {
-    eprintln!("pinion: the controller answered something else than was asked: {answer:?}; this is a bug");
+    eprintln!("pinion: the controller sent an unexpected answer: {answer:?}; this is a bug");
     Exit::Internal
 }
 

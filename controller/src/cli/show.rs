@@ -36,7 +36,7 @@ pub(super) fn words(name: &str, shown: &Shown) -> String {
     if shown.from > 0 || next < shown.total {
         out += &format!("\nplacements {} to {next} of {}", shown.from + 1, shown.total);
         if next < shown.total {
-            out += &format!("; the next ones: pinion show {} --from {next}", Printable(name));
+            out += &format!("; for the next ones run: pinion show {} --from {next}", Printable(name));
         }
         out.push('\n');
     }

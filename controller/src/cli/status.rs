@@ -45,7 +45,7 @@ pub(super) fn words(status: &Status) -> String {
         }
         if !placement.left_behind.is_empty() {
             let files = Shown(&placement.left_behind.join(", ")).to_string();
-            out += &format!("\n{}: files at earlier places stay until they are purged: {files}\n", placement.placement);
+            out += &format!("\n{}: files at earlier paths stay until you purge them: {files}\n", placement.placement);
         }
     }
     if !status.guests.is_empty() {
@@ -54,9 +54,9 @@ pub(super) fn words(status: &Status) -> String {
             (true, Some(since)) => format!("linked since {since}"),
             (false, Some(since)) => format!("away since {since}"),
             (_, None) if guest.presence.kind.is_some() => {
-                format!("never seen: `pinion guest enroll {}` brings it in", guest.guest)
+                format!("never linked: run `pinion guest enroll {}`", guest.guest)
             }
-            (_, None) => "never seen: `pinion token create` and `pinion-agent join` bring it in".into(),
+            (_, None) => "never linked: run `pinion token create` here and `pinion-agent join` there".into(),
         };
         let common = |guest: &GuestStatus| {
             (
@@ -102,7 +102,7 @@ fn row(placement: &PlacementStatus) -> [String; 6] {
                 && placement.goal < pinion_proto::stage::Stage::Served
                 && placement.stage >= placement.goal =>
             {
-                format!("{} (no TLS to look at)", placement.stage)
+                format!("{} (no TLS to probe)", placement.stage)
             }
             None if placement.frozen.is_some() => format!("{} (frozen)", placement.stage),
             None => placement.stage.to_string(),

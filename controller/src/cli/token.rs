@@ -14,7 +14,10 @@ pub(super) async fn create(session: &Session, guest: String) -> Exit {
         }
         Ok(Answer::Token(token)) => {
             println!("{token}");
-            eprintln!("good once, for ten minutes, for guest {guest}: pipe it into `pinion-agent join` there");
+            eprintln!(
+                "this token works once, within ten minutes, for guest {guest}: pipe it into `pinion-agent \
+                join` there"
+            );
             Exit::Reached
         }
         Ok(other) => unexpected(&other),

@@ -31,7 +31,7 @@ const MAX_ADDRESSES: usize = 16;
 /// An entry of `advertise` in controller.toml.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advertised {
-    /// An address.
+    /// An address with a port, which agents can dial as it is.
     Address(SocketAddr),
     /// A host's name, and the port there.
     Name(String, u16),
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Advertised {
 
 /// Text that is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an address or a host's name with a port: write 10.0.0.13:7443, [fd00::1]:7443 or HOST.NAME:7443")]
+#[error("`{0}` is not an address or host name with a port: write 10.0.0.13:7443, [fd00::1]:7443 or HOST.NAME:7443")]
 pub struct AdvertisedError(String);
 
 /// Where agents reach the controller, as far as is known.
@@ -194,7 +194,7 @@ impl Names {
                 let loopback = address.ip().to_canonical() == IpAddr::from([127, 0, 1, 1]);
                 if loopback && matches!(entry, Advertised::Name(..)) {
                     reachable.problems.push(format!(
-                        "`advertise` in controller.toml: a name leads to {}, which is this host only to itself: \
+                        "`advertise` in controller.toml: a name resolves to {}, which other machines cannot reach: \
                          correct /etc/hosts",
                         address.ip()
                     ));
@@ -209,13 +209,13 @@ impl Names {
 
 fn problem_with(name: &str, problem: &str, known: &[SocketAddr]) -> String {
     let until = match known {
-        [] => "no agent is told of it".to_owned(),
+        [] => "no agent receives it".to_owned(),
         known => {
             let known: Vec<_> = known.iter().map(|address| address.ip().to_string()).collect();
-            format!("agents go on with {}, where it led before", known.join(", "))
+            format!("agents keep using {}, its last address", known.join(", "))
         }
     };
-    format!("`advertise` in controller.toml: {name} is not resolved: {problem}; {until}; it is tried again each minute")
+    format!("`advertise` in controller.toml: cannot resolve {name}: {problem}; {until}; Pinion tries again each minute")
 }
 
 #[cfg(test)]
@@ -313,8 +313,8 @@ mod tests {
             told.extend(reachable.problems);
         }
         assert_eq!(told.len(), 4, "{told:#?}");
-        assert!(told[0].contains("no agent is told of it") && !told[0].contains('\u{1b}'), "{}", told[0]);
-        assert!(told[1].contains("agents go on with 10.0.0.14, 10.0.0.15"), "{}", told[1]);
+        assert!(told[0].contains("no agent receives it") && !told[0].contains('\u{1b}'), "{}", told[0]);
+        assert!(told[1].contains("agents keep using 10.0.0.14, 10.0.0.15"), "{}", told[1]);
         assert!(told[3].contains("correct /etc/hosts"), "{}", told[3]);
     }
 

@@ -20,7 +20,7 @@ use crate::manifest::{DEFAULT_ISSUER, Problem, file};
 /// All that was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The configuration's file.
+    /// The `controller.toml` that was checked.
     pub file: PathBuf,
     /// Whether nothing was found.
     pub ok: bool,
@@ -36,7 +36,7 @@ pub struct Report {
 /// Something that the file says and that cannot work on this host as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which setting.
+    /// The setting's name as it is written, for example `advertise`.
     pub setting: String,
     /// What is wrong and what to do.
     pub message: String,
@@ -76,8 +76,8 @@ fn findings(config: &Config) -> Vec<Finding> {
         find("listen".into(), why);
     }
     if config.advertise.is_empty() {
-        let why = "guests cannot be told where to dial: write this host's addresses, as guests see them, for example \
-                   [\"10.0.0.13:7443\"]";
+        let why = "guests would not know which address to dial: write this host's addresses as guests see them, for \
+            example [\"10.0.0.13:7443\"]";
         find("advertise".into(), why.into());
     }
     let addresses = config.advertise.iter().filter_map(|entry| match entry {
@@ -103,7 +103,7 @@ fn password_file(config: &Config, path: &Path) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(format!("{shown} does not exist: write the provisioner's password into it, mode 0600"));
         }
-        Err(error) => return Err(format!("cannot look at {shown}: {error}")),
+        Err(error) => return Err(format!("cannot access {shown}: {error}")),
     };
     let user = &config.channel.user;
     if !found.is_file() {
@@ -115,8 +115,8 @@ fn password_file(config: &Config, path: &Path) -> Result<(), String> {
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(format!(
-            "{shown} has mode {mode:04o}: others could read or replace the password; `chown {user}: {shown}` and `chmod \
-             0600 {shown}`"
+            "{shown} has mode {mode:04o}, so others could read or replace the password: run `chown {user}: {shown}` \
+             and `chmod 0600 {shown}`"
         ));
     }
     // Whoever is not root is asked by the kernel itself.
@@ -125,7 +125,7 @@ fn password_file(config: &Config, path: &Path) -> Result<(), String> {
     } else {
         fs::File::open(path).is_ok()
     };
-    if readable { Ok(()) } else { Err(format!("{shown} cannot be read by the user {user}: `chown {user}: {shown}`")) }
+    if readable { Ok(()) } else { Err(format!("the user {user} cannot read {shown}: run `chown {user}: {shown}`")) }
 }
 
 /// Whether the user that `pinion serve` runs as may read a file, by its owner, group and mode; yes where there is no
@@ -167,7 +167,7 @@ fn manifest(config: &Config) -> Result<(), String> {
         Err(file::FileError::Read { path, source }) => return Err(format!("cannot read {}: {source}", path.display())),
         // `pinion manifest check` tells them.
         Err(file::FileError::Bad { path, .. }) => {
-            return Err(format!("{} is not good: `pinion manifest check` says what is wrong with it", path.display()));
+            return Err(format!("{} has mistakes: `pinion manifest check` lists them", path.display()));
         }
     };
     let configured =
@@ -243,6 +243,6 @@ mod tests {
         }
         let nothing = tempfile::tempdir().expect("a directory");
         let all = told(nothing.path());
-        assert!(all.starts_with("advertise: guests cannot be told where to dial"), "without any file: {all}");
+        assert!(all.starts_with("advertise: guests would not know which address to dial"), "without any file: {all}");
     }
 }

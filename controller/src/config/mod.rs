@@ -45,7 +45,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub struct Config {
     /// The directory that stands for `/`.
     pub root: PathBuf,
-    /// The manifest.
+    /// Path of the manifest.
     pub manifest: PathBuf,
     /// State of this host alone.
     pub local: PathBuf,
@@ -67,14 +67,14 @@ pub struct Config {
     pub guests: BTreeMap<String, Vmid>,
     /// Proxmox, on a host of its.
     pub proxmox: Option<Proxmox>,
-    /// The root process.
+    /// How the root process is reached, and whom it answers.
     pub channel: ChannelConfig,
 }
 
 /// The root process, and who may ask it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelConfig {
-    /// Where it answers.
+    /// The Unix socket on which the root process answers.
     pub socket: PathBuf,
     /// The user that `pinion serve` runs as, by name or number.
     pub user: String,
@@ -171,35 +171,35 @@ pub enum ConfigError {
     /// It cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// The file.
+        /// The `controller.toml` that was read.
         path: PathBuf,
-        /// The system's reason.
+        /// Why the system could not read it.
         source: io::Error,
     },
     /// It is far too large.
-    #[error("{path} is larger than 1 MiB and no configuration of pinion's: put the right file there")]
+    #[error("{path} is larger than 1 MiB, so it is not a configuration of pinion: put the right file there")]
     TooLarge {
-        /// The file.
+        /// The `controller.toml` that was read.
         path: PathBuf,
     },
     /// It is empty, cut off perhaps.
     #[error("{path} is empty: restore it from a backup, or remove it to run with the defaults")]
     Empty {
-        /// The file.
+        /// The `controller.toml` that was read.
         path: PathBuf,
     },
     /// It is not text.
     #[error("{path}:{line}: not UTF-8 text: save the file as UTF-8, or restore it from a backup")]
     NotUtf8 {
-        /// The file.
+        /// The `controller.toml` that was read.
         path: PathBuf,
         /// The first line that is not, counted from 1.
         line: usize,
     },
     /// It says something wrong.
-    #[error("{}\ncorrect it, and see docs/controller.md for every setting", mistakes.lines(path))]
+    #[error("{}\ncorrect it; docs/controller.md describes every setting", mistakes.lines(path))]
     Wrong {
-        /// The file.
+        /// The `controller.toml` that was read.
         path: PathBuf,
         /// All that is wrong.
         mistakes: Mistakes,

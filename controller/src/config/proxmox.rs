@@ -38,7 +38,7 @@ pub enum Enroll {
     Manifest,
     /// Of those, the ones that have the tag.
     Tagged,
-    /// None.
+    /// No guest: you enrol each with `pinion guest enroll`.
     Never,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct WrittenProxmox {
 }
 
 impl WrittenProxmox {
-    /// Reads the section.
+    /// Reads the section `[proxmox]`; mistakes are noted in it.
     pub(super) fn read(section: &Fields<'_>) -> Self {
         section.known(&["enroll", "tag", "node", "directory"]);
         Self {

@@ -71,7 +71,7 @@ fn read_retry(retry: &Fields<'_>) -> WrittenRetry {
     if let (Some(initial), Some(max)) = (&read.initial, &read.max)
         && initial.0 > max.0
     {
-        retry.problem("max", "the longest pause is shorter than the first one, `initial`");
+        retry.problem("max", "`max`, the longest pause, is shorter than `initial`, the first one");
     }
     read
 }

@@ -53,7 +53,7 @@ const REDIAL_TIME: Duration = Duration::from_secs(90);
 
 /// How a newer agent went wrong.
 const UNLINKED: &str = "the newer agent did not link within a minute";
-const UNSERVED: &str = "the newer agent is linked and not everything is served again that was before";
+const UNSERVED: &str = "the newer agent is linked, but not everything that was served before is served again";
 
 /// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
@@ -107,7 +107,7 @@ impl Enrolments {
         };
         if info.template {
             return Err(Answer::Refused(format!(
-                "guest {guest} is a template: enrol the guests that are made from it"
+                "guest {guest} is a template: enrol the guests that are cloned from it"
             )));
         }
         let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
@@ -251,7 +251,7 @@ impl Enrolments {
             }
             Phase::Linking { .. } => {
                 state.phase = Phase::Resting;
-                let text = "its agent has an identity and does not link within a minute";
+                let text = "its agent has an identity, but did not link within a minute";
                 self.failed(vmid, Failure::new(Cause::NoWayBack, text), now, notes);
             }
             Phase::Upgrading { .. } | Phase::Proving { .. } => {
@@ -270,8 +270,8 @@ impl Enrolments {
             let trouble = Trouble {
                 halt: Halt::Waiting,
                 attempt: format!("enrol guest {vmid}"),
-                cause: "its agent is not linked, and is being looked after through the hypervisor".into(),
-                remedy: "nothing: Pinion goes on as soon as it links".into(),
+                cause: "its agent is not linked, and Pinion checks it through the hypervisor".into(),
+                remedy: "nothing: Pinion continues as soon as it links".into(),
                 retry_at: None,
             };
             notes.push(Note::UnderWay { guest: vmid, trouble });

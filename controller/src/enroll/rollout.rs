@@ -54,12 +54,10 @@ impl Rollout {
         Some(Trouble {
             halt: Halt::Blocked,
             attempt: format!("bring agent {} into all guests", env!("CARGO_PKG_VERSION")),
-            cause: format!(
-                "in guest {guest} {why}; the one before was put back, and all other agents stay as they are"
-            ),
+            cause: format!("in guest {guest} {why}; its previous agent was restored, and no other agent is replaced"),
             remedy: format!(
-                "`journalctl -u pinion-agent` in guest {guest} says why; `pinion guest enroll {guest}` tries it there again, and \
-                 the others follow when it is served"
+                "read `journalctl -u pinion-agent` in guest {guest}; to try again there, run `pinion guest enroll \
+                 {guest}`: the other guests follow when it is served"
             ),
             retry_at: None,
         })

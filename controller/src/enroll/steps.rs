@@ -42,13 +42,13 @@ impl fmt::Display for EnrolStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reached(what) => write!(f, "it answers: {what}"),
-            Self::Installing => write!(f, "bringing the agent in"),
+            Self::Installing => write!(f, "installing the agent"),
             Self::Installed(None) => write!(f, "agent {} is installed and runs", env!("CARGO_PKG_VERSION")),
             Self::Installed(Some(note)) => write!(f, "agent {} is installed; {note}", env!("CARGO_PKG_VERSION")),
             Self::Joining => write!(f, "joining"),
             Self::Joined => write!(f, "it has joined; waiting for its link"),
             Self::Dialling => write!(f, "its agent runs and has an identity; waiting for its link"),
-            Self::Restored => write!(f, "the agent of before is back"),
+            Self::Restored => write!(f, "the previous agent is back"),
         }
     }
 }
@@ -105,7 +105,7 @@ pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(EnrolSt
     Err(Failure::new(
         Cause::Refused,
         format!(
-            "agent {} did not link from guest {}, and the one before is back",
+            "agent {} did not link from guest {}, and the previous agent is back",
             env!("CARGO_PKG_VERSION"),
             target.vmid
         ),
@@ -120,7 +120,7 @@ async fn blocking<T: Send + 'static>(
     let tools = tools.clone();
     match tokio::task::spawn_blocking(move || work(&tools)).await {
         Ok(outcome) => outcome.map_err(|error| Failure::new(Cause::Unexpected, chain(&error))),
-        Err(error) => Err(Failure::new(Cause::Unexpected, format!("making a token broke off: {error}; this is a bug"))),
+        Err(error) => Err(Failure::new(Cause::Unexpected, format!("creating a token failed: {error}; this is a bug"))),
     }
 }
 

@@ -22,7 +22,7 @@ impl Enrolments {
             halt: Halt::Blocked,
             attempt: format!("enrol guest {guest}"),
             cause: why.to_owned(),
-            remedy: format!("`pinion guest enroll {guest}` begins anew"),
+            remedy: format!("to start again, run `pinion guest enroll {guest}`"),
             retry_at: None,
         };
         for asked in state.asked {

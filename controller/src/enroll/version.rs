@@ -9,7 +9,7 @@ const MAX_BEHIND: u32 = 2;
 /// Why an agent of version `agent` is none that a controller of version `controller` is meant to work with, if so.
 pub(crate) fn misfit(agent: &str, controller: &str) -> Option<&'static str> {
     let (Some(agent), Some(controller)) = (numbers(agent), numbers(controller)) else {
-        return Some("does not say which version it is");
+        return Some("does not report its version");
     };
     let ([agent_major, agent_minor, _], [major, minor, _]) = (agent, controller);
     if (agent_major, agent_minor) > (major, minor) {

@@ -60,7 +60,7 @@ impl Journal {
     pub(super) fn problem(&self) -> Option<String> {
         let problem = self.problem.as_ref()?;
         let lost =
-            if self.dropped > 0 { format!("; {} events are in the log alone", self.dropped) } else { String::new() };
+            if self.dropped > 0 { format!("; {} events are only in the log", self.dropped) } else { String::new() };
         Some(format!("{problem}{lost}"))
     }
 
@@ -122,7 +122,7 @@ impl Journal {
     fn failed(&mut self, doing: &str, error: &io::Error) {
         let problem = format!("cannot {doing} {}: {error}", self.path.display());
         if self.problem.as_ref() != Some(&problem) {
-            warn!("{problem}; events are kept in memory until it can be written");
+            warn!("{problem}; Pinion keeps events in memory until it can write the file");
         }
         self.problem = Some(problem);
     }
@@ -268,7 +268,7 @@ mod tests {
         let mut journal = Journal::open(path.clone());
         let most = i64::try_from(MAX_PENDING).expect("it fits");
         (0..most + 3).for_each(|number| journal.append(&event(number)));
-        assert!(journal.problem().is_some_and(|problem| problem.contains("3 events are in the log alone")));
+        assert!(journal.problem().is_some_and(|problem| problem.contains("3 events are only in the log")));
         let all = journal.content().last(MAX_PENDING + 3);
         assert_eq!((all.len(), all.first()), (MAX_PENDING, Some(&event(3))));
     }

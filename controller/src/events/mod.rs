@@ -89,7 +89,7 @@ impl Event {
     /// The event with the user who asked for it, also in its words.
     #[must_use]
     pub(crate) fn by(mut self, caller: &Caller) -> Self {
-        self.text = format!("{}; asked by {caller}", self.text);
+        self.text = format!("{}; requested by {caller}", self.text);
         self.by = Some(Box::new(caller.clone()));
         self
     }
@@ -224,11 +224,11 @@ impl Events {
         let cause = journal.problem()?;
         Some(Trouble {
             halt: Halt::Waiting,
-            attempt: "write down what happens".into(),
+            attempt: "write the events".into(),
             cause,
             remedy: format!(
-                "make room on its disk, or see that {} is a file that the user who runs `pinion serve` may write; until \
-                 then the last {} events are kept in memory, and the log has them all",
+                "free space on its disk, or let the user that runs `pinion serve` write to {}; until then Pinion \
+                 keeps the last {} events in memory, and the log (`journalctl -u pinion`) has all of them",
                 journal.path().display(),
                 journal::MAX_PENDING
             ),

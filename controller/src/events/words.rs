@@ -14,7 +14,7 @@ use super::{
 
 /// What goes on, and what waits, while the state that nodes share cannot be written.
 pub(crate) const WHILE_UNWRITABLE: &str =
-    "renewals go on; joins, identities, tokens and new shared keys wait until the shared state can be written again";
+    "renewals continue; joins, identities, tokens and new shared keys wait until the shared state can be written again";
 
 impl What {
     /// This, at a moment.
@@ -40,9 +40,7 @@ impl What {
                     CertificateEvent::SharedKeyUnreadable(why) => (Kind::Failed, why),
                     CertificateEvent::SharedKeyGivenUp => (
                         Kind::Asked,
-                        format!(
-                            "{certificate} gets another shared key: the one before was in a guest that is compromised"
-                        ),
+                        format!("{certificate} gets another shared key: the old one was in a compromised guest"),
                     ),
                 };
                 Event::new(now, kind, text).certificate(&certificate)
@@ -76,15 +74,15 @@ impl HostEvent {
             Self::ManifestRejected { since, problem } => {
                 let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
                 let text =
-                    format!("The manifest on disk is not taken, the one before stays in force{since}: {problem}");
+                    format!("The manifest on disk cannot be used; the previous one stays in force{since}: {problem}");
                 (Kind::Failed, text)
             }
             Self::InventoryUnknown(trouble) => {
-                (Kind::Failed, format!("Proxmox's guests are not known as they are now: {trouble}"))
+                (Kind::Failed, format!("The list of Proxmox's guests is out of date: {trouble}"))
             }
-            Self::InventoryKnown => (Kind::Controller, "Proxmox's guests are known again".into()),
+            Self::InventoryKnown => (Kind::Controller, "The list of Proxmox's guests is up to date again".into()),
             Self::RunningUnknown(trouble) => (Kind::Failed, trouble.to_string()),
-            Self::RunningKnown => (Kind::Controller, "Proxmox says again which guests run".into()),
+            Self::RunningKnown => (Kind::Controller, "Pinion knows again which guests run".into()),
             Self::SameNetworkCard(trouble) => (Kind::Trouble, trouble.to_string()),
             Self::NetworkCardsDiffer => {
                 (Kind::Controller, "Guests with the same network card are told apart again".into())
@@ -93,35 +91,35 @@ impl HostEvent {
                 let mut text = format!("The clock was set back to {to}");
                 if !renewed.is_empty() {
                     let names: Vec<_> = renewed.iter().map(ToString::to_string).collect();
-                    text += "; what begins too late by it, or was under way, is renewed: ";
+                    text += "; certificates that begin too late or were under way are renewed: ";
                     text += &names.join(", ");
                 }
                 (Kind::Controller, text)
             }
             Self::SharedStateUnwritable(problem) => (Kind::Failed, format!("{problem}; {WHILE_UNWRITABLE}")),
             Self::SharedStateWritable => {
-                (Kind::Controller, "The shared state can be written again, and everything goes on".into())
+                (Kind::Controller, "The shared state can be written again, and everything continues".into())
             }
             Self::Unreadable(document, why) => (Kind::Failed, format!("{}: {why}", document.unreadable())),
-            Self::EvictionsReadable => (Kind::Controller, "Which guests were evicted is known again".into()),
+            Self::EvictionsReadable => (Kind::Controller, "The list of evicted guests can be read again".into()),
             Self::NodeAuthorityRenewed => {
-                (Kind::Controller, "This node's authority for identities is renewed again".into())
+                (Kind::Controller, "This node's authority for identities was renewed again".into())
             }
             Self::NodeAuthorityFails(why) => (
                 Kind::Failed,
-                format!("This node's authority for identities cannot be renewed, and identities end with it: {why}"),
+                format!("Cannot renew this node's authority for identities, and identities expire with it: {why}"),
             ),
             Self::Refused(what) => (Kind::Refused, format!("Refused: {what}")),
-            Self::EventsLeftOut => (Kind::Refused, left_out("Callers without an identity bring")),
+            Self::EventsLeftOut => (Kind::Refused, left_out("Callers without an identity cause")),
             Self::EventsMissed(missed) => {
-                (Kind::Controller, format!("{missed} events went by too fast to be followed; `pinion events` has them"))
+                (Kind::Controller, format!("{missed} events happened too fast for --follow; `pinion events` has them"))
             }
             Self::Frozen { what, end } => {
-                (Kind::Asked, format!("{what} is frozen {end}: nothing disruptive is done there"))
+                (Kind::Asked, format!("{what} is frozen {end}: Pinion does nothing disruptive there"))
             }
             Self::FreezeLifted(what) => (Kind::Asked, format!("The freeze of {what} is lifted")),
             Self::FreezeEnded(what) => (Kind::Asked, format!("The freeze of {what} is over")),
-            Self::RenewalAsked(count) => (Kind::Asked, format!("A renewal of {count} placements is asked for")),
+            Self::RenewalAsked(count) => (Kind::Asked, format!("Renewal of {count} placements")),
         }
     }
 }
@@ -129,14 +127,14 @@ impl HostEvent {
 impl Document {
     fn unreadable(self) -> &'static str {
         match self {
-            Self::Reports => "What a guest said before is not known until it links again",
-            Self::Departures => "Which guests were there before is not known",
-            Self::Evictions => "Which guests were evicted is not known, and none is brought in by itself",
-            Self::Freezes => "What was frozen is not known, and nothing is now",
-            Self::Revocations => "What was to be revoked is not known, and is left to expire",
-            Self::SharedKeys => "The shared keys cannot be listed",
-            Self::Undelivered => "A certificate that was on its way is signed once more if it is needed",
-            Self::Journal => "What happened before cannot be read",
+            Self::Reports => "What a guest reported before is unknown until it links again",
+            Self::Departures => "Cannot read which guests there were before",
+            Self::Evictions => "Cannot read the list of evicted guests, so Pinion enrols no guest by itself",
+            Self::Freezes => "Cannot read the freezes, so nothing is frozen now",
+            Self::Revocations => "Cannot read which certificates to revoke, so they are left to expire",
+            Self::SharedKeys => "Cannot list the shared keys",
+            Self::Undelivered => "Cannot read an undelivered certificate; it is signed once more if it is needed",
+            Self::Journal => "Cannot read earlier events",
         }
     }
 }
@@ -145,7 +143,7 @@ impl IssuerEvent {
     fn words(&self) -> String {
         match self {
             Self::NewRoot { root, not_after } => format!("has a new root {root}, valid until {not_after}"),
-            Self::RootGone(root) => format!("has given up root {root}"),
+            Self::RootGone(root) => format!("no longer uses root {root}"),
             Self::SignsUnder(root) => format!("signs under root {root} from now on"),
         }
     }
@@ -163,87 +161,88 @@ impl GuestEvent {
                 (Kind::Renewed, format!("Guest {guest} renewed its identity number {generation}"))
             }
             Self::Refused(what) => (Kind::Refused, format!("Refused: {what}")),
-            Self::EventsLeftOut => (Kind::Refused, left_out(&format!("Guest {guest} brings"))),
+            Self::EventsLeftOut => (Kind::Refused, left_out(&format!("Guest {guest} causes"))),
             Self::RolledBack(setback) => (
                 Kind::RolledBack,
                 format!(
-                    "Guest {guest} was rolled back to a snapshot: {setback}. Its identity is not trusted any more, and it \
-                     joins anew through the hypervisor"
+                    "Guest {guest} was rolled back to a snapshot: {setback}. Pinion no longer trusts its identity, \
+                     and it joins again through the hypervisor"
                 ),
             ),
             Self::Locked(why) => (
                 Kind::RolledBack,
                 format!(
-                    "Guest {guest} is locked, because {why}. See to it that one of it runs; `pinion guest enroll {guest}`, \
-                     or `pinion guest unlock {guest}` and a fresh join token, let it in again"
+                    "Guest {guest} is locked, because {why}. Make sure that only one copy of it runs; then run \
+                     `pinion guest enroll {guest}`, or `pinion guest unlock {guest}` and let it join with a new token"
                 ),
             ),
             Self::OtherVmgenid => (
                 Kind::RolledBack,
-                format!("Guest {guest} has another vmgenid: it was rolled back, and its link is ended"),
+                format!("Guest {guest} has another vmgenid: it was rolled back, and Pinion ends its link"),
             ),
             Self::MayBeCopy => (
                 Kind::Refused,
                 format!(
-                    "What is linked as guest {guest} may be a copy of it, and has to show who it is: its link is ended"
+                    "The machine that is linked as guest {guest} may be a copy of it: Pinion ends its link, and it \
+                     must prove which guest it is"
                 ),
             ),
             Self::RefusalUnwritten(why) => (
                 Kind::Failed,
                 format!(
-                    "That guest {guest} is refused cannot be written down yet, and holds for as long as this controller \
-                     runs: {why}"
+                    "Cannot record yet that guest {guest} is refused; the refusal holds while this controller runs: \
+                     {why}"
                 ),
             ),
             Self::Destroyed(placements) => (
                 Kind::Destroyed,
                 format!(
-                    "Guest {guest} was destroyed: its identity is refused from now on, and its placements ({placements}) are \
-                     retired; `pinion guest forget {guest}` takes note of it"
+                    "Guest {guest} was destroyed: its identity is refused from now on, and its placements \
+                     ({placements}) are retired; `pinion guest forget {guest}` removes this notice from the status"
                 ),
             ),
             Self::DestroyedNotRefused(why) => {
-                (Kind::Failed, format!("Guest {guest} was destroyed, and its identity cannot be refused yet: {why}"))
+                (Kind::Failed, format!("Guest {guest} was destroyed, but Pinion cannot refuse its identity yet: {why}"))
             }
-            Self::MadeAnew => (Kind::Destroyed, format!("Guest {guest} was made anew; it is another one than before")),
+            Self::MadeAnew => (Kind::Destroyed, format!("Guest {guest} was created again; it is a new guest")),
             Self::EndNoted => {
-                (Kind::Asked, format!("The end of guest {guest} was noted; nothing is told of it any more"))
+                (Kind::Asked, format!("The notice that guest {guest} was destroyed is removed from the status"))
             }
             Self::Evicted(None) => {
                 (Kind::Asked, format!("Guest {guest} was evicted: its identity is refused from now on"))
             }
             Self::Evicted(Some(why)) => (
                 Kind::Asked,
-                format!("Guest {guest} was evicted: its identity is refused, which cannot be written down yet: {why}"),
+                format!("Guest {guest} was evicted: its identity is refused, but this cannot be recorded yet: {why}"),
             ),
             Self::EvictionStep(line) => (Kind::Asked, format!("Guest {guest} evicted: {line}")),
             Self::EvictionUnwritten(why) => {
-                (Kind::Failed, format!("That guest {guest} is refused cannot be written down yet: {why}"))
+                (Kind::Failed, format!("Cannot record yet that guest {guest} is refused: {why}"))
             }
             Self::LinkedWhileEvicted => (
                 Kind::Refused,
-                format!("Guest {guest} has linked and is evicted: its identity is refused, and the link ends"),
+                format!("Guest {guest} linked although it is evicted: its identity is refused, and its link ends"),
             ),
-            Self::LetIn => (Kind::Asked, format!("Guest {guest} is not evicted any more")),
-            Self::Unlocked => (Kind::Asked, format!("Guest {guest} was unlocked; a fresh join token lets it in")),
+            Self::LetIn => (Kind::Asked, format!("Guest {guest} is no longer evicted")),
+            Self::Unlocked => (Kind::Asked, format!("Guest {guest} was unlocked; it can join with a new token")),
             Self::Forgotten => {
                 (Kind::Asked, format!("Guest {guest} was forgotten: its identity is refused from now on"))
             }
             Self::TokenMade => {
-                (Kind::Token, format!("A join token for guest {guest} was made; it is good once, for ten minutes"))
+                (Kind::Token, format!("A join token for guest {guest} was created; it works once, within ten minutes"))
             }
             Self::EnrolAsked => {
-                (Kind::Asked, format!("Guest {guest} is enrolled now: an agent and an identity are brought in"))
+                (Kind::Asked, format!("Guest {guest} is being enrolled: Pinion brings in an agent and an identity"))
             }
             Self::WakeAsked => {
-                (Kind::Asked, format!("Guest {guest} is looked at now: somebody says that it has started"))
+                (Kind::Asked, format!("Guest {guest} is checked now: somebody reported that it has started"))
             }
             Self::Enrolled(step) => (Kind::Enrolled, format!("Guest {guest}: {step}")),
             Self::AgentPutBack(why) => (
                 Kind::Failed,
                 format!(
-                    "In guest {guest} {why}: the one before is put back, and no other agent is replaced until somebody has \
-                     seen to it"
+                    "In guest {guest} {why}: the previous agent is restored, and no other agent is replaced until \
+                     you run `pinion guest enroll {guest}`"
                 ),
             ),
             Self::NotEnrolled(trouble) => (Kind::Trouble, trouble.to_string()),
@@ -279,38 +278,38 @@ impl PlacementEvent {
             Self::NotIssued { trouble, .. } => (Kind::Failed, format!("{id}: {trouble}")),
             Self::SharedKeyWaits(cause) => (
                 Kind::Failed,
-                format!("{id} is renewed with the key that it shares already, because a new one waits: {cause}"),
+                format!("{id} is renewed with its existing shared key, because a new key must wait: {cause}"),
             ),
             Self::RequestRefused { why, .. } => {
                 (Kind::Refused, format!("Refused: the certificate request of {id}: {why}"))
             }
             Self::Stage { stage, back: true, .. } => {
-                (Kind::Stage, format!("{id} went back to the certificate before, which is {stage}"))
+                (Kind::Stage, format!("{id} went back to its previous certificate, which is {stage}"))
             }
             Self::Stage { stage, .. } => (Kind::Stage, format!("{id} is {stage}")),
             Self::HeldUp(trouble) => (Kind::Trouble, format!("{id}: {trouble}")),
             Self::Retired => {
                 (Kind::Retired, format!("{id} is not in the manifest; its files stay until `pinion purge {id}`"))
             }
-            Self::PurgeAsked => (Kind::Asked, format!("The files of {id} are to be removed")),
+            Self::PurgeAsked => (Kind::Asked, format!("The files of {id} will be removed")),
             Self::Purged { left } if left.is_empty() => (Kind::Purged, format!("The files of {id} are removed")),
             Self::Purged { left } => (
                 Kind::Purged,
                 format!(
-                    "The files of {id} are removed, except those that are not as Pinion wrote them: {}",
+                    "The files of {id} are removed, except those that somebody changed after Pinion wrote them: {}",
                     left.join(", ")
                 ),
             ),
             Self::Revoked { issuer, serial, compromised: true, .. } => {
-                (Kind::Revoked, format!("{issuer} revoked {serial} of {id}, whose key may be in other hands"))
+                (Kind::Revoked, format!("{issuer} revoked {serial} of {id}, because someone else may have its key"))
             }
             Self::Revoked { issuer, serial, .. } => {
-                (Kind::Revoked, format!("{issuer} revoked {serial}, which {id} does not use any more"))
+                (Kind::Revoked, format!("{issuer} revoked {serial}, which {id} no longer uses"))
             }
             Self::NotRevoked { issuer, serial, cause, .. } => (
                 Kind::Failed,
                 format!(
-                    "{issuer} has not revoked {serial}, which {id} is not to use any more; it is tried again until the \
+                    "{issuer} has not revoked {serial}, which {id} must no longer use; Pinion tries again until the \
                      certificate expires: {cause}"
                 ),
             ),
@@ -334,7 +333,7 @@ impl PlacementEvent {
 }
 
 fn left_out(who: &str) -> String {
-    format!("{who} about more events than are written down; for now most of them are left out")
+    format!("{who} too many events; most of them are not recorded for now")
 }
 
 #[cfg(test)]

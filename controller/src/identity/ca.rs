@@ -58,7 +58,7 @@ struct Signer {
 pub struct ControllerIdentity {
     /// Leaf first, without the root, each DER.
     pub chain: Vec<Vec<u8>>,
-    /// PKCS #8, DER.
+    /// The private key as PKCS #8, DER.
     pub key: Zeroizing<Vec<u8>>,
     /// The leaf's last second.
     pub not_after: Timestamp,
@@ -193,16 +193,16 @@ fn random_domain() -> Result<TrustDomain, IdentityError> {
 /// Why the identity CA is not there or did not sign.
 #[derive(Debug, Error)]
 pub enum IdentityError {
-    /// The authority itself.
+    /// The identity root cannot be read, created or used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// The trust domain's document.
-    #[error("the trust domain's document fails")]
+    #[error("cannot read or write the trust domain's document")]
     Store(#[from] StoreError),
     /// The trust domain cannot be changed under the agents.
     #[error(
-        "the configuration says trust domain `{wanted}`, and the stored identities are of `{stored}`; \
-         set it back, or move the shared directory away and join every guest anew"
+        "the configuration says trust domain `{wanted}`, but the stored identities belong to `{stored}`; set it \
+         back, or move the shared directory away and let every guest join again"
     )]
     Domain {
         /// That of the identities.
@@ -217,18 +217,18 @@ pub enum IdentityError {
         path.display()
     )]
     Pin {
-        /// The file.
+        /// The file that names the root: `/etc/pinion/identity-root`.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
     /// The root process does not sign.
     #[error(
-        "the key of the identity root is the root process's, and it gives this controller no authority under it: {0}; \
-         `systemctl status pinion-channel` and its log say more"
+        "the root process has the key of the identity root, but gives this controller no authority: {0}; run \
+         `systemctl status pinion-channel` and `journalctl -u pinion-channel`"
     )]
     RootProcess(Failure),
-    /// This node's authority.
+    /// The authority of this node, which the root process signed, does not fit.
     #[error("this node's authority for identities cannot be used: {0}")]
     Node(String),
     /// A made-up name that is none.

@@ -78,7 +78,7 @@ pub(super) struct Guests {
 /// What is not on disk.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Who was seen.
+    /// Which starts of machines have used each guest's identity, to tell two machines from one.
     starts: Starts,
     /// What is to be written as soon as it can.
     decided: Decided,
@@ -189,7 +189,7 @@ impl Guests {
             &mut memory,
             guest,
             &mut record,
-            format!("two machines show its identity in turns: {one}, and {other}"),
+            format!("two machines use its identity in turns: {one}, and {other}"),
         );
         Err(Refused::Twins { guest, one, other })
     }
@@ -322,7 +322,7 @@ impl Guests {
             _ => {}
         }
         let why =
-            "an identity that had been renewed was shown again: the guest was cloned, or rolled back to a snapshot";
+            "an identity that had been renewed was used again: the guest was cloned, or rolled back to a snapshot";
         self.lock(memory, guest, &mut record, why.to_owned());
         Err(Refused::Stale { guest })
     }
@@ -429,65 +429,65 @@ fn shortened(facts: &GuestFacts) -> GuestFacts {
 #[derive(Debug, Error)]
 pub enum Refused {
     /// Never joined, or forgotten.
-    #[error("guest {guest} is not known here: make a token with `pinion token create --guest {guest}` and join again")]
+    #[error("guest {guest} is unknown here: create a token with `pinion token create --guest {guest}` and join again")]
     Unknown {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// From before its last join.
-    #[error("guest {guest} has joined anew since, and its earlier identities are refused")]
+    #[error("guest {guest} has joined again since, so its earlier identities are refused")]
     Replaced {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// Of our root, given after everything that is on record.
     #[error(
-        "guest {guest} showed an identity that is newer than this controller's state, which was restored from a backup, or \
-         lost that guest's record; it is not let in by that and has to join again: on Proxmox it does so by itself, \
-         elsewhere `pinion token create --guest {guest}` and `pinion-agent join` in the guest"
+        "guest {guest} used an identity that is newer than this controller's state, which was restored from a backup \
+         or lost the guest's record; the identity is refused, and the guest must join again: on Proxmox it does so \
+         by itself, elsewhere run `pinion token create --guest {guest}` here and `pinion-agent join` in the guest"
     )]
     Newer {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// Renewed away, and shown again; the guest is now locked.
     #[error(
-        "guest {guest} showed an identity that had been renewed: it was cloned, or rolled back to a snapshot, and is \
-         now locked; see to it that one of it runs, then `pinion guest unlock {guest}`, and join again with a fresh token"
+        "guest {guest} used an identity that had been renewed: it was cloned, or rolled back to a snapshot, and is \
+         now locked; make sure that only one copy runs, then run `pinion guest unlock {guest}`, and use a new token"
     )]
     Stale {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// Renewed away or given up, and shown again by the guest itself.
     #[error(
-        "guest {guest} showed an identity that is no longer good: it was rolled back to a snapshot, and has to join again"
+        "guest {guest} used an identity that is no longer valid: it was rolled back to a snapshot, and must join again"
     )]
     RolledBack {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// Shown by a virtual machine that is another one to Proxmox than the one it was given to.
     #[error(
-        "guest {guest} has another vmgenid than when it linked before: it was rolled back to a snapshot or restored \
-         from a backup, and has to join again"
+        "guest {guest} has another vmgenid than at its last link: it was rolled back to a snapshot or restored from \
+         a backup, and must join again"
     )]
     MachineChanged {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
     },
     /// Shown by what was made of the guest.
-    #[error("guest {really} showed the identity of guest {guest}: it is a copy of it, and has to join as itself")]
+    #[error("guest {really} used the identity of guest {guest}: it is a copy, and must join with its own token")]
     Copy {
         /// Whose identity it is.
         guest: Guest,
-        /// Who showed it.
+        /// The guest that used the identity.
         really: Vmid,
     },
     /// Shown by a machine with none of its cards.
     #[error(
-        "a machine with none of guest {guest}'s network cards showed its identity: it is a copy of it, and is sent away \
-         until the hypervisor says which guest it is"
+        "a machine with none of guest {guest}'s network cards used its identity: it is a copy, and is refused until \
+         the hypervisor says which guest it is"
     )]
     Strange {
         /// Whose identity it is.
@@ -495,8 +495,8 @@ pub enum Refused {
     },
     /// Shown by a machine with network cards that more than one guest has.
     #[error(
-        "a machine with a network card that guests {guest} and {other} both have showed the identity of guest {guest}: \
-         none of them is let in until each was looked into; `pinion status` says what stands in the way"
+        "a machine with a network card that guests {guest} and {other} both have used the identity of guest {guest}: \
+         Pinion lets none of them in before it has looked into each; `pinion status` says what prevents that"
     )]
     Alike {
         /// Whose identity it is.
@@ -506,8 +506,8 @@ pub enum Refused {
     },
     /// Shown before the hypervisor has told which guests there are, by what is not known to be the guest.
     #[error(
-        "the identity of guest {guest} was shown by a machine that is not known to be it, while Proxmox does not say yet \
-         which guests there are: it is sent away until then; `pinion status` says what stands in the way"
+        "an unknown machine used the identity of guest {guest}, and Pinion has no list of Proxmox's guests yet: the \
+         machine is refused until then; `pinion status` says what prevents that"
     )]
     NotKnownYet {
         /// Whose identity it is.
@@ -515,8 +515,8 @@ pub enum Refused {
     },
     /// Shown by two machines in turns; the guest is now locked.
     #[error(
-        "two machines show the identity of guest {guest} in turns, and it is now locked: {one}, and {other}; see to it \
-         that one of them runs, then `pinion guest enroll {guest}`"
+        "two machines use the identity of guest {guest} in turns, and it is now locked: {one}, and {other}; make \
+         sure that only one of them runs, then run `pinion guest enroll {guest}`"
     )]
     Twins {
         /// Whose identity it is.
@@ -526,15 +526,15 @@ pub enum Refused {
         /// The one that had taken its place.
         other: String,
     },
-    /// Locked before.
-    #[error("guest {guest} is locked ({why}): `pinion guest unlock {guest}` and a fresh join token let it in again")]
+    /// The guest was locked before this call.
+    #[error("guest {guest} is locked ({why}): run `pinion guest unlock {guest}`, and let it join with a new token")]
     Locked {
-        /// Which.
+        /// The guest that the identity is for.
         guest: Guest,
-        /// Since what.
+        /// Why the guest was locked.
         why: String,
     },
-    /// The disk.
-    #[error("cannot read what is known of the guest")]
+    /// The guest's record cannot be read or written.
+    #[error("cannot read the guest's record")]
     Store(#[from] StoreError),
 }

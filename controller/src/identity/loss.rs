@@ -45,7 +45,7 @@ pub(crate) struct GivenUp {
 /// What becomes of a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// There was none.
+    /// Nobody requested a new root.
     None,
     /// The root that is there goes on until every guest trusts the next.
     Rollover,
@@ -61,8 +61,8 @@ pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, Ident
     let reports = store.list(Area::Local, "reports")?.len();
     let of_use = match (identities, reports) {
         (0, 0) => None,
-        (0, reports) => Some(format!("this host knows {reports} guests that were linked")),
-        (identities, _) => Some(format!("{identities} guests have identities of it")),
+        (0, reports) => Some(format!("this host knows {reports} guests that have been linked")),
+        (identities, _) => Some(format!("{identities} guests have identities under it")),
     };
     let pinned = match host {
         Some(host) => pinned(&host.join(PIN))?.map(|root| (root, host.join(PIN))),
@@ -80,14 +80,14 @@ pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
         store.write(Area::Local, GIVEN_UP, &GivenUp { asked_at })?;
     }
     if keep && !own {
-        tracing::warn!(%asked_at, "The state of before is given up, and the root process's root goes on");
+        tracing::warn!(%asked_at, "The old state is given up, and the root process's root stays");
         return Ok(Wish::Keep);
     }
     if !at_once && own {
-        tracing::warn!(%asked_at, "Another identity root was asked for: it takes over when every guest trusts it");
+        tracing::warn!(%asked_at, "Another identity root was requested: it takes over when every guest trusts it");
         return Ok(Wish::Rollover);
     }
-    tracing::warn!(%asked_at, "A new identity root was asked for: every guest has to join anew");
+    tracing::warn!(%asked_at, "A new identity root was requested: every guest must join again");
     match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
         Ok(()) => {}
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -112,5 +112,5 @@ pub(crate) fn pinned(path: &Path) -> Result<Option<Fingerprint>, IdentityError> 
     };
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let line = line.ok_or_else(|| unreadable("it is empty".into()))?;
-    line.parse().map(Some).map_err(|error| unreadable(format!("`{line}` is no SHA-256: {error}")))
+    line.parse().map(Some).map_err(|error| unreadable(format!("`{line}` is not a SHA-256: {error}")))
 }

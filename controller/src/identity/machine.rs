@@ -38,7 +38,7 @@ pub(super) struct Machine {
 pub enum Whose {
     /// The guest's whose identity it shows.
     Its,
-    /// Another guest's.
+    /// The caller's network cards are those of another guest.
     Anothers(Vmid),
     /// Not the guest's whose identity it shows, as far as the hypervisor lists its cards; and no other's that it lists.
     Strange,
@@ -46,7 +46,7 @@ pub enum Whose {
     Alike(Vmid),
     /// The hypervisor is to tell whose they are, and has not yet.
     Unknown,
-    /// Nobody can tell.
+    /// There is no hypervisor that could tell whose they are.
     Nobodys,
 }
 

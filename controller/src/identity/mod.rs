@@ -324,16 +324,16 @@ impl Identities {
 /// Why an identity was not given; for the log and the event.
 #[derive(Debug, Error)]
 pub enum JoinRefused {
-    /// The token.
+    /// The join token is not valid.
     #[error(transparent)]
     Token(#[from] TokenRefused),
     /// The identity that was shown.
     #[error(transparent)]
     Identity(#[from] Refused),
-    /// The request.
+    /// The certificate request cannot be signed.
     #[error("cannot sign the identity")]
     Sign(#[from] IdentityError),
-    /// The disk.
+    /// The identity cannot be recorded, so it is not given out.
     #[error("cannot record the identity")]
     Store(#[from] StoreError),
 }

@@ -128,8 +128,10 @@ pub(super) async fn grant(
     )?;
     store.expect(PUBLIC_ROOT);
     if public.certificate.fingerprint() != found {
-        let why =
-            format!("the shared state has the root {}, and it is under {found}", public.certificate.fingerprint());
+        let why = format!(
+            "the shared state has the root {}, but this authority is under {found}",
+            public.certificate.fingerprint()
+        );
         return Err(IdentityError::Node(why));
     }
     Ok(Some(grant))

@@ -47,7 +47,7 @@ pub(super) struct Rollover {
 /// How far a rollover is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The next root.
+    /// SHA-256 of the root that takes over.
     pub next: Fingerprint,
     /// How many guests have an identity.
     pub guests: usize,

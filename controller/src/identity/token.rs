@@ -25,7 +25,7 @@ const LIFE: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 /// Every guest of a large host being enrolled at once; a script gone wild stops here.
 const MOST_LIVE: usize = 4096;
 
-/// A live token.
+/// A token that can still be used, as it is stored: its hash, never the token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Live {
     /// SHA-256 of the secret.
@@ -127,40 +127,40 @@ fn same(one: Fingerprint, other: Fingerprint) -> bool {
 #[derive(Debug, Error)]
 pub enum TokenRefused {
     /// There is no live token: never made, spent, or replaced by a newer one.
-    #[error("guest {guest} has no live join token: it was never made, is spent, or a newer one took its place")]
+    #[error("guest {guest} has no valid join token: none was created, it was used already, or a newer one replaced it")]
     None {
-        /// Who asked.
+        /// The guest that the caller claims to be.
         guest: Guest,
     },
-    /// Too late.
+    /// The token is older than ten minutes.
     #[error("the join token of guest {guest} expired at {at}")]
     Expired {
-        /// Who asked.
+        /// The guest that the caller claims to be.
         guest: Guest,
-        /// When.
+        /// When it expired.
         at: Timestamp,
     },
     /// Another secret: a token of another guest, or an altered one.
-    #[error("the join token shown for guest {guest} is not its live one")]
+    #[error("the join token that was used for guest {guest} is not its valid one")]
     Wrong {
-        /// Who asked.
+        /// The guest that the caller claims to be.
         guest: Guest,
     },
     /// The guest is locked.
     #[error("guest {guest} is locked ({why}): unlock it first with `pinion guest unlock {guest}`")]
     Locked {
-        /// Which.
+        /// The guest that the token should be for.
         guest: Guest,
-        /// Since what.
+        /// Why the guest was locked.
         why: String,
     },
     /// Too many live tokens.
-    #[error("{MOST_LIVE} join tokens are live already: wait ten minutes until they expire")]
+    #[error("{MOST_LIVE} join tokens are valid already: wait ten minutes until they expire")]
     TooMany,
-    /// No random numbers.
+    /// The system's random number generator fails.
     #[error("the system gives no random numbers")]
     Random,
-    /// The disk.
-    #[error("the join token's document fails")]
+    /// The token's document cannot be read or written.
+    #[error("cannot read or write the join token's document")]
     Store(#[from] StoreError),
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
-    /// A container: `pct`.
+    /// An LXC container, which `pct` manages.
     Lxc,
     /// A virtual machine: `qm`, and the QEMU guest agent in it.
     Qemu,
@@ -58,7 +58,7 @@ pub enum Node {
 pub struct GuestInfo {
     /// Container or virtual machine.
     pub kind: Option<GuestKind>,
-    /// Where it is.
+    /// The node of the cluster that the guest is on.
     pub node: Node,
     /// Its name in Proxmox, as it is written there.
     pub name: Option<String>,

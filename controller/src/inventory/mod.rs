@@ -22,7 +22,7 @@ use crate::{
     manifest::{GuestName, GuestRef},
 };
 
-/// The guests.
+/// The guests that this host knows, and their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     guests: BTreeMap<Vmid, GuestInfo>,
@@ -36,7 +36,7 @@ pub struct Inventory {
 /// Guests that have one network card and cannot be distinguished: none of them is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike {
-    /// Which.
+    /// The guests that share the name.
     pub guests: Vec<Vmid>,
     /// Why not, and what to do.
     pub trouble: Trouble,
@@ -261,7 +261,7 @@ impl Inventory {
         }
         if let Ok(number) = word.parse::<u32>() {
             return Err(NoGuest::NotAGuest(match Vmid::try_from(number) {
-                Ok(_) => format!("`{word}` is not written as a VMID"),
+                Ok(_) => format!("`{word}` is not a VMID"),
                 Err(error) => error.to_string(),
             }));
         }
@@ -303,10 +303,10 @@ pub enum NoGuest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnresolvedGuest {
     /// No guest has the name.
-    #[error("no guest named {0} is known to this host")]
+    #[error("this host knows no guest named {0}")]
     Unknown(GuestName),
     /// Proxmox has not listed any guest yet.
-    #[error("which guests there are is not known yet, and so not which one is named {0}")]
+    #[error("this host does not know its guests yet, and so not which one is named {0}")]
     Awaited(GuestName),
     /// More than one has it.
     #[error("{} guests are named {}: {}", .1.len(), .0, list(.1))]
@@ -318,11 +318,13 @@ impl UnresolvedGuest {
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         let (name, remedy) = match self {
-            Self::Awaited(name) => {
-                (name, "nothing here: Pinion goes on when Proxmox tells; `pinion status` says what is wrong")
-            }
+            Self::Awaited(name) => (
+                name,
+                "nothing for this placement: Pinion continues when it can read the list of guests; the first \
+                    lines of `pinion status` say what is wrong",
+            ),
             Self::Unknown(name) => {
-                (name, "write its VMID into the manifest, or correct the name; Pinion looks again when either changes")
+                (name, "write its VMID into the manifest, or correct the name; Pinion tries again when either changes")
             }
             Self::Ambiguous(name, _) => (name, "write the VMID into the manifest instead of the name"),
         };

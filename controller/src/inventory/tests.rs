@@ -33,7 +33,7 @@ fn a_word_on_the_command_line_is_the_host_a_vmid_or_a_name() {
         assert_eq!(inventory.guest_of(word), Ok(meant), "{word}");
     }
     for (word, why, is_word) in [
-        ("+200", "`+200` is not written as a VMID", true),
+        ("+200", "`+200` is not a VMID", true),
         ("7", "use a VMID from 100", true),
         ("a b", "`a b` is neither a VMID nor a guest's name", true),
         ("twin", "2 guests are named twin: 201, 202", false),
@@ -51,7 +51,7 @@ fn a_name_must_lead_to_one_guest() {
     let error = inventory.resolve(&named("web")).expect_err("two guests have it");
     assert_eq!(error.to_string(), "2 guests are named web: 200, 201");
     let error = inventory.resolve(&named("wbe")).expect_err("none has it");
-    assert_eq!(error.to_string(), "no guest named wbe is known to this host");
+    assert_eq!(error.to_string(), "this host knows no guest named wbe");
     assert_eq!(error.trouble().halt, Halt::Blocked);
 }
 

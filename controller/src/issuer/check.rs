@@ -64,7 +64,10 @@ pub(super) fn leaf_is_what_was_asked(
     if leaf.names() != names {
         let missing = list(names.missing_from(leaf.names()).map(ToString::to_string).collect());
         let extra = list(leaf.names().missing_from(names).map(ToString::to_string).collect());
-        return Err(format!("the certificate has other names than were ordered (missing: {missing}; extra: {extra})"));
+        return Err(format!(
+            "the certificate's names are not those that were ordered (missing: {missing}; extra: \
+            {extra})"
+        ));
     }
     Ok(())
 }

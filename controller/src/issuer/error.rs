@@ -53,7 +53,7 @@ impl IssuerError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Unavailable { .. } => {
-                "it is tried again by itself; `pinion issuer check` looks at the issuer now".into()
+                "nothing: Pinion tries again by itself; `pinion issuer check` checks the issuer now".into()
             }
             Self::Refused { .. } => {
                 "change the certificate's names or duration in the manifest, or the issuer's policy; \

@@ -73,8 +73,8 @@ impl IssuerConfig {
                 if table.optional("revoke_replaced") == Some(true) {
                     table.problem(
                         "revoke_replaced",
-                        "`revoke_replaced` is for issuers of type `step-ca`: the embedded CA has no list of revoked \
-                         certificates that anybody could ask for; leave it out here",
+                        "`revoke_replaced` works only with issuers of type `step-ca`: the embedded CA publishes no \
+                         list of revoked certificates; remove this line",
                     );
                 }
                 Some(Self::Embedded)
@@ -82,8 +82,7 @@ impl IssuerConfig {
             "step-ca" => StepCaConfig::read(table).map(Self::StepCa),
             other => {
                 let shown = pinion_proto::id::shown(other);
-                table
-                    .problem("type", format_args!("there is no type of issuer `{shown}`: use `step-ca` or `embedded`"));
+                table.problem("type", format_args!("`{shown}` is not a type of issuer: use `step-ca` or `embedded`"));
                 None
             }
         }

@@ -85,7 +85,7 @@ impl Turns {
             let turn = self.free.clone().acquire_owned().await.map_err(stopping)?;
             Ok(Turn { _own: own, _turn: turn })
         };
-        let late = |_| Err(Status::resource_exhausted("too many guests send large messages: try again"));
+        let late = |_| Err(Status::resource_exhausted("too many guests are sending large messages: try again"));
         timeout(WAIT_TIME, turn).await.unwrap_or_else(late)
     }
 

@@ -220,7 +220,7 @@ impl pb::link_server::Link for LinkService {
         if !services.rates.link(guest, self.good, services.clock.now()) {
             // Not reported each time: that would be another way to keep everyone busy.
             debug!(%guest, from = %self.from, "A guest links too often");
-            return Err(Status::resource_exhausted("this guest links too often: wait a little"));
+            return Err(Status::resource_exhausted("this guest links too often: wait a few seconds"));
         }
         let mut inbound = request.into_inner();
         let hello = match timeout(HELLO_TIME, next(&mut inbound)).await {
@@ -235,7 +235,7 @@ impl pb::link_server::Link for LinkService {
         self.admit(hello.facts.clone(), hello.roots.clone()).await?;
         if !self.good {
             // It has become good meanwhile, and perhaps not all that it says was read.
-            return Err(Status::unavailable("this identity has just become current: dial again"));
+            return Err(Status::unavailable("this identity became valid just now: dial again"));
         }
         let quota = ReportQuota::of(&hello.reports);
         let (outbound, queue) = mpsc::channel(OUTBOUND_QUEUE);
@@ -336,11 +336,11 @@ impl LinkService {
             Ok(Err(refused)) => {
                 services.inputs.send(LinkInput::TurnedAway { guest, refused: Turned::by(&refused) }).await.ok();
                 services.refused(guest, format!("link from {from}: {}", chain(&refused))).await;
-                Err(Status::permission_denied("this identity is not current: join again"))
+                Err(Status::permission_denied("this identity is not valid: join again"))
             }
             Err(error) => {
-                warn!(%error, "Looking at a guest's identity was cut short; this is a bug");
-                Err(Status::unavailable("the identity cannot be looked at now"))
+                warn!(%error, "Checking a guest's identity failed; this is a bug");
+                Err(Status::unavailable("cannot check the identity now"))
             }
         }
     }
@@ -348,7 +348,7 @@ impl LinkService {
     async fn renew(&self, csr: Vec<u8>, direct: &mpsc::WeakSender<Box<ToAgent>>) {
         let (services, guest) = (&self.services, self.guest);
         if !services.rates.renew(guest, services.clock.now()) {
-            return debug!(%guest, "A guest renews its identity too often; passed over");
+            return debug!(%guest, "A guest renews its identity too often; ignored");
         }
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
         match tokio::task::spawn_blocking(move || identities.renew(guest, &peer, &csr)).await {

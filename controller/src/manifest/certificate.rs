@@ -50,7 +50,7 @@ pub struct LeafPolicy {
 /// An entry in one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placement {
-    /// Where.
+    /// The guest, by VMID or name, or the host.
     pub guest: GuestRef,
     /// Its names in place of the certificate's; the common name is among them.
     pub own_names: Option<OwnNames>,
@@ -60,11 +60,11 @@ pub struct Placement {
     pub files: BTreeMap<Part, FileSpec>,
     /// How the files change, over the recipe's.
     pub layout: Option<Layout>,
-    /// Over the recipe's.
+    /// How new files are checked; overrides the recipe.
     pub validate: Option<Validate>,
-    /// Over the recipe's.
+    /// How the service is reloaded; overrides the recipe.
     pub reload: Option<Reload>,
-    /// Over the recipe's.
+    /// Where the service is probed; overrides the recipe.
     pub probe: Option<Probe>,
     /// When its service may be disturbed; none for any time.
     pub window: Option<Window>,
@@ -87,7 +87,7 @@ pub struct OwnNames {
 pub struct PlacedLeaf<'m> {
     /// How it is made.
     pub policy: &'m LeafPolicy,
-    /// Who signs it.
+    /// The name of the issuer, as in controller.toml.
     pub issuer: &'m PlainName,
     /// Every name here: the certificate's, or the placement's own.
     pub names: &'m SubjectNames,

@@ -40,7 +40,7 @@ fn secrets(node: Node<'_>) -> Option<BTreeMap<Part, SecretName>> {
             Some(Some(name)) if secrets.values().any(|other| *other == name) => {
                 fields.problem_with(
                     part.as_str(),
-                    format_args!("the secret `{name}` is there already: each part needs its own"),
+                    format_args!("the secret `{name}` appears already: each part needs its own"),
                 );
                 whole = false;
             }
@@ -50,7 +50,7 @@ fn secrets(node: Node<'_>) -> Option<BTreeMap<Part, SecretName>> {
         }
     }
     if whole && secrets.is_empty() && !fields.has_only_unknown(&parts) {
-        fields.problem("at least one part is needed, for example {\"key\": \"tls_key.pem\"}");
+        fields.problem("add at least one part, for example {\"key\": \"tls_key.pem\"}");
     }
     (whole && !secrets.is_empty()).then_some(secrets)
 }

@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 32;
 pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
     if bytes.len() > MAX_BYTES {
         let message = format!(
-            "the manifest has {} bytes, more than the {MAX_BYTES} that are read: put the right file there",
+            "the manifest has {} bytes, more than the {MAX_BYTES} that Pinion reads: put the right file there",
             bytes.len()
         );
         return Err(ManifestErrors::whole(1, 1, message));
@@ -43,7 +43,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
         return Err(ManifestErrors::whole(
             1,
             1,
-            "the manifest is empty: the smallest is {\"version\": 1, \"certificates\": []}",
+            "the manifest is empty: the smallest manifest is {\"version\": 1, \"certificates\": []}",
         ));
     }
     too_deep(text)?;
@@ -87,13 +87,11 @@ fn syntax(error: &serde_json::Error, text: &str) -> ManifestErrors {
     let (line, column) = line_and_column(text, at);
     let closes_object = text.as_bytes().get(at) == Some(&b'}');
     let message = if error.is_eof() {
-        format!(
-            "the manifest is cut off here ({message}): the file was not written to its end; save it again, or restore it from a backup"
-        )
+        format!("the manifest ends too early ({message}): save the file again, or restore it from a backup")
     } else if message.starts_with("trailing comma") || (closes_object && message.starts_with("key must")) {
         "not JSON: remove the comma before this bracket".to_owned()
     } else if message.starts_with("key must be a string") {
-        "not JSON: a field's name in double quotes is needed here (comments are not allowed)".to_owned()
+        "not JSON: expected the name of a field in double quotes (comments are not allowed)".to_owned()
     } else {
         format!("not JSON: {message}")
     };
@@ -127,7 +125,7 @@ fn too_deep(text: &str) -> Result<(), ManifestErrors> {
         }
         if depth > MAX_DEPTH {
             let (line, column) = line_and_column(text, at);
-            let message = format!("brackets are nested more than {MAX_DEPTH} deep here: no manifest needs that");
+            let message = format!("brackets are nested more than {MAX_DEPTH} deep here: a manifest needs fewer");
             return Err(ManifestErrors::whole(line, column, message));
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
         fields.problem_with(
             "renew_before",
             format_args!(
-                "{} before the end is no later than the beginning, because the duration is {}: use less",
+                "{} before the end would be before the beginning, because the duration is {}: use less",
                 humantime::format_duration(before),
                 humantime::format_duration(duration)
             ),
@@ -127,13 +127,13 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         context.seen.paths(&fields, guest, files);
     }
     if !has_recipe && files.as_ref().is_some_and(std::collections::BTreeMap::is_empty) {
-        fields.problem("a placement needs a \"recipe\", or \"files\" that say where the certificate goes");
+        fields.problem("a placement needs a \"recipe\", or \"files\" with paths for the certificate");
     }
     let own = fields.optional("sans", sans);
     if common.shared && fields.has("sans") {
         fields.problem_with(
             "sans",
-            "a shared certificate is the same everywhere: put all names into the certificate's own \"sans\"",
+            "a shared certificate is the same in every place: put all names into the certificate's own \"sans\"",
         );
     }
     let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
@@ -187,7 +187,7 @@ pub(super) fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
     match (by_guest?, by_host?) {
         (Some(guest), None) | (None, Some(guest)) => Some(guest),
         (None, None) => {
-            fields.problem("where does it go? \"guest\" with a VMID or name, or \"host\": true, is missing");
+            fields.problem("the placement has no place: add \"guest\" with a VMID or name, or \"host\": true");
             None
         }
         (Some(_), Some(_)) => {
@@ -202,8 +202,8 @@ fn common_name(node: Node<'_>) -> Option<SubjectName> {
     let length = name.plain().chars().count();
     if length > MAX_COMMON_NAME {
         node.problem(format_args!(
-            "a common name has at most {MAX_COMMON_NAME} characters and this has {length}: \
-             put it into \"sans\" and choose a shorter one"
+            "a common name has at most {MAX_COMMON_NAME} characters, but this has {length}: put it into \"sans\" and \
+             choose a shorter one"
         ));
         return None;
     }
@@ -235,7 +235,7 @@ fn key(node: Node<'_>) -> Option<KeyPolicy> {
     Some(KeyPolicy { algorithm: algorithm?, rotation: rotation? })
 }
 
-/// An issuer's name.
+/// Reads the name of an issuer.
 pub(super) fn issuer(node: Node<'_>) -> Option<PlainName> {
     node.parsed("an issuer's name such as \"step-ca\"")
 }

@@ -30,7 +30,7 @@ impl<'n> Fields<'n> {
                 node.findings.add(at, &path, unknown(name, known));
             } else if let Some(first) = object.properties.iter().take(index).find(|f| f.name.as_str() == name) {
                 let line = node.findings.line(first.start());
-                node.findings.add(at, &path, format_args!("the field is already there on line {line}: keep one"));
+                node.findings.add(at, &path, format_args!("the field appears already on line {line}: keep one"));
             }
         }
         Some(Self { object, path: node.path, findings: node.findings })
@@ -124,7 +124,7 @@ pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
     let near = |candidate: &&&str| distance(name, candidate) <= (candidate.len() / 3).max(1);
     match known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)) {
         Some(near) => format!("there is no field `{}` here; did you mean `{near}`?", shown(name)),
-        None => format!("there is no field `{}` here; there are {}", shown(name), known.join(", ")),
+        None => format!("there is no field `{}` here; use {}", shown(name), known.join(", ")),
     }
 }
 
@@ -169,6 +169,6 @@ mod tests {
         ] {
             assert!(unknown(written, &known).ends_with(&format!("did you mean `{meant}`?")), "{written}");
         }
-        assert!(unknown("post_renewal_command", &known).ends_with("there are common_name, sans, placements, recipe"));
+        assert!(unknown("post_renewal_command", &known).ends_with("use common_name, sans, placements, recipe"));
     }
 }

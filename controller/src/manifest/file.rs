@@ -56,7 +56,7 @@ pub struct ManifestFile {
 /// The manifest in force.
 #[derive(Debug, Clone)]
 pub struct InForce {
-    /// What is desired.
+    /// The manifest in force.
     pub manifest: Arc<Manifest>,
     /// Why the file on disk is not what is in force.
     pub problem: Option<String>,
@@ -71,8 +71,8 @@ impl InForce {
         let Some(problem) = &self.problem else { return Vec::new() };
         let text = match self.since {
             Some(since) => format!(
-                "the manifest on disk is not in force: {problem}\nin force is the last good one, taken at {since}: \
-                 renewals go on by it, and the file is taken as soon as it is good"
+                "the manifest on disk is not in force: {problem}\nthe last good manifest is in force, read at \
+                 {since}: Pinion renews by it, and reads the file again as soon as it is good"
             ),
             None => problem.clone(),
         };
@@ -113,7 +113,7 @@ impl ManifestFile {
                 InForce { manifest: Arc::new(kept.manifest), problem: Some(chain(&error)), since: Some(kept.since) }
             }
             (Err(FileError::Read { source, .. }), None) if source.kind() == io::ErrorKind::NotFound => {
-                let problem = format!("{} does not exist yet: nothing is desired", path.display());
+                let problem = format!("{} does not exist yet: Pinion has nothing to do", path.display());
                 InForce { manifest: Arc::new(Manifest::empty()), problem: Some(problem), since: None }
             }
             (Err(error), None) => return Err(error),
@@ -223,15 +223,15 @@ pub enum FileError {
     /// It cannot be read.
     #[error("cannot read the manifest {path}")]
     Read {
-        /// The file.
+        /// The path of the manifest that was read.
         path: PathBuf,
-        /// The system's reason.
+        /// Why the system could not read it.
         source: io::Error,
     },
     /// Something is wrong in it; each problem on a line of its own, with the file before it.
     #[error("{}", lines(path, errors))]
     Bad {
-        /// The file.
+        /// The path of the manifest that was read.
         path: PathBuf,
         /// Everything that is wrong.
         errors: ManifestErrors,

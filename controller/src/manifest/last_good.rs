@@ -35,7 +35,7 @@ pub(super) struct Kept {
 /// What is kept; none where nothing is, or nothing that can be used.
 pub(super) fn read(store: &Store, without_roots: &BTreeSet<PlainName>) -> Option<Kept> {
     let unusable = |why: &dyn std::error::Error| {
-        tracing::warn!(error = chain(why), "The last good manifest, which is kept for bad days, cannot be used");
+        tracing::warn!(error = chain(why), "Cannot use the stored copy of the last good manifest");
     };
     let LastGood { since, text } = match store.read::<LastGood>(Area::Local, DOCUMENT) {
         Ok(kept) => kept?,
@@ -62,7 +62,7 @@ pub(super) async fn keep(store: Arc<Store>, mut good: watch::Receiver<Option<Las
             let store = store.clone();
             let written = tokio::task::spawn_blocking(move || store.write(Area::Local, DOCUMENT, &newest)).await;
             if let Ok(Err(error)) = written {
-                tracing::warn!(error = chain(&error), "Cannot keep the manifest for bad days");
+                tracing::warn!(error = chain(&error), "Cannot store a copy of the manifest");
                 // One that is too large stays so.
                 kept = matches!(error, StoreError::TooLarge { .. });
             }

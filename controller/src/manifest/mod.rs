@@ -45,7 +45,7 @@ pub const DEFAULT_ISSUER: &str = "embedded";
 /// What a certificate asks for when nothing else is said; an issuer that allows less shortens it.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The desired state.
+/// The desired state: every certificate, and where it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// What certificates that say nothing of their own take; already applied to them.
@@ -102,7 +102,7 @@ impl Manifest {
 /// What certificates take that say nothing of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
-    /// Who signs.
+    /// The name of the issuer, as in controller.toml.
     pub issuer: PlainName,
     /// How long a certificate should be valid.
     pub duration: Duration,
@@ -111,9 +111,9 @@ pub struct Defaults {
 /// A guest as the manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GuestRef {
-    /// The Proxmox host.
+    /// The Proxmox host itself, by its own agent.
     Host,
-    /// By number.
+    /// A guest by its VMID.
     Vmid(Vmid),
     /// By its Proxmox name.
     Name(GuestName),
@@ -175,7 +175,7 @@ pub enum GuestNameError {
     /// A number in quotes.
     #[error("`{0}` is a number in quotes: write a VMID without quotes")]
     Number(String),
-    /// Not a name.
+    /// The text is neither a VMID nor a guest's name.
     #[error("`{0}` is not a guest: use its VMID, or its name in Proxmox (letters, digits, `-`, `.`)")]
     Malformed(String),
 }

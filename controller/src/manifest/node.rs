@@ -65,7 +65,7 @@ impl<'t> Findings<'t> {
 /// How a value is reached from the top.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'p> {
-    /// The whole file.
+    /// The root of the path: the whole file.
     Root,
     /// A field of an object.
     Field(&'p Path<'p>, &'p str),
@@ -109,7 +109,7 @@ impl<'n> Node<'n> {
         None
     }
 
-    /// A text.
+    /// The node as text; otherwise notes what was expected.
     pub(super) fn text(self, what: &str) -> Option<&'n str> {
         match self.value {
             Value::StringLit(text) => Some(text.value.as_ref()),
@@ -127,7 +127,7 @@ impl<'n> Node<'n> {
         self.text(what)?.parse().map_err(|error| self.problem(error)).ok()
     }
 
-    /// `true` or `false`.
+    /// The node as `true` or `false`; otherwise notes what was expected.
     pub(super) fn boolean(self) -> Option<bool> {
         match self.value {
             Value::BooleanLit(literal) => Some(literal.value),

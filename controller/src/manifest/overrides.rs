@@ -29,7 +29,7 @@ pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, 
 fn file(node: Node<'_>, part: Part, path_needed: bool) -> Option<FileSpec> {
     let fields = Fields::of(node, "an object with a path", &["path", "mode", "owner", "group"])?;
     if path_needed && !fields.has("path") {
-        fields.problem("the field \"path\" is missing, and there is no recipe that has one");
+        fields.problem("the field \"path\" is missing, and there is no recipe to supply it");
     }
     let path = fields.optional("path", |n| n.parsed("an absolute path"));
     let mode = fields.optional("mode", |n| mode(n, part));
@@ -90,7 +90,7 @@ pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
         match &name {
             SubjectName::Dns(host) if !host.starts_with("*.") => Some(name),
             _ => {
-                node.problem("a server name is one host name: no wildcard, address, URI or e-mail");
+                node.problem("a server name must be one host name, not a wildcard, address, URI or e-mail");
                 None
             }
         }
@@ -129,7 +129,7 @@ fn one_of<'n>(node: Node<'n>, ways: &[&'static str]) -> Option<Option<(&'static 
         return Some(Some((way, fields)));
     }
     if !fields.has_only_unknown(ways) {
-        fields.problem(format_args!("exactly one of {} is needed, or \"nothing\"", quoted()));
+        fields.problem(format_args!("use exactly one of {}, or \"nothing\"", quoted()));
     }
     None
 }

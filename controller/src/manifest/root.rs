@@ -39,8 +39,8 @@ pub(super) fn read(
 fn version(node: Node<'_>) -> bool {
     if matches!(node.value, Value::Array(_)) {
         node.problem(
-            "a list at the top is the older format without a version: write \
-             {\"version\": 1, \"certificates\": […]}; docs/manifest.md tells what each entry becomes",
+            "a list at the top is the older format without a version: write {\"version\": 1, \"certificates\": […]}; \
+             docs/manifest.md describes the entries",
         );
         return false;
     }
@@ -51,7 +51,7 @@ fn version(node: Node<'_>) -> bool {
         Value::NumberLit(number) if number.value.parse() == Ok(VERSION) => true,
         Value::NumberLit(number) if number.value.parse::<u64>().is_ok_and(|n| n > VERSION.into()) => {
             node.problem(format_args!(
-                "version {} is newer than this pinion reads, which is {VERSION}: upgrade pinion",
+                "version {} is newer than version {VERSION}, which this pinion reads: upgrade pinion",
                 number.value
             ));
             false

@@ -68,7 +68,7 @@ fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
         context.seen.paths(&fields, guest, files);
     }
     if !has_recipe && files.as_ref().is_some_and(BTreeMap::is_empty) {
-        fields.problem("roots need a \"recipe\" such as \"ca-certificates\", or a file \"ca\" that says where they go");
+        fields.problem("roots need a \"recipe\" such as \"ca-certificates\", or a file \"ca\" with a path");
     }
     let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
     let validate = fields.optional("validate", overrides::validate);
@@ -95,7 +95,7 @@ fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> 
     let files = overrides::files(node, path_needed)?;
     let mut whole = true;
     for part in files.keys().filter(|part| **part != Part::Ca) {
-        node.problem(format_args!("roots go into a file \"ca\" alone, and this has \"{part}\""));
+        node.problem(format_args!("an entry for roots may have only a file \"ca\", but this has \"{part}\""));
         whole = false;
     }
     whole.then_some(files)

@@ -24,7 +24,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// A certificate's name.
+    /// Notes it if another certificate has this name.
     pub(super) fn certificate(&self, node: Node<'_>, name: &CertificateName) {
         if let Some(first) = note(&mut self.certificates.borrow_mut(), name, node.at()) {
             let line = node.findings.line(first);
@@ -37,7 +37,7 @@ impl Seen {
         self.guests.borrow_mut().clear();
     }
 
-    /// A placement's guest.
+    /// Notes it if the certificate has another placement in this guest.
     pub(super) fn guest(&self, placement: &Fields<'_>, guest: &GuestRef) {
         let field = guest_field(guest);
         if let Some(first) = note(&mut self.guests.borrow_mut(), guest, placement.at(field)) {
@@ -45,14 +45,14 @@ impl Seen {
             placement.problem_with(
                 field,
                 format_args!(
-                    "{guest} has this certificate already, on line {line}: a guest holds each certificate once; \
-                     give the second another certificate entry with its own name"
+                    "{guest} has this certificate already, on line {line}: a guest can have each certificate once; \
+                     make another certificate entry with its own name for the second"
                 ),
             );
         }
     }
 
-    /// A placement's files.
+    /// Notes it if two parts would be written to one file.
     pub(super) fn paths(&self, placement: &Fields<'_>, guest: &GuestRef, files: &BTreeMap<Part, FileSpec>) {
         let mut all = self.paths.borrow_mut();
         for (part, path) in files.iter().filter_map(|(part, file)| Some((part, file.path.as_ref()?))) {
@@ -66,7 +66,7 @@ impl Seen {
                 };
                 placement.problem_with_part(
                     part.as_str(),
-                    format_args!("{path} is already written {what}: two contents cannot be in one file"),
+                    format_args!("{path} is already used {what}: give one of them another path"),
                 );
             }
         }

@@ -118,7 +118,7 @@ pub(super) fn read(node: Node<'_>, local: &TimeZone) -> Option<Window> {
     let to = fields.or("to", Time::midnight(), |n| time(n, true));
     let zone = fields.or("time_zone", local.clone(), zone);
     if fields.has("from") != fields.has("to") {
-        fields.problem("a window has both \"from\" and \"to\", or neither for the whole day");
+        fields.problem("a window needs both \"from\" and \"to\", or neither for the whole day");
     } else if !fields.has("from") && !fields.has("days") {
         fields.problem("a window needs \"days\", or \"from\" and \"to\", or both");
     } else if fields.has("from") && from.is_some() && from == to && !fields.text_is("to", "24:00") {
@@ -158,8 +158,8 @@ fn zone(node: Node<'_>) -> Option<TimeZone> {
     let found = TimeZone::get(text).ok();
     if found.is_none() {
         node.problem(format_args!(
-            "the time zone `{}` is not known to this host: use an IANA name such as Europe/Berlin or UTC \
-             (they come with the package tzdata)",
+            "this host does not know the time zone `{}`: use an IANA name such as Europe/Berlin or UTC (the package \
+             tzdata has them)",
             shown(text)
         ));
     }

@@ -125,7 +125,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("nothing is held"),
-            Self::Requested => f.write_str("a renewal was asked for"),
+            Self::Requested => f.write_str("a renewal was requested"),
             Self::NamesChanged { added, removed } => {
                 f.write_str("names changed:")?;
                 added.iter().try_for_each(|name| write!(f, " +{name}"))?;
@@ -135,10 +135,10 @@ impl fmt::Display for Why {
             Self::KeyAlgorithmChanged { held: Some(held), wanted } => write!(f, "key changed from {held} to {wanted}"),
             Self::KeyAlgorithmChanged { held: None, wanted } => write!(f, "key changed to {wanted}"),
             Self::IssuerChanged { held, wanted } => write!(f, "issuer changed from {held} to {wanted}"),
-            Self::KeySharingChanged { shared: true } => f.write_str("its key is not the one that is shared"),
-            Self::KeySharingChanged { shared: false } => f.write_str("its key is shared and should be its own"),
+            Self::KeySharingChanged { shared: true } => f.write_str("its key is not the shared one"),
+            Self::KeySharingChanged { shared: false } => f.write_str("its key is shared, but it should have its own"),
             Self::TakenBack { held, had } => {
-                write!(f, "generation {held} is held, and {had} had been in place before: the guest was taken back")
+                write!(f, "the guest has generation {held}, but had {had} before: it was rolled back")
             }
             Self::Due { since } => write!(f, "due for renewal since {since}"),
         }

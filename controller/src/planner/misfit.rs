@@ -35,9 +35,9 @@ pub fn misfit(request: &CertificateRequest, leaf: PlacedLeaf<'_>) -> Option<Misf
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Names => f.write_str("it asks for other names than the manifest gives this placement"),
-            Self::CommonName(wanted) => write!(f, "its common name is not {wanted}, as the manifest asks for"),
-            Self::Key(wanted) => write!(f, "its key is not {wanted}, as the manifest asks for"),
+            Self::Names => f.write_str("its names are not those that the manifest gives this placement"),
+            Self::CommonName(wanted) => write!(f, "its common name is not {wanted}, which the manifest asks for"),
+            Self::Key(wanted) => write!(f, "its key is not {wanted}, which the manifest asks for"),
         }
     }
 }

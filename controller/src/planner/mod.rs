@@ -255,8 +255,8 @@ impl Twice {
 fn twice_trouble(certificate: &Certificate, guest: Guest) -> Trouble {
     Trouble {
         halt: Halt::Blocked,
-        attempt: format!("place {} in guest {guest}", certificate.name),
-        cause: "another placement of this certificate is in the same guest, named in another way".to_owned(),
+        attempt: format!("install {} in guest {guest}", certificate.name),
+        cause: "another placement of this certificate is in this guest, under another name of the guest".to_owned(),
         remedy: "remove one of the two from the manifest".to_owned(),
         retry_at: None,
     }

@@ -58,29 +58,35 @@ impl Reach<'_> {
             (Link::Linked { .. }, _) => return None,
             (Link::Away { since }, Guest::Host) => (
                 format!("the agent on the host is not linked since {since}"),
-                "Pinion goes on as soon as it is back; is pinion-agent running here?".to_owned(),
+                "start it (`systemctl start pinion-agent` on this host); Pinion continues as soon as it links"
+                    .to_owned(),
             ),
             (Link::Away { since }, Guest::Vmid(vmid)) => (
                 format!("the agent of guest {vmid} is not linked since {since}"),
                 if self.has_channel() {
                     format!(
-                        "Pinion goes on as soon as it is back; `pinion guest enroll {vmid}` looks into the guest and mends its agent"
+                        "Pinion continues as soon as it links; to check the guest and repair its agent, run `pinion \
+                         guest enroll {vmid}`"
                     )
                 } else {
-                    "Pinion goes on as soon as it is back; is the guest running, and pinion-agent in it?".to_owned()
+                    "start the guest, and pinion-agent in it (`systemctl start pinion-agent`); Pinion continues as \
+                     soon as it links"
+                        .to_owned()
                 },
             ),
             (Link::NeverSeen, guest) => {
-                let by_hand = format!("`pinion token create --guest {guest}` and `pinion-agent join` bring it in");
+                let by_hand = format!(
+                    "run `pinion token create --guest {guest}` here and `pinion-agent join` in the \
+                    guest"
+                );
                 let (whose, how) = match guest {
                     Guest::Host => ("on the host".to_owned(), by_hand),
-                    Guest::Vmid(vmid) if self.has_channel() => (
-                        format!("of guest {vmid}"),
-                        format!("`pinion guest enroll {vmid}` brings it in; by hand {by_hand}"),
-                    ),
+                    Guest::Vmid(vmid) if self.has_channel() => {
+                        (format!("of guest {vmid}"), format!("run `pinion guest enroll {vmid}`; or by hand {by_hand}"))
+                    }
                     Guest::Vmid(vmid) => (format!("of guest {vmid}"), by_hand),
                 };
-                (format!("no agent {whose} has linked yet"), format!("{how}; Pinion goes on as soon as it links"))
+                (format!("no agent {whose} has linked yet"), format!("{how}; Pinion continues as soon as it links"))
             }
         };
         Some(Trouble { halt: Halt::Waiting, attempt, cause, remedy, retry_at: None })
@@ -144,17 +150,18 @@ impl Absence<'_> {
             Self::NoSuchGuest => (
                 Halt::Blocked,
                 format!("no guest {vmid} on this cluster"),
-                format!("correct the manifest, or make the guest; Pinion goes on as soon as Proxmox lists {vmid}"),
+                format!("correct the manifest, or create the guest; Pinion continues as soon as Proxmox lists {vmid}"),
             ),
             Self::Elsewhere(node) => (
                 Halt::Waiting,
                 format!("guest {vmid} is on node {node}"),
-                "the controller there sees to it; Pinion goes on here when it comes back".to_owned(),
+                "nothing: the controller of that node serves it; Pinion continues here when it returns".to_owned(),
             ),
             Self::Template => (
                 Halt::Blocked,
                 format!("guest {vmid} is a template, which never runs"),
-                "take the placement out of the manifest, or name the guests that are made from it".to_owned(),
+                "remove the placement from the manifest, or name the guests that are cloned from the template"
+                    .to_owned(),
             ),
             Self::Locked { lock, kind } => {
                 let tool = kind.map_or("pct or qm", GuestKind::tool);
@@ -162,14 +169,15 @@ impl Absence<'_> {
                     Halt::Waiting,
                     format!("Proxmox has guest {vmid} locked: {lock}"),
                     format!(
-                        "Pinion goes on as soon as that is over; `{tool} unlock {vmid}` removes a lock that was left behind"
+                        "nothing: Pinion continues as soon as that is over; if the lock was left behind, remove it \
+                         with `{tool} unlock {vmid}`"
                     ),
                 )
             }
             Self::Stopped => (
                 Halt::Waiting,
                 format!("guest {vmid} is stopped"),
-                "Pinion goes on as soon as it is started and its agent links".to_owned(),
+                "start it; Pinion continues as soon as its agent links".to_owned(),
             ),
         };
         Trouble { halt, attempt, cause, remedy, retry_at: None }

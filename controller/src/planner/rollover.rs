@@ -169,11 +169,11 @@ impl Trust {
     pub(super) fn trouble(&self, issuer: &PlainName, placement: &str, Until(until): Until) -> Trouble {
         let remedy = match self.missing.iter().find(|missing| missing.stuck) {
             Some(stuck) => format!(
-                "see what holds up {}: start its guest, or take it out of the manifest; Pinion does not let anything \
-                 expire over it",
+                "check what blocks {}: start its guest, or remove it from the manifest; Pinion lets no certificate \
+                 expire meanwhile",
                 stuck.placement
             ),
-            None => "nothing; Pinion goes on as soon as the root is there".to_owned(),
+            None => "nothing: Pinion continues as soon as the root is there".to_owned(),
         };
         Trouble {
             halt: Halt::Waiting,
@@ -194,15 +194,15 @@ impl Trust {
         let mut notes = Vec::new();
         if !self.missing.is_empty() {
             notes.push(format!(
-                "{issuer} signs under root {}: nothing is ordered before it is at {}",
+                "{issuer} signs under root {}: Pinion orders nothing before that root is at {}",
                 self.signing,
                 self.places()
             ));
         }
         for (root, certificates) in &self.kept {
             notes.push(format!(
-                "{issuer} has given up root {root}: it stays trusted until the last of {certificates} certificates \
-                 that end at it is renewed"
+                "{issuer} no longer uses root {root}: guests trust it until the last of {certificates} certificates \
+                 under it is renewed"
             ));
         }
         notes

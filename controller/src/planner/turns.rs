@@ -152,8 +152,8 @@ fn trouble(planned: &Planned<'_>, before: &Occupied) -> Trouble {
     Trouble {
         halt: Halt::Waiting,
         attempt: format!("renew {}", planned.label()),
-        cause: format!("{} is being renewed, and {together} one service is disturbed at a time", before.label),
-        remedy: "nothing: Pinion goes on when that one is served, and at that moment at the latest".to_owned(),
+        cause: format!("{} is being renewed, and {together} Pinion disturbs one service at a time", before.label),
+        remedy: "nothing: Pinion continues when that one is served, and at that time at the latest".to_owned(),
         retry_at: Some(before.until),
     }
 }

@@ -133,7 +133,7 @@ impl Departures {
     /// A person takes note of a guest's end: nothing is known of it any more.
     pub(super) fn note_end(&mut self, guest: Guest, by: &Caller, effects: &mut Effects) -> Answer {
         if !self.acknowledge(guest, effects) {
-            let text = format!("guest {guest} has no identity; `pinion guest list` shows those that have");
+            let text = format!("guest {guest} has no identity; `pinion guest list` shows the guests that have one");
             return Answer::NoSuchName(text);
         }
         effects.forget(guest);

@@ -105,7 +105,7 @@ impl Enrolment {
         let refused = match (&mut self.0, vmid(guest)) {
             (None, _) => Err(without_hypervisor(guest)),
             (Some(_), None) => Err(Answer::Refused(format!(
-                "{guest} is reached without a hypervisor: `pinion token create --guest {guest} | pinion-agent join`"
+                "{guest} needs no hypervisor: run `pinion token create --guest {guest} | pinion-agent join`"
             ))),
             (Some(enrolments), Some(vmid)) => {
                 enrolments.ask(vmid, world.inventory(), seen(world, vmid), answers.clone(), effects.now())
@@ -177,8 +177,8 @@ pub(super) fn version_note(world: &World) -> Option<String> {
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     (all > 0).then(|| {
         format!(
-            "agents that are not meant to work with controller {version}: {}{more}; an agent may be two minor versions older \
-             than the controller, and not newer",
+            "agents that do not fit controller {version}: {}{more}; an agent may be up to two minor versions older \
+             than the controller, but not newer",
             words.join(", ")
         )
     })
@@ -187,12 +187,12 @@ pub(super) fn version_note(world: &World) -> Option<String> {
 /// What the operator should know of the guests that must rejoin.
 pub(super) fn must_rejoin_note(world: &World) -> Option<String> {
     let (count, first) = (world.must_rejoin().len(), world.must_rejoin().first()?);
-    let (guests, hold) = if count == 1 { ("guest", "holds an identity") } else { ("guests", "hold identities") };
+    let (guests, hold) = if count == 1 { ("guest", "has an identity") } else { ("guests", "have identities") };
     let named = if count == 1 { format!(" ({first})") } else { format!(" ({first} and others)") };
     Some(format!(
-        "{count} {guests}{named} {hold} newer than this controller's state: it was restored from a backup, or records \
-         were lost. They are not let in by that. Guests that Pinion reaches through the hypervisor join anew by \
-         themselves; the others with `pinion token create --guest G` here and `pinion-agent join` there"
+        "{count} {guests}{named} {hold} newer than this controller's state: it was restored from a backup, or \
+         records were lost. These identities are refused. Guests that Pinion reaches through the hypervisor join \
+         again by themselves; for the others run `pinion token create --guest G` here and `pinion-agent join` there"
     ))
 }
 
@@ -234,8 +234,8 @@ fn vmid(guest: Guest) -> Option<Vmid> {
 
 fn without_hypervisor(guest: Guest) -> Answer {
     Answer::Refused(format!(
-        "this host's guests are not known: there is no Proxmox here, or `[proxmox]` in controller.toml does not lead to \
-         it; join by hand instead, with `pinion token create --guest {guest}` here and `pinion-agent join` in the guest"
+        "this host does not know its guests: there is no Proxmox here, or `[proxmox]` in controller.toml is wrong; \
+         join by hand instead, with `pinion token create --guest {guest}` here and `pinion-agent join` in the guest"
     ))
 }
 

@@ -149,12 +149,13 @@ impl Evictions {
             lines.push(format!("a new key waits until the shared state can be written: {}", waiting.join(", ")));
         }
         lines.push(format!(
-            "the agent of guest {guest}, and what it installed, stay where they are; `pinion guest enroll {guest}`, or a join token, \
-             lets it in again"
+            "the agent of guest {guest} and the files that it installed stay there; to let the guest in again, run \
+             `pinion guest enroll {guest}` or create a join token"
         ));
         if !compromised {
             lines.push(format!(
-                "if its keys may be in other hands: `pinion guest evict --compromised {guest}` revokes what it held"
+                "if someone else may have its keys, run `pinion guest evict --compromised {guest}`: it revokes the \
+                 guest's certificates"
             ));
         }
         for line in &lines {
@@ -207,7 +208,7 @@ impl Evictions {
             Some(why) => why.clone(),
             None => chain(&store.write(Area::Local, DOCUMENT, self).err()?),
         };
-        Some(format!("this cannot be written down, and holds until the controller stops: {why}"))
+        Some(format!("this cannot be recorded, and holds only until the controller stops: {why}"))
     }
 }
 

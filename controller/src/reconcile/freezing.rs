@@ -73,7 +73,9 @@ fn lift(freezes: &mut Freezes, names: &[Option<&str>], guest: Option<Guest>) -> 
             let what = name.map_or_else(|| "this guest".to_owned(), |name| format!("`{name}`"));
             let frozen: Vec<_> = freezes.iter().map(Freeze::what).collect();
             let frozen = if frozen.is_empty() { "nothing".to_owned() } else { frozen.join(", ") };
-            return Err(Answer::NoSuchName(format!("there is no freeze of {what} to be lifted; frozen is: {frozen}")));
+            return Err(Answer::NoSuchName(format!(
+                "there is no freeze of {what} to lift; these are frozen: {frozen}"
+            )));
         }
         happened.extend(lifted.iter().map(|freeze| HostEvent::FreezeLifted(freeze.what())));
     }
@@ -87,7 +89,7 @@ fn add(
     world: &World,
 ) -> Result<Vec<HostEvent>, Answer> {
     if freeze.until.is_some_and(|until| until <= freeze.since) {
-        return Err(Answer::Refused("the freeze would be over already: give a moment that is to come".into()));
+        return Err(Answer::Refused("the freeze would be over already: give a time in the future".into()));
     }
     let mut happened = Vec::new();
     for name in names {
@@ -100,7 +102,7 @@ fn add(
         freezes.add(freeze);
     }
     if freezes.count() > MAX_FREEZES {
-        return Err(Answer::Refused(format!("more than {MAX_FREEZES} freezes: freeze guests, or everything")));
+        return Err(Answer::Refused(format!("more than {MAX_FREEZES} freezes: freeze whole guests, or everything")));
     }
     Ok(happened)
 }
@@ -121,8 +123,7 @@ fn write(freezes: Freezes, store: &Store, effects: &mut Effects) -> Option<Strin
     let written = store.write(Area::Local, freeze::DOCUMENT, &freezes);
     effects.change(Change::Freezes(freezes));
     let error = written.err()?;
-    let text =
-        format!("what is frozen cannot be written down, and holds until the controller stops: {}", chain(&error));
+    let text = format!("the freezes cannot be stored, and hold only until the controller stops: {}", chain(&error));
     tracing::warn!("{text}");
     Some(text)
 }
@@ -131,7 +132,7 @@ fn write(freezes: Freezes, store: &Store, effects: &mut Effects) -> Option<Strin
 pub(super) fn notes(world: &World, now: Timestamp) -> Vec<String> {
     let note = |freeze: &Freeze| {
         let mut text = format!(
-            "frozen: {} {}, since {}, by {}: nothing disruptive is done there; `{}` lifts it",
+            "frozen: {} {}, since {}, by {}: Pinion does nothing disruptive there; to lift the freeze, run `{}`",
             freeze.what(),
             freeze.end(),
             freeze.since,
@@ -172,8 +173,8 @@ fn first_to_end(world: &World, freeze: &Freeze) -> Option<(String, Timestamp)> {
 fn last_day(label: &str, ends: Timestamp, now: Timestamp) -> String {
     let from = (ends - LAST_DAY).max(now);
     format!(
-        ". What {label} serves ends at {ends}: from {from} on, in its last day, it is disturbed in spite of the freeze if it \
-         has to be"
+        ". The certificate that {label} serves expires at {ends}: from {from} on, in its last day, Pinion disturbs \
+         the service despite the freeze if it has to"
     )
 }
 

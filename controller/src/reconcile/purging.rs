@@ -84,7 +84,7 @@ fn refusal(name: &str, plan: &Plan<'_>) -> Answer {
     let mut wanted = plan.placements.iter();
     if wanted.any(|planned| planned.label() == name || planned.certificate.name.as_str() == name) {
         Answer::Refused(format!(
-            "{name} is in the manifest: take it out, or write `\"purge\": true` into its placement"
+            "{name} is in the manifest: remove it there, or set `\"purge\": true` in its placement"
         ))
     } else {
         Answer::NoSuchName(format!("no retired placement is called {name}; `pinion status` lists them"))

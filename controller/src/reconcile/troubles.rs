@@ -18,7 +18,10 @@ pub(super) fn destroyed(label: &str, guest: Guest) -> Trouble {
         halt: Halt::Blocked,
         attempt: format!("keep {label}"),
         cause: format!("guest {guest} was destroyed"),
-        remedy: format!("`pinion guest forget {guest}` takes note of it; take what it held out of the manifest"),
+        remedy: format!(
+            "remove its placements from the manifest, and run `pinion guest forget {guest}` to remove \
+            this notice"
+        ),
         retry_at: None,
     }
 }
@@ -31,7 +34,8 @@ pub(super) fn evicted(label: &str, guest: Guest, compromised: bool, since: Times
         attempt: format!("keep {label}"),
         cause: format!("guest {guest} was evicted{how} at {since}, by {by}"),
         remedy: format!(
-            "take its placements out of the manifest; or `pinion guest enroll {guest}`, or a join token, lets it in again"
+            "remove its placements from the manifest; or let it in again with `pinion guest enroll {guest}` or a \
+             join token"
         ),
         retry_at: None,
     }
@@ -41,12 +45,11 @@ pub(super) fn evicted(label: &str, guest: Guest, compromised: bool, since: Times
 pub(super) fn evictions_unreadable(why: &str) -> Trouble {
     Trouble {
         halt: Halt::Blocked,
-        attempt: "read which guests were evicted".into(),
-        cause: format!("{why}; until that is known, no guest is brought in by itself"),
-        remedy:
-            "put the file back from a backup; or remove it, and evict those guests again that are not to come back: \
-                 `pinion events` has them"
-                .into(),
+        attempt: "read the list of evicted guests".into(),
+        cause: format!("{why}; until then Pinion enrols no guest by itself"),
+        remedy: "restore the file from a backup; or remove it, and evict the guests again that must stay out: `pinion \
+             events` lists them"
+            .into(),
         retry_at: None,
     }
 }
@@ -54,13 +57,13 @@ pub(super) fn evictions_unreadable(why: &str) -> Trouble {
 /// A guest holds an identity newer than what is on record, and the hypervisor lets it join anew, or only a person can.
 pub(super) fn must_rejoin(label: &str, guest: Guest, by_itself: bool) -> Trouble {
     let (halt, remedy) = if by_itself {
-        (Halt::Waiting, "nothing: Pinion lets it join anew through the hypervisor".to_owned())
+        (Halt::Waiting, "nothing: Pinion lets it join again through the hypervisor".to_owned())
     } else {
         let how = "`pinion-agent join` in the guest";
-        (Halt::Blocked, format!("let it join anew: `pinion token create --guest {guest}` here, and {how}"))
+        (Halt::Blocked, format!("let it join again: run `pinion token create --guest {guest}` here, and {how}"))
     };
     let cause = format!(
-        "guest {guest} holds an identity newer than this controller's state, which was restored from a backup or lost \
+        "guest {guest} has an identity newer than this controller's state, which was restored from a backup or lost \
          that guest's record"
     );
     Trouble { halt, attempt: link_attempt(label, guest), cause, remedy, retry_at: None }
@@ -78,8 +81,8 @@ pub(super) fn shared_state(problem: &str) -> Trouble {
         attempt: "write the shared state".to_owned(),
         cause: problem.to_owned(),
         remedy: format!(
-            "make room on its disk, or let the user that runs `pinion serve` write there; on a cluster's /etc/pve \
-             `pvecm status` shows the quorum; {WHILE_UNWRITABLE}"
+            "free space on its disk, or let the user that runs `pinion serve` write there; on a cluster's /etc/pve \
+             check the quorum with `pvecm status`; {WHILE_UNWRITABLE}"
         ),
         retry_at: None,
     }
@@ -90,8 +93,11 @@ pub(super) fn too_many_signed(id: &PlacementId, allowed: u64, next: Timestamp) -
     Trouble {
         halt: Halt::Waiting,
         attempt: format!("have {id} signed"),
-        cause: format!("the guest had {allowed} certificates signed one after the other and kept none"),
-        remedy: format!("look at the agent's log in the guest; `pinion ensure {id} --renew` does not wait"),
+        cause: format!("the guest had {allowed} certificates signed one after the other and installed none"),
+        remedy: format!(
+            "read the agent's log in the guest (`journalctl -u pinion-agent`); to sign another now, run \
+            `pinion ensure {id} --renew`"
+        ),
         retry_at: Some(next),
     }
 }
@@ -101,11 +107,16 @@ pub(super) fn no_shared_key(certificate: &CertificateName, generation: u64, wait
     let (halt, remedy) = if waits {
         (
             Halt::Waiting,
-            "a shared key is written down before it is used: Pinion goes on as soon as the shared state can be written",
+            "nothing for this key: Pinion stores a shared key before it uses it, and continues as soon as the shared \
+             state can be written",
         )
     } else {
-        (Halt::Blocked, "see that the controller's state directory can be written, and that its files are whole")
+        (
+            Halt::Blocked,
+            "check that the controller can write to its state directory, and that the files there are \
+            undamaged",
+        )
     };
-    let attempt = format!("make the shared key of {certificate} for generation {generation}");
+    let attempt = format!("create the shared key of {certificate} for generation {generation}");
     Trouble { halt, attempt, cause, remedy: remedy.to_owned(), retry_at: None }
 }

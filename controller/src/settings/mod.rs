@@ -17,7 +17,7 @@ use fields::Findings;
 
 use crate::manifest::Problem;
 
-/// Nobody reads more.
+/// More mistakes than this are only counted: nobody reads so many.
 const MAX_PROBLEMS: usize = 200;
 
 /// Everything wrong with a file, in its order; at least one.
@@ -61,9 +61,9 @@ impl<'de> Deserialize<'de> for Pause {
         let text = String::deserialize(deserializer)?;
         let shown = pinion_proto::id::shown(&text);
         let parsed = humantime::parse_duration(&text)
-            .map_err(|error| de::Error::custom(format!("`{shown}` is no length of time such as \"30s\": {error}")))?;
+            .map_err(|error| de::Error::custom(format!("`{shown}` is not a duration such as \"30s\": {error}")))?;
         if parsed.is_zero() {
-            return Err(de::Error::custom("this takes more than no time: use 1s or more"));
+            return Err(de::Error::custom("a duration of zero is not allowed: use 1s or more"));
         }
         Ok(Self(parsed))
     }

@@ -12,25 +12,25 @@ pub enum StoreError {
     /// The operating system refuses.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// The operation.
+        /// The operation that failed, as a verb: `read`, `rename`.
         doing: &'static str,
-        /// On what.
+        /// The file or directory that it was for.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// Shared state cannot be written: the nodes that share it have no quorum, or its disk is full.
     #[error("the shared state at {} cannot be written ({})", path.display(), guess(source))]
     ReadOnly {
-        /// The shared directory.
+        /// The directory of the shared state.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// Shared state that was there is not there any more, while this controller runs.
     #[error(
-        "{} is gone: it was removed while the controller runs, or its file system is not mounted any more, and nothing is \
-         made in its place; put it back, from a backup if there is no other way, and restart pinion",
+        "{} is gone: someone removed it while the controller was running, or its file system is no longer mounted. \
+         Pinion does not recreate it: put it back, from a backup if necessary, and restart pinion",
         path.display()
     )]
     Gone {
@@ -39,48 +39,48 @@ pub enum StoreError {
     },
     /// Another process has the store open.
     #[error(
-        "{} is locked: another pinion controller runs with these directories; \
-         stop it (systemctl stop pinion) or give this one directories of its own",
+        "{} is locked: another controller uses these directories; stop it (systemctl stop pinion), or give this one \
+         its own directories",
         path.display()
     )]
     Locked {
-        /// The lock.
+        /// The lock's file.
         path: PathBuf,
     },
     /// The file holds something else than the document.
-    #[error("{} cannot be understood: {why}; restore it from a backup, or move it away to start without it", path.display())]
+    #[error("cannot read {}: {why}; restore it from a backup, or move it away to start without it", path.display())]
     Malformed {
-        /// The file.
+        /// The document's file.
         path: PathBuf,
         /// What is wrong, with line and column.
         why: String,
     },
     /// The file was written by a newer program.
     #[error(
-        "{} has format {version}, written by a newer Pinion, and this one reads format {VERSION}; \
-         upgrade pinion on this host, or restore the file of before the upgrade",
+        "{} has format {version}, written by a newer Pinion, but this one reads format {VERSION}; upgrade pinion on \
+         this host, or restore the file from before the upgrade",
         path.display()
     )]
     Newer {
-        /// The file.
+        /// The document's file.
         path: PathBuf,
-        /// Its format's number.
+        /// The format number in the document.
         version: u32,
     },
     /// Larger than any document.
-    #[error("{} is larger than the {most} bytes a document may have; if it is not pinion's, move it away", path.display())]
+    #[error("{} is larger than the {most} bytes that a document may have; if it is not Pinion's, move it away", path.display())]
     TooLarge {
-        /// The file.
+        /// The document's file.
         path: PathBuf,
         /// The limit in bytes.
         most: usize,
     },
     /// The value has no form as JSON.
-    #[error("cannot put {} into JSON", path.display())]
+    #[error("cannot write {} as JSON", path.display())]
     Unwritable {
-        /// The file.
+        /// The document's file.
         path: PathBuf,
-        /// Why.
+        /// The serializer's reason.
         source: serde_json::Error,
     },
     /// Not a document's name.

@@ -89,7 +89,7 @@ impl Store {
         for directory in [local, shared] {
             match temporaries.clean(&*files, directory) {
                 Err(StoreError::Io { path, source, .. }) if is_refusal(&source) => {
-                    tracing::warn!(path = %path.display(), %source, "A file that was left half written stays");
+                    tracing::warn!(path = %path.display(), %source, "Cannot remove an incomplete file");
                 }
                 outcome => outcome?,
             }

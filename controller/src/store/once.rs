@@ -123,7 +123,8 @@ impl Store {
                 if since.elapsed() < self.patience {
                     return Ok(None);
                 }
-                tracing::warn!(path = %path.display(), "Whoever began to make this document did not end; it is made now");
+                tracing::warn!(path = %path.display(), "Another process began to create this document and did not \
+                    finish; creating it now");
                 claim.saturating_add(1)
             }
             (Some(claim), _) => {

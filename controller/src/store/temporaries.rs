@@ -54,7 +54,7 @@ impl Temporaries {
                 if is_under_way(rest) {
                     continue;
                 }
-                tracing::info!(path = %path.display(), "Removing a file that was left half written");
+                tracing::info!(path = %path.display(), "Removing an incomplete file");
                 files.remove(&path).map_err(|source| StoreError::Io { doing: "remove", path, source })?;
             } else if is_directory {
                 self.clean(files, &path)?;

@@ -117,7 +117,7 @@ fn what_need_not_outlive_a_power_cut_is_whole_all_the_same() {
 fn one_controller_at_a_time() {
     let (directory, store) = fixture();
     let error = open(&directory).expect_err("locked").to_string();
-    assert!(error.contains("another pinion controller") && error.contains("systemctl stop pinion"), "{error}");
+    assert!(error.contains("another controller") && error.contains("systemctl stop pinion"), "{error}");
     drop(store);
     open(&directory).expect("free again");
 }

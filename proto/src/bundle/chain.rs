@@ -43,7 +43,7 @@ impl Chain {
         Self::from_der(&certificates_from_pem(text)?)
     }
 
-    /// The end-entity certificate.
+    /// The first certificate of the chain, the end-entity's.
     #[must_use]
     pub fn leaf(&self) -> &Leaf {
         &self.leaf

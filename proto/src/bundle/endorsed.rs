@@ -41,7 +41,7 @@ impl EndorsedRoot {
         let confined = endorsement.name_constraints().ok().flatten().is_some()
             || endorsement.extended_key_usage().ok().flatten().is_some();
         if !may || confined || !may_sign_certificates(&endorsement) {
-            return Err(wrong("it is an authority's that may have none below it"));
+            return Err(wrong("its authority may not have subordinate authorities"));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ impl Fingerprint {
         Self(out)
     }
 
-    /// The 32 bytes.
+    /// The digest's 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -36,7 +36,7 @@ pub const MAX_DER: usize = 64 * 1024;
 /// Nor is a chain longer: leaf, a few intermediates, and cross-signed ones.
 pub const MAX_CHAIN: usize = 8;
 
-/// An end-entity certificate.
+/// An end-entity certificate: parsed once, with its names, validity and key at hand.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Leaf {
     der: Box<[u8]>,
@@ -68,7 +68,7 @@ impl Leaf {
         })
     }
 
-    /// The certificate itself.
+    /// The certificate as DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -164,7 +164,7 @@ impl RootCertificate {
         }
     }
 
-    /// The certificate itself.
+    /// The certificate as DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -225,38 +225,38 @@ pub enum CertificateError {
     /// More authorities below one than it allows.
     #[error("{below} authorities are below {authority}, which allows fewer (its path length constraint)")]
     TooDeep {
-        /// The authority's subject.
+        /// Subject of the authority with the path length constraint.
         authority: String,
         /// How many are between it and the leaf.
         below: usize,
     },
     /// Nobody who is trusted vouches for a root.
-    #[error("nobody who is trusted vouches for the root: {0}")]
+    #[error("no trusted root vouches for this root: {0}")]
     Endorsement(String),
     /// Larger than any that Pinion handles.
-    #[error("{0} bytes are more than a certificate or request may have ({MAX_DER})")]
+    #[error("the certificate or request has {0} bytes, more than the {MAX_DER} allowed")]
     TooLarge(usize),
-    /// Something follows it.
+    /// Bytes follow the end of the DER structure.
     #[error("{0} bytes follow the end of the certificate or request")]
     TrailingBytes(usize),
-    /// Names missing.
+    /// The certificate has no subjectAltName, which every leaf needs.
     #[error("the certificate has no subjectAltName")]
     NoNames,
     /// A name is wrong.
     #[error(transparent)]
     Name(#[from] crate::names::NameError),
-    /// No certificate.
+    /// There is not a single certificate.
     #[error("the chain is empty")]
     EmptyChain,
-    /// Too many certificates.
-    #[error("{0} certificates are not what is expected here (a chain has at most {MAX_CHAIN}, a root is one)")]
+    /// There are more certificates than a chain or a root may have.
+    #[error("{0} certificates are too many here (a chain has at most {MAX_CHAIN}, a root is one)")]
     LongChain(usize),
     /// A certificate is not followed by its issuer.
     #[error("`{subject}` was issued by `{issuer}`, which does not follow it in the chain")]
     Unlinked {
         /// Whose issuer is missing.
         subject: String,
-        /// The issuer.
+        /// The issuer that the certificate names.
         issuer: String,
     },
     /// A certificate in the chain may not sign others.
@@ -265,11 +265,11 @@ pub enum CertificateError {
     /// A signature does not hold.
     #[error("the signature on `{subject}` is not by the key of the next certificate")]
     Signature {
-        /// Whose signature.
+        /// Subject of the certificate with the wrong signature.
         subject: String,
     },
     /// Expired or not yet valid.
-    #[error("certificate {depth} of the chain is valid from {from} until {until}, and it is {now}")]
+    #[error("certificate {depth} of the chain is valid from {from} until {until}, but now it is {now}")]
     OutsideValidity {
         /// 0 for the leaf.
         depth: usize,
@@ -277,13 +277,13 @@ pub enum CertificateError {
         from: Timestamp,
         /// Last valid second.
         until: Timestamp,
-        /// The clock.
+        /// The time of the check.
         now: Timestamp,
     },
     /// The request is not signed by its own key.
     #[error("the certificate request is not signed by its own key")]
     Possession,
-    /// Not a fingerprint.
+    /// The text is not 64 hexadecimal digits.
     #[error("`{0}` is not a SHA-256 fingerprint: 64 hexadecimal digits are needed")]
     Fingerprint(String),
 }

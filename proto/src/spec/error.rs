@@ -32,6 +32,6 @@ pub enum SpecError {
     #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
     Unit(String),
     /// Not a protocol.
-    #[error("`{0}` is not a protocol that turns to TLS here: use smtp, imap or postgres")]
+    #[error("`{0}` is not a protocol for `starttls`: use smtp, imap or postgres")]
     StartTls(String),
 }

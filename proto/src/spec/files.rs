@@ -14,15 +14,15 @@ use crate::id::{shown, string_serde};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The leaf alone.
+    /// The leaf without intermediates.
     Cert,
     /// The intermediates, without leaf and root.
     Chain,
-    /// Leaf and intermediates.
+    /// The leaf, followed by the intermediates: what most servers want.
     Fullchain,
     /// The private key, PKCS #8.
     Key,
-    /// The issuer's roots.
+    /// The issuer's roots: what a client needs to verify the other side.
     Ca,
     /// Leaf, intermediates and private key in one file.
     Combined,
@@ -77,7 +77,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// Both.
+    /// Both layouts.
     pub const ALL: [Self; 2] = [Self::Symlink, Self::Copy];
 
     /// The manifest's word for it.
@@ -138,7 +138,7 @@ impl FileMode {
         }
     }
 
-    /// The permission bits.
+    /// The permission bits, at most 0o777.
     #[must_use]
     pub fn bits(self) -> u32 {
         self.0.into()

@@ -19,7 +19,7 @@ use crate::{
 /// A stretch of time in which a service may be disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Opening {
-    /// When it begins.
+    /// The first moment of the opening.
     pub opens: Timestamp,
     /// When it is over; no part of it any more.
     pub closes: Timestamp,
@@ -29,7 +29,7 @@ pub struct Opening {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validate {
-    /// Not at all.
+    /// The service is not reloaded.
     Nothing,
     /// By a hook of the guest's.
     Hook(PlainName),
@@ -47,9 +47,9 @@ pub enum Reload {
     Restart(Unit),
     /// A hook of the guest's.
     Hook(PlainName),
-    /// `docker restart`.
+    /// Restarts a container with `docker restart`.
     Container(ContainerName),
-    /// `docker kill --signal`.
+    /// Sends a signal to a container with `docker kill --signal`.
     Signal(ContainerSignal),
     /// The file's time of change becomes now, for a service that watches it.
     Touch(GuestPath),
@@ -79,7 +79,7 @@ pub enum Probe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StartTls {
-    /// RFC 3207.
+    /// SMTP's STARTTLS (RFC 3207).
     Smtp,
     /// RFC 9051, section 6.2.1.
     Imap,

@@ -199,10 +199,10 @@ pub fn peer(certificates: &[CertificateDer<'_>]) -> Result<Peer, TlsError> {
     Ok(Peer { id, serial, not_before, not_after })
 }
 
-/// A verified peer.
+/// The other end of a connection, after its certificate was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Who it is.
+    /// The SPIFFE ID in its certificate.
     pub id: SpiffeId,
     /// Its certificate's serial number, upper-case hexadecimal.
     pub serial: String,
@@ -225,7 +225,7 @@ pub enum TlsError {
     #[error("the identity root is not usable as a trust anchor: {0}")]
     Anchor(String),
     /// The caller showed no certificate.
-    #[error("the peer showed no certificate")]
+    #[error("the peer sent no certificate")]
     NoPeer,
     /// The certificate is no identity of Pinion's.
     #[error("the peer's certificate is not an identity: {0}")]

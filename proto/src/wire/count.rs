@@ -48,7 +48,7 @@ pub(super) fn facts_alone(mut beginning: &[u8]) -> Option<Vec<u8>> {
     Some(field(&field(facts)))
 }
 
-/// What was counted.
+/// What has been counted in a message so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Count {
     /// By the fields that occurred, which are few.
@@ -121,13 +121,13 @@ pub(super) enum CountError {
     TooMany {
         /// The field, as the `.proto` files name it.
         field: &'static str,
-        /// Its limit.
+        /// How many elements the field may have in one message.
         most: usize,
     },
     /// Too much in all.
     #[error("the message would take more than {MAX_MEMORY} bytes of memory")]
     TooMuch,
-    /// No message.
+    /// The bytes are not a protobuf message.
     #[error("malformed message: {0}")]
     Malformed(&'static str),
 }

@@ -55,7 +55,7 @@ pub(super) struct Field {
 pub(super) enum Holds {
     /// A string or a byte string.
     Bytes,
-    /// A message.
+    /// A field that contains another message, with its own table.
     Message(&'static Shape),
 }
 

@@ -115,7 +115,7 @@ fn the_controller_sees_guests_again_whenever_the_cluster_file_system_is_back() {
         (!status.troubles.is_empty()).then(|| status.clone())
     });
     let told = told.expect("it is told");
-    assert!(told.guest("101").is_some_and(|guest| !guest.missing), "the guests stay as they were known: {told:?}");
+    assert!(told.guest("101").is_some_and(|guest| !guest.missing), "Pinion keeps the last list of guests: {told:?}");
     host.well(&["systemctl", "start", "pve-cluster.service"]).expect("started");
     seen("stopped, and started later");
     host.well(&["systemctl", "kill", "--signal=KILL", "pve-cluster.service"]).expect("killed");

@@ -49,7 +49,7 @@ async fn slow_failing_and_lying_answers_are_waited_out() {
         (Manner::Silence, "did not answer in time"),
         (Manner::Sign.after(Duration::from_secs(4)), "did not answer in time"),
         (Manner::Answer(500, r#"{"status":500,"message":"database is full"}"#.into()), "database is full"),
-        (Manner::Answer(200, page.into()), "is not understood"),
+        (Manner::Answer(200, page.into()), "cannot read its answer"),
         (Manner::Answer(503, String::new()), "503"),
         (Manner::Garbage, "sign"),
         (Manner::CutOff, "sign"),

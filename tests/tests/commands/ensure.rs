@@ -115,7 +115,7 @@ fn it_ends_with_3_when_the_guest_is_away_and_says_so() {
     let finished = host.pinion(&["ensure", "--timeout", "1s"]).expect("it runs");
     assert_eq!(finished.code(), 3, "{finished}");
     assert!(finished.stderr.contains("web@1001: pending: waiting") && finished.stderr.contains("1001"), "{finished}");
-    assert!(finished.stderr.contains("goes on trying"), "{finished}");
+    assert!(finished.stderr.contains("keeps trying"), "{finished}");
 }
 
 #[test]

@@ -93,11 +93,11 @@ fn only_admins_change_something_and_others_look() {
     let asked = asked(&host);
     let by = |wanted: &str| asked.iter().find(|event| event["text"].as_str().is_some_and(|text| text.contains(wanted)));
     for (wanted, uid, name) in
-        [("token for guest 1002", ALICE, "alice"), ("A renewal", ALICE, "alice"), ("was unlocked", 0, "root")]
+        [("token for guest 1002", ALICE, "alice"), ("Renewal of", ALICE, "alice"), ("was unlocked", 0, "root")]
     {
         let event = by(wanted).unwrap_or_else(|| panic!("{wanted}: {asked:?}"));
         assert_eq!(event["by"], json!({ "uid": uid, "name": name }), "{event}");
-        assert!(event["text"].as_str().is_some_and(|text| text.contains(&format!("asked by {name}"))), "{event}");
+        assert!(event["text"].as_str().is_some_and(|text| text.contains(&format!("requested by {name}"))), "{event}");
     }
     // Taken out of the group, she is refused at once.
     groups(&host, "pinion:x:998:alice,bob\npinion-admin:x:997:\n");

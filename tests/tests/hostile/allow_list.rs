@@ -136,7 +136,7 @@ fn what_no_manifest_can_say_is_reported_by_the_controller_and_does_not_reach_the
         site.host.write_manifest(&manifest(json!([site.certificate(), bad]))).expect("the manifest is written");
         let checked = site.host.pinion(&["manifest", "check"]).expect("pinion runs");
         assert!(checked.code() == 2 && checked.to_string().contains(words), "{words}: {checked}");
-        let told = journal::wait_event(&site.host, Kind::Failed, &["The manifest on disk is not taken", words]);
+        let told = journal::wait_event(&site.host, Kind::Failed, &["The manifest on disk cannot be used", words]);
         told.unwrap_or_else(|error| panic!("{words}: {error:#}"));
         assert!(site.host.status().expect("it answers").placement("bad@1001").is_none(), "{words}");
     }

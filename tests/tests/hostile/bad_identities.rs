@@ -102,7 +102,7 @@ async fn an_identity_that_was_renewed_away_locks_its_guest_and_ends_its_link() {
 
     // A clone that was made before the renewal comes up.
     let told = old.try_link().await.err().expect("refused");
-    assert!(told.contains("not current"), "{told}");
+    assert!(told.contains("not valid"), "{told}");
     let event = journal::wait_event(&host, Kind::Refused, &["cloned", "pinion guest unlock 101"]);
     event.expect("the operator is told");
     current.end().await;

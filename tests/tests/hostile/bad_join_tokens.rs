@@ -29,11 +29,14 @@ async fn every_wrong_token_gets_the_same_answer_and_the_operator_the_reason() {
         request
     };
     let wrong = [
-        (join_request(&spent), "guest 101 has no live join token"),
-        (request(&|r| r.secret = other.secret.0.to_vec()), "the join token shown for guest 102 is not its live one"),
-        (request(&|r| r.guest = "103".into()), "the join token shown for guest 103 is not its live one"),
-        (request(&|r| r.secret[31] ^= 1), "the join token shown for guest 102 is not its live one"),
-        (request(&|r| r.guest = "999".into()), "guest 999 has no live join token"),
+        (join_request(&spent), "guest 101 has no valid join token"),
+        (
+            request(&|r| r.secret = other.secret.0.to_vec()),
+            "the join token that was used for guest 102 is not its valid one",
+        ),
+        (request(&|r| r.guest = "103".into()), "the join token that was used for guest 103 is not its valid one"),
+        (request(&|r| r.secret[31] ^= 1), "the join token that was used for guest 102 is not its valid one"),
+        (request(&|r| r.guest = "999".into()), "guest 999 has no valid join token"),
         (request(&|r| r.secret.truncate(31)), "31 bytes instead of 32"),
         (request(&|r| r.secret.clear()), "0 bytes instead of 32"),
         (request(&|r| r.guest = "../../etc/passwd\n".into()), "is not a guest"),

@@ -92,7 +92,7 @@ async fn of_a_locked_guest_hardly_anything_is_read() {
         }
     }
     let events = host.pinion(&["events", "--json"]).expect("events").stdout;
-    assert!(events.contains("has joined anew since"), "{events}");
+    assert!(events.contains("has joined again since"), "{events}");
     drop(guest);
 }
 

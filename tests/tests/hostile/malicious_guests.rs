@@ -65,9 +65,9 @@ async fn a_request_that_is_not_as_ordered_is_reported_and_never_signed() {
         let order = wire.ordered(case, 1).await.ordered.expect("ordered");
         let [one, two] = both(case);
         let (request, words) = match case {
-            "more" => (csr(KeyAlgorithm::EcdsaP256, &[&one, &two, "web.example"]), "other names"),
-            "fewer" => (csr(KeyAlgorithm::EcdsaP256, &[&one]), "other names"),
-            "others" => (csr(KeyAlgorithm::EcdsaP256, &["web.example", "also.web.example"]), "other names"),
+            "more" => (csr(KeyAlgorithm::EcdsaP256, &[&one, &two, "web.example"]), "its names are not those"),
+            "fewer" => (csr(KeyAlgorithm::EcdsaP256, &[&one]), "its names are not those"),
+            "others" => (csr(KeyAlgorithm::EcdsaP256, &["web.example", "also.web.example"]), "its names are not those"),
             "kind" => (csr(KeyAlgorithm::EcdsaP384, &[&one, &two]), "not ecdsa-p256"),
             "broken" => {
                 let mut request = good(case);
@@ -76,7 +76,7 @@ async fn a_request_that_is_not_as_ordered_is_reported_and_never_signed() {
                 (request, "not signed by its own key")
             }
             "noise" => (vec![0x30; 900], "malformed"),
-            _ => (pinion_agent::identity::IdentityRequest::make().expect("a key").csr, "other names"),
+            _ => (pinion_agent::identity::IdentityRequest::make().expect("a key").csr, "its names are not those"),
         };
         assert!(wire.report(requested(case, order, request)).await);
         let words = [&format!("{case}@1002"), words];
@@ -124,7 +124,7 @@ async fn a_guest_that_claims_the_last_generation_there_is_blocks_only_itself() {
         placement.trouble.as_ref().is_some_and(|trouble| trouble.halt == Halt::Blocked)
     });
     let cause = blocked.expect("it is told").trouble.expect("a trouble").cause;
-    assert!(cause.contains("last generation number"), "{cause}");
+    assert!(cause.contains("last possible generation number"), "{cause}");
     assert_eq!(ca.ordered().len(), before);
     host.renew(&["web"], "installed").expect("the others go on");
 }
@@ -194,7 +194,7 @@ async fn a_flood_of_reports_is_cut_off_and_hides_nothing() {
     });
     host.renew(&["web"], "installed").expect("the others go on meanwhile");
     flood.await.expect("said");
-    journal::wait_event(&host, Kind::Refused, &["1002", "left out"]).expect("the operator is told");
+    journal::wait_event(&host, Kind::Refused, &["1002", "not recorded"]).expect("the operator is told");
     let events = journal::events(&host).expect("the events");
     assert!(events.iter().any(|event| event.kind == Kind::Joined && event.text.contains("1001")), "nothing is lost");
     let size = std::fs::metadata(host.root().join("var/lib/pinion/local/events.jsonl")).expect("the journal").len();

@@ -69,7 +69,7 @@ async fn a_guests_words_are_one_printable_line_wherever_they_are_read() {
     // One guest is shown whole, page by page.
     let page = output(&host, &["show", "2000"]);
     assert!(
-        page.contains(&format!("placements 1 to 20 of {INVENTED}; the next ones: pinion show 2000 --from 20")),
+        page.contains(&format!("placements 1 to 20 of {INVENTED}; for the next ones run: pinion show 2000 --from 20")),
         "{page}"
     );
     let page = output(&host, &["show", "2000", "--from", "295"]);

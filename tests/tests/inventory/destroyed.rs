@@ -29,7 +29,7 @@ fn a_destroyed_guest_is_reported_until_a_person_takes_note() {
     assert!(trouble.cause.contains("guest 1001 was destroyed") && trouble.remedy.contains("forget"), "{trouble}");
     let asked = host.pinion(&["ensure", "web", "--until", "installed", "--timeout", "20s"]).expect("it runs");
     assert_eq!(asked.code(), 4, "what it said last does not count any more: {asked}");
-    journal::wait_event(&host, Kind::Refused, &["guest 1001 is not known here"]).expect("its identity is refused");
+    journal::wait_event(&host, Kind::Refused, &["guest 1001 is unknown here"]).expect("its identity is refused");
 
     host.pinion(&["guest", "forget", "1001"]).expect("it runs").succeeded().expect("noted");
     let again = host.pinion(&["guest", "forget", "1001"]).expect("it runs");

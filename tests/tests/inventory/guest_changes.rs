@@ -93,7 +93,7 @@ fn a_damaged_file_of_a_guest_is_reported_and_affects_no_other_guest() {
     let status = wait_status(&host, "the missing list", noted("cannot read"));
     assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("mended"));
     let told = journal::wait_event(&host, Kind::Failed, &[".vmlist", "pve-cluster"]).expect("an event");
-    assert!(told.text.contains("the guests stay as they were known"), "{}", told.text);
+    assert!(told.text.contains("Pinion keeps the last list of guests"), "{}", told.text);
     pve.write_list();
     wait_status(&host, "no trouble", |status| status.troubles.is_empty());
 }
@@ -112,10 +112,10 @@ fn a_pmxcfs_that_is_away_at_the_start_is_waited_for_and_reported() {
     pve.tools = Some(Tools::for_host(&host));
     host.start_again().expect("the controller starts");
     let status = wait_status(&host, "what is missing", |status| is_told(status, ".vmlist"));
-    assert!(is_told(&status, "systemctl status pve-cluster"), "{status:?}");
+    assert!(is_told(&status, "systemctl start pve-cluster"), "{status:?}");
     // A name leads nowhere yet, which is nobody's mistake.
     let named = status.placement("named@gateway").and_then(|placement| placement.trouble.clone()).expect("a trouble");
-    assert!(named.halt == Halt::Waiting && named.cause.contains("not known yet"), "{named}");
+    assert!(named.halt == Halt::Waiting && named.cause.contains("does not know its guests yet"), "{named}");
 
     // The guest itself is let in by the cards that it joined with. What has others is not, whoever it is.
     let mut guest = with_card("BC:24:11:00:10:01");
@@ -126,7 +126,7 @@ fn a_pmxcfs_that_is_away_at_the_start_is_waited_for_and_reported() {
     host.ensure(&["web"], "installed").expect("installed");
     guest.write("sys/class/net/eth0/address", "bc:24:11:00:99:99\n").expect("written");
     guest.restart().expect("restarted");
-    let refused = journal::wait_event(&host, Kind::Refused, &["guest 1001", "does not say yet which guests there are"]);
+    let refused = journal::wait_event(&host, Kind::Refused, &["guest 1001", "has no list of Proxmox's guests yet"]);
     refused.expect("it is sent away");
 
     guest.write("sys/class/net/eth0/address", "bc:24:11:00:10:01\n").expect("written");

@@ -38,7 +38,7 @@ fn without_quorum_renewals_continue_and_it_is_reported_until_quorum_is_back() {
     let trouble = &status.troubles[0];
     assert!(trouble.cause.contains("no quorum?") && trouble.remedy.contains("pvecm status"), "{trouble}");
     let words = host.pinion(&["status"]).expect("it answers").stdout;
-    assert!(words.starts_with("host: ") && words.contains("renewals go on"), "in the first lines: {words}");
+    assert!(words.starts_with("host: ") && words.contains("renewals continue"), "in the first lines: {words}");
     host.renew(&["web"], "installed").expect("renewals go on");
     assert_eq!(issued().len(), before.len() + 1);
     // What is linked stays, and comes back.
@@ -49,7 +49,7 @@ fn without_quorum_renewals_continue_and_it_is_reported_until_quorum_is_back() {
     wait_status(&host, "no trouble", |status| status.troubles.is_empty());
     let told = journal::events(&host).expect("events");
     let told: Vec<_> = told.iter().filter(|event| event.kind == Kind::Failed).collect();
-    assert!(matches!(told.as_slice(), [one] if one.text.contains("renewals go on")), "{told:?}");
+    assert!(matches!(told.as_slice(), [one] if one.text.contains("renewals continue")), "{told:?}");
 }
 
 /// A small disk in memory over the shared state of a host whose controller does not run.

@@ -90,7 +90,7 @@ fn a_restored_copy_with_the_same_card_is_told_apart_before_either_is_believed() 
     pve.power(120, true);
     wait_status(&host, "nobody to be linked", |status| !status.is_linked("101"));
     copy.start().expect("started");
-    let refused = journal::wait_event(&host, Kind::Refused, &["guest 120 showed the identity of guest 101"]);
+    let refused = journal::wait_event(&host, Kind::Refused, &["guest 120 used the identity of guest 101"]);
     refused.expect("it is known for what it is");
     assert!(!host.status().expect("it answers").is_linked("101"), "it is not let in as the original");
     guest.start().expect("started");

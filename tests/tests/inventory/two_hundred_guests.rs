@@ -96,6 +96,6 @@ fn guests_that_start_and_stop_are_reported_also_after_the_root_process_was_away(
     pve.tools.as_mut().expect("it is there").start_again(&host);
     wait_status(&host, "it to be over", |status| status.troubles.is_empty() && runs(status, "101") == Some(true));
     let events = host.pinion(&["events"]).and_then(Finished::succeeded).expect("events").stdout;
-    assert_eq!(events.matches("Proxmox's guests are not known as they are now").count(), 1, "{events}");
-    assert!(events.contains("Proxmox's guests are known again"), "{events}");
+    assert_eq!(events.matches("The list of Proxmox's guests is out of date").count(), 1, "{events}");
+    assert!(events.contains("The list of Proxmox's guests is up to date again"), "{events}");
 }

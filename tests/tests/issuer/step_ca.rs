@@ -387,8 +387,8 @@ async fn a_ca_that_answers_nonsense_is_waited_for() {
         ),
         (Manner::Answer(502, page.clone()), &["502", "Bad Gateway"]),
         (Manner::Answer(429, String::new()), &["429"]),
-        (Manner::Answer(200, page), &["is not understood", "<html>"]),
-        (Manner::Answer(200, String::new()), &["is not understood"]),
+        (Manner::Answer(200, page), &["cannot read its answer", "<html>"]),
+        (Manner::Answer(200, String::new()), &["cannot read its answer"]),
         (Manner::Endless, &["longer than"]),
         (Manner::Garbage, &[]),
         (Manner::CutOff, &[]),
@@ -411,7 +411,7 @@ async fn a_ca_that_answers_nonsense_is_waited_for() {
     let circle = json!({ "provisioners": [], "nextCursor": "aa" }).to_string();
     ca.behave("/provisioners", Manner::Answer(200, circle));
     let error = fixture.sign(&["a.example"], HOUR).await.expect_err("no end of pages");
-    unavailable(&error, &["strange cursor"]);
+    unavailable(&error, &["invalid cursor"]);
 }
 
 #[tokio::test]

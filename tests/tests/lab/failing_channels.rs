@@ -68,7 +68,7 @@ fn without_pct_or_the_root_helper_guests_are_blocked_until_they_are_back() {
         &installation,
         104,
         Halt::Blocked,
-        &["no `pct` in /usr/sbin or /usr/bin", "see that pct and qm are there"],
+        &["no `pct` in /usr/sbin or /usr/bin", "check that pct and qm are installed"],
     );
     let asked = pinion(&lab, "guest enroll 104").expect("it runs");
     assert_eq!(asked.code(), 4, "{asked}");
@@ -92,7 +92,7 @@ fn without_pct_or_the_root_helper_guests_are_blocked_until_they_are_back() {
     assert!(asked.stderr.contains("start the guest") && asked.stderr.contains("timed out"), "{asked}");
     let asked = pinion(&lab, "guest enroll 105 --timeout 90s").expect("it runs");
     assert_eq!(asked.code(), 0, "{asked}");
-    for step in ["it answers", "bringing the agent in", "is installed and runs", "joining", "it has joined", "linked"] {
+    for step in ["it answers", "installing the agent", "is installed and runs", "joining", "it has joined", "linked"] {
         assert!(asked.stderr.contains(step), "no `{step}`: {asked}");
     }
     let again = pinion(&lab, "guest enroll 105").expect("it runs");

@@ -108,7 +108,7 @@ impl Story {
         self.lab.install(&hookscript, "/var/lib/vz/snippets/pinion-wake").expect("installed");
         self.lab.configure(1002, "hookscript", Some(HOOKSCRIPT)).expect("set");
         self.lab.start_by_tool(1002).expect("started");
-        assert!(self.events().contains("Guest 1002 is looked at now"), "its hookscript wakes the controller");
+        assert!(self.events().contains("Guest 1002 is checked now"), "its hookscript wakes the controller");
         self.pinion("ensure --until served --timeout 60s").succeeded().expect("it comes by itself");
         assert_eq!(Some(self.served("docker@1002", BACK)), before, "and nothing was issued for it");
     }
@@ -173,7 +173,7 @@ impl Story {
         self.lab.snapshot(1002, "before").expect("a snapshot");
         self.lab.rollback(1002, "before").expect("rolled back");
         self.lab.start(1002).expect("started");
-        self.wait_told("guest 1002 has another vmgenid than when it linked before", 0);
+        self.wait_told("guest 1002 has another vmgenid than at its last link", 0);
         self.wait_told("Guest 1002 joined with identity number", joins);
         assert_eq!(self.served("docker@1002", BACK), serial, "what it holds is the newest, and is kept");
     }
@@ -196,12 +196,12 @@ impl Story {
         self.hide_cards(106);
         let (joins, others) = (self.told("Guest 101 joined with identity number"), self.told("Guest 1002"));
         self.lab.start(106).expect("started");
-        let line = self.wait_told("two machines show the identity of guest 101 in turns", 0);
+        let line = self.wait_told("two machines use the identity of guest 101 in turns", 0);
         assert!(line.contains("10.0.0.101") && line.contains("10.0.0.106") && line.contains("is now locked"), "{line}");
         // What comes through the channel of 101 is 101: it joins anew, and the other is out.
         self.wait_told("Guest 101 joined with identity number", joins);
         assert_eq!(self.served("gateway@101", BACK), serial, "what it holds is as it was");
-        self.wait_told("guest 101 has joined anew since", 0);
+        self.wait_told("guest 101 has joined again since", 0);
         assert_eq!(self.served("gateway@101", BACK), serial, "and stays so while the other goes on dialling");
         assert_eq!(self.told("Guest 1002"), others, "no other guest is concerned");
         self.lab.destroy(106).expect("destroyed");
@@ -215,10 +215,10 @@ impl Story {
         self.lab.configure(101, "hookscript", Some(HOOKSCRIPT)).expect("set");
         self.lab.clone_guest(101, 105, "gateway-copy", "10.0.0.105/24").expect("cloned");
         self.lab.start_by_tool(105).expect("started");
-        self.wait_told("Guest 105 is looked at now", 0);
+        self.wait_told("Guest 105 is checked now", 0);
         wait::until("the copy to be sent away", BACK, || {
             let events = self.events();
-            if events.contains("guest 105 showed the identity of guest 101") { Ok(()) } else { Err(events) }
+            if events.contains("guest 105 used the identity of guest 101") { Ok(()) } else { Err(events) }
         })
         .expect("the copy is told apart");
         assert_eq!(self.served("gateway@101", BACK), serial, "the original is undisturbed");

@@ -15,7 +15,7 @@ use crate::small_guests::{container, numbered, wait_well};
 /// The steps of an enrolment, by the words that whoever asked for it reads.
 const STEPS: [(u32, &str); 6] = [
     (104, "it answers"),
-    (105, "bringing the agent in"),
+    (105, "installing the agent"),
     (106, "is installed and runs"),
     (107, "joining"),
     (108, "it has joined"),
@@ -85,7 +85,7 @@ fn the_root_helper_killed_in_mid_install_is_asked_again() {
     let mut installation = Installation::install(&lab, &numbered(&[104]), "").expect("installed");
     let logs = tempfile::tempdir().expect("a directory");
     installation.start(&lab).expect("started");
-    enroll_until(&lab, &logs, 104, "bringing the agent in");
+    enroll_until(&lab, &logs, 104, "installing the agent");
     // Something of it has arrived, and not the whole of it.
     let look = ["sh", "-c", "ls /usr/bin/*.pinion-new /etc/pinion/*.pinion-new /etc/systemd/system/*.pinion-new"];
     wait::until("an unfinished file in the guest", LONG, || {

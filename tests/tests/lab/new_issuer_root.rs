@@ -158,5 +158,5 @@ fn another_root_is_everywhere_before_anything_ends_at_it() {
     println!("{handshakes:?} handshakes with nginx and dockerd, none of them failed");
     let events = pinion(&lab, "events").expect("pinion runs").stdout;
     println!("{}", events.lines().filter(|line| line.contains("root ")).collect::<Vec<_>>().join("\n"));
-    assert!(events.contains(&format!("step-ca has given up root {old}")), "{events}");
+    assert!(events.contains(&format!("step-ca no longer uses root {old}")), "{events}");
 }

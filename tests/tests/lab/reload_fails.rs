@@ -55,7 +55,7 @@ fn a_failed_reload_is_reported_with_its_cause_while_the_old_certificate_is_serve
     ] {
         assert!(status.contains(words), "{words:?} in {status}");
     }
-    assert!(events.contains("went back to the certificate before") && events.contains("/run/nginx.pid"), "{events}");
+    assert!(events.contains("went back to its previous certificate") && events.contains("/run/nginx.pid"), "{events}");
 
     told.in_guest(101, "systemctl restart nginx");
     let new = served("the renewed certificate to be served by itself");

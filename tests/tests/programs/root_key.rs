@@ -141,7 +141,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     host.stop().expect("stopped");
     fs::remove_dir_all(&state).expect("lost");
     let wish = host.pinion(&["identity", "new-root", "--yes"]).expect("it runs");
-    assert!(wish.succeeded().expect("it is left").stderr.contains("goes on with the root process's identity root"));
+    assert!(wish.succeeded().expect("it is left").stderr.contains("keeps the root process's identity root"));
     host.start_again().expect("it starts");
     assert_eq!(root(&host), first);
     let issuers = host.pinion(&["issuer", "check"]).expect("it runs");
@@ -149,7 +149,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     assert!(said.contains("given up as lost") && said.contains("new-root --embedded --yes"), "{issuers}");
     let told = wait::until("the note", PATIENCE, || {
         let notes = host.status().map_err(|error| format!("{error:#}"))?.notes;
-        if notes.iter().any(|note| note.starts_with("1 guest (1001) holds an identity newer")) {
+        if notes.iter().any(|note| note.starts_with("1 guest (1001) has an identity newer")) {
             Ok(())
         } else {
             Err(format!("{notes:?}"))

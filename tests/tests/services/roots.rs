@@ -218,7 +218,7 @@ fn a_root_is_replaced_and_no_client_that_trusts_what_it_was_given_fails() {
     for words in [
         format!("step-ca has a new root {new}"),
         format!("step-ca signs under root {new} from now on"),
-        format!("step-ca has given up root {old}"),
+        format!("step-ca no longer uses root {old}"),
     ] {
         assert!(events.contains(&words), "{words} in\n{events}");
     }
@@ -245,7 +245,7 @@ fn nothing_is_signed_under_a_new_root_while_a_guest_has_not_got_it() {
     let renewal = renewal.expect("pinion runs");
     let plan = wait::until("the plan to say what is waited for", PATIENCE, || {
         let plan = site.host.pinion(&["plan"]).map_err(|e| format!("{e:#}"))?.stdout;
-        if plan.contains("nothing is ordered before it is at") { Ok(plan) } else { Err(plan) }
+        if plan.contains("Pinion orders nothing before that root is at") { Ok(plan) } else { Err(plan) }
     });
     let plan = plan.expect("a plan");
     let now = look::served(site.nginx.address(), NGINX, &site.ca.root_file()).expect("the old one is served");

@@ -48,7 +48,7 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
     assert_eq!(taken.code(), 0, "while the controller runs: {taken}");
     assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o7777, 0o600);
     let again = backup(&site);
-    assert!(again.code() == 2 && again.stderr.contains("is there already"), "{again}");
+    assert!(again.code() == 2 && again.stderr.contains("exists already"), "{again}");
 
     let text = fs::read_to_string(&file).expect("text");
     let document: Value = serde_json::from_str(&text).expect("JSON");

@@ -18,8 +18,15 @@ use pinion_tests::{
 fn a_controller_that_cannot_start_says_which_file_to_mend() {
     let mut site = Site::served().expect("the certificate is served");
     site.host.stop().expect("the controller stops");
-    let remedies =
-        ["restore it", "put the right file", "correct it", "save ", "upgrade", "move it away", "the smallest is"];
+    let remedies = [
+        "restore it",
+        "put the right file",
+        "correct it",
+        "save ",
+        "upgrade",
+        "move it away",
+        "the smallest manifest is",
+    ];
     for file in [
         "etc/pinion/certificate-manifest.json",
         "etc/pinion/controller.toml",
@@ -91,7 +98,7 @@ fn a_bad_manifest_at_the_start_is_reported_first_and_stops_no_renewal() {
             let numbered = place.split([':', ' ']).take(2).all(|number| number.parse::<usize>().is_ok());
             assert!(numbered, "{damage:?}: no line and column: {first}");
         }
-        assert!(rest.contains("in force is the last good one, taken at 20"), "{damage:?}: {words}");
+        assert!(rest.contains("the last good manifest is in force, read at 20"), "{damage:?}: {words}");
         let told = journal::wait_event(&site.host, Kind::Failed, &["stays in force", &shown]);
         told.unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
         match damaged {
@@ -125,7 +132,7 @@ fn a_bad_manifest_under_a_running_controller_changes_nothing() {
         wait::until("the event", PATIENCE, || {
             let events = journal::events(&site.host).map_err(|error| format!("{error:#}"))?;
             let told = events.iter().skip(known).find(|event| event.kind == Kind::Failed);
-            told.filter(|event| event.text.contains("the one before stays in force"))
+            told.filter(|event| event.text.contains("the previous one stays in force"))
                 .map(drop)
                 .ok_or_else(|| "no event".to_owned())
         })

@@ -62,12 +62,12 @@ fn what_is_frozen_is_not_disturbed_and_says_so_until_it_is_lifted() {
 
     // Without an end it is for a person to end it: nobody waits in vain.
     let told = freeze(&site, &["web"]);
-    assert!(told.stdout.contains("it is disturbed in spite of the freeze if it has to be"), "one line: {told}");
+    assert!(told.stdout.contains("disturbs the service despite the freeze if it has to"), "one line: {told}");
     let status: Value =
         serde_json::from_str(&site.host.pinion(&["status", "--json"]).expect("pinion runs").stdout).expect("JSON");
     let notes: Vec<_> = status["notes"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert!(!notes.is_empty() && notes.iter().all(|note| !note.contains('\n') && !note.contains("  ")), "{notes:?}");
-    assert!(told.stdout.contains("in its last day") && told.stdout.contains("in spite of the freeze"), "{told}");
+    assert!(told.stdout.contains("in its last day") && told.stdout.contains("despite the freeze"), "{told}");
     let asked = site.host.pinion(&["ensure", "web"]).expect("pinion runs");
     assert!(asked.code() == 4 && asked.stderr.contains("pinion freeze --lift web"), "{asked}");
     assert_eq!(site.server.unit().restarts(), 0);
@@ -78,7 +78,7 @@ fn what_is_frozen_is_not_disturbed_and_says_so_until_it_is_lifted() {
     assert_ne!(site.serial().expect("all agree"), reloaded);
     assert_eq!(site.server.unit().restarts(), 1);
     for words in ["web is frozen until 20", "web is frozen until it is lifted", "The freeze of web is lifted"] {
-        let event = journal::wait_event(&site.host, Kind::Asked, &[words, "asked by root"]);
+        let event = journal::wait_event(&site.host, Kind::Asked, &[words, "requested by root"]);
         event.unwrap_or_else(|error| panic!("{words}: {error:#}"));
     }
 }

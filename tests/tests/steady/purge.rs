@@ -28,7 +28,7 @@ fn purge_removes_what_pinion_wrote_and_leaves_what_others_changed() {
     let purged = site.host.pinion(&["purge", Site::PLACEMENT]).expect("pinion runs").succeeded();
     purged.expect("a retired placement may be purged");
     let event = journal::wait_event(&site.host, Kind::Purged, &[Site::PLACEMENT]).expect("it is told");
-    assert!(event.text.contains("not as Pinion wrote them: /etc/ssl/web/web.key"), "{}", event.text);
+    assert!(event.text.contains("changed after Pinion wrote them: /etc/ssl/web/web.key"), "{}", event.text);
     assert!(!site.guest.path(Site::FULLCHAIN).exists() && !site.root().exists());
     assert_eq!(site.guest.read(Site::KEY).expect("it is left"), "somebody's own key\n");
     assert_eq!(site.guest.read("/etc/ssl/web/other.txt").expect("it is left"), "not Pinion's");

@@ -176,7 +176,7 @@ fn unread(Problem { cause, remedy }: Problem) -> Trouble {
         halt: Halt::Waiting,
         attempt: "read which guests there are".into(),
         cause,
-        remedy: format!("{remedy}; the guests stay as they were known, and Pinion continues by itself"),
+        remedy: format!("{remedy}; Pinion keeps the last list of guests, and continues by itself"),
         retry_at: None,
     }
 }
@@ -187,7 +187,7 @@ fn unanswered(failure: &Failure) -> Trouble {
         halt: Halt::Waiting,
         attempt: "ask the root process which guests there are".into(),
         cause: failure.text.clone(),
-        remedy: format!("{}; the guests stay as they were known", failure.cause.remedy()),
+        remedy: format!("{}; Pinion keeps the last list of guests", failure.cause.remedy()),
         retry_at: None,
     }
 }
@@ -196,10 +196,10 @@ fn unanswered(failure: &Failure) -> Trouble {
 fn states_trouble(why: String) -> Trouble {
     Trouble {
         halt: Halt::Waiting,
-        attempt: "see which guests run".into(),
+        attempt: "find out which guests run".into(),
         cause: why,
-        remedy: "see `journalctl -u pinion-channel`; until then no guest is known to be stopped, and each is tried as if it \
-                 ran"
+        remedy: "run `journalctl -u pinion-channel`; until then Pinion does not know which guests are stopped, and \
+            treats each as running"
             .into(),
         retry_at: None,
     }

@@ -89,8 +89,8 @@ impl Guests {
                 Some((directory, node)) => watch(Looker::new(directory, node), running, teller).await,
                 None => {
                     let problem = Problem {
-                        cause: "this is no Proxmox host: it has no pvesh and no pmxcfs".to_owned(),
-                        remedy: "write [proxmox] into controller.toml, if it is one".to_owned(),
+                        cause: "this is not a Proxmox host: it has no pvesh and no pmxcfs".to_owned(),
+                        remedy: "if it is one, write [proxmox] into controller.toml".to_owned(),
                     };
                     let listing = Listing { revision: fresh(), problem: Some(problem), ..Listing::default() };
                     teller.send_replace(Known { listing: Arc::new(listing), guests: None });
@@ -110,7 +110,7 @@ impl Guests {
     /// The listing, as soon as it is another one than the caller has; the same one after a while.
     pub(super) async fn answer(&self, has: Option<Revision>) -> Answer {
         let Ok(_place) = self.held.try_acquire() else {
-            let text = format!("the root process has {MAX_HELD} callers already that wait for changes of the guests");
+            let text = format!("{MAX_HELD} callers already wait for changes of the guests");
             return Answer::Failed(Failure::new(Cause::Busy, text));
         };
         let mut known = self.known.clone();
@@ -137,8 +137,8 @@ async fn watch(mut looker: Looker, running: Running, teller: watch::Sender<Known
         let states = tokio::task::spawn_blocking(move || source.look()).await;
         let states = match states {
             Ok(Ok(states)) => Ok(states),
-            Ok(Err(error)) => Err(format!("cannot see which guests run: {error}")),
-            Err(error) => Err(format!("looking at what runs broke off: {error}; this is a bug")),
+            Ok(Err(error)) => Err(format!("cannot find out which guests run: {error}")),
+            Err(error) => Err(format!("cannot find out which guests run: {error}; this is a bug")),
         };
         let mut next = known(&looker.seen, states);
         teller.send_if_modified(|before| {
@@ -174,7 +174,7 @@ fn known(seen: &Seen, states: Result<RunningGuests, String>) -> Known {
         _ => {
             listing.problem = Some(Problem {
                 cause: format!("the list of guests is longer than {MAX_ANSWER} bytes"),
-                remedy: "take long tags off the guests".to_owned(),
+                remedy: "remove long tags from the guests".to_owned(),
             });
         }
     }
@@ -238,7 +238,7 @@ impl Looker {
                 }
             }
             Ok(None) => {
-                error!("Looking at Proxmox's files broke off, and is begun anew; this is a bug");
+                error!("Reading Proxmox's files failed and starts again; this is a bug");
                 (self.thread, self.since) = (None, None);
             }
             Err(_) => self.seen.problem = Some(hangs(&self.directory)),
@@ -249,7 +249,7 @@ impl Looker {
 fn hangs(directory: &std::path::Path) -> Problem {
     Problem {
         cause: format!("{} does not answer: pmxcfs hangs", directory.display()),
-        remedy: "see `systemctl status pve-cluster corosync`".to_owned(),
+        remedy: "run `systemctl status pve-cluster corosync`".to_owned(),
     }
 }
 
@@ -275,7 +275,7 @@ fn thread(directory: PathBuf, node: String) -> (mpsc::Sender<()>, UnboundedRecei
     };
     // Not of the runtime's: that would wait at its end for a look that hangs.
     if let Err(error) = std::thread::Builder::new().name("proxmox-files".into()).spawn(look) {
-        error!(%error, "Cannot start the thread that looks at Proxmox's files");
+        error!(%error, "Cannot start the thread that reads Proxmox's files");
     }
     (asks, looks)
 }

@@ -60,7 +60,10 @@ async fn a_token_goes_only_where_it_belongs() {
     for (number, kind) in [(101, Lxc), (1001, Qemu)] {
         let guest = hypervisor.add(number, kind, "x86_64\n");
         let failure = hypervisor.client.join(guest, token(102)).await.expect_err("it is another's");
-        assert!(failure.cause == Cause::Refused && failure.text.contains("the token is guest 102's"), "{failure}");
+        assert!(
+            failure.cause == Cause::Refused && failure.text.contains("the token is for guest 102, not"),
+            "{failure}"
+        );
         let host = pinion_proto::token::JoinToken {
             guest: pinion_proto::id::Guest::Host,
             ..pinion_proto::token::JoinToken::parse(token(101).reveal()).expect("a token")

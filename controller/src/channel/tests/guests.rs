@@ -137,5 +137,5 @@ async fn a_host_without_proxmox_says_so() {
     });
     let listing = Client::new(&config.channel.socket).guests(None).await.expect("an answer");
     let problem = listing.problem.expect("a problem");
-    assert!(problem.cause.contains("no Proxmox host") && problem.remedy.contains("[proxmox]"), "{problem:?}");
+    assert!(problem.cause.contains("not a Proxmox host") && problem.remedy.contains("[proxmox]"), "{problem:?}");
 }

@@ -77,13 +77,13 @@ async fn a_guest_that_is_elsewhere_or_nowhere_is_told_apart() {
     let hypervisor = Hypervisor::new();
     let target = |number: u32| Target { vmid: number.try_into().expect("a VMID"), kind: Lxc };
     let failure = hypervisor.client.look(target(201)).await.expect_err("it is not here");
-    assert!(failure.text.contains("where it is is not known") && failure.cause.passes(), "{failure:?}");
+    assert!(failure.text.contains("its node is unknown") && failure.cause.passes(), "{failure:?}");
     hypervisor.list(&[(201, ("pve2", "lxc")), (202, ("pve1", "qemu")), (203, ("pve1", "lxc"))].into());
     hypervisor.known(|listing| listing.guests.is_some()).await;
     for (number, cause, words) in [
         (201, Cause::WrongNode, "is on node pve2, and this is pve1"),
         (202, Cause::NoSuchGuest, "202 is a VM"),
-        (203, Cause::Locked, "its configuration is not there"),
+        (203, Cause::Locked, "its configuration is missing"),
         (204, Cause::NoSuchGuest, "no container 204 in this cluster"),
     ] {
         let failure = hypervisor.client.look(target(number)).await.expect_err("it is not here");

@@ -92,7 +92,7 @@ fn the_stage_says_what_stands_in_its_way() {
     assert_eq!(stage(|_| ()), "served");
     assert_eq!(stage(|p| p.trouble = Some(trouble(Halt::Waiting))), "served (waiting)");
     assert_eq!(stage(|p| (p.stage, p.trouble) = (Stage::Issued, Some(trouble(Halt::Blocked)))), "issued (blocked)");
-    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Reloaded, Stage::Reloaded)), "reloaded (no TLS to look at)");
+    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Reloaded, Stage::Reloaded)), "reloaded (no TLS to probe)");
     assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Installed, Stage::Reloaded)), "installed");
     assert_eq!(stage(|p| (p.retired, p.trouble) = (true, Some(trouble(Halt::Blocked)))), "retired");
     let freeze = serde_json::json!({ "since": NOW, "by": { "uid": 0, "name": "root" } });
@@ -114,7 +114,7 @@ fn what_is_wrong_with_the_host_comes_first_and_with_a_placement_below_the_table(
     assert!(at("host: ") < at("PLACEMENT"));
     assert!(at("PLACEMENT") < at("\ndocker@1001: blocked: reload nginx"));
     assert!(at("docker@1001: warning: not allowed any more") > 0);
-    assert!(text.contains("until they are purged: /etc/old.pem, /etc/older.pem"), "{text}");
+    assert!(text.contains("until you purge them: /etc/old.pem, /etc/older.pem"), "{text}");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_page_says_which_part_it_is_and_how_to_get_the_next() {
         show::words("docker", &Shown { guest: None, from, total, placements: vec![placement(), placement()] })
     };
     assert!(!page(0, 2).contains("of 2"));
-    assert!(page(0, 5).ends_with("placements 1 to 2 of 5; the next ones: pinion show docker --from 2\n"));
+    assert!(page(0, 5).ends_with("placements 1 to 2 of 5; for the next ones run: pinion show docker --from 2\n"));
     assert!(page(3, 5).ends_with("placements 4 to 5 of 5\n"));
 }
 

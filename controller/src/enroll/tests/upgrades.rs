@@ -95,7 +95,7 @@ async fn one_that_is_not_served_again_is_put_back_and_stops_the_others_until_a_p
     fixture.ended(1).await;
     assert_eq!(fixture.calls(101), ["install", "restore"]);
     let trouble = fixture.enrolments.trouble().expect("told as the host's").to_string();
-    assert!(trouble.contains("in guest 101") && trouble.contains("not everything is served"), "{trouble}");
+    assert!(trouble.contains("in guest 101") && trouble.contains("not everything that was served before"), "{trouble}");
     fixture.linked.insert(vmid(101), "0.0.1".into());
     fixture.served = true;
     fixture.after(3600, &guests, &all);

@@ -48,7 +48,7 @@ fn one_that_floods_takes_nothing_from_the_others() {
 
 #[test]
 fn what_is_missing_is_said_of_whom_it_is() {
-    for (who, start) in [(guest("1001"), "Guest 1001 brings"), (None, "Callers without an identity bring")] {
+    for (who, start) in [(guest("1001"), "Guest 1001 causes"), (None, "Callers without an identity cause")] {
         let mut limit = EventLimit::default();
         flood(&mut limit, who, 1000, 0);
         let missing = limit.pass(who, linked(0)).expect("it is said");

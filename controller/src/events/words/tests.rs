@@ -52,12 +52,12 @@ fn each_event_has_its_kind_and_its_sentence() {
         (
             What::Host(rejected(None)),
             "failed",
-            "The manifest on disk is not taken, the one before stays in force: line 3".into(),
+            "The manifest on disk cannot be used; the previous one stays in force: line 3".into(),
         ),
         (
             What::Host(rejected(Some(at()))),
             "failed",
-            format!("The manifest on disk is not taken, the one before stays in force, since {}: line 3", at()),
+            format!("The manifest on disk cannot be used; the previous one stays in force, since {}: line 3", at()),
         ),
         (
             What::Host(HostEvent::ClockMovedBack { to: at(), renewed: Vec::new() }),
@@ -68,14 +68,14 @@ fn each_event_has_its_kind_and_its_sentence() {
             What::Host(HostEvent::ClockMovedBack { to: at(), renewed: vec![web()] }),
             "controller",
             format!(
-                "The clock was set back to {}; what begins too late by it, or was under way, is renewed: web@1001",
+                "The clock was set back to {}; certificates that begin too late or were under way are renewed: web@1001",
                 at()
             ),
         ),
         (
             What::Host(HostEvent::Unreadable(Document::Freezes, "cannot read it".into())),
             "failed",
-            "What was frozen is not known, and nothing is now: cannot read it".into(),
+            "Cannot read the freezes, so nothing is frozen now: cannot read it".into(),
         ),
         (What::Guest(guest(), GuestEvent::Linked), "linked", "Guest 1001 is linked".into()),
         (
@@ -101,7 +101,7 @@ fn each_event_has_its_kind_and_its_sentence() {
             format!("step-ca signed web@1001, valid until {}, shortened to the 1day that it allows", at()),
         ),
         (stage(false), "stage", "web@1001 is served".into()),
-        (stage(true), "stage", "web@1001 went back to the certificate before, which is served".into()),
+        (stage(true), "stage", "web@1001 went back to its previous certificate, which is served".into()),
         (
             What::Placement(web(), PlacementEvent::Purged { left: Vec::new() }),
             "purged",

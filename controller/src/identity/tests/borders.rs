@@ -252,9 +252,9 @@ fn what_says_that_there_was_a_root_is_identities_then_reports() {
     };
     put("local/reports/101.json");
     put("local/reports/102.json");
-    assert_eq!(of_use().as_deref(), Some("this host knows 2 guests that were linked"));
+    assert_eq!(of_use().as_deref(), Some("this host knows 2 guests that have been linked"));
     put("shared/guests/101.json");
-    assert_eq!(of_use().as_deref(), Some("1 guests have identities of it"));
+    assert_eq!(of_use().as_deref(), Some("1 guests have identities under it"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_root_that_was_lost_is_not_made_anew_by_itself() {
     lost(open(&directory, clock.clone(), None));
     fs::remove_dir_all(path("local")).expect("removed");
     let text = lost(open(&directory, clock.clone(), None));
-    assert!(text.contains("1 guests have identities of it"), "{text}");
+    assert!(text.contains("1 guests have identities under it"), "{text}");
     back("shared/identity-ca.json");
     // What is local can be lost.
     let identities = open(&directory, clock.clone(), None).expect("the root is there");

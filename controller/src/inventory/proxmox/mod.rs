@@ -22,6 +22,6 @@ pub use vmlist::{Entry, MAX_GUESTS, VmList, VmListError};
 pub struct Problem {
     /// What was looked at and how that ended.
     pub cause: String,
-    /// What to do.
+    /// What a person can do about it.
     pub remedy: String,
 }

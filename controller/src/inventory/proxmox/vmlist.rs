@@ -99,17 +99,17 @@ impl VmList {
 /// Why a list is none.
 #[derive(Debug, Error)]
 pub enum VmListError {
-    /// Other bytes.
+    /// It is not JSON of the expected form.
     #[error("it is not a list of guests")]
     Json(#[from] serde_json::Error),
     /// Neither guests nor a version.
     #[error("it has neither `ids` nor a `version`")]
     Nothing,
     /// More than any cluster has.
-    #[error("it has {0} guests, more than the {MAX_GUESTS} that are read")]
+    #[error("it has {0} guests, more than the {MAX_GUESTS} that Pinion reads")]
     TooMany(usize),
     /// A node's name that is none.
-    #[error("`{0}` is no name of a node")]
+    #[error("`{0}` is not the name of a node")]
     Node(String),
 }
 

@@ -91,12 +91,11 @@ impl Embedded {
                 reports.filter(|report| report.held.as_ref().is_some_and(|held| held.issuer == self.name)).count();
         }
         let of_use = if holders > 0 {
-            Some(format!("{holders} placements have certificates of it"))
+            Some(format!("{holders} placements have certificates from it"))
         } else {
             // Then nobody knows whether there was one.
             let given_up = self.store.read::<GivenUp>(Area::Local, GIVEN_UP)?;
-            given_up
-                .map(|GivenUp { asked_at }| format!("the state that it would be in was given up as lost at {asked_at}"))
+            given_up.map(|GivenUp { asked_at }| format!("the state with it was given up as lost at {asked_at}"))
         };
         Ok(Traces { pinned: None, of_use })
     }
@@ -116,7 +115,7 @@ impl Embedded {
         let leaf = authority.sign(&request.csr, profile, now).map_err(|e| self.sorted(&e))?;
         let malformed = |e: &dyn std::error::Error| IssuerError::Refused {
             message: format!(
-                "issuer `{}`: the certificate for {} came out wrong: {}",
+                "issuer `{}`: the certificate for {} is wrong: {}",
                 self.name,
                 request.placement,
                 chain(e)
@@ -136,7 +135,7 @@ impl Embedded {
         let mut warnings = Vec::new();
         if left < ROOT_ENDS_SOON {
             warnings.push(format!(
-                "the root expires at {}: plan a new one, whose guests must trust it before it signs",
+                "the root expires at {}: plan a new one, and let clients trust it before it signs",
                 authority.expires()
             ));
         }
@@ -164,9 +163,11 @@ impl Embedded {
             | AuthorityError::Unusable { .. }
             | AuthorityError::Lost { .. }
             | AuthorityError::Another(_)
-            | AuthorityError::RootExpired(_) => {
-                IssuerError::misconfigured(message, "see to the file that is named; nothing replaces it by itself")
-            }
+            | AuthorityError::RootExpired(_) => IssuerError::misconfigured(
+                message,
+                "restore the file that the message names; Pinion does not \
+                    replace it",
+            ),
             AuthorityError::Request(_) | AuthorityError::Key | AuthorityError::Sign(_) => {
                 IssuerError::Refused { message }
             }

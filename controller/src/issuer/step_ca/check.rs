@@ -35,8 +35,8 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     if known && asked > durations.max {
         let words = |duration: Duration| humantime::format_duration(duration).to_string();
         warnings.push(format!(
-            "certificates ordered for {} are shortened to {}; to lift this, on the CA: \
-             step ca provisioner update {} --x509-max-dur={}h, and make step-ca read it (restart or SIGHUP)",
+            "certificates ordered for {} are shortened to {}; to allow more, run on the CA: step ca provisioner \
+             update {} --x509-max-dur={}h, and restart step-ca or send it SIGHUP",
             words(asked),
             words(durations.max),
             ca.settings.provisioner,
@@ -45,8 +45,8 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     }
     if !known {
         warnings.push(
-            "the provisioner does not say how long certificates may be valid: step-ca's own durations are shown, and \
-             the first order finds out whether the authority allows more"
+            "the provisioner does not say how long certificates may be valid: these are step-ca's default durations, \
+             and the first order shows whether the CA allows more"
                 .into(),
         );
     }
@@ -54,8 +54,8 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
         && !said.is_current(ca.settings.fingerprint)
     {
         warnings.push(format!(
-            "the CA has given up the root that is configured: set `fingerprint` of [issuers.{}] in controller.toml to \
-             {}, which it signs under and said so while it had both",
+            "the CA no longer uses the configured root: set `fingerprint` of [issuers.{}] in controller.toml to {}, \
+             the root under which it signs, which it announced while it had both",
             ca.settings.name, said.signing
         ));
     }
@@ -63,7 +63,7 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     if ca.skew.significant().abs() >= BEHIND {
         let by = humantime::format_duration(Duration::from_secs(ca.skew.significant().unsigned_abs()));
         let way = if ca.skew.significant() > 0 { "ahead of" } else { "behind" };
-        warnings.push(format!("the CA's clock is {by} {way} this host's: see to NTP on both"));
+        warnings.push(format!("the CA's clock is {by} {way} this host's: run a time service (NTP) on both"));
     }
     Ok(IssuerCheck {
         name: ca.settings.name.clone(),

@@ -86,11 +86,11 @@ impl std::str::FromStr for CaUrl {
         let shown = pinion_proto::id::shown(text);
         let url = reqwest::Url::parse(text).map_err(|e| format!("`{shown}` is not a URL: {e}"))?;
         if url.scheme() != "https" {
-            return Err(format!("`{shown}` is not an https URL: a CA is only spoken to over TLS"));
+            return Err(format!("`{shown}` is not an https URL: Pinion talks to a CA only over TLS"));
         }
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() || !url.has_host() {
-            return Err(format!("`{shown}` has more than host and port: write https://HOST:PORT"));
+            return Err(format!("`{shown}` contains more than host and port: write https://HOST:PORT"));
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -154,7 +154,7 @@ mod tests {
         }
         assert!(read("type = 'embedded'\nurl = 'https://x'").is_err());
         let embedded = read("type = 'embedded'\nrevoke_replaced = true");
-        assert!(embedded.is_err_and(|error| error.contains("embedded CA has no list")));
+        assert!(embedded.is_err_and(|error| error.contains("embedded CA publishes no list")));
         assert!(read("type = 'embedded'\nrevoke_replaced = false").is_ok());
         assert!(read(&format!("{STEP_CA}\ntimeout = '0s'")).is_err());
         assert!(read(&format!("{STEP_CA}\ntimeout = '5m'")).is_ok());

@@ -118,7 +118,7 @@ impl Http {
 #[derive(Debug, Clone, ThisError)]
 pub(super) enum CallError {
     /// The certificate that the CA shows is not accepted.
-    #[error("its TLS certificate is not accepted: {}", certificate_words(.0))]
+    #[error("Pinion does not accept its TLS certificate: {}", certificate_words(.0))]
     Certificate(rustls::CertificateError),
     /// Too late.
     #[error("it did not answer in time")]
@@ -173,7 +173,7 @@ fn certificate_words(error: &rustls::CertificateError) -> String {
 
 fn pinned(roots: &[RootCertificate]) -> Result<Arc<WebPkiServerVerifier>, CallError> {
     let mut store = RootCertStore::empty();
-    let setup = |why: String| CallError::Setup(format!("a root of the CA's is no trust anchor: {why}"));
+    let setup = |why: String| CallError::Setup(format!("a root of the CA cannot be used: {why}"));
     for root in roots {
         store.add(CertificateDer::from(root.der())).map_err(|e| setup(e.to_string()))?;
     }

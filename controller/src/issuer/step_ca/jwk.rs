@@ -126,11 +126,11 @@ fn field(text: &str, size: usize) -> Result<Zeroizing<Vec<u8>>, JwkError> {
 /// Why a provisioner's key cannot sign.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum JwkError {
-    #[error("the provisioner's key is not a whole private JWK")]
+    #[error("the provisioner's key is not a complete private JWK")]
     Malformed,
-    #[error("the provisioner's key is of kind `{0}`; EC on P-256, P-384 or P-521 and Ed25519 are supported")]
+    #[error("the provisioner's key has kind `{0}`; Pinion supports EC on P-256, P-384 or P-521, and Ed25519")]
     Unsupported(String),
-    #[error("the provisioner's key does not sign")]
+    #[error("cannot sign with the provisioner's key")]
     Sign,
 }
 

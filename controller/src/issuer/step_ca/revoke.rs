@@ -20,7 +20,7 @@ use crate::issuer::{IssuerError, Revocation, Serial};
 /// RFC 5280 section 5.3.1, and the words that step-ca keeps.
 fn reason(why: Revocation) -> (u8, &'static str) {
     match why {
-        Revocation::KeyCompromise => (1, "its key may be in other hands"),
+        Revocation::KeyCompromise => (1, "someone else may have its key"),
         Revocation::Superseded => (4, "replaced by a newer certificate"),
     }
 }
@@ -87,7 +87,7 @@ pub(super) async fn revoke(ca: &StepCa, serial: &Serial, why: Revocation) -> Res
             Err(Failure::Error(error)) => return Err(error),
         }
     }
-    Err(ca.settings.unavailable(DOING, "the CA changed with every attempt"))
+    Err(ca.settings.unavailable(DOING, "the CA's configuration changed during each attempt"))
 }
 
 async fn try_revoke(ca: &StepCa, session: &Session, serial: &str, why: Revocation) -> Result<(), Failure> {

@@ -95,7 +95,7 @@ impl Memory {
             next.unwritten = match self.store.write(Area::Shared, &self.document, &next) {
                 Ok(()) => false,
                 Err(error @ StoreError::ReadOnly { .. }) => {
-                    tracing::warn!(document = %self.document, error = chain(&error), "The CA's roots are not kept yet");
+                    tracing::warn!(document = %self.document, error = chain(&error), "Cannot store the CA's roots yet");
                     true
                 }
                 Err(error) => return Err(chain(&error)),
@@ -136,7 +136,9 @@ pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCer
     let roots = roots.map_err(|e| settings.unavailable(DOING, e))?;
     let first = match roots.first() {
         Some(first) if count <= MAX_ROOTS => first.fingerprint(),
-        _ => return Err(settings.unavailable(DOING, format!("it has {count} of them; 1 to {MAX_ROOTS} make sense"))),
+        _ => {
+            return Err(settings.unavailable(DOING, format!("it has {count} of them; Pinion accepts 1 to {MAX_ROOTS}")));
+        }
     };
     let answer = http.get("/intermediates").await.map_err(|e| call_failed(settings, DOING, &e))?;
     if !answer.status.is_success() {

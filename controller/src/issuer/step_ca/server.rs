@@ -109,7 +109,8 @@ impl StepCa {
         match (learned, self.memory.last_said()) {
             (Ok(()), Some(roots)) => Ok(roots),
             (Err(error), Some(roots)) => {
-                tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; those said last stand");
+                tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; keeping the last \
+                    ones");
                 Ok(roots)
             }
             (Err(error), None) => Err(error),

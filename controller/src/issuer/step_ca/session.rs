@@ -184,18 +184,18 @@ async fn other_root(settings: &Settings, anyone: &Http) -> IssuerError {
         .collect();
     if prints.is_empty() {
         // Without a root of its own it may be no step-ca at all, such as a proxy whose backend is away.
-        return settings.unavailable("fetch the root", "it answers 404 Not Found and shows no root of its own");
+        return settings.unavailable("fetch the root", "it answers 404 Not Found and has no root to offer");
     }
     wrong_root(settings, &prints.join(", "))
 }
 
 fn wrong_root(settings: &Settings, found: &str) -> IssuerError {
     settings.misconfigured(
-        &format!("its root has the fingerprint {found}, and {} is configured", settings.fingerprint),
+        &format!("its root has the fingerprint {found}, but {} is configured", settings.fingerprint),
         format!(
-            "if the CA was made anew on purpose, set `fingerprint` of [issuers.{}] in controller.toml to that of its \
-             root (`step certificate fingerprint root_ca.crt` on the CA), and bring the new root to the guests; if \
-             not, something else answers at this address",
+            "if you set up the CA again, set `fingerprint` of [issuers.{}] in controller.toml to that of its root \
+             (`step certificate fingerprint root_ca.crt` on the CA), and give the clients of your services the new \
+             root; if not, something else answers at this address",
             settings.name
         ),
     )
@@ -229,7 +229,7 @@ async fn find_provisioner(settings: &Settings, http: &Http) -> Result<(Listed, S
             break;
         }
         if next == cursor || next.len() > 64 || !next.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(settings.unavailable(DOING, format!("a strange cursor came: `{}`", shown(&next))));
+            return Err(settings.unavailable(DOING, format!("the CA sent an invalid cursor: `{}`", shown(&next))));
         }
         cursor = next;
     }
@@ -237,11 +237,11 @@ async fn find_provisioner(settings: &Settings, http: &Http) -> Result<(Listed, S
     Err(match found {
         Some(listed) if listed.kind == "JWK" => settings.misconfigured(
             &format!("the CA does not hand out the encrypted key of provisioner `{wanted}`"),
-            "use a JWK provisioner made by `step ca provisioner add NAME --create`".into(),
+            "use a JWK provisioner created with `step ca provisioner add NAME --create`".into(),
         ),
         Some(listed) => settings.misconfigured(
-            &format!("provisioner `{wanted}` is of type {}, and a JWK provisioner is needed", shown(&listed.kind)),
-            "make one on the CA: `step ca provisioner add pinion --create`, and restart step-ca".into(),
+            &format!("provisioner `{wanted}` has type {}, but Pinion needs a JWK provisioner", shown(&listed.kind)),
+            "create one on the CA with `step ca provisioner add pinion --create`, and restart step-ca".into(),
         ),
         None => settings.misconfigured(
             &format!("it has no provisioner `{wanted}`; its JWK provisioners: {}", names.join(", ")),
@@ -263,7 +263,7 @@ async fn open_key(settings: &Settings, id: String, encrypted: String) -> Result<
     let key = TokenKey::parse(&json).map_err(|why| {
         settings.misconfigured(
             &why.to_string(),
-            "make a provisioner with an EC key: `step ca provisioner add pinion --create`".into(),
+            "create a provisioner with an EC key: `step ca provisioner add pinion --create`".into(),
         )
     })?;
     Ok(OpenedKey { id, key, encrypted })
@@ -300,12 +300,13 @@ fn unopened(settings: &Settings, why: &Unopened) -> IssuerError {
         Unopened::Key(error @ jwe::JweError::Password) => settings.misconfigured(
             &format!("the key of provisioner `{provisioner}`: {error} (from {file})"),
             format!(
-                "write the password of provisioner `{provisioner}` into {file}; it is not that of the CA's own keys"
+                "write the password of provisioner `{provisioner}` into {file}; this is not the password of the CA's \
+                 own keys"
             ),
         ),
         Unopened::Key(error) => settings.misconfigured(
             &format!("the key of provisioner `{provisioner}`: {error}"),
-            "make the provisioner anew: `step ca provisioner add NAME --create`".into(),
+            "create the provisioner again: `step ca provisioner add NAME --create`".into(),
         ),
     }
 }
@@ -316,7 +317,7 @@ pub(super) fn call_failed(settings: &Settings, doing: &str, error: &CallError) -
     if let CallError::Certificate(E::NotValidForName | E::NotValidForNameContext { .. }) = error {
         return settings.misconfigured(
             &format!("{doing}: {error}"),
-            "write one of the names or addresses in the CA's `dnsNames` (ca.json) into `url`, or add this one there"
+            "use one of the names or addresses in the CA's `dnsNames` (ca.json) as `url`, or add this one to `dnsNames`"
                 .into(),
         );
     }
@@ -331,7 +332,7 @@ pub(super) fn json<T: DeserializeOwned>(settings: &Settings, doing: &str, answer
     }
     serde_json::from_slice(&answer.body).map_err(|e| {
         let came = shown(&String::from_utf8_lossy(answer.body.get(..400).unwrap_or(&answer.body)));
-        settings.unavailable(doing, format!("its answer is not understood ({e}): `{came}`"))
+        settings.unavailable(doing, format!("cannot read its answer ({e}): `{came}`"))
     })
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn sign(ca: &StepCa, request: &SigningRequest) -> Result<Signed
             Failure::Root(error) | Failure::Error(error) => return Err(error),
         }
     }
-    Err(ca.settings.unavailable("sign", "the CA changed with every attempt"))
+    Err(ca.settings.unavailable("sign", "the CA's configuration changed during each attempt"))
 }
 
 async fn attempt(

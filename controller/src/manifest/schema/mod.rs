@@ -65,7 +65,7 @@ struct WrittenCertificate {
     duration: Length,
     /// How long before its end it is renewed; at two thirds of its life if absent. Less than `duration`.
     renew_before: Length,
-    /// Who signs it.
+    /// The issuer whose roots are installed.
     issuer: Name,
     /// One key in all places, which the controller makes and keeps. Otherwise each place makes its own.
     shared: bool,

@@ -53,8 +53,8 @@ fn all_mistakes_are_named_at_once_each_at_its_place() {
          `//`, a trailing `/` or control characters",
         "7:87 certificates[1].placements[0].files.key.mode: expected octal permission bits in quotes such as \
          \"0640\", found a number",
-        "8:34 certificates[1].placements[1].guest: 101 has this certificate already, on line 7: a guest holds each \
-         certificate once; give the second another certificate entry with its own name",
+        "8:34 certificates[1].placements[1].guest: 101 has this certificate already, on line 7: a guest can have each \
+         certificate once; make another certificate entry with its own name for the second",
         "8:49 certificates[1].placements[1].recipe: `ngi/nx` is not a name: use up to 63 letters, digits, `.`, `_`, \
          `-`, starting with a letter or digit",
     ];
@@ -79,18 +79,18 @@ fn whole_files_that_are_no_manifest() {
         (b"\xef\xbb\xbf{}", "byte order mark"),
         (b"\xff\xfe{\0}\0", "UTF-16"),
         (b"{\n \"version\": \"\xff\"}", "2:14 a byte here is not UTF-8"),
-        (b"{\"version\": 1, \"certificates\": [", "1:33 the manifest is cut off here"),
+        (b"{\"version\": 1, \"certificates\": [", "1:33 the manifest ends too early"),
         (b"{\"version\": 1, \"certificates\": [],}", "remove the comma"),
         (b"{\"version\": 1, // no\n}", "not JSON"),
         (b"{\"version\": 1} {}", "not JSON: trailing characters"),
-        (b"{'version': 1}", "a field's name in double quotes"),
+        (b"{'version': 1}", "the name of a field in double quotes"),
         (b"{\"version\": 01}", "not JSON"),
         (b"{\"version\": \"\\ud800\"}", "not JSON"),
         (b"[{\"common_name\": \"x\"}]", "docs/manifest.md"),
         (b"3", "expected the manifest: an object, found a number"),
         (
             b"{\"version\": 2, \"certficates\": 7}",
-            "version 2 is newer than this pinion reads, which is 1: upgrade pinion",
+            "version 2 is newer than version 1, which this pinion reads: upgrade pinion",
         ),
         (b"{\"version\": 0}", "0 is not a version"),
         (b"{\"version\": 1.5}", "1.5 is not a version"),
@@ -125,11 +125,11 @@ fn bombs_are_refused_quickly() {
 
 #[test]
 fn a_field_twice() {
-    says(r#"{"version": 1, "certificates": [], "certificates": []}"#, "certificates", "already there on line 1");
+    says(r#"{"version": 1, "certificates": [], "certificates": []}"#, "certificates", "appears already on line 1");
     says(
         &with("", r#""guest": 101, "recipe": "x", "recipe": "y""#),
         "certificates[0].placements[0].recipe",
-        "already there",
+        "appears already",
     );
 }
 
@@ -166,7 +166,7 @@ fn certificates() {
     says(
         &with(r#", "shared": true"#, r#""guest": 101, "recipe": "x", "sans": ["b.example"]"#),
         "certificates[0].placements[0].sans",
-        "the same everywhere",
+        "the same in every place",
     );
     let long = format!("{}.example", "a".repeat(60));
     says(&EXAMPLE.replace("nginx.internal.example", &long), "certificates[0].common_name", "at most 64");
@@ -181,7 +181,7 @@ fn certificates() {
 #[test]
 fn placements() {
     const AT: &str = "certificates[0].placements[0]";
-    says(&with("", r#""recipe": "x""#), AT, "where does it go?");
+    says(&with("", r#""recipe": "x""#), AT, "the placement has no place");
     says(&with("", r#""guest": 101"#), AT, "needs a \"recipe\"");
     says(&with("", r#""guest": 101, "files": {}"#), AT, "needs a \"recipe\"");
     says(&with("", r#""guest": 99, "recipe": "x""#), &format!("{AT}.guest"), "99 is not a VMID");
@@ -249,7 +249,7 @@ fn placements() {
     says(
         &with("", r#""guest": 101, "recipe": "x", "probe": {"connect": "[::1]:1", "server_name": "*.x"}"#),
         &format!("{AT}.probe.server_name"),
-        "no wildcard",
+        "not a wildcard",
     );
 }
 
@@ -261,7 +261,7 @@ fn two_placements_must_not_write_one_file() {
         {"guest": 102, "files": {"cert": {"path": "/etc/ssl/x.crt"}}}]},
       {"name": "b", "common_name": "b.example", "placements": [
         {"guest": 101, "files": {"cert": {"path": "/etc/ssl/x.crt"}}}]}]}"#;
-    says(text, "certificates[1].placements[0].files.cert.path", "already written by the files on line 3");
+    says(text, "certificates[1].placements[0].files.cert.path", "already used by the files on line 3");
 }
 
 #[test]
@@ -275,7 +275,11 @@ fn windows() {
     says(&window(r#"{"from": "2:00", "to": "04:00"}"#), &at(".from"), "HH:MM");
     says(&window(r#"{"from": "24:00", "to": "04:00"}"#), &at(".from"), "HH:MM");
     says(&window(r#"{"from": "02:00", "to": "02:00"}"#), &at(".to"), "closes when it opens");
-    says(&window(r#"{"days": ["mon"], "time_zone": "Middle/Earth"}"#), &at(".time_zone"), "not known to this host");
+    says(
+        &window(r#"{"days": ["mon"], "time_zone": "Middle/Earth"}"#),
+        &at(".time_zone"),
+        "does not know the time zone",
+    );
 }
 
 #[test]

@@ -60,5 +60,5 @@ fn what_only_a_certificate_has_is_no_part_of_it() {
     certificate["certificates"][0]["common_name"] = json!("a.example");
     both(&judge, &certificate, true);
     let words = parse(&roots(&json!({}), &json!({ "files": { "key": { "path": "/x/k" } } })).to_string());
-    assert!(words.expect_err("a key").to_string().contains("roots go into a file \"ca\" alone"));
+    assert!(words.expect_err("a key").to_string().contains("may have only a file \"ca\""));
 }

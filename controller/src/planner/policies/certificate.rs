@@ -105,14 +105,15 @@ pub(super) fn pause_after_misfit(it: &LeafCase<'_, '_>) -> Option<Verdict> {
     let entry = it.case.entry.filter(|entry| entry.undelivered() > 0)?;
     let until = entry.incoming_since()? + MISFIT_PATIENCE;
     let cause = match entry.request() {
-        Some(Err(error)) => format!("the guest's request is unreadable: {error}"),
-        _ => "the guest's request has not the names or the key that the manifest asks for".to_owned(),
+        Some(Err(error)) => format!("cannot read the guest's request: {error}"),
+        _ => "the guest's request does not have the names or the key that the manifest asks for".to_owned(),
     };
     let trouble = Trouble {
         halt: Halt::Waiting,
         attempt: it.case.renewing(),
         cause,
-        remedy: "Pinion asks again; if it stays so, look at the agent's log and version".to_owned(),
+        remedy: "Pinion asks again; if this lasts, check the agent's log (`journalctl -u pinion-agent`) and version"
+            .to_owned(),
         retry_at: Some(until),
     };
     (it.case.now < until).then_some(Verdict { decision: Decision::Wait(trouble), ordered: None, wake_at: Some(until) })
@@ -125,8 +126,8 @@ pub(super) fn ask_for_request(it: &LeafCase<'_, '_>) -> Verdict {
         None => Verdict::of(Decision::Block(Trouble {
             halt: Halt::Blocked,
             attempt: it.case.renewing(),
-            cause: "the guest says that it has used the last generation number there is".to_owned(),
-            remedy: "its ledger is damaged: purge the placement, then place it again".to_owned(),
+            cause: "the guest reports that it has used the last possible generation number".to_owned(),
+            remedy: "its record is damaged: purge the placement, then add it again".to_owned(),
             retry_at: None,
         })),
     }

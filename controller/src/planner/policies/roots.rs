@@ -15,9 +15,9 @@ pub(super) fn wait_until_known(case: &Case<'_>) -> Option<Verdict> {
     case.trust.is_none().then(|| {
         Verdict::of(Decision::Wait(Trouble {
             halt: Halt::Waiting,
-            attempt: format!("bring {issuer}'s roots to {}", case.label()),
-            cause: format!("{issuer} has not said yet which roots it has"),
-            remedy: "`pinion issuer check` looks at the issuer now".to_owned(),
+            attempt: format!("install {issuer}'s roots at {}", case.label()),
+            cause: format!("{issuer} has not announced its roots yet"),
+            remedy: "`pinion issuer check` checks the issuer now".to_owned(),
             retry_at: None,
         }))
     })

@@ -117,7 +117,7 @@ fn a_second_request_that_does_not_fit_is_followed_by_a_pause() {
     for generation in [6, 7] {
         world.report(with_incoming(world.due(), generation, Progress::Requested(b"not DER".to_vec())));
     }
-    assert!(world.waits(&web).cause.starts_with("the guest's request is unreadable: "));
+    assert!(world.waits(&web).cause.starts_with("cannot read the guest's request: "));
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn a_guest_that_is_not_linked_says_why_with_a_remedy() {
     let manifest = web("", "");
     for world in [World::empty, || World::healthy().due_now().away()] {
         let waits = |info| world().knowing(info).waits(&manifest);
-        says(&waits(stopped()), Halt::Waiting, "guest 101 is stopped", "started");
-        says(&waits(elsewhere()), Halt::Waiting, "guest 101 is on node pve2", "comes back");
+        says(&waits(stopped()), Halt::Waiting, "guest 101 is stopped", "start it");
+        says(&waits(elsewhere()), Halt::Waiting, "guest 101 is on node pve2", "when it returns");
         for lock in ["backup", "snapshot", "migrate", "rollback", "something-new"] {
             let cause = format!("Proxmox has guest 101 locked: {lock}");
             says(&waits(locked(lock)), Halt::Waiting, &cause, "pct unlock 101");
@@ -132,7 +132,7 @@ fn a_guest_that_proxmox_reaches_is_enrolled_by_one_command() {
     let running = || GuestInfo { running: Some(true), ..GuestInfo::default() };
     let never = World::empty().knowing(running()).waits(&web("", ""));
     assert_eq!(never.cause, "no agent of guest 101 has linked yet");
-    assert!(never.remedy.starts_with("`pinion guest enroll 101` brings it in"), "{}", never.remedy);
+    assert!(never.remedy.starts_with("run `pinion guest enroll 101`"), "{}", never.remedy);
     assert!(never.remedy.contains("pinion token create --guest 101"), "{}", never.remedy);
     let away = World::empty().due_now().away().knowing(running()).waits(&web("", ""));
     assert!(away.remedy.contains("`pinion guest enroll 101`"), "{}", away.remedy);

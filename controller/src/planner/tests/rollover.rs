@@ -78,7 +78,7 @@ fn one_root_is_waited_for_by_nobody() {
     let mut it = Rollover::due();
     let (manifest, old) = (with_roots(), it.old.clone());
     let Decision::Wait(trouble) = it.decision(&manifest, "roots@101") else { panic!("its roots are not known") };
-    assert!(trouble.cause.contains("embedded has not said yet"), "{trouble}");
+    assert!(trouble.cause.contains("embedded has not announced its roots yet"), "{trouble}");
     assert!(matches!(it.decision(&manifest, "web@101"), Decision::Order(_)));
     it.has(&[&old], &[], &old);
     it.trusts("roots@101", &[]);
@@ -103,7 +103,7 @@ fn nothing_is_ordered_under_a_new_root_before_it_is_everywhere() {
     assert!(it.world.plan(&manifest).placements[0].waits_for_root, "nor is delivered what was signed by surprise");
     let notes = it.world.plan(&manifest).trust[&issuer()].notes(&issuer());
     assert!(
-        notes.iter().any(|note| note.contains("nothing is ordered before it is at roots@101, roots@102")),
+        notes.iter().any(|note| note.contains("Pinion orders nothing before that root is at roots@101, roots@102")),
         "{notes:?}"
     );
 
@@ -175,7 +175,7 @@ fn a_root_that_was_given_up_stays_until_no_certificate_ends_at_it() {
     it.trusts("roots@102", &both);
     assert_eq!(it.decision(&manifest, "roots@102"), Decision::Keep, "web@101 still ends at it");
     let notes = it.world.plan(&manifest).trust[&issuer()].notes(&issuer());
-    assert!(notes.iter().any(|note| note.contains(&format!("given up root {}", old.fingerprint()))), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains(&format!("no longer uses root {}", old.fingerprint()))), "{notes:?}");
     let mut renewed = it.world.held();
     renewed.held.as_mut().expect("held").root = None;
     it.world.report(renewed.clone());

@@ -23,7 +23,7 @@ pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
                 Decision::Keep => (
                     "keep",
                     match planned.renew_at {
-                        Some(at) => format!("it is as the manifest says; the next renewal is due at {at}"),
+                        Some(at) => format!("it matches the manifest; the next renewal is due at {at}"),
                         None => "there is nothing to do".to_owned(),
                     },
                 ),

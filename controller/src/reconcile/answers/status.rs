@@ -73,7 +73,8 @@ pub(in crate::reconcile) fn status(
     notes.extend(enrolment::version_note(world));
     for (issuer, limit) in world.shortened() {
         notes.push(format!(
-            "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` says how to lift it",
+            "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` \
+             says how to allow more",
             humantime::format_duration(*limit)
         ));
     }
@@ -118,13 +119,15 @@ fn host_troubles(view: View<'_>, events: &Events) -> Vec<Trouble> {
 fn next_root_note(identities: &Identities) -> Option<String> {
     let progress = match identities.rollover() {
         Ok(progress) => progress?,
-        Err(error) => return Some(format!("how far the next identity root is cannot be told: {}", chain(&error))),
+        Err(error) => {
+            return Some(format!("cannot find out which guests trust the next identity root: {}", chain(&error)));
+        }
     };
     let Progress { next, guests, missing } = progress;
     let Some(first) = missing.first() else {
         return Some(format!(
-            "every guest trusts the next identity root {next}: it takes over when the controller is restarted (where \
-             /etc/pinion/identity-root is, write the next root into it first)"
+            "every guest trusts the next identity root {next}: it takes over when you restart the controller (if \
+             there is /etc/pinion/identity-root, write the next root into it first)"
         ));
     };
     let (trust, others) = (guests - missing.len(), if missing.len() == 1 { "" } else { " and others" });

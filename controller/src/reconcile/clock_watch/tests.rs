@@ -79,5 +79,5 @@ fn the_event_names_what_is_renewed() {
     link(&mut world, "101", vec![holds(1, leaf(1, at(-60)))]);
     let mut effects = Effects::at(at(-DAY));
     assert!(watch(-10 * DAY, 0).step(&world, &mut effects));
-    assert!(effects.texts()[0].ends_with("is renewed: web@101"), "{:?}", effects.texts());
+    assert!(effects.texts()[0].ends_with("are renewed: web@101"), "{:?}", effects.texts());
 }

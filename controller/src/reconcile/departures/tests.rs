@@ -177,6 +177,6 @@ fn of_a_guest_that_is_made_anew_nothing_is_known() {
     departures.step(&testing::world(testing::WEB), |_| Ok(true), &mut Effects::at(at(200)));
     let mut effects = Effects::at(at(300));
     departures.observe(&listing(&[101, 102]), &mut effects);
-    assert_eq!(effects.texts(), ["Guest 102 was made anew; it is another one than before"]);
+    assert_eq!(effects.texts(), ["Guest 102 was created again; it is a new guest"]);
     assert_eq!(effects.count(|effect| matches!(effect, Effect::Forget(guest) if *guest == Guest::Vmid(vmid(102)))), 1);
 }

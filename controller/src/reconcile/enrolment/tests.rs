@@ -56,7 +56,7 @@ fn that_a_guest_must_rejoin_is_noted_once_and_over_with_its_link() {
     };
     assert_eq!(must_rejoin_note(&world), None);
     turn_away(&world).apply(&mut world);
-    assert!(must_rejoin_note(&world).is_some_and(|note| note.starts_with("1 guest (101) holds an identity newer")));
+    assert!(must_rejoin_note(&world).is_some_and(|note| note.starts_with("1 guest (101) has an identity newer")));
     assert!(turn_away(&world).is_empty(), "it is known");
     world.apply(Change::MustRejoin(guest("102")), at(0));
     let note = must_rejoin_note(&world).expect("two");
@@ -72,7 +72,7 @@ fn a_placement_whose_guest_must_rejoin_says_how() {
     let blocked = trouble(Halt::Blocked, "no agent for its architecture");
     let cases = [
         ("it need not", false, false, None, None),
-        ("by a person", true, false, None, Some((Halt::Blocked, "guest 101 holds an identity newer"))),
+        ("by a person", true, false, None, Some((Halt::Blocked, "guest 101 has an identity newer"))),
         ("it is linked", true, true, None, None),
         ("something else keeps it out", true, false, Some(blocked), Some((Halt::Blocked, "no agent for its"))),
         (
@@ -80,7 +80,7 @@ fn a_placement_whose_guest_must_rejoin_says_how() {
             true,
             false,
             Some(trouble(Halt::Waiting, "it is busy")),
-            Some((Halt::Blocked, "guest 101 holds an identity newer")),
+            Some((Halt::Blocked, "guest 101 has an identity newer")),
         ),
     ];
     for (what, must, linked, enrolment, expected) in cases {

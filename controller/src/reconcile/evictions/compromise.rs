@@ -66,8 +66,8 @@ impl Evictions {
             let serial = held.leaf.serial();
             if !issuers.can_revoke(&held.issuer) {
                 lines.push(format!(
-                    "{certificate} with serial {serial} cannot be revoked: issuer {} has no revocation; it is good until {}, for \
-                     whoever trusts that issuer",
+                    "{certificate} with serial {serial} cannot be revoked, because issuer {} has no revocation; clients that \
+                     trust this issuer accept it until {}",
                     held.issuer,
                     held.leaf.not_after()
                 ));
@@ -75,8 +75,8 @@ impl Evictions {
                 revocations.note_signed(&SignedLeaf::held(&id, held), issuers, effects);
             } else if !revocations.knows(&id, serial) {
                 lines.push(format!(
-                    "{certificate} with serial {serial}, which the guest says that it holds, is not known to be signed for it, \
-                     and is not revoked: where it is the guest's, revoke it at {} by hand",
+                    "the guest reports {certificate} with serial {serial}, but Pinion has no record that it was \
+                     signed for this guest, and does not revoke it: if it is the guest's, revoke it at {} by hand",
                     held.issuer
                 ));
             }
@@ -87,8 +87,8 @@ impl Evictions {
         effects.save_revocations(When::AtOnce);
         for name in shared_with(world, guest, &held) {
             lines.push(format!(
-                "{name} gets another key in all other places; what they hold with the one before is revoked as soon as they serve \
-                 the new one"
+                "{name} gets another key in all other places; their certificates with the old key are revoked as \
+                 soon as they serve the new one"
             ));
             self.rekey.insert(name);
         }

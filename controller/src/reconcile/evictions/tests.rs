@@ -126,16 +126,28 @@ fn what_is_said_is_what_is_done_and_what_cannot_be() {
         world
     };
     let cases = [
-        ("not compromised", held(), false, true, "if its keys may be in other hands"),
-        ("an issuer without revocation", held(), true, false, "cannot be revoked: issuer embedded has no revocation"),
-        ("nobody knows that it was signed", held(), true, true, "is not known to be signed for it, and is not revoked"),
-        ("it has expired", expired(), true, true, "stay where they are"),
+        ("not compromised", held(), false, true, "if someone else may have its keys"),
+        (
+            "an issuer without revocation",
+            held(),
+            true,
+            false,
+            "cannot be revoked, because issuer embedded has no revocation",
+        ),
+        (
+            "nobody knows that it was signed",
+            held(),
+            true,
+            true,
+            "has no record that it was signed for this guest, and does not revoke it",
+        ),
+        ("it has expired", expired(), true, true, "stay there"),
     ];
     for (what, world, compromised, can_revoke, expected) in cases {
         let (_, lines, effects) = evict(&world, compromised, can_revoke);
         assert!(lines.iter().any(|line| line.contains(expected)), "{what}: {lines:?}");
         assert_eq!(effects.texts().len(), lines.len(), "{what}: each line is an event");
-        assert!(effects.texts().iter().all(|text| text.contains("asked by root")), "{what}");
+        assert!(effects.texts().iter().all(|text| text.contains("requested by root")), "{what}");
     }
 }
 
@@ -195,7 +207,7 @@ fn what_could_not_be_read_is_read_as_soon_as_it_can_be() {
     };
     assert!(step(&mut evictions).is_empty(), "it still cannot be read");
     std::fs::remove_file(&path).expect("removed");
-    assert_eq!(step(&mut evictions), ["Which guests were evicted is known again"]);
+    assert_eq!(step(&mut evictions), ["The list of evicted guests can be read again"]);
     assert!(evictions.admits(guest("102")));
     assert!(step(&mut evictions).is_empty());
 }

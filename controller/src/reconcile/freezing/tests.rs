@@ -126,8 +126,11 @@ fn what_ends_during_a_freeze_is_said() {
         let held = if days > 0 { vec![holds(1, leaf(1, at(-10 * DAY)))] } else { Vec::new() };
         link(&mut world, "101", held);
         let notes = notes(&world, at(0));
-        assert!(notes.len() == 1 && notes[0].contains("`pinion freeze --lift web` lifts it"), "{what}: {notes:?}");
-        assert_eq!(notes[0].contains("What web@101 serves ends at"), said, "{what}: {notes:?}");
+        assert!(
+            notes.len() == 1 && notes[0].contains("to lift the freeze, run `pinion freeze --lift web`"),
+            "{what}: {notes:?}"
+        );
+        assert_eq!(notes[0].contains("The certificate that web@101 serves expires at"), said, "{what}: {notes:?}");
     }
 }
 

@@ -80,7 +80,7 @@ fn who_was_evicted_or_taken_back_is_not_let_in() {
         "compromised": false}]}"#;
     for (what, is_evicted, link_counts, text) in [
         ("as any other", false, &[1, 2][..], "Guest 101 is linked"),
-        ("evicted", true, &[1], "Guest 101 has linked and is evicted"),
+        ("evicted", true, &[1], "Guest 101 linked although it is evicted"),
         ("a link that it had begun before", false, &[5, 5], "Guest 101 is locked"),
     ] {
         let mut fixture = Fixture::new();
@@ -136,7 +136,7 @@ fn a_guest_that_has_removed_files_holds_them_no_more() {
         (
             "not all",
             vec!["/etc/a.pem"],
-            "The files of old@101 are removed, except those that are not as Pinion wrote them: ",
+            "The files of old@101 are removed, except those that somebody changed after Pinion wrote them: ",
         ),
     ] {
         let mut fixture = Fixture::new();

@@ -14,9 +14,9 @@ fn a_manifest_is_told_when_it_is_another_or_has_another_problem() {
     let (good, other) = (in_force(WEB), in_force(TWO));
     let cases = [
         ("another one", &good, &other, "A manifest with 1 certificates in 2 places is in force"),
-        ("a mistake", &good, &rejected(WEB, "line 3"), "The manifest on disk is not taken"),
+        ("a mistake", &good, &rejected(WEB, "line 3"), "The manifest on disk cannot be used"),
         ("the same mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 3"), ""),
-        ("another mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 4"), "The manifest on disk is not taken"),
+        ("another mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 4"), "The manifest on disk cannot be used"),
         ("it is mended", &rejected(WEB, "line 3"), &other, "A manifest with 1 certificates in 2 places is in force"),
     ];
     for (what, before, next, expected) in cases {
@@ -34,12 +34,12 @@ fn proxmox_is_told_of_when_it_ceases_and_begins_to_be_understood() {
     let fine = Inventory::default();
     let cases = [
         ("nothing is wrong", &fine, &fine, ""),
-        ("files that cannot be read", &fine, &problem("a"), "Proxmox's guests are not known as they are now"),
+        ("files that cannot be read", &fine, &problem("a"), "The list of Proxmox's guests is out of date"),
         ("the same", &problem("a"), &problem("a"), ""),
-        ("another cause", &problem("a"), &problem("b"), "Proxmox's guests are not known as they are now"),
-        ("they can be read", &problem("a"), &fine, "Proxmox's guests are known again"),
+        ("another cause", &problem("a"), &problem("b"), "The list of Proxmox's guests is out of date"),
+        ("they can be read", &problem("a"), &fine, "The list of Proxmox's guests is up to date again"),
         ("who runs is not known", &fine, &unknown("a"), "waiting: try it"),
-        ("who runs is known", &unknown("a"), &fine, "Proxmox says again which guests run"),
+        ("who runs is known", &unknown("a"), &fine, "Pinion knows again which guests run"),
     ];
     for (what, before, next, expected) in cases {
         let mut effects = Effects::at(at(0));

@@ -31,7 +31,7 @@ fn a_placement_is_told_at_each_stage_from_installed_on() {
         ("served", Some(at_stage(1, Stage::Installed)), one.clone(), "web@101 is served"),
         ("repeated", Some(one.clone()), one.clone(), ""),
         ("the next one", Some(one.clone()), two.clone(), "web@101 is installed"),
-        ("it goes back", Some(two), one, "web@101 went back to the certificate before, which is served"),
+        ("it goes back", Some(two), one, "web@101 went back to its previous certificate, which is served"),
     ];
     for (what, before, now, expected) in cases {
         let expected: Vec<_> = Some(expected).filter(|text| !text.is_empty()).into_iter().collect();

@@ -204,7 +204,7 @@ fn each_is_asked_for_once_until_it_is_answered() {
     assert!(step(&mut revocations, &world, at(0)).0.is_empty(), "it is under way");
     let mut effects = Effects::at(at(0));
     revocations.take_outcome(outcome(Ok(())), Backoff::default(), &mut effects);
-    assert_eq!(effects.texts(), ["step-ca revoked 11, which web@101 does not use any more"]);
+    assert_eq!(effects.texts(), ["step-ca revoked 11, which web@101 no longer uses"]);
     assert!(step(&mut revocations, &world, at(0)).0.is_empty(), "it is revoked");
     assert!(!revocations.knows(&id("web@101"), "11") && revocations.knows(&id("web@101"), "12"));
 }
@@ -265,5 +265,5 @@ fn an_issuer_is_told_why() {
     assert_eq!(calls, [("12".to_owned(), true), ("11".to_owned(), true)]);
     let mut effects = Effects::at(at(0));
     revocations.take_outcome(outcome(Ok(())), Backoff::default(), &mut effects);
-    assert_eq!(effects.texts(), ["step-ca revoked 11 of web@101, whose key may be in other hands"]);
+    assert_eq!(effects.texts(), ["step-ca revoked 11 of web@101, because someone else may have its key"]);
 }

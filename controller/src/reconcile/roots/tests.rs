@@ -37,12 +37,12 @@ fn each_root_is_told_when_it_comes_and_when_it_goes() {
         ("the same", Some(roots(&[&a], &a)), roots(&[&a], &a), &[], false),
         ("one more", Some(roots(&[&a], &a)), roots(&[&a, &b], &a), &["has a new root"], true),
         ("another signs", Some(roots(&[&a, &b], &a)), roots(&[&a, &b], &b), &["signs under root"], true),
-        ("one less", Some(roots(&[&a, &b], &b)), roots(&[&b], &b), &["has given up root"], true),
+        ("one less", Some(roots(&[&a, &b], &b)), roots(&[&b], &b), &["no longer uses root"], true),
         (
             "all at once",
             Some(roots(&[&a], &a)),
             roots(&[&b], &b),
-            &["has a new root", "has given up root", "signs under root"],
+            &["has a new root", "no longer uses root", "signs under root"],
             true,
         ),
     ];

@@ -22,10 +22,15 @@ fn it_is_told_when_it_begins_and_when_it_ends() {
     let full = Some("the disk is full");
     let cases: [(&str, &[Option<&str>], &[&str], usize); 6] = [
         ("always writable", &[None, None], &[], 0),
-        ("it begins", &[None, full], &["the disk is full; renewals go on"], 0),
-        ("it lasts", &[full, full, full], &["the disk is full; renewals go on"], 0),
-        ("another reason", &[full, Some("no quorum")], &["the disk is full; renewals go on"], 0),
-        ("it ends", &[full, None, None], &["the disk is full; renewals go on", "The shared state can be written"], 1),
+        ("it begins", &[None, full], &["the disk is full; renewals continue"], 0),
+        ("it lasts", &[full, full, full], &["the disk is full; renewals continue"], 0),
+        ("another reason", &[full, Some("no quorum")], &["the disk is full; renewals continue"], 0),
+        (
+            "it ends",
+            &[full, None, None],
+            &["the disk is full; renewals continue", "The shared state can be written"],
+            1,
+        ),
         (
             "and begins again",
             &[full, None, full],

@@ -211,8 +211,8 @@ impl Seen {
         let runs: BTreeSet<_> = starts.iter().filter_map(|start| start.id()).collect();
         let several = runs.len() < starts.iter().filter(|start| start.id().is_some()).count();
         let cause = match failed {
-            Some(failure) => format!("not each of them can be looked into: {failure}"),
-            None if several => "they say that they were started in the same moment".to_owned(),
+            Some(failure) => format!("cannot look into each of them: {failure}"),
+            None if several => "they report the same start time".to_owned(),
             None => return None,
         };
         let last = *group.last()?;
@@ -222,8 +222,8 @@ impl Seen {
             attempt: format!("tell guests {} apart, which have the same network card", list(group)),
             cause,
             remedy: format!(
-                "stop one of them, or give one another card (`{tool} set {last} --net0 …` without an address makes a new \
-                 one); until then none of them is let in. Restoring with `--unique` makes new cards"
+                "stop one of them, or give one another card (`{tool} set {last} --net0 …` without an address creates \
+                 a new one); until then Pinion lets none of them in. Restoring with `--unique` creates new cards"
             ),
             retry_at: None,
         })

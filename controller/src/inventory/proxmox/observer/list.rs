@@ -50,16 +50,16 @@ impl List {
         let read = limited(&path, MAX_LIST).map_err(|error| unreadable(&path, &error));
         let parsed = read.and_then(|bytes| {
             VmList::parse(&bytes).map_err(|error| Problem {
-                cause: format!("{} cannot be understood: {}", path.display(), chain(&error)),
-                remedy: "see `systemctl status pve-cluster`".to_owned(),
+                cause: format!("cannot read {}: {}", path.display(), chain(&error)),
+                remedy: "run `systemctl status pve-cluster`".to_owned(),
             })
         });
         let before = self.problem.clone();
         let listed = match parsed {
             Ok(list) => match (list.version, counted) {
                 (Some(own), Some(counted)) if own < counted => {
-                    let cause = format!("{} is of version {own}, and .version says {counted}", path.display());
-                    let remedy = "restart pve-cluster, if that does not pass (`systemctl restart pve-cluster`)";
+                    let cause = format!("{} has version {own}, but .version says {counted}", path.display());
+                    let remedy = "if this lasts, restart pve-cluster (`systemctl restart pve-cluster`)";
                     self.failed(Problem { cause, remedy: remedy.to_owned() }, LAGS_TOLD);
                     false
                 }

@@ -153,7 +153,7 @@ impl Observer {
         let first = problems.next()?.clone();
         Some(match problems.count() {
             0 => first,
-            more => Problem { cause: format!("{} (and {more} more of the kind)", first.cause), ..first },
+            more => Problem { cause: format!("{} (and {more} more)", first.cause), ..first },
         })
     }
 
@@ -244,10 +244,10 @@ fn info(entry: &Entry, conf: GuestInfo, node: &str) -> GuestInfo {
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => {
-            "start pve-cluster, which mounts them there (`systemctl status pve-cluster`); `directory` in [proxmox] of \
-             controller.toml says where they are, if not in /etc/pve"
+            "start pve-cluster, which mounts them there (`systemctl start pve-cluster`); if they are not in \
+             /etc/pve, set `directory` in [proxmox] of controller.toml"
         }
-        _ => "see `systemctl status pve-cluster`",
+        _ => "run `systemctl status pve-cluster`",
     };
     Problem { cause: format!("cannot read {}: {error}", path.display()), remedy: remedy.to_owned() }
 }
