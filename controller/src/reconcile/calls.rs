@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tracing::{Instrument, info_span};
 
 use super::{
-    Resources,
     delivery::{self, Documents, Undelivered},
     effects::{RevokeCall, SignCall},
+    resources::Resources,
     revocation::RevocationOutcome,
     signing::{Fresh, SigningOutcome},
 };

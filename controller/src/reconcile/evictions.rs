@@ -19,7 +19,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, effects::Effects, revocation::Revocations, troubles};
+use super::{effects::Effects, resources::Resources, revocation::Revocations, troubles};
 use crate::{
     admin::caller::Caller,
     events::{Document, Events, GuestEvent, HostEvent, What},

@@ -10,7 +10,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{answers::Chosen, effects::Effects};
+use super::{chosen::Chosen, effects::Effects};
 use crate::{
     admin::{
         caller::Caller,

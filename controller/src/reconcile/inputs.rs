@@ -10,7 +10,7 @@ use pinion_proto::clock::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Parts, Reconciler, Resources, answers,
+    Reconciler, answers,
     calls::Calls,
     clock_watch::ClockWatch,
     delivery::{Deliveries, Documents},
@@ -18,8 +18,10 @@ use super::{
     enrolment::Enrolment,
     evictions::{Eviction, Evictions},
     freezing, links, observe,
+    parts::Parts,
     perform::Outlets,
     purging::Purging,
+    resources::Resources,
     revocation::{RevocationOutcome, Revocations, SignedLeaf},
     rollback,
     roots::{self, RootQueries, RootsAnswer},

@@ -10,7 +10,7 @@ use pinion_proto::{
 };
 use tracing::debug;
 
-use super::{Parts, Resources, effects::Effects, progress, rollback, sessions::Sessions};
+use super::{effects::Effects, parts::Parts, progress, resources::Resources, rollback, sessions::Sessions};
 use crate::{
     events::{GuestEvent, HostEvent, PlacementEvent, What},
     link::{LinkInput, Outbound, SessionId},

@@ -23,6 +23,7 @@
 
 mod answers;
 mod calls;
+mod chosen;
 mod clock_watch;
 mod delivery;
 mod departures;
@@ -33,6 +34,7 @@ mod freezing;
 mod inputs;
 mod links;
 mod observe;
+mod parts;
 mod perform;
 mod persist;
 mod progress;
@@ -67,6 +69,7 @@ use crate::{
 };
 use effects::Effects;
 use inputs::{changed, next};
+use parts::Parts;
 
 /// A queue to a slow agent that was full is tried again after this long.
 const RESEND_DELAY: Duration = Duration::from_millis(200);
@@ -78,20 +81,6 @@ const LISTENING: u32 = 3;
 /// What an issuer has been asked for is waited for so long at the end, to be delivered after the next start: step-ca
 /// answers within a second unless it is in trouble.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// The parts of the loop, each with its own state.
-#[derive(Debug)]
-struct Parts {
-    clock_watch: clock_watch::ClockWatch,
-    departures: departures::Departures,
-    evictions: evictions::Evictions,
-    enrolment: enrolment::Enrolment,
-    signing: signing::Signing,
-    deliveries: delivery::Deliveries,
-    revocations: revocation::Revocations,
-    roots: roots::RootQueries,
-    purging: purging::Purging,
-}
 
 /// The loop's state: all of it can be lost, and comes back with the agents' reports.
 struct Reconciler {

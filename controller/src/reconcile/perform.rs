@@ -5,10 +5,11 @@
 //! performed in the order in which they were said.
 
 use super::{
-    Parts, Resources,
     calls::Calls,
     effects::{Effect, Effects, Outgoing},
+    parts::Parts,
     persist::Persist,
+    resources::Resources,
     sessions::Sessions,
 };
 use crate::{

@@ -14,7 +14,7 @@ use pinion_proto::{
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, IsCa, KeyPair, SerialNumber};
 use tempfile::TempDir;
 
-use super::{Parts, Resources, clock_watch::ClockWatch, delivery::Undelivered, roots::RootQueries};
+use super::{clock_watch::ClockWatch, delivery::Undelivered, parts::Parts, resources::Resources, roots::RootQueries};
 use crate::{
     admin::caller::Caller,
     events::Events,

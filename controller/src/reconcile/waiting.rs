@@ -9,7 +9,8 @@ use pinion_proto::id::PlacementId;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    answers::{Chosen, View},
+    answers::View,
+    chosen::Chosen,
     effects::{Effects, Outgoing},
 };
 use crate::{

@@ -6,11 +6,11 @@ use pinion_proto::{
     stage::{Stage, Trouble},
 };
 
-use super::{View, placement, troubles};
+use super::{placement, view::View};
 use crate::{
     admin::protocol::ProgressLine,
     planner::{self, Decision, Planned, Step},
-    reconcile::freezing,
+    reconcile::{freezing, troubles},
 };
 
 impl View<'_> {

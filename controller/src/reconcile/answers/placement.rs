@@ -9,8 +9,12 @@ use pinion_proto::{
     stage::{Halt, Stage, Trouble},
 };
 
-use super::{View, troubles};
-use crate::{admin::protocol::PlacementStatus, planner::Planned, reconcile::freezing};
+use super::view::View;
+use crate::{
+    admin::protocol::PlacementStatus,
+    planner::Planned,
+    reconcile::{freezing, troubles},
+};
 
 /// The longest path in a status (characters): one of a guest's is at most 1,024 bytes.
 const MAX_PATH: usize = 1024;

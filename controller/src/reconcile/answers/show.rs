@@ -2,10 +2,11 @@
 //!
 //! Invariant: a page has at most [`MAX_PAGE`] placements, whatever is asked for.
 
-use super::{Chosen, View, placement, status};
+use super::{placement, status, view::View};
 use crate::{
     admin::protocol::{Answer, AskShow, PlacementStatus, Selection, Shown},
     planner::Plan,
+    reconcile::chosen::Chosen,
 };
 
 /// The largest page.

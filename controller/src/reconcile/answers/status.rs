@@ -11,7 +11,7 @@ use pinion_proto::{
     stage::Trouble,
 };
 
-use super::{Chosen, View, placement, troubles};
+use super::{placement, view::View};
 use crate::{
     admin::{
         presence::Presence,
@@ -20,7 +20,7 @@ use crate::{
     events::Events,
     identity::{Identities, Progress},
     planner::{Plan, Planned},
-    reconcile::{Resources, enrolment, freezing},
+    reconcile::{chosen::Chosen, enrolment, freezing, resources::Resources, troubles},
     world::Link,
 };
 
@@ -56,8 +56,7 @@ pub(in crate::reconcile) fn status(
     let retired =
         plan.retired.iter().filter(|id| chosen.means(&id.to_string(), id.certificate.as_str(), Some(id.guest)));
     // Whoever is asked for by name is listed.
-    let (listed, unlisted) =
-        if chosen.names.is_empty() { listed(retired) } else { (retired.collect(), BTreeMap::new()) };
+    let (listed, unlisted) = if chosen.has_names() { (retired.collect(), BTreeMap::new()) } else { listed(retired) };
     placements.extend(listed.into_iter().filter_map(|id| placement::retired(view, id)));
     let mut guests = guests(view, &plan.placements);
     for guest in &mut guests {

@@ -6,8 +6,13 @@ use pinion_proto::{
 };
 
 use super::*;
-use crate::reconcile::testing::{
-    GuestKey, TWO, WEB, at, guest, holds, id, incoming, leaf, link, nothing, parts, trouble, world,
+use crate::{
+    admin::protocol::Selection,
+    reconcile::{
+        chosen::Chosen,
+        parts::Parts,
+        testing::{GuestKey, TWO, WEB, at, guest, holds, id, incoming, leaf, link, nothing, parts, trouble, world},
+    },
 };
 
 /// What is shown of `web@101`, which reports this, to somebody who waits for a stage.

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     admin::protocol::Selection,
     reconcile::{
-        Parts,
         effects::{Effect, When},
+        parts::Parts,
         testing::{TWO, WEB, at, holds, id, leaf, link, parts, root_user, trouble, world},
     },
 };

@@ -1,0 +1,20 @@
+//! The parts of the loop, each with its own state.
+
+use super::{
+    clock_watch::ClockWatch, delivery::Deliveries, departures::Departures, enrolment::Enrolment, evictions::Evictions,
+    purging::Purging, revocation::Revocations, roots::RootQueries, signing::Signing,
+};
+
+/// The parts of the loop, each with its own state.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) clock_watch: ClockWatch,
+    pub(super) departures: Departures,
+    pub(super) evictions: Evictions,
+    pub(super) enrolment: Enrolment,
+    pub(super) signing: Signing,
+    pub(super) deliveries: Deliveries,
+    pub(super) revocations: Revocations,
+    pub(super) roots: RootQueries,
+    pub(super) purging: Purging,
+}
