@@ -60,7 +60,7 @@ fn that_a_guest_must_rejoin_is_noted_once_and_over_with_its_link() {
     assert!(turn_away(&world).is_empty(), "it is known");
     world.apply(Change::MustRejoin(guest("102")), at(0));
     let note = must_rejoin_note(&world).expect("two");
-    assert!(note.starts_with("2 guests (101 and others) hold identities newer"), "{note}");
+    assert!(note.starts_with("2 guests (101 and others) have identities newer"), "{note}");
     link(&mut world, "101", Vec::new());
     assert!(must_rejoin_note(&world).is_some_and(|note| note.contains("(102)")));
     world.apply(Change::Forgotten(guest("102")), at(0));
