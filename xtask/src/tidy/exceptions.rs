@@ -62,8 +62,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         590,
         "longer than a file is to be; to be split by idea",
     ),
-    except("file-size", "tests/tests/issuer/step_ca.rs", 439, "longer than a file is to be; to be split by idea"),
-    except("file-size", "tests/tests/lab_itself.rs", 473, "longer than a file is to be; to be split by idea"),
     except(
         "impl-files",
         "controller/src/world/reports.rs Reports",
