@@ -41,9 +41,19 @@ impl Site {
     /// # Errors
     /// Something does not start, or the certificate is not served.
     pub fn served() -> Result<Self> {
+        Self::served_on(Host::prepare(&HostOptions::embedded(&json!([])))?)
+    }
+
+    /// As [`Self::served`], on this host; its controller is started if it does not run.
+    ///
+    /// # Errors
+    /// As [`Self::served`].
+    pub fn served_on(mut host: Host) -> Result<Self> {
         let guest = Guest::prepare("1001", &GuestOptions::default())?;
         let server = TlsServer::install(&guest, Self::FULLCHAIN, Self::KEY)?;
-        let host = Host::start(&HostOptions::embedded(&json!([])))?;
+        if host.controller().is_none() {
+            host.start_again()?;
+        }
         let mut site = Self { server, guest, host };
         site.guest.join_with(&site.host.token(site.guest.name())?)?.succeeded()?;
         site.guest.start()?;

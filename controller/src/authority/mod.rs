@@ -233,6 +233,12 @@ pub(crate) fn settle_made(store: &Store, name: &str, common_name: &str, now: Tim
     store.settle(Area::Shared, name, |_: &Document| true, || make(common_name, now)).map(drop)
 }
 
+/// A stored authority with its key, if there is one; it is not noted.
+pub(crate) fn stored(store: &Store, name: &'static str) -> Result<Option<Authority>, AuthorityError> {
+    let Some(document) = store.read::<Document>(Area::Shared, name)? else { return Ok(None) };
+    Authority::load(&document).map(Some).map_err(|why| AuthorityError::Unusable { name, why })
+}
+
 /// The root of a stored authority, if there is one.
 pub(crate) fn stored_root(store: &Store, name: &str) -> Result<Option<RootCertificate>, AuthorityError> {
     let Some(document) = store.read::<Document>(Area::Shared, name)? else { return Ok(None) };

@@ -50,7 +50,7 @@ const MAX_ENTRIES: usize = 100_000;
 const LOCAL: [&str; 5] = ["authorities", "replaced", "listed-guests", "freezes", "evictions"];
 
 /// The documents and directories of the root process that are kept.
-const CHANNEL: [&str; 3] = ["identity-ca", "identity-domain", "authorities"];
+const CHANNEL: [&str; 5] = ["identity-ca", "identity-ca-next", "identity-former", "identity-domain", "authorities"];
 
 /// The identity root with its key: in the shared area, or the root process's.
 const ROOTS: [&str; 2] = ["shared/identity-ca.json", "channel/identity-ca.json"];

@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
 use super::protocol::{
-    Answer, Call, Cause, Failure, Listing, Looked, MAX_ANSWER, NodeAuthority, Revision, Secret, Target,
+    Answer, Call, Cause, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Revision, Secret, Target,
 };
 
 /// How long a call may wait for its turn, on top of its own patience.
@@ -101,13 +101,29 @@ impl Client {
     }
 
     /// The authority of this node for agents' identities, for the key of this PKCS #10 request (DER). `known` is the root
-    /// that is known here: where there was one, none is made.
+    /// that is known here: where there was one, none is made. `takes_over` is the next root, if every guest trusts it.
     ///
     /// # Errors
     /// The root process cannot be reached, or does not sign.
-    pub async fn node_authority(&self, csr: &[u8], known: Option<Fingerprint>) -> Result<NodeAuthority, Failure> {
-        match self.call(&Call::NodeAuthority { csr: STANDARD.encode(csr), known }).await? {
+    pub async fn node_authority(
+        &self,
+        csr: &[u8],
+        known: Option<Fingerprint>,
+        takes_over: Option<Fingerprint>,
+    ) -> Result<NodeAuthority, Failure> {
+        match self.call(&Call::NodeAuthority { csr: STANDARD.encode(csr), known, takes_over }).await? {
             Answer::NodeAuthority(signed) => Ok(*signed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The identity root that follows the present one, if a person asked for another.
+    ///
+    /// # Errors
+    /// The root process cannot be reached, is of an earlier version, or cannot read its roots.
+    pub async fn next_root(&self) -> Result<Option<NextRoot>, Failure> {
+        match self.call(&Call::NextRoot).await? {
+            Answer::NextRoot(next) => Ok(next.map(|next| *next)),
             other => Err(unexpected(&other)),
         }
     }
@@ -184,6 +200,7 @@ fn unexpected(answer: &Answer) -> Failure {
         Answer::Boot(_) => "boot",
         Answer::Looked(_) => "looked",
         Answer::NodeAuthority(_) => "node-authority",
+        Answer::NextRoot(_) => "next-root",
         Answer::Done => "done",
         Answer::Failed(_) => "failed",
     };

@@ -35,4 +35,4 @@ mod tool;
 mod descendants;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -68,7 +68,13 @@ pub enum Call {
         csr: String,
         /// The root that the caller knows: where it knows one, none is made.
         known: Option<Fingerprint>,
+        /// The next root, if every guest trusts it: the authority is signed under that one. Left out otherwise, because root
+        /// processes of earlier versions do not know the field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        takes_over: Option<Fingerprint>,
     },
+    /// Which identity root follows the present one, if a person began with another: [`Answer::NextRoot`].
+    NextRoot,
 }
 
 impl Call {
@@ -83,6 +89,7 @@ impl Call {
             Self::Restore { .. } => "restore",
             Self::Join { .. } => "join",
             Self::NodeAuthority { .. } => "node-authority",
+            Self::NextRoot => "next-root",
         }
     }
 
@@ -90,7 +97,7 @@ impl Call {
     #[must_use]
     pub fn guest(&self) -> Option<Target> {
         match self {
-            Self::Guests { .. } | Self::NodeAuthority { .. } => None,
+            Self::Guests { .. } | Self::NodeAuthority { .. } | Self::NextRoot => None,
             Self::Boot { guest }
             | Self::Look { guest }
             | Self::Install { guest }
@@ -106,7 +113,7 @@ impl Call {
             // It is held for half of that.
             Self::Guests { .. } => 60,
             Self::Boot { .. } | Self::Look { .. } => 60,
-            Self::NodeAuthority { .. } => 30,
+            Self::NodeAuthority { .. } | Self::NextRoot => 30,
             // The agent's own dialling of every address is in it.
             Self::Join { .. } => 90,
             Self::Restore { .. } => 120,
@@ -172,6 +179,8 @@ pub enum Answer {
     Looked(Looked),
     /// To [`Call::NodeAuthority`].
     NodeAuthority(Box<NodeAuthority>),
+    /// To [`Call::NextRoot`]; none where no other root was asked for, or it has taken over.
+    NextRoot(Option<Box<NextRoot>>),
     /// It is so.
     Done,
     /// It is not.
@@ -190,6 +199,16 @@ pub struct NodeAuthority {
     /// Whether the root was there before this call.
     #[serde(default)]
     pub existed: bool,
+}
+
+/// The identity root that follows the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRoot {
+    /// The root, signed by itself.
+    pub root: RootCertificate,
+    /// Its subject and key, signed by the root process's present root (DER in base64); none where the present root is the
+    /// controller's own, which signs that itself.
+    pub endorsement: Option<String>,
 }
 
 /// What a guest is, as it says itself.
@@ -284,10 +303,21 @@ mod tests {
             Call::Boot { guest },
             Call::Look { guest },
             Call::Join { guest, token },
+            Call::NodeAuthority { csr: "AA==".into(), known: None, takes_over: Some(Fingerprint::of(b"x")) },
+            Call::NextRoot,
         ] {
             let text = serde_json::to_string(&call).expect("JSON");
             assert_eq!(target(&text).expect("a call"), call, "{text}");
         }
+    }
+
+    #[test]
+    fn programs_of_an_earlier_version_are_understood_and_understand() {
+        // As the version before said it and knows it: it refuses any other field.
+        let before = r#"{"node-authority":{"csr":"AA==","known":null}}"#;
+        let call = Call::NodeAuthority { csr: "AA==".into(), known: None, takes_over: None };
+        assert_eq!(target(before).expect("a call"), call);
+        assert_eq!(serde_json::to_string(&call).expect("JSON"), before);
     }
 
     #[test]
@@ -302,6 +332,8 @@ mod tests {
             r#"{"run":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
             r#"{"join":{"guest":{"vmid":101,"kind":"lxc"}}}"#,
             r#"["guests"]"#,
+            r#"{"next-root":{"root":"AA=="}}"#,
+            r#"{"node-authority":{"csr":"AA==","known":null,"takes_over":"/etc/shadow"}}"#,
             r#"{"guests":{"has":{"run":1,"number":2,"path":"/etc/shadow"}}}"#,
             r#"{"boot":{"guest":{"vmid":101,"kind":"lxc"},"command":"id"}}"#,
         ] {

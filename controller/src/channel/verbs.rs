@@ -8,7 +8,6 @@ use std::{
 };
 
 use pinion_proto::{
-    bundle::Fingerprint,
     causes::chain,
     clock::{Clock, SystemClock},
     id::Guest,
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 use super::{
     boot,
     guests::Guests,
-    identity::IdentityRoot,
+    identity::{Asked, IdentityRoot},
     install, join, look,
     package::Package,
     pct::Pct,
@@ -62,11 +61,14 @@ impl Verbs {
     }
 
     async fn act(&self, call: &Call) -> Result<Answer, Failure> {
-        if let Call::Join { guest, token } = call {
-            check(*guest, token)?;
-        }
-        if let Call::NodeAuthority { csr, known } = call {
-            return self.node_authority(csr.clone(), *known).await;
+        match call {
+            Call::Join { guest, token } => check(*guest, token)?,
+            Call::NodeAuthority { csr, known, takes_over } => {
+                let asked = Asked { known: *known, takes_over: *takes_over };
+                return self.node_authority(csr.clone(), asked).await;
+            }
+            Call::NextRoot => return self.next_root().await,
+            _ => {}
         }
         match call.guest() {
             None => Err(Failure::new(Cause::Unexpected, "the call names no guest; this is a bug")),
@@ -82,9 +84,10 @@ impl Verbs {
 
     async fn within(&self, reach: &impl Reach, call: &Call) -> Result<Answer, Failure> {
         match call {
-            // Answered without a tool, and so without a turn.
-            Call::Guests { has } => Ok(self.guests.answer(*has).await),
-            Call::NodeAuthority { csr, known } => self.node_authority(csr.clone(), *known).await,
+            // They are about no guest.
+            Call::Guests { .. } | Call::NodeAuthority { .. } | Call::NextRoot => {
+                Err(Failure::new(Cause::Unexpected, "the call is about no guest; this is a bug"))
+            }
             Call::Boot { .. } => boot::boot(reach).await.map(Answer::Boot),
             Call::Look { .. } => look::look(reach).await.map(Answer::Looked),
             Call::Install { guest } => {
@@ -99,12 +102,28 @@ impl Verbs {
         }
     }
 
-    async fn node_authority(&self, csr: String, known: Option<Fingerprint>) -> Result<Answer, Failure> {
+    async fn node_authority(&self, csr: String, asked: Asked) -> Result<Answer, Failure> {
+        let signing = move |identity: &IdentityRoot| identity.sign(&csr, asked, SystemClock.now());
+        Ok(Answer::NodeAuthority(Box::new(self.with_root(signing).await?)))
+    }
+
+    async fn next_root(&self) -> Result<Answer, Failure> {
+        let next = self.with_root(|identity| identity.next(SystemClock.now())).await?;
+        Ok(Answer::NextRoot(next.map(Box::new)))
+    }
+
+    /// Does this with the identity root, where it may wait for the disk.
+    async fn with_root<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&IdentityRoot) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let identity = self.identity.clone();
-        let signing = tokio::task::spawn_blocking(move || identity.sign(&csr, known, SystemClock.now()));
-        match signing.await {
-            Ok(signed) => signed.map(|signed| Answer::NodeAuthority(Box::new(signed))),
-            Err(error) => Err(Failure::new(Cause::Unexpected, format!("signing failed: {error}; this is a bug"))),
+        match tokio::task::spawn_blocking(move || work(&identity)).await {
+            Ok(done) => done,
+            Err(error) => Err(Failure::new(
+                Cause::Unexpected,
+                format!("the work with the identity root failed: {error}; this is a bug"),
+            )),
         }
     }
 }

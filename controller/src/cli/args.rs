@@ -167,11 +167,12 @@ pub(super) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum IdentityVerb {
-    /// Have the next start of the controller create a new identity root, once.
+    /// Have the next start create a new identity root, once. Stop the controller and the root process first.
     ///
-    /// If the old root still exists, agents learn to trust both, and the new root takes over at the first start after all
-    /// of them do. If the old root is lost, every guest must join again: restore /var/lib/pinion/shared from a backup
-    /// instead, if you have one.
+    /// If the old root still exists, agents learn to trust both, and the new root takes over at the first start of the
+    /// controller after all of them do; `pinion status` counts them. The new root is created by whoever has the old root's
+    /// key: the controller, or the root process (`pinion channel`). If the old root is lost, every guest must join again:
+    /// restore /var/lib/pinion/shared from a backup instead, if you have one.
     NewRoot {
         /// Create a new root for the embedded CA instead, because its root is lost.
         #[arg(long)]
@@ -179,6 +180,10 @@ pub(super) enum IdentityVerb {
         /// Give up the old root at once, because someone else may have its key. Every guest must join again.
         #[arg(long)]
         at_once: bool,
+        /// Move the root from the controller to the root process: the root process creates the new root, and when that takes
+        /// over, the controller's key is removed.
+        #[arg(long, conflicts_with_all = ["embedded", "at_once"])]
+        to_root_process: bool,
         /// Confirm that you want to replace the root.
         #[arg(long)]
         yes: bool,

@@ -33,7 +33,7 @@ use crate::{
     admin::protocol::{Ensure, Selection},
     config::Config,
 };
-use args::{Args, ConfigVerb, EventsArgs, GuestVerb, IdentityVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
+use args::{Args, ConfigVerb, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 use session::{Session, print_json, unexpected};
 
@@ -110,9 +110,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
         Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
-        Verb::Identity(IdentityVerb::NewRoot { embedded, at_once, yes }) => {
-            identity::new_root(&session, embedded, at_once, yes).await
-        }
+        Verb::Identity(verb) => identity::run(&session, verb).await,
         Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
     }
 }

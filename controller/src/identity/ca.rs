@@ -118,7 +118,8 @@ impl IdentityCa {
 
     /// The roots beside this one.
     pub(super) fn rollover(&self, store: &Store, now: Timestamp) -> Result<Rollover, IdentityError> {
-        rollover::read(store, &self.signer().authority, now)
+        let signer = self.signer();
+        rollover::read(store, &signer.authority, signer.node_since.is_none(), now)
     }
 
     /// When this node's authority was given; none where this is the root itself.
@@ -180,6 +181,16 @@ pub(crate) fn settle_domain(store: &Store, wanted: Option<&TrustDomain>) -> Resu
     }
     store.expect(DOMAIN_DOCUMENT);
     Ok(trust_domain)
+}
+
+/// The trust domain of the identities that there are.
+pub(crate) fn stored_domain(store: &Store) -> Result<Option<TrustDomain>, StoreError> {
+    Ok(store.read::<Domain>(Area::Shared, DOMAIN_DOCUMENT)?.map(|domain| domain.trust_domain))
+}
+
+/// Says which trust domain the root is for that is made next.
+pub(crate) fn set_domain(store: &Store, trust_domain: &TrustDomain) -> Result<(), StoreError> {
+    store.replace(Area::Shared, DOMAIN_DOCUMENT, &Domain { trust_domain: trust_domain.clone() })
 }
 
 /// A domain of its own for each installation: an identity of one is a stranger to another.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use pinion_proto::id::Guest;
 
-use super::guests::GuestRecord;
+use super::record::GuestRecord;
 
 /// What is still to be written, by guest.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{IdentityError, ROOT_DOCUMENT, guests, node};
+use super::{IdentityError, ROOT_DOCUMENT, guests, handover, node, rollover};
 use crate::{
     authority::{self, Traces},
     store::{Area, GIVEN_UP, NEW_ROOT, Store, StoreError},
@@ -88,6 +88,8 @@ pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
         return Ok(Wish::Rollover);
     }
     tracing::warn!(%asked_at, "A new identity root was requested: every guest must join again");
+    rollover::forget(store)?;
+    handover::forget(store)?;
     match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
         Ok(()) => {}
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}

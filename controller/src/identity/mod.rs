@@ -8,10 +8,12 @@ mod ca;
 mod decided;
 mod forgotten;
 mod guests;
+mod handover;
 mod loss;
 mod machine;
 pub(crate) mod node;
-mod rollover;
+mod record;
+pub(crate) mod rollover;
 mod token;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
@@ -29,16 +31,18 @@ use thiserror::Error;
 
 pub use self::{
     ca::{ControllerIdentity, IdentityCa, IdentityError},
-    guests::{GuestRecord, Refused},
+    guests::Refused,
     machine::{Caller, Machines, NoMachines, Whose},
+    record::GuestRecord,
     rollover::Progress,
     token::TokenRefused,
 };
 pub(crate) use self::{
-    ca::{ROOT_DOCUMENT, settle_domain},
+    ca::{ROOT_DOCUMENT, set_domain, settle_domain, stored_domain},
+    handover::{NEXT as NEXT_OF_ROOT_PROCESS, NextWish},
     loss::{GivenUp, NewRoot, PIN, ROOT_BEFORE, pinned},
 };
-use self::{guests::Guests, loss::Wish, machine::Machine, rollover::Rollover, token::Tokens};
+use self::{guests::Guests, loss::Wish, machine::Machine, node::Deadline, rollover::Rollover, token::Tokens};
 use crate::{
     authority::Traces,
     channel::client::Client,
@@ -50,6 +54,8 @@ use crate::{
 pub struct Identities {
     ca: IdentityCa,
     rollover: Rollover,
+    /// Why the next root is not known or has not taken over, in words.
+    late: Option<String>,
     tokens: Tokens,
     guests: Guests,
     machines: Arc<dyn Machines>,
@@ -85,13 +91,15 @@ impl Identities {
     ) -> Result<Self, IdentityError> {
         let (guests, now) = (Guests::new(store.clone()), clock.now());
         let mut traces = if wish == Wish::AtOnce { Traces::default() } else { loss::traces(store, host)? };
+        handover::allow(store, &mut traces.pinned, None)?;
         rollover::advance(store, &guests, &mut traces.pinned, now)?;
         let ca = IdentityCa::load_or_make(store, trust_domain, traces, now)?;
-        if wish == Wish::Rollover {
+        // One of the root process's that is on its way goes on.
+        if wish == Wish::Rollover && handover::stored(store)?.is_none() {
             rollover::begin(store, ca.trust_domain(), now)?;
         }
         let rollover = ca.rollover(store, now)?;
-        Ok(Self { ca, rollover, tokens: Tokens::new(store.clone()), guests, machines, clock })
+        Ok(Self { ca, rollover, late: None, tokens: Tokens::new(store.clone()), guests, machines, clock })
     }
 
     /// As [`Self::open`], on a host whose root process may hold the root's key: then this controller has an authority
@@ -107,20 +115,29 @@ impl Identities {
         machines: Arc<dyn Machines>,
         (host, root_process, begins_there): (&Path, &Client, bool),
     ) -> Result<Self, IdentityError> {
+        rollover::resume(store)?;
         let wish = loss::spend_new_root(store)?;
         let begins_there = begins_there && root_process.is_there();
-        let Some(grant) = node::grant(store, root_process, host, (wish, begins_there), clock.now()).await? else {
-            return Self::open_own(store, clock, trust_domain, machines, Some(host), wish);
+        let (tokens, guests) = (Tokens::new(store.clone()), Guests::new(store.clone()));
+        let (deadline, now) = (Deadline::of_start(), clock.now());
+        let unknown = handover::learn(store, root_process, deadline).await?;
+        let waits = handover::advance(store, root_process, &guests, deadline, now).await?;
+        let late = unknown.or(waits);
+        if let Some(why) = &late {
+            tracing::warn!("{why}");
+        }
+        let Some(grant) = node::grant(store, root_process, host, (wish, begins_there), (deadline, now)).await? else {
+            return Ok(Self { late, ..Self::open_own(store, clock, trust_domain, machines, Some(host), wish)? });
         };
         let ca = IdentityCa::under(store, trust_domain, grant)?;
-        let (tokens, guests) = (Tokens::new(store.clone()), Guests::new(store.clone()));
-        Ok(Self { ca, rollover: Rollover::default(), tokens, guests, machines, clock })
+        let rollover = ca.rollover(store, now)?;
+        Ok(Self { ca, rollover, late, tokens, guests, machines, clock })
     }
 
     /// Every root under which agents' identities are accepted now.
     #[must_use]
     pub fn trusted_roots(&self) -> Vec<RootCertificate> {
-        let Rollover { next, former } = &self.rollover;
+        let Rollover { next, former, .. } = &self.rollover;
         let next = next.as_ref().map(|next| &next.root);
         std::iter::once(self.ca.root()).chain(next).chain(former).cloned().collect()
     }
@@ -149,7 +166,14 @@ impl Identities {
     pub fn rollover(&self) -> Result<Option<Progress>, StoreError> {
         let Some(next) = self.next_root().map(|next| next.root.fingerprint()) else { return Ok(None) };
         let all = self.guests.all()?;
-        Ok(Some(Progress { next, guests: all.len(), missing: rollover::missing(&all, next) }))
+        let (guests, missing) = (all.len(), rollover::missing(&all, next));
+        Ok(Some(Progress { next, held_by_root_process: self.rollover.held_by_root_process, guests, missing }))
+    }
+
+    /// What keeps the next root from being known, or from taking over although every guest trusts it.
+    #[must_use]
+    pub fn rollover_late(&self) -> Option<&str> {
+        self.late.as_deref()
     }
 
     /// Since when this controller's authority under the root is what it is, and the root; none where it is the root.

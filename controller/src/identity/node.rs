@@ -4,7 +4,7 @@
 //! Invariant: an installation that holds its root itself goes on so; one whose root is the root process's never makes one
 //! of its own. What is kept here is good for a month at most.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
@@ -15,13 +15,16 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use super::{Identities, IdentityError, ROOT_DOCUMENT, Wish, loss};
+use super::{Identities, IdentityError, ROOT_DOCUMENT, Wish, handover, loss, rollover};
 pub(crate) use crate::authority::documents::PUBLIC_ROOT;
 use crate::{
     authority::{self, Authority, AuthorityError, SecretText, Traces, fresh_key},
-    channel::{client::Client, protocol::Cause},
+    channel::{
+        client::Client,
+        protocol::{Cause, Failure},
+    },
     events::{Events, HostEvent, What},
-    store::{Area, Store},
+    store::{Area, Store, StoreError},
 };
 
 /// This node's authority, in the local area.
@@ -34,11 +37,53 @@ const RENEW_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// When that fails, it is tried again after this long; the root process signs no more often for long.
 const RETRY: Duration = Duration::from_secs(15 * 60);
 
-/// How long a start waits for the root process, which starts beside it.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start waits for the root process, which starts beside it; in tests it is there or it is not.
+const START_PATIENCE: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(30) };
 
 /// How often it is asked meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Until when a start waits for the root process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    /// As long as a start may take.
+    pub(super) fn of_start() -> Self {
+        Self(tokio::time::Instant::now() + START_PATIENCE)
+    }
+
+    /// Nobody waits.
+    fn over() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    /// Asks until the root process is there.
+    pub(super) async fn ask<T, F>(self, ask: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        loop {
+            match ask().await {
+                Err(failure) if failure.cause == Cause::ToolMissing && tokio::time::Instant::now() < self.0 => {
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+                asked => return asked,
+            }
+        }
+    }
+}
+
+/// What is said to the root process with a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms {
+    /// The root that is known here.
+    pub(super) known: Option<Fingerprint>,
+    /// The next root, if every guest trusts it.
+    pub(super) takes_over: Option<Fingerprint>,
+    /// Whether the root process's root must be a new one; the root process does not hear of it.
+    pub(super) begins: bool,
+}
 
 /// The root, and who is under it.
 #[derive(Debug)]
@@ -73,6 +118,39 @@ impl Kept {
     }
 }
 
+/// An authority that the root process has given, not kept yet.
+pub(super) struct Asked {
+    kept: Kept,
+    grant: Grant,
+}
+
+impl Asked {
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        &self.grant.trust_domain
+    }
+
+    /// Keeps it in place of the one before.
+    pub(super) fn keep(self, store: &Store) -> Result<Grant, StoreError> {
+        store.write(Area::Local, DOCUMENT, &self.kept)?;
+        Ok(self.grant)
+    }
+}
+
+/// The root, where it is the root process's.
+pub(super) fn public_root(store: &Store) -> Result<Option<RootCertificate>, StoreError> {
+    Ok(store.read::<PublicRoot>(Area::Shared, PUBLIC_ROOT)?.map(|root| root.certificate))
+}
+
+/// Another root of the root process's is the root from now on.
+pub(super) fn set_public_root(store: &Store, certificate: RootCertificate) -> Result<(), StoreError> {
+    store.replace(Area::Shared, PUBLIC_ROOT, &PublicRoot { certificate })
+}
+
+/// Under which root this node's authority is, if there is one that can be used.
+pub(super) fn kept_root(store: &Store, now: Timestamp) -> Option<Fingerprint> {
+    kept(store, now).map(|kept| kept.authority.root().fingerprint())
+}
+
 /// This node's authority, from before or from the root process. None where this controller holds the root itself, because
 /// it has one, or because nobody is there to hold it. Where there was a root and the shared area does not know it any more,
 /// the shared area is lost: nobody goes on without it unless a person says so.
@@ -81,12 +159,12 @@ pub(super) async fn grant(
     client: &Client,
     host: &Path,
     (wish, begins_there): (Wish, bool),
-    now: Timestamp,
+    (deadline, now): (Deadline, Timestamp),
 ) -> Result<Option<Grant>, IdentityError> {
     if store.read::<IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some() {
         return Ok(None);
     }
-    let public = store.read::<PublicRoot>(Area::Shared, PUBLIC_ROOT)?.map(|root| root.certificate.fingerprint());
+    let public = public_root(store)?.map(|root| root.fingerprint());
     let noted = authority::noted(store, PUBLIC_ROOT)?;
     if public.is_none() && noted.is_none() && !begins_there && wish != Wish::Keep {
         return Ok(None);
@@ -103,22 +181,14 @@ pub(super) async fn grant(
     let grant = match kept(store, now).filter(|kept| Some(kept.authority.root().fingerprint()) == known) {
         Some(kept) => kept,
         None => {
-            let deadline = tokio::time::Instant::now() + START_PATIENCE;
-            loop {
-                match ask(store, client, known, begins, now).await {
-                    Err(IdentityError::RootProcess(failure))
-                        if failure.cause == Cause::ToolMissing && tokio::time::Instant::now() < deadline =>
-                    {
-                        tokio::time::sleep(ASK_EVERY).await;
-                    }
-                    asked => break asked?,
-                }
-            }
+            let terms = Terms { known, takes_over: None, begins };
+            ask(store, client, terms, deadline, now).await?.keep(store)?
         }
     };
     let root = grant.authority.root().clone();
     let found = root.fingerprint();
     traces.of_use = None;
+    handover::allow(store, &mut traces.pinned, rollover::former(store)?)?;
     authority::check(store, PUBLIC_ROOT, traces, found)?;
     let public = store.settle(
         Area::Shared,
@@ -154,16 +224,18 @@ fn kept(store: &Store, now: Timestamp) -> Option<Grant> {
     }
 }
 
-/// Asks the root process, and keeps what it gives. `begins` says that its root must be a new one.
-async fn ask(
+/// Asks the root process for an authority.
+pub(super) async fn ask(
     store: &Store,
     client: &Client,
-    known: Option<Fingerprint>,
-    begins: bool,
+    terms: Terms,
+    deadline: Deadline,
     now: Timestamp,
-) -> Result<Grant, IdentityError> {
+) -> Result<Asked, IdentityError> {
+    let Terms { known, takes_over, begins } = terms;
     let (key, csr) = fresh_key()?;
-    let signed = client.node_authority(&csr, known).await.map_err(IdentityError::RootProcess)?;
+    let signed = deadline.ask(|| client.node_authority(&csr, known, takes_over)).await;
+    let signed = signed.map_err(IdentityError::RootProcess)?;
     if begins && signed.existed {
         let known = format!("the root process has the root {} from before", signed.root.fingerprint());
         return Err(
@@ -178,11 +250,10 @@ async fn ask(
         made: now,
     };
     let grant = kept.grant(now)?;
-    if let Some(known) = known.filter(|known| *known != grant.authority.root().fingerprint()) {
-        return Err(IdentityError::Node(format!("it is not under the root {known}")));
+    if let Some(wanted) = takes_over.or(known).filter(|wanted| *wanted != grant.authority.root().fingerprint()) {
+        return Err(IdentityError::Node(format!("it is not under the root {wanted}")));
     }
-    store.write(Area::Local, DOCUMENT, &kept)?;
-    Ok(grant)
+    Ok(Asked { kept, grant })
 }
 
 /// Renews this node's authority for as long as the controller runs; returns at once where it holds the root itself.
@@ -200,7 +271,9 @@ pub(crate) async fn keep(
         while (made..due).contains(&clock.now()) {
             clock.sleep_until(due).await;
         }
-        match ask(&store, &client, Some(known), false, clock.now()).await {
+        let terms = Terms { known: Some(known), ..Terms::default() };
+        let asked = ask(&store, &client, terms, Deadline::over(), clock.now()).await;
+        match asked.and_then(|asked| Ok(asked.keep(&store)?)) {
             Ok(grant) => {
                 tracing::info!(expires = %grant.authority.expires(), "This node's authority is renewed");
                 if std::mem::take(&mut told) {

@@ -1,9 +1,9 @@
 //! From one identity root to the next, without a new join.
 //!
 //! Answers: which roots are trusted now, and when does the next one take over?
-//! Invariant: the next root signs nothing before every guest that has an identity trusts it, and the one of before is
-//! trusted for as long as an identity under it can be shown. Each step is one rename of a whole document, and is gone on
-//! with at the next start.
+//! Invariant: the next root signs nothing before every guest that has an identity trusts it, and the previous root is
+//! trusted for as long as an identity under it can be shown. Each step is one rename of a whole document; the next start
+//! continues after an interrupted one. Where the next root's key is the root process's, [`super::handover`] has it take over.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,16 +14,17 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{GuestRecord, IdentityError, ROOT_BEFORE, ROOT_DOCUMENT, guests::Guests};
+use super::{GuestRecord, IdentityError, ROOT_BEFORE, ROOT_DOCUMENT, guests::Guests, handover};
 use crate::{
     authority::{self, Authority},
-    store::{Area, Store},
+    store::{Area, NEXT_ROOT, Store, StoreError},
 };
 
-/// The next root and its key, while the one of before still signs.
-const NEXT: &str = "identity-ca-next";
+/// The next root and its key, while the present one still signs: here where it is this controller's, and by the same name in
+/// the root process's directory.
+pub(crate) const NEXT: &str = "identity-ca-next";
 
-/// The root of before, without its key, while identities under it may be shown.
+/// The previous root, without its key, while identities under it may be shown.
 const FORMER: &str = "identity-former";
 
 /// Longer than an identity lives.
@@ -40,6 +41,8 @@ struct Former {
 pub(super) struct Rollover {
     /// The one that takes over, with the word of the one that signs.
     pub(super) next: Option<EndorsedRoot>,
+    /// Whether that one's key is the root process's.
+    pub(super) held_by_root_process: bool,
     /// The one that signed before.
     pub(super) former: Option<RootCertificate>,
 }
@@ -49,52 +52,83 @@ pub(super) struct Rollover {
 pub struct Progress {
     /// SHA-256 of the root that takes over.
     pub next: Fingerprint,
+    /// Whether its key is the root process's.
+    pub held_by_root_process: bool,
     /// How many guests have an identity.
     pub guests: usize,
     /// Those that do not trust the next root yet.
     pub missing: Vec<Guest>,
 }
 
-/// Makes the next root, once; the one that signs goes on.
-pub(super) fn begin(store: &Store, domain: &TrustDomain, now: Timestamp) -> Result<(), IdentityError> {
-    // Another subject than the one of before, so that nobody takes one for the other.
+/// Makes the next root, once; the present one goes on signing.
+pub(crate) fn begin(store: &Store, domain: &TrustDomain, now: Timestamp) -> Result<(), IdentityError> {
+    // Another subject than the present root's, so that nobody takes one for the other.
     Ok(authority::settle_made(store, NEXT, &format!("Pinion identities of {domain}, {now}"), now)?)
 }
 
-/// Before the root is read: has the next one take over, if every guest trusts it, and ends what a crash has interrupted.
-/// A file that names the next root already is no reason to refuse the one that still signs.
+/// Forgets the next root and the previous one: every guest joins anew.
+pub(crate) fn forget(store: &Store) -> Result<(), StoreError> {
+    store.remove(Area::Shared, NEXT)?;
+    store.remove(Area::Shared, FORMER)?;
+    store.remove(Area::Local, NEXT_ROOT)
+}
+
+/// The previous root, if one was replaced by a rollover.
+pub(crate) fn former(store: &Store) -> Result<Option<Fingerprint>, StoreError> {
+    Ok(store.read::<Former>(Area::Shared, FORMER)?.map(|former| former.root.fingerprint()))
+}
+
+/// Writes down that this root makes way for another.
+pub(crate) fn note_former(store: &Store, root: &RootCertificate, now: Timestamp) -> Result<(), StoreError> {
+    store.replace(Area::Shared, FORMER, &Former { root: root.clone(), since: now })
+}
+
+/// Where a crash came between a takeover and its note in the local area: the root that is noted has made way for `current`.
+pub(crate) fn renote(store: &Store, name: &str, current: Fingerprint) -> Result<(), StoreError> {
+    let former = former(store)?;
+    if former.is_some() && former != Some(current) && former == authority::noted(store, name)? {
+        authority::note_root(store, name, current)?;
+    }
+    Ok(())
+}
+
+/// Before the root is read: has the next one take over, if every guest trusts it. A file that names the next root already is
+/// no reason to refuse the one that still signs.
 pub(super) fn advance(
     store: &Store,
     guests: &Guests,
     pinned: &mut Option<(Fingerprint, PathBuf)>,
     now: Timestamp,
 ) -> Result<(), IdentityError> {
-    let former = store.read::<Former>(Area::Shared, FORMER)?.map(|former| former.root.fingerprint());
-    let current = authority::stored_root(store, ROOT_DOCUMENT)?;
-    let Some(next) = authority::stored_root(store, NEXT)? else {
-        // Interrupted before the last step: the root that is noted has made way.
-        if let Some(current) = current
-            && former.is_some()
-            && former == authority::noted(store, ROOT_DOCUMENT)?
-            && former != Some(current.fingerprint())
-        {
-            authority::note_root(store, ROOT_DOCUMENT, current.fingerprint())?;
-        }
+    resume(store)?;
+    let (Some(current), Some(next)) =
+        (authority::stored_root(store, ROOT_DOCUMENT)?, authority::stored_root(store, NEXT)?)
+    else {
         return Ok(());
     };
     let names_next = pinned.as_ref().is_some_and(|(pinned, _)| *pinned == next.fingerprint());
-    if let Some(current) = current {
-        let all_trust = missing(&guests.all()?, next.fingerprint()).is_empty();
-        if !all_trust || (pinned.is_some() && !names_next) {
-            if names_next {
-                *pinned = None;
-            }
-            return Ok(());
+    let all_trust = missing(&guests.all()?, next.fingerprint()).is_empty();
+    if !all_trust || (pinned.is_some() && !names_next) {
+        if names_next {
+            *pinned = None;
         }
-        tracing::warn!(root = %next.fingerprint(), "The next identity root takes over: every guest trusts it");
-        store.replace(Area::Shared, FORMER, &Former { root: current, since: now })?;
-        store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE)?;
-    } else if former.is_none() || former != authority::noted(store, ROOT_DOCUMENT)? {
+        return Ok(());
+    }
+    tracing::warn!(root = %next.fingerprint(), "The next identity root takes over: every guest trusts it");
+    note_former(store, &current, now)?;
+    store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE)?;
+    resume(store)
+}
+
+/// Continues after a takeover that a crash has interrupted: the previous root has made way, and the next one has not its name
+/// or its note yet.
+pub(super) fn resume(store: &Store) -> Result<(), IdentityError> {
+    if let Some(current) = authority::stored_root(store, ROOT_DOCUMENT)? {
+        return Ok(renote(store, ROOT_DOCUMENT, current.fingerprint())?);
+    }
+    let former = former(store)?;
+    let Some(next) = authority::stored_root(store, NEXT)? else { return Ok(()) };
+    if former.is_none() || former != authority::noted(store, ROOT_DOCUMENT)? {
         // The root is gone, and not because it has made way.
         return Ok(());
     }
@@ -102,18 +136,30 @@ pub(super) fn advance(
     Ok(authority::note_root(store, ROOT_DOCUMENT, next.fingerprint())?)
 }
 
-/// The roots beside the one that signs.
-pub(super) fn read(store: &Store, signer: &Authority, now: Timestamp) -> Result<Rollover, IdentityError> {
-    let next = match authority::stored_root(store, NEXT)? {
-        Some(root) => {
-            let endorsement = signer.endorse(&root, now)?;
-            Some(EndorsedRoot { root, endorsement })
-        }
-        None => None,
+/// The roots beside the one that signs, which is the root itself or an authority under it.
+pub(super) fn read(
+    store: &Store,
+    signer: &Authority,
+    is_root: bool,
+    now: Timestamp,
+) -> Result<Rollover, IdentityError> {
+    let of_root_process = handover::stored(store)?;
+    let held_by_root_process = of_root_process.is_some();
+    let next = match (of_root_process, is_root) {
+        (Some(next), false) => next.endorsed(),
+        (Some(next), true) => Some(endorsed(signer, next.root, now)?),
+        (None, true) => authority::stored_root(store, NEXT)?.map(|root| endorsed(signer, root, now)).transpose()?,
+        (None, false) => None,
     };
     let former = store.read::<Former>(Area::Shared, FORMER)?;
     let former = former.filter(|former| now.since(former.since) < FORMER_TRUSTED).map(|former| former.root);
-    Ok(Rollover { next, former: former.filter(|root| root.fingerprint() != signer.root().fingerprint()) })
+    let former = former.filter(|root| root.fingerprint() != signer.root().fingerprint());
+    Ok(Rollover { next, held_by_root_process, former })
+}
+
+fn endorsed(signer: &Authority, root: RootCertificate, now: Timestamp) -> Result<EndorsedRoot, IdentityError> {
+    let endorsement = signer.endorse(&root, now)?;
+    Ok(EndorsedRoot { root, endorsement })
 }
 
 /// Which guests with an identity do not trust this root. One that has none that is good joins anew in any case.

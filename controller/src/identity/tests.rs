@@ -35,7 +35,10 @@ struct Fixture {
 }
 
 mod borders;
+mod handover;
 mod state;
+
+use state::copy;
 
 impl Fixture {
     fn new() -> Self {
@@ -93,19 +96,6 @@ impl Fixture {
 
     fn later(&self, by: Duration) {
         self.clock.0.fetch_add(i64::try_from(by.as_secs()).expect("a while"), Ordering::SeqCst);
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("a kind").is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).expect("copied");
-        }
     }
 }
 

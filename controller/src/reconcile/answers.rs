@@ -4,6 +4,7 @@
 //! shown is what is done.
 
 mod ensure;
+mod identity_root;
 mod placement;
 mod plan;
 mod show;

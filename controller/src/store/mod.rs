@@ -6,6 +6,8 @@
 //! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
 
 mod area;
+#[cfg(test)]
+pub(crate) mod cut;
 mod directory;
 mod document;
 mod error;
@@ -40,7 +42,7 @@ use refusal::is_refusal;
 use serde::{Serialize, de::DeserializeOwned};
 use temporaries::Temporaries;
 use whole::Expected;
-pub(crate) use whole::{AUTHORITIES, GIVEN_UP, NEW_EMBEDDED_ROOT, NEW_ROOT};
+pub(crate) use whole::{AUTHORITIES, GIVEN_UP, NEW_EMBEDDED_ROOT, NEW_ROOT, NEXT_ROOT};
 use writable::Writable;
 use zeroize::Zeroizing;
 

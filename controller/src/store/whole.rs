@@ -16,6 +16,9 @@ pub(crate) const AUTHORITIES: &str = "authorities";
 /// The local document that asks for a new identity root at the next start.
 pub(crate) const NEW_ROOT: &str = "new-root";
 
+/// The local document that asks the root process for a root that follows the present one; the root process has the same.
+pub(crate) const NEXT_ROOT: &str = "next-root";
+
 /// The local document that says that the shared area was lost and given up.
 pub(crate) const GIVEN_UP: &str = "given-up";
 

@@ -2,6 +2,7 @@
 
 mod channel;
 mod daemons;
+mod next_root;
 mod packaging;
 mod root_key;
 mod seal;

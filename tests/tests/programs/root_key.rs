@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use serde_json::Value;
 
 /// A host with nothing started, whose root process would answer this test's user.
-fn prepare() -> Host {
+pub(super) fn prepare() -> Host {
     let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
     let config = host.root().join("etc/pinion/controller.toml");
     let settings = format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw());
@@ -27,7 +27,7 @@ fn prepare() -> Host {
     host
 }
 
-fn channel(host: &Host) -> Process {
+pub(super) fn channel(host: &Host) -> Process {
     let log = host.root().join("var/log/channel.log");
     let process =
         Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log).expect("started");
@@ -36,11 +36,11 @@ fn channel(host: &Host) -> Process {
     process
 }
 
-fn root(host: &Host) -> Fingerprint {
+pub(super) fn root(host: &Host) -> Fingerprint {
     JoinToken::parse(&host.token("101").expect("a token")).expect("a token").root.fingerprint()
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();

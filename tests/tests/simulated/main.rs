@@ -5,3 +5,4 @@ mod clock_jumps;
 mod one_process;
 mod month_of_renewals;
 mod clock_set_wrong;
+mod next_root;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use pinion_agent::{link::join, run::Agent};
+use pinion_agent::{identity::Identity, link::join, run::Agent};
 use pinion_controller::{
     admin::protocol::{Answer, Ask, Ensure, PlacementStatus, Selection, Status},
     config::Config,
@@ -36,7 +36,8 @@ pub(crate) struct Lab {
     /// The controller's; where nothing else is said the guest's too.
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) guest_clock: Arc<ManualClock>,
-    controller: Controller,
+    /// None while it is stopped.
+    controller: Option<Controller>,
     /// None while the guest is without power.
     agent: Option<Agent>,
     socket: PathBuf,
@@ -99,7 +100,7 @@ impl Lab {
         let identity = join::join(&token, &config, guest_clock.clone()).await.expect("joined");
         identity.save(&config).expect("stored");
         let agent = Some(Agent::start(config, guest_clock.clone()).await.expect("an agent"));
-        let lab = Self { clock, guest_clock, controller, agent, socket, guest, host };
+        let lab = Self { clock, guest_clock, controller: Some(controller), agent, socket, guest, host };
         lab.settled("the first certificates").await;
         lab
     }
@@ -108,7 +109,17 @@ impl Lab {
         if let Some(agent) = self.agent {
             agent.stop().await;
         }
-        self.controller.stop().await;
+        if let Some(controller) = self.controller {
+            controller.stop().await;
+        }
+    }
+
+    /// Stops the controller and starts it again; in between something is done to its host.
+    pub(crate) async fn restart(&mut self, meanwhile: impl FnOnce(&Host)) {
+        self.controller.take().expect("it runs").stop().await;
+        meanwhile(&self.host);
+        let config = Config::load(self.host.root()).expect("its configuration");
+        self.controller = Some(Controller::start(config, self.clock.clone()).await.expect("a controller"));
     }
 
     /// The guest.
@@ -254,7 +265,17 @@ impl Lab {
 
     /// How many identities the guest has had.
     pub(crate) fn identities(&self) -> u64 {
+        self.identity().generation
+    }
+
+    /// The guest's identity.
+    pub(crate) fn identity(&self) -> Identity {
         let config = pinion_agent::config::Config::load(self.guest.root()).expect("its configuration");
-        pinion_agent::identity::Identity::load(&config).expect("readable").expect("joined").generation
+        Identity::load(&config).expect("readable").expect("joined")
+    }
+
+    /// The root that a guest would join under now.
+    pub(crate) fn root(&self) -> Fingerprint {
+        JoinToken::parse(&self.host.token("999").expect("a token")).expect("a token").root.fingerprint()
     }
 }

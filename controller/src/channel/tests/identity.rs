@@ -17,7 +17,7 @@ use crate::{
 async fn a_node_has_an_authority_under_a_root_whose_key_stays_with_root() {
     let hypervisor = Hypervisor::new();
     let (key, csr) = fresh_key().expect("a key");
-    let signed = hypervisor.client.node_authority(&csr, None).await.expect("signed");
+    let signed = hypervisor.client.node_authority(&csr, None, None).await.expect("signed");
     let der = {
         use base64::{Engine, engine::general_purpose::STANDARD};
         STANDARD.decode(&signed.certificate).expect("base64")
@@ -26,13 +26,14 @@ async fn a_node_has_an_authority_under_a_root_whose_key_stays_with_root() {
     let directory = hypervisor.root().join("var/lib/pinion-channel");
     let mode = |path: &str| fs::metadata(directory.join(path)).expect(path).permissions().mode() & 0o777;
     assert_eq!((mode(""), mode("identity-ca.json")), (0o700, 0o600));
-    let again = hypervisor.client.node_authority(&csr, Some(signed.root.fingerprint())).await.expect("signed");
+    let again = hypervisor.client.node_authority(&csr, Some(signed.root.fingerprint()), None).await.expect("signed");
     assert_eq!((again.root, again.trust_domain), (signed.root.clone(), signed.trust_domain));
     let pin = fs::read_to_string(hypervisor.root().join("etc/pinion/identity-root"));
     if let Ok(pin) = pin {
         assert!(pin.contains(&signed.root.fingerprint().to_string()), "{pin}");
     }
-    let failure = hypervisor.client.node_authority(&csr, Some(Fingerprint::of(b"x"))).await.expect_err("another root");
+    let failure =
+        hypervisor.client.node_authority(&csr, Some(Fingerprint::of(b"x")), None).await.expect_err("another root");
     assert_eq!(failure.cause, Cause::Refused, "{failure}");
 }
 
@@ -40,7 +41,7 @@ async fn a_node_has_an_authority_under_a_root_whose_key_stays_with_root() {
 async fn where_a_root_is_known_none_is_made() {
     let hypervisor = Hypervisor::new();
     let (_, csr) = fresh_key().expect("a key");
-    let failure = hypervisor.client.node_authority(&csr, Some(Fingerprint::of(b"x"))).await.expect_err("lost");
+    let failure = hypervisor.client.node_authority(&csr, Some(Fingerprint::of(b"x")), None).await.expect_err("lost");
     assert!(failure.cause == Cause::Refused && failure.text.contains("is gone"), "{failure}");
     assert!(!hypervisor.root().join("var/lib/pinion-channel/identity-ca.json").exists());
 }
@@ -53,12 +54,12 @@ async fn nonsense_is_refused_and_floods_end() {
     let last = altered.len() - 1;
     altered[last] ^= 1;
     for bad in [&b""[..], b"x", &csr[..20], &altered] {
-        let failure = hypervisor.client.node_authority(bad, None).await.expect_err("no request");
+        let failure = hypervisor.client.node_authority(bad, None, None).await.expect_err("no request");
         assert_eq!(failure.cause, Cause::Refused, "{failure}");
     }
     for _ in 0..4 {
-        hypervisor.client.node_authority(&csr, None).await.expect("signed");
+        hypervisor.client.node_authority(&csr, None, None).await.expect("signed");
     }
-    let failure = hypervisor.client.node_authority(&csr, None).await.expect_err("too often");
+    let failure = hypervisor.client.node_authority(&csr, None, None).await.expect_err("too often");
     assert_eq!(failure.cause, Cause::Busy, "{failure}");
 }

@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
-use crate::cli::{Args, ConfigVerb, EventsArgs, GuestVerb, IdentityVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
+use crate::cli::{
+    Args, ConfigVerb, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
+};
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(["pinion"].into_iter().chain(line.split_whitespace()))
@@ -119,12 +121,20 @@ fn every_other_command_has_its_options() {
     assert!(matches!(parsed("events -f --last 5"), Verb::Events(EventsArgs { follow: true, last: 5 })));
     assert!(matches!(
         parsed("identity new-root"),
-        Verb::Identity(IdentityVerb::NewRoot { embedded: false, at_once: false, yes: false })
+        Verb::Identity(IdentityVerb::NewRoot { embedded: false, at_once: false, to_root_process: false, yes: false })
     ));
     assert!(matches!(
         parsed("identity new-root --embedded --at-once --yes"),
-        Verb::Identity(IdentityVerb::NewRoot { embedded: true, at_once: true, yes: true })
+        Verb::Identity(IdentityVerb::NewRoot { embedded: true, at_once: true, to_root_process: false, yes: true })
     ));
+    assert!(matches!(
+        parsed("identity new-root --to-root-process --yes"),
+        Verb::Identity(IdentityVerb::NewRoot { embedded: false, at_once: false, to_root_process: true, yes: true })
+    ));
+    for other in ["--embedded", "--at-once"] {
+        let error = parse(&format!("identity new-root --to-root-process {other}")).expect_err(other);
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{other}");
+    }
 }
 
 #[test]

@@ -174,7 +174,9 @@ async fn answer(stream: UnixStream, world: &World) {
 
 fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> Reply {
     match call {
-        Call::NodeAuthority { .. } => Reply::Failed(Failure::new(Cause::Refused, "nobody enrols by that")),
+        Call::NodeAuthority { .. } | Call::NextRoot => {
+            Reply::Failed(Failure::new(Cause::Refused, "nobody enrols by that"))
+        }
         Call::Guests { .. } => Reply::Guests(Listing::default()),
         Call::Boot { .. } => Reply::Boot(format!("start of {vmid}")),
         Call::Look { .. } => Reply::Looked(Looked {

@@ -348,3 +348,16 @@ fn a_takeover_that_was_interrupted_is_gone_on_with() {
         assert_eq!(*fixture.identities.root(), next, "step {step}");
     }
 }
+
+pub(super) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a kind").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("copied");
+        }
+    }
+}

@@ -6,19 +6,17 @@
 use std::collections::BTreeMap;
 
 use pinion_proto::{
-    causes::chain,
     id::{Guest, PlacementId},
     stage::Trouble,
 };
 
-use super::{placement, view::View};
+use super::{identity_root, placement, view::View};
 use crate::{
     admin::{
         presence::Presence,
         protocol::{Answer, GuestStatus, ManifestStatus, Selection, Status},
     },
     events::Events,
-    identity::{Identities, Progress},
     planner::{Plan, Planned},
     reconcile::{chosen::Chosen, enrolment, freezing, resources::Resources, troubles},
     world::Link,
@@ -66,7 +64,7 @@ pub(in crate::reconcile) fn status(
     // What is wanted at all comes first.
     notes.extend(world.in_force().notes());
     notes.extend(enrolment::must_rejoin_note(world));
-    notes.extend(next_root_note(&resources.identities));
+    notes.extend(identity_root::note(&resources.identities));
     notes.extend(freezing::notes(world, resources.clock.now()));
     notes.extend(world.reachable().problems.iter().cloned());
     notes.extend(enrolment::version_note(world));
@@ -112,28 +110,6 @@ fn host_troubles(view: View<'_>, events: &Events) -> Vec<Trouble> {
     let own = [shared_state, events.trouble(), view.parts.evictions.trouble()];
     let inventory = view.world.inventory().troubles().cloned();
     own.into_iter().flatten().chain(inventory).chain(view.parts.enrolment.trouble()).collect()
-}
-
-/// How far the next identity root is, while there is one.
-fn next_root_note(identities: &Identities) -> Option<String> {
-    let progress = match identities.rollover() {
-        Ok(progress) => progress?,
-        Err(error) => {
-            return Some(format!("cannot find out which guests trust the next identity root: {}", chain(&error)));
-        }
-    };
-    let Progress { next, guests, missing } = progress;
-    let Some(first) = missing.first() else {
-        return Some(format!(
-            "every guest trusts the next identity root {next}: it takes over when you restart the controller (if \
-             there is /etc/pinion/identity-root, write the next root into it first)"
-        ));
-    };
-    let (trust, others) = (guests - missing.len(), if missing.len() == 1 { "" } else { " and others" });
-    Some(format!(
-        "{trust} of {guests} guests trust the next identity root {next}; it does not take over before {first}{others} do, \
-         or are forgotten"
-    ))
 }
 
 /// Every guest that the manifest names or that was ever linked.
