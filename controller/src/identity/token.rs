@@ -38,18 +38,20 @@ pub(super) struct Tokens {
     store: Arc<Store>,
     /// Reading and removing a token must be one step.
     spending: Mutex<()>,
+    /// So many are live at once.
+    pub(super) max_live: usize,
 }
 
 impl Tokens {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, spending: Mutex::new(()) }
+        Self { store, spending: Mutex::new(()), max_live: MOST_LIVE }
     }
 
     /// Makes a token; an earlier one of the guest is good no more.
     pub(super) fn create(&self, guest: Guest, now: Timestamp) -> Result<JoinSecret, TokenRefused> {
         let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.prune(now)?;
-        if live >= MOST_LIVE {
+        if live >= self.max_live {
             return Err(TokenRefused::TooMany);
         }
         let mut secret = Zeroizing::new([0u8; 32]);
