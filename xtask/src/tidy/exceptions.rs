@@ -57,12 +57,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     except("file-size", "controller/src/identity/guests.rs", 540, "longer than a file is to be; to be split by idea"),
     except("file-size", "controller/src/identity/tests.rs", 623, "longer than a file is to be; to be split by idea"),
     except(
-        "file-size",
-        "controller/src/planner/tests/decisions.rs",
-        590,
-        "longer than a file is to be; to be split by idea",
-    ),
-    except(
         "impl-files",
         "controller/src/world/reports.rs Reports",
         3,

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use pinion_proto::key::KeyAlgorithm;
-
 use super::*;
-use crate::{planner::backoff::Backoff, world::SharedKey};
+use crate::planner::backoff::Backoff;
 
 #[test]
 fn a_good_certificate_is_kept() {
@@ -330,127 +328,6 @@ fn a_good_request_outlives_an_outage_of_the_issuer() {
     assert!(world.one(&web).spec().trouble.is_some());
 }
 
-const NIGHT: &str = r#", "window": {"days": ["sat"], "from": "02:00", "to": "04:00"}"#;
-
-#[test]
-fn a_renewal_does_not_wait_for_the_window_and_the_guest_is_told_when_it_opens() {
-    let mut world = World::linked();
-    let web = web("", NIGHT);
-    world.report(world.due());
-    assert_eq!(world.order(&web).generation, 4);
-    let told = world.one(&web).spec().window.expect("there is a window");
-    assert_eq!(told.first(), Some(&Opening { opens: at("2026-07-04T02:00:00Z"), closes: at("2026-07-04T04:00:00Z") }));
-    assert_eq!(told.get(1).map(|next| next.opens), Some(at("2026-07-11T02:00:00Z")));
-    // While it is open it is still the first; once it is over the next one is, without anybody's doing.
-    world.now = at("2026-07-04T03:00:00Z");
-    assert_eq!(world.one(&web).spec().window.expect("there is a window").first(), told.first());
-    assert_eq!(world.plan(&web).wake_at, Some(at("2026-07-04T04:00:00Z")));
-    world.now = at("2026-07-04T04:00:00Z");
-    assert_eq!(world.one(&web).spec().window.expect("there is a window").first(), told.get(1));
-}
-
-#[test]
-fn who_asks_by_hand_waits_for_no_window_until_it_is_served() {
-    let mut world = World::healthy();
-    let web = web("", NIGHT);
-    let has_window = |world: &World| world.one(&web).spec().window.is_some();
-    assert!(has_window(&world));
-    world.reports.request_renewal(&id("web@101"));
-    assert_eq!(world.order(&web).why, Why::Requested);
-    assert!(!has_window(&world));
-    let mut installed = world.held();
-    installed.last_generation = 4;
-    installed.stage = Stage::Installed;
-    installed.held.as_mut().expect("held").generation = 4;
-    world.report(installed.clone());
-    assert!(!has_window(&world));
-    world.report(PlacementReport { stage: Stage::Served, ..installed });
-    assert!(has_window(&world));
-}
-
-#[test]
-fn a_freeze_gives_way_in_the_last_day_of_what_is_served() {
-    let mut world = World::healthy();
-    let web = web("", "");
-    let served = world.held();
-    let ends = served.held.as_ref().expect("held").leaf.not_after();
-    let last_day = ends - seconds(DAY);
-    let told = |world: &mut World, until: Timestamp| {
-        let mut freezes = crate::freeze::Freezes::default();
-        let by = crate::admin::caller::Caller { uid: 0, name: None };
-        freezes.add(Freeze { name: None, guest: None, since: world.now, until: Some(until), by });
-        world.reports.set_freezes(freezes);
-        world.one(&web).spec().window.expect("it is closed")[0].opens
-    };
-    // An agent waits for what comes before the end of what it serves, and otherwise until the last day of that.
-    let hour = seconds(HOUR);
-    assert_eq!(told(&mut world, last_day - hour), last_day - hour);
-    assert!(told(&mut world, last_day + hour) > ends + seconds(1000 * DAY), "the last day comes before it is over");
-
-    // The new files are in place: what is held is not what is served, and only the agent knows that.
-    let mut installed = served;
-    installed.stage = Stage::Installed;
-    world.report(installed.clone());
-    assert!(told(&mut world, last_day - hour) > ends, "until the agent says how long what is served lasts");
-    let waits = |retry_at| Trouble {
-        halt: Halt::Waiting,
-        attempt: "restart web.service".into(),
-        cause: "the new files are in place; the service's window opens later".into(),
-        remedy: "nothing".into(),
-        retry_at: Some(retry_at),
-    };
-    world.report(PlacementReport { trouble: Some(waits(last_day)), ..installed.clone() });
-    assert_eq!(told(&mut world, last_day - hour), last_day - hour);
-    assert!(told(&mut world, last_day + hour) > ends);
-    world.report(PlacementReport { trouble: Some(waits(last_day - hour)), ..installed });
-    assert_eq!(told(&mut world, last_day - hour), last_day - hour, "it stays as it was told");
-    assert!(told(&mut world, last_day) > ends, "the freeze was made longer");
-}
-
-#[test]
-fn names_of_guests_are_resolved() {
-    let mut world = World::healthy();
-    let by_name = |name: &str| {
-        manifest(&format!(
-            r#"{{"version": 1, "certificates": [{{"name": "web", "common_name": "a.example",
-                "placements": [{{"guest": "{name}", "recipe": "x"}}]}}]}}"#
-        ))
-    };
-    world.inventory = Inventory::from_names([("gateway".to_owned(), 101.try_into().expect("a VMID"))].into());
-    world.keeps(&by_name("gateway"));
-    let lost = by_name("gatway");
-    let planned = world.one(&lost);
-    let Decision::Block(trouble) = &planned.decision else { panic!("blocked") };
-    assert_eq!(trouble.cause, "this host knows no guest named gatway");
-    assert_eq!((planned.id(), planned.label()), (None, "web@gatway".to_owned()));
-}
-
-#[test]
-fn a_guest_named_in_two_ways_is_one_guest() {
-    let mut world = World::healthy();
-    world.inventory = Inventory::from_names([("gateway".to_owned(), 101.try_into().expect("a VMID"))].into());
-    let twice = manifest(
-        r#"{"version": 1, "certificates": [{"name": "web", "common_name": "a.example", "placements": [
-            {"guest": 101, "recipe": "x"}, {"guest": "gateway", "recipe": "y"}]}]}"#,
-    );
-    let plan = world.plan(&twice);
-    let decisions: Vec<_> = plan.placements.iter().map(|planned| &planned.decision).collect();
-    assert!(matches!(decisions.as_slice(), [Decision::Keep, Decision::Block(_)]), "{decisions:?}");
-}
-
-#[test]
-fn what_the_manifest_does_not_name_is_retired() {
-    let mut world = World::healthy();
-    let mut other = world.held();
-    other.certificate = "old".parse().expect("a name");
-    world.report(other);
-    assert_eq!(world.plan(&web("", "")).retired, [id("old@101")]);
-    let nothing = manifest(r#"{"version": 1, "certificates": []}"#);
-    assert_eq!(world.plan(&nothing).retired, [id("old@101"), id("web@101")]);
-    world.reports.purged(id("old@101").guest, &id("old@101").certificate);
-    assert!(world.plan(&web("", "")).retired.is_empty());
-}
-
 #[test]
 fn a_purge_lasts_until_nothing_is_left() {
     let mut world = World::healthy();
@@ -463,56 +340,6 @@ fn a_purge_lasts_until_nothing_is_left() {
     world.keeps(&purge);
     world.reports.forget(id("web@101").guest);
     world.waits(&purge);
-}
-
-#[test]
-fn a_shared_key_is_followed_by_all_placements() {
-    let shared = manifest(
-        r#"{"version": 1, "certificates": [{"name": "web", "common_name": "a.example", "shared": true, "placements": [
-            {"guest": 101, "recipe": "x"}, {"guest": 102, "recipe": "x"}]}]}"#,
-    );
-    let mut world = World::healthy();
-    let second = id("web@102").guest;
-    let with = |world: &World, key: &KeyPair| {
-        holding("web", 3, leaf(key, &["a.example"], world.now, world.now + seconds(30 * DAY)))
-    };
-    world.reports.hello(second, vec![with(&world, &world.key)], world.now);
-    assert!(world.plan(&shared).orders().is_empty(), "both hold the same key, whoever made it");
-
-    // They were not shared before: each has its own.
-    let other = key();
-    world.reports.report(second, with(&world, &other), world.now);
-    let whys: Vec<_> = world.plan(&shared).orders().into_iter().map(|(_, order)| order.why.clone()).collect();
-    assert_eq!(whys, vec![Why::KeySharingChanged { shared: true }; 2]);
-
-    // The controller has made a key, and the second has it already.
-    let current = with(&world, &other).held.expect("held").leaf.key();
-    let current = SharedKey { fingerprint: current, algorithm: KeyAlgorithm::EcdsaP256 };
-    world.reports.set_shared_key("web".parse().expect("a name"), current);
-    let plan = world.plan(&shared);
-    let orders = plan.orders();
-    assert_eq!(orders.iter().map(|(planned, _)| planned.label()).collect::<Vec<_>>(), ["web@101"]);
-    world.report(with_incoming(world.held(), 4, Progress::Requested(Vec::new())));
-    let plan = world.plan(&shared);
-    assert_eq!(plan.orders().first().map(|(_, order)| (order.generation, order.step)), Some((4, Step::Sign)));
-
-    // Who has the current key and is due gets a new one; who has an older one follows.
-    let report = world.reports.placement(&id("web@102")).and_then(|entry| entry.report()).cloned().expect("a report");
-    let policy = shared.certificates.first().and_then(|one| one.content.leaf()).expect("a certificate").key;
-    assert!(needs_new_shared_key(Some(&current), policy, report.held.as_ref()));
-    assert!(!needs_new_shared_key(Some(&current), policy, world.held().held.as_ref()));
-    assert!(!needs_new_shared_key(Some(&current), policy, None));
-    assert!(needs_new_shared_key(None, policy, None));
-}
-
-#[test]
-fn a_key_that_is_no_longer_shared_is_replaced() {
-    let mut world = World::healthy();
-    let fingerprint = world.held().held.expect("held").leaf.key();
-    let shared = SharedKey { fingerprint, algorithm: KeyAlgorithm::EcdsaP256 };
-    world.reports.set_shared_key("web".parse().expect("a name"), shared);
-    assert_eq!(world.order(&web("", "")).why, Why::KeySharingChanged { shared: false });
-    world.keeps(&web(r#", "key": {"rotation": "never"}"#, ""));
 }
 
 #[test]
@@ -547,36 +374,6 @@ fn a_restart_of_the_controller_changes_no_decision() {
     assert_eq!(world.one(&web).decision, before);
     world.reports.link_up(id("web@101").guest, world.now);
     assert_eq!(world.order(&web).step, Step::Sign);
-}
-
-#[test]
-fn orders_stand_by_urgency() {
-    let mut world = World::linked();
-    let three = manifest(
-        r#"{"version": 1, "certificates": [{"name": "web", "common_name": "a.example", "placements": [
-            {"guest": 101, "recipe": "x"}, {"guest": 102, "recipe": "x"}, {"guest": 103, "recipe": "x"}]}]}"#,
-    );
-    for (guest, left) in [("web@101", 9 * DAY), ("web@102", HOUR)] {
-        let leaf = leaf(&world.key, &["a.example"], world.now - seconds(21 * DAY), world.now + seconds(left));
-        world.reports.hello(id(guest).guest, vec![holding("web", 3, leaf)], world.now);
-    }
-    world.reports.link_up(id("web@103").guest, world.now);
-    let plan = world.plan(&three);
-    let labels: Vec<_> = plan.orders().iter().map(|(planned, _)| planned.label()).collect();
-    assert_eq!(labels, ["web@103", "web@102", "web@101"]);
-}
-
-#[test]
-fn a_plan_is_a_document_for_programs() {
-    let world = World::linked();
-    let json = serde_json::to_value(world.plan(&web("", ""))).expect("a document");
-    assert_eq!(
-        json.pointer("/placements/0"),
-        Some(&serde_json::json!({
-            "placement": "web@101", "certificate": "web", "guest": "101", "renew_at": null, "ordered": 1,
-            "plan": {"decision": "order", "generation": 1, "step": "ask", "why": {"why": "missing"}, "expires": null},
-        }))
-    );
 }
 
 fn trouble(halt: Halt) -> Trouble {

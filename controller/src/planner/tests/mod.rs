@@ -3,12 +3,15 @@
 mod decisions;
 mod many;
 mod patience;
+mod plan;
 mod presence;
 mod renewals;
 mod rollover;
 mod rounds;
+mod shared_keys;
 mod taken_back;
 mod turns;
+mod windows;
 
 use jiff::tz::TimeZone;
 use pinion_proto::{

@@ -99,6 +99,7 @@ fn nothing_is_ordered_under_a_new_root_before_it_is_everywhere() {
     it.has(&[&old, &new], &[], &new);
     let Decision::Wait(trouble) = it.decision(&manifest, "web@101") else { panic!("it must wait") };
     assert!(trouble.cause.contains(&new.fingerprint().to_string()), "{trouble}");
+    assert_eq!(trouble.attempt, "have web@101 signed by embedded");
     assert!(trouble.cause.ends_with("still missing at roots@101, roots@102"), "{trouble}");
     assert!(it.world.plan(&manifest).placements[0].waits_for_root, "nor is delivered what was signed by surprise");
     let notes = it.world.plan(&manifest).trust[&issuer()].notes(&issuer());
@@ -198,4 +199,109 @@ fn roots_are_purged_as_certificates_are() {
     assert_eq!(it.decision(&manifest, "roots@101"), Decision::Purge);
     it.world.reports.purged(id("roots@101").guest, &id("roots@101").certificate);
     assert_eq!(it.decision(&manifest, "roots@101"), Decision::Keep);
+}
+
+/// Rollover with these certificates in guest 102, besides what both guests have.
+fn holding_in_102(it: &mut Rollover, held: Held) {
+    let report = PlacementReport { held: Some(held), ..PlacementReport::nothing("other".parse().expect("a name")) };
+    it.world.reports.report(id("other@102").guest, report, it.world.now);
+}
+
+#[test]
+fn what_ends_at_a_root_keeps_it_to_its_last_second_and_for_its_own_issuer_alone() {
+    let now = at(NOW);
+    let manifest = with_roots();
+    for (signer, until, kept) in [
+        ("embedded", now + seconds(1), Some(2)),
+        ("embedded", now, Some(2)),
+        ("embedded", now - seconds(1), Some(1)),
+        ("step-ca", now + seconds(DAY), Some(1)),
+    ] {
+        let mut it = Rollover::due();
+        let (old, new) = (it.old.clone(), it.new.clone());
+        it.has(&[&new], &[&old], &new);
+        let leaf = leaf(&it.world.key, &["o.example"], now - seconds(DAY), until);
+        let mut held = holding("other", 1, leaf).held.expect("held");
+        held.issuer = signer.parse().expect("a name");
+        held.root = Some(old.fingerprint());
+        holding_in_102(&mut it, held);
+        let plan = it.world.plan(&manifest);
+        let trust = plan.trust.get(&issuer()).expect("its roots are known");
+        assert_eq!(trust.kept.get(&old.fingerprint()).copied(), kept, "{signer} {until}");
+    }
+}
+
+#[test]
+fn a_place_is_stuck_while_its_guest_is_away_or_it_needs_a_person() {
+    let manifest = with_roots();
+    let it = |change: &dyn Fn(&mut Rollover)| {
+        let mut it = Rollover::due();
+        let (old, new) = (it.old.clone(), it.new.clone());
+        it.has(&[&old, &new], &[], &new);
+        change(&mut it);
+        it.world.plan(&manifest).trust[&issuer()].missing.iter().map(|missing| missing.stuck).collect::<Vec<_>>()
+    };
+    let troubled = |halt| {
+        move |it: &mut Rollover| {
+            let mut report = PlacementReport::nothing(id("roots@102").certificate);
+            report.trouble = Some(Trouble {
+                halt,
+                attempt: String::new(),
+                cause: String::new(),
+                remedy: String::new(),
+                retry_at: None,
+            });
+            report.roots = [it.old.fingerprint()].into();
+            it.world.reports.report(id("roots@102").guest, report, it.world.now);
+        }
+    };
+    assert_eq!(it(&|_| {}), [false, false]);
+    assert_eq!(it(&troubled(Halt::Blocked)), [false, true]);
+    assert_eq!(it(&troubled(Halt::Waiting)), [false, false]);
+    assert_eq!(it(&|it| it.world.reports.link_down(id("roots@102").guest, at(NOW))), [false, true]);
+}
+
+#[test]
+fn a_guest_that_is_away_is_waited_for_and_a_purge_is_no_place_of_a_root() {
+    let mut it = Rollover::due();
+    let (old, new) = (it.old.clone(), it.new.clone());
+    it.has(&[&old, &new], &[], &new);
+    let now = it.world.now;
+    it.world.reports.link_down(id("roots@102").guest, now);
+    let Decision::Wait(trouble) = it.decision(&with_roots(), "roots@102") else { panic!("its guest is away") };
+    assert_eq!(trouble.attempt, "renew roots@102");
+    let purged = manifest(
+        r#"{"version": 1, "certificates": [{"name": "roots", "trust": true, "placements": [
+            {"guest": 101, "recipe": "ca-certificates"}, {"guest": 102, "recipe": "ca-certificates", "purge": true}]}]}"#,
+    );
+    let places: Vec<_> =
+        it.world.plan(&purged).trust[&issuer()].missing.iter().map(|missing| missing.placement.clone()).collect();
+    assert_eq!(places, ["roots@101"]);
+}
+
+#[test]
+fn many_places_are_counted_and_changes_are_told_in_words() {
+    let placements = |count: u32| {
+        let all: Vec<_> =
+            (0..count).map(|n| format!(r#"{{"guest": {}, "recipe": "ca-certificates"}}"#, n + 101)).collect();
+        manifest(&format!(
+            r#"{{"version": 1, "certificates": [{{"name": "roots", "trust": true, "placements": [{}]}}]}}"#,
+            all.join(",")
+        ))
+    };
+    let mut it = Rollover::due();
+    let (old, new) = (it.old.clone(), it.new.clone());
+    it.has(&[&old, &new], &[], &new);
+    let places = |count| it.world.plan(&placements(count)).trust[&issuer()].places();
+    assert_eq!(places(5), "roots@101, roots@102, roots@103, roots@104, roots@105");
+    assert_eq!(places(7), "roots@101, roots@102, roots@103, roots@104, roots@105 and 2 more");
+
+    let (add, remove) = (vec![new.fingerprint()], vec![old.fingerprint()]);
+    let (new, old) = (new.fingerprint(), old.fingerprint());
+    let both = Change { add: add.clone(), remove: remove.clone() };
+    assert_eq!(both.to_string(), format!("trust {new}; trust no longer {old}"));
+    assert_eq!(Change { add, remove: vec![] }.to_string(), format!("trust {new}"));
+    assert_eq!(Change { add: vec![], remove }.to_string(), format!("trust no longer {old}"));
+    let Decision::Wait(trouble) = Rollover::due().decision(&with_roots(), "roots@101") else { panic!("not known") };
+    assert_eq!(trouble.attempt, "install embedded's roots at roots@101");
 }

@@ -141,3 +141,104 @@ fn windows_of_services_that_are_disturbed_together_open_one_after_the_other() {
     let first = at("2026-07-04T02:00:00Z");
     assert_eq!(opens, [first, first + MAX_TURN, first + MAX_TURN * 2]);
 }
+
+/// What a guest says that has generation 3 in use, since 21 days.
+fn held(swarm: &Swarm, change: impl FnOnce(&mut PlacementReport)) -> PlacementReport {
+    let from = swarm.world.now - seconds(21 * DAY);
+    let mut report = holding("docker", 3, leaf(&swarm.world.key, &["a.example"], from, from + seconds(30 * DAY)));
+    change(&mut report);
+    report
+}
+
+#[test]
+fn a_turn_lasts_while_the_guest_installs_and_until_its_service_shows_it() {
+    let mut swarm = Swarm::new(THREE);
+    assert_eq!(swarm.ordered(), ["docker@101"]);
+    let guest = id("docker@101").guest;
+    let installing = with_incoming(held(&swarm, |_| {}), 4, Progress::Delivered);
+    swarm.world.reports.report(guest, installing, swarm.world.now);
+    assert_eq!(swarm.ordered(), ["docker@101"], "the old one is still served");
+    swarm.serves(101, 4, 0);
+    let mut installed = holding("docker", 4, leaf(&key(), &["a.example"], at(NOW), at(NOW) + seconds(30 * DAY)));
+    installed.stage = Stage::Installed;
+    swarm.world.reports.report(guest, installed, swarm.world.now);
+    swarm.world.reports.note_turn(&id("docker@101"), Turn::Begins, swarm.world.now);
+    assert_eq!(swarm.ordered(), Vec::<String>::new(), "the files are there, and the service is not at its goal");
+}
+
+#[test]
+fn what_was_under_way_before_the_controller_started_has_its_turn() {
+    for (what, under_way, change) in [
+        ("settled", false, (|_| {}) as fn(&mut PlacementReport)),
+        ("installed", true, |report| report.stage = Stage::Installed),
+        ("in trouble", false, |report| {
+            report.stage = Stage::Installed;
+            report.trouble = Some(Trouble {
+                halt: Halt::Waiting,
+                attempt: String::new(),
+                cause: String::new(),
+                remedy: String::new(),
+                retry_at: None,
+            });
+        }),
+    ] {
+        let mut swarm = Swarm::new(THREE);
+        let fresh = leaf(&key(), &["a.example"], at(NOW), at(NOW) + seconds(30 * DAY));
+        let mut report = holding("docker", 4, fresh);
+        change(&mut report);
+        swarm.world.reports.report(id("docker@101").guest, report, swarm.world.now);
+        let others = if under_way { vec![] } else { vec!["docker@102".to_owned()] };
+        assert_eq!(swarm.ordered(), others, "{what}");
+        if under_way {
+            assert_eq!(swarm.waits(1).retry_at, Some(swarm.world.now + MAX_TURN), "{what}");
+        }
+    }
+    // A newer one is on its way to the guest, which still shows the old one.
+    let mut swarm = Swarm::new(THREE);
+    let installing = with_incoming(held(&swarm, |_| {}), 4, Progress::Delivered);
+    swarm.world.reports.report(id("docker@101").guest, installing, swarm.world.now);
+    assert_eq!(swarm.ordered(), ["docker@101"]);
+}
+
+#[test]
+fn of_two_that_have_a_turn_the_later_end_is_waited_for() {
+    for [first, second] in [[0, 60], [60, 0]] {
+        let mut swarm = Swarm::new(THREE);
+        for (guest, began) in [("docker@101", first), ("docker@102", second)] {
+            swarm.world.reports.note_turn(&id(guest), Turn::Begins, at(NOW) + seconds(began));
+        }
+        swarm.world.pass(60);
+        let trouble = swarm.waits(2);
+        assert_eq!(trouble.retry_at, Some(at(NOW) + seconds(60) + MAX_TURN), "{trouble}");
+        let label = if first > second { "docker@101" } else { "docker@102" };
+        assert!(trouble.cause.contains(label) && trouble.attempt == "renew docker@103", "{trouble}");
+    }
+}
+
+#[test]
+fn one_that_is_to_be_purged_holds_up_nobody() {
+    let purge = THREE.replacen(r#""recipe": "docker""#, r#""recipe": "docker", "purge": true"#, 1);
+    let mut swarm = Swarm::new(&purge);
+    swarm.world.reports.note_turn(&id("docker@101"), Turn::Begins, swarm.world.now);
+    assert_eq!(swarm.ordered(), ["docker@102"]);
+}
+
+#[test]
+fn a_short_window_is_shared_by_those_that_have_one() {
+    let window =
+        r#""recipe": "docker", "window": {"days": ["sat"], "from": "02:00", "to": "02:10", "time_zone": "UTC"}"#;
+    let opens = |text: &str| {
+        let swarm = Swarm::new(text);
+        let plan = plan(&swarm.manifest, &swarm.world.inventory, &swarm.world.reports, swarm.world.now);
+        let first =
+            |planned: &Planned<'_>| Some(planned.window.as_ref()?.first()?.opens.since(at("2026-07-04T02:00:00Z")));
+        plan.placements.iter().map(first).collect::<Vec<_>>()
+    };
+    let docker = r#""recipe": "docker""#;
+    let all = THREE.replace(docker, window);
+    assert_eq!(opens(&all), [0, 200, 400].map(|after| Some(seconds(after))));
+    // The first has none, and takes no part.
+    assert_eq!(opens(&all.replacen(window, docker, 1)), [None, Some(seconds(0)), Some(seconds(300))]);
+    // What disturbs nobody opens when it is said.
+    assert_eq!(opens(&all.replace(docker, r#""recipe": "nginx""#)), [Some(seconds(0)); 3]);
+}
