@@ -178,7 +178,7 @@ fn a_restored_backup_is_recognised_and_its_guests_join_again() {
     assert!(trouble.remedy.contains("pinion token create --guest 1001"), "{trouble}");
     let status = site.host.status().expect("a status");
     let note = status.notes.iter().find(|note| note.contains("restored from a backup"));
-    assert!(note.is_some_and(|note| note.starts_with("1 guest (1001) holds")), "{:?}", status.notes);
+    assert!(note.is_some_and(|note| note.starts_with("1 guest (1001) has")), "{:?}", status.notes);
     assert!(!status.is_linked("1001"), "it was let in");
     let asked = site.host.pinion(&["ensure", "--timeout", "20s"]).expect("it runs");
     assert!(asked.code() == 4 && asked.stderr.contains("pinion token create --guest 1001"), "{asked}");
