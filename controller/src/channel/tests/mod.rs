@@ -2,6 +2,7 @@
 
 mod hypervisor;
 mod identity;
+mod node_identity;
 pub(crate) mod root_process;
 pub(crate) mod package;
 mod callers;
