@@ -18,7 +18,7 @@
 //!
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the plan alone,
 //! so that losing any message or process costs time and nothing else.
-//! Invariant: a part reads the world and the plan, and says what is to be done as [`effects::Effects`]; `perform` alone
+//! Invariant: a part reads the world and the plan, and says what is to be done as `Effects`; `perform` alone
 //! does it.
 
 mod answers;

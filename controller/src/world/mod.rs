@@ -2,7 +2,7 @@
 //!
 //! Answers: everything that a plan and the parts of the loop ask about the world outside.
 //! Invariant: changed by the methods of this folder alone: the loop's inputs are noted as they come, and what a part of
-//! the loop learns is a [`Change`]. It is restored from the store in one way (`restore`). Nothing here is only known
+//! the loop learns is a `Change`. It is restored from the store in one way (`restore`). Nothing here is only known
 //! here: the agents report it again.
 
 mod age;

@@ -692,7 +692,7 @@ pub struct Incoming {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Trouble {
-    /// Needs a person; otherwise it continues by itself.
+    /// Needs a person; otherwise it goes on by itself.
     #[prost(bool, tag = "1")]
     pub blocked: bool,
     /// What was tried, on what.
