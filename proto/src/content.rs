@@ -1,7 +1,7 @@
 //! What a placement consists of: a certificate with its key, or an issuer's roots and nothing else.
 //!
 //! Invariant: what only a certificate has (names, key, request, probe) is reached through [`Content::Leaf`] alone. On the
-//! wire and in documents the two differ by the field `trust`; [`FlatContent`] is the one place that knows this.
+//! wire and in documents the two differ by the field `trust`; `FlatContent` is the one place that knows this.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
