@@ -98,13 +98,13 @@ fn a_name_is_resolved_for_agents_and_an_unresolvable_one_is_reported() {
         })
         .expect("told");
     };
-    told(&host, "nowhere.invalid is not resolved");
+    told(&host, "cannot resolve nowhere.invalid");
     let refused = host.pinion(&["token", "create", "--guest", "1001"]).expect("an answer");
-    assert!(refused.code() != 0 && refused.stderr.contains("nowhere.invalid is not resolved"), "{refused}");
+    assert!(refused.code() != 0 && refused.stderr.contains("cannot resolve nowhere.invalid"), "{refused}");
 
     configure(&host, &listen, &[&format!("localhost:{port}"), &format!("nowhere.invalid:{port}")]);
     host.restart().expect("restarted");
-    told(&host, "nowhere.invalid is not resolved");
+    told(&host, "cannot resolve nowhere.invalid");
     let guest = Guest::join(&host, 1001).expect("joined by what the name leads to");
     drop(guest);
 }
