@@ -238,8 +238,13 @@ fn only_root_and_one_user_are_let_in() {
     for (user, expected) in [(NOBODY, "container 999 is not on this node"), (NOBODY - 1, "\"cause\":\"refused\"")] {
         let channel = Channel::start(user);
         let socket = channel.socket();
-        let metadata = fs::metadata(&socket).expect("a socket");
-        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (user, 0o600));
+        // It answers a moment before it is given away; nobody but root can open it until then.
+        let owned = wait::until("the socket to be its user's alone", PATIENCE, || {
+            let metadata = fs::metadata(&socket).map_err(|e| e.to_string())?;
+            let found = (metadata.uid(), metadata.mode() & 0o777);
+            if found == (user, 0o600) { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+        owned.expect("given away");
         // Even where the file lets everyone in.
         for (path, mode) in [(channel.host.root(), 0o755), (socket.as_path(), 0o777)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");

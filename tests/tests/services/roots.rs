@@ -260,5 +260,9 @@ fn nothing_is_signed_under_a_new_root_while_a_guest_has_not_got_it() {
     let root = site.ca.new_root().expect("the new root");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), pinion_proto::bundle::certificates_to_pem([root.der()])).expect("written");
-    look::served(site.nginx.address(), NGINX, file.path()).expect("served under the new root");
+    // An old worker of nginx may take a connection for a moment after the reload.
+    let served = wait::until("nginx to serve under the new root", PATIENCE, || {
+        look::served(site.nginx.address(), NGINX, file.path()).map(drop).map_err(|e| format!("{e:#}"))
+    });
+    served.expect("served under the new root");
 }

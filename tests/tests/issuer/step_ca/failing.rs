@@ -26,7 +26,7 @@ async fn a_wrong_configuration_says_what_to_change() {
     let error = sign(Fixture::new(&ca.url(), fingerprint, "nobody", &right, clock())).await;
     misconfigured(&error, &["no provisioner `nobody`", "admin"]);
     let error = sign(Fixture::new(&ca.url(), fingerprint, "acme", &right, clock())).await;
-    misconfigured(&error, &["`acme` is of type ACME"]);
+    misconfigured(&error, &["`acme` has type ACME"]);
     let url = ca.url().replace("127.0.0.1", "127.0.0.2");
     let error = sign(Fixture::new(&url, fingerprint, "admin", &right, clock())).await;
     unavailable(&error, &["127.0.0.2", "refused"]);
