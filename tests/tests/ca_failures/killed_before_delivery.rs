@@ -101,7 +101,8 @@ async fn a_damaged_undelivered_certificate_is_reported_and_left_on_disk() {
         let damaged = Damaged::new(document, damage).expect("damaged");
         scene.site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
         let name = document.display().to_string();
-        journal::wait_event(&scene.site.host, Kind::Failed, &["Cannot read an undelivered certificate", &name]).expect("it is told");
+        journal::wait_event(&scene.site.host, Kind::Failed, &["Cannot read an undelivered certificate", &name])
+            .expect("it is told");
         assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
         scene.site.host.stop().expect("the controller stops");
         damaged.repair().expect("it is repaired");

@@ -188,7 +188,7 @@ async fn what_the_guest_does_not_allow_is_not_done() {
         (at(Part::Key, "/etc/pinion/agent.toml"), "/etc/pinion/agent.toml"),
         (at(Part::Cert, "/etc/sslx/web.crt"), "/etc/sslx/web.crt"),
         (at(Part::Cert, "/etc/ssl"), "/etc/ssl"),
-        (at(Part::Cert, "/etc/ssl/web.key"), "the certificate `web` has its file there"),
+        (at(Part::Cert, "/etc/ssl/web.key"), "the certificate `web` already has a file there"),
         (with(&|evil| evil.reload = Some(Reload::Restart("ssh.service".parse().expect("a unit")))), "ssh.service"),
         (with(&|evil| evil.recipe = Some("rootkit".parse().expect("a name"))), "rootkit"),
     ];

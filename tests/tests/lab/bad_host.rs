@@ -109,7 +109,7 @@ fn an_agent_of_the_wrong_architecture_is_never_brought_in() {
     fs::write(&binary, wrong).expect("written");
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("set");
     installation.start(&lab).expect("started");
-    let words = ["agent binary of the wrong architecture", BINARY, "for arm64 and not for amd64", "install the agent"];
+    let words = ["agent binary of the wrong architecture", BINARY, "for arm64, not for amd64", "install the agent"];
     wait_held_up(&lab, &installation, 104, Halt::Blocked, &words);
     let there = lab.exec(104, &["test", "-e", "/usr/bin/pinion-agent"]).expect("it runs");
     assert_eq!(there.code(), 1, "{there}");

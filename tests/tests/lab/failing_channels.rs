@@ -26,7 +26,7 @@ fn each_failing_container_is_reported_and_recovers_and_the_others_continue() {
 
     // The one that nothing ails is served while a tool hangs for its neighbour.
     wait_well(&lab, &installation, &[109]);
-    wait_held_up(&lab, &installation, 104, Halt::Waiting, &["guest 104 is stopped", "started"]);
+    wait_held_up(&lab, &installation, 104, Halt::Waiting, &["guest 104 is stopped", "start it"]);
     wait_held_up(&lab, &installation, 105, Halt::Waiting, &["guest 105 is on node pve2"]);
     wait_held_up(&lab, &installation, 106, Halt::Waiting, &["guest 106 locked: backup", "pct unlock 106"]);
     wait_held_up(&lab, &installation, 108, Halt::Blocked, &["container 108"]);

@@ -118,8 +118,13 @@ impl Lab {
     pub(crate) async fn restart(&mut self, meanwhile: impl FnOnce(&Host)) {
         self.controller.take().expect("it runs").stop().await;
         meanwhile(&self.host);
-        let config = Config::load(self.host.root()).expect("its configuration");
-        self.controller = Some(Controller::start(config, self.clock.clone()).await.expect("a controller"));
+        // In a process of its own the one of before is gone with all its threads; here its last look at the disk may
+        // still end, and its lock is there until then.
+        let started = until_async("the controller to start again", PATIENCE, || async {
+            let config = Config::load(self.host.root()).map_err(|e| e.to_string())?;
+            Controller::start(config, self.clock.clone()).await.map_err(|e| format!("{e:#}"))
+        });
+        self.controller = Some(started.await.expect("a controller"));
     }
 
     /// The guest.
