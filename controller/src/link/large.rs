@@ -343,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_whose_message_came_too_late_pauses() {
         let turns = Turns::default();
-        let short = Turns { receive_time: Duration::from_millis(20), ..turns.clone() };
+        let short = Turns { receive_time: Duration::from_secs(1), ..turns.clone() };
         let (small, large) = (message(LARGE), message(LARGE + 1));
         let mut slow = gate_of(101, &short, &large[..100], 100);
         let mut waits = gate_of(101, &turns, &large, 100);
