@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use pinion_tests::{
@@ -57,15 +57,16 @@ fn in_processes(matters: impl Fn(&str) -> bool, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Files below `directory`, so deep, that hold a token; with `open_only`, those that others than their owner may read.
-fn in_files(directory: &Path, depth: u32, open_only: bool, found: &mut BTreeSet<String>) {
+/// Files below `directory`, so deep, written since then, that hold a token; with `open_only`, those that others than their
+/// owner may read.
+fn in_files(directory: &Path, depth: u32, open_only: bool, since: SystemTime, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(metadata) = path.symlink_metadata() else { continue };
         let kind = metadata.file_type();
         if kind.is_dir() && depth > 0 {
-            in_files(&path, depth - 1, open_only, found);
-        } else if kind.is_file() && !kind.is_socket() && metadata.len() <= MOST {
+            in_files(&path, depth - 1, open_only, since, found);
+        } else if kind.is_file() && metadata.len() <= MOST && metadata.modified().is_ok_and(|at| at >= since) {
             let open = metadata.mode() & 0o044 != 0;
             if (open || !open_only) && fs::read(&path).is_ok_and(|bytes| has_token(&bytes)) {
                 found.insert(format!("{} (mode {:o})", path.display(), metadata.mode() & 0o7777));
@@ -82,6 +83,8 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
     // The machine's `/tmp` is the lab's too, and may be full of other things: only what is right in it.
     let passing = [("/run/pinion", 4), ("/run/pinion-channel", 4), ("/var/lib/pinion", 4), ("/tmp", 0)]
         .map(|(place, depth)| (lab.path(place), depth));
+    // What is older is not read: the machine's own files would leave no time to look often.
+    let began = SystemTime::now() - Duration::from_secs(2);
     let (ended, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut found = thread::scope(|scope| {
         let watching = scope.spawn(|| {
@@ -90,7 +93,7 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
                 // Other labs may run, and other tests that have tokens; who ended too soon to tell may be of this one.
                 in_processes(|pid| remains::is_of(lab.live(), pid) != Some(false), &mut found);
                 if rounds.fetch_add(1, Ordering::Relaxed) % 8 == 0 {
-                    passing.iter().for_each(|(place, depth)| in_files(place, *depth, true, &mut found));
+                    passing.iter().for_each(|(place, depth)| in_files(place, *depth, true, began, &mut found));
                 }
             }
             found
@@ -109,7 +112,7 @@ fn the_token_is_in_no_argument_environment_file_or_log() {
     assert!(rounds > 20, "looked {rounds} times only");
 
     // Afterwards, everything that was written since the lab began: the host's changes and the guests'.
-    in_files(lab.live(), 64, false, &mut found);
+    in_files(lab.live(), 64, false, SystemTime::UNIX_EPOCH, &mut found);
     for (whose, log) in [
         ("Pinion's log", installation.logged()),
         ("the events", pinion(&lab, "events").expect("it runs").stdout),
