@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stderr, reason = "the figures are for whoever runs it")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use pinion_proto::{
     message::{Hello, ToController},
@@ -15,7 +15,7 @@ use pinion_tests::{
     attack::large::{self, BrokenController, Figures, Guests},
     guest::Guest,
     host::{Host, HostOptions},
-    process::Process,
+    process::{self, Process},
 };
 use serde_json::json;
 
@@ -120,10 +120,8 @@ async fn a_guest_with_hundreds_of_large_placements_is_served() {
         .collect();
     let host = Host::start(&HostOptions::embedded(&json!(certificates))).expect("a host");
     let mut guest = Guest::join(&host, 1001).expect("a guest");
-    host.pinion(&["ensure", "--until", "installed", "--timeout", "300s"])
-        .expect("ends")
-        .succeeded()
-        .expect("installed");
+    let mut ensure = host.command(&["ensure", "--until", "installed", "--timeout", "300s"]).expect("built");
+    process::run(&mut ensure, b"", Duration::from_secs(310)).expect("ends").succeeded().expect("installed");
     guest.restart().expect("restarted");
     guest.wait_linked(&host).expect("its hello is let in");
     host.ensure(&[], "installed").expect("all of it");

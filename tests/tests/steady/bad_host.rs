@@ -84,6 +84,8 @@ fn a_bad_manifest_at_the_start_is_reported_first_and_stops_no_renewal() {
             fs::create_dir(&path).expect("made");
         }
         site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        // An agent whose links end after moments dials less and less often; a restarted one dials at once.
+        site.guest.restart().expect("the agent starts again");
         site.guest.wait_linked(&site.host).expect("linked");
         site.host.renew(&[], "served").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
         let renewed = site.serial().expect("all agree");
