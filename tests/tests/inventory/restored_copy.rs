@@ -101,9 +101,12 @@ fn a_restored_copy_with_the_same_card_is_told_apart_before_either_is_believed() 
     // One of the two cannot be looked into any more: both are started anew, and nobody knows which is which.
     let tools = pve.tools.as_ref().expect("tools");
     fs::write(tools.guest(120).join("mood"), "locked").expect("written");
-    for (vmid, agent, ticks) in [(101, &mut guest, 17_100), (120, &mut copy, 19_300)] {
+    let mut both = [(101, &mut guest, 17_100), (120, &mut copy, 19_300)];
+    for (vmid, agent, ticks) in &mut both {
         agent.stop().expect("stopped");
-        boot(tools, vmid, agent, ticks);
+        boot(tools, *vmid, agent, *ticks);
+    }
+    for (_, agent, _) in &mut both {
         agent.start().expect("started");
     }
     let status = wait_status(&host, "what stands in the way", |status| !status.troubles.is_empty());
