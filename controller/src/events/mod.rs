@@ -10,13 +10,14 @@ mod words;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use journal::Journal;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
+    lock::lock,
     printable::line,
     stage::{Halt, Trouble},
 };
@@ -257,6 +258,6 @@ impl Events {
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
         // Every change under the lock is whole in itself.
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.journal)
     }
 }

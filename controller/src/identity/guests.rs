@@ -5,13 +5,14 @@
 //! newer one is seen, the older one is stale; a stale one seen again means that there are two of the guest. What is
 //! decided against a guest holds whether the disk takes it or not.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
     hwaddr::HwAddr,
     id::{Guest, Vmid},
+    lock::lock,
     message::IssuedIdentity,
     printable::is_printable,
     report::GuestFacts,
@@ -347,7 +348,7 @@ impl Guests {
     }
 
     fn writing(&self) -> MutexGuard<'_, Memory> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writing)
     }
 }
 

@@ -3,13 +3,13 @@
 //! Invariant: a token is taken from the disk before anything is given for it, by a rename that succeeds for one alone; so
 //! neither a crash nor another controller on the same directory makes it good twice.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
     digest::{SHA256, digest},
 };
-use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::Guest, message::JoinSecret};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::Guest, lock::lock, message::JoinSecret};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -49,7 +49,7 @@ impl Tokens {
 
     /// Makes a token; an earlier one of the guest is good no more.
     pub(super) fn create(&self, guest: Guest, now: Timestamp) -> Result<JoinSecret, TokenRefused> {
-        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _spending = lock(&self.spending);
         let live = self.prune(now)?;
         if live >= self.max_live {
             return Err(TokenRefused::TooMany);
@@ -71,7 +71,7 @@ impl Tokens {
     /// Spends the guest's token: it is gone, whatever comes next. A wrong secret spends nothing, or anyone on the
     /// network could keep a guest from joining.
     pub(super) fn spend(&self, guest: Guest, secret: &JoinSecret, now: Timestamp) -> Result<(), TokenRefused> {
-        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _spending = lock(&self.spending);
         let Some(live) = self.store.read::<Live>(Area::Shared, &document(guest))? else {
             return Err(TokenRefused::None { guest });
         };
@@ -91,7 +91,7 @@ impl Tokens {
     }
 
     pub(super) fn remove(&self, guest: Guest) -> Result<(), StoreError> {
-        let _spending = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _spending = lock(&self.spending);
         self.store.remove(Area::Shared, &document(guest))
     }
 

@@ -1,12 +1,8 @@
 //! Rate limits of a guest: messages on one link, and what it does to the disk by linking and by renewing.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use pinion_proto::{clock::Timestamp, id::Guest};
+use pinion_proto::{clock::Timestamp, id::Guest, lock::lock};
 use tokio::time::Instant;
 
 use crate::rate_limit::{RateLimit, TokenBucket};
@@ -64,7 +60,7 @@ impl GuestRates {
 }
 
 fn take(all: &Mutex<HashMap<Guest, TokenBucket>>, guest: Guest, limit: RateLimit, now: Timestamp) -> bool {
-    all.lock().unwrap_or_else(PoisonError::into_inner).entry(guest).or_insert_with(|| limit.full(now)).take(now)
+    lock(all).entry(guest).or_insert_with(|| limit.full(now)).take(now)
 }
 
 #[cfg(test)]

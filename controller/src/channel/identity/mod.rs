@@ -9,12 +9,12 @@ mod held;
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use pinion_proto::{causes::chain, clock::Timestamp, id::TrustDomain};
+use pinion_proto::{causes::chain, clock::Timestamp, id::TrustDomain, lock::lock};
 
 pub(super) use self::held::Asked;
 pub(crate) use self::held::DIRECTORY;
@@ -98,7 +98,7 @@ impl IdentityRoot {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -11,6 +11,7 @@ use pinion_proto::{
     bundle::{CertificateRequest, Chain},
     causes::chain,
     clock::Clock,
+    lock::lock,
     spec::PlainName,
 };
 use rcgen::ExtendedKeyUsagePurpose;
@@ -59,7 +60,7 @@ impl Embedded {
             return Ok(authority);
         }
         // Two callers that come first together must not make two roots.
-        let _making = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _making = lock(&self.making);
         if let Some(authority) = self.authority.get() {
             return Ok(authority);
         }
