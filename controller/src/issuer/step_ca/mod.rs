@@ -20,6 +20,7 @@ mod server;
 mod session;
 mod sign;
 mod skew;
+mod token;
 
 use std::time::Duration;
 

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::{
     http::CallError,
-    server::{StepCa, TOKEN_LIFE, token_id},
+    server::StepCa,
     session::{Session, call_failed, words},
+    token::token,
 };
 use crate::issuer::{IssuerError, Revocation, Serial};
 
@@ -27,19 +28,6 @@ fn reason(why: Revocation) -> (u8, &'static str) {
 
 /// Attempts for one revocation: each but the first mends what the one before found.
 const MAX_ATTEMPTS: usize = 4;
-
-/// The claims of a token that revokes; `sub` is the serial number, in the decimal form that step-ca compares with.
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    aud: String,
-    sub: &'a str,
-    sha: String,
-    jti: String,
-    iat: i64,
-    nbf: i64,
-    exp: i64,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,22 +96,11 @@ async fn try_revoke(ca: &StepCa, session: &Session, serial: &str, why: Revocatio
 }
 
 fn revoke_body(ca: &StepCa, session: &Session, serial: &str, why: Revocation) -> Result<Vec<u8>, IssuerError> {
-    let impossible = |why: &str| ca.settings.unavailable("prepare a token", why);
-    let now = ca.skew.at_ca();
-    let claims = Claims {
-        iss: &ca.settings.provisioner,
-        aud: format!("{}/1.0/revoke", ca.settings.url),
-        sub: serial,
-        sha: ca.settings.fingerprint.to_string(),
-        jti: token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
-        iat: now.unix(),
-        nbf: now.unix(),
-        exp: (now + TOKEN_LIFE).unix(),
-    };
-    let ott = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
+    // The subject is the serial number, in the decimal form that step-ca compares with.
+    let ott = token(ca, session, "revoke", serial, None::<()>)?;
     let (reason_code, reason) = reason(why);
     let body = RevokeRequest { serial, ott, reason_code, reason, passive: true };
-    serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
+    serde_json::to_vec(&body).map_err(|e| ca.settings.unavailable("prepare a token", e))
 }
 
 /// Every answer that is no consent, a server's error too: about its signatures it says nothing.

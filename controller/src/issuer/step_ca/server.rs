@@ -24,9 +24,6 @@ use crate::{
     store::Store,
 };
 
-/// A token is used at once; five minutes forgive slow networks, as step's own do.
-pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(300);
-
 /// A host whose clock is behind gets certificates that are valid by its own clock, within this.
 const MAX_BACKDATE: i64 = 3600;
 
@@ -127,11 +124,4 @@ impl StepCa {
     pub(super) fn given_from(&self) -> Timestamp {
         if self.is_behind() { self.skew.here() } else { self.skew.at_ca() }
     }
-}
-
-/// A number that no other token has; none when the system has no random numbers.
-pub(super) fn token_id() -> Option<String> {
-    let mut id = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut id).ok()?;
-    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }

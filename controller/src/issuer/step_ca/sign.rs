@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     http::{self, CallError},
-    server::{StepCa, TOKEN_LIFE, token_id},
+    server::StepCa,
     session::{Session, call_failed, json, words},
+    token::token,
 };
 use crate::issuer::{IssuerError, Signed, SigningRequest, check::leaf_is_what_was_asked};
 
@@ -131,27 +132,17 @@ fn root_of(ca: &StepCa, session: &Session, chain: &Chain) -> Result<RootCertific
 
 /// The body of `POST /1.0/sign`.
 fn body(ca: &StepCa, session: &Session, request: &SigningRequest, duration: Duration) -> Result<Vec<u8>, IssuerError> {
-    let impossible = |why: &str| ca.settings.unavailable("prepare a token", why);
-    let now = ca.skew.at_ca();
     let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request.csr);
     let claims = Claims {
-        iss: &ca.settings.provisioner,
-        aud: format!("{}/1.0/sign", ca.settings.url),
-        sub: request.common_name.plain(),
         sans: request.names.iter().map(|name| name.plain()).collect(),
-        sha: ca.settings.fingerprint.to_string(),
-        jti: token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,
-        iat: now.unix(),
-        nbf: now.unix(),
-        exp: (now + TOKEN_LIFE).unix(),
         cnf: Confirmation { request: URL_SAFE_NO_PAD.encode(sha256) },
     };
-    let token = session.key.key.sign(&session.key.id, &claims).map_err(|e| impossible(&e.to_string()))?;
+    let ott = token(ca, session, "sign", &request.common_name.plain(), Some(claims))?;
     let csr = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", request.csr.as_slice()));
     // A duration counts from the beginning, which the CA sets by its own clock unless ours is behind.
     let not_before = ca.is_behind().then(|| (ca.skew.here() - Duration::from_secs(60)).to_string());
-    let body = SignRequest { csr, ott: token, not_before, not_after: format!("{}s", duration.as_secs()) };
-    serde_json::to_vec(&body).map_err(|e| impossible(&e.to_string()))
+    let body = SignRequest { csr, ott, not_before, not_after: format!("{}s", duration.as_secs()) };
+    serde_json::to_vec(&body).map_err(|e| ca.settings.unavailable("prepare a token", e))
 }
 
 fn chain(step_ca: &StepCa, answer: &http::Answer) -> Result<Chain, IssuerError> {
@@ -184,18 +175,10 @@ enum Failure {
     Error(IssuerError),
 }
 
-/// The claims of a one-time token (smallstep/certificates `authority/provisioner/jwk.go`).
+/// The claims of a token that only a request to sign has.
 #[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    aud: String,
-    sub: String,
+struct Claims {
     sans: Vec<String>,
-    sha: String,
-    jti: String,
-    iat: i64,
-    nbf: i64,
-    exp: i64,
     cnf: Confirmation,
 }
 
