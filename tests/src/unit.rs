@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use pinion_proto::lock::lock;
 use rustix::process::Signal;
 
 use crate::{
@@ -137,7 +138,7 @@ impl Unit {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -253,7 +254,7 @@ fn serve_hooks(directory: &Path, state: &Mutex<State>, done: &AtomicBool) {
     let request = directory.join("request");
     while !done.load(Ordering::Relaxed) {
         if let Ok(word) = fs::read_to_string(&request) {
-            let answered = state.lock().unwrap_or_else(PoisonError::into_inner).answer(word.trim());
+            let answered = lock(state).answer(word.trim());
             let text = match answered {
                 Ok(()) => "ok\n".to_owned(),
                 Err(error) => format!("{error:#}\n"),

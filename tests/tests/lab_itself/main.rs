@@ -11,10 +11,11 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
+use pinion_proto::lock::lock;
 use pinion_tests::{
     lab::{
         GATEWAY_NAME, Lab, Role, Spec, place, remains,
@@ -30,7 +31,7 @@ use tools::{containers_are_reached, machines_are_reached, mischief_is_made, wron
 /// All are in the place that is a person's, where nobody else's lab comes when one has ended: tests take turns.
 fn my_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&TURN)
 }
 
 /// Runs a command line of words on the lab's host.

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use pinion_proto::{bundle::Leaf, tls};
+use pinion_proto::{bundle::Leaf, lock::lock, tls};
 use pinion_tests::port::Port;
 use rustls::{
     RootCertStore, ServerConfig, ServerConnection, Stream,
@@ -52,7 +52,7 @@ impl Asked {
                 for stream in listener.incoming().flatten().take_while(|_| !done.load(Ordering::Relaxed)) {
                     // Whoever is not let in has not asked.
                     if let Ok(serial) = answer(stream, Arc::clone(&config)) {
-                        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(serial);
+                        *lock(&last) = Some(serial);
                     }
                 }
             }
@@ -62,7 +62,7 @@ impl Asked {
 
     /// The serial number of the last client's certificate.
     pub(crate) fn last(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.last).clone()
     }
 }
 
