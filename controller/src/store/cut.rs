@@ -2,16 +2,13 @@
 
 use std::{
     io,
-    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use zeroize::Zeroizing;
-
 use super::{
     Store,
-    files::{Files, RealFiles},
+    faults::{Fault, Operation},
 };
 
 /// Refuses every change after so many of them.
@@ -38,69 +35,16 @@ impl Cut {
     }
 }
 
-impl Files for Cut {
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        RealFiles.read(path, most)
-    }
-
-    fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.change()?;
-        RealFiles.create(path, bytes)
-    }
-
-    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.change()?;
-        RealFiles.create_unsynced(path, bytes)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        // What is not there is no change.
-        std::fs::metadata(path)?;
-        self.change()?;
-        RealFiles.remove(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, bool)>> {
-        RealFiles.list(directory)
-    }
-
-    fn make_directory(&self, path: &Path) -> io::Result<()> {
-        if !path.exists() {
-            self.change()?;
+impl Fault for Cut {
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        match operation {
+            // A lock is no change, and goes with its process.
+            Operation::Exclude => Ok(()),
+            // What is not there is no change.
+            Operation::Remove(path) => std::fs::metadata(path).and_then(|_| self.change()),
+            operation if operation.is_change() => self.change(),
+            _ => Ok(()),
         }
-        RealFiles.make_directory(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.sync_directory(path)
-    }
-
-    fn claim(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.claim(path)
-    }
-
-    fn release(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        RealFiles.release(path)
-    }
-
-    fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>> {
-        RealFiles.exclude(lock)
-    }
-
-    fn look_writable(&self, directory: &Path) -> io::Result<()> {
-        RealFiles.look_writable(directory)
-    }
-
-    fn has_room(&self, directory: &Path) -> io::Result<bool> {
-        RealFiles.has_room(directory)
     }
 }
 

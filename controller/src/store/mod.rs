@@ -8,6 +8,8 @@
 mod area;
 #[cfg(test)]
 pub(crate) mod cut;
+#[cfg(test)]
+pub(crate) mod faults;
 mod directory;
 mod document;
 mod error;

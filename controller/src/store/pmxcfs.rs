@@ -4,9 +4,10 @@ use std::{io, path::Path, sync::Mutex};
 
 use pinion_proto::lock::lock;
 
-use zeroize::Zeroizing;
-
-use super::files::{Files, RealFiles};
+use super::{
+    faults::{Fault, Operation},
+    files::{Files, RealFiles},
+};
 
 /// Files end at 1 MiB, and all of it can be made read-only as without quorum.
 #[derive(Debug, Default)]
@@ -37,64 +38,18 @@ impl Pmxcfs {
     }
 }
 
-impl Files for Pmxcfs {
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        RealFiles.read(path, most)
-    }
-
-    fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.write()?;
-        if bytes.len() > 1024 * 1024 {
-            return Err(rustix::io::Errno::FBIG.into());
+impl Fault for Pmxcfs {
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        match operation {
+            Operation::SyncDirectory => Ok(()),
+            // What is missing is reported before what is forbidden.
+            Operation::Remove(path) => std::fs::metadata(path).and_then(|_| self.write()),
+            Operation::Create(_, bytes) if bytes.len() > 1024 * 1024 => {
+                self.write().and(Err(rustix::io::Errno::FBIG.into()))
+            }
+            operation if operation.is_change() => self.write(),
+            _ => Ok(()),
         }
-        RealFiles.create(path, bytes)
-    }
-
-    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.write()?;
-        RealFiles.create_unsynced(path, bytes)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.write()?;
-        RealFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        // What is missing is reported before what is forbidden.
-        std::fs::metadata(path)?;
-        self.write()?;
-        RealFiles.remove(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, bool)>> {
-        RealFiles.list(directory)
-    }
-
-    fn make_directory(&self, path: &Path) -> io::Result<()> {
-        if !path.exists() {
-            self.write()?;
-        }
-        RealFiles.make_directory(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        RealFiles.sync_directory(path)
-    }
-
-    fn claim(&self, path: &Path) -> io::Result<()> {
-        self.write()?;
-        RealFiles.claim(path)
-    }
-
-    fn release(&self, path: &Path) -> io::Result<()> {
-        self.write()?;
-        RealFiles.release(path)
-    }
-
-    fn exclude(&self, lock: &Path) -> io::Result<Option<Box<dyn Send>>> {
-        self.write()?;
-        RealFiles.exclude(lock)
     }
 
     fn look_writable(&self, directory: &Path) -> io::Result<()> {

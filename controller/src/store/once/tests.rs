@@ -10,11 +10,11 @@ use std::{
 };
 
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::{
     super::{
         Files, RealFiles,
+        faults::{Fault, Operation},
         tests::{Words, words},
     },
     *,
@@ -218,72 +218,20 @@ impl Altered {
     }
 }
 
-impl Files for Altered {
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        self.step()?;
-        RealFiles.read(path, most)
-    }
-
-    fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        if let Err(stopped) = self.step() {
+impl Fault for Altered {
+    fn before(&self, operation: Operation<'_>) -> io::Result<()> {
+        let stopped = self.step();
+        if let Operation::Create(path, bytes) | Operation::CreateUnsynced(path, bytes) = operation
+            && stopped.is_err()
+            && self.count.load(Ordering::SeqCst) == self.cut_at.map_or(0, |at| at + 1)
+        {
             // A file may be there and hold a part.
-            if self.count.load(Ordering::SeqCst) == self.cut_at.map_or(0, |at| at + 1) {
-                fs::write(path, &bytes[..bytes.len() / 2])?;
-            }
-            return Err(stopped);
+            fs::write(path, &bytes[..bytes.len() / 2])?;
         }
-        RealFiles.create(path, bytes)
-    }
-
-    fn create_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.create(path, bytes)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.remove(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, bool)>> {
-        self.step()?;
-        RealFiles.list(directory)
-    }
-
-    fn make_directory(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.make_directory(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.sync_directory(path)
-    }
-
-    fn claim(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.claim(path)
-    }
-
-    fn release(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFiles.release(path)
+        stopped
     }
 
     fn exclude(&self, _: &Path) -> io::Result<Option<Box<dyn Send>>> {
-        self.step()?;
         Ok(Some(Box::new(())))
-    }
-
-    fn has_room(&self, directory: &Path) -> io::Result<bool> {
-        RealFiles.has_room(directory)
-    }
-
-    fn look_writable(&self, directory: &Path) -> io::Result<()> {
-        RealFiles.look_writable(directory)
     }
 }
