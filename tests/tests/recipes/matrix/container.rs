@@ -74,8 +74,11 @@ impl InContainer {
 }
 
 impl Subject for InContainer {
+    fn prepare(&self) -> Result<()> {
+        self.docker.unit().start()
+    }
+
     fn begin(&self, guest: &Guest) -> Result<()> {
-        self.docker.unit().start()?;
         docker::import_image(guest, self.docker.socket())?;
         self.run_with(&self.certificates.display().to_string())
     }

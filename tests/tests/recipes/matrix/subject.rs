@@ -7,6 +7,11 @@ use pinion_tests::{guest::Guest, unit::Unit};
 
 /// A service that can be made to fail.
 pub(super) trait Subject {
+    /// Starts what the service runs in; nothing runs in it yet.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Starts it for the first time; its certificate is there.
     fn begin(&self, _guest: &Guest) -> Result<()> {
         self.start()

@@ -69,6 +69,11 @@ impl Trial {
         let trial = Self { place: Place::join(guest, subject)?, row };
         trial.order(None)?;
         trial.place.host.ensure(&[], "installed")?;
+        trial.place.service.prepare()?;
+        // Until then the agent may restart what the service runs in.
+        for (name, _) in &trial.row.others {
+            trial.place.comes_to(name, Stage::Served).with_context(|| trial.place.guest.log_tail())?;
+        }
         trial.place.service.begin(&trial.place.guest)?;
         trial.place.comes_to(trial.row.name, Stage::Served).with_context(|| trial.place.guest.log_tail())?;
         Ok(trial)
