@@ -121,8 +121,8 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         // Waking at least once a minute notices a clock that was set, or a machine that slept.
-        let longest = Duration::from_secs(60);
+        let max = Duration::from_secs(60);
         let wait = moment.since(self.now());
-        Box::pin(tokio::time::sleep(wait.min(longest)))
+        Box::pin(tokio::time::sleep(wait.min(max)))
     }
 }

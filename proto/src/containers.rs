@@ -28,7 +28,7 @@ pub struct ServiceName(Box<str>);
 pub struct SecretName(Box<str>);
 
 macro_rules! name {
-    ($name:ident, $error:ident, $least:literal..=$most:literal) => {
+    ($name:ident, $error:ident, $least:literal..=$max:literal) => {
         impl $name {
             /// The name as text.
             #[must_use]
@@ -43,7 +43,7 @@ macro_rules! name {
             fn from_str(text: &str) -> Result<Self, ContainerError> {
                 let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
                 let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-                if begins && ($least..=$most).contains(&text.len()) && text.bytes().all(legal) {
+                if begins && ($least..=$max).contains(&text.len()) && text.bytes().all(legal) {
                     Ok(Self(text.into()))
                 } else {
                     Err(ContainerError::$error(shown(text)))

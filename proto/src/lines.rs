@@ -31,21 +31,21 @@ pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncBufRead + Unpin))
     read_limited(stream, MAX_LINE).await
 }
 
-/// As [`read`], for a reader that expects no more than `most` bytes.
+/// As [`read`], for a reader that expects no more than `max` bytes.
 ///
 /// # Errors
 /// As [`read`].
 pub async fn read_limited<T: DeserializeOwned>(
     stream: &mut (impl AsyncBufRead + Unpin),
-    most: u64,
+    max: u64,
 ) -> io::Result<Option<T>> {
     let mut line = Vec::new();
-    stream.take(most).read_until(b'\n', &mut line).await?;
+    stream.take(max).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Ok(None);
     }
     if line.last() != Some(&b'\n') {
-        let why = if line.len() as u64 >= most { "the line is too long" } else { "the line is cut off" };
+        let why = if line.len() as u64 >= max { "the line is too long" } else { "the line is cut off" };
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     serde_json::from_slice(&line).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))

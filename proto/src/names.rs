@@ -180,7 +180,7 @@ pub enum NameError {
     #[error("a certificate needs at least one name")]
     None,
     /// There are more names than a certificate may have.
-    #[error("{0} names are more than the {most} that a certificate may have", most = SubjectNames::MAX)]
+    #[error("{0} names are more than the {max} that a certificate may have", max = SubjectNames::MAX)]
     TooMany(usize),
 }
 

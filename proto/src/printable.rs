@@ -37,13 +37,13 @@ fn is_invisible(character: char) -> bool {
 
 /// At most so many characters of a text, as one printable line; `…` says that there is more.
 #[must_use]
-pub fn line(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
+pub fn line(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max));
     let mut length = 0;
     for character in text.chars() {
         let before = out.len();
         length += push(&mut out, character);
-        if length > most {
+        if length > max {
             out.truncate(before);
             out.push('…');
             return out;

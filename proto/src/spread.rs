@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-/// A number from 0 to `most`, both included, that is a function of these bytes.
+/// A number from 0 to `max`, both included, that is a function of these bytes.
 #[must_use]
-pub fn number(name: impl IntoIterator<Item = u8>, most: u64) -> u64 {
+pub fn number(name: impl IntoIterator<Item = u8>, max: u64) -> u64 {
     // FNV-1a, and the finaliser of SplitMix64 because the name's last bytes must reach every bit. It is written
     // out here because it must not change with a release of a library or of Rust.
     let mut hash = name
@@ -15,13 +15,13 @@ pub fn number(name: impl IntoIterator<Item = u8>, most: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^= hash >> 31;
-    most.checked_add(1).map_or(hash, |sides| hash % sides)
+    max.checked_add(1).map_or(hash, |sides| hash % sides)
 }
 
-/// A duration of at most `most`, in whole milliseconds, that is a function of these bytes.
+/// A duration of at most `max`, in whole milliseconds, that is a function of these bytes.
 #[must_use]
-pub fn duration(name: impl IntoIterator<Item = u8>, most: Duration) -> Duration {
-    Duration::from_millis(number(name, u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
+pub fn duration(name: impl IntoIterator<Item = u8>, max: Duration) -> Duration {
+    Duration::from_millis(number(name, u64::try_from(max.as_millis()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_name_has_the_same_number_for_ever() {
-        let number = |name: &str, most| number(name.bytes(), most);
+        let number = |name: &str, max| number(name.bytes(), max);
         assert_eq!([number("", u64::MAX), number("web", 1_000_000)], [NOTHING, WEB]);
         assert_eq!(number("web", 0), 0);
         let found: std::collections::BTreeSet<_> = (0..1000).map(|n: u32| number(&n.to_string(), 9)).collect();

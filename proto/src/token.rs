@@ -260,21 +260,21 @@ mod tests {
             token.to_text().is_ok().then_some(token)
         };
         let mut token = (8_000..9_500).rev().step_by(25).find_map(|bytes| fits(&bytes)).expect("a root that fits");
-        let mut longest = 0;
+        let mut max = 0;
         for added in 0..4 * MAX_CONTROLLERS {
             token.controllers[added / 4] = address(added % 4 + 1);
             match token.to_text() {
                 Ok(text) => {
                     assert_eq!(JoinToken::parse(&text).as_ref(), Ok(&token));
-                    longest = text.len();
+                    max = text.len();
                 }
                 Err(error) => {
-                    assert_eq!((longest, error), (MAX_TEXT, TokenError::TooLong(MAX_TEXT + 1)));
+                    assert_eq!((max, error), (MAX_TEXT, TokenError::TooLong(MAX_TEXT + 1)));
                     return;
                 }
             }
         }
-        panic!("the longest was {longest}");
+        panic!("the longest was {max}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn s_client(address: SocketAddr, name: &str, ca: &Path) -> Result<Seen> {
     command.args(["s_client", "-connect", &address, "-servername", name, "-verify_hostname", name, "-showcerts"]);
     command.arg("-CAfile").arg(ca);
     // It ends at the end of its input, with a code that depends on how the server takes that.
-    let finished = run(&mut command, b"", LONGEST)?;
+    let finished = run(&mut command, b"", MAX)?;
     let text = &finished.stdout;
     let Some(start) = text.find("-----BEGIN CERTIFICATE-----") else { bail!("no certificate: {finished}") };
     let end = text[start..].find(PEM_END).context("s_client prints whole certificates")? + start + PEM_END.len();
@@ -50,7 +50,7 @@ pub fn s_client(address: SocketAddr, name: &str, ca: &Path) -> Result<Seen> {
 /// # Errors
 /// It is none.
 pub fn serial(pem: &str) -> Result<String> {
-    let finished = run(openssl()?.args(["x509", "-noout", "-serial"]), pem.as_bytes(), LONGEST)?.succeeded()?;
+    let finished = run(openssl()?.args(["x509", "-noout", "-serial"]), pem.as_bytes(), MAX)?.succeeded()?;
     let serial = finished.stdout.trim().strip_prefix("serial=").context("openssl prints serial=…")?;
     Ok(serial.to_owned())
 }
@@ -60,7 +60,7 @@ pub fn serial(pem: &str) -> Result<String> {
 /// # Errors
 /// It is none.
 pub fn subject(pem: &str) -> Result<String> {
-    let finished = run(openssl()?.args(["x509", "-noout", "-subject"]), pem.as_bytes(), LONGEST)?.succeeded()?;
+    let finished = run(openssl()?.args(["x509", "-noout", "-subject"]), pem.as_bytes(), MAX)?.succeeded()?;
     Ok(finished.stdout.trim().to_owned())
 }
 
@@ -72,7 +72,7 @@ pub fn subject(pem: &str) -> Result<String> {
 pub fn subject_alt_names(pem: &str) -> Result<Vec<String>> {
     let mut command = openssl()?;
     command.args(["x509", "-noout", "-ext", "subjectAltName"]);
-    let finished = run(&mut command, pem.as_bytes(), LONGEST)?.succeeded()?;
+    let finished = run(&mut command, pem.as_bytes(), MAX)?.succeeded()?;
     let names = finished.stdout.lines().nth(1).with_context(|| format!("no names: {finished}"))?;
     Ok(names.trim().split(", ").map(str::to_owned).collect())
 }
@@ -82,7 +82,7 @@ pub fn subject_alt_names(pem: &str) -> Result<Vec<String>> {
 /// # Errors
 /// It is none.
 pub fn public_key(pem: &str) -> Result<String> {
-    Ok(run(openssl()?.args(["x509", "-noout", "-pubkey"]), pem.as_bytes(), LONGEST)?.succeeded()?.stdout)
+    Ok(run(openssl()?.args(["x509", "-noout", "-pubkey"]), pem.as_bytes(), MAX)?.succeeded()?.stdout)
 }
 
 /// What `openssl x509 -text` says of a PEM certificate.
@@ -90,7 +90,7 @@ pub fn public_key(pem: &str) -> Result<String> {
 /// # Errors
 /// It is none.
 pub fn text(pem: &str) -> Result<String> {
-    Ok(run(openssl()?.args(["x509", "-noout", "-text"]), pem.as_bytes(), LONGEST)?.succeeded()?.stdout)
+    Ok(run(openssl()?.args(["x509", "-noout", "-text"]), pem.as_bytes(), MAX)?.succeeded()?.stdout)
 }
 
 /// `openssl verify -x509_strict` of the leaf in `fullchain`, with the certificates after it as
@@ -101,7 +101,7 @@ pub fn text(pem: &str) -> Result<String> {
 pub fn verify(ca: &Path, fullchain: &Path) -> Result<Finished> {
     let mut command = openssl()?;
     command.args(["verify", "-x509_strict", "-CAfile"]).arg(ca).arg("-untrusted").arg(fullchain).arg(fullchain);
-    run(&mut command, b"", LONGEST)
+    run(&mut command, b"", MAX)
 }
 
 /// Whether the private key in one PEM file is that of the first certificate in another.
@@ -109,8 +109,8 @@ pub fn verify(ca: &Path, fullchain: &Path) -> Result<Finished> {
 /// # Errors
 /// Either cannot be read.
 pub fn is_pair(certificate: &Path, key: &Path) -> Result<bool> {
-    let of_certificate = run(openssl()?.args(["x509", "-noout", "-pubkey", "-in"]).arg(certificate), b"", LONGEST)?;
-    let of_key = run(openssl()?.args(["pkey", "-pubout", "-in"]).arg(key), b"", LONGEST)?;
+    let of_certificate = run(openssl()?.args(["x509", "-noout", "-pubkey", "-in"]).arg(certificate), b"", MAX)?;
+    let of_key = run(openssl()?.args(["pkey", "-pubout", "-in"]).arg(key), b"", MAX)?;
     Ok(of_certificate.succeeded()?.stdout == of_key.succeeded()?.stdout)
 }
 
@@ -119,5 +119,5 @@ fn openssl() -> Result<Command> {
 }
 
 /// Each of these commands takes milliseconds.
-const LONGEST: Duration = Duration::from_secs(20);
+const MAX: Duration = Duration::from_secs(20);
 const PEM_END: &str = "-----END CERTIFICATE-----";

@@ -94,10 +94,10 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It runs longer than `longest`.
-    pub fn wait_end(&mut self, longest: Duration) -> Result<ExitStatus> {
+    /// It runs longer than `max`.
+    pub fn wait_end(&mut self, max: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {} (process {})", self.name, self.child.id());
-        let waited = wait::until(&what, longest, || self.try_wait().ok_or("still running"));
+        let waited = wait::until(&what, max, || self.try_wait().ok_or("still running"));
         waited.map_err(|error| anyhow!("{error:#}; its log ends:\n{}", self.log_tail()))
     }
 
@@ -210,8 +210,8 @@ pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
 /// Runs a command to its end, giving it `input`.
 ///
 /// # Errors
-/// It cannot be started, or runs longer than `longest`, and is killed then.
-pub fn run(command: &mut Command, input: &[u8], longest: Duration) -> Result<Finished> {
+/// It cannot be started, or runs longer than `max`, and is killed then.
+pub fn run(command: &mut Command, input: &[u8], max: Duration) -> Result<Finished> {
     let what = line(command);
     // Files and not pipes: nobody has to read while it runs, and a child that it leaves behind holds nothing open.
     let file = || tempfile::tempfile().context("make a file for a command's output");
@@ -223,7 +223,7 @@ pub fn run(command: &mut Command, input: &[u8], longest: Duration) -> Result<Fin
         .stderr(stderr.try_clone().context("open a command's output twice")?)
         .spawn()
         .with_context(|| format!("start `{what}`"))?;
-    let waited = wait::until(&format!("`{what}` to end"), longest, || match child.try_wait() {
+    let waited = wait::until(&format!("`{what}` to end"), max, || match child.try_wait() {
         Ok(Some(status)) => Ok(status),
         Ok(None) => Err("still running".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -15,8 +15,8 @@ use crate::{process::Finished, wait};
 /// `stdout`, control sequences included.
 ///
 /// # Errors
-/// There are no terminals, it cannot be started, or it runs longer than `longest` and is killed then.
-pub fn run(command: &mut Command, longest: Duration) -> Result<Finished> {
+/// There are no terminals, it cannot be started, or it runs longer than `max` and is killed then.
+pub fn run(command: &mut Command, max: Duration) -> Result<Finished> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).context("open a terminal")?;
     grantpt(&master).and_then(|()| unlockpt(&master)).context("unlock the terminal")?;
     let name = ptsname(&master, Vec::new()).context("name the terminal")?;
@@ -40,7 +40,7 @@ pub fn run(command: &mut Command, longest: Duration) -> Result<Finished> {
         }
         seen
     });
-    let waited = wait::until(&format!("{what} to end"), longest, || match child.try_wait() {
+    let waited = wait::until(&format!("{what} to end"), max, || match child.try_wait() {
         Ok(Some(status)) => Ok(status),
         Ok(None) => Err("still running".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -59,7 +59,7 @@ pub enum ReloadBy {
 pub struct Unit {
     state: Arc<Mutex<State>>,
     done: Arc<AtomicBool>,
-    desk: Option<JoinHandle<()>>,
+    serving: Option<JoinHandle<()>>,
 }
 
 impl Unit {
@@ -74,11 +74,11 @@ impl Unit {
         let log = guest.path(&format!("/var/log/{}.log", spec.name));
         let state = State { spec, hook, log, process: None, reloads: 0, restarts: 0, refusals: 0 };
         let (state, done) = (Arc::new(Mutex::new(state)), Arc::new(AtomicBool::new(false)));
-        let desk = thread::spawn({
+        let serving = thread::spawn({
             let (state, done) = (Arc::clone(&state), Arc::clone(&done));
             move || serve_hooks(&directory, &state, &done)
         });
-        Ok(Self { state, done, desk: Some(desk) })
+        Ok(Self { state, done, serving: Some(serving) })
     }
 
     /// Starts it, and returns when it listens.
@@ -145,7 +145,7 @@ impl Unit {
 impl Drop for Unit {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
-        if self.desk.take().is_some_and(|desk| desk.join().is_err()) {
+        if self.serving.take().is_some_and(|serving| serving.join().is_err()) {
             // Its panic has been printed, and the process below is ended all the same.
         }
     }

@@ -17,12 +17,12 @@ use crate::interrupt;
 /// Long enough for a loaded machine with one core; a test that works needs a fraction of it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks until `look` gives a value, at most `longest`. Its error is the state that it saw instead.
+/// Looks until `look` gives a value, at most `max`. Its error is the state that it saw instead.
 ///
 /// # Errors
 /// The deadline passes, or the process is interrupted.
-pub fn until<T, S: Display>(what: &str, longest: Duration, mut look: impl FnMut() -> Result<T, S>) -> Result<T> {
-    let mut patience = Patience::new(what, longest);
+pub fn until<T, S: Display>(what: &str, max: Duration, mut look: impl FnMut() -> Result<T, S>) -> Result<T> {
+    let mut patience = Patience::new(what, max);
     loop {
         let late = patience.is_over();
         let seen = match look() {
@@ -37,11 +37,11 @@ pub fn until<T, S: Display>(what: &str, longest: Duration, mut look: impl FnMut(
 ///
 /// # Errors
 /// As [`until`].
-pub async fn until_async<T, S: Display, F>(what: &str, longest: Duration, mut look: impl FnMut() -> F) -> Result<T>
+pub async fn until_async<T, S: Display, F>(what: &str, max: Duration, mut look: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T, S>>,
 {
-    let mut patience = Patience::new(what, longest);
+    let mut patience = Patience::new(what, max);
     loop {
         let late = patience.is_over();
         let seen = match look().await {
@@ -55,32 +55,32 @@ where
 /// How long is waited, and how often looked.
 struct Patience<'w> {
     what: &'w str,
-    longest: Duration,
+    max: Duration,
     start: Instant,
     pause: Duration,
 }
 
 impl<'w> Patience<'w> {
-    fn new(what: &'w str, longest: Duration) -> Self {
-        Self { what, longest, start: Instant::now(), pause: FIRST_PAUSE }
+    fn new(what: &'w str, max: Duration) -> Self {
+        Self { what, max, start: Instant::now(), pause: FIRST_PAUSE }
     }
 
     /// Asked before each look: looking once more after the deadline is fair to a machine that slept through it.
     fn is_over(&self) -> bool {
-        self.start.elapsed() >= self.longest
+        self.start.elapsed() >= self.max
     }
 
     /// How long to pause before the next look.
     fn pause(&mut self, late: bool, seen: &impl Display) -> Result<Duration> {
-        let Self { what, longest, .. } = self;
+        let Self { what, max, .. } = self;
         if interrupt::requested() {
             bail!("interrupted while waiting for {what}; last seen: {seen}");
         }
         if late {
-            bail!("waited {longest:?} for {what}; last seen: {seen}");
+            bail!("waited {max:?} for {what}; last seen: {seen}");
         }
         let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        self.pause = (pause * 2).min(MAX_PAUSE);
         Ok(pause)
     }
 }
@@ -89,7 +89,7 @@ impl<'w> Patience<'w> {
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Short enough that a wait never adds much to a test, long enough to leave the processor alone.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

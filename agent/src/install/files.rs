@@ -42,8 +42,8 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The content of the regular file at `path`.
     ///
     /// # Errors
-    /// There is none, it is larger than `most` bytes, or it may not be read.
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>>;
+    /// There is none, it is larger than `max` bytes, or it may not be read.
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>>;
 
     /// The names in a directory.
     ///
@@ -204,7 +204,7 @@ impl<W: Walker> Files for W {
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         let (directory, name) = parent(path, self.guard())?;
         // NONBLOCK: opening a pipe must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -213,15 +213,15 @@ impl<W: Walker> Files for W {
         if stat.kind != Kind::File {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
-        if stat.size > most {
+        let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max} bytes"));
+        if stat.size > max {
             return Err(too_large());
         }
         // Sized once, because growing would leave copies of a key behind in freed memory.
         let size = usize::try_from(stat.size).map_err(|_| too_large())?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-        File::from(fd).take(most + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+        File::from(fd).take(max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > max { Err(too_large()) } else { Ok(bytes) }
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

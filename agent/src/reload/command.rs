@@ -173,22 +173,22 @@ async fn keep(stream: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Kept) {
 #[derive(Debug)]
 struct Kept {
     /// So much of each (bytes).
-    most: usize,
+    max: usize,
     first: Vec<u8>,
     last: VecDeque<u8>,
     left_out: usize,
 }
 
 impl Kept {
-    fn of(most: usize) -> Self {
-        Self { most, first: Vec::new(), last: VecDeque::new(), left_out: 0 }
+    fn of(max: usize) -> Self {
+        Self { max, first: Vec::new(), last: VecDeque::new(), left_out: 0 }
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        let (head, tail) = bytes.split_at(bytes.len().min(self.most - self.first.len()));
+        let (head, tail) = bytes.split_at(bytes.len().min(self.max - self.first.len()));
         self.first.extend_from_slice(head);
         self.last.extend(tail);
-        let excess = self.last.len().saturating_sub(self.most);
+        let excess = self.last.len().saturating_sub(self.max);
         self.last.drain(..excess);
         self.left_out += excess;
     }

@@ -19,19 +19,19 @@ use tokio::{
 use super::protocol::{Answer, Ask};
 
 /// Connections at once of all users but root and the controller's own.
-const MOST_CALLERS: usize = 64;
+const MAX_CALLERS: usize = 64;
 
 /// Of these, one user's.
-const MOST_OF_ONE: usize = 16;
+const MAX_OF_ONE: usize = 16;
 
 /// Connections at once of root, and of the controller's own user.
-const MOST_TRUSTED: usize = 256;
+const MAX_TRUSTED: usize = 256;
 
 /// The longest question (bytes): thousands of names.
-pub(super) const MOST_QUESTION: u64 = 64 * 1024;
+pub(super) const MAX_QUESTION: u64 = 64 * 1024;
 
 /// Of a question that is too long, so much more is read and thrown away (bytes).
-const MOST_PASSED_OVER: u64 = 16 * MOST_QUESTION;
+const MAX_PASSED_OVER: u64 = 16 * MAX_QUESTION;
 
 /// How long a caller may take to ask.
 pub(super) const ASK_TIME: Duration = Duration::from_secs(10);
@@ -67,12 +67,12 @@ impl Callers {
         let mut by_user = lock(&self.by_user);
         let of_one = by_user.get(&user).copied().unwrap_or(0);
         let of_all: usize = by_user.iter().filter(|(user, _)| !trusted(**user)).map(|(_, count)| count).sum();
-        let most = if trusted(user) { MOST_TRUSTED } else { MOST_OF_ONE };
-        if of_one >= most {
-            return Err(format!("uid {user} already has {most} connections to the controller: end one, and try again"));
+        let max = if trusted(user) { MAX_TRUSTED } else { MAX_OF_ONE };
+        if of_one >= max {
+            return Err(format!("uid {user} already has {max} connections to the controller: end one, and try again"));
         }
-        if !trusted(user) && of_all >= MOST_CALLERS {
-            return Err(format!("the controller already has {MOST_CALLERS} callers: try again later"));
+        if !trusted(user) && of_all >= MAX_CALLERS {
+            return Err(format!("the controller already has {MAX_CALLERS} callers: try again later"));
         }
         by_user.insert(user, of_one + 1);
         Ok(Place { user, by_user: self.by_user.clone() })
@@ -100,7 +100,7 @@ impl Drop for Place {
 /// # Errors
 /// It is too long, is no question, or does not come in `time`.
 pub(super) async fn question(read: &mut (impl AsyncBufRead + Unpin), time: Duration) -> io::Result<Option<Ask>> {
-    match timeout(time, lines::read_limited::<Ask>(read, MOST_QUESTION)).await {
+    match timeout(time, lines::read_limited::<Ask>(read, MAX_QUESTION)).await {
         Ok(read) => read,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not arrive within {time:?}"))),
     }
@@ -119,7 +119,7 @@ pub(super) async fn refuse(
 ) -> io::Result<()> {
     lines::write(write, answer).await?;
     write.shutdown().await?;
-    drop(timeout(time, tokio::io::copy(&mut read.take(MOST_PASSED_OVER), &mut tokio::io::sink())).await);
+    drop(timeout(time, tokio::io::copy(&mut read.take(MAX_PASSED_OVER), &mut tokio::io::sink())).await);
     Ok(())
 }
 

@@ -140,8 +140,8 @@ impl Client {
     /// # Errors
     /// The root process cannot be reached, does not answer in time, or says that it failed.
     pub async fn call(&self, call: &Call) -> Result<Answer, Failure> {
-        let longest = call.patience() + QUEUE_TIME;
-        match timeout(longest, self.exchange(call)).await {
+        let max = call.patience() + QUEUE_TIME;
+        match timeout(max, self.exchange(call)).await {
             Ok(Ok(Some(Answer::Failed(failure)))) => Err(failure),
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None)) => Err(Failure::new(
@@ -150,7 +150,7 @@ impl Client {
             )),
             Ok(Err(failure)) => Err(failure),
             Err(_) => {
-                let text = format!("the root process did not {} within {} s", call.verb(), longest.as_secs());
+                let text = format!("the root process did not {} within {} s", call.verb(), max.as_secs());
                 Err(Failure::new(Cause::TimedOut, text))
             }
         }

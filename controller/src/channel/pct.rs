@@ -31,7 +31,7 @@ impl Reach for Pct<'_> {
     async fn run(&self, arguments: &[&str], stdin: &[u8], patience: Duration) -> Result<Output, Failure> {
         let vmid = self.guest.vmid.to_string();
         let whole = [&["exec", &vmid, "--"], arguments].concat();
-        let bounds = Bounds { patience, most: MAX_OUTPUT };
+        let bounds = Bounds { patience, max: MAX_OUTPUT };
         let ran = self.tools.run(Tool::Pct, &whole, stdin, bounds).await?;
         let stderr = String::from_utf8_lossy(&ran.stderr).into_owned();
         let mut code = ran.code;

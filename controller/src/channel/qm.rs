@@ -37,7 +37,7 @@ impl Reach for Qm<'_> {
         let pass: &[&str] = if stdin.is_empty() { &[] } else { &["--pass-stdin", "1"] };
         let whole = [&["guest", "exec", &vmid, "--timeout", &seconds], pass, &["--"], arguments].concat();
         // qm ends by itself first, and says so.
-        let bounds = Bounds { patience: patience + GRACE, most: MAX_OUTPUT };
+        let bounds = Bounds { patience: patience + GRACE, max: MAX_OUTPUT };
         let ran = self.tools.run(Tool::Qm, &whole, stdin, bounds).await?;
         let stderr = String::from_utf8_lossy(&ran.stderr);
         if ran.code != 0 {
@@ -153,7 +153,7 @@ impl Qm<'_> {
     async fn is_paused(&self) -> bool {
         let vmid = self.guest.vmid.to_string();
         let arguments = ["status", &vmid, "--verbose"];
-        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, most: MAX_STATUS }).await;
+        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, max: MAX_STATUS }).await;
         let Ok(ran) = ran else { return false };
         let said = String::from_utf8_lossy(&ran.stdout);
         let mut words = said.lines().filter_map(|line| line.strip_prefix("qmpstatus:"));
@@ -164,7 +164,7 @@ impl Qm<'_> {
     async fn is_frozen(&self) -> bool {
         let vmid = self.guest.vmid.to_string();
         let arguments = ["guest", "cmd", &vmid, "fsfreeze-status"];
-        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, most: 4096 }).await;
+        let ran = self.tools.run(Tool::Qm, &arguments, b"", Bounds { patience: SHORT, max: 4096 }).await;
         ran.is_ok_and(|ran| ran.code == 0 && String::from_utf8_lossy(&ran.stdout).trim() == "frozen")
     }
 }

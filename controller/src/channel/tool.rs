@@ -47,7 +47,7 @@ pub(super) struct Tools {
 pub(super) struct Bounds {
     pub(super) patience: Duration,
     /// Of standard output (bytes).
-    pub(super) most: usize,
+    pub(super) max: usize,
 }
 
 /// What a tool did.
@@ -83,7 +83,7 @@ impl Tools {
         let mut family = child.id().map(Family::new);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         // Boxed: the steps of a verb hold this future at each of their many awaits.
-        let talk = Box::pin(talk(&mut child, stdin, bounds.most, &mut stdout, &mut stderr));
+        let talk = Box::pin(talk(&mut child, stdin, bounds.max, &mut stdout, &mut stderr));
         let ended = timeout(bounds.patience, talk).await;
         let failure = match ended {
             Ok(Ok(status)) => {
@@ -95,7 +95,7 @@ impl Tools {
                 }
             }
             Ok(Err(Broken::TooMuch)) => {
-                let text = format!("`{}` printed more than {} bytes and was killed", tool.name(), bounds.most);
+                let text = format!("`{}` printed more than {} bytes and was killed", tool.name(), bounds.max);
                 Failure::new(Cause::Unexpected, text)
             }
             Ok(Err(Broken::Io(error))) => {
@@ -173,7 +173,7 @@ enum Broken {
 async fn talk(
     child: &mut Child,
     stdin: &[u8],
-    most: usize,
+    max: usize,
     stdout: &mut Vec<u8>,
     stderr: &mut Vec<u8>,
 ) -> Result<ExitStatus, Broken> {
@@ -185,7 +185,7 @@ async fn talk(
         }
         Ok(())
     };
-    let heard = async { if read(out, stdout, most).await { Ok(()) } else { Err(Broken::TooMuch) } };
+    let heard = async { if read(out, stdout, max).await { Ok(()) } else { Err(Broken::TooMuch) } };
     let complaints = async {
         read_first(err, stderr, MAX_COMPLAINT).await;
         Ok(())
@@ -205,27 +205,27 @@ async fn talk(
     Ok(status)
 }
 
-/// Reads to the end; false as soon as there is more than `most`.
-async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: usize) -> bool {
+/// Reads to the end; false as soon as there is more than `max`.
+async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, max: usize) -> bool {
     let Some(mut stream) = stream else { return true };
     let mut buffer = vec![0; 8192];
     // A failing pipe is as good as a closed one: the exit code decides.
     while let Ok(read) = stream.read(&mut buffer).await {
         match buffer.get(..read) {
             None | Some([]) => break,
-            Some(bytes) if kept.len() + bytes.len() > most => return false,
+            Some(bytes) if kept.len() + bytes.len() > max => return false,
             Some(bytes) => kept.extend_from_slice(bytes),
         }
     }
     true
 }
 
-/// Reads to the end and keeps the first `most` bytes.
-async fn read_first(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: usize) {
+/// Reads to the end and keeps the first `max` bytes.
+async fn read_first(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, max: usize) {
     let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; 8192];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        let room = most.saturating_sub(kept.len());
+        let room = max.saturating_sub(kept.len());
         kept.extend(buffer.iter().take(read.min(room)));
     }
 }
@@ -248,7 +248,7 @@ mod tests {
 
     async fn run(script: &str, stdin: &[u8], patience: Duration) -> Result<Ran, Failure> {
         let (_directory, tools) = tools(script);
-        tools.run(Tool::Pct, &["a b", "$(id)"], stdin, Bounds { patience, most: 100_000 }).await
+        tools.run(Tool::Pct, &["a b", "$(id)"], stdin, Bounds { patience, max: 100_000 }).await
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -277,7 +277,7 @@ mod tests {
     async fn a_tool_that_others_could_have_written_is_not_started() {
         let (directory, tools) = tools("exit 0");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("opened");
-        let bounds = Bounds { patience: LONG, most: 100 };
+        let bounds = Bounds { patience: LONG, max: 100 };
         let failure = tools.run(Tool::Pct, &[""], b"", bounds).await.expect_err("anybody's");
         assert!(failure.cause == Cause::ToolMissing && failure.text.contains("channel.tools"), "{failure}");
     }

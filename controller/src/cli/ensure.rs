@@ -14,7 +14,7 @@ use super::{Conversation, Session, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, Ensure, Progress, ProgressLine};
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
-const MOST_BARS: usize = 30;
+const MAX_BARS: usize = 30;
 
 /// Makes it so and waits.
 pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration) -> Exit {
@@ -112,7 +112,7 @@ impl View {
                 for line in &progress.placements {
                     let key = line.placement.clone();
                     if !bars.contains_key(&key) {
-                        if bars.len() >= MOST_BARS {
+                        if bars.len() >= MAX_BARS {
                             continue;
                         }
                         let bar =

@@ -140,14 +140,14 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The last `most` events, oldest first.
-    pub(super) fn last(self, most: usize) -> Vec<Event> {
+    /// The last `max` events, oldest first.
+    pub(super) fn last(self, max: usize) -> Vec<Event> {
         let mut events = VecDeque::new();
         let mut push = |event| {
-            if events.len() == most {
+            if events.len() == max {
                 events.pop_front();
             }
-            if most > 0 {
+            if max > 0 {
                 events.push_back(event);
             }
         };
@@ -266,8 +266,8 @@ mod tests {
         let path = directory.path().join("events.jsonl");
         fs::create_dir(&path).expect("made");
         let mut journal = Journal::open(path.clone());
-        let most = i64::try_from(MAX_PENDING).expect("it fits");
-        (0..most + 3).for_each(|number| journal.append(&event(number)));
+        let max = i64::try_from(MAX_PENDING).expect("it fits");
+        (0..max + 3).for_each(|number| journal.append(&event(number)));
         assert!(journal.problem().is_some_and(|problem| problem.contains("3 events are only in the log")));
         let all = journal.content().last(MAX_PENDING + 3);
         assert_eq!((all.len(), all.first()), (MAX_PENDING, Some(&event(3))));

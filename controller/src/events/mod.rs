@@ -237,13 +237,13 @@ impl Events {
         })
     }
 
-    /// The last `most` events, oldest first; lines that are no events are passed over. A file that cannot be read is
+    /// The last `max` events, oldest first; lines that are no events are passed over. A file that cannot be read is
     /// told as an event of now.
     #[must_use]
-    pub fn recent(&self, most: usize, now: Timestamp) -> Vec<Event> {
+    pub fn recent(&self, max: usize, now: Timestamp) -> Vec<Event> {
         let content = self.journal().content();
         let unreadable = content.unreadable();
-        let mut events = content.last(most);
+        let mut events = content.last(max);
         if let Some(problem) = unreadable {
             events.push(What::Host(HostEvent::Unreadable(Document::Journal, problem)).at(now));
         }

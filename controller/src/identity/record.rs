@@ -7,7 +7,7 @@ use pinion_proto::{bundle::Fingerprint, clock::Timestamp, report::GuestFacts};
 use serde::{Deserialize, Serialize};
 
 /// How many stale serial numbers are remembered: an identity lives 30 days and is renewed once or twice in them.
-const MOST_STALE: usize = 16;
+const MAX_STALE: usize = 16;
 
 /// What is known of a guest's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,6 @@ impl GuestRecord {
 
     pub(super) fn remember_stale(&mut self, serial: String) {
         self.stale.insert(0, serial);
-        self.stale.truncate(MOST_STALE);
+        self.stale.truncate(MAX_STALE);
     }
 }

@@ -23,7 +23,7 @@ const DIRECTORY: &str = "join-tokens";
 const LIFE: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
 /// Every guest of a large host being enrolled at once; a script gone wild stops here.
-const MOST_LIVE: usize = 4096;
+const MAX_LIVE: usize = 4096;
 
 /// A token that can still be used, as it is stored: its hash, never the token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, spending: Mutex::new(()), max_live: MOST_LIVE }
+        Self { store, spending: Mutex::new(()), max_live: MAX_LIVE }
     }
 
     /// Makes a token; an earlier one of the guest is good no more.
@@ -157,7 +157,7 @@ pub enum TokenRefused {
         why: String,
     },
     /// Too many live tokens.
-    #[error("{MOST_LIVE} join tokens are valid already: wait ten minutes until they expire")]
+    #[error("{MAX_LIVE} join tokens are valid already: wait ten minutes until they expire")]
     TooMany,
     /// The system's random number generator fails.
     #[error("the system gives no random numbers")]

@@ -187,10 +187,10 @@ impl Lately {
 }
 
 impl Row {
-    fn add(&mut self, source: Source, caller: Caller, most: usize, lately: &Lately) {
+    fn add(&mut self, source: Source, caller: Caller, max: usize, lately: &Lately) {
         self.sources.entry(source).or_default().push_back(caller);
         self.count += 1;
-        while self.count > most {
+        while self.count > max {
             let oldest = |callers: &VecDeque<Caller>| callers.front().map_or(u64::MAX, |caller| caller.number);
             let spared = |callers: &VecDeque<Caller>| callers.iter().any(|caller| lately.has(caller.address));
             let worst = self

@@ -22,7 +22,7 @@ pub(super) fn renew_before(node: Node<'_>) -> Option<Duration> {
     within(node, Duration::from_secs(60), MAX_DURATION)
 }
 
-fn within(node: Node<'_>, least: Duration, most: Duration) -> Option<Duration> {
+fn within(node: Node<'_>, least: Duration, max: Duration) -> Option<Duration> {
     let text = node.text("a duration in quotes such as \"30d\" or \"12h\"")?;
     let Ok(duration) = humantime::parse_duration(text) else {
         let text = pinion_proto::id::shown(text);
@@ -32,7 +32,7 @@ fn within(node: Node<'_>, least: Duration, most: Duration) -> Option<Duration> {
     if duration < least {
         node.problem(format_args!("{} is too short: at least {}", format_duration(duration), format_duration(least)));
         None
-    } else if duration > most {
+    } else if duration > max {
         node.problem(format_args!("{text} is too long: at most 3652d, which is ten years"));
         None
     } else if duration.subsec_nanos() != 0 {

@@ -61,15 +61,15 @@ impl Window {
         None
     }
 
-    /// Its next stretches from `now` on, soonest first, the one that is open included; at most `most`.
+    /// Its next stretches from `now` on, soonest first, the one that is open included; at most `max`.
     #[must_use]
-    pub fn openings(&self, now: Timestamp, most: usize) -> Vec<Opening> {
+    pub fn openings(&self, now: Timestamp, max: usize) -> Vec<Opening> {
         let yesterday = self.local_date(now).and_then(|today| today.yesterday().ok());
         let days = std::iter::successors(yesterday, |day| day.tomorrow().ok());
         // A window opens once a week at least, or never.
-        let days = days.take(usize::from(DAYS_TO_SEARCH).saturating_mul(most));
+        let days = days.take(usize::from(DAYS_TO_SEARCH).saturating_mul(max));
         let stretches = days.filter_map(|day| self.on(day)).filter(|(_, closes)| now < *closes);
-        stretches.map(|(opens, closes)| Opening { opens, closes }).take(most).collect()
+        stretches.map(|(opens, closes)| Opening { opens, closes }).take(max).collect()
     }
 
     /// When it opens on a day and when it closes then, which is no part of it any more.

@@ -92,14 +92,14 @@ fn sharing_changed(case: &Case<'_>, policy: &LeafPolicy, held: &Held) -> bool {
     }
 }
 
-/// A number from 0 to `most`, both included, that is a function of the placement's name.
+/// A number from 0 to `max`, both included, that is a function of the placement's name.
 #[must_use]
-pub fn spread(certificate: &CertificateName, guest: Guest, most: u64) -> u64 {
+pub fn spread(certificate: &CertificateName, guest: Guest, max: u64) -> u64 {
     let guest = match guest {
         Guest::Host => 0,
         Guest::Vmid(vmid) => vmid.number(),
     };
-    spread::number(certificate.as_str().bytes().chain(*b"@").chain(guest.to_le_bytes()), most)
+    spread::number(certificate.as_str().bytes().chain(*b"@").chain(guest.to_le_bytes()), max)
 }
 
 struct Validity {

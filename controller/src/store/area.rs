@@ -20,7 +20,7 @@ pub enum Area {
 
 impl Area {
     /// How large a document may be (bytes).
-    pub(super) fn most(self) -> usize {
+    pub(super) fn max(self) -> usize {
         match self {
             Self::Local => MAX_LOCAL,
             Self::Shared => MAX_SHARED,

@@ -68,12 +68,12 @@ pub enum StoreError {
         version: u32,
     },
     /// Larger than any document.
-    #[error("{} is larger than the {most} bytes that a document may have; if it is not Pinion's, move it away", path.display())]
+    #[error("{} is larger than the {max} bytes that a document may have; if it is not Pinion's, move it away", path.display())]
     TooLarge {
         /// The document's file.
         path: PathBuf,
         /// The limit in bytes.
-        most: usize,
+        max: usize,
     },
     /// The value has no form as JSON.
     #[error("cannot write {} as JSON", path.display())]

@@ -58,9 +58,9 @@ pub(crate) trait Fault: Debug + Send + Sync {
 }
 
 impl<F: Fault> Files for F {
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    fn read(&self, path: &Path, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         self.before(Operation::Read)?;
-        RealFiles.read(path, most)
+        RealFiles.read(path, max)
     }
 
     fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

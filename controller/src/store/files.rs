@@ -17,11 +17,11 @@ use zeroize::Zeroizing;
 
 /// Blocking operations on files and directories.
 pub trait Files: fmt::Debug + Send + Sync {
-    /// A file's bytes; none when there are more than `most`.
+    /// A file's bytes; none when there are more than `max`.
     ///
     /// # Errors
     /// There is no such file, or it may not be read.
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
+    fn read(&self, path: &Path, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
 
     /// Makes a file that was not there, for its owner alone where files have modes, and makes its content survive a
     /// power cut.
@@ -103,12 +103,12 @@ pub trait Files: fmt::Debug + Send + Sync {
 pub struct RealFiles;
 
 impl Files for RealFiles {
-    fn read(&self, path: &Path, most: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    fn read(&self, path: &Path, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         let file = File::open(path)?;
-        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Zeroizing::new(Vec::new());
         file.take(limit).read_to_end(&mut bytes)?;
-        Ok((bytes.len() <= most).then_some(bytes))
+        Ok((bytes.len() <= max).then_some(bytes))
     }
 
     fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

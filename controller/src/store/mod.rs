@@ -112,9 +112,9 @@ impl Store {
     /// The file cannot be read, or is not a document of this version; it stays as it is.
     pub fn read<T: DeserializeOwned>(&self, area: Area, name: &str) -> Result<Option<T>, StoreError> {
         let path = self.path(area, name)?;
-        let bytes = match self.files.read(&path, area.most()) {
+        let bytes = match self.files.read(&path, area.max()) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Err(StoreError::TooLarge { path, most: area.most() }),
+            Ok(None) => return Err(StoreError::TooLarge { path, max: area.max() }),
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::Io { doing: "read", path, source }),
         };
@@ -152,7 +152,7 @@ impl Store {
             return Ok(None);
         }
         let path = self.path(area, name)?;
-        let Ok(Some(old)) = self.files.read(&path, area.most()) else { return Ok(None) };
+        let Ok(Some(old)) = self.files.read(&path, area.max()) else { return Ok(None) };
         refuse_newer(&path, &old)?;
         Ok(Some(old))
     }
@@ -196,8 +196,8 @@ impl Store {
         let mut bytes =
             Zeroizing::new(document.map_err(|source| StoreError::Unwritable { path: path.clone(), source })?);
         bytes.push(b'\n');
-        if bytes.len() > area.most() {
-            return Err(StoreError::TooLarge { path, most: area.most() });
+        if bytes.len() > area.max() {
+            return Err(StoreError::TooLarge { path, max: area.max() });
         }
         let directory = path.parent().unwrap_or(&self.local);
         self.make_parent(area, directory)?;

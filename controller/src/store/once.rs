@@ -91,13 +91,13 @@ impl Store {
                 return self.noting(area, Err(StoreError::Io { doing: "remove", path, source })).map(|()| None);
             }
         }
-        let bytes = self.files.read(&taken, area.most());
+        let bytes = self.files.read(&taken, area.max());
         // What stays here is cleaned at the next start, and is no document.
         self.files.remove(&taken).ok();
         self.sync(directory, Outlives::PowerCut)?;
         match bytes {
             Ok(Some(bytes)) => super::document::parse(&path, &bytes).map(Some),
-            Ok(None) => Err(StoreError::TooLarge { path, most: area.most() }),
+            Ok(None) => Err(StoreError::TooLarge { path, max: area.max() }),
             Err(source) => Err(StoreError::Io { doing: "read", path, source }),
         }
     }

@@ -81,7 +81,7 @@ impl Chain {
                 return Err(CertificateError::NotAnAuthority(shown(&signer.subject().to_string())));
             }
             // The certificates between this authority and the leaf; the first signer has none below it.
-            if allowed_below(&signer).is_some_and(|most| depth > most) {
+            if allowed_below(&signer).is_some_and(|max| depth > max) {
                 return Err(CertificateError::TooDeep {
                     authority: shown(&signer.subject().to_string()),
                     below: depth,
@@ -114,5 +114,5 @@ pub(super) fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
 /// How many authorities may be between this one and a leaf, where it says so (RFC 5280 section 6.1.4 m).
 fn allowed_below(certificate: &X509Certificate<'_>) -> Option<usize> {
     let constraints = certificate.basic_constraints().ok()??.value;
-    constraints.path_len_constraint.map(|most| usize::try_from(most).unwrap_or(usize::MAX))
+    constraints.path_len_constraint.map(|max| usize::try_from(max).unwrap_or(usize::MAX))
 }

@@ -37,7 +37,7 @@ impl EndorsedRoot {
         }
         let below = endorsement.basic_constraints().ok().flatten().map(|constraints| constraints.value);
         let may = below
-            .is_some_and(|constraints| constraints.ca && constraints.path_len_constraint.is_none_or(|most| most > 0));
+            .is_some_and(|constraints| constraints.ca && constraints.path_len_constraint.is_none_or(|max| max > 0));
         let confined = endorsement.name_constraints().ok().flatten().is_some()
             || endorsement.extended_key_usage().ok().flatten().is_some();
         if !may || confined || !may_sign_certificates(&endorsement) {

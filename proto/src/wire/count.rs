@@ -101,8 +101,8 @@ impl Count {
             }
         };
         *count += 1;
-        if *count > limit.most {
-            return Err(CountError::TooMany { field: field.name, most: limit.most });
+        if *count > limit.max {
+            return Err(CountError::TooMany { field: field.name, max: limit.max });
         }
         // A vector that has grown is between once and twice as large as what is in it.
         self.memory += limit.each * 3 / 2 + ELEMENT_OVERHEAD;
@@ -117,12 +117,12 @@ impl Count {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CountError {
     /// Too many elements of one field.
-    #[error("`{field}` has more than {most} elements in one message")]
+    #[error("`{field}` has more than {max} elements in one message")]
     TooMany {
         /// The field, as the `.proto` files name it.
         field: &'static str,
         /// How many elements the field may have in one message.
-        most: usize,
+        max: usize,
     },
     /// Too much in all.
     #[error("the message would take more than {MAX_MEMORY} bytes of memory")]

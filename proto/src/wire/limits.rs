@@ -63,7 +63,7 @@ pub(super) enum Holds {
 #[derive(Debug)]
 pub(super) struct Limit {
     /// In one message, wherever in it.
-    pub(super) most: usize,
+    pub(super) max: usize,
     /// What an element takes in a vector (bytes), without what its strings point to.
     pub(super) each: usize,
 }
@@ -72,13 +72,13 @@ const fn one(tag: u32, name: &'static str, shape: &'static Shape) -> Field {
     Field { tag, name, holds: Holds::Message(shape), repeated: None }
 }
 
-const fn messages<T>(tag: u32, name: &'static str, shape: &'static Shape, most: usize) -> Field {
-    Field { tag, name, holds: Holds::Message(shape), repeated: Some(Limit { most, each: size_of::<T>() }) }
+const fn messages<T>(tag: u32, name: &'static str, shape: &'static Shape, max: usize) -> Field {
+    Field { tag, name, holds: Holds::Message(shape), repeated: Some(Limit { max, each: size_of::<T>() }) }
 }
 
 /// Strings and byte strings take as much.
-const fn texts(tag: u32, name: &'static str, most: usize) -> Field {
-    Field { tag, name, holds: Holds::Bytes, repeated: Some(Limit { most, each: size_of::<String>() }) }
+const fn texts(tag: u32, name: &'static str, max: usize) -> Field {
+    Field { tag, name, holds: Holds::Bytes, repeated: Some(Limit { max, each: size_of::<String>() }) }
 }
 
 const fn plain(name: &'static str) -> Shape {

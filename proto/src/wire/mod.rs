@@ -392,6 +392,6 @@ fn missing(field: &'static str) -> WireError {
     wrong(field, "it is missing")
 }
 
-fn at_most(field: &'static str, count: usize, most: usize) -> Result<(), WireError> {
-    if count <= most { Ok(()) } else { Err(wrong(field, format!("{count} is more than {most}"))) }
+fn at_most(field: &'static str, count: usize, max: usize) -> Result<(), WireError> {
+    if count <= max { Ok(()) } else { Err(wrong(field, format!("{count} is more than {max}"))) }
 }

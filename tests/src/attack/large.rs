@@ -33,21 +33,21 @@ pub struct Figures {
     /// In memory before (bytes).
     pub before: u64,
     /// The most that it had while it lasted (bytes).
-    pub most: u64,
+    pub max: u64,
 }
 
 impl Figures {
     /// What the attack cost (bytes).
     #[must_use]
     pub fn cost(&self) -> u64 {
-        self.most.saturating_sub(self.before)
+        self.max.saturating_sub(self.before)
     }
 
     async fn of<T>(process: u32, attack: impl Future<Output = Result<T>>) -> Result<(Self, T)> {
         let before = memory::resident(process)?;
         memory::forget_peak(process)?;
         let done = attack.await?;
-        Ok((Self { before, most: memory::peak(process)? }, done))
+        Ok((Self { before, max: memory::peak(process)? }, done))
     }
 }
 
@@ -187,10 +187,10 @@ impl BrokenController {
     /// No port, or no directory.
     pub async fn start() -> Result<Self> {
         let (opened, links) = mpsc::channel(4);
-        let desk = Desk { opened };
+        let handler = Handler { opened };
         let open = move |request| {
-            let desk = desk.clone();
-            async move { tonic::server::Grpc::new(Raw).streaming(desk, request).await }
+            let handler = handler.clone();
+            async move { tonic::server::Grpc::new(Raw).streaming(handler, request).await }
         };
         Ok(Self { listener: Listener::start(open).await?, links, link: None })
     }
@@ -244,13 +244,13 @@ impl BrokenController {
 const NOT_UNDERSTOOD: &str = "Cannot read a message of the controller";
 
 #[derive(Clone)]
-struct Desk {
+struct Handler {
     opened: mpsc::Sender<mpsc::Sender<Vec<u8>>>,
 }
 
 type Said = Pin<Box<dyn tokio_stream::Stream<Item = Result<Vec<u8>, Status>> + Send>>;
 
-impl Service<Request<Streaming<Vec<u8>>>> for Desk {
+impl Service<Request<Streaming<Vec<u8>>>> for Handler {
     type Response = Response<Said>;
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Said>, Status>> + Send>>;

@@ -48,8 +48,8 @@ impl Listener {
         let tls = tls::server_config(cell, identities.root(), Arc::new(SystemClock))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen")?;
         let address = listener.local_addr().context("tell the address")?;
-        let desk = Desk(identities.clone());
-        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), desk, open));
+        let handler = Handler(identities.clone());
+        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), handler, open));
         Ok(Self { identities, address, serving, _state: state })
     }
 
@@ -71,21 +71,21 @@ impl Drop for Listener {
 async fn serve<F>(
     listener: TcpListener,
     tls: TlsAcceptor,
-    desk: Desk,
+    handler: Handler,
     open: impl Fn(http::Request<Incoming>) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = http::Response<Body>> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (tls, desk, open) = (tls.clone(), desk.clone(), open.clone());
+        let (tls, handler, open) = (tls.clone(), handler.clone(), open.clone());
         connections.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                let (desk, open) = (desk.clone(), open.clone());
+                let (handler, open) = (handler.clone(), open.clone());
                 async move {
                     if request.uri().path().starts_with("/pinion.v1.Join/") {
-                        pb::join_server::JoinServer::new(desk).call(request).await
+                        pb::join_server::JoinServer::new(handler).call(request).await
                     } else {
                         Ok::<_, Infallible>(open(request).await)
                     }
@@ -99,10 +99,10 @@ async fn serve<F>(
 }
 
 #[derive(Clone)]
-struct Desk(Arc<Identities>);
+struct Handler(Arc<Identities>);
 
 #[tonic::async_trait]
-impl pb::join_server::Join for Desk {
+impl pb::join_server::Join for Handler {
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
         let request = wire::read_join_request(request.into_inner()).map_err(|e| Status::internal(e.to_string()))?;
         let identity = self.0.join(&request, SystemClock.now()).map_err(|e| Status::internal(e.to_string()))?;

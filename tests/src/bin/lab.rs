@@ -81,7 +81,7 @@ fn up(keep: &[&str]) -> Result<()> {
         .stderr(file)
         .spawn()
         .context("start the lab in the background")?;
-    let told = wait::until("the lab to be up", LONGEST, || {
+    let told = wait::until("the lab to be up", MAX, || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         match keeper.try_wait() {
             Ok(Some(status)) => Ok(Err(format!("{status}: {text}"))),
@@ -135,7 +135,7 @@ fn described(spec: &Spec) -> String {
 const READY: &str = "lab: up after ";
 
 /// Trees are built first, when they are not there.
-const LONGEST: Duration = Duration::from_secs(1200);
+const MAX: Duration = Duration::from_secs(1200);
 
 /// Becomes a shell in a guest, or on the lab's host.
 fn shell(guest: &str) -> Result<()> {

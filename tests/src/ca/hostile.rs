@@ -52,22 +52,22 @@ pub enum Manner {
 pub struct HostileCa {
     port: u16,
     root: RootCertificate,
-    desk: Arc<Desk>,
+    handler: Arc<Handler>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 /// What its connections share.
-struct Desk {
+struct Handler {
     issuer: Issuer<'static, KeyPair>,
     manners: Mutex<Vec<(String, VecDeque<Manner>)>>,
     calls: Mutex<Vec<String>>,
     ordered: Mutex<Vec<String>>,
     signing: AtomicUsize,
-    most_signing: AtomicUsize,
+    max_signing: AtomicUsize,
     ahead: AtomicI64,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("manners", &self.manners).field("calls", &self.calls).finish_non_exhaustive()
     }
@@ -94,17 +94,17 @@ impl HostileCa {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let root = RootCertificate::parse(root.der())?;
-        let desk = Arc::new(Desk {
+        let handler = Arc::new(Handler {
             issuer,
             manners: Mutex::default(),
             calls: Mutex::default(),
             ordered: Mutex::default(),
             signing: AtomicUsize::new(0),
-            most_signing: AtomicUsize::new(0),
+            max_signing: AtomicUsize::new(0),
             ahead: AtomicI64::new(0),
         });
-        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), desk.clone()));
-        let ca = Self { port, root, desk, serving };
+        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), handler.clone()));
+        let ca = Self { port, root, handler, serving };
         let pem = certificates_to_pem([ca.root.der()]);
         ca.behave(&format!("/root/{}", ca.root.fingerprint()), Manner::Answer(200, json!({ "ca": pem }).to_string()));
         Ok(ca)
@@ -131,38 +131,38 @@ impl HostileCa {
 
     /// As [`Self::behave`], one manner after the other, the last one for ever.
     pub fn behave_in_turn(&self, path: &str, manners: impl IntoIterator<Item = Manner>) {
-        let mut all = lock(&self.desk.manners);
+        let mut all = lock(&self.handler.manners);
         all.retain(|(known, _)| known != path);
         all.push((path.to_owned(), manners.into_iter().collect()));
     }
 
     /// From now on its clock is this many seconds ahead of the machine's.
     pub fn set_ahead(&self, seconds: i64) {
-        self.desk.ahead.store(seconds, Ordering::Relaxed);
+        self.handler.ahead.store(seconds, Ordering::Relaxed);
     }
 
     /// How many requests have come, of any kind.
     #[must_use]
     pub fn calls(&self) -> usize {
-        lock(&self.desk.calls).len()
+        lock(&self.handler.calls).len()
     }
 
     /// How many requests have come for paths that start like this.
     #[must_use]
     pub fn calls_of(&self, path: &str) -> usize {
-        lock(&self.desk.calls).iter().filter(|called| called.starts_with(path)).count()
+        lock(&self.handler.calls).iter().filter(|called| called.starts_with(path)).count()
     }
 
     /// One name of each order, as they came, signed or not.
     #[must_use]
     pub fn ordered(&self) -> Vec<String> {
-        lock(&self.desk.ordered).clone()
+        lock(&self.handler.ordered).clone()
     }
 
     /// How many orders were with it at once, at most.
     #[must_use]
-    pub fn most_at_once(&self) -> usize {
-        self.desk.most_signing.load(Ordering::Relaxed)
+    pub fn max_at_once(&self) -> usize {
+        self.handler.max_signing.load(Ordering::Relaxed)
     }
 
     /// `https://127.0.0.1:PORT`.
@@ -198,19 +198,19 @@ impl Drop for HostileCa {
     }
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>) {
+async fn serve(listener: TcpListener, tls: TlsAcceptor, handler: Arc<Handler>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (tls, desk) = (tls.clone(), desk.clone());
+        let (tls, handler) = (tls.clone(), handler.clone());
         connections.spawn(async move {
             // A caller that goes away is what these tests are about.
-            desk.take(stream, tls).await.ok();
+            handler.take(stream, tls).await.ok();
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-impl Desk {
+impl Handler {
     async fn take(&self, stream: TcpStream, tls: TlsAcceptor) -> Result<()> {
         let mut stream = tls.accept(stream).await?;
         let (path, body) = read(&mut stream).await?;
@@ -219,7 +219,7 @@ impl Desk {
         let order = path.starts_with("/1.0/sign");
         if order {
             lock(&self.ordered).push(ordered_name(&body).unwrap_or_default());
-            self.most_signing.fetch_max(self.signing.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            self.max_signing.fetch_max(self.signing.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
         if let Manner::After(delay, then) = manner {
             tokio::time::sleep(delay).await;

@@ -127,7 +127,7 @@ impl Tree {
         debootstrap.arg(format!("--cache-dir={}", packages.display())).arg(SUITE).arg(&fresh);
         // Where this machine gets its own packages from; debootstrap knows a place itself when there is none.
         debootstrap.args(mirror());
-        process::run(&mut debootstrap, b"", LONGEST)?.succeeded()?;
+        process::run(&mut debootstrap, b"", MAX)?.succeeded()?;
         remove(&fresh.join("debootstrap"))?;
         if !self.added().is_empty() {
             // Debian's own switch (invoke-rc.d(8)): nothing is started in a tree that is being built.
@@ -138,7 +138,7 @@ impl Tree {
             let mut apt = Command::new("chroot");
             apt.arg(&fresh).args(["apt-get", "-q", "-y", "install", "--no-install-recommends"]).args(self.added());
             apt.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
-            process::run(&mut apt, b"", LONGEST)?.succeeded()?;
+            process::run(&mut apt, b"", MAX)?.succeeded()?;
             fs::remove_file(&policy).with_context(|| format!("remove {}", policy.display()))?;
         }
         for archive in fs::read_dir(fresh.join("var/cache/apt/archives")).into_iter().flatten().flatten() {
@@ -184,7 +184,7 @@ const SUITE: &str = "bookworm";
 const STEPS: u32 = 1;
 
 /// A minute where nothing else runs; several trees are built at once.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX: Duration = Duration::from_secs(3600);
 
 /// What costs time at boot and is nothing to a guest without disks of its own.
 const MASKED: &[&str] = &[

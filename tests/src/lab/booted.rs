@@ -208,9 +208,9 @@ impl Booted {
     /// Waits until `look` is content with the status.
     ///
     /// # Errors
-    /// That takes longer than `longest`; the status and the journal's end are in the message.
-    pub fn wait_status<T>(&self, what: &str, longest: Duration, look: impl Fn(&Status) -> Option<T>) -> Result<T> {
-        let waited = wait::until(what, longest, || {
+    /// That takes longer than `max`; the status and the journal's end are in the message.
+    pub fn wait_status<T>(&self, what: &str, max: Duration, look: impl Fn(&Status) -> Option<T>) -> Result<T> {
+        let waited = wait::until(what, max, || {
             let status = self.status().map_err(|error| format!("{error:#}"))?;
             look(&status).ok_or_else(|| format!("{status:?}"))
         });

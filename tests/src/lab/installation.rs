@@ -194,15 +194,15 @@ pub fn status(lab: &Lab) -> Result<Status> {
 /// Waits until `look` is content with the status.
 ///
 /// # Errors
-/// That takes longer than `longest`; the status and `installation`'s logs are in the message.
+/// That takes longer than `max`; the status and `installation`'s logs are in the message.
 pub fn wait_for<T>(
     lab: &Lab,
     installation: &Installation,
     what: &str,
-    longest: Duration,
+    max: Duration,
     look: impl Fn(&Status) -> Option<T>,
 ) -> Result<T> {
-    let waited = wait::until(what, longest, || {
+    let waited = wait::until(what, max, || {
         let status = status(lab).map_err(|error| format!("{error:#}"))?;
         look(&status).ok_or_else(|| format!("{status:?}"))
     });

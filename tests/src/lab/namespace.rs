@@ -84,7 +84,7 @@ impl Namespace {
     /// It cannot be started or does not end.
     pub fn try_run(&self, words: &[&str]) -> Result<Finished> {
         let (name, arguments) = words.split_first().context("a command has a name")?;
-        process::run(self.command(name).args(arguments), b"", LONGEST)
+        process::run(self.command(name).args(arguments), b"", MAX)
     }
 
     /// The process that is inside for nothing but being there.
@@ -204,4 +204,4 @@ pub fn guard(live: &Path) -> Result<()> {
 }
 
 /// The slowest is a clean stop of a guest with dockerd.
-const LONGEST: Duration = Duration::from_secs(120);
+const MAX: Duration = Duration::from_secs(120);

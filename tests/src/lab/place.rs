@@ -49,8 +49,7 @@ impl Place {
     /// It does not get free within an hour, or what was left there does not go.
     pub fn kept() -> Result<Self> {
         let live = kept();
-        let lock =
-            wait::until("the other lab to end", LONGEST, || try_lock(&live).map_err(|error| format!("{error:#}")))?;
+        let lock = wait::until("the other lab to end", MAX, || try_lock(&live).map_err(|error| format!("{error:#}")))?;
         Self::cleared(live, lock)
     }
 
@@ -59,7 +58,7 @@ impl Place {
     /// # Errors
     /// None gets free within an hour, or what was left there does not go.
     pub fn free() -> Result<Self> {
-        let (live, lock) = wait::until("one of the other labs to end", LONGEST, || {
+        let (live, lock) = wait::until("one of the other labs to end", MAX, || {
             let mut reason = String::new();
             for live in tests() {
                 match try_lock(&live) {
@@ -82,7 +81,7 @@ impl Place {
 const AT_ONCE: u32 = 3;
 
 /// Many tests may wait for a place at once.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX: Duration = Duration::from_secs(3600);
 
 fn tests() -> impl Iterator<Item = PathBuf> {
     (0..AT_ONCE).map(|number| directory(&number.to_string()))

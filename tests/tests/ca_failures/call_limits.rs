@@ -48,7 +48,7 @@ async fn a_slow_ca_is_asked_for_the_soonest_to_expire_first() {
     // The first found nobody before it.
     let waited = &ordered[1..];
     assert!(waited.is_sorted(), "the names say how soon each expires: {ordered:?}");
-    assert_eq!(ca.most_at_once(), 1);
+    assert_eq!(ca.max_at_once(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +57,7 @@ async fn no_more_calls_at_once_than_were_allowed() {
     let (host, _guest, _password) = six(&ca, 2);
     ca.behave("/1.0/sign", Manner::Sign.after(Duration::from_millis(300)));
     host.renew(&[], "installed").expect("all are renewed");
-    assert_eq!(ca.most_at_once(), 2, "as many as were allowed, and no more");
+    assert_eq!(ca.max_at_once(), 2, "as many as were allowed, and no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,7 @@ enum Agent {
 }
 
 /// A site with a first certificate served, and a CA behind a proxy.
-struct Scene {
+struct Setup {
     ca: StepCa,
     proxy: Proxy,
     site: Site,
@@ -37,82 +37,82 @@ struct Scene {
 async fn what_was_signed_is_delivered_after_a_kill_and_signed_once() {
     for fields in [json!({}), json!({ "shared": true }), json!({ "key": { "rotation": "never" } })] {
         for agent in [Agent::Killed, Agent::Frozen] {
-            let mut scene = Scene::start(&fields).await;
-            let before = scene.site.installed().expect("installed and served");
-            scene.signed_and_not_delivered(agent);
-            scene.site.host.kill9().expect("the controller is killed");
-            assert_eq!(scene.kept().len(), 1, "{fields}, {agent:?}: it is written down");
-            scene.site.host.start_again().expect("the controller starts");
-            scene.bring_back(agent);
-            scene.expect_served_once(&before);
+            let mut setup = Setup::start(&fields).await;
+            let before = setup.site.installed().expect("installed and served");
+            setup.signed_and_not_delivered(agent);
+            setup.site.host.kill9().expect("the controller is killed");
+            assert_eq!(setup.kept().len(), 1, "{fields}, {agent:?}: it is written down");
+            setup.site.host.start_again().expect("the controller starts");
+            setup.bring_back(agent);
+            setup.expect_served_once(&before);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_is_stopped_waits_for_the_answer_and_delivers_it_after_the_start() {
-    let mut scene = Scene::start(&json!({})).await;
-    let before = scene.site.installed().expect("installed and served");
-    scene.ask_and_hold();
-    let controller = scene.site.host.controller().expect("it runs");
+    let mut setup = Setup::start(&json!({})).await;
+    let before = setup.site.installed().expect("installed and served");
+    setup.ask_and_hold();
+    let controller = setup.site.host.controller().expect("it runs");
     controller.signal(Signal::TERM).expect("it is told to stop");
     wait::until("the links to end", PATIENCE, || {
-        let log = scene.site.guest.agent().expect("it runs").log();
+        let log = setup.site.guest.agent().expect("it runs").log();
         if log.contains("No link to the controller") { Ok(()) } else { Err(log) }
     })
     .expect("it has begun to stop");
-    scene.proxy.lead_to(&scene.ca.url());
-    scene.site.host.stop().expect("it ends in order");
-    assert_eq!(scene.kept().len(), 1, "it is written down");
-    scene.site.host.start_again().expect("the controller starts");
-    scene.expect_served_once(&before);
+    setup.proxy.lead_to(&setup.ca.url());
+    setup.site.host.stop().expect("it ends in order");
+    assert_eq!(setup.kept().len(), 1, "it is written down");
+    setup.site.host.start_again().expect("the controller starts");
+    setup.expect_served_once(&before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_signed_for_another_request_is_not_delivered() {
-    let mut scene = Scene::start(&json!({})).await;
-    let before = scene.site.installed().expect("installed and served");
-    scene.signed_and_not_delivered(Agent::Killed);
-    scene.site.host.kill9().expect("the controller is killed");
+    let mut setup = Setup::start(&json!({})).await;
+    let before = setup.site.installed().expect("installed and served");
+    setup.signed_and_not_delivered(Agent::Killed);
+    setup.site.host.kill9().expect("the controller is killed");
     // The guest asks anew, with the same number and another key: its record was put back to what it was before.
-    let ledger = scene.site.guest.path("/var/lib/pinion-agent/placements/web.json");
+    let ledger = setup.site.guest.path("/var/lib/pinion-agent/placements/web.json");
     let mut record: serde_json::Value =
         serde_json::from_slice(&fs::read(&ledger).expect("the record")).expect("a document");
     let last = record["placement"]["last_generation"].as_u64().expect("a number");
     record["placement"]["order"] = serde_json::Value::Null;
     record["placement"]["last_generation"] = (last - 1).into();
     fs::write(&ledger, record.to_string()).expect("the record is put back");
-    scene.site.host.start_again().expect("the controller starts");
-    scene.site.guest.start().expect("the agent starts");
-    scene.site.wait_renewed(&before);
-    assert_eq!(scene.ca.signed(), 3, "the first, the one for the lost key, and the one for the new key");
-    scene.expect_nothing_kept();
+    setup.site.host.start_again().expect("the controller starts");
+    setup.site.guest.start().expect("the agent starts");
+    setup.site.wait_renewed(&before);
+    assert_eq!(setup.ca.signed(), 3, "the first, the one for the lost key, and the one for the new key");
+    setup.expect_nothing_kept();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_undelivered_certificate_is_reported_and_left_on_disk() {
-    let mut scene = Scene::start(&json!({})).await;
-    let before = scene.site.installed().expect("installed and served");
-    scene.signed_and_not_delivered(Agent::Killed);
-    scene.site.host.kill9().expect("the controller is killed");
-    let kept = scene.kept();
+    let mut setup = Setup::start(&json!({})).await;
+    let before = setup.site.installed().expect("installed and served");
+    setup.signed_and_not_delivered(Agent::Killed);
+    setup.site.host.kill9().expect("the controller is killed");
+    let kept = setup.kept();
     let [document] = kept.as_slice() else { panic!("one document: {kept:?}") };
     for damage in Damage::ALL {
         let damaged = Damaged::new(document, damage).expect("damaged");
-        scene.site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        setup.site.host.start_again().unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
         let name = document.display().to_string();
-        journal::wait_event(&scene.site.host, Kind::Failed, &["Cannot read an undelivered certificate", &name])
+        journal::wait_event(&setup.site.host, Kind::Failed, &["Cannot read an undelivered certificate", &name])
             .expect("it is told");
         assert!(damaged.is_untouched().expect("it is there"), "{damage:?}: it was written to");
-        scene.site.host.stop().expect("the controller stops");
+        setup.site.host.stop().expect("the controller stops");
         damaged.repair().expect("it is repaired");
     }
-    scene.site.host.start_again().expect("the controller starts");
-    scene.bring_back(Agent::Killed);
-    scene.expect_served_once(&before);
+    setup.site.host.start_again().expect("the controller starts");
+    setup.bring_back(Agent::Killed);
+    setup.expect_served_once(&before);
 }
 
-impl Scene {
+impl Setup {
     async fn start(fields: &serde_json::Value) -> Self {
         let ca = StepCa::start().expect("a CA");
         let proxy = Proxy::to(&ca.url()).await;

@@ -27,7 +27,7 @@ fn certificates_that_live_five_minutes_are_renewed_without_quorum() {
     })
     .expect("the time passes");
     let (asked, renewed) = (client.end(), site.issued().expect("events") - before);
-    let least = usize::try_from(length().as_secs() / LONGEST_BETWEEN_RENEWALS).expect("a few");
+    let least = usize::try_from(length().as_secs() / MAX_BETWEEN_RENEWALS).expect("a few");
     assert!(renewed >= least, "{renewed} renewals instead of {least}");
     println!("without quorum for {:?}: {renewed} renewals, {asked} handshakes, none failed", length());
 
@@ -52,4 +52,4 @@ fn set_quorum(site: &Site, quorate: bool) {
 }
 
 /// Two thirds of five minutes, and what a loaded machine takes to sign, install and probe.
-const LONGEST_BETWEEN_RENEWALS: u64 = 240;
+const MAX_BETWEEN_RENEWALS: u64 = 240;

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{
     fake_controller::FakeController,
-    lying_controller::{scene, spec},
+    lying_controller::{setup, spec},
 };
 
 /// The guest allows these beside what the harness's guests do.
@@ -147,7 +147,7 @@ fn what_no_manifest_can_say_is_reported_by_the_controller_and_does_not_reach_the
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_names_and_paths_are_reported_in_the_guest() {
     use pb::reload::How;
-    let (_fake, _ca, guest, link): (FakeController, _, Guest, _) = scene().await;
+    let (_fake, _ca, guest, link): (FakeController, _, Guest, _) = setup().await;
     tempt(&guest);
     let before = everything(&guest);
     let signal = |container: &str| pb::ContainerSignal { container: container.into(), signal: "HUP".into() };

@@ -28,7 +28,7 @@ pub(crate) struct Link {
 impl FakeController {
     pub(crate) async fn start() -> Self {
         let (new_links, links) = mpsc::channel(4);
-        let server = pb::link_server::LinkServer::new(Desk { links: new_links });
+        let server = pb::link_server::LinkServer::new(Handler { links: new_links });
         let open = move |request| {
             let mut server = server.clone();
             async move { server.call(request).await.unwrap_or_else(|never| match never {}) }
@@ -95,12 +95,12 @@ impl Link {
 }
 
 #[derive(Clone)]
-struct Desk {
+struct Handler {
     links: mpsc::Sender<Link>,
 }
 
 #[tonic::async_trait]
-impl pb::link_server::Link for Desk {
+impl pb::link_server::Link for Handler {
     type OpenStream = Pin<Box<dyn Stream<Item = Result<pb::ToAgent, Status>> + Send>>;
 
     async fn open(&self, request: Request<Streaming<pb::ToController>>) -> Result<Response<Self::OpenStream>, Status> {

@@ -20,14 +20,14 @@ use pinion_tests::{
 use serde_json::json;
 
 /// What one such message may cost, in either direction (bytes).
-const MOST: u64 = 16 * 1024 * 1024;
+const MAX: u64 = 16 * 1024 * 1024;
 
 fn told(direction: &str, at_once: usize, what: &str, figures: Figures) {
     let mib = |bytes: u64| bytes / 1024 / 1024;
     eprintln!(
         "{direction}, {at_once} at once, {what}: {} MiB before, {} MiB at most",
         mib(figures.before),
-        mib(figures.most)
+        mib(figures.max)
     );
 }
 
@@ -48,13 +48,13 @@ fn controller(host: &mut Host) -> u32 {
 async fn hostile_guests_cost_the_controller_little() {
     let (mut host, guest) = host();
     let process = controller(&mut host);
-    for (at_once, most) in [(1, MOST), (2, 2 * MOST), (16, 3 * MOST)] {
+    for (at_once, max) in [(1, MAX), (2, 2 * MAX), (16, 3 * MAX)] {
         let guests = Guests::join(&host, 2000..2000 + at_once).await.expect("joined");
         for (what, message) in large::to_controller() {
             let (figures, refusals) = guests.all_say(process, &message).await.expect(what);
             let at_once = refusals.len();
             told("to the controller", at_once, what, figures);
-            assert!(figures.cost() <= most, "{what}, {at_once} at once: {figures:?}");
+            assert!(figures.cost() <= max, "{what}, {at_once} at once: {figures:?}");
             for status in refusals {
                 assert_ne!(status.code(), tonic::Code::Ok, "{what}: {status}");
             }
@@ -85,7 +85,7 @@ async fn of_a_locked_guest_hardly_anything_is_read() {
     for (what, message) in facts_first {
         let (figures, refusals) = guests.all_say(process, &message).await.expect(what);
         told("to the controller, replaced identity", refusals.len(), what, figures);
-        assert!(figures.cost() <= MOST / 4, "{what}: {figures:?}");
+        assert!(figures.cost() <= MAX / 4, "{what}: {figures:?}");
         let honest = what == "an honest hello";
         for status in refusals {
             assert_eq!(status.code() == tonic::Code::PermissionDenied, honest, "{what}: {status}");
@@ -103,7 +103,7 @@ async fn a_hostile_controller_costs_the_agent_little() {
     for (what, message) in large::to_agent() {
         let figures = controller.says(&mut guest, &message).await.expect(what);
         told("to the agent", 1, what, figures);
-        assert!(figures.cost() <= MOST, "{what}: {figures:?}");
+        assert!(figures.cost() <= MAX, "{what}: {figures:?}");
     }
 }
 

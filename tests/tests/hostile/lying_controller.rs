@@ -90,7 +90,7 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
 }
 
 /// A guest that holds `web`, generation 1, and its link.
-pub(super) async fn scene() -> (FakeController, Ca, Guest, Link) {
+pub(super) async fn setup() -> (FakeController, Ca, Guest, Link) {
     let mut fake = FakeController::start().await;
     let mut guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest");
     guest.join_with(&fake.token("1001")).expect("it runs").succeeded().expect("joined");
@@ -110,7 +110,7 @@ fn files(guest: &Guest) -> [String; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_was_not_ordered_is_refused_and_the_old_one_kept() {
-    let (_fake, ca, guest, mut link) = scene().await;
+    let (_fake, ca, guest, mut link) = setup().await;
     let before = files(&guest);
     let other = Ca::new();
     let cases = ["key", "names", "expired", "early", "root", "signer", "secret"];
@@ -168,7 +168,7 @@ async fn a_certificate_that_was_not_ordered_is_refused_and_the_old_one_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_guest_does_not_allow_is_not_done() {
-    let (_fake, ca, guest, mut link) = scene().await;
+    let (_fake, ca, guest, mut link) = setup().await;
     let before = files(&guest);
     guest.write("etc/shadow", "root:*::\n").expect("a file");
     let web = spec("web", "/etc/ssl", None);

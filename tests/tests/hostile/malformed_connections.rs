@@ -23,14 +23,14 @@ use tokio_rustls::client::TlsStream;
 use super::rogue_agent::{ask_to_join, join_request};
 
 /// A controller at work, and what it needed in memory before anything was done to it.
-struct Scene {
+struct Setup {
     host: Host,
     guest: Guest,
     token: JoinToken,
     before: u64,
 }
 
-impl Scene {
+impl Setup {
     fn start() -> Self {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("more files");
@@ -68,22 +68,22 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_or_little_are_cheap() {
-    let mut scene = Scene::start();
+    let mut setup = Setup::start();
     let mut held = Vec::new();
     for _ in 0..1000 {
-        held.push(scene.tcp().await);
+        held.push(setup.tcp().await);
     }
-    scene.is_at_work("1,000 idle connections");
+    setup.is_at_work("1,000 idle connections");
     // The beginning of a handshake record that would be the largest.
     for _ in 0..200 {
-        let mut stream = scene.tcp().await;
+        let mut stream = setup.tcp().await;
         stream.write_all(&[0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3]).await.expect("room");
         held.push(stream);
     }
-    scene.is_at_work("200 half handshakes");
+    setup.is_at_work("200 half handshakes");
     let mut slow = JoinSet::new();
     for _ in 0..100 {
-        let mut stream = scene.tcp().await;
+        let mut stream = setup.tcp().await;
         slow.spawn(async move {
             // A record of 16 KiB, a byte at a time, until it is cut off.
             for byte in [0x16, 3, 1, 0x40, 0].into_iter().chain(std::iter::repeat_n(1, 16_384)) {
@@ -94,24 +94,24 @@ async fn connections_that_say_nothing_or_little_are_cheap() {
             }
         });
     }
-    scene.is_at_work("100 that send a byte at a time");
+    setup.is_at_work("100 that send a byte at a time");
     let mut silent = Vec::new();
     for _ in 0..150 {
-        silent.push(scene.tls().await);
+        silent.push(setup.tls().await);
     }
-    scene.is_at_work("150 that are silent after the handshake");
+    setup.is_at_work("150 that are silent after the handshake");
     // The oldest went when newer ones came; an agent still gets in between them.
     let mut first = silent.swap_remove(0);
     let over = async { while first.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
     timeout(PATIENCE, over).await.expect("cut off");
-    ask_to_join(&scene.token, join_request(&scene.token)).await.0.expect("joined");
+    ask_to_join(&setup.token, join_request(&setup.token)).await.0.expect("joined");
     drop((held, silent, slow));
-    scene.is_at_work("after it");
+    setup.is_at_work("after it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_tls_or_no_http2_is_hung_up_on() {
-    let mut scene = Scene::start();
+    let mut setup = Setup::start();
     for bytes in [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -120,7 +120,7 @@ async fn what_is_no_tls_or_no_http2_is_hung_up_on() {
         vec![0x16; 1 << 20],
         vec![0xff; 1 << 20],
     ] {
-        let mut stream = scene.tcp().await;
+        let mut stream = setup.tcp().await;
         // It may hang up before it has read all.
         stream.write_all(&bytes).await.ok();
         hung_up(&mut stream, "plain bytes").await;
@@ -147,7 +147,7 @@ async fn what_is_no_tls_or_no_http2_is_hung_up_on() {
         ("settings", [preface(), settings].concat()),
         ("noise", [preface(), vec![0xaa; 1 << 20]].concat()),
     ] {
-        let stream = scene.tls().await;
+        let stream = setup.tls().await;
         let (mut read, mut write) = tokio::io::split(stream);
         // Nobody reads meanwhile, as a hostile one would have it.
         let writing = tokio::spawn(async move {
@@ -155,54 +155,54 @@ async fn what_is_no_tls_or_no_http2_is_hung_up_on() {
             write.flush().await.ok();
             write
         });
-        scene.is_at_work(what);
+        setup.is_at_work(what);
         let over = async { while read.read(&mut [0; 16_384]).await.is_ok_and(|read| read > 0) {} };
         timeout(PATIENCE, over).await.expect(what);
         writing.abort();
     }
-    scene.is_at_work("after it");
+    setup.is_at_work("after it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_are_too_large_are_not_read() {
-    let mut scene = Scene::start();
+    let mut setup = Setup::start();
     // A gRPC message says its length first: 1 GiB.
     let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat();
     let request = [preface, frame(1, 4, 1, &join_headers()), frame(0, 0, 1, &[0, 0x40, 0, 0, 0, 1, 2, 3])].concat();
     let mut held = Vec::new();
     for _ in 0..50 {
-        let mut stream = scene.tls().await;
+        let mut stream = setup.tls().await;
         stream.write_all(&request).await.expect("room");
         timeout(PATIENCE, answered(&mut stream)).await.expect("an answer, and no wait for the rest");
         held.push(stream);
     }
-    scene.is_at_work("messages of 1 GiB are announced");
+    setup.is_at_work("messages of 1 GiB are announced");
     for change in [
         (|request: &mut pb::JoinRequest| request.csr_der = vec![0x30; 10 << 20]) as fn(&mut pb::JoinRequest),
         |request| request.guest = "1".repeat(10 << 20),
         |request| request.secret = vec![7; 10 << 20],
     ] {
-        let mut request = join_request(&scene.token);
+        let mut request = join_request(&setup.token);
         change(&mut request);
-        let status = ask_to_join(&scene.token, request).await.0.expect_err("far too large");
+        let status = ask_to_join(&setup.token, request).await.0.expect_err("far too large");
         assert_ne!(status.code(), tonic::Code::Ok, "{status}");
     }
-    scene.is_at_work("join requests of 10 MiB");
+    setup.is_at_work("join requests of 10 MiB");
     // Many calls on one connection, in turn and at once.
-    let config = tls::client_config(None, &scene.token.root, Arc::new(SystemClock)).expect("a configuration");
-    let (connection, _) = dial::dial(&scene.token.controllers, Arc::new(config)).await.expect("a connection");
+    let config = tls::client_config(None, &setup.token.root, Arc::new(SystemClock)).expect("a configuration");
+    let (connection, _) = dial::dial(&setup.token.controllers, Arc::new(config)).await.expect("a connection");
     let mut calls = JoinSet::new();
     for _ in 0..500 {
         let mut client = pb::join_client::JoinClient::with_origin(connection.clone(), dial::origin());
-        let mut request = join_request(&scene.token);
+        let mut request = join_request(&setup.token);
         request.secret[0] ^= 1;
         calls.spawn(async move { client.join(request).await.is_ok() });
     }
-    scene.is_at_work("500 joins at once");
+    setup.is_at_work("500 joins at once");
     while let Some(done) = calls.join_next().await {
         assert!(!done.expect("no panic"), "a wrong secret is never right");
     }
-    ask_to_join(&scene.token, join_request(&scene.token)).await.0.expect("the right one is still good");
+    ask_to_join(&setup.token, join_request(&setup.token)).await.0.expect("the right one is still good");
     drop(held);
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::rogue_agent::{Rogue, csr, requested};
 
 /// An honest guest 1001 with `web`, and certificates of these names for the guest 1002, which is nobody's yet.
-async fn scene(ca: &HostileCa, names: &[&str]) -> (Host, Guest) {
+async fn setup(ca: &HostileCa, names: &[&str]) -> (Host, Guest) {
     let password = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(password.path(), pinion_tests::ca::PASSWORD).expect("written");
     let issuer = StepCaIssuer {
@@ -57,7 +57,7 @@ fn good(name: &str) -> Vec<u8> {
 async fn a_request_that_is_not_as_ordered_is_reported_and_never_signed() {
     let ca = HostileCa::start_signing().await.expect("a CA");
     let cases = ["more", "fewer", "others", "kind", "broken", "noise", "empty"];
-    let (host, _honest) = scene(&ca, &cases).await;
+    let (host, _honest) = setup(&ca, &cases).await;
     let signed = ca.calls_of("/1.0/sign");
     let rogue = Rogue::join(&host, "1002").await;
     for case in cases {
@@ -88,7 +88,7 @@ async fn a_request_that_is_not_as_ordered_is_reported_and_never_signed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_gets_its_own_and_nothing_of_anothers() {
     let ca = HostileCa::start_signing().await.expect("a CA");
-    let (host, _honest) = scene(&ca, &["mine"]).await;
+    let (host, _honest) = setup(&ca, &["mine"]).await;
     let before = ca.ordered().len();
     let mut wire = Rogue::join(&host, "1002").await.link().await;
     // It claims to hold the order for another guest's certificate, and for one that nobody has.
@@ -113,7 +113,7 @@ async fn a_guest_gets_its_own_and_nothing_of_anothers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_claims_the_last_generation_there_is_blocks_only_itself() {
     let ca = HostileCa::start_signing().await.expect("a CA");
-    let (host, _honest) = scene(&ca, &["mine"]).await;
+    let (host, _honest) = setup(&ca, &["mine"]).await;
     let before = ca.ordered().len();
     let mut wire = Rogue::join(&host, "1002").await.link().await;
     wire.ordered("mine", 1).await;
@@ -132,7 +132,7 @@ async fn a_guest_that_claims_the_last_generation_there_is_blocks_only_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_throws_its_certificates_away_does_not_use_up_the_ca() {
     let ca = HostileCa::start_signing().await.expect("a CA");
-    let (host, _honest) = scene(&ca, &["mine"]).await;
+    let (host, _honest) = setup(&ca, &["mine"]).await;
     let before = ca.ordered().len();
     let mut wire = Rogue::join(&host, "1002").await.link().await;
     let mut generation = wire.ordered("mine", 1).await.ordered.expect("ordered");
@@ -158,7 +158,7 @@ async fn a_guest_that_throws_its_certificates_away_does_not_use_up_the_ca() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_reports_is_cut_off_and_hides_nothing() {
     let ca = HostileCa::start_signing().await.expect("a CA");
-    let (mut host, _honest) = scene(&ca, &["mine"]).await;
+    let (mut host, _honest) = setup(&ca, &["mine"]).await;
     let before = resident(&mut host);
     let rogue = Rogue::join(&host, "1002").await;
     // Placements that it invents, each as large as may be.
@@ -209,7 +209,7 @@ async fn a_flood_of_reports_is_cut_off_and_hides_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_make_no_sense_end_the_link_of_the_one_who_sent_them() {
     let ca = HostileCa::start_signing().await.expect("a CA");
-    let (host, _honest) = scene(&ca, &["mine"]).await;
+    let (host, _honest) = setup(&ca, &["mine"]).await;
     let rogue = Rogue::join(&host, "1002").await;
     let name = |name: &str| pb::PlacementReport { certificate: name.into(), ..pb::PlacementReport::default() };
     use pb::to_controller::Message;

@@ -65,18 +65,18 @@ impl Tools {
 
     /// How many of the tools ran at once, at most, those of this guest left out. By their own words: what is seen from
     /// outside, process by process, is never one moment.
-    pub(crate) fn most_at_once(&self, but: u32) -> usize {
+    pub(crate) fn max_at_once(&self, but: u32) -> usize {
         let turns = fs::read_to_string(self.directory.join("turns")).expect("turns");
         let but = but.to_string();
-        let (mut now, mut most) = (0_usize, 0);
+        let (mut now, mut max) = (0_usize, 0);
         for (what, vmid) in turns.lines().filter_map(|line| line.split_once(' ')) {
             if vmid == but {
                 continue;
             }
             now = if what == "begin" { now + 1 } else { now.saturating_sub(1) };
-            most = most.max(now);
+            max = max.max(now);
         }
-        most
+        max
     }
 
     /// Ends the root process.

@@ -69,8 +69,8 @@ impl Story {
     }
 
     /// Waits until a placement is served; its serial number.
-    fn served(&self, placement: &str, longest: Duration) -> String {
-        wait_for(&self.lab, &self.installation, &format!("{placement} to be served"), longest, |status| {
+    fn served(&self, placement: &str, max: Duration) -> String {
+        wait_for(&self.lab, &self.installation, &format!("{placement} to be served"), max, |status| {
             let placement = status.placement(placement)?;
             let linked = status.is_linked(placement.placement.rsplit('@').next()?);
             (placement.stage == Stage::Served && placement.trouble.is_none() && linked)

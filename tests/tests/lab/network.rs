@@ -38,8 +38,8 @@ fn a_link_survives_what_networks_do() {
     renewed(&lab, &installation);
 }
 
-fn served(lab: &Lab, installation: &Installation, longest: Duration) {
-    wait_for(lab, installation, "the gateway to be linked and served", longest, |status| {
+fn served(lab: &Lab, installation: &Installation, max: Duration) {
+    wait_for(lab, installation, "the gateway to be linked and served", max, |status| {
         let placement = status.placement("gateway@101")?;
         (placement.stage == Stage::Served && status.is_linked("101")).then_some(())
     })

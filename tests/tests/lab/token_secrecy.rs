@@ -28,7 +28,7 @@ const PREFIX: &[u8] = b"pinion-join-1.";
 const MUCH: usize = 24;
 
 /// Nothing that is searched is longer (bytes).
-const MOST: u64 = 32 * 1024 * 1024;
+const MAX: u64 = 32 * 1024 * 1024;
 
 /// Whether there is a token in these bytes; the prefix alone, as programs have it, is none.
 fn has_token(bytes: &[u8]) -> bool {
@@ -66,7 +66,7 @@ fn in_files(directory: &Path, depth: u32, open_only: bool, since: SystemTime, fo
         let kind = metadata.file_type();
         if kind.is_dir() && depth > 0 {
             in_files(&path, depth - 1, open_only, since, found);
-        } else if kind.is_file() && metadata.len() <= MOST && metadata.modified().is_ok_and(|at| at >= since) {
+        } else if kind.is_file() && metadata.len() <= MAX && metadata.modified().is_ok_and(|at| at >= since) {
             let open = metadata.mode() & 0o044 != 0;
             if (open || !open_only) && fs::read(&path).is_ok_and(|bytes| has_token(&bytes)) {
                 found.insert(format!("{} (mode {:o})", path.display(), metadata.mode() & 0o7777));

@@ -123,10 +123,10 @@ async fn one_step(
     // What a guest refused is offered again within the hour, because each try costs a signature; a controller whose own
     // clock is set back knows at once.
     let knows = whose != Whose::Guests && wrong(now) > now;
-    let most = if knows { HOUR / 6 } else { HOUR + HOUR / 6 };
+    let max = if knows { HOUR / 6 } else { HOUR + HOUR / 6 };
     let right = now;
-    while let Err(last) = lab.rests_within(Duration::from_secs(if now < right + most { 1 } else { 30 })).await {
-        assert!(now < right + most, "{at}: {last}");
+    while let Err(last) = lab.rests_within(Duration::from_secs(if now < right + max { 1 } else { 30 })).await {
+        assert!(now < right + max, "{at}: {last}");
         now = now + HOUR / 6;
         lab.clock.set(now);
         lab.guest_clock.set(now);

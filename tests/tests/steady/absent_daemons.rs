@@ -94,9 +94,9 @@ fn a_hanging_agent_is_noticed_and_links_again() {
 fn a_hanging_controller_is_noticed_by_the_agent() {
     let mut site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
-    let linked = |site: &Site, wanted: bool, longest| {
+    let linked = |site: &Site, wanted: bool, max| {
         let words = format!("\"linked\":{wanted}");
-        wait::until(&words, longest, || {
+        wait::until(&words, max, || {
             let told = site.guest.pinion_agent(&["status", "--json"]).map_err(|error| format!("{error:#}"))?;
             if told.stdout.contains(&words) { Ok(()) } else { Err(told.stdout) }
         })
@@ -128,8 +128,8 @@ fn other_certificate() -> Value {
 }
 
 /// Waits until the status and the events say that guest 1001 is away.
-fn wait_away(host: &Host, longest: Duration) -> anyhow::Result<()> {
-    wait::until("guest 1001 to be away", longest, || {
+fn wait_away(host: &Host, max: Duration) -> anyhow::Result<()> {
+    wait::until("guest 1001 to be away", max, || {
         let status = host.status().map_err(|error| format!("{error:#}"))?;
         match status.guest("1001") {
             Some(guest) if !guest.linked => Ok(()),

@@ -29,9 +29,9 @@ pub(super) fn of(crates: &Crates<'_>) -> String {
     rows.push(("branches on \"is it roots\"", format!("{asks} of a bool, {matches} by the type")));
 
     let circles = circles(crates);
-    let most = circles.first().map_or(0, Vec::len);
+    let max = circles.first().map_or(0, Vec::len);
     let files: usize = circles.iter().map(Vec::len).sum();
-    rows.push(("circles of files", format!("{} with {files} files, the largest of {most}", circles.len())));
+    rows.push(("circles of files", format!("{} with {files} files, the largest of {max}", circles.len())));
     let folder = |file: &String| file.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
     let crosses = |files: &&Vec<String>| files.iter().any(|file| folder(file) != folder(&files[0]));
     rows.push(("circles that cross folders", circles.iter().filter(crosses).count().to_string()));

@@ -113,9 +113,9 @@ impl Files for Failing {
         self.inner.read_link(path)
     }
 
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.look_only()?;
-        self.inner.read(path, most)
+        self.inner.read(path, max)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

@@ -162,8 +162,8 @@ impl Files for Forgetful {
         self.failing.read_link(path)
     }
 
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-        self.failing.read(path, most)
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.failing.read(path, max)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

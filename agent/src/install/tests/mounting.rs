@@ -129,8 +129,8 @@ impl Files for Mounting {
         self.on(parent(path), path, |real| RealFiles.read_link(real))
     }
 
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-        self.on(parent(path), path, |real| RealFiles.read(real, most))
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.on(parent(path), path, |real| RealFiles.read(real, max))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

@@ -77,8 +77,8 @@ impl Files for Racing {
         self.then(RealFiles.read_link(path))
     }
 
-    fn read(&self, path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-        self.then(RealFiles.read(path, most))
+    fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.then(RealFiles.read(path, max))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

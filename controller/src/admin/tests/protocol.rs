@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::admin::{
-    callers::{MOST_QUESTION, question},
+    callers::{MAX_QUESTION, question},
     protocol::{Answer, Ask, AskFreeze, AskShow, Ensure, Progress, ProgressLine, Selection},
 };
 
@@ -146,7 +146,7 @@ async fn ask_by(bytes: usize) -> std::io::Result<Option<Ask>> {
 
 #[tokio::test]
 async fn a_question_of_exactly_the_limit_is_heard_and_one_byte_more_is_not() {
-    let limit = usize::try_from(MOST_QUESTION).expect("a length");
+    let limit = usize::try_from(MAX_QUESTION).expect("a length");
     assert_eq!(ask_by(limit).await.expect("heard"), Some(Ask::Plan));
     let error = ask_by(limit + 1).await.expect_err("too long");
     assert!(error.to_string().contains("too long"), "{error}");

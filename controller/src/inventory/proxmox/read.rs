@@ -26,12 +26,12 @@ impl Stamp {
     }
 }
 
-/// The bytes of a file, no more than `most`.
-pub(super) fn limited(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The bytes of a file, no more than `max`.
+pub(super) fn limited(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max} bytes")));
     }
     Ok(bytes)
 }

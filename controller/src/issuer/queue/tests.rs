@@ -53,12 +53,12 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(most: u16) -> Self {
+    fn new(max: u16) -> Self {
         let (send, calls) = mpsc::unbounded_channel();
         let (go_on, down) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(UP)));
         let fake: Box<dyn Issuer> = Box::new(Fake { calls: send, go_on: go_on.clone(), down: down.clone() });
-        let most = NonZeroU16::new(most).expect("some");
-        Self { queue: Arc::new(Queue::new(fake, most)), calls, go_on, down }
+        let max = NonZeroU16::new(max).expect("some");
+        Self { queue: Arc::new(Queue::new(fake, max)), calls, go_on, down }
     }
 
     fn order(&self, certificate: &str, expires: Option<i64>) -> tokio::task::JoinHandle<Result<Signed, IssuerError>> {
@@ -75,9 +75,9 @@ impl Fixture {
         self.queue.state().waiting.len()
     }
 
-    async fn until_waiting(&self, most: usize) {
+    async fn until_waiting(&self, max: usize) {
         within(async {
-            while self.waiting() != most {
+            while self.waiting() != max {
                 tokio::task::yield_now().await;
             }
         })

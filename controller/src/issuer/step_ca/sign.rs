@@ -109,8 +109,8 @@ async fn attempt(
     let given = chain.leaf().not_after().since(ca.given_from());
     let shortened = duration < request.duration || given + TOLERANCE < request.duration;
     if shortened {
-        let mut longest = lock(&ca.shortened);
-        *longest = longest.max(Some(request.duration));
+        let mut max = lock(&ca.shortened);
+        *max = max.max(Some(request.duration));
     }
     let shortened_to = shortened.then_some(if given + TOLERANCE < duration { given } else { duration });
     Ok(Signed { chain, root, shortened_to })

@@ -70,11 +70,11 @@ pub(super) enum Nothing {
 
 /// Types that are text of one form.
 macro_rules! text {
-    ($($(#[doc = $doc:literal])* $name:ident($pattern:literal, $most:literal);)*) => {$(
+    ($($(#[doc = $doc:literal])* $name:ident($pattern:literal, $max:literal);)*) => {$(
         $(#[doc = $doc])*
         #[derive(JsonSchema)]
         #[schemars(inline)]
-        pub(super) struct $name(#[schemars(regex(pattern = $pattern), length(max = $most))] String);
+        pub(super) struct $name(#[schemars(regex(pattern = $pattern), length(max = $max))] String);
     )*};
 }
 

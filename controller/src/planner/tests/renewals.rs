@@ -61,15 +61,15 @@ fn the_jitter_of_a_name_never_changes() {
 #[test]
 fn failures_back_off_from_half_a_minute_to_an_hour() {
     let backoff = Backoff::default();
-    let mut longest = 0;
+    let mut max = 0;
     for (failures, whole) in [(1, 30), (2, 60), (3, 120), (7, 1_920), (8, 3_600), (50, 3_600), (u32::MAX, 3_600)] {
         for guest in 100..200 {
             let delay = backoff.delay(failures, &id(&format!("web@{guest}"))).as_secs_f64();
             assert!(delay <= f64::from(whole) && delay >= f64::from(whole) * 0.8, "{delay} after {failures}");
         }
-        longest = longest.max(whole);
+        max = max.max(whole);
     }
-    assert_eq!(longest, 3_600);
+    assert_eq!(max, 3_600);
 }
 
 proptest::proptest! {

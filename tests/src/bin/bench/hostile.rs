@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What one message may cost above rest (bytes).
-const MOST: u32 = 16 * 1024 * 1024;
+const MAX: u32 = 16 * 1024 * 1024;
 
 /// The first of each kind is the plain one: 2,000,000 empty elements of the field that grows most.
 pub(crate) fn measure() -> Result<Vec<Row>> {
@@ -39,19 +39,19 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
             "hostile_to_controller_bytes",
             "controller: 2,000,000 empty elements in one message",
             one,
-            Bound::AtMostBytes(MOST),
+            Bound::AtMostBytes(MAX),
         ),
         Row::new(
             "hostile_16_to_controller_bytes",
             "controller: the same from 16 guests at once",
             sixteen,
-            Bound::AtMostBytes(3 * MOST),
+            Bound::AtMostBytes(3 * MAX),
         ),
         Row::new(
             "hostile_to_agent_bytes",
             "agent: 2,000,000 empty elements in one message",
             bytes_of(agent.cost()),
-            Bound::AtMostBytes(MOST),
+            Bound::AtMostBytes(MAX),
         ),
     ])
 }

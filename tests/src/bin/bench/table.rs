@@ -35,8 +35,8 @@ impl Row {
 
     pub(crate) fn holds(&self) -> bool {
         match self.bound {
-            Bound::AtMostBytes(most) => self.value <= f64::from(most),
-            Bound::AtMostMs(most) | Bound::AtMostSeconds(most) => self.value <= most,
+            Bound::AtMostBytes(max) => self.value <= f64::from(max),
+            Bound::AtMostMs(max) | Bound::AtMostSeconds(max) => self.value <= max,
             Bound::AtLeastShare(least) => self.value >= least,
             Bound::Nothing => true,
         }
@@ -52,9 +52,9 @@ impl Row {
         };
         let value = self.value;
         match self.bound {
-            Bound::AtMostBytes(most) => (size(value), format!("at most {}", size(f64::from(most)))),
-            Bound::AtMostMs(most) => (format!("{value:.1} ms"), format!("at most {most} ms")),
-            Bound::AtMostSeconds(most) => (format!("{value:.2} s"), format!("at most {most} s")),
+            Bound::AtMostBytes(max) => (size(value), format!("at most {}", size(f64::from(max)))),
+            Bound::AtMostMs(max) => (format!("{value:.1} ms"), format!("at most {max} ms")),
+            Bound::AtMostSeconds(max) => (format!("{value:.2} s"), format!("at most {max} s")),
             Bound::AtLeastShare(least) => {
                 (format!("{:.1} %", value * 100.0), format!("at least {:.0} %", least * 100.0))
             }

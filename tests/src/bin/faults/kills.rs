@@ -80,7 +80,7 @@ fn kill(place: &mut Place, kills: usize, random: &mut Random) -> Result<Killed> 
             for count in 1..=kills {
                 let mut agent = spawn(&place.guest)?;
                 // Not a wait for anything: the moment is what chance says.
-                thread::sleep(Duration::from_micros(random.below(LONGEST_LIFE_US)));
+                thread::sleep(Duration::from_micros(random.below(MAX_LIFE_US)));
                 agent.check_running()?;
                 agent.kill9()?;
                 within += usize::from(has_journal(&place.guest));
@@ -128,4 +128,4 @@ fn has_journal(guest: &Guest) -> bool {
 }
 
 /// Twice what a start and a renewal take on an idle machine, so that kills fall everywhere in them (microseconds).
-const LONGEST_LIFE_US: u64 = 900_000;
+const MAX_LIFE_US: u64 = 900_000;

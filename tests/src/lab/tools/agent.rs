@@ -36,14 +36,14 @@ pub(super) fn execute(vmid: &str, name: &str, arguments: &Value) -> Result<Value
 }
 
 /// An answer that belongs to this command and to nobody's before.
-fn command(vmid: &str, name: &str, arguments: &Value, longest: Duration) -> Result<Value, String> {
+fn command(vmid: &str, name: &str, arguments: &Value, max: Duration) -> Result<Value, String> {
     let stream = UnixStream::connect(socket(vmid))
         .map_err(|error| format!("unable to connect to VM {vmid} qga socket - {error}"))?;
     let silent = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "got timeout".to_owned(),
         _ => "client closed connection".to_owned(),
     };
-    stream.set_read_timeout(Some(longest)).and(stream.set_write_timeout(Some(longest))).map_err(silent)?;
+    stream.set_read_timeout(Some(max)).and(stream.set_write_timeout(Some(max))).map_err(silent)?;
     let id = process::id();
     let sync = json!({ "execute": "guest-sync-delimited", "arguments": { "id": id } });
     let asked = json!({ "execute": name, "arguments": arguments });

@@ -148,7 +148,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// What `--pass-stdin` takes at most.
-const MOST_INPUT: usize = 1024 * 1024;
+const MAX_INPUT: usize = 1024 * 1024;
 
 fn status(vmid: &str, verbose: bool) -> Result<u8, Failure> {
     let conf = node::load(node::Kind::Machine, vmid)?;
@@ -202,9 +202,9 @@ fn exec(vmid: &str, asked: &Asked) -> Result<u8, Failure> {
     if !waits {
         return print(&json!({ "pid": pid }));
     }
-    let longest = asked.get("timeout").map_or(30, |text| text.parse().unwrap_or(u64::MAX));
+    let max = asked.get("timeout").map_or(30, |text| text.parse().unwrap_or(u64::MAX));
     let began = Instant::now();
-    while longest == 0 || began.elapsed() < Duration::from_secs(longest) {
+    while max == 0 || began.elapsed() < Duration::from_secs(max) {
         let seen = exec_status(vmid, pid)?;
         if seen["exited"] == json!(1) {
             return print(&seen);
@@ -218,9 +218,9 @@ fn exec(vmid: &str, asked: &Asked) -> Result<u8, Failure> {
 /// Standard input to its end, or to where it is too much.
 fn input() -> Result<Vec<u8>, Failure> {
     let mut input = Vec::new();
-    let most = u64::try_from(MOST_INPUT).unwrap_or(u64::MAX) + 1;
-    io::stdin().lock().take(most).read_to_end(&mut input).map_err(|error| Failure::died(error.to_string()))?;
-    if input.len() > MOST_INPUT {
+    let max = u64::try_from(MAX_INPUT).unwrap_or(u64::MAX) + 1;
+    io::stdin().lock().take(max).read_to_end(&mut input).map_err(|error| Failure::died(error.to_string()))?;
+    if input.len() > MAX_INPUT {
         return Err(Failure::died("'input-data' (STDIN) is limited to 1 MiB, aborting"));
     }
     Ok(input)

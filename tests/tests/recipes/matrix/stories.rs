@@ -150,14 +150,14 @@ fn readers(trial: &mut Trial) -> Result<()> {
     let (account, trial) = (Account::of(user)?, &*trial);
     let paths = trial.paths();
     let [chain, key] = paths.as_slice() else { return Err(anyhow!("{user} reads two files")) };
-    let shelf = trial.place.guest.path(trial.row.directory).join(format!(".pinion/{}/current", trial.row.name));
+    let generations = trial.place.guest.path(trial.row.directory).join(format!(".pinion/{}/current", trial.row.name));
     let (linked, going_on) = (&AtomicBool::new(true), &AtomicBool::new(true));
     let (by_handle, by_path, renewals) = thread::scope(|scope| {
         let by_handle = scope.spawn(|| {
             let (Some(key), Some(chain)) = (key.file_name(), chain.file_name()) else {
                 return Err(anyhow!("files have names"));
             };
-            read(account, linked, || Pair::by_handle(&shelf, key, chain))
+            read(account, linked, || Pair::by_handle(&generations, key, chain))
         });
         let by_path = scope.spawn(|| read(account, going_on, || Pair::by_path(key, chain).map(Some)));
         let renewals = (|| {
