@@ -5,26 +5,25 @@
 //! that Proxmox never listed may be no guest of its, and a list that cannot be read says nothing. A list that has lost
 //! all of several guests at once is more likely a cluster that has lost its files: it is believed much later.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use pinion_proto::{
     causes::chain,
     clock::Timestamp,
     id::{Guest, Vmid},
 };
-use serde::{Deserialize, Serialize};
 
+use self::listed::ListedGuests;
 use super::effects::Effects;
 use crate::{
     admin::{caller::Caller, protocol::Answer},
     events::{self, Events, GuestEvent, HostEvent, What},
     inventory::Inventory,
-    store::{Area, Store, StoreError},
+    store::{Store, StoreError},
     world::{GuestEntry, World},
 };
+
+pub(super) mod listed;
 
 /// Longer than any move of a configuration from one node to another takes to be seen.
 const GONE_FOR: Duration = Duration::from_secs(10);
@@ -35,30 +34,29 @@ const ALL_GONE_FOR: Duration = Duration::from_secs(60 * 60);
 /// An identity that could not be refused is tried again after this long.
 const RETRY: Duration = Duration::from_secs(30);
 
-const DOCUMENT: &str = "listed-guests";
-
 /// Which guests were there, and which are not any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Departures {
-    /// Those that Proxmox listed last.
-    listed: BTreeSet<Vmid>,
-    /// Those that were destroyed, of which nobody has taken note.
-    #[serde(default)]
-    destroyed: BTreeSet<Vmid>,
+    /// What of it is written.
+    record: ListedGuests,
     /// Those that it lists no more, and from when on that counts.
-    #[serde(skip)]
     leaving: BTreeMap<Vmid, Timestamp>,
     /// What was written before cannot be read, and is not replaced.
-    #[serde(skip)]
     unread: bool,
+}
+
+impl From<ListedGuests> for Departures {
+    fn from(record: ListedGuests) -> Self {
+        Self { record, leaving: BTreeMap::new(), unread: false }
+    }
 }
 
 impl Departures {
     /// What was known when the controller stopped. A document that cannot be read is told and left as it is, for as
     /// long as this controller runs.
     pub(super) fn restore(store: &Store, events: &Events, now: Timestamp) -> Self {
-        match store.read(Area::Local, DOCUMENT) {
-            Ok(kept) => kept.unwrap_or_default(),
+        match ListedGuests::read(store) {
+            Ok(record) => Self::from(record),
             Err(error) => {
                 let what = HostEvent::Unreadable(events::Document::Departures, chain(&error));
                 events.record(What::Host(what).at(now));
@@ -69,7 +67,7 @@ impl Departures {
 
     /// Takes in which guests there are now. What is known of a destroyed guest that was made anew is forgotten.
     pub(super) fn observe(&mut self, inventory: &Inventory, effects: &mut Effects) {
-        let before = self.clone();
+        let before = self.record.clone();
         for vmid in self.compare(inventory, effects.now()) {
             // What its predecessor held is not here.
             effects.forget(Guest::Vmid(vmid));
@@ -88,7 +86,7 @@ impl Departures {
     ) -> Option<Timestamp> {
         let now = effects.now();
         if world.inventory().problem().is_none() {
-            let before = self.clone();
+            let before = self.record.clone();
             for vmid in self.gone(now) {
                 self.depart(vmid, world, &refuse, effects);
             }
@@ -123,9 +121,9 @@ impl Departures {
 
     /// A person has taken note of a guest's end. False when it was not destroyed.
     pub(super) fn acknowledge(&mut self, guest: Guest, effects: &mut Effects) -> bool {
-        let before = self.clone();
+        let before = self.record.clone();
         let Guest::Vmid(vmid) = guest else { return false };
-        let was = self.destroyed.remove(&vmid);
+        let was = self.record.destroyed.remove(&vmid);
         self.save(&before, effects);
         was
     }
@@ -143,7 +141,7 @@ impl Departures {
 
     /// Whether a guest was destroyed, and nobody has taken note.
     pub(super) fn has(&self, guest: Guest) -> bool {
-        matches!(guest, Guest::Vmid(vmid) if self.destroyed.contains(&vmid))
+        matches!(guest, Guest::Vmid(vmid) if self.record.destroyed.contains(&vmid))
     }
 
     /// Takes in which guests there are. Those that were destroyed and have been made anew.
@@ -152,16 +150,17 @@ impl Departures {
             return Vec::new();
         }
         for (vmid, _) in inventory.guests() {
-            self.listed.insert(vmid);
+            self.record.listed.insert(vmid);
         }
         self.leaving.retain(|vmid, _| inventory.guest(*vmid).is_none());
         let leaving = |vmid: &&Vmid| inventory.guest(**vmid).is_none() && !self.leaving.contains_key(vmid);
-        let leaving: Vec<_> = self.listed.iter().filter(leaving).copied().collect();
+        let leaving: Vec<_> = self.record.listed.iter().filter(leaving).copied().collect();
         let all_at_once = inventory.guests().len() == 0 && leaving.len() > 1;
         let at = now + if all_at_once { ALL_GONE_FOR } else { GONE_FOR };
         self.leaving.extend(leaving.into_iter().map(|vmid| (vmid, at)));
-        let anew: Vec<_> = self.destroyed.iter().filter(|vmid| inventory.guest(**vmid).is_some()).copied().collect();
-        self.destroyed.retain(|vmid| inventory.guest(*vmid).is_none());
+        let anew: Vec<_> =
+            self.record.destroyed.iter().filter(|vmid| inventory.guest(**vmid).is_some()).copied().collect();
+        self.record.destroyed.retain(|vmid| inventory.guest(*vmid).is_none());
         anew
     }
 
@@ -173,23 +172,15 @@ impl Departures {
     /// Notes that a guest's end was seen to.
     fn settle(&mut self, vmid: Vmid, destroyed: bool) {
         self.leaving.remove(&vmid);
-        self.listed.remove(&vmid);
+        self.record.listed.remove(&vmid);
         if destroyed {
-            self.destroyed.insert(vmid);
+            self.record.destroyed.insert(vmid);
         }
     }
 
-    fn save(&self, before: &Self, effects: &mut Effects) {
-        let same = (&before.listed, &before.destroyed) == (&self.listed, &self.destroyed);
-        if !same && !self.unread {
-            effects.save_departures(self.clone());
-        }
-    }
-
-    /// Writes which guests were there.
-    pub(super) fn write(&self, store: &Store) {
-        if let Err(error) = store.write(Area::Local, DOCUMENT, self) {
-            tracing::warn!(error = chain(&error), "Cannot write which guests were there");
+    fn save(&self, before: &ListedGuests, effects: &mut Effects) {
+        if *before != self.record && !self.unread {
+            effects.save_departures(self.record.clone());
         }
     }
 }

@@ -16,7 +16,7 @@ use pinion_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::departures::Departures;
+use super::departures::listed::ListedGuests;
 use crate::{
     admin::caller::Caller,
     events::{Event, PlacementEvent, What},
@@ -48,7 +48,7 @@ pub(super) enum Effect {
     /// Write what has changed of the certificates that are to be revoked.
     SaveRevocations(When),
     /// Write which guests were listed.
-    SaveDepartures(Departures),
+    SaveDepartures(ListedGuests),
     /// Forget all that is known of a guest, and end its session.
     Forget(Guest),
     /// End a guest's session.
@@ -165,8 +165,8 @@ impl Effects {
     }
 
     /// Which guests were listed is written.
-    pub(super) fn save_departures(&mut self, departures: Departures) {
-        self.effects.push(Effect::SaveDepartures(departures));
+    pub(super) fn save_departures(&mut self, listed: ListedGuests) {
+        self.effects.push(Effect::SaveDepartures(listed));
     }
 
     /// Nothing is known of a guest any more, and its session ends.

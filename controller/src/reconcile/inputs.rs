@@ -10,7 +10,7 @@ use pinion_proto::clock::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Reconciler, answers,
+    answers,
     calls::Calls,
     clock_watch::ClockWatch,
     delivery::{Deliveries, Documents},
@@ -21,6 +21,7 @@ use super::{
     parts::Parts,
     perform::Outlets,
     purging::Purging,
+    reconciler::Reconciler,
     resources::Resources,
     revocation::{RevocationOutcome, Revocations, SignedLeaf},
     rollback,

@@ -39,6 +39,7 @@ mod perform;
 mod persist;
 mod progress;
 mod purging;
+mod reconciler;
 mod resources;
 mod revocation;
 mod rollback;
@@ -54,22 +55,15 @@ mod waiting;
 use std::time::Duration;
 
 use pinion_proto::clock::{Clock, Timestamp};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tracing::{info_span, warn};
 
 pub use inputs::Inputs;
 pub use resources::Resources;
 
-use crate::{
-    admin::{caller::Caller, protocol::Answer, question::FromPlan},
-    enroll,
-    manifest::Manifest,
-    planner::{Plan, Turn},
-    world::{Change, World},
-};
-use effects::Effects;
+use crate::enroll;
 use inputs::{changed, next};
-use parts::Parts;
+use reconciler::Reconciler;
 
 /// A queue to a slow agent that was full is tried again after this long.
 const RESEND_DELAY: Duration = Duration::from_millis(200);
@@ -81,24 +75,6 @@ const LISTENING: u32 = 3;
 /// What an issuer has been asked for is waited for so long at the end, to be delivered after the next start: step-ca
 /// answers within a second unless it is in trouble.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// The loop's state: all of it can be lost, and comes back with the agents' reports.
-struct Reconciler {
-    resources: Resources,
-    world: World,
-    parts: Parts,
-    outlets: perform::Outlets,
-    /// What is to be answered from the next plan.
-    asked: Option<(FromPlan, Caller, mpsc::Sender<Answer>)>,
-    waiting: waiting::Waiting,
-}
-
-/// When the loop plans again although nothing has happened.
-struct Wake {
-    at: Option<Timestamp>,
-    /// Some agent's queue was full.
-    resend: bool,
-}
 
 /// Runs until it is stopped, then writes what is known.
 pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inputs: Inputs) {
@@ -157,79 +133,5 @@ async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Reconciler {
-    /// Plans and acts.
-    fn pass(&mut self) -> Wake {
-        let now = self.resources.clock.now();
-        let manifest = self.world.manifest().clone();
-        // What has changed by itself.
-        let before = self.act(now, |this, effects| {
-            let (world, resources, parts) = (&this.world, &this.resources, &mut this.parts);
-            if parts.clock_watch.step(world, effects) {
-                parts.deliveries.forget_early(effects);
-            }
-            shared_state::step(world, &resources.store, &resources.identities, effects);
-            parts.evictions.step(world, &mut parts.revocations, resources, effects);
-            let thaws_at = freezing::step(world, &resources.store, effects);
-            let departs_at = parts.departures.step(world, |guest| resources.refuse(guest), effects);
-            [thaws_at, departs_at]
-        });
-        self.parts.roots.step(&manifest, &self.resources.issuers);
-        // What is to be done now; who asks is shown that, and the issuers are asked for what it orders.
-        let mut plan = self.plan(&manifest, now);
-        self.answer_from(&plan, now);
-        let is_outdated = self.act(now, |this, effects| {
-            let Parts { signing, deliveries, .. } = &mut this.parts;
-            signing.step(&this.world, &plan, deliveries, &this.resources.store, effects)
-        });
-        if is_outdated {
-            plan = self.plan(&manifest, now);
-        }
-        // Guests are sent what they should hold, and then what was signed for it.
-        self.outlets.sessions.send_desired(&plan, self.world.inventory());
-        self.outlets.sessions.send_addresses(&self.resources.node, &self.world.reachable().addresses);
-        self.outlets.sessions.send_root(self.resources.identities.next_root());
-        let after = self.act(now, |this, effects| {
-            let (world, parts) = (&this.world, &mut this.parts);
-            parts.deliveries.step(world, &plan, effects);
-            parts.purging.step(world, &plan, effects);
-            let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
-            [enrols_at, parts.revocations.step(world, effects)]
-        });
-        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts }, &plan);
-        let at = before.into_iter().chain(after).chain([plan.wake_at]).flatten().min();
-        Wake { at, resend: self.outlets.sessions.take_queue_full() }
-    }
-
-    /// What is to be done now, with the turns that begin and end by it.
-    fn plan<'m>(&mut self, manifest: &'m Manifest, now: Timestamp) -> Plan<'m> {
-        let mut plan = self.world.plan(manifest, now);
-        if self.note_turns(&plan, now) {
-            // Whoever waited for them goes on.
-            plan = self.world.plan(manifest, now);
-            self.note_turns(&plan, now);
-        }
-        plan
-    }
-
-    /// Notes the turns that begin and end with this plan; true when one has ended.
-    fn note_turns(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
-        let turns = plan.placements.iter().filter(|planned| planned.turn != Turn::None);
-        let turns: Vec<_> = turns.filter_map(|planned| Some((planned.id()?, planned.turn))).collect();
-        for (id, turn) in &turns {
-            self.world.apply(Change::Turn(id.clone(), *turn), now);
-        }
-        turns.iter().any(|(_, turn)| *turn == Turn::Ends)
-    }
-
-    /// Lets parts say what is to be done, and does it.
-    fn act<T>(&mut self, now: Timestamp, parts: impl FnOnce(&mut Self, &mut Effects) -> T) -> T {
-        let mut effects = Effects::at(now);
-        let result = parts(self, &mut effects);
-        self.outlets.perform(effects, &mut self.world, &mut self.parts, &self.resources);
-        result
     }
 }

@@ -46,7 +46,7 @@ impl Outlets {
                 Effect::Change(change) => world.apply(*change, now),
                 Effect::Save(guest, when) => self.persist.save(guest, when),
                 Effect::SaveRevocations(when) => self.persist.write(when),
-                Effect::SaveDepartures(departures) => departures.write(&resources.store),
+                Effect::SaveDepartures(listed) => listed.write(&resources.store),
                 Effect::Forget(guest) => {
                     self.sessions.end(guest);
                     world.apply(Change::Forgotten(guest), now);

@@ -85,13 +85,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         "a module's parent and its parts know each other's types",
     ),
     except("circles", "controller/src/issuer/step_ca", 2, "a module's parent and its parts know each other's types"),
-    except("circles", "controller/src/manifest", 6, "a module's parent and its parts know each other's types"),
-    except(
-        "circles",
-        "controller/src/reconcile",
-        30,
-        "the loop's parts and the files that join them know each other's types",
-    ),
     except("circles", "controller/src/store", 9, "a module's parent and its parts know each other's types"),
     except("circles", "proto/src/bundle", 2, "a module's parent and its parts know each other's types"),
     except("circles", "proto/src/wire", 5, "a module's parent and its parts know each other's types"),

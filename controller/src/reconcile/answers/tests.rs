@@ -10,6 +10,7 @@ use crate::{
     admin::protocol::Selection,
     reconcile::{
         chosen::Chosen,
+        departures::listed::ListedGuests,
         parts::Parts,
         testing::{GuestKey, TWO, WEB, at, guest, holds, id, incoming, leaf, link, nothing, parts, trouble, world},
     },
@@ -126,7 +127,8 @@ fn what_a_destroyed_or_evicted_guest_held_says_so() {
     let shown = |parts: &Parts| placement::planned(View { world: &world, parts }, &plan.placements[0]);
     assert!(!shown(&parts()).retired);
     let mut destroyed = parts();
-    destroyed.departures = serde_json::from_str(r#"{"listed": [], "destroyed": [101]}"#).expect("departures");
+    let listed: ListedGuests = serde_json::from_str(r#"{"listed": [], "destroyed": [101]}"#).expect("listed guests");
+    destroyed.departures = listed.into();
     let status = shown(&destroyed);
     assert!(status.retired && status.renew_at.is_none());
     assert_eq!(status.trouble.map(|trouble| trouble.cause).as_deref(), Some("guest 101 was destroyed"));

@@ -1,0 +1,107 @@
+//! What the loop holds, and what it does each time it is woken.
+//!
+//! Answers: in which order do the parts act?
+//! Invariant: what parts want done is performed when they have returned, and before the next ones are asked.
+
+use pinion_proto::clock::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{answers, effects::Effects, freezing, parts::Parts, perform, resources::Resources, shared_state, waiting};
+use crate::{
+    admin::{caller::Caller, protocol::Answer, question::FromPlan},
+    manifest::Manifest,
+    planner::{Plan, Turn},
+    world::{Change, World},
+};
+
+/// The loop's state: all of it can be lost, and comes back with the agents' reports.
+pub(super) struct Reconciler {
+    pub(super) resources: Resources,
+    pub(super) world: World,
+    pub(super) parts: Parts,
+    pub(super) outlets: perform::Outlets,
+    /// What is to be answered from the next plan.
+    pub(super) asked: Option<(FromPlan, Caller, mpsc::Sender<Answer>)>,
+    pub(super) waiting: waiting::Waiting,
+}
+
+/// When the loop plans again although nothing has happened.
+pub(super) struct Wake {
+    pub(super) at: Option<Timestamp>,
+    /// Some agent's queue was full.
+    pub(super) resend: bool,
+}
+
+impl Reconciler {
+    /// Plans and acts.
+    pub(super) fn pass(&mut self) -> Wake {
+        let now = self.resources.clock.now();
+        let manifest = self.world.manifest().clone();
+        // What has changed by itself.
+        let before = self.act(now, |this, effects| {
+            let (world, resources, parts) = (&this.world, &this.resources, &mut this.parts);
+            if parts.clock_watch.step(world, effects) {
+                parts.deliveries.forget_early(effects);
+            }
+            shared_state::step(world, &resources.store, &resources.identities, effects);
+            parts.evictions.step(world, &mut parts.revocations, resources, effects);
+            let thaws_at = freezing::step(world, &resources.store, effects);
+            let departs_at = parts.departures.step(world, |guest| resources.refuse(guest), effects);
+            [thaws_at, departs_at]
+        });
+        self.parts.roots.step(&manifest, &self.resources.issuers);
+        // What is to be done now; who asks is shown that, and the issuers are asked for what it orders.
+        let mut plan = self.plan(&manifest, now);
+        self.answer_from(&plan, now);
+        let is_outdated = self.act(now, |this, effects| {
+            let Parts { signing, deliveries, .. } = &mut this.parts;
+            signing.step(&this.world, &plan, deliveries, &this.resources.store, effects)
+        });
+        if is_outdated {
+            plan = self.plan(&manifest, now);
+        }
+        // Guests are sent what they should hold, and then what was signed for it.
+        self.outlets.sessions.send_desired(&plan, self.world.inventory());
+        self.outlets.sessions.send_addresses(&self.resources.node, &self.world.reachable().addresses);
+        self.outlets.sessions.send_root(self.resources.identities.next_root());
+        let after = self.act(now, |this, effects| {
+            let (world, parts) = (&this.world, &mut this.parts);
+            parts.deliveries.step(world, &plan, effects);
+            parts.purging.step(world, &plan, effects);
+            let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
+            [enrols_at, parts.revocations.step(world, effects)]
+        });
+        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts }, &plan);
+        let at = before.into_iter().chain(after).chain([plan.wake_at]).flatten().min();
+        Wake { at, resend: self.outlets.sessions.take_queue_full() }
+    }
+
+    /// What is to be done now, with the turns that begin and end by it.
+    fn plan<'m>(&mut self, manifest: &'m Manifest, now: Timestamp) -> Plan<'m> {
+        let mut plan = self.world.plan(manifest, now);
+        if self.note_turns(&plan, now) {
+            // Whoever waited for them goes on.
+            plan = self.world.plan(manifest, now);
+            self.note_turns(&plan, now);
+        }
+        plan
+    }
+
+    /// Notes the turns that begin and end with this plan; true when one has ended.
+    fn note_turns(&mut self, plan: &Plan<'_>, now: Timestamp) -> bool {
+        let turns = plan.placements.iter().filter(|planned| planned.turn != Turn::None);
+        let turns: Vec<_> = turns.filter_map(|planned| Some((planned.id()?, planned.turn))).collect();
+        for (id, turn) in &turns {
+            self.world.apply(Change::Turn(id.clone(), *turn), now);
+        }
+        turns.iter().any(|(_, turn)| *turn == Turn::Ends)
+    }
+
+    /// Lets parts say what is to be done, and does it.
+    pub(super) fn act<T>(&mut self, now: Timestamp, parts: impl FnOnce(&mut Self, &mut Effects) -> T) -> T {
+        let mut effects = Effects::at(now);
+        let result = parts(self, &mut effects);
+        self.outlets.perform(effects, &mut self.world, &mut self.parts, &self.resources);
+        result
+    }
+}
