@@ -1,33 +1,23 @@
 //! Certificates and placements, from the file's values to checked types.
 
-use std::collections::BTreeSet;
-
-use jiff::tz::TimeZone;
-use jsonc_parser::ast::Value;
 use pinion_proto::{
     content::Content,
-    id::Vmid,
     key::{KeyPolicy, Rotation},
     names::{SubjectName, SubjectNames},
     spec::PlainName,
 };
 
 use super::{
-    Certificate, Defaults, GuestRef, LeafPolicy, OwnNames, Placement, SpecHash, fields::Fields, length, node::Node,
-    overrides, trust, uniqueness::Seen, window,
+    Certificate, LeafPolicy, OwnNames, Placement, SpecHash,
+    common::{Context, guest, issuer},
+    fields::Fields,
+    length,
+    node::Node,
+    overrides, trust, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
 const MAX_COMMON_NAME: usize = 64;
-
-/// What a certificate's or placement's reader needs besides its value.
-pub(super) struct Context<'c> {
-    pub(super) defaults: &'c Defaults,
-    pub(super) local: &'c TimeZone,
-    /// Issuers whose roots nobody can place.
-    pub(super) without_roots: &'c BTreeSet<PlainName>,
-    pub(super) seen: &'c Seen,
-}
 
 /// One element of `certificates`.
 pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
@@ -165,38 +155,6 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     })
 }
 
-/// Where a placement is.
-pub(super) fn guest(fields: &Fields<'_>) -> Option<GuestRef> {
-    let by_guest = fields.optional("guest", |node| match node.value {
-        Value::NumberLit(number) => {
-            let vmid = number.value.parse::<u32>().ok().and_then(|number| Vmid::try_from(number).ok());
-            if vmid.is_none() {
-                node.problem(format_args!("{} is not a VMID: those are 100 to 999999999", number.value));
-            }
-            vmid.map(GuestRef::Vmid)
-        }
-        _ => node.parsed("a VMID or a guest's name in quotes").map(GuestRef::Name),
-    });
-    let by_host = fields.optional("host", |node| {
-        let host = node.boolean()?;
-        if !host {
-            node.problem("\"host\" is true or absent");
-        }
-        host.then_some(GuestRef::Host)
-    });
-    match (by_guest?, by_host?) {
-        (Some(guest), None) | (None, Some(guest)) => Some(guest),
-        (None, None) => {
-            fields.problem("the placement has no place: add \"guest\" with a VMID or name, or \"host\": true");
-            None
-        }
-        (Some(_), Some(_)) => {
-            fields.problem_with("host", "a placement is in a guest or on the host: keep \"guest\" or \"host\"");
-            None
-        }
-    }
-}
-
 fn common_name(node: Node<'_>) -> Option<SubjectName> {
     let name: SubjectName = node.parsed("a name in quotes")?;
     let length = name.plain().chars().count();
@@ -233,9 +191,4 @@ fn key(node: Node<'_>) -> Option<KeyPolicy> {
         }
     });
     Some(KeyPolicy { algorithm: algorithm?, rotation: rotation? })
-}
-
-/// Reads the name of an issuer.
-pub(super) fn issuer(node: Node<'_>) -> Option<PlainName> {
-    node.parsed("an issuer's name such as \"step-ca\"")
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use jsonc_parser::ast::Value;
-use pinion_proto::spec::PlainName;
+use pinion_proto::{id::CertificateName, spec::PlainName};
 
 use super::{
-    DEFAULT_DURATION, DEFAULT_ISSUER, Defaults, Manifest, VERSION, document, entries,
-    entries::Context,
+    certificate::Certificate,
+    common::{self, Context},
+    defaults::{DEFAULT_DURATION, DEFAULT_ISSUER, Defaults},
+    document, entries,
     errors::ManifestErrors,
     fields::Fields,
     length,
@@ -16,12 +18,65 @@ use super::{
     uniqueness::Seen,
 };
 
+/// The version of the manifest's format that is read here.
+pub const VERSION: u32 = 1;
+
+/// The desired state: every certificate, and where it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// What certificates that say nothing of their own take; already applied to them.
+    pub defaults: Defaults,
+    /// Every certificate, in the file's order, each name once.
+    pub certificates: Vec<Certificate>,
+}
+
+impl Manifest {
+    /// Reads a manifest; windows without a time zone are in the host's.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestErrors> {
+        Self::parse_in(bytes, &TimeZone::system())
+    }
+
+    /// As [`Self::parse`], with the time zone of windows that name none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_in(bytes: &[u8], local: &TimeZone) -> Result<Self, ManifestErrors> {
+        read(bytes, local, &BTreeSet::new())
+    }
+
+    /// As [`Self::parse`], where these issuers cannot say which roots they have: an entry for their roots is a mistake.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_for(bytes: &[u8], without_roots: &BTreeSet<PlainName>) -> Result<Self, ManifestErrors> {
+        read(bytes, &TimeZone::system(), without_roots)
+    }
+
+    /// A manifest that asks for nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        let issuer = DEFAULT_ISSUER.parse().expect("the constant is a name");
+        Self { defaults: Defaults { issuer, duration: DEFAULT_DURATION }, certificates: Vec::new() }
+    }
+
+    /// The certificate of this name.
+    #[must_use]
+    pub fn certificate(&self, name: &CertificateName) -> Option<&Certificate> {
+        self.certificates.iter().find(|certificate| certificate.name == *name)
+    }
+
+    /// How many placements there are.
+    #[must_use]
+    pub fn placement_count(&self) -> usize {
+        self.certificates.iter().map(|certificate| certificate.placements.len()).sum()
+    }
+}
+
 /// Reads a manifest; `local` is the time zone of windows that name none, and issuers `without_roots` have none to place.
-pub(super) fn read(
-    bytes: &[u8],
-    local: &TimeZone,
-    without_roots: &BTreeSet<PlainName>,
-) -> Result<Manifest, ManifestErrors> {
+fn read(bytes: &[u8], local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> Result<Manifest, ManifestErrors> {
     let text = document::text(bytes)?;
     let tree = document::tree(text)?;
     let findings = Findings::new(text);
@@ -86,7 +141,7 @@ fn manifest(node: Node<'_>, local: &TimeZone, without_roots: &BTreeSet<PlainName
 
 fn defaults(node: Node<'_>, fallback: &Defaults) -> Option<Defaults> {
     let fields = Fields::of(node, "an object such as {\"issuer\": \"step-ca\"}", &["issuer", "duration"])?;
-    let issuer = fields.or("issuer", fallback.issuer.clone(), entries::issuer);
+    let issuer = fields.or("issuer", fallback.issuer.clone(), common::issuer);
     let duration = fields.or("duration", fallback.duration, length::duration);
     Some(Defaults { issuer: issuer?, duration: duration? })
 }

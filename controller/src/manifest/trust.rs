@@ -10,7 +10,7 @@ use pinion_proto::{
 
 use super::{
     Certificate, Placement,
-    entries::{Context, guest, issuer},
+    common::{Context, guest, issuer},
     fields::Fields,
     node::Node,
     overrides, window,

@@ -6,6 +6,9 @@ mod mistakes;
 mod trust;
 mod windows;
 
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
 use pinion_proto::{
     id::Guest,
     key::{KeyAlgorithm, KeyPolicy},
