@@ -8,15 +8,41 @@ use tokio::time::Instant;
 
 use super::{
     attempt::{Attempt, decide},
+    driver::Driver,
     failure::{Failure, Interrupt},
     install::install,
-    task::Task,
+    request::Request,
+    status::Status,
+    switch::FileSwitch,
     trust,
     upkeep::{self, Upkeep},
 };
 use crate::recipe::Job;
 
-impl Task<'_> {
+/// The parts of a placement, each with its own state.
+pub(super) struct Parts {
+    pub(super) switch: FileSwitch,
+    pub(super) request: Request,
+    pub(super) status: Status,
+    /// Brings what was asked for last to its service.
+    pub(super) newer: Driver,
+    /// Looks after the certificate in place, while a newer one is held up.
+    pub(super) current: Driver,
+}
+
+impl Parts {
+    /// The parts of a placement of which its file switch alone is known; it may be tried from `now` on.
+    pub(super) fn new(switch: FileSwitch, now: Instant) -> Self {
+        let (newer, current) = (Driver::new(now), Driver::new(now));
+        Self { switch, request: Request::default(), status: Status::new(), newer, current }
+    }
+
+    /// What was asked for changed: what failed before says nothing of it.
+    pub(super) fn start_afresh(&mut self) {
+        let now = Instant::now();
+        (self.newer, self.current) = (Driver::new(now), Driver::new(now));
+    }
+
     /// One try, from wherever the placement is.
     pub(super) async fn advance(&mut self) -> Result<(), Interrupt> {
         let failures = self.newer.failures();
@@ -81,7 +107,7 @@ impl Task<'_> {
 
     /// Looks after what is in place while the next try is far off; true when the goal turns out to be reached.
     pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
-        let Self { switch, request, status, newer, current, .. } = self;
+        let Self { switch, request, status, newer, current } = self;
         let job = decide(switch, status)?;
         if let Err(error) = switch.learn_mounts(Some(&job)).await? {
             return Err(Failure::install(&error, newer.failures()).into());

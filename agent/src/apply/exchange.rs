@@ -15,9 +15,8 @@ use pinion_proto::{
     spec::{GuestPath, Layout},
     stage::Stage,
 };
-use thiserror::Error;
 
-use super::{Context, foreign, shared::Shared};
+use super::{context::Context, exchange_error::ExchangeError, foreign, shared::Shared};
 use crate::{
     bundle::Bundle,
     install::{
@@ -39,15 +38,6 @@ pub(super) struct Exchange {
     pub(super) name: CertificateName,
     /// Its files, used only while what they need is mounted.
     files: Arc<dyn Files>,
-}
-
-/// Why files or ledger were not changed.
-#[derive(Debug, Error)]
-pub(super) enum ExchangeError {
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
 }
 
 impl Exchange {
@@ -76,7 +66,7 @@ impl Exchange {
         was_serving: bool,
     ) -> Result<Exchanged, ExchangeError> {
         let (wanted, observed) = self.compare(ledger, job, &bundle)?;
-        foreign::keep(self, ledger, &wanted, &observed)?;
+        foreign::keep(&self.shared, self.files(), &self.name, ledger, &wanted, &observed)?;
         let files: Vec<_> = wanted.iter().map(Wanted::installed).collect();
         let plan = Plan::forward(job.layout, wanted, bundle.generation(), &observed);
         let written = write(self.files(), &plan)?;

@@ -11,7 +11,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{exchange::ExchangeError, window::Closed};
+use super::{exchange_error::ExchangeError, window::Closed};
 use crate::{
     install::InstallError,
     ledger::LedgerError,

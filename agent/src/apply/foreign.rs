@@ -1,10 +1,11 @@
 //! What is in the places of a placement's new files and no placement's own.
 
-use pinion_proto::spec::GuestPath;
+use pinion_proto::{id::CertificateName, spec::GuestPath};
 
-use super::exchange::{Exchange, ExchangeError};
+use super::{exchange_error::ExchangeError, shared::Shared};
 use crate::{
     install::{
+        files::Files,
         foreign,
         observed::{At, Observed},
         plan::Wanted,
@@ -14,7 +15,9 @@ use crate::{
 
 /// Keeps what is in the places of new files and no placement's, where it is what will take its place.
 pub(super) fn keep(
-    exchange: &Exchange,
+    shared: &Shared,
+    files: &dyn Files,
+    name: &CertificateName,
     ledger: &Ledger,
     wanted: &[Wanted],
     observed: &Observed,
@@ -28,7 +31,7 @@ pub(super) fn keep(
     if found.peek().is_none() {
         return Ok(());
     }
-    let others = exchange.shared.ledgers.read_all()?;
+    let others = shared.ledgers.read_all()?;
     let known = |path: &GuestPath| {
         let mut known = others.values().filter_map(|other| other.as_ref().ok()).flat_map(Ledger::files);
         known.any(|file| file.path == *path)
@@ -37,10 +40,10 @@ pub(super) fn keep(
     for (file, there) in &foreign {
         foreign::check(file.part, &file.path, &there.content)?;
     }
-    let config = &exchange.shared.context.config;
+    let config = &shared.context.config;
     for (file, there) in foreign {
-        let kept = foreign::keep(exchange.files(), &config.state, &config.root, &file.target, there)?;
-        tracing::info!(certificate = %exchange.name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
+        let kept = foreign::keep(files, &config.state, &config.root, &file.target, there)?;
+        tracing::info!(certificate = %name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
     }
     Ok(())
 }

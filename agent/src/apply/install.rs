@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::{
     attempt::Attempt,
     failure::{Failure, Interrupt},
-    notify::{self, GLANCE},
+    notify,
+    settle::GLANCE,
 };
 use crate::{probe, reload};
 

@@ -3,14 +3,32 @@
 //! Answers: what is asked of this guest, how far is it, and what holds it up?
 //! Invariants: one task a placement, so that a slow service holds up no other; everything is a level, so a lost
 //! message costs time and never correctness; what is written down in the ledger is enough to go on after a crash.
+//!
+//! A file uses the files of its own line and of the lines below it, and none above:
+//!
+//! | files | answer |
+//! |---|---|
+//! | `mailbox`, `task`, `kept` | when is something done? |
+//! | `advance` | in which order? |
+//! | `trust`, `install`, `upkeep` | which of the files and the service is seen to? |
+//! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
+//! | `attempt`, `disturb` | what does one try work with, and may it disturb the service? |
+//! | `status`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
+//! | `request` | which certificate is on its way? |
+//! | `switch` | what is known of the placement, and what of that is on disk? |
+//! | `exchange`, `removal`, `foreign` | how do files and ledger change together? |
+//! | `failure`, `exchange_error`, `window` | why did something fail or wait, and who must act? |
+//! | `shared`, `service`, `context` | what do all placements have in common? |
 
 mod advance;
 mod attempt;
 mod backoff;
+mod context;
 mod disturb;
 mod driver;
 mod escalate;
 mod exchange;
+mod exchange_error;
 mod failure;
 mod foreign;
 mod install;
@@ -20,7 +38,9 @@ mod notify;
 mod removal;
 mod request;
 mod rollback;
+mod root_store;
 mod service;
+mod settle;
 mod shared;
 mod status;
 mod switch;
@@ -38,50 +58,23 @@ use std::{
 };
 
 use pinion_proto::{
-    clock::{Clock, SystemClock},
     id::CertificateName,
     lock::lock,
     message::Delivery,
-    report::PlacementReport,
     spec::{GuestPath, PlacementSpec},
 };
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use crate::{
-    config::Config,
-    install::files::{Files, RealFiles},
     ledger::{Ledger, LedgerError, Ledgers},
     restarts::Restarts,
 };
+pub use context::Context;
 use mailbox::{Desired, Mailbox};
 use shared::Shared;
+pub use shared::{Reports, Specs};
 use task::End;
-
-/// The reports of every placement that the guest knows of, the retired ones too.
-pub type Reports = Arc<BTreeMap<CertificateName, PlacementReport>>;
-
-/// What was asked for last, by certificate.
-pub type Specs = Arc<BTreeMap<CertificateName, PlacementSpec>>;
-
-/// What the work depends on.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// The guest's word.
-    pub config: Config,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The file system.
-    pub files: Arc<dyn Files>,
-}
-
-impl Context {
-    /// The machine's clock and file system.
-    #[must_use]
-    pub fn real(config: Config) -> Self {
-        Self { config, clock: Arc::new(SystemClock), files: Arc::new(RealFiles) }
-    }
-}
 
 /// Every placement of this guest; clones are handles to the same.
 #[derive(Clone)]

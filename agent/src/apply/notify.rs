@@ -3,31 +3,21 @@
 //! Invariant: a service that is to be left alone for now is not disturbed; one that does not come up with the new files gets
 //! the old ones back ([`super::rollback`]).
 
-use std::time::Duration;
-
-use pinion_proto::{bundle::Leaf, stage::Stage};
-use tokio::time::{Instant, sleep};
+use pinion_proto::stage::Stage;
 
 use super::{
     attempt::{Attempt, Turn},
     disturb,
     failure::{Failure, Interrupt},
     rollback::{self, Symptom},
-    switch::FileSwitch,
-    trust,
+    root_store,
+    settle::{GLANCE, settle},
 };
 use crate::{
     probe::{self, Seen},
-    recipe::{ProbeTarget, ReloadAction},
+    recipe::ReloadAction,
     reload::{self, ReloadError},
 };
-
-/// How long it is looked whether a service is there at all, before it is given new files.
-pub(super) const GLANCE: Duration = Duration::from_secs(1);
-
-/// Polling for the new leaf begins so densely, because nginx has it within milliseconds, and thins out.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Validates what is in place and notifies the service.
 pub(super) async fn check_and_notify(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
@@ -86,7 +76,7 @@ pub(super) async fn notified(attempt: &mut Attempt<'_>, turn: Turn) -> Result<()
     attempt.publish_stage(Stage::Reloaded);
     match (&attempt.job.probe, &attempt.job.store) {
         (Some(_), _) => watch(attempt).await,
-        (None, Some(store)) => trust::look_into(attempt, store).await,
+        (None, Some(store)) => root_store::look_into(attempt, store).await,
         (None, None) => attempt.reach(Stage::Reloaded).await,
     }
 }
@@ -134,19 +124,5 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
             let failure = rollback::go_back(attempt, Failure::broke(&connect, &cause), true).await?;
             Err(rollback::notify_of_old(attempt, attempt.action(), failure).await?.into())
         }
-    }
-}
-
-/// What a service shows when it had the time to come to what it was notified of.
-pub(super) async fn settle(switch: &FileSwitch, target: &ProbeTarget, leaf: &Leaf) -> Result<Seen, Interrupt> {
-    let deadline = Instant::now() + target.settle;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
-        if matches!(seen, Seen::Served | Seen::NotAllowed) || Instant::now() >= deadline {
-            return Ok(seen);
-        }
-        switch.unless_stopped(sleep(pause.min(deadline.saturating_duration_since(Instant::now())))).await?;
-        pause = (pause * 2).min(MAX_PAUSE);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pinion_proto::{causes::chain, spec::GuestPath, stage::Stage};
 
-use super::exchange::{Exchange, ExchangeError};
+use super::{exchange::Exchange, exchange_error::ExchangeError};
 use crate::{
     install::{
         InstallError,

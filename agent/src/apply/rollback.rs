@@ -10,7 +10,7 @@ use super::{
     attempt::Attempt,
     disturb,
     failure::{Failure, Interrupt},
-    notify::{GLANCE, settle},
+    settle::{GLANCE, settle},
 };
 use crate::{
     ledger::Journal,

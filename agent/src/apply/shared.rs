@@ -5,14 +5,25 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use pinion_proto::{id::CertificateName, lock::lock, report::PlacementReport, spec::GuestPath};
+use pinion_proto::{
+    id::CertificateName,
+    lock::lock,
+    report::PlacementReport,
+    spec::{GuestPath, PlacementSpec},
+};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Context, Reports, Specs, service::Services};
+use super::{context::Context, service::Services};
 use crate::{
     ledger::{Ledger, LedgerError, Ledgers},
     restarts::Restarts,
 };
+
+/// The reports of every placement that the guest knows of, the retired ones too.
+pub type Reports = Arc<BTreeMap<CertificateName, PlacementReport>>;
+
+/// What was asked for last, by certificate.
+pub type Specs = Arc<BTreeMap<CertificateName, PlacementSpec>>;
 
 pub(super) struct Shared {
     pub(super) context: Arc<Context>,

@@ -13,7 +13,8 @@ use pinion_proto::{
 use tokio::task::JoinHandle;
 
 use super::{
-    exchange::{Exchange, ExchangeError, same_paths},
+    exchange::{Exchange, same_paths},
+    exchange_error::ExchangeError,
     failure::{Failure, Interrupt, Stopped},
     shared::Shared,
 };

@@ -10,17 +10,16 @@ use pinion_proto::{causes::chain, id::CertificateName, report::PlacementReport, 
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    advance::Parts,
     attempt::decide,
     backoff::Retries,
-    driver::{Driver, Now},
+    driver::Now,
     failure::{self, Failure, Interrupt, Stopped},
     kept,
     mailbox::{Desired, Mailbox},
-    request::Request,
+    root_store,
     shared::Shared,
-    status::Status,
     switch::FileSwitch,
-    trust,
 };
 use crate::ledger::{Ledger, LedgerError};
 
@@ -33,15 +32,9 @@ pub(super) enum End {
 }
 
 /// A placement at work.
-pub(super) struct Task<'a> {
+struct Task<'a> {
     mailbox: &'a Mailbox,
-    pub(super) switch: FileSwitch,
-    pub(super) request: Request,
-    pub(super) status: Status,
-    /// Brings what was asked for last to its service.
-    pub(super) newer: Driver,
-    /// Looks after the certificate in place, while a newer one is held up.
-    pub(super) current: Driver,
+    parts: Parts,
     /// When what is in place is looked at again.
     check_due: Instant,
     /// Its files and its ledger are to go.
@@ -94,17 +87,13 @@ pub(super) async fn run(
     let (now, purging) = (Instant::now(), ledger.purging);
     let mut task = Task {
         mailbox,
-        switch: FileSwitch::new(Arc::clone(shared), name.clone(), ledger, is_new_to_it),
-        request: Request::default(),
-        status: Status::new(),
-        newer: Driver::new(now),
-        current: Driver::new(now),
+        parts: Parts::new(FileSwitch::new(Arc::clone(shared), name.clone(), ledger, is_new_to_it), now),
         check_due: now,
         purging,
     };
     loop {
         let next = task.round().await;
-        task.switch.save_rest().await;
+        task.parts.switch.save_rest().await;
         match next {
             Ok(Next::Gone) => return End::Gone,
             Ok(Next::Wait(until)) => {
@@ -159,38 +148,39 @@ async fn readable(
 impl Task<'_> {
     async fn round(&mut self) -> Result<Next, Stopped> {
         self.take_letters();
-        let ledger = &self.switch.ledger;
+        let ledger = &self.parts.switch.ledger;
         if self.purging || ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
-            if Instant::now() >= self.newer.due() && self.purge().await? {
+            if Instant::now() >= self.parts.newer.due() && self.purge().await? {
                 return Ok(Next::Gone);
             }
             self.announce().await;
-            return Ok(Next::Wait(Some(self.newer.due())));
+            return Ok(Next::Wait(Some(self.parts.newer.due())));
         }
         if ledger.retired || ledger.spec.is_none() {
             return self.rest().await;
         }
         let now = Instant::now();
-        match due(now, self.newer.due(), self.check_due) {
+        match due(now, self.parts.newer.due(), self.check_due) {
             Due::Nothing => {}
             due => {
                 self.work(due, now).await?;
-                self.check_due = Instant::now() + self.switch.config().check_every;
+                self.check_due = Instant::now() + self.parts.switch.config().check_every;
             }
         }
         self.announce().await;
-        Ok(Next::Wait(Some(self.newer.due().min(self.check_due))))
+        Ok(Next::Wait(Some(self.parts.newer.due().min(self.check_due))))
     }
 
     /// Tries, or looks after what is in place until the next try.
     async fn work(&mut self, due: Due, now: Instant) -> Result<(), Stopped> {
-        let check_every = self.switch.config().check_every;
-        let outcome = if due == Due::Try { self.advance().await.map(|()| true) } else { self.look_after().await };
+        let check_every = self.parts.switch.config().check_every;
+        let outcome =
+            if due == Due::Try { self.parts.advance().await.map(|()| true) } else { self.parts.look_after().await };
         match outcome {
             Ok(true) => {
-                self.status.clear();
+                self.parts.status.clear();
                 let since = if due == Due::Try { Instant::now() } else { now };
-                self.newer.succeeded(since + check_every);
+                self.parts.newer.succeeded(since + check_every);
             }
             Err(Interrupt::Stopped) => return Err(Stopped),
             Err(Interrupt::Failed(failure)) if due == Due::Try => self.fail(&failure),
@@ -203,39 +193,39 @@ impl Task<'_> {
     /// Publishes the state, and what has come as soon as it is written down: the controller then forgets its copy.
     /// What is installed at once was written down with its journal.
     async fn announce(&mut self) {
-        if self.switch.is_answered() {
-            self.switch.save_rest().await;
+        if self.parts.switch.is_answered() {
+            self.parts.switch.save_rest().await;
         }
-        self.status.publish(&self.switch, &self.request);
+        self.parts.status.publish(&self.parts.switch, &self.parts.request);
     }
 
     /// Notes why a try failed, and when the next one is made.
     fn fail(&mut self, failure: &Failure) {
-        let now = Now { clock: self.switch.now(), timer: Instant::now() };
-        let retry_at = self.newer.failed(failure, &self.switch.name, self.switch.config(), now);
-        self.status.fail(&self.switch.name, failure.trouble(Some(retry_at)));
+        let now = Now { clock: self.parts.switch.now(), timer: Instant::now() };
+        let retry_at = self.parts.newer.failed(failure, &self.parts.switch.name, self.parts.switch.config(), now);
+        self.parts.status.fail(&self.parts.switch.name, failure.trouble(Some(retry_at)));
     }
 
     /// A placement that is not asked for: what is there stays as it is.
     async fn rest(&mut self) -> Result<Next, Stopped> {
-        if self.switch.ledger.retired && self.switch.ledger.is_bare() && self.purge().await? {
+        if self.parts.switch.ledger.retired && self.parts.switch.ledger.is_bare() && self.purge().await? {
             return Ok(Next::Gone);
         }
         match self.finish().await {
-            Ok(()) => self.status.clear(),
+            Ok(()) => self.parts.status.clear(),
             Err(Interrupt::Stopped) => return Err(Stopped),
             Err(Interrupt::Failed(failure)) => self.fail(&failure),
         }
         // Another certificate may take its paths over.
-        self.switch.shared.keep_claims(&self.switch.name, &[]);
+        self.parts.switch.shared.keep_claims(&self.parts.switch.name, &[]);
         self.announce().await;
-        Ok(Next::Wait(self.status.is_in_trouble().then_some(self.newer.due())))
+        Ok(Next::Wait(self.parts.status.is_in_trouble().then_some(self.parts.newer.due())))
     }
 
     /// Finishes what a crash interrupted although nothing is asked for any more.
     async fn finish(&mut self) -> Result<(), Interrupt> {
-        match decide(&self.switch, &mut self.status) {
-            Ok(job) => self.switch.resume(Some(&job), self.newer.failures()).await,
+        match decide(&self.parts.switch, &mut self.parts.status) {
+            Ok(job) => self.parts.switch.resume(Some(&job), self.parts.newer.failures()).await,
             Err(Interrupt::Failed(_)) => Ok(()),
             Err(stopped) => Err(stopped),
         }
@@ -243,18 +233,18 @@ impl Task<'_> {
 
     /// Removes the placement's files and its ledger; false when something is in the way.
     async fn purge(&mut self) -> Result<bool, Stopped> {
-        let (store, failures) = (trust::store_of_roots(&self.switch), self.newer.failures());
-        if let Err(error) = self.switch.learn_mounts(None).await? {
+        let (store, failures) = (root_store::store_of_roots(&self.parts.switch), self.parts.newer.failures());
+        if let Err(error) = self.parts.switch.learn_mounts(None).await? {
             self.fail(&Failure::install(&error, failures));
             return Ok(false);
         }
-        match self.switch.purge().await? {
+        match self.parts.switch.purge().await? {
             Ok(left) => {
                 if let Some(job) = store {
-                    trust::make_store_anew(&self.switch, &job).await?;
+                    root_store::make_store_anew(&self.parts.switch, &job).await?;
                 }
-                self.switch.shared.leave(&self.switch.name, left);
-                tracing::info!(certificate = %self.switch.name, "Purged");
+                self.parts.switch.shared.leave(&self.parts.switch.name, left);
+                tracing::info!(certificate = %self.parts.switch.name, "Purged");
                 Ok(true)
             }
             Err(error) => {
@@ -267,13 +257,13 @@ impl Task<'_> {
     /// Takes up what was asked.
     fn take_letters(&mut self) {
         let letters = self.mailbox.empty();
-        if letters.retry && self.status.is_in_trouble() {
-            self.newer.try_at(Instant::now());
+        if letters.retry && self.parts.status.is_in_trouble() {
+            self.parts.newer.try_at(Instant::now());
         }
         match letters.desired {
             Some(Desired::Wanted(spec)) => {
-                if std::mem::take(&mut self.switch.ledger.purging) {
-                    self.switch.changed();
+                if std::mem::take(&mut self.parts.switch.ledger.purging) {
+                    self.parts.switch.changed();
                 }
                 self.purging = false;
                 self.want(*spec);
@@ -282,29 +272,29 @@ impl Task<'_> {
             None => {}
         }
         if letters.purge {
-            let spec = self.switch.ledger.spec.as_ref().filter(|_| !self.switch.ledger.retired);
+            let spec = self.parts.switch.ledger.spec.as_ref().filter(|_| !self.parts.switch.ledger.retired);
             match spec {
                 None => {
                     self.purging = true;
-                    self.newer.try_at(Instant::now());
+                    self.parts.newer.try_at(Instant::now());
                 }
                 Some(spec) if !spec.purge => {
-                    tracing::warn!(certificate = %self.switch.name, "Refused to purge a placement that is desired");
+                    tracing::warn!(certificate = %self.parts.switch.name, "Refused to purge a placement that is desired");
                 }
                 Some(_) => {}
             }
         }
         if let Some(delivery) = letters.delivery
-            && self.request.take(&mut self.switch, delivery)
+            && self.parts.request.take(&mut self.parts.switch, delivery)
         {
-            self.start_afresh();
+            self.parts.start_afresh();
         }
     }
 
     fn want(&mut self, mut spec: PlacementSpec) {
         // What the controller does meanwhile is its own to remember.
         spec.trouble = None;
-        let ledger = &mut self.switch.ledger;
+        let ledger = &mut self.parts.switch.ledger;
         if spec.roots.is_empty()
             && let Some(before) = &ledger.spec
         {
@@ -316,23 +306,17 @@ impl Task<'_> {
         }
         ledger.spec = Some(spec);
         ledger.retired = false;
-        self.switch.changed();
-        self.start_afresh();
+        self.parts.switch.changed();
+        self.parts.start_afresh();
     }
 
     fn retire(&mut self) {
-        if self.switch.ledger.retired {
+        if self.parts.switch.ledger.retired {
             return;
         }
-        tracing::info!(certificate = %self.switch.name, "Retired; its files stay until they are purged");
-        self.switch.ledger.retired = true;
-        self.request.cancel(&mut self.switch);
-    }
-
-    /// What was asked for changed: what failed before says nothing of it.
-    fn start_afresh(&mut self) {
-        let now = Instant::now();
-        (self.newer, self.current) = (Driver::new(now), Driver::new(now));
+        tracing::info!(certificate = %self.parts.switch.name, "Retired; its files stay until they are purged");
+        self.parts.switch.ledger.retired = true;
+        self.parts.request.cancel(&mut self.parts.switch);
     }
 }
 

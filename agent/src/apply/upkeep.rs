@@ -11,7 +11,8 @@ use super::{
     failure::{Failure, Interrupt},
     notify,
     rollback::{self, Symptom},
-    trust,
+    root_store,
+    settle::settle,
 };
 use crate::probe::{self, Seen};
 
@@ -88,7 +89,7 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
             return notify::check_and_notify(attempt).await;
         }
         return match &attempt.job.store {
-            Some(store) => trust::look_into(attempt, store).await,
+            Some(store) => root_store::look_into(attempt, store).await,
             None => attempt.reach(Stage::Reloaded).await,
         };
     };
@@ -96,7 +97,7 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
         // After a reload nginx's old workers take connections beside the new ones for a moment: a single
         // look may meet one of them, and is no reason to notify the service once more.
-        seen = notify::settle(attempt.switch, target, &leaf).await?;
+        seen = settle(attempt.switch, target, &leaf).await?;
     }
     let may_roll_back = rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
     match FollowUp::of(&seen, stage, may_roll_back) {
