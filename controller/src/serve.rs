@@ -31,7 +31,7 @@ use crate::{
     },
     enroll,
     events::{Events, HostEvent, What},
-    identity::{ControllerIdentity, Identities, node::keep as keep_node},
+    identity::{ControllerIdentity, Identities, renewal::keep as keep_node},
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::{Session, args::IdentityVerb};
 use crate::{
     channel::identity::DIRECTORY,
-    identity::{NEXT_OF_ROOT_PROCESS, NewRoot, NextWish, PIN, ROOT_DOCUMENT, node::PUBLIC_ROOT, stored_domain},
+    identity::{NEXT_OF_ROOT_PROCESS, NewRoot, NextWish, PIN, PUBLIC_ROOT, ROOT_DOCUMENT, stored_domain},
     owner::{self, Owner},
     store::{self, Area, NEW_EMBEDDED_ROOT, NEW_ROOT, NEXT_ROOT, Store, StoreError},
 };

@@ -4,7 +4,6 @@
 //! the URI comes from the controller's own knowledge of who asks, never from the request.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -17,22 +16,19 @@ use pinion_proto::{
     tls::CONTROLLER_NAME,
 };
 use rcgen::ExtendedKeyUsagePurpose;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{
-    node::Grant,
+    ROOT_DOCUMENT,
+    domain::settle_domain,
+    error::IdentityError,
+    grant::Grant,
     rollover::{self, Rollover},
 };
-pub(crate) use crate::authority::documents::ROOT_DOCUMENT;
 use crate::{
-    authority::{Authority, AuthorityError, Profile, Traces, fresh_key, may_begin},
-    channel::protocol::Failure,
-    store::{Area, Store, StoreError},
+    authority::{Authority, Profile, Traces, fresh_key, may_begin},
+    store::{Area, Store},
 };
-
-const DOMAIN_DOCUMENT: &str = "identity-domain";
 
 /// An agent that was away for a vacation comes back by itself; one that was away for longer joins anew.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -76,11 +72,6 @@ pub(super) struct GuestIdentity {
     pub(super) chain: Vec<Vec<u8>>,
     /// As [`pinion_proto::tls::Peer`] has it.
     pub(super) serial: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Domain {
-    trust_domain: TrustDomain,
 }
 
 impl IdentityCa {
@@ -167,82 +158,4 @@ impl IdentityCa {
     fn uri(&self, member: Member) -> SubjectName {
         SubjectName::Uri(SpiffeId { trust_domain: self.trust_domain.clone(), member }.to_string().into())
     }
-}
-
-/// The stored trust domain, or the wanted one, or one that is made now.
-pub(crate) fn settle_domain(store: &Store, wanted: Option<&TrustDomain>) -> Result<TrustDomain, IdentityError> {
-    let make = || {
-        let trust_domain = wanted.map_or_else(random_domain, |wanted| Ok(wanted.clone()))?;
-        Ok::<_, IdentityError>(Domain { trust_domain })
-    };
-    let Domain { trust_domain } = store.settle(Area::Shared, DOMAIN_DOCUMENT, |_| true, make)?;
-    if let Some(wanted) = wanted.filter(|wanted| **wanted != trust_domain) {
-        return Err(IdentityError::Domain { stored: trust_domain, wanted: wanted.clone() });
-    }
-    store.expect(DOMAIN_DOCUMENT);
-    Ok(trust_domain)
-}
-
-/// The trust domain of the identities that there are.
-pub(crate) fn stored_domain(store: &Store) -> Result<Option<TrustDomain>, StoreError> {
-    Ok(store.read::<Domain>(Area::Shared, DOMAIN_DOCUMENT)?.map(|domain| domain.trust_domain))
-}
-
-/// Says which trust domain the root is for that is made next.
-pub(crate) fn set_domain(store: &Store, trust_domain: &TrustDomain) -> Result<(), StoreError> {
-    store.replace(Area::Shared, DOMAIN_DOCUMENT, &Domain { trust_domain: trust_domain.clone() })
-}
-
-/// A domain of its own for each installation: an identity of one is a stranger to another.
-fn random_domain() -> Result<TrustDomain, IdentityError> {
-    let mut bytes = [0u8; 4];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
-    let text = format!("{:08x}.pinion", u32::from_be_bytes(bytes));
-    text.parse().map_err(IdentityError::Name)
-}
-
-/// Why the identity CA is not there or did not sign.
-#[derive(Debug, Error)]
-pub enum IdentityError {
-    /// The identity root cannot be read, created or used.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    /// The trust domain's document.
-    #[error("cannot read or write the trust domain's document")]
-    Store(#[from] StoreError),
-    /// The trust domain cannot be changed under the agents.
-    #[error(
-        "the configuration says trust domain `{wanted}`, but the stored identities belong to `{stored}`; set it \
-         back, or move the shared directory away and let every guest join again"
-    )]
-    Domain {
-        /// That of the identities.
-        stored: TrustDomain,
-        /// That of the configuration.
-        wanted: TrustDomain,
-    },
-    /// The file that names the root.
-    #[error(
-        "{} does not name the identity root: {why}; write its SHA-256 there (`openssl x509 -fingerprint -sha256`), or \
-         remove the file",
-        path.display()
-    )]
-    Pin {
-        /// The file that names the root: `/etc/pinion/identity-root`.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The root process does not sign.
-    #[error(
-        "the root process has the key of the identity root, but gives this controller no authority: {0}; run \
-         `systemctl status pinion-channel` and `journalctl -u pinion-channel`"
-    )]
-    RootProcess(Failure),
-    /// The authority of this node, which the root process signed, does not fit.
-    #[error("this node's authority for identities cannot be used: {0}")]
-    Node(String),
-    /// A made-up name that is none.
-    #[error(transparent)]
-    Name(pinion_proto::id::IdError),
 }

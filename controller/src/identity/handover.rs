@@ -6,22 +6,22 @@
 //! this controller holds itself goes when the root process has said that its own root has taken over. Each step is one
 //! change of a whole document; the next start continues after an interrupted one.
 
-use std::path::PathBuf;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pinion_proto::{
     bundle::{EndorsedRoot, Fingerprint, RootCertificate},
     causes::chain,
     clock::Timestamp,
-    id::TrustDomain,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
-    IdentityError, ROOT_BEFORE, ROOT_DOCUMENT,
+    PUBLIC_ROOT, ROOT_BEFORE, ROOT_DOCUMENT,
+    asking::{self, Deadline, Terms},
+    domain::stored_domain,
+    error::IdentityError,
+    grant::{kept_root, public_root, set_public_root},
     guests::Guests,
-    node::{self, Deadline, PUBLIC_ROOT, Terms},
-    rollover, stored_domain,
+    next_root::{self, NEXT, Next, NextWish, stored},
+    rollover,
 };
 use crate::{
     authority,
@@ -29,69 +29,12 @@ use crate::{
     store::{Area, NEXT_ROOT, Store, StoreError},
 };
 
-/// The root process's next root, without its key, in the shared area.
-pub(crate) const NEXT: &str = "identity-next";
-
-/// The wish for a root that follows the present one and is the root process's, as `pinion identity new-root --yes` leaves it
-/// for that process and for the controller.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct NextWish {
-    /// When it was asked for.
-    pub(crate) asked_at: Timestamp,
-    /// Where the present root is the controller's own: whose identities it is for.
-    #[serde(default)]
-    pub(crate) of_controller: Option<TrustDomain>,
-}
-
-/// A root of the root process's that follows the present one.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Next {
-    pub(super) root: RootCertificate,
-    /// The present root's word for it, DER in base64; none where this controller holds that root and says so itself.
-    #[serde(default)]
-    endorsement: Option<String>,
-}
-
-impl Next {
-    /// The root with the word of the present one, where the root process has given that.
-    pub(super) fn endorsed(self) -> Option<EndorsedRoot> {
-        let endorsement = STANDARD.decode(self.endorsement?).ok()?;
-        Some(EndorsedRoot { root: self.root, endorsement })
-    }
-}
-
-/// The next root, if the root process has told of one.
-pub(super) fn stored(store: &Store) -> Result<Option<Next>, StoreError> {
-    store.read(Area::Shared, NEXT)
-}
-
-/// Forgets the next root: every guest joins anew.
-pub(super) fn forget(store: &Store) -> Result<(), StoreError> {
-    store.remove(Area::Shared, NEXT)
-}
-
-/// Takes back what a file says of the root, if it names the root that follows or, where that is given, the one before: the
-/// root process changes the file at the takeover.
-pub(super) fn allow(
-    store: &Store,
-    pinned: &mut Option<(Fingerprint, PathBuf)>,
-    former: Option<Fingerprint>,
-) -> Result<(), StoreError> {
-    let next = stored(store)?.map(|next| next.root.fingerprint());
-    if let Some((named, _)) = pinned
-        && (next == Some(*named) || former == Some(*named))
-    {
-        *pinned = None;
-    }
-    Ok(())
-}
-
 /// Asks the root process which root follows, if a person asked for one. Returns in words what keeps it from being known.
 pub(super) async fn learn(store: &Store, client: &Client, deadline: Deadline) -> Result<Option<String>, IdentityError> {
     let Some(NextWish { asked_at, .. }) = store.read(Area::Local, NEXT_ROOT)? else { return Ok(None) };
     let own = authority::stored_root(store, ROOT_DOCUMENT)?;
     // Where the root is lost, that is told first.
-    let Some(current) = own.clone().or(node::public_root(store)?) else { return Ok(None) };
+    let Some(current) = own.clone().or(public_root(store)?) else { return Ok(None) };
     let told = match deadline.ask(|| client.next_root()).await {
         Ok(told) => told,
         Err(failure) => {
@@ -145,7 +88,7 @@ pub(super) async fn advance(
     deadline: Deadline,
     now: Timestamp,
 ) -> Result<Option<String>, IdentityError> {
-    let (own, public) = (authority::stored_root(store, ROOT_DOCUMENT)?, node::public_root(store)?);
+    let (own, public) = (authority::stored_root(store, ROOT_DOCUMENT)?, public_root(store)?);
     if own.is_none()
         && let Some(public) = &public
     {
@@ -155,7 +98,7 @@ pub(super) async fn advance(
     let root = next.root.fingerprint();
     if current.fingerprint() == root {
         // Interrupted before the last step.
-        forget(store)?;
+        next_root::forget(store)?;
         return Ok(None);
     }
     let late = |why: &dyn std::error::Error| {
@@ -166,13 +109,13 @@ pub(super) async fn advance(
         )
     };
     // What is signed under the next root already was so by a decision that goes before any step.
-    let decided = own.is_none() && node::kept_root(store, now) == Some(root);
+    let decided = own.is_none() && kept_root(store, now) == Some(root);
     if !decided {
         if !rollover::missing(&guests.all()?, root).is_empty() {
             return Ok(None);
         }
         let terms = Terms { known: Some(current.fingerprint()), takes_over: Some(root), begins: false };
-        let asked = match node::ask(store, client, terms, deadline, now).await {
+        let asked = match asking::ask(store, client, terms, deadline, now).await {
             Err(error @ (IdentityError::RootProcess(_) | IdentityError::Node(_))) => return Ok(Some(late(&error))),
             asked => asked?,
         };
@@ -186,7 +129,7 @@ pub(super) async fn advance(
     }
     // From this call on the root process has no other root.
     let terms = Terms { known: Some(root), ..Terms::default() };
-    match node::ask(store, client, terms, deadline, now).await {
+    match asking::ask(store, client, terms, deadline, now).await {
         Ok(asked) => drop(asked.keep(store)?),
         Err(error) if own.is_some() => return Ok(Some(late(&error))),
         Err(error) => {
@@ -195,7 +138,7 @@ pub(super) async fn advance(
             tracing::warn!(%error, "The root process does not hear yet that its next identity root has taken over");
         }
     }
-    node::set_public_root(store, next.root)?;
+    set_public_root(store, next.root)?;
     if own.is_some() {
         // The present root's key last: as long as it is there, this controller holds the root.
         for key in [rollover::NEXT, ROOT_BEFORE, ROOT_DOCUMENT] {
@@ -204,7 +147,7 @@ pub(super) async fn advance(
         authority::forget(store, ROOT_DOCUMENT)?;
     }
     authority::note_root(store, PUBLIC_ROOT, root)?;
-    forget(store)?;
+    next_root::forget(store)?;
     Ok(None)
 }
 

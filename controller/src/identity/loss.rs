@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{IdentityError, ROOT_DOCUMENT, guests, handover, node, rollover};
+use super::{PUBLIC_ROOT, ROOT_BEFORE, ROOT_DOCUMENT, error::IdentityError, grant, guests, next_root, rollover};
 use crate::{
     authority::{self, Traces},
     store::{Area, GIVEN_UP, NEW_ROOT, Store, StoreError},
@@ -18,9 +18,6 @@ pub(crate) const PIN: &str = "etc/pinion/identity-root";
 
 /// A line with a fingerprint and some words (bytes).
 const MAX_PIN: u64 = 4096;
-
-/// The name of a root that was given up.
-pub(crate) const ROOT_BEFORE: &str = "identity-ca-before";
 
 /// The wish for a new root, as `pinion identity new-root --yes` leaves it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,7 +72,7 @@ pub(super) fn traces(store: &Store, host: Option<&Path>) -> Result<Traces, Ident
 pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
     let Some(NewRoot { asked_at, at_once, keep }) = store.take(Area::Local, NEW_ROOT)? else { return Ok(Wish::None) };
     let own = store.read::<serde::de::IgnoredAny>(Area::Shared, ROOT_DOCUMENT)?.is_some();
-    if !own && store.read::<serde::de::IgnoredAny>(Area::Shared, node::PUBLIC_ROOT)?.is_none() {
+    if !own && store.read::<serde::de::IgnoredAny>(Area::Shared, PUBLIC_ROOT)?.is_none() {
         // The embedded CA's root was lost with it, if there was one.
         store.write(Area::Local, GIVEN_UP, &GivenUp { asked_at })?;
     }
@@ -89,16 +86,16 @@ pub(super) fn spend_new_root(store: &Store) -> Result<Wish, IdentityError> {
     }
     tracing::warn!(%asked_at, "A new identity root was requested: every guest must join again");
     rollover::forget(store)?;
-    handover::forget(store)?;
+    next_root::forget(store)?;
     match store.rename(Area::Shared, ROOT_DOCUMENT, ROOT_BEFORE) {
         Ok(()) => {}
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    store.remove(Area::Shared, node::PUBLIC_ROOT)?;
-    store.remove(Area::Local, node::DOCUMENT)?;
+    store.remove(Area::Shared, PUBLIC_ROOT)?;
+    store.remove(Area::Local, grant::DOCUMENT)?;
     authority::forget(store, ROOT_DOCUMENT)?;
-    authority::forget(store, node::PUBLIC_ROOT)?;
+    authority::forget(store, PUBLIC_ROOT)?;
     Ok(Wish::AtOnce)
 }
 

@@ -4,15 +4,22 @@
 //! Invariant: an identity is given for a live token once, or for the newest identity of the same guest; which
 //! identity is the newest is on disk before anything is given out. Services' certificates have no part in this.
 
+mod asking;
 mod ca;
 mod decided;
+mod domain;
+mod error;
 mod forgotten;
+mod grant;
 mod guests;
 mod handover;
 mod loss;
 mod machine;
-pub(crate) mod node;
+mod next_root;
+mod node;
 mod record;
+mod refused;
+pub(crate) mod renewal;
 pub(crate) mod rollover;
 mod token;
 
@@ -27,22 +34,25 @@ use pinion_proto::{
     tls::Peer,
     token::JoinToken,
 };
-use thiserror::Error;
 
+use self::{
+    asking::Deadline, grant::Grant, guests::Guests, loss::Wish, machine::Machine, rollover::Rollover, token::Tokens,
+};
 pub use self::{
-    ca::{ControllerIdentity, IdentityCa, IdentityError},
-    guests::Refused,
+    ca::{ControllerIdentity, IdentityCa},
+    error::IdentityError,
     machine::{Caller, Machines, NoMachines, Whose},
     record::GuestRecord,
+    refused::{JoinRefused, Refused},
     rollover::Progress,
     token::TokenRefused,
 };
 pub(crate) use self::{
-    ca::{ROOT_DOCUMENT, set_domain, settle_domain, stored_domain},
-    handover::{NEXT as NEXT_OF_ROOT_PROCESS, NextWish},
-    loss::{GivenUp, NewRoot, PIN, ROOT_BEFORE, pinned},
+    domain::{set_domain, settle_domain, stored_domain},
+    loss::{GivenUp, NewRoot, PIN, pinned},
+    next_root::{NEXT as NEXT_OF_ROOT_PROCESS, NextWish},
 };
-use self::{guests::Guests, loss::Wish, machine::Machine, node::Deadline, rollover::Rollover, token::Tokens};
+pub(crate) use crate::authority::documents::{PUBLIC_ROOT, ROOT_BEFORE, ROOT_DOCUMENT};
 use crate::{
     authority::Traces,
     channel::client::Client,
@@ -91,11 +101,11 @@ impl Identities {
     ) -> Result<Self, IdentityError> {
         let (guests, now) = (Guests::new(store.clone()), clock.now());
         let mut traces = if wish == Wish::AtOnce { Traces::default() } else { loss::traces(store, host)? };
-        handover::allow(store, &mut traces.pinned, None)?;
+        next_root::allow(store, &mut traces.pinned, None)?;
         rollover::advance(store, &guests, &mut traces.pinned, now)?;
         let ca = IdentityCa::load_or_make(store, trust_domain, traces, now)?;
         // One of the root process's that is on its way goes on.
-        if wish == Wish::Rollover && handover::stored(store)?.is_none() {
+        if wish == Wish::Rollover && next_root::stored(store)?.is_none() {
             rollover::begin(store, ca.trust_domain(), now)?;
         }
         let rollover = ca.rollover(store, now)?;
@@ -181,7 +191,7 @@ impl Identities {
         Some((self.ca.node_since()?, self.ca.root().fingerprint()))
     }
 
-    fn renewed_node(&self, grant: node::Grant) {
+    fn renewed_node(&self, grant: Grant) {
         self.ca.renewed_node(grant);
     }
 
@@ -342,31 +352,6 @@ impl Identities {
     pub fn evict(&self, guest: Guest) -> Result<(), StoreError> {
         let Err(error) = self.forget(guest) else { return Ok(()) };
         Err(self.lock(guest, "it was evicted").err().unwrap_or(error))
-    }
-}
-
-/// Why an identity was not given; for the log and the event.
-#[derive(Debug, Error)]
-pub enum JoinRefused {
-    /// The join token is not valid.
-    #[error(transparent)]
-    Token(#[from] TokenRefused),
-    /// The identity that was shown.
-    #[error(transparent)]
-    Identity(#[from] Refused),
-    /// The certificate request cannot be signed.
-    #[error("cannot sign the identity")]
-    Sign(#[from] IdentityError),
-    /// The identity cannot be recorded, so it is not given out.
-    #[error("cannot record the identity")]
-    Store(#[from] StoreError),
-}
-
-impl JoinRefused {
-    /// All that the one who asked learns: the same for every reason, so that guesses teach nothing.
-    #[must_use]
-    pub fn told() -> &'static str {
-        "the request for an identity was refused; the controller's log says why"
     }
 }
 

@@ -14,7 +14,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{GuestRecord, IdentityError, ROOT_BEFORE, ROOT_DOCUMENT, guests::Guests, handover};
+use super::{ROOT_BEFORE, ROOT_DOCUMENT, error::IdentityError, guests::Guests, next_root, record::GuestRecord};
 use crate::{
     authority::{self, Authority},
     store::{Area, NEXT_ROOT, Store, StoreError},
@@ -143,7 +143,7 @@ pub(super) fn read(
     is_root: bool,
     now: Timestamp,
 ) -> Result<Rollover, IdentityError> {
-    let of_root_process = handover::stored(store)?;
+    let of_root_process = next_root::stored(store)?;
     let held_by_root_process = of_root_process.is_some();
     let next = match (of_root_process, is_root) {
         (Some(next), false) => next.endorsed(),

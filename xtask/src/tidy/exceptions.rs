@@ -54,8 +54,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         1,
         "the configuration's default, which `inventory/proxmox` is given",
     ),
-    except("file-size", "controller/src/identity/guests.rs", 540, "longer than a file is to be; to be split by idea"),
-    except("file-size", "controller/src/identity/tests.rs", 623, "longer than a file is to be; to be split by idea"),
     except(
         "impl-files",
         "controller/src/world/reports.rs Reports",
@@ -97,7 +95,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     except("circles", "agent/src/recipe", 5, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/authority", 2, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/events", 2, "a module's parent and its parts know each other's types"),
-    except("circles", "controller/src/identity", 7, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/world", 3, "a module's parent and its parts know each other's types"),
 ];
 

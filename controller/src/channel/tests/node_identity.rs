@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::hypervisor::Hypervisor;
 use crate::{
     events::Events,
-    identity::{Identities, IdentityError, NoMachines, node::keep},
+    identity::{Identities, IdentityError, NoMachines, renewal::keep},
     store::Store,
 };
 

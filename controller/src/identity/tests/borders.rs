@@ -277,7 +277,7 @@ fn all_guests_are_listed_by_number() {
 
 #[test]
 fn what_a_person_asks_for_is_done_once_and_by_what_is_there() {
-    let (own, public) = (&[ROOT_DOCUMENT][..], &[node::PUBLIC_ROOT][..]);
+    let (own, public) = (&[ROOT_DOCUMENT][..], &[PUBLIC_ROOT][..]);
     for (there, at_once, keep, expected, is_given_up) in [
         // The root that this controller holds goes on until every guest trusts the next one.
         (own, false, false, Wish::Rollover, false),
