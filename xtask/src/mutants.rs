@@ -42,6 +42,12 @@ const MODULES: &[Module] = &[
         files: &["controller/src/planner/**/*.rs"],
         tests: "planner::",
     },
+    Module {
+        name: "loop",
+        package: "pinion-controller",
+        files: &["controller/src/reconcile/**/*.rs"],
+        tests: "reconcile::",
+    },
     Module { name: "plan", package: "pinion-agent", files: &["agent/src/install/plan.rs"], tests: "install::plan::" },
     Module { name: "ledger", package: "pinion-agent", files: &["agent/src/ledger/*.rs"], tests: "ledger::" },
     Module { name: "admin", package: "pinion-controller", files: &["controller/src/admin/*.rs"], tests: "admin::" },
