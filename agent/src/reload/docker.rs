@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use super::{
     About, ReloadError,
     command::{self, Pipes},
-    environment, find_program,
+    program,
 };
 use crate::config::Config;
 
@@ -53,7 +53,7 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// There is no docker, or nobody takes connections at dockerd's socket.
     pub(super) async fn find(config: &'a Config, about: &'a About) -> Result<Self, ReloadError> {
-        let program = find_program(&config.root, "docker")
+        let program = program::find(&config.root, "docker")
             .ok_or_else(|| ReloadError::NotThere { what: "docker".into(), why: "is not installed".into() })?;
         if let Err(error) = UnixStream::connect(&config.docker).await {
             let why = format!("does not answer on {}: {error}", config.docker.display());
@@ -81,7 +81,7 @@ impl<'a> Docker<'a> {
         let what = format!("docker {}", arguments.join(" "));
         let mut all: Vec<OsString> = vec!["--host".into(), self.host()];
         all.extend(arguments.iter().map(OsString::from));
-        let mut environment = environment(self.config, self.about);
+        let mut environment = self.about.environment(self.config);
         // Nobody's contexts, credentials and plugins.
         environment.push(("DOCKER_CONFIG".into(), self.config.state.join("docker").into()));
         let called = command::call(what, &self.program, &all, &environment, self.config.hook_timeout, pipes).await;

@@ -13,7 +13,6 @@ use std::{
 use super::{
     About, ReloadError,
     command::{self, Pipes},
-    environment,
 };
 use crate::{
     config::Config,
@@ -62,7 +61,7 @@ impl Hook {
         about: &About,
     ) -> Result<(), ReloadError> {
         let program = self.program();
-        let mut environment = environment(config, about);
+        let mut environment = about.environment(config);
         environment.push(("PINION_HOOK".into(), self.path.clone().into()));
         let pipes = Pipes::default();
         let done = command::call(what, &program, arguments, &environment, config.hook_timeout, pipes).await;

@@ -8,7 +8,7 @@ use std::{ffi::OsString, time::Duration};
 use pinion_proto::spec::Unit;
 use tokio::time::sleep;
 
-use super::{About, command, command::Outcome, environment, find_program};
+use super::{About, command, command::Outcome, program};
 use crate::config::Config;
 
 /// So many of the last lines: a service says first what is wrong, and then that it gives up.
@@ -20,14 +20,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The unit's own words since then (since 1970).
 pub(super) async fn said(config: &Config, unit: &Unit, since: Duration, about: &About) -> Option<String> {
-    let journalctl = find_program(&config.root, "journalctl")?;
+    let journalctl = program::find(&config.root, "journalctl")?;
     let (lines, since) =
         (format!("--lines={LINES}"), format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros()));
     // Processes of the unit, not systemd about it (systemd.journal-fields(7)).
     let of = format!("_SYSTEMD_UNIT={unit}");
     let words = ["--quiet", "--no-pager", "--output=cat", &lines, &since, &of].map(OsString::from);
     for _ in 0..LOOKS {
-        let asked = command::run(&journalctl, &words, &environment(config, about), config.hook_timeout).await.ok()?;
+        let asked = command::run(&journalctl, &words, &about.environment(config), config.hook_timeout).await.ok()?;
         if asked.outcome != Outcome::Succeeded {
             return None;
         }

@@ -4,76 +4,28 @@
 //! Invariants: programs and hooks get fixed arguments and never a shell; the allow-list was asked when the job was
 //! resolved; a hook that anyone but root or the agent's user could have written is not run.
 
+mod about;
 mod command;
 mod error;
 mod docker;
 mod dockerd;
 mod hooks;
 mod journal;
+mod program;
 mod swarm;
 mod touch;
 mod unit;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::ffi::OsString;
 
-use pinion_proto::{
-    bundle::RootCertificate,
-    id::CertificateName,
-    spec::{GuestPath, Part},
-};
-
+pub use about::About;
 pub use error::ReloadError;
 
 use crate::{
-    bundle::Bundle,
     config::Config,
     recipe::{Check, ReloadAction},
 };
 use hooks::Hook;
-
-/// Where programs are looked for, below the root.
-const PROGRAM_DIRECTORIES: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
-
-/// `PATH` for what is run.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What a hook gets in its environment, as `PINION_…`.
-#[derive(Debug, Clone)]
-pub struct About {
-    /// `PINION_CERTIFICATE`.
-    pub certificate: CertificateName,
-    /// `PINION_GENERATION`; a hook that makes an immutable object can number it so.
-    pub generation: u64,
-    /// What is in place; not in the environment.
-    pub bundle: Option<Bundle>,
-    /// What is trusted besides the root of its own chain; not in the environment.
-    pub roots: Vec<RootCertificate>,
-    /// Whether a unit that has failed, or is starting, may be restarted where it was to be reloaded.
-    pub may_restart: bool,
-    /// `PINION_FILE_KEY` and so on: where each part is, for this process.
-    pub files: Vec<(Part, PathBuf)>,
-    /// What may be touched, and what is below it; not in the environment.
-    pub touchable: Vec<GuestPath>,
-}
-
-#[cfg(test)]
-impl About {
-    /// The first generation of a certificate, of which nothing is in place.
-    pub(crate) fn for_test(certificate: &str) -> Self {
-        Self {
-            certificate: certificate.parse().expect("a name"),
-            generation: 1,
-            bundle: None,
-            roots: Vec::new(),
-            files: Vec::new(),
-            touchable: Vec::new(),
-            may_restart: true,
-        }
-    }
-}
 
 /// Checks files that are in place. A program that is not installed has nothing to say against them.
 ///
@@ -84,10 +36,10 @@ pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), 
         Check::Nothing => Ok(()),
         Check::Program(arguments) => {
             let Some((program, rest)) = arguments.split_first() else { return Ok(()) };
-            match find_program(&config.root, program) {
+            match program::find(&config.root, program) {
                 Some(path) => {
                     let rest: Vec<_> = rest.iter().map(OsString::from).collect();
-                    run(config, arguments.join(" "), &path, &rest, about).await
+                    program::run(config, arguments.join(" "), &path, &rest, about).await
                 }
                 None => Ok(()),
             }
@@ -105,10 +57,10 @@ pub async fn check(config: &Config, check: &Check, about: &About) -> Result<(), 
 /// It is not installed, or fails.
 pub async fn update(config: &Config, arguments: &[String], about: &About) -> Result<(), ReloadError> {
     let Some((program, rest)) = arguments.split_first() else { return Ok(()) };
-    let path = find_program(&config.root, program)
+    let path = program::find(&config.root, program)
         .ok_or_else(|| ReloadError::NotThere { what: program.clone(), why: "is not installed".into() })?;
     let rest: Vec<_> = rest.iter().map(OsString::from).collect();
-    run(config, arguments.join(" "), &path, &rest, about).await
+    program::run(config, arguments.join(" "), &path, &rest, about).await
 }
 
 /// Whether the check can be made at all, before any file is touched.
@@ -147,44 +99,11 @@ pub async fn notify(config: &Config, action: &ReloadAction, about: &About) -> Re
     }
 }
 
-async fn run(
-    config: &Config,
-    what: String,
-    program: &Path,
-    arguments: &[OsString],
-    about: &About,
-) -> Result<(), ReloadError> {
-    let environment = environment(config, about);
-    let pipes = command::Pipes::default();
-    command::call(what, program, arguments, &environment, config.hook_timeout, pipes).await.map(drop)
-}
-
-fn environment(config: &Config, about: &About) -> Vec<(String, OsString)> {
-    let mut environment: Vec<(String, OsString)> = vec![
-        ("PATH".into(), PATH.into()),
-        // Messages that end up in a report should be in the language of the rest of it.
-        ("LC_ALL".into(), "C.UTF-8".into()),
-        ("PINION_CERTIFICATE".into(), about.certificate.as_str().into()),
-        ("PINION_GENERATION".into(), about.generation.to_string().into()),
-        ("PINION_ROOT".into(), config.root.clone().into()),
-    ];
-    for (part, path) in &about.files {
-        environment.push((format!("PINION_FILE_{}", part.as_str().to_ascii_uppercase()), path.clone().into()));
-    }
-    environment
-}
-
-fn find_program(root: &Path, program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        let path = root.join(program.trim_start_matches('/'));
-        return path.is_file().then_some(path);
-    }
-    PROGRAM_DIRECTORIES.iter().map(|directory| root.join(directory).join(program)).find(|path| path.is_file())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, time::Duration};
+    use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+    use pinion_proto::spec::Part;
 
     use super::*;
 

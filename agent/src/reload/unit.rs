@@ -7,7 +7,7 @@ use std::{ffi::OsString, time::UNIX_EPOCH};
 
 use pinion_proto::{id::shown, spec::Unit};
 
-use super::{About, ReloadError, command, environment, find_program, hooks::Hook, journal, run};
+use super::{About, ReloadError, command, hooks::Hook, journal, program};
 use crate::config::Config;
 
 /// Reloads or restarts a unit; with which verb that was done.
@@ -22,12 +22,12 @@ pub(super) async fn notify(
         let hook = Hook::find(config, unit.as_str())?;
         return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await.map(|()| verb);
     }
-    let systemctl = find_program(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
+    let systemctl = program::find(&config.root, "systemctl").ok_or_else(|| ReloadError::NotThere {
         what: "systemctl".into(),
         why: "is not installed, although systemd runs".into(),
     })?;
     let call = |verb: &str| -> Vec<OsString> { vec!["--no-ask-password".into(), verb.into(), unit.as_str().into()] };
-    let state = command::run(&systemctl, &call("is-active"), &environment(config, about), config.hook_timeout).await;
+    let state = command::run(&systemctl, &call("is-active"), &about.environment(config), config.hook_timeout).await;
     let state = state.map_err(|source| ReloadError::Spawn { what: format!("systemctl is-active {unit}"), source })?;
     let verb = match state.output.trim() {
         "active" | "reloading" | "refreshing" => verb,
@@ -48,7 +48,7 @@ pub(super) async fn notify(
         }
     };
     let began = UNIX_EPOCH.elapsed().unwrap_or_default();
-    match run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await {
+    match program::run(config, format!("systemctl {verb} {unit}"), &systemctl, &call(verb), about).await {
         // Its own words are that it failed, and where to look.
         Err(ReloadError::Failed { what, status, output }) => {
             let output =
