@@ -7,11 +7,7 @@ use std::path::{Path, PathBuf};
 use pinion_proto::bundle::Fingerprint;
 use zeroize::Zeroizing;
 
-use super::{
-    InstallError,
-    files::{Files, Kind},
-    observed, place,
-};
+use super::{InstallError, files::Files, observed, place, unlink::unlink};
 use crate::{
     config::Config,
     ledger::{InstalledFile, SavedFile},
@@ -69,11 +65,5 @@ pub fn remove(files: &dyn Files, target: &Path) -> Result<(), InstallError> {
     {
         files.remove(&real).map_err(failed("remove what is behind"))?;
     }
-    let directory = files.look(target).map_err(failed("look at"))?.is_some_and(|found| found.kind == Kind::Directory);
-    let removed = if directory { files.remove_directory(target) } else { files.remove(target) };
-    removed.map_err(failed("remove"))?;
-    match target.parent() {
-        Some(directory) => files.sync_directory(directory).map_err(failed("sync the directory of")),
-        None => Ok(()),
-    }
+    unlink(files, target)
 }

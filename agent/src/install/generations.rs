@@ -14,8 +14,9 @@ use std::{
 use pinion_proto::id::CertificateName;
 
 use super::{
-    InstallError, drift,
+    InstallError,
     files::{Files, Kind},
+    unlink::unlink,
 };
 use crate::recipe::protected::GENERATIONS_DIRECTORY;
 
@@ -133,7 +134,7 @@ impl Generations {
             move |source| InstallError::Operation { operation, path, source }
         };
         match files.look(&current) {
-            Ok(Some(_)) => drift::remove(files, &current)?,
+            Ok(Some(_)) => unlink(files, &current)?,
             Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(failed("look at", &current)(source)),

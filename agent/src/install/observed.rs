@@ -9,11 +9,14 @@ use std::{
 use pinion_proto::{id::CertificateName, spec::FileMode};
 
 use super::{
-    InstallError, MAX_FILE,
+    InstallError,
     files::{Files, Kind},
     generations::{self, Generations},
 };
 use crate::ledger::{Saved, SavedFile};
+
+/// Certificates and keys are small; whatever is larger at a target is not kept for a roll back (bytes).
+const MAX_FILE: u64 = 1024 * 1024;
 
 /// Everything that is there at some targets of one placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
