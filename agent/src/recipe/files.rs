@@ -8,8 +8,10 @@ use pinion_proto::{
 };
 
 use super::{
-    Ground, JobError, JobFile,
+    JobError,
     file::{FileTemplate, Recipe},
+    ground::Ground,
+    job::JobFile,
     secrecy,
 };
 

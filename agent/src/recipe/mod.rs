@@ -3,8 +3,13 @@
 //! Answers: which files, how checked, which service is notified, where is it probed?
 //! Invariants: [`resolve`] is pure; a [`Job`] names nothing that the guest's allow-list refuses.
 
+mod decide;
+mod earlier;
 mod file;
 mod files;
+mod ground;
+mod job;
+mod kept;
 mod path;
 mod reload;
 mod scope;
@@ -15,124 +20,21 @@ mod refusal;
 mod check;
 mod list;
 
-use std::{net::SocketAddr, time::Duration};
-
-use pinion_proto::{
-    bundle::{Fingerprint, RootCertificate},
-    content::Content,
-    id::CertificateName,
-    names::SubjectName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlacementSpec, PlainName, Probe, StartTls, Validate},
-};
+use pinion_proto::spec::{GuestPath, PlacementSpec};
 
 pub use check::{Complaint, check};
 pub use file::{Recipe, RecipeError, find, read};
+pub use ground::Ground;
+pub use job::{Check, Job, JobFile, ProbeTarget};
+pub use kept::Kept;
 pub use list::{Listed, list};
+pub use protected::SSL;
 pub use refusal::{JobError, allow};
 pub use reload::ReloadAction;
-pub use scope::{Ground, Kept, SSL};
 
+use crate::config::{Allow, Config};
+use decide::decide;
 use scope::Scope;
-
-use crate::{
-    bundle::Bundle,
-    config::{Allow, Config},
-};
-
-/// How long a service that was just notified may take until it is judged, unless its recipe says otherwise.
-const SETTLE: Duration = Duration::from_secs(5);
-
-/// One placement, fully decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Which certificate.
-    pub certificate: CertificateName,
-    /// Its files, in the order of [`Part`]; at least one.
-    pub files: Vec<JobFile>,
-    /// How they change.
-    pub layout: Layout,
-    /// How the files are checked in place.
-    pub validate: Check,
-    /// How the service is notified, the mildest way first. Empty when there is no service to notify.
-    pub reloads: Vec<ReloadAction>,
-    /// Where its certificate is looked at; none when it shows none.
-    pub probe: Option<ProbeTarget>,
-    /// A certificate with its key, or the issuer's roots alone.
-    pub content: Content,
-    /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.
-    pub roots: Vec<RootCertificate>,
-    /// The program that makes a store of the roots' files, and its arguments.
-    pub update: Option<Vec<String>>,
-    /// Where the store's readers get it.
-    pub store: Option<GuestPath>,
-    /// Where its files may be.
-    pub ground: Ground,
-    /// What of it may be touched.
-    pub touchable: Vec<GuestPath>,
-    /// What of it the guest allows only because it was there before, in words.
-    pub warning: Option<String>,
-}
-
-impl Job {
-    /// Who is notified in the end: placements of one service take turns at it, however mildly each begins.
-    #[must_use]
-    pub fn service(&self) -> Option<&str> {
-        let program = self.update.as_ref().and_then(|words| words.first()).map(String::as_str);
-        program.or(self.reloads.last().map(ReloadAction::service))
-    }
-
-    /// Which roots are in its files, when this bundle is in place; none where it has no file of roots.
-    #[must_use]
-    pub fn trusted(&self, bundle: &Bundle) -> Box<[Fingerprint]> {
-        if self.files.iter().all(|file| file.part != Part::Ca) {
-            return Box::default();
-        }
-        bundle.roots(&self.roots).map(RootCertificate::fingerprint).collect()
-    }
-}
-
-/// One file of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFile {
-    /// What it contains.
-    pub part: Part,
-    /// Where it is.
-    pub path: GuestPath,
-    /// Its permission bits.
-    pub mode: FileMode,
-    /// Its owner.
-    pub owner: Account,
-    /// Its group.
-    pub group: Account,
-    /// The one root that it contains, where each has a file of its own.
-    pub root: Option<RootCertificate>,
-}
-
-/// How new files are checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// Not at all.
-    Nothing,
-    /// By a program of the service's and its arguments; skipped where the program is not installed.
-    Program(Vec<String>),
-    /// By a hook.
-    Hook(PlainName),
-}
-
-/// Where a service shows its certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeTarget {
-    /// Its address.
-    pub connect: SocketAddr,
-    /// The name to ask for; none for a service that is known by its address.
-    pub server_name: Option<Box<str>>,
-    /// What is spoken before TLS.
-    pub starttls: Option<StartTls>,
-    /// How long it may take to come back after it was notified.
-    pub settle: Duration,
-    /// It may be looked at also if it is not the guest's own address.
-    pub elsewhere: bool,
-}
 
 /// Decides everything about a placement. `kept`: what it has and would not get any more.
 ///
@@ -141,7 +43,7 @@ pub struct ProbeTarget {
 pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow, kept: &Kept) -> Result<Job, JobError> {
     let mut job = decide(spec, recipe, &Scope::of(spec, recipe, allow, kept))?;
     if !kept.is_empty() {
-        job.warning = scope::outdated(&job, &Scope::of(spec, recipe, allow, &Kept::default()));
+        job.warning = earlier::outdated(&job, &Scope::of(spec, recipe, allow, &Kept::default()));
     }
     Ok(job)
 }
@@ -150,79 +52,7 @@ pub fn resolve(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow, kep
 #[must_use]
 pub fn kept_from_earlier(spec: &PlacementSpec, config: &Config) -> Kept {
     let recipe = spec.recipe.as_ref().and_then(|name| find(name, &config.recipes).ok());
-    scope::kept(spec, recipe.as_ref(), &config.allow)
-}
-
-/// Decides everything about a placement that may name these things.
-fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Result<Job, JobError> {
-    scope.trust()?;
-    let files = files::files(spec, recipe, &scope.ground)?;
-    files.iter().try_for_each(|file| scope.part(file.part, &file.path))?;
-    let validate = match &spec.validate {
-        Some(Validate::Nothing) => Check::Nothing,
-        Some(Validate::Hook(hook)) => {
-            scope.hook(hook)?;
-            Check::Hook(hook.clone())
-        }
-        None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
-    };
-    let reloads = reloads(spec, recipe)?;
-    for action in &reloads {
-        scope.reload(action)?;
-        if let ReloadAction::Swarm(swarm) = action
-            && let Some(part) = swarm.secrets.keys().find(|part| files.iter().all(|file| file.part != **part))
-        {
-            return Err(JobError::NoSecretFile(*part));
-        }
-    }
-    let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
-    let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
-    let asked = match (&spec.probe, seen) {
-        (Some(Probe::Nothing), _) | (None, None) => None,
-        (Some(Probe::Tls { connect, server_name, starttls }), _) => Some((*connect, server_name.as_ref(), *starttls)),
-        (None, Some(probe)) => Some((probe.connect, probe.server_name.as_ref(), probe.starttls)),
-    };
-    // No service shows roots.
-    let probe = spec.content.leaf().zip(asked).map(|(leaf, (connect, name, starttls))| ProbeTarget {
-        connect,
-        server_name: server_name(name.unwrap_or(&leaf.common_name)),
-        starttls,
-        settle,
-        elsewhere: scope.look(connect),
-    });
-    let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
-    Ok(Job {
-        certificate: spec.certificate.clone(),
-        files,
-        layout,
-        validate,
-        reloads,
-        probe,
-        content: spec.content.clone(),
-        roots: spec.roots.clone(),
-        update: recipe.and_then(|recipe| recipe.update.clone()),
-        store: recipe.and_then(|recipe| recipe.store.clone()),
-        ground: scope.ground.clone(),
-        touchable: scope.touchable().to_vec(),
-        warning: None,
-    })
-}
-
-/// The ways to notify the service, the mildest first.
-fn reloads(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<ReloadAction>, JobError> {
-    let Some(recipe) = recipe else {
-        return Ok(spec.reload.as_ref().and_then(ReloadAction::of).into_iter().collect());
-    };
-    if let Some(reload) = &spec.reload {
-        return Ok(ReloadAction::of(reload).into_iter().collect());
-    }
-    if recipe.requires.contains(&file::Required::Reload) {
-        return Err(JobError::NoReload);
-    }
-    let first = recipe.reload.as_ref().and_then(ReloadAction::of);
-    let further: Vec<_> =
-        first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first))).collect();
-    Ok(first.into_iter().chain(further).collect())
+    earlier::kept(spec, recipe.as_ref(), &config.allow)
 }
 
 /// The paths of what a spec asks for, as far as this guest can tell: a recipe that is not to be had had no files written.
@@ -238,23 +68,15 @@ pub fn job(spec: &PlacementSpec, config: &Config, kept: &Kept) -> Option<Job> {
     resolve(spec, recipe.as_ref(), &config.allow, kept).ok()
 }
 
-/// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.
-fn server_name(name: &SubjectName) -> Option<Box<str>> {
-    match name {
-        SubjectName::Dns(name) => Some(name.replace('*', "pinion-probe").into()),
-        SubjectName::Ip(_) | SubjectName::Uri(_) | SubjectName::Email(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
     use pinion_proto::{
-        content::LeafSpec,
+        content::{Content, LeafSpec},
         key::KeyPolicy,
-        names::SubjectNames,
-        spec::{FileSpec, Reload, Unit},
+        names::{SubjectName, SubjectNames},
+        spec::{FileSpec, Part, Probe, Reload, Unit, Validate},
     };
 
     use super::*;
@@ -388,7 +210,7 @@ mod tests {
             if let Ok(path) = text.parse::<GuestPath>() {
                 let allowed: Vec<GuestPath> = vec!["/etc/ssl".parse().expect("a path")];
                 let model = std::path::Path::new(&text).starts_with("/etc/ssl") && text != "/etc/ssl";
-                proptest::prop_assert_eq!(scope::is_below(path.as_str(), &allowed), model);
+                proptest::prop_assert_eq!(ground::is_below(path.as_str(), &allowed), model);
                 proptest::prop_assert!(!text.split('/').any(|part| part == ".." || part == "."));
             }
         }

@@ -11,6 +11,9 @@ use std::fmt;
 /// pass it by.
 pub const GENERATIONS_DIRECTORY: &str = ".pinion";
 
+/// Where distributions keep what has to do with TLS; services have directories of their own in it.
+pub const SSL: &str = "/etc/ssl";
+
 /// What a path is to those who read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protected {

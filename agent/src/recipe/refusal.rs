@@ -6,7 +6,7 @@ use pinion_proto::{
 };
 use thiserror::Error;
 
-use super::{SSL, protected::Protected};
+use super::protected::{Protected, SSL};
 
 /// Why a placement cannot be done as it is asked for.
 #[derive(Debug, Error)]

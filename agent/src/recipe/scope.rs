@@ -10,9 +10,14 @@ use pinion_proto::{
     containers::{ContainerName, ContainerSignal, ServiceName},
     spec::{GuestPath, Part, PlacementSpec, PlainName, Unit},
 };
-use serde::{Deserialize, Serialize};
 
-use super::{Job, JobError, ReloadAction, file::Recipe, protected, secrecy};
+use super::{
+    JobError,
+    file::Recipe,
+    ground::{Ground, is_below},
+    kept::Kept,
+    reload::ReloadAction,
+};
 use crate::config::{Allow, Hooks, List, Network};
 
 /// What one placement may name.
@@ -27,55 +32,6 @@ pub(super) struct Scope {
     probe: Vec<Network>,
     probed: Option<SocketAddr>,
     trust: bool,
-}
-
-/// Where one placement may have files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ground {
-    /// In and below these.
-    pub directories: Vec<GuestPath>,
-    /// At exactly these paths.
-    pub files: Vec<GuestPath>,
-    /// In directories below `/etc/ssl`, and not in it.
-    pub below_ssl: bool,
-    /// Only roots are placed.
-    pub roots: bool,
-    /// These stay from before the guest allowed less.
-    pub kept: Vec<GuestPath>,
-    /// So does a private key that belongs to `nobody`.
-    pub nobody: bool,
-    /// So does a file without a private key that everybody may write.
-    pub writable: bool,
-}
-
-/// What a placement had before the guest's default allow-list became narrower, and keeps.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Kept {
-    /// Its files.
-    pub files: Vec<GuestPath>,
-    /// The units that it notified.
-    pub units: Vec<Unit>,
-    /// The containers that it notified.
-    pub containers: Vec<ContainerName>,
-    /// The Swarm services that it notified.
-    pub swarm_services: Vec<ServiceName>,
-    /// What it touched.
-    pub touch: Vec<GuestPath>,
-    /// Where it was looked at.
-    pub probe: Option<SocketAddr>,
-    /// A private key of its belongs to `nobody`.
-    pub nobody: bool,
-    /// Everybody may write a file of its without a private key.
-    pub writable: bool,
-}
-
-impl Kept {
-    /// Whether nothing is kept.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Scope {
@@ -210,87 +166,6 @@ impl Scope {
     }
 }
 
-impl Ground {
-    /// Whether a file may be there, by its name.
-    ///
-    /// # Errors
-    /// The guest does not allow it, or nobody may have one there.
-    pub fn file(&self, path: &GuestPath) -> Result<(), JobError> {
-        if !self.names(path) {
-            return Err(JobError::Directory(path.clone()));
-        }
-        match self.protected(path.as_str(), path) {
-            Some(what) => Err(JobError::Protected { path: path.clone(), what }),
-            None => Ok(()),
-        }
-    }
-
-    /// What the real path of a file is, when nobody may have a file there.
-    #[must_use]
-    pub fn protected(&self, real: &str, path: &GuestPath) -> Option<protected::Protected> {
-        if self.kept.contains(path) { protected::whole(real) } else { protected::of(real, self.roots) }
-    }
-
-    fn names(&self, path: &GuestPath) -> bool {
-        is_below(path.as_str(), &self.directories)
-            || self.files.contains(path)
-            || self.kept.contains(path)
-            || (self.below_ssl && is_below_ssl(path))
-    }
-}
-
-/// What a placement has that only an earlier agent allowed by default: it keeps that, and nothing else.
-pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Kept {
-    let mut earlier = Scope::of(spec, recipe, &allow.of_earlier_agents(), &Kept::default());
-    earlier.ground.kept.clone_from(&all_paths(spec, recipe));
-    earlier.ground.kept.retain(|path| is_below(path.as_str(), &earlier.ground.directories));
-    earlier.ground.writable = true;
-    let Ok(job) = super::decide(spec, recipe, &earlier) else { return Kept::default() };
-    let now = Scope::of(spec, recipe, allow, &Kept::default());
-    let mut kept = Kept::default();
-    for file in job.files {
-        kept.writable |= secrecy::mode(file.part, file.mode, false).is_err();
-        kept.nobody |= file.part.is_secret() && file.owner.as_str() == "nobody";
-        if now.ground.file(&file.path).is_err() {
-            kept.files.push(file.path);
-        }
-    }
-    for action in job.reloads.into_iter().filter(|action| now.reload(action).is_err()) {
-        match action {
-            ReloadAction::Reload(unit) | ReloadAction::Restart(unit) => kept.units.push(unit),
-            ReloadAction::RestartContainer(container) | ReloadAction::Signal(ContainerSignal { container, .. }) => {
-                kept.containers.push(container);
-            }
-            ReloadAction::Touch(path) => kept.touch.push(path),
-            ReloadAction::Swarm(swarm) => kept.swarm_services.push(swarm.service),
-            ReloadAction::Hook(_) => {}
-        }
-    }
-    kept.probe = job.probe.map(|target| target.connect).filter(|connect| !connect.ip().to_canonical().is_loopback());
-    kept
-}
-
-/// What of a job would not be allowed anew; none when all of it would.
-pub(super) fn outdated(job: &Job, anew: &Scope) -> Option<String> {
-    let files = job.files.iter().filter_map(|file| anew.ground.file(&file.path).err());
-    let refused: Vec<JobError> =
-        files.chain(job.reloads.iter().filter_map(|action| anew.reload(action).err())).collect();
-    let first = refused.first()?;
-    let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    Some(format!(
-        "{}: earlier agents allowed this by default, and this placement keeps it; {}",
-        all.join(", "),
-        first.remedy()
-    ))
-}
-
-/// The paths that a placement or its recipe names.
-fn all_paths(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Vec<GuestPath> {
-    let given = spec.files.values().filter_map(|file| file.path.clone());
-    let templates = recipe.iter().flat_map(|recipe| recipe.files.values());
-    given.chain(templates.filter_map(|file| file.path.of(spec, None).ok())).collect()
-}
-
 /// The directory of a recipe's file where it is the service's own: `/etc/nginx/ssl`, and neither `/etc` nor `/root/.docker`,
 /// where a recipe's placements have the recipe's own files alone.
 fn own_directory(path: &GuestPath) -> Option<GuestPath> {
@@ -298,23 +173,10 @@ fn own_directory(path: &GuestPath) -> Option<GuestPath> {
     (directory.matches('/').count() >= OWN_DEPTH).then(|| directory.parse().ok()).flatten()
 }
 
-/// Whether a path is below one of these, by its name alone.
-pub(super) fn is_below(path: &str, directories: &[GuestPath]) -> bool {
-    directories.iter().any(|allowed| path.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.starts_with('/')))
-}
-
-/// Whether a path is in a directory below `/etc/ssl`.
-fn is_below_ssl(path: &GuestPath) -> bool {
-    path.as_str().strip_prefix(SSL).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| rest.contains('/'))
-}
-
-/// Where distributions keep what has to do with TLS; services have directories of their own in it.
-pub const SSL: &str = "/etc/ssl";
-
 /// So many names lead to a directory that is one service's alone.
 const OWN_DEPTH: usize = 3;
 
-/// Where roots may be placed by default; what may be there, [`protected`] says.
+/// Where roots may be placed by default; what may be there, [`super::protected`] says.
 const TRUSTED: [&str; 3] =
     ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors", "/etc/docker/certs.d"];
 

@@ -90,7 +90,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     except("mutable-world", "controller/src/reconcile/links.rs", 1, "what comes over the links is what becomes known"),
     except("mutable-world", "controller/src/reconcile/perform.rs", 1, "it applies what the parts say is to change"),
     except("mutable-world", "controller/src/reconcile/waiting.rs", 1, "who asks for a renewal waits for a number"),
-    except("circles", "agent/src/recipe", 5, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/authority", 2, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/events", 2, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/world", 3, "a module's parent and its parts know each other's types"),
