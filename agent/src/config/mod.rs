@@ -1,10 +1,11 @@
 //! The guest's own word on what Pinion may do here: `/etc/pinion/agent.toml`.
 //!
 //! Answers: where things live, what a controller may name, and how failures are retried.
-//! Invariant: every path of a [`Config`] is absolute and under its root; without a file the shipped defaults hold.
+//! Invariant: without a file the shipped defaults hold.
 
 mod allow;
 mod network;
+mod values;
 mod written;
 
 use std::{
@@ -12,15 +13,15 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use pinion_proto::{spec::GuestPath, text_position::line_and_column};
+use pinion_proto::text_position::line_and_column;
 use serde::Serialize;
 use thiserror::Error;
 
 pub use allow::{Allow, Hooks, List};
 pub use network::{Network, NetworkError};
+pub use values::{Config, Retry, SOCKET};
 use written::Document;
 pub(crate) use written::Period;
 
@@ -29,61 +30,11 @@ use crate::mistakes::{self, Mistake};
 /// Where the file is, below the root.
 pub const CONFIG_FILE: &str = "etc/pinion/agent.toml";
 
-/// Where the daemon's socket is, below the root.
-pub const SOCKET: &str = "run/pinion-agent/agent.sock";
-
 /// Where daemons of version 0.1 have their socket, below the root.
 pub const EARLIER_SOCKET: &str = "run/pinion/agent.sock";
 
 /// A configuration is a page of text; more is some other file (bytes).
 const MAX_CONFIG: u64 = 256 * 1024;
-
-/// What the guest allows the agent, and how the agent works there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// What the agent takes for `/`, canonical.
-    pub root: PathBuf,
-    /// The directory of what the agent remembers.
-    pub state: PathBuf,
-    /// The socket of `await` and `status`.
-    pub socket: PathBuf,
-    /// The directory of the operator's hooks.
-    pub hooks: PathBuf,
-    /// The directory of the operator's recipes, `NAME.toml`.
-    pub recipes: PathBuf,
-    /// The socket of dockerd.
-    pub docker: PathBuf,
-    /// What a controller may name.
-    pub allow: Allow,
-    /// How failures are retried.
-    pub retry: Retry,
-    /// How often installed files and the served certificate are looked at again.
-    pub check_every: Duration,
-    /// How long a hook, validation or service manager call may take.
-    pub hook_timeout: Duration,
-    /// How often a unit or container may be restarted in an hour, whatever is asked.
-    pub restarts_per_hour: usize,
-    /// How long a certificate that was ordered is waited for, so that several for one service are one reload.
-    pub gather: Duration,
-}
-
-/// Delays between tries: doubled from `initial` up to `max`, or up to `blocked` where a person is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
-    /// Before the second try.
-    pub initial: Duration,
-    /// The longest while waiting.
-    pub max: Duration,
-    /// The longest while blocked.
-    pub blocked: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        // Quick enough that a service which starts late is seen at once, slow enough to be unseen in a load graph.
-        Self { initial: Duration::from_secs(1), max: Duration::from_secs(300), blocked: Duration::from_secs(3600) }
-    }
-}
 
 impl Config {
     /// Reads `agent.toml` below `root`; the shipped defaults where there is none.
@@ -124,12 +75,6 @@ impl Config {
         wrong.sort();
         wrong.dedup();
         if wrong.is_empty() { Ok(read.document.into_config(root)) } else { Err(wrong) }
-    }
-
-    /// Where a path of the guest's is for this process.
-    #[must_use]
-    pub fn under_root(&self, path: &GuestPath) -> PathBuf {
-        self.root.join(path.as_str().trim_start_matches('/'))
     }
 }
 
@@ -238,6 +183,10 @@ fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pinion_proto::spec::GuestPath;
+
     use super::*;
 
     fn written(bytes: &[u8]) -> (tempfile::TempDir, Result<Config, ConfigError>) {

@@ -12,7 +12,11 @@ use pinion_proto::{
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Allow, Config, Hooks, List, Retry, SOCKET, network::Network};
+use super::{
+    allow::{Allow, Hooks, List},
+    network::Network,
+    values::{Config, Retry, SOCKET},
+};
 use crate::mistakes::Mistake;
 
 /// The file as it is written.

@@ -72,7 +72,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         5,
         "grown over several files; to be cut into parts that own their state",
     ),
-    except("circles", "agent/src/config", 2, "a module's parent and its parts know each other's types"),
     except("circles", "controller/src/enroll", 2, "a module's parent and its parts know each other's types"),
     except(
         "circles",
