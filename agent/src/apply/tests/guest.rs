@@ -119,6 +119,15 @@ impl Guest {
         }
     }
 
+    /// A guest that allows its unit `web`, that service, and the agent at work in it.
+    pub(super) async fn at_work() -> (Self, Service, Placements) {
+        let mut guest = Self::new();
+        guest.allow_units(&["web"]);
+        let service = guest.service("web").await;
+        let placements = guest.start().await;
+        (guest, service, placements)
+    }
+
     pub(super) fn at(&self, path: &str) -> PathBuf {
         self.config.root.join(path.trim_start_matches('/'))
     }

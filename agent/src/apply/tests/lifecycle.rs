@@ -19,10 +19,7 @@ use pinion_proto::private_key::PrivateKey;
 
 #[tokio::test]
 async fn a_first_certificate_and_its_renewal_come_to_be_served() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
     let first = issue(&guest, &placements, &web, 1).await;
     let report = at_stage(&placements, "web", 1, Stage::Served).await;
@@ -45,10 +42,7 @@ async fn a_first_certificate_and_its_renewal_come_to_be_served() {
 #[tokio::test]
 async fn every_kind_of_key_is_served() {
     for algorithm in KeyAlgorithm::ALL {
-        let mut guest = Guest::new();
-        guest.allow_units(&["web"]);
-        let _service = guest.service("web").await;
-        let placements = guest.start().await;
+        let (guest, _service, placements) = Guest::at_work().await;
         let web = with_leaf(spec("web", "web"), |leaf| leaf.key = KeyPolicy { algorithm, rotation: Rotation::Always });
         issue(&guest, &placements, &web, 1).await;
         let report = at_stage(&placements, "web", 1, Stage::Served).await;
@@ -59,11 +53,8 @@ async fn every_kind_of_key_is_served() {
 
 #[tokio::test]
 async fn an_order_is_answered_with_the_same_request_until_what_is_ordered_changes() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let _service = guest.service("web").await;
+    let (guest, _service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
-    let placements = guest.start().await;
     placements.desire(vec![ordered(&web, 3)]);
     let first = request(&placements, "web", 3).await;
     placements.shutdown().await;
@@ -90,10 +81,7 @@ async fn an_order_is_answered_with_the_same_request_until_what_is_ordered_change
 
 #[tokio::test]
 async fn a_delivery_that_is_not_what_was_ordered_changes_nothing() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
     let first = issue(&guest, &placements, &web, 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
@@ -142,10 +130,7 @@ async fn a_delivery_that_is_not_what_was_ordered_changes_nothing() {
 
 #[tokio::test]
 async fn nothing_is_reissued_written_or_reloaded_after_a_restart() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
     issue(&guest, &placements, &web, 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
@@ -172,10 +157,7 @@ async fn nothing_is_reissued_written_or_reloaded_after_a_restart() {
 
 #[tokio::test]
 async fn a_key_that_is_never_rotated_stays_until_its_kind_changes() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let _service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, _service, placements) = Guest::at_work().await;
     let kept = KeyPolicy { algorithm: KeyAlgorithm::EcdsaP256, rotation: Rotation::Never };
     let web = with_leaf(spec("web", "web"), |leaf| leaf.key = kept);
     let mut leaves = Vec::new();
@@ -194,10 +176,7 @@ async fn a_key_that_is_never_rotated_stays_until_its_kind_changes() {
 
 #[tokio::test]
 async fn a_shared_key_comes_with_the_delivery() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let _service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, _service, placements) = Guest::at_work().await;
     let web = with_leaf(spec("web", "web"), |leaf| leaf.shared = true);
     placements.desire(vec![ordered(&web, 1)]);
     assert!(request(&placements, "web", 1).await.is_empty(), "the controller has the key");
@@ -254,10 +233,7 @@ async fn a_retired_placement_keeps_its_files_until_it_is_purged() {
 
 #[tokio::test]
 async fn files_move_without_a_new_certificate_and_the_old_ones_stay_behind() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
     let leaf = issue(&guest, &placements, &web, 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
@@ -304,10 +280,7 @@ async fn what_the_guest_does_not_allow_is_blocked_and_says_so() {
 
 #[tokio::test]
 async fn two_certificates_do_not_fight_over_one_path() {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let _service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, _service, placements) = Guest::at_work().await;
     let web = spec("web", "web");
     issue(&guest, &placements, &web, 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;

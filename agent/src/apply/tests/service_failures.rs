@@ -13,10 +13,7 @@ use crate::apply::Placements;
 
 /// A guest whose service serves generation 1.
 pub(super) async fn serving() -> (Guest, Service, Placements) {
-    let mut guest = Guest::new();
-    guest.allow_units(&["web"]);
-    let service = guest.service("web").await;
-    let placements = guest.start().await;
+    let (guest, service, placements) = Guest::at_work().await;
     issue(&guest, &placements, &spec("web", "web"), 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
     (guest, service, placements)
