@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     bundle::Bundle,
-    ledger::Order,
+    ledger::PendingRequest,
     recipe::Job,
     verify::{Expected, verify},
 };
@@ -108,7 +108,7 @@ fn expect(switch: &FileSwitch, job: &Job) {
     }
 }
 
-async fn make_order(switch: &FileSwitch, leaf: LeafSpec, generation: u64) -> Result<Order, Interrupt> {
+async fn make_order(switch: &FileSwitch, leaf: LeafSpec, generation: u64) -> Result<PendingRequest, Interrupt> {
     let LeafSpec { common_name, names, key: policy, shared } = leaf;
     let (key, request) = if shared {
         (None, Vec::new())
@@ -143,11 +143,11 @@ async fn make_order(switch: &FileSwitch, leaf: LeafSpec, generation: u64) -> Res
         let (key, request) = made.map_err(|_| Interrupt::Stopped)?.map_err(|e| Failure::key(&e))?;
         (Some(key), request)
     };
-    Ok(Order { generation, common_name, names, algorithm: policy.algorithm, key, request })
+    Ok(PendingRequest { generation, common_name, names, algorithm: policy.algorithm, key, request })
 }
 
 /// Whether what is ordered needs another request than the one that there is.
-fn is_outdated(order: Option<&Order>, last_generation: u64, leaf: &LeafSpec, generation: u64) -> bool {
+fn is_outdated(order: Option<&PendingRequest>, last_generation: u64, leaf: &LeafSpec, generation: u64) -> bool {
     match order {
         Some(order) if order.generation == generation => !answers(order, leaf),
         _ => generation > last_generation,
@@ -155,7 +155,7 @@ fn is_outdated(order: Option<&Order>, last_generation: u64, leaf: &LeafSpec, gen
 }
 
 /// Whether an order is still what the spec asks for.
-fn answers(order: &Order, leaf: &LeafSpec) -> bool {
+fn answers(order: &PendingRequest, leaf: &LeafSpec) -> bool {
     order.common_name == leaf.common_name
         && order.names == leaf.names
         && order.algorithm == leaf.key.algorithm
@@ -168,8 +168,8 @@ mod tests {
 
     use super::{super::tests::guest, *};
 
-    fn order(leaf: &LeafSpec, generation: u64) -> Order {
-        Order {
+    fn order(leaf: &LeafSpec, generation: u64) -> PendingRequest {
+        PendingRequest {
             generation,
             common_name: leaf.common_name.clone(),
             names: leaf.names.clone(),

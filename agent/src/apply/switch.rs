@@ -22,7 +22,7 @@ use crate::{
     bundle::Bundle,
     config::Config,
     install::{InstallError, execute::Exchanged},
-    ledger::{Installed, Ledger, LedgerError, Order, Phase},
+    ledger::{Installed, Ledger, LedgerError, PendingRequest, Phase},
     recipe::Job,
 };
 
@@ -34,7 +34,7 @@ pub(super) struct FileSwitch {
     /// The ledger in memory says more than the one on disk.
     unsaved: bool,
     /// The order whose certificate has come and is not written down yet: until then it is what is asked for.
-    answered: Option<Order>,
+    answered: Option<PendingRequest>,
     /// Leftovers of an earlier run have been looked for.
     swept: bool,
     /// The exchange of files on its way to the disk, while the service is notified of them.

@@ -42,7 +42,7 @@ pub struct Ledger {
     pub last_generation: u64,
     /// What is asked of the controller and has not come.
     #[serde(default)]
-    pub order: Option<Order>,
+    pub order: Option<PendingRequest>,
     /// What has come and been verified, and is not in place.
     #[serde(default)]
     pub next: Option<Bundle>,
@@ -64,9 +64,9 @@ pub struct Ledger {
     pub mounts: BTreeMap<PathBuf, PathBuf>,
 }
 
-/// A generation that was ordered.
+/// The request for a generation that was ordered, until its certificate comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct PendingRequest {
     /// Its number.
     pub generation: u64,
     /// The common name in the request.
@@ -192,7 +192,7 @@ impl fmt::Debug for Saved {
     }
 }
 
-impl Order {
+impl PendingRequest {
     /// The order as it is reported.
     #[must_use]
     pub fn incoming(&self) -> Incoming {
@@ -214,7 +214,7 @@ impl Ledger {
                 root: Some(credential.root.fingerprint()),
             })
         });
-        let requested = self.order.as_ref().map(Order::incoming);
+        let requested = self.order.as_ref().map(PendingRequest::incoming);
         let delivered = self.next.as_ref().filter(|next| next.credential().is_some()).and_then(|next| {
             // The same generation on its way to other paths is not incoming any more.
             let here = held.as_ref().is_some_and(|held| held.generation == next.generation());

@@ -331,7 +331,7 @@ mod tests {
     use super::*;
     use crate::{
         install::files::RealFiles,
-        ledger::{Journal, Order, Phase, Saved, SavedFile},
+        ledger::{Journal, PendingRequest, Phase, Saved, SavedFile},
     };
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         let common_name: SubjectName = "a.example".parse().expect("a name");
         let ledger = Ledger {
             last_generation: 4,
-            order: Some(Order {
+            order: Some(PendingRequest {
                 generation: 4,
                 names: vec![common_name.clone()].try_into().expect("names"),
                 common_name,
