@@ -3,14 +3,10 @@
 //! Invariants: a tool gets a fresh environment and nothing of ours; what it prints is bounded; when its time is up, or
 //! nobody waits for it any more, it ends together with everything it started.
 
-use std::{ffi::OsStr, io, path::PathBuf, process::ExitStatus, process::Stdio, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, process::Stdio, time::Duration};
 
-use pinion_proto::process;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::Child,
-    time::timeout,
-};
+use pinion_proto::process::{self, Ending, Keep, Output};
+use tokio::process::Child;
 
 use super::{
     descendants::Family,
@@ -81,27 +77,29 @@ impl Tools {
         let mut child = self.spawn(tool, arguments).await?;
         // Ends the tool and all it started when this function is left before the tool's own end.
         let mut family = child.id().map(Family::new);
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr) = (Output::new(Keep::AtMost(bounds.max)), Output::new(Keep::First(MAX_COMPLAINT)));
+        let end = |_: &mut Child| {
+            family.iter_mut().for_each(Family::end);
+            Ok(())
+        };
         // Boxed: the steps of a verb hold this future at each of their many awaits.
-        let talk = Box::pin(talk(&mut child, stdin, bounds.max, &mut stdout, &mut stderr));
-        let ended = timeout(bounds.patience, talk).await;
+        let talk = Box::pin(process::talk(&mut child, stdin, [&mut stdout, &mut stderr], bounds.patience, end));
+        let ended = talk.await;
         let failure = match ended {
-            Ok(Ok(status)) => {
+            Ok(Ending::Exited(status)) => {
                 family.iter_mut().for_each(Family::let_go);
                 match status.code() {
-                    Some(code) => return Ok(Ran { code, stdout, stderr }),
+                    Some(code) => return Ok(Ran { code, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() }),
                     // Not the guest's command, whose end by a signal shows as an exit code.
                     None => Failure::new(Cause::Unexpected, format!("`{}` was killed: {status}", tool.name())),
                 }
             }
-            Ok(Err(Broken::TooMuch)) => {
+            Ok(Ending::TooMuch) => {
                 let text = format!("`{}` printed more than {} bytes and was killed", tool.name(), bounds.max);
                 Failure::new(Cause::Unexpected, text)
             }
-            Ok(Err(Broken::Io(error))) => {
-                Failure::new(Cause::Unexpected, format!("cannot wait for `{}`: {error}", tool.name()))
-            }
-            Err(_) => {
+            Err(error) => Failure::new(Cause::Unexpected, format!("cannot wait for `{}`: {error}", tool.name())),
+            Ok(Ending::TimedOut) => {
                 let text = format!(
                     "`{} {}` did not end within {:?} and was killed",
                     tool.name(),
@@ -111,11 +109,7 @@ impl Tools {
                 Failure::new(Cause::TimedOut, text)
             }
         };
-        if let Some(family) = &mut family {
-            family.end();
-        }
-        // Reaped here; one that the kernel holds up is left to the runtime.
-        drop(timeout(DRAIN, child.wait()).await);
+        family.iter_mut().for_each(Family::end);
         Err(failure)
     }
 
@@ -160,75 +154,6 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Of what a tool complains so much is kept (bytes): its first words say which failure it is.
 const MAX_COMPLAINT: usize = 16 * 1024;
-
-/// How long output is still read after the tool has ended: what it left behind may hold the pipe for ever.
-const DRAIN: Duration = Duration::from_millis(200);
-
-enum Broken {
-    TooMuch,
-    Io(io::Error),
-}
-
-/// Writes and reads until the tool has ended.
-async fn talk(
-    child: &mut Child,
-    stdin: &[u8],
-    max: usize,
-    stdout: &mut Vec<u8>,
-    stderr: &mut Vec<u8>,
-) -> Result<ExitStatus, Broken> {
-    let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let feed = async {
-        if let Some(mut input) = input {
-            // A tool that does not read to the end says why by its exit code. Dropping is the end of the input.
-            drop(input.write_all(stdin).await);
-        }
-        Ok(())
-    };
-    let heard = async { if read(out, stdout, max).await { Ok(()) } else { Err(Broken::TooMuch) } };
-    let complaints = async {
-        read_first(err, stderr, MAX_COMPLAINT).await;
-        Ok(())
-    };
-    let exchange = async { tokio::try_join!(feed, heard, complaints).map(drop) };
-    tokio::pin!(exchange);
-    let status = tokio::select! {
-        status = child.wait() => status.map_err(Broken::Io)?,
-        exchanged = &mut exchange => {
-            exchanged?;
-            return child.wait().await.map_err(Broken::Io);
-        }
-    };
-    if let Ok(exchanged) = timeout(DRAIN, exchange).await {
-        exchanged?;
-    }
-    Ok(status)
-}
-
-/// Reads to the end; false as soon as there is more than `max`.
-async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, max: usize) -> bool {
-    let Some(mut stream) = stream else { return true };
-    let mut buffer = vec![0; 8192];
-    // A failing pipe is as good as a closed one: the exit code decides.
-    while let Ok(read) = stream.read(&mut buffer).await {
-        match buffer.get(..read) {
-            None | Some([]) => break,
-            Some(bytes) if kept.len() + bytes.len() > max => return false,
-            Some(bytes) => kept.extend_from_slice(bytes),
-        }
-    }
-    true
-}
-
-/// Reads to the end and keeps the first `max` bytes.
-async fn read_first(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, max: usize) {
-    let Some(mut stream) = stream else { return };
-    let mut buffer = vec![0; 8192];
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        let room = max.saturating_sub(kept.len());
-        kept.extend(buffer.iter().take(read.min(room)));
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,11 @@
-//! Starting another program: by its arguments, without a shell, and with nothing of this process's environment.
+//! Running another program: by its arguments, without a shell, with nothing of this process's environment, for a limited time
+//! and with a limited part of its output kept.
 //!
 //! Invariant: a program runs in a process group of its own, so that it can be ended together with what it started, and ends
 //! with whoever waits for it.
+
+mod output;
+mod talk;
 
 use std::{ffi::OsStr, io, path::Path, process::Stdio, time::Duration};
 
@@ -9,6 +13,9 @@ use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
 };
+
+pub use output::{Keep, Output};
+pub use talk::{Ending, end_group, talk};
 
 /// A script that is being written cannot be run at that moment (ETXTBSY); it is tried again for so long.
 const BUSY: Duration = Duration::from_secs(2);
