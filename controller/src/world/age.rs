@@ -5,13 +5,8 @@
 
 use std::fmt;
 
-use pinion_proto::{
-    id::{CertificateName, Guest},
-    message::Hello,
-};
+use pinion_proto::{id::CertificateName, message::Hello};
 use serde::{Deserialize, Serialize};
-
-use super::Reports;
 
 /// What a hello says of its guest's age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,18 +49,31 @@ impl fmt::Display for Setback {
     }
 }
 
-impl Reports {
-    /// What in a hello shows that the guest was taken back to an earlier state. A placement that it does not know at
-    /// all is no such sign: its record may have been damaged, or purged.
-    #[must_use]
-    pub fn setback(&self, guest: Guest, hello: &Hello) -> Option<Setback> {
-        let entry = self.guest(guest)?;
-        let age = entry.age.filter(|age| age.identity == hello.identity_generation)?;
-        if hello.link_count != 0 && hello.link_count <= age.links {
-            return Some(Setback::Links { said: hello.link_count, known: age.links });
+impl Age {
+    /// How old a guest is that has just linked, and was so old `before`.
+    pub(super) fn after(before: Option<Self>, hello: &Hello) -> Self {
+        let before = before.filter(|age| age.identity == hello.identity_generation);
+        // An agent that cannot count this time, or does not know how, has begun no fewer links than before.
+        let links = hello.link_count.max(before.map_or(0, |age| age.links));
+        Self { identity: hello.identity_generation, links }
+    }
+
+    /// What in a hello shows that a guest of this age was taken back to an earlier state; `generation` is the last one of
+    /// a placement that it is known to have reported. A placement that it does not know at all is no such sign: its
+    /// record may have been damaged, or purged.
+    pub(super) fn setback(
+        self,
+        hello: &Hello,
+        generation: impl Fn(&CertificateName) -> Option<u64>,
+    ) -> Option<Setback> {
+        if self.identity != hello.identity_generation {
+            return None;
+        }
+        if hello.link_count != 0 && hello.link_count <= self.links {
+            return Some(Setback::Links { said: hello.link_count, known: self.links });
         }
         hello.reports.iter().find_map(|report| {
-            let known = entry.placement(&report.certificate)?.report()?.last_generation;
+            let known = generation(&report.certificate)?;
             let said = report.last_generation;
             (said != 0 && said < known).then(|| Setback::Generation {
                 certificate: report.certificate.clone(),
@@ -74,30 +82,14 @@ impl Reports {
             })
         })
     }
-
-    /// A guest has joined anew: its counts begin anew, whatever the numbers of its identities. They begin below what is
-    /// known where the shared state was restored from a backup and what is kept of the guest was not.
-    pub fn forget_age(&mut self, guest: Guest) {
-        if let Some(entry) = self.guests.get_mut(&guest) {
-            entry.age = None;
-        }
-    }
-
-    /// Notes how old a guest is that has just linked.
-    pub fn note_age(&mut self, guest: Guest, hello: &Hello) {
-        let entry = self.guests.entry(guest).or_default();
-        let before = entry.age.filter(|age| age.identity == hello.identity_generation);
-        // An agent that cannot count this time, or does not know how, has begun no fewer links than before.
-        let links = hello.link_count.max(before.map_or(0, |age| age.links));
-        entry.age = Some(Age { identity: hello.identity_generation, links });
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use pinion_proto::{clock::Timestamp, report::PlacementReport};
+    use pinion_proto::{clock::Timestamp, id::Guest, report::PlacementReport};
 
     use super::*;
+    use crate::world::{Reports, guest_entry::MAX_REMEMBERED};
 
     fn hello(identity_generation: u64, link_count: u64, web: Option<u64>) -> Hello {
         let report = web.map(|last_generation| PlacementReport {
@@ -191,6 +183,6 @@ mod tests {
             reports.report(guest(), report, Timestamp::from_unix(0));
             reports.purged(guest(), &name);
         }
-        assert!(reports.guest(guest()).expect("known").placements().len() <= super::super::reports::MAX_REMEMBERED);
+        assert!(reports.guest(guest()).expect("known").placements().len() <= MAX_REMEMBERED);
     }
 }

@@ -7,6 +7,7 @@
 
 mod age;
 mod change;
+mod guest_entry;
 mod placement;
 mod record;
 mod reports;
@@ -30,9 +31,10 @@ use pinion_proto::{
 
 pub use age::{Age, Setback};
 pub(crate) use change::Change;
+pub use guest_entry::{GuestEntry, Link};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry};
 pub use record::{PlacementRecord, ReportRecord};
-pub use reports::{GuestEntry, Link, Reports, SharedKey};
+pub use reports::{Reports, SharedKey};
 pub(crate) use restore::{remove_record, restore, write_record};
 
 use crate::{

@@ -8,8 +8,11 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::reports::MAX_LEARNED;
 use crate::{manifest::SpecHash, planner::Turn};
+
+/// Generations up to here are learned from what guests say: one that says the highest number there is must not make
+/// the placement unusable for ever.
+const MAX_LEARNED: u64 = u64::MAX / 2;
 
 /// What is known of one placement.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,11 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Age, Attempt, GuestEntry, Link, PlacementEntry, Reports};
+use super::{
+    age::Age,
+    guest_entry::{GuestEntry, Link},
+    placement::{Attempt, PlacementEntry},
+};
 
 /// What is worth keeping of a guest over a restart of the controller; a document of its own for each guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +60,9 @@ pub struct PlacementRecord {
     pub reached: u64,
 }
 
-impl Reports {
+impl ReportRecord {
     /// What is worth keeping of a guest; `now` stands for its last sign of life while it is linked.
-    #[must_use]
-    pub fn record(&self, guest: Guest, now: Timestamp) -> Option<ReportRecord> {
-        let entry = self.guest(guest)?;
+    pub(super) fn of(guest: Guest, entry: &GuestEntry, now: Timestamp) -> Self {
         let last_seen = match entry.link {
             Link::NeverSeen => None,
             Link::Linked { .. } => Some(now),
@@ -79,13 +81,13 @@ impl Reports {
             highest: placement.highest,
             reached: placement.reached,
         });
-        Some(ReportRecord { guest, last_seen, age: entry.age, placements: placements.collect() })
+        Self { guest, last_seen, age: entry.age, placements: placements.collect() }
     }
 
-    /// Takes what was kept, before the guest has linked again.
-    pub fn restore(&mut self, record: ReportRecord) {
-        let link = record.last_seen.map_or(Link::NeverSeen, |since| Link::Away { since });
-        let placements = record.placements.into_iter().map(|kept| {
+    /// What was kept, as it is known before the guest has linked again.
+    pub(super) fn into_entry(self) -> GuestEntry {
+        let link = self.last_seen.map_or(Link::NeverSeen, |since| Link::Away { since });
+        let placements = self.placements.into_iter().map(|kept| {
             let mut entry = Box::new(PlacementEntry {
                 attempt: kept.attempt,
                 renew_above: kept.renew_above,
@@ -102,9 +104,9 @@ impl Reports {
             entry.reached = entry.reached.max(kept.reached);
             (kept.certificate, entry)
         });
-        let (age, placements) = (record.age, placements.collect());
-        let mut entry = GuestEntry { link, age, enrolment: None, placements, reported: 0 };
+        let placements = placements.collect();
+        let mut entry = GuestEntry { link, age: self.age, enrolment: None, placements, reported: 0 };
         entry.count_reported();
-        self.guests.insert(record.guest, entry);
+        entry
     }
 }

@@ -16,67 +16,31 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
     key::KeyAlgorithm,
+    message::Hello,
     report::{PlacementReport, Progress},
     spec::PlainName,
     stage::Trouble,
-    wire::MAX_PLACEMENTS,
 };
-use serde::{Deserialize, Serialize};
 
-use super::{Age, Attempt, DeliveryNote, PlacementEntry};
+use super::{
+    age::{Age, Setback},
+    guest_entry::{GuestEntry, Link},
+    placement::{Attempt, DeliveryNote, PlacementEntry},
+    record::ReportRecord,
+};
 use crate::{
     freeze::Freezes,
     issuer::IssuerRoots,
     planner::{Turn, backoff::Backoff},
 };
 
-/// Generations up to here are learned from what guests say: one that says the highest number there is must not make
-/// the placement unusable for ever.
-pub(super) const MAX_LEARNED: u64 = u64::MAX / 2;
-
-/// Placements that a guest does not hold any more, and of which the generations are remembered, are no more than it may
-/// hold at once.
-pub(super) const MAX_REMEMBERED: usize = MAX_PLACEMENTS;
-
 /// What is known of the guests, and what a plan asks besides: shared keys, issuers' roots, freezes.
 #[derive(Debug, Clone, Default)]
 pub struct Reports {
-    pub(super) guests: HashMap<Guest, GuestEntry>,
+    guests: HashMap<Guest, GuestEntry>,
     shared_keys: HashMap<CertificateName, SharedKey>,
     roots: BTreeMap<PlainName, Arc<IssuerRoots>>,
     freezes: Freezes,
-}
-
-/// What is known of one guest.
-#[derive(Debug, Clone, Default)]
-pub struct GuestEntry {
-    pub(super) link: Link,
-    /// As its last hello said; none before the first.
-    pub(super) age: Option<Age>,
-    pub(super) enrolment: Option<Trouble>,
-    /// Boxed: a map of one has room for four.
-    pub(super) placements: HashMap<CertificateName, Box<PlacementEntry>>,
-    /// How many of the placements have a report.
-    pub(super) reported: usize,
-}
-
-/// Whether a guest's agent can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "link")]
-pub enum Link {
-    /// It has never been.
-    #[default]
-    NeverSeen,
-    /// It is linked.
-    Linked {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// It was linked once.
-    Away {
-        /// Since when it is not.
-        since: Timestamp,
-    },
 }
 
 /// The key that the controller made last for a shared certificate.
@@ -86,49 +50,6 @@ pub struct SharedKey {
     pub fingerprint: Fingerprint,
     /// What kind of key it is.
     pub algorithm: KeyAlgorithm,
-}
-
-impl GuestEntry {
-    /// Whether its agent can be reached.
-    #[must_use]
-    pub fn link(&self) -> Link {
-        self.link
-    }
-
-    /// What keeps the hypervisor from bringing an agent into it.
-    #[must_use]
-    pub fn enrolment(&self) -> Option<&Trouble> {
-        self.enrolment.as_ref()
-    }
-
-    /// What is known of one of its placements.
-    #[must_use]
-    pub fn placement(&self, certificate: &CertificateName) -> Option<&PlacementEntry> {
-        self.placements.get(certificate).map(|placement| &**placement)
-    }
-
-    /// How many placements it has reported.
-    #[must_use]
-    pub fn reported(&self) -> usize {
-        self.reported
-    }
-
-    /// Forgets the generations of placements that are not held, when there are more of them than a guest may hold.
-    fn limit_memory(&mut self) {
-        self.placements.retain(|_, placement| !placement.is_memory() || placement.highest > 0);
-        if self.placements.len() > MAX_REMEMBERED + self.reported {
-            self.placements.retain(|_, placement| !placement.is_memory());
-        }
-    }
-
-    pub(super) fn count_reported(&mut self) {
-        self.reported = self.placements.values().filter(|placement| placement.report.is_some()).count();
-    }
-
-    /// Everything known of its placements, in no order.
-    pub fn placements(&self) -> impl ExactSizeIterator<Item = (&CertificateName, &PlacementEntry)> {
-        self.placements.iter().map(|(certificate, placement)| (certificate, &**placement))
-    }
 }
 
 impl Reports {
@@ -187,6 +108,28 @@ impl Reports {
         for placement in entry.placements.values_mut() {
             placement.delivery = None;
         }
+    }
+
+    /// What in a hello shows that the guest was taken back to an earlier state.
+    #[must_use]
+    pub fn setback(&self, guest: Guest, hello: &Hello) -> Option<Setback> {
+        let entry = self.guest(guest)?;
+        let generation = |certificate: &_| Some(entry.placement(certificate)?.report()?.last_generation);
+        entry.age?.setback(hello, generation)
+    }
+
+    /// A guest has joined anew: its counts begin anew, whatever the numbers of its identities. They begin below what is
+    /// known where the shared state was restored from a backup and what is kept of the guest was not.
+    pub fn forget_age(&mut self, guest: Guest) {
+        if let Some(entry) = self.guests.get_mut(&guest) {
+            entry.age = None;
+        }
+    }
+
+    /// Notes how old a guest is that has just linked.
+    pub fn note_age(&mut self, guest: Guest, hello: &Hello) {
+        let entry = self.guests.entry(guest).or_default();
+        entry.age = Some(Age::after(entry.age, hello));
     }
 
     /// Everything that a guest holds: what it does not name, it does not hold.
@@ -390,6 +333,17 @@ impl Reports {
     /// This is frozen from now on, and nothing else.
     pub fn set_freezes(&mut self, freezes: Freezes) {
         self.freezes = freezes;
+    }
+
+    /// What is worth keeping of a guest; `now` stands for its last sign of life while it is linked.
+    #[must_use]
+    pub fn record(&self, guest: Guest, now: Timestamp) -> Option<ReportRecord> {
+        Some(ReportRecord::of(guest, self.guest(guest)?, now))
+    }
+
+    /// Takes what was kept, before the guest has linked again.
+    pub fn restore(&mut self, record: ReportRecord) {
+        self.guests.insert(record.guest, record.into_entry());
     }
 
     fn entry(&mut self, id: &PlacementId) -> &mut PlacementEntry {
