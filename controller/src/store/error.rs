@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::{document::VERSION, writable::is_full};
+use super::{document::VERSION, refusal::is_full};
 
 /// Why a document could not be read or written.
 #[derive(Debug, Error)]

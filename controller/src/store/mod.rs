@@ -6,6 +6,7 @@
 //! `/etc/pve`, offers is used: no links, no owners, no modes after creation, small files.
 
 mod area;
+mod claims;
 #[cfg(test)]
 pub(crate) mod cut;
 #[cfg(test)]
@@ -98,11 +99,11 @@ impl Store {
                 outcome => outcome?,
             }
         }
-        let (writable, expected) = (Writable::default(), Expected::default());
-        let (local, shared, patience) = (local.into(), shared.into(), once::PATIENCE);
+        let (writable, expected) = (Writable::in_directory(shared), Expected::in_directory(shared));
+        let (local, shared, patience) = (local.into(), shared.into(), claims::PATIENCE);
         let store = Self { local, shared, files, temporaries, writable, expected, patience, _lock: lock };
-        store.clean_claims(&store.shared);
-        store.expect_directories()?;
+        claims::clean(&*store.files, &store.shared);
+        store.expected.add_directories(&*store.files)?;
         Ok(store)
     }
 
@@ -308,6 +309,50 @@ impl Store {
         let renamed = self.files.rename(&path, &to);
         self.noting(area, renamed.map_err(|source| StoreError::Io { doing: "rename", path: path.clone(), source }))?;
         self.sync(to.parent().unwrap_or(&self.local), Outlives::PowerCut)
+    }
+
+    /// From now on this document of the shared area's top directory has to be there.
+    pub(crate) fn expect(&self, name: &str) {
+        self.expected.add(format!("{name}{SUFFIX}"));
+    }
+
+    /// Whether nothing was taken away from the area, as far as it is shared.
+    fn check_whole(&self, area: Area) -> Result<(), StoreError> {
+        if area == Area::Shared { self.expected.check(&*self.files) } else { Ok(()) }
+    }
+
+    /// Makes the directory that a document is in.
+    fn make_parent(&self, area: Area, directory: &Path) -> Result<(), StoreError> {
+        self.noting(area, make_directory(&*self.files, directory))?;
+        if area == Area::Shared {
+            self.expected.add_above(directory);
+        }
+        Ok(())
+    }
+
+    /// Why shared state cannot be written now, if so: as its directory looks, and as the last write of it ended.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`].
+    pub fn shared_writable(&self) -> Result<(), StoreError> {
+        self.check_whole(Area::Shared)?;
+        self.writable.look(&*self.files)
+    }
+
+    /// As [`Self::shared_writable`], and finds out: where a write was refused before, or the disk has no room, a small
+    /// file is written and removed again.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`].
+    pub fn try_shared(&self) -> Result<(), StoreError> {
+        self.writable.find_out(&*self.files, || self.temporaries.next());
+        self.shared_writable()
+    }
+
+    /// Keeps in mind whether shared state can be written, and says in those words that it cannot.
+    fn noting<T>(&self, area: Area, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if area == Area::Shared { self.writable.noting(outcome) } else { outcome }
     }
 
     fn path(&self, area: Area, name: &str) -> Result<PathBuf, StoreError> {

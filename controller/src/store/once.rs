@@ -4,7 +4,7 @@
 //! Invariant: a document appears whole under its name, by the one rename of whoever holds its claim; everyone else
 //! reads that one. A claim is a directory made by mkdir(2), which is exclusive on pmxcfs too (links are not there, and a
 //! file made by `O_EXCL` would be torn by a crash). On this host a flock excludes the others for certain and is free when
-//! its holder dies; between the nodes that share the directory a claim that was not used for [`PATIENCE`] is taken over.
+//! its holder dies; between the nodes that share the directory a claim that was not used for [`claims::PATIENCE`](super::claims::PATIENCE) is taken over.
 
 use std::{
     io,
@@ -15,17 +15,13 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Area, Outlives, Store, StoreError, entries};
-
-/// A claim that has been there for so long belongs to nobody any more: a write on pmxcfs hangs for 8 s when a node is
-/// lost, and then fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+use super::{
+    Area, Outlives, Store, StoreError,
+    claims::{newest, prefix},
+};
 
 /// How often whoever waits looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// How a claim's directory is called: this, the document's file, and the claim's number.
-const CLAIM: &str = ".claim.";
 
 /// The file whose flock excludes this host's other processes.
 const LOCK: &str = ".making.lock";
@@ -116,8 +112,8 @@ impl Store {
         let lock = directory.join(LOCK);
         let host = self.noting(area, self.files.exclude(&lock).map_err(fail("lock", lock)))?;
         let Some(host) = host else { return Ok(None) };
-        let prefix = claim_prefix(path);
-        let number = match (self.newest_claim(directory, &prefix)?, *watched) {
+        let prefix = prefix(path);
+        let number = match (newest(&*self.files, directory, &prefix)?, *watched) {
             (None, _) => 0,
             (Some(claim), Some((seen, since))) if claim == seen => {
                 if since.elapsed() < self.patience {
@@ -144,26 +140,8 @@ impl Store {
 
     /// Puts a document in its place, if the claim on it is still this one's.
     fn publish<T: Serialize>(&self, area: Area, name: &str, data: &T, turn: &Turn<'_>) -> Result<bool, StoreError> {
-        let ready = || Ok(self.newest_claim(&turn.directory, &turn.prefix)? == Some(turn.number));
+        let ready = || Ok(newest(&*self.files, &turn.directory, &turn.prefix)? == Some(turn.number));
         self.put_if(area, name, data, Outlives::PowerCut, ready).inspect_err(|_| turn.release())
-    }
-
-    fn newest_claim(&self, directory: &Path, prefix: &str) -> Result<Option<u64>, StoreError> {
-        let names = entries(&*self.files, directory)?;
-        Ok(names.iter().filter_map(|(name, _)| name.strip_prefix(prefix)?.parse().ok()).max())
-    }
-
-    /// Removes the claims on documents that are there: whoever made them was stopped before it could.
-    pub(super) fn clean_claims(&self, directory: &Path) {
-        let Ok(names) = entries(&*self.files, directory) else { return };
-        for (name, is_directory) in &names {
-            let file = name.strip_prefix(CLAIM).and_then(|rest| rest.rsplit_once('.')).map(|(file, _)| file);
-            if file.is_some_and(|file| names.iter().any(|(name, _)| name == file)) {
-                self.files.release(&directory.join(name)).ok();
-            } else if *is_directory && !name.starts_with('.') {
-                self.clean_claims(&directory.join(name));
-            }
-        }
     }
 }
 
@@ -184,11 +162,6 @@ impl Turn<'_> {
             self.store.files.release(&self.directory.join(format!("{}{number}", self.prefix))).ok();
         }
     }
-}
-
-fn claim_prefix(path: &Path) -> String {
-    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{CLAIM}{file}.")
 }
 
 #[cfg(test)]

@@ -4,11 +4,16 @@
 //! Invariant: of what was there, nothing is made anew in its place while the controller runs: a directory of identities
 //! that is gone would come back with one identity in it, and look whole.
 
-use std::{collections::BTreeSet, io, path::Path, sync::Mutex};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use pinion_proto::lock::lock;
 
-use super::{Area, Files, SUFFIX, Store, StoreError, entries, make_directory};
+use super::{area::SUFFIX, directory::entries, error::StoreError, files::Files};
 
 /// Local documents that say which authorities this installation has, by their names in the shared area.
 pub(crate) const AUTHORITIES: &str = "authorities";
@@ -26,64 +31,56 @@ pub(crate) const GIVEN_UP: &str = "given-up";
 pub(crate) const NEW_EMBEDDED_ROOT: &str = "new-root-embedded";
 
 /// What has to be in the shared area's top directory.
-#[derive(Debug, Default)]
-pub(super) struct Expected(Mutex<BTreeSet<String>>);
-
-impl Expected {
-    fn add(&self, name: String) {
-        lock(&self.0).insert(name);
-    }
-
-    fn missing_from(&self, names: &[(String, bool)]) -> Option<String> {
-        let expected = lock(&self.0);
-        expected.iter().find(|name| !names.iter().any(|(found, _)| found == *name)).cloned()
-    }
+#[derive(Debug)]
+pub(super) struct Expected {
+    shared: PathBuf,
+    names: Mutex<BTreeSet<String>>,
 }
 
-impl Store {
-    /// From now on this document of the shared area's top directory has to be there.
-    pub(crate) fn expect(&self, name: &str) {
-        self.expected.add(format!("{name}{SUFFIX}"));
+impl Expected {
+    /// Nothing yet in this directory.
+    pub(super) fn in_directory(shared: &Path) -> Self {
+        Self { shared: shared.to_owned(), names: Mutex::default() }
     }
 
-    /// Whether nothing was taken away from the shared area.
-    pub(super) fn check_whole(&self, area: Area) -> Result<(), StoreError> {
-        if area == Area::Local {
-            return Ok(());
+    /// From now on this file or directory has to be there.
+    pub(super) fn add(&self, name: String) {
+        lock(&self.names).insert(name);
+    }
+
+    /// From now on the top directory that this one is in has to be there.
+    pub(super) fn add_above(&self, directory: &Path) {
+        if let Ok(below) = directory.strip_prefix(&self.shared)
+            && let Some(top) = below.components().next()
+        {
+            self.add(top.as_os_str().to_string_lossy().into_owned());
         }
-        let names = match self.files.list(&self.shared) {
+    }
+
+    /// Takes in which directories there are.
+    pub(super) fn add_directories(&self, files: &dyn Files) -> Result<(), StoreError> {
+        for (name, is_directory) in entries(files, &self.shared)? {
+            if is_directory && !name.starts_with('.') {
+                self.add(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was taken away.
+    pub(super) fn check(&self, files: &dyn Files) -> Result<(), StoreError> {
+        let names = match files.list(&self.shared) {
             Ok(names) => names,
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::Gone { path: self.shared.clone() });
             }
             Err(source) => return Err(StoreError::Io { doing: "list", path: self.shared.clone(), source }),
         };
-        match self.expected.missing_from(&names) {
+        let expected = lock(&self.names);
+        match expected.iter().find(|name| !names.iter().any(|(found, _)| found == *name)) {
             Some(name) => Err(StoreError::Gone { path: self.shared.join(name) }),
             None => Ok(()),
         }
-    }
-
-    /// Makes the directory that a document is in.
-    pub(super) fn make_parent(&self, area: Area, directory: &Path) -> Result<(), StoreError> {
-        self.noting(area, make_directory(&*self.files, directory))?;
-        if area == Area::Shared
-            && let Ok(below) = directory.strip_prefix(&self.shared)
-            && let Some(top) = below.components().next()
-        {
-            self.expected.add(top.as_os_str().to_string_lossy().into_owned());
-        }
-        Ok(())
-    }
-
-    /// Takes in which directories there are in the shared area.
-    pub(super) fn expect_directories(&self) -> Result<(), StoreError> {
-        for (name, is_directory) in entries(&*self.files, &self.shared)? {
-            if is_directory && !name.starts_with('.') {
-                self.expected.add(name);
-            }
-        }
-        Ok(())
     }
 }
 
