@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use pinion_proto::bundle::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use super::{Another, AuthorityError};
+use super::error::{Another, AuthorityError};
 use crate::store::{AUTHORITIES, Area, Store, StoreError};
 
 /// The note in the local area.

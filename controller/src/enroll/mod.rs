@@ -25,9 +25,8 @@ use pinion_proto::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-pub use notes::Tools;
+pub use notes::{EnrolStep, Tools};
 pub(crate) use notes::{Happened, Note, Seen};
-pub use steps::EnrolStep;
 pub(crate) use version::misfit;
 
 use crate::{

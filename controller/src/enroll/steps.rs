@@ -2,56 +2,16 @@
 //!
 //! Invariant: every step is safe to repeat, and none is done that the look shows to be done already.
 
-use std::fmt;
-
 use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
-use super::{Tools, version::is_older};
+use super::{
+    notes::{EnrolStep, Tools},
+    version::is_older,
+};
 use crate::{
     channel::protocol::{Cause, Failure, Looked, Secret, Target},
     identity::TokenRefused,
 };
-
-/// How far a try has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnrolStep {
-    /// The guest answers.
-    Reached(String),
-    /// The agent is being brought in.
-    Installing,
-    /// It is there and runs.
-    Installed(Option<&'static str>),
-    /// It is being given a token.
-    Joining,
-    /// It has its identity.
-    Joined,
-    /// Everything was there already: its agent only has to dial.
-    Dialling,
-    /// The agent of before is back.
-    Restored,
-}
-
-impl EnrolStep {
-    /// Whether it is worth an event: what changed something in the guest.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self, Self::Installed(_) | Self::Restored)
-    }
-}
-
-impl fmt::Display for EnrolStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reached(what) => write!(f, "it answers: {what}"),
-            Self::Installing => write!(f, "installing the agent"),
-            Self::Installed(None) => write!(f, "agent {} is installed and runs", env!("CARGO_PKG_VERSION")),
-            Self::Installed(Some(note)) => write!(f, "agent {} is installed; {note}", env!("CARGO_PKG_VERSION")),
-            Self::Joining => write!(f, "joining"),
-            Self::Joined => write!(f, "it has joined; waiting for its link"),
-            Self::Dialling => write!(f, "its agent runs and has an identity; waiting for its link"),
-            Self::Restored => write!(f, "the previous agent is back"),
-        }
-    }
-}
 
 /// Does what is missing in a guest whose agent is not linked.
 pub(super) async fn enrol(

@@ -18,6 +18,7 @@ mod revoke;
 mod roots;
 mod server;
 mod session;
+mod settings;
 mod sign;
 mod skew;
 mod token;

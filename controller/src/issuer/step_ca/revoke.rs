@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::{
     http::CallError,
     server::StepCa,
-    session::{Session, call_failed, words},
+    session::Session,
+    settings::{call_failed, words},
     token::token,
 };
 use crate::issuer::{IssuerError, Revocation, Serial};

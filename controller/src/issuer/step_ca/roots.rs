@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     http::Http,
-    session::{Settings, call_failed, json},
+    settings::{Settings, call_failed, json},
 };
 use crate::{
     issuer::{IssuerError, IssuerRoots},

@@ -16,7 +16,8 @@ use pinion_proto::{
 use super::{
     config::StepCaConfig,
     roots::{self, Memory},
-    session::{Session, Settings},
+    session::Session,
+    settings::Settings,
     skew::Skew,
 };
 use crate::{

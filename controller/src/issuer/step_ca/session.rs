@@ -7,85 +7,33 @@
 use std::{
     fs::File,
     io::Read,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use pinion_proto::{
-    bundle::{Fingerprint, RootCertificate},
-    clock::Timestamp,
-    id::shown,
-    lock::lock,
-    printable::line,
-    spec::PlainName,
-};
+use pinion_proto::{bundle::RootCertificate, clock::Timestamp, id::shown, lock::lock};
 use reqwest::StatusCode;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
     durations::Limits,
-    http::{Answer, CallError, Http, Trust},
+    http::{Http, Trust},
     jwe,
     jwk::TokenKey,
     provisioner::{Listed, MAX_PAGES, Page},
     roots::Memory,
+    settings::{Settings, call_failed, json},
     skew::Skew,
 };
-use crate::issuer::{IssuerError, StepCaConfig};
-
-/// Longer than untrusted text is otherwise shown: step-ca's messages say the reason last (characters).
-const MAX_MESSAGE: usize = 600;
+use crate::issuer::IssuerError;
 
 /// A password is a line of text, not a disk (bytes).
 const MAX_PASSWORD: u64 = 4096;
 
 /// The provisioner is looked at anew this often: its durations may have been changed, its key replaced.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(300);
-
-/// The configuration, with the issuer's name for messages.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) name: PlainName,
-    pub(super) url: String,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) provisioner: String,
-    pub(super) password_file: PathBuf,
-    pub(super) concurrency: usize,
-    pub(super) timeout: Duration,
-    pub(super) revoke_replaced: bool,
-    pub(super) roots_every: Duration,
-}
-
-impl Settings {
-    pub(super) fn new(name: PlainName, config: &StepCaConfig, root: &Path) -> Self {
-        Self {
-            name,
-            url: config.url.as_str().to_owned(),
-            fingerprint: config.fingerprint,
-            provisioner: config.provisioner.clone(),
-            password_file: root.join(&config.password_file),
-            concurrency: config.concurrency.get().into(),
-            timeout: config.timeout,
-            revoke_replaced: config.revoke_replaced,
-            roots_every: config.roots_every,
-        }
-    }
-
-    /// How messages speak of this issuer: its name and where it is.
-    pub(super) fn who(&self) -> String {
-        format!("issuer `{}` (step-ca at {})", self.name, self.url)
-    }
-
-    pub(super) fn unavailable(&self, doing: &str, why: impl std::fmt::Display) -> IssuerError {
-        IssuerError::Unavailable { message: format!("{}: {doing}: {why}", self.who()) }
-    }
-
-    fn misconfigured(&self, why: &str, remedy: String) -> IssuerError {
-        IssuerError::misconfigured(format!("{}: {why}", self.who()), remedy)
-    }
-}
 
 /// A proven CA and an opened key.
 #[derive(Debug)]
@@ -309,42 +257,4 @@ fn unopened(settings: &Settings, why: &Unopened) -> IssuerError {
             "create the provisioner again: `step ca provisioner add NAME --create`".into(),
         ),
     }
-}
-
-/// A failed call as an error; a certificate that is not for this address is the operator's to mend.
-pub(super) fn call_failed(settings: &Settings, doing: &str, error: &CallError) -> IssuerError {
-    use rustls::CertificateError as E;
-    if let CallError::Certificate(E::NotValidForName | E::NotValidForNameContext { .. }) = error {
-        return settings.misconfigured(
-            &format!("{doing}: {error}"),
-            "use one of the names or addresses in the CA's `dnsNames` (ca.json) as `url`, or add this one to `dnsNames`"
-                .into(),
-        );
-    }
-    settings.unavailable(doing, error)
-}
-
-/// A successful answer's document.
-pub(super) fn json<T: DeserializeOwned>(settings: &Settings, doing: &str, answer: &Answer) -> Result<T, IssuerError> {
-    if !answer.status.is_success() {
-        let words = words(answer);
-        return Err(settings.unavailable(doing, format!("it answers {}: {words}", answer.status)));
-    }
-    serde_json::from_slice(&answer.body).map_err(|e| {
-        let came = shown(&String::from_utf8_lossy(answer.body.get(..400).unwrap_or(&answer.body)));
-        settings.unavailable(doing, format!("cannot read its answer ({e}): `{came}`"))
-    })
-}
-
-/// The CA's own words in an answer that is an error: `{"status":403,"message":"…"}`, or the text itself.
-pub(super) fn words(answer: &Answer) -> String {
-    #[derive(Deserialize)]
-    struct Message {
-        message: String,
-    }
-    let text = match serde_json::from_slice::<Message>(&answer.body) {
-        Ok(Message { message }) => message,
-        Err(_) => return shown(&String::from_utf8_lossy(answer.body.get(..400).unwrap_or(&answer.body))),
-    };
-    line(&text, MAX_MESSAGE)
 }

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     http::{self, CallError},
     server::StepCa,
-    session::{Session, call_failed, json, words},
+    session::Session,
+    settings::{call_failed, json, words},
     token::token,
 };
 use crate::issuer::{IssuerError, Signed, SigningRequest, check::leaf_is_what_was_asked};

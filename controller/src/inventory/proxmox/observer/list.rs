@@ -13,7 +13,7 @@ use super::{
         read::limited,
         vmlist::{MAX_LIST, VmList},
     },
-    FAILURES_TOLD, unreadable,
+    unreadable::{FAILURES_TOLD, unreadable},
 };
 
 /// A list that is older than `.version` for so many looks is no matter of a second any more.

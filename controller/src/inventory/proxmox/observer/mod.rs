@@ -12,10 +12,10 @@
 //! are looked at instead.
 
 mod list;
+mod unreadable;
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -30,15 +30,13 @@ use super::{
 };
 use crate::inventory::{GuestInfo, GuestKind, Node};
 use list::List;
+use unreadable::{FAILURES_TOLD, unreadable};
 
 /// pmxcfs holds no larger file (bytes).
 const MAX_CONF: u64 = 1024 * 1024;
 
 /// A few numbers for each node (bytes).
 const MAX_VERSION: u64 = 1024 * 1024;
-
-/// So many looks in a row have to fail before that is reported: a file is often looked at while it is replaced.
-const FAILURES_TOLD: u32 = 3;
 
 /// What has changed is read again for so long: three times as long as the kernel keeps what pmxcfs said before.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -238,18 +236,6 @@ fn path(directory: &Path, vmid: Vmid, entry: &Entry) -> Option<PathBuf> {
 fn info(entry: &Entry, conf: GuestInfo, node: &str) -> GuestInfo {
     let node = if *entry.node == *node { Node::Here } else { Node::Elsewhere(entry.node.clone()) };
     GuestInfo { kind: entry.kind, node, ..conf }
-}
-
-/// Why a file cannot be read, and what to do about it.
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => {
-            "start pve-cluster, which mounts them there (`systemctl start pve-cluster`); if they are not in \
-             /etc/pve, set `directory` in [proxmox] of controller.toml"
-        }
-        _ => "run `systemctl status pve-cluster`",
-    };
-    Problem { cause: format!("cannot read {}: {error}", path.display()), remedy: remedy.to_owned() }
 }
 
 fn is_fuse(directory: &Path) -> bool {

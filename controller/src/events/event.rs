@@ -1,0 +1,163 @@
+//! One event: when, what kind of thing, where, and in which words.
+
+use pinion_proto::{
+    clock::Timestamp,
+    id::{CertificateName, Guest},
+    printable::line,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::caller::Caller;
+
+/// The longest text (characters): a trouble with all its words.
+const MAX_TEXT: usize = 16_000;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// In which guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
+    /// With which certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateName>,
+    /// With which of its contents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// The leaf's serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// The local user who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<Caller>>,
+    /// In words: one printable line.
+    pub text: String,
+}
+
+impl Event {
+    /// An event that concerns nothing in particular yet: made by `words` alone.
+    pub(super) fn new(at: Timestamp, kind: Kind, text: impl Into<String>) -> Self {
+        Self {
+            at,
+            kind,
+            guest: None,
+            certificate: None,
+            generation: None,
+            serial: None,
+            by: None,
+            text: line(&text.into(), MAX_TEXT),
+        }
+    }
+
+    pub(super) fn guest(mut self, guest: Guest) -> Self {
+        self.guest = Some(guest);
+        self
+    }
+
+    pub(super) fn certificate(mut self, certificate: &CertificateName) -> Self {
+        self.certificate = Some(certificate.clone());
+        self
+    }
+
+    /// The event with the user who asked for it, also in its words.
+    #[must_use]
+    pub(crate) fn by(mut self, caller: &Caller) -> Self {
+        self.text = format!("{}; requested by {caller}", self.text);
+        self.by = Some(Box::new(caller.clone()));
+        self
+    }
+
+    pub(super) fn generation(mut self, generation: u64) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    pub(super) fn serial(mut self, serial: &str) -> Self {
+        self.serial = Some(serial.to_owned());
+        self
+    }
+}
+
+/// Kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The controller has started or stops.
+    Controller,
+    /// A manifest is in force, or one was rejected.
+    Manifest,
+    /// A token was made.
+    Token,
+    /// A guest got an identity.
+    Joined,
+    /// An identity was renewed.
+    Renewed,
+    /// An agent was brought into a guest.
+    Enrolled,
+    /// A guest is linked.
+    Linked,
+    /// A guest's link is gone.
+    Unlinked,
+    /// A guest was taken back to an earlier state: rolled back to a snapshot, or restored.
+    RolledBack,
+    /// Something was refused: a join, a link, a request.
+    Refused,
+    /// A certificate was signed.
+    Issued,
+    /// A certificate that was replaced was revoked.
+    Revoked,
+    /// An issuer has other roots.
+    Roots,
+    /// Signing, or revoking, failed.
+    Failed,
+    /// A placement has come to another stage.
+    Stage,
+    /// A placement is held up in its guest.
+    Trouble,
+    /// A placement is no longer in the manifest.
+    Retired,
+    /// A placement's files were removed.
+    Purged,
+    /// A guest was destroyed, or made anew.
+    Destroyed,
+    /// A person asked for something.
+    Asked,
+}
+
+impl Kind {
+    /// The kind's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Manifest => "manifest",
+            Self::Token => "token",
+            Self::Joined => "joined",
+            Self::Renewed => "renewed",
+            Self::Enrolled => "enrolled",
+            Self::RolledBack => "rolled-back",
+            Self::Linked => "linked",
+            Self::Unlinked => "unlinked",
+            Self::Refused => "refused",
+            Self::Issued => "issued",
+            Self::Revoked => "revoked",
+            Self::Roots => "roots",
+            Self::Failed => "failed",
+            Self::Stage => "stage",
+            Self::Trouble => "trouble",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::Destroyed => "destroyed",
+            Self::Asked => "asked",
+        }
+    }
+
+    /// Whether an operator should look.
+    pub(super) fn is_bad(self) -> bool {
+        matches!(self, Self::Unlinked | Self::Refused | Self::Failed | Self::Trouble)
+    }
+}
