@@ -1,6 +1,9 @@
 //! Where agents may dial, between the generated messages and the checked ones.
 
-use super::{WireError, at_most, parse, pb};
+use super::{
+    error::{WireError, at_most, parse},
+    pb,
+};
 use crate::message::{ControllerNode, Controllers};
 
 /// A Proxmox cluster has at most 32 nodes.

@@ -5,7 +5,6 @@
 //! (`count::tests::the_table_is_the_contracts` compares it with the `.proto` files).
 
 use super::{
-    MAX_HWADDRS, MAX_LEFT_BEHIND, MAX_PLACEMENTS, MAX_TRUSTED,
     controllers::{MAX_ADDRESSES, MAX_NODES},
     pb,
 };
@@ -13,6 +12,18 @@ use crate::{
     bundle::MAX_CHAIN,
     spec::{MAX_ROOTS, Part},
 };
+
+/// No guest holds more placements.
+pub const MAX_PLACEMENTS: usize = 1000;
+
+/// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
+pub(super) const MAX_LEFT_BEHIND: usize = 100;
+
+/// An agent knows one root, and another while one takes the other's place.
+pub const MAX_TRUSTED: usize = 4;
+
+/// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
+pub const MAX_HWADDRS: usize = 64;
 
 /// A message whose size in memory is known before it is decoded.
 pub trait Bounded: prost::Message + Default + Send + 'static {

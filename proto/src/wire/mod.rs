@@ -6,26 +6,29 @@
 mod codec;
 mod controllers;
 mod count;
+mod error;
 mod limits;
 mod spec;
+mod trouble;
 
 use prost::Message as _;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
     bundle::{Chain, EndorsedRoot, Fingerprint, Leaf, MAX_DER, RootCertificate},
-    clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
     message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
     spec::MAX_ROOTS,
-    stage::{Halt, Trouble},
 };
 pub use codec::{Codec, CountingDecoder};
-pub use limits::Bounded;
+pub use error::WireError;
+use error::{at_most, missing, parse, wrong};
+use limits::MAX_LEFT_BEHIND;
+pub use limits::{Bounded, MAX_HWADDRS, MAX_PLACEMENTS, MAX_TRUSTED};
 use spec::{read_spec, write_spec};
+use trouble::{printable, read_trouble, write_trouble};
 
 #[rustfmt::skip]
 #[path = "../gen/pinion.v1.rs"]
@@ -38,28 +41,6 @@ pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// The largest message that a caller without an identity may send (bytes): a join request is under 2 KiB.
 pub const MAX_JOIN: usize = 16 * 1024;
-
-/// No guest holds more placements.
-pub const MAX_PLACEMENTS: usize = 1000;
-
-/// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
-const MAX_LEFT_BEHIND: usize = 100;
-
-/// An agent knows one root, and another while one takes the other's place.
-pub const MAX_TRUSTED: usize = 4;
-
-/// Proxmox gives a guest at most 32 network cards; bridges and tunnels in it come on top.
-pub const MAX_HWADDRS: usize = 64;
-
-/// A message that is not what the contract says.
-#[derive(Debug, Error)]
-#[error("malformed `{field}`: {why}")]
-pub struct WireError {
-    /// The field, as the `.proto` files name it.
-    pub field: &'static str,
-    /// The parser's reason.
-    pub why: String,
-}
 
 /// Reads a message from an agent.
 ///
@@ -330,26 +311,6 @@ fn read_incoming(incoming: pb::Incoming) -> Result<Incoming, WireError> {
     Ok(Incoming { generation: incoming.generation, progress })
 }
 
-fn read_trouble(trouble: pb::Trouble) -> Trouble {
-    Trouble {
-        halt: if trouble.blocked { Halt::Blocked } else { Halt::Waiting },
-        attempt: printable(&trouble.attempt),
-        cause: printable(&trouble.cause),
-        remedy: printable(&trouble.remedy),
-        retry_at: (trouble.retry_at != 0).then(|| Timestamp::from_unix(trouble.retry_at)),
-    }
-}
-
-fn write_trouble(trouble: Trouble) -> pb::Trouble {
-    pb::Trouble {
-        blocked: trouble.halt == Halt::Blocked,
-        attempt: trouble.attempt,
-        cause: trouble.cause,
-        remedy: trouble.remedy,
-        retry_at: trouble.retry_at.map_or(0, Timestamp::unix),
-    }
-}
-
 fn read_delivery(delivery: pb::Delivery) -> Result<Delivery, WireError> {
     Ok(Delivery {
         certificate: parse("delivery.certificate", &delivery.certificate)?,
@@ -370,28 +331,4 @@ fn write_delivery(delivery: Delivery) -> pb::Delivery {
         issuer: delivery.issuer.to_string(),
         shared_key_der: delivery.shared_key.map(|key| key.to_vec()).unwrap_or_default(),
     }
-}
-
-/// Words from the other side, for people: one printable line, of a length that a screen takes.
-fn printable(text: &str) -> String {
-    crate::printable::line(text, 4000)
-}
-
-fn parse<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, WireError>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|why| wrong(field, why))
-}
-
-fn wrong(field: &'static str, why: impl std::fmt::Display) -> WireError {
-    WireError { field, why: why.to_string() }
-}
-
-fn missing(field: &'static str) -> WireError {
-    wrong(field, "it is missing")
-}
-
-fn at_most(field: &'static str, count: usize, max: usize) -> Result<(), WireError> {
-    if count <= max { Ok(()) } else { Err(wrong(field, format!("{count} is more than {max}"))) }
 }

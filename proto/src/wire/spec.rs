@@ -1,6 +1,10 @@
 //! What a guest is asked to hold, between the generated messages and the checked ones.
 
-use super::{WireError, at_most, missing, parse, pb, read_trouble, write_trouble, wrong};
+use super::{
+    error::{WireError, at_most, missing, parse, wrong},
+    pb,
+    trouble::{read_trouble, write_trouble},
+};
 use crate::{
     bundle::RootCertificate,
     clock::Timestamp,
