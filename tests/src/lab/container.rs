@@ -20,7 +20,6 @@ use super::{
     pve::Kind,
     qemu, remains,
     spec::{Body, Init, Spec},
-    without_systemd,
 };
 use crate::{
     process::{self, Finished, copy_program},
@@ -63,7 +62,7 @@ impl Container {
 
     /// Its directory, outside.
     pub(super) fn home(&self, namespace: &Namespace) -> PathBuf {
-        namespace.live().join("lxc").join(self.spec.vmid.to_string())
+        namespace.home_of(self.spec.vmid)
     }
 
     /// Its root directory as it is reached from outside, running or not.
@@ -92,7 +91,7 @@ impl Container {
     /// Starts it; returns when its init runs, which is long before its services do.
     pub(super) fn start(&self, namespace: &Namespace) -> Result<()> {
         if self.spec.body == Body::Machine {
-            return qemu::start(namespace, self);
+            return qemu::start(namespace, &self.spec);
         }
         let vmid = self.spec.vmid.to_string();
         if self.spec.kind == Kind::Machine {
@@ -114,10 +113,12 @@ impl Container {
     /// Waits until its services are up.
     pub(super) fn wait_up(&self, namespace: &Namespace) -> Result<()> {
         if self.spec.body == Body::Machine {
-            return qemu::wait_up(namespace, self);
+            return qemu::wait_up(namespace, &self.spec);
         }
         if self.spec.init != Init::Systemd {
-            return without_systemd::wait_up(namespace, self);
+            return wait::until(&format!("guest {} to be up", self.spec.vmid), UP, || {
+                self.exec(namespace, self.spec.init.is_up())?.succeeded().map(drop)
+            });
         }
         wait::until(&format!("guest {} to be up", self.spec.vmid), UP, || {
             let asked = self.exec(namespace, &["systemctl", "is-system-running"]);
@@ -134,7 +135,7 @@ impl Container {
     /// Ends it in order, or at once when that takes too long.
     pub(super) fn stop(&self, namespace: &Namespace) -> Result<()> {
         if self.spec.body == Body::Machine {
-            return qemu::stop(namespace, self);
+            return qemu::stop(namespace, &self.spec);
         }
         let vmid = self.spec.vmid.to_string();
         namespace.run(&["lxc-stop", "-n", &vmid, "-t", "45"]).map(drop)
@@ -143,7 +144,7 @@ impl Container {
     /// Ends it as a power cut does.
     pub(super) fn kill(&self, namespace: &Namespace) -> Result<()> {
         if self.spec.body == Body::Machine {
-            return qemu::kill(namespace, self);
+            return qemu::kill(namespace, &self.spec);
         }
         namespace.run(&["lxc-stop", "-n", &self.spec.vmid.to_string(), "-k"]).map(drop)
     }
@@ -151,7 +152,7 @@ impl Container {
     /// Whether it runs.
     pub(super) fn runs(&self, namespace: &Namespace) -> Result<bool> {
         if self.spec.body == Body::Machine {
-            return Ok(qemu::runs(namespace, self));
+            return Ok(qemu::runs(namespace, &self.spec));
         }
         let told = namespace.run(&["lxc-info", "-n", &self.spec.vmid.to_string(), "-s", "-H"])?;
         Ok(told.stdout.trim() != "STOPPED")
@@ -167,7 +168,7 @@ impl Container {
     /// Runs a command in it to its end.
     pub(super) fn exec(&self, namespace: &Namespace, words: &[&str]) -> Result<Finished> {
         if self.spec.body == Body::Machine {
-            return qemu::exec(namespace, self, words);
+            return qemu::exec(namespace, &self.spec, words);
         }
         let (name, arguments) = words.split_first().context("a command has a name")?;
         process::run(self.command(namespace, name).args(arguments), b"", Duration::from_secs(60))
@@ -175,7 +176,7 @@ impl Container {
 
     /// Whether its files are where the host does not see them.
     pub(super) fn is_on_its_disk(&self, namespace: &Namespace) -> bool {
-        self.spec.body == Body::Machine && qemu::has_disk(namespace, self)
+        self.spec.body == Body::Machine && qemu::has_disk(namespace, &self.spec)
     }
 
     /// Has a unit start with it; it does not run yet.
@@ -309,7 +310,7 @@ impl Container {
 }
 
 /// Two cores boot four guests at once.
-pub(super) const UP: Duration = Duration::from_secs(120);
+const UP: Duration = Duration::from_secs(120);
 
 /// With owners, modes, devices and overlay's own marks (`trusted.overlay.*`).
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-use super::Lab;
+use super::{Lab, spec::RESTARTS};
 use crate::{
     process::{Finished, Process},
     program,
@@ -37,9 +37,6 @@ pub struct Installation {
     channel: Option<Process>,
     logs: tempfile::TempDir,
 }
-
-/// In each agent.toml of the lab, before its tables.
-pub(super) const RESTARTS: &str = "restarts_per_hour = 100";
 
 impl Installation {
     /// Installs everything and starts nothing. `section` is more of controller.toml.

@@ -7,11 +7,12 @@
 //! ends; the next lab begins from nothing.
 //!
 //! Begin with [`Lab::up`]; [`Lab::command`] runs programs on its host, [`Lab::exec`] in its guests. What an
-//! operator does to guests is in [`life`], what happens to their network in [`network`], and Pinion itself in
-//! [`installation`].
+//! operator does to guests is in [`life`], what happens to their network in [`network`], to their CA in
+//! [`rollover`], and Pinion itself in [`installation`].
 
 mod base;
 pub mod booted;
+mod bridges;
 pub mod conf;
 mod container;
 pub mod installation;
@@ -24,8 +25,9 @@ mod proxies;
 pub mod pve;
 mod qemu;
 pub mod remains;
-mod rollover;
+pub mod rollover;
 mod services;
+mod snakeoil;
 mod without_systemd;
 pub mod spec;
 pub mod tools;
@@ -91,7 +93,7 @@ impl Lab {
         let place = place()?;
         let began = Instant::now();
         let namespace = Namespace::open(place)?;
-        network::create(&namespace)?;
+        bridges::create(&namespace)?;
         let files = pve::Files::create(&namespace)?;
         let mut lab = Self { guests: BTreeMap::new(), files, namespace, took: Duration::ZERO };
         for spec in specs {
@@ -170,6 +172,15 @@ impl Lab {
     /// There is no such guest, or the command does not end within a minute.
     pub fn exec(&self, vmid: u32, words: &[&str]) -> Result<Finished> {
         self.guest(vmid)?.exec(&self.namespace, words)
+    }
+
+    /// Runs a line of shell in a guest as its operator would, to its end.
+    ///
+    /// # Errors
+    /// It fails, with what it said.
+    pub fn sh(&self, vmid: u32, line: &str) -> Result<String> {
+        let finished = self.exec(vmid, &["sh", "-c", line])?.succeeded();
+        finished.map(|finished| finished.stdout).with_context(|| format!("in guest {vmid}"))
     }
 
     /// A file of a guest, which need not run.

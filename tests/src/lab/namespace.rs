@@ -20,12 +20,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 
-use super::{place::Place, pve, remains};
+use super::{place::Place, remains};
 use crate::{
     process::{self, Finished, copy_program},
     program,
     wait::{self, PATIENCE},
 };
+
+/// The node that the lab is.
+pub const NODE: &str = "pve1";
 
 /// A namespace that is there as long as this value.
 #[derive(Debug)]
@@ -105,6 +108,11 @@ impl Namespace {
         &self.live
     }
 
+    /// A guest's directory, outside.
+    pub(super) fn home_of(&self, vmid: u32) -> PathBuf {
+        self.live.join("lxc").join(vmid.to_string())
+    }
+
     fn mount(&self) -> Result<()> {
         let live = self.live.to_str().context("the lab's path is text")?;
         for directory in ["etc", "usr", "var"] {
@@ -129,8 +137,8 @@ impl Namespace {
         let guests = format!("{live}/lxc");
         fs::create_dir_all(&guests).with_context(|| format!("make {guests}"))?;
         self.run(&["mount", "--bind", &guests, "/var/lib/lxc"])?;
-        self.run(&["hostname", pve::NODE])?;
-        fs::write(self.path("/etc/hosts"), format!("127.0.0.1 localhost\n10.0.0.13 {}\n", pve::NODE))
+        self.run(&["hostname", NODE])?;
+        fs::write(self.path("/etc/hosts"), format!("127.0.0.1 localhost\n10.0.0.13 {}\n", NODE))
             .context("write the lab's /etc/hosts")?;
         for tool in ["pct", "qm", "pvesh"] {
             let place = self.path("/usr/sbin").join(tool);

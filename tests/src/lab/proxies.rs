@@ -8,21 +8,13 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{container::Container, installation::RESTARTS, namespace::Namespace, services::pair};
+use super::{
+    container::Container,
+    namespace::Namespace,
+    snakeoil::{pair, snakeoil},
+    spec::RESTARTS,
+};
 use crate::program;
-
-/// Writes a pair that nobody trusts, for the guest's root and this group.
-fn snakeoil(
-    namespace: &Namespace,
-    guest: &Container,
-    (certificate, key): (&str, &str),
-    mode: u32,
-    group: u32,
-) -> Result<()> {
-    let (chain, secret) = pair()?;
-    guest.write(namespace, certificate, 0o644, group, chain.as_bytes())?;
-    guest.write(namespace, key, mode, group, secret.as_bytes())
-}
 
 /// Its server pair and the one that it shows to the dockerd in 1002.
 pub(super) fn traefik(namespace: &Namespace, guest: &Container) -> Result<()> {

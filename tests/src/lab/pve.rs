@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
+pub use super::namespace::NODE;
 use super::{
     conf::Conf,
     namespace,
@@ -19,9 +20,6 @@ use super::{
     pmxcfs::{service::Service, trouble::Switch},
 };
 use crate::program;
-
-/// The node that the lab is.
-pub const NODE: &str = "pve1";
 
 /// A node that is only in the files.
 pub const OTHER_NODE: &str = "pve2";

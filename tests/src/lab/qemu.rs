@@ -16,31 +16,18 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{container::Container, namespace::Namespace};
+use super::{namespace::Namespace, spec::Spec};
 use crate::{process::Finished, wait};
 
 /// What Debian calls the program, and how the kernel shortens that to 15 letters.
 const PROGRAM: &str = "qemu-system-x86_64";
 const COMMAND: &str = "qemu-system-x86";
 
-/// Writes what only a machine has to be told: its network, which a container gets from LXC.
-pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
-    for (index, net) in guest.spec.nets.iter().enumerate() {
-        let gateway = if index == 0 { "Gateway=10.0.0.13\n" } else { "" };
-        let text = format!("[Match]\nName=eth{index}\n\n[Network]\nAddress={}\n{gateway}", net.address);
-        guest.write(namespace, &format!("/etc/systemd/network/eth{index}.network"), 0o644, 0, text.as_bytes())?;
-    }
-    let wanted = guest.root(namespace).join("etc/systemd/system/multi-user.target.wants/systemd-networkd.service");
-    std::os::unix::fs::symlink("/lib/systemd/system/systemd-networkd.service", &wanted)
-        .context("enable systemd-networkd")
-}
-
 /// Starts it; returns when QEMU runs, which is long before its kernel does.
-pub(super) fn start(namespace: &Namespace, guest: &Container) -> Result<()> {
-    let spec = &guest.spec;
+pub(super) fn start(namespace: &Namespace, spec: &Spec) -> Result<()> {
     let (vmid, home) = (spec.vmid, format!("/var/lib/lxc/{}", spec.vmid));
     let disk = format!("{home}/disk.raw");
-    if !has_disk(namespace, guest) {
+    if !has_disk(namespace, spec) {
         // Under another name until it is whole.
         let fresh = format!("{disk}.new");
         let root = format!("{home}/rootfs");
@@ -98,13 +85,13 @@ pub(super) fn start(namespace: &Namespace, guest: &Container) -> Result<()> {
 }
 
 /// Waits until its services are up.
-pub(super) fn wait_up(namespace: &Namespace, guest: &Container) -> Result<()> {
-    let vmid = guest.spec.vmid;
+pub(super) fn wait_up(namespace: &Namespace, spec: &Spec) -> Result<()> {
+    let vmid = spec.vmid;
     let waited = wait::until(&format!("VM {vmid} to be up"), UP, || {
-        if !runs(namespace, guest) {
+        if !runs(namespace, spec) {
             return Err("QEMU has ended".to_owned());
         }
-        let asked = exec(namespace, guest, &["systemctl", "is-system-running"]);
+        let asked = exec(namespace, spec, &["systemctl", "is-system-running"]);
         match asked.map(|finished| finished.stdout.trim().to_owned()) {
             // As for containers: one of its services failed, and who minds asks for it.
             Ok(state) if state == "running" || state == "degraded" => Ok(()),
@@ -120,8 +107,8 @@ pub(super) fn wait_up(namespace: &Namespace, guest: &Container) -> Result<()> {
 }
 
 /// Runs a command in it to its end: through its guest agent, because there is no other way in.
-pub(super) fn exec(namespace: &Namespace, guest: &Container, words: &[&str]) -> Result<Finished> {
-    let vmid = guest.spec.vmid.to_string();
+pub(super) fn exec(namespace: &Namespace, spec: &Spec, words: &[&str]) -> Result<Finished> {
+    let vmid = spec.vmid.to_string();
     let qm = ["qm", "guest", "exec", &vmid, "--timeout", "60", "--"];
     let told = namespace.run(&[&qm, words].concat())?;
     let told: Value = serde_json::from_str(&told.stdout).with_context(|| format!("read what qm told: {told}"))?;
@@ -139,34 +126,34 @@ pub(super) fn exec(namespace: &Namespace, guest: &Container, words: &[&str]) -> 
 }
 
 /// Ends it in order, as `qm shutdown` does, or at once when that takes too long.
-pub(super) fn stop(namespace: &Namespace, guest: &Container) -> Result<()> {
+pub(super) fn stop(namespace: &Namespace, spec: &Spec) -> Result<()> {
     // Its answer may not come any more.
-    namespace.try_run(&["qm", "guest", "cmd", &guest.spec.vmid.to_string(), "shutdown"])?;
+    namespace.try_run(&["qm", "guest", "cmd", &spec.vmid.to_string(), "shutdown"])?;
     let ended =
-        wait::until("the VM to shut down", SHUTDOWN, || if runs(namespace, guest) { Err("it runs") } else { Ok(()) });
-    if ended.is_ok() { Ok(()) } else { kill(namespace, guest) }
+        wait::until("the VM to shut down", SHUTDOWN, || if runs(namespace, spec) { Err("it runs") } else { Ok(()) });
+    if ended.is_ok() { Ok(()) } else { kill(namespace, spec) }
 }
 
 /// Ends it as a power cut does.
-pub(super) fn kill(namespace: &Namespace, guest: &Container) -> Result<()> {
-    let Some(pid) = pid(namespace, guest) else { bail!("VM {} does not run", guest.spec.vmid) };
+pub(super) fn kill(namespace: &Namespace, spec: &Spec) -> Result<()> {
+    let Some(pid) = pid(namespace, spec) else { bail!("VM {} does not run", spec.vmid) };
     namespace.run(&["kill", "-9", &pid])?;
-    wait::until("QEMU to end", SHUTDOWN, || if runs(namespace, guest) { Err("it runs") } else { Ok(()) })
+    wait::until("QEMU to end", SHUTDOWN, || if runs(namespace, spec) { Err("it runs") } else { Ok(()) })
 }
 
 /// Whether it runs.
-pub(super) fn runs(namespace: &Namespace, guest: &Container) -> bool {
-    pid(namespace, guest).is_some()
+pub(super) fn runs(namespace: &Namespace, spec: &Spec) -> bool {
+    pid(namespace, spec).is_some()
 }
 
 /// Whether it has been started, so that its files are on a disk of its own.
-pub(super) fn has_disk(namespace: &Namespace, guest: &Container) -> bool {
-    guest.home(namespace).join("disk.raw").exists()
+pub(super) fn has_disk(namespace: &Namespace, spec: &Spec) -> bool {
+    namespace.home_of(spec.vmid).join("disk.raw").exists()
 }
 
 /// QEMU's process, unless it has ended and the number is another's now.
-fn pid(namespace: &Namespace, guest: &Container) -> Option<String> {
-    let file = namespace.path(&format!("/run/qemu-server/{}.pid", guest.spec.vmid));
+fn pid(namespace: &Namespace, spec: &Spec) -> Option<String> {
+    let file = namespace.path(&format!("/run/qemu-server/{}.pid", spec.vmid));
     let pid = fs::read_to_string(file).ok()?.trim().to_owned();
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (name.trim() == COMMAND).then_some(pid)

@@ -6,13 +6,13 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
-use rcgen::generate_simple_self_signed;
 use serde_json::{Value, json};
 
 use super::{
     container::Container,
     namespace::Namespace,
-    proxies, qemu,
+    proxies,
+    snakeoil::pair,
     spec::{Body, Role},
     without_systemd,
 };
@@ -28,7 +28,7 @@ pub const AUTHORITY: &str = "https://10.0.0.103:9000";
 pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
     without_systemd::prepare(namespace, guest)?;
     if guest.spec.body == Body::Machine {
-        qemu::prepare(namespace, guest)?;
+        machine_network(namespace, guest)?;
     }
     match guest.spec.role {
         Role::Gateway => gateway(namespace, guest),
@@ -48,6 +48,18 @@ pub(super) fn finish(namespace: &Namespace, guest: &Container) -> Result<()> {
         Role::Authority => begin_authority(namespace, guest),
         _ => Ok(()),
     }
+}
+
+/// Writes what only a machine has to be told: its network, which a container gets from LXC.
+fn machine_network(namespace: &Namespace, guest: &Container) -> Result<()> {
+    for (index, net) in guest.spec.nets.iter().enumerate() {
+        let gateway = if index == 0 { "Gateway=10.0.0.13\n" } else { "" };
+        let text = format!("[Match]\nName=eth{index}\n\n[Network]\nAddress={}\n{gateway}", net.address);
+        guest.write(namespace, &format!("/etc/systemd/network/eth{index}.network"), 0o644, 0, text.as_bytes())?;
+    }
+    let wanted = guest.root(namespace).join("etc/systemd/system/multi-user.target.wants/systemd-networkd.service");
+    std::os::unix::fs::symlink("/lib/systemd/system/systemd-networkd.service", &wanted)
+        .context("enable systemd-networkd")
 }
 
 fn gateway(namespace: &Namespace, guest: &Container) -> Result<()> {
@@ -156,10 +168,4 @@ fn begin_authority(namespace: &Namespace, guest: &Container) -> Result<()> {
         let asked = guest.exec(namespace, &[steppath.as_slice(), &health].concat());
         asked.and_then(|finished| finished.succeeded()).map(drop).map_err(|error| format!("{error:#}"))
     })
-}
-
-/// A self-signed certificate and its key, PEM.
-pub(super) fn pair() -> Result<(String, String)> {
-    let made = generate_simple_self_signed(["snakeoil.invalid".to_owned()]).context("make a self-signed pair")?;
-    Ok((made.cert.pem(), made.signing_key.serialize_pem()))
 }

@@ -2,6 +2,9 @@
 
 use super::{base::Tree, pve::Kind};
 
+/// In each agent.toml of the lab, before its tables.
+pub(super) const RESTARTS: &str = "restarts_per_hour = 100";
+
 /// A guest, as it is made.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -75,6 +78,19 @@ pub enum Body {
     Container,
     /// An emulated machine with a kernel of its own.
     Machine,
+}
+
+impl Init {
+    /// The command that succeeds in a guest once its services are up, where systemd does not start them.
+    pub(super) fn is_up(self) -> &'static [&'static str] {
+        match self {
+            // Its directory `rc.starting` is there until every service of the runlevel has been started.
+            Self::OpenRc => {
+                &["sh", "-c", "[ \"$(rc-status --runlevel)\" = default ] && [ ! -e /run/openrc/rc.starting ]"]
+            }
+            Self::Systemd | Self::Script => &["test", "-e", "/run/nginx.pid"],
+        }
+    }
 }
 
 impl Spec {

@@ -8,10 +8,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{
-    Lab,
-    installation::{Installation, RESTARTS},
-};
+use super::{Lab, installation::Installation, spec::RESTARTS};
 use crate::{
     process::Process,
     program,
@@ -203,15 +200,4 @@ fn start_pveproxy(lab: &Lab, logs: &Path) -> Result<Process> {
         if pveproxy.log().contains("8006") { Ok(()) } else { Err("not yet".to_owned()) }
     })?;
     Ok(pveproxy)
-}
-
-impl Lab {
-    /// Runs a line of shell in a guest as its operator would, to its end.
-    ///
-    /// # Errors
-    /// It fails, with what it said.
-    pub fn sh(&self, vmid: u32, line: &str) -> Result<String> {
-        let finished = self.exec(vmid, &["sh", "-c", line])?.succeeded();
-        finished.map(|finished| finished.stdout).with_context(|| format!("in guest {vmid}"))
-    }
 }

@@ -5,12 +5,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{
-    container::{Container, UP},
-    namespace::Namespace,
-    spec::Init,
-};
-use crate::wait;
+use super::{container::Container, namespace::Namespace, spec::Init};
 
 /// Writes what starts its services; it has not run yet.
 pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
@@ -30,18 +25,6 @@ pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
     };
     guest.write(namespace, "/etc/inittab", 0o644, 0, table.as_bytes())?;
     guest.write(namespace, "/etc/pinion/hooks.d/nginx.service", 0o755, 0, hook.as_bytes())
-}
-
-/// Waits until its services are up.
-pub(super) fn wait_up(namespace: &Namespace, guest: &Container) -> Result<()> {
-    let words: &[&str] = match guest.spec.init {
-        // Its directory `rc.starting` is there until every service of the runlevel has been started.
-        Init::OpenRc => &["sh", "-c", "[ \"$(rc-status --runlevel)\" = default ] && [ ! -e /run/openrc/rc.starting ]"],
-        Init::Systemd | Init::Script => &["test", "-e", "/run/nginx.pid"],
-    };
-    wait::until(&format!("guest {} to be up", guest.spec.vmid), UP, || {
-        guest.exec(namespace, words)?.succeeded().map(drop)
-    })
 }
 
 /// Debian's for OpenRC, without the consoles that a container has none of; a container is told to stop by SIGPWR

@@ -6,6 +6,7 @@ use pinion_proto::stage::Stage;
 use pinion_tests::lab::{
     Lab, Spec,
     installation::{Installation, LONG, pinion, wait_for},
+    network,
 };
 use serde_json::json;
 
@@ -23,17 +24,17 @@ fn a_link_survives_what_networks_do() {
     served(&lab, &installation, LONG);
 
     // A firewall in the guest that lets nothing in: the agent dials out.
-    lab.drop_by_default(101).expect("a firewall");
+    network::drop_by_default(&lab, 101).expect("a firewall");
     renewed(&lab, &installation);
 
-    lab.change_address(101, "10.0.0.150/24").expect("another address");
+    network::change_address(&mut lab, 101, "10.0.0.150/24").expect("another address");
     served(&lab, &installation, BACK);
     renewed(&lab, &installation);
 
-    lab.cut("vmbr0").expect("cut");
+    network::cut(&lab, "vmbr0").expect("cut");
     wait_for(&lab, &installation, "the loss to be noticed", BACK, |status| (!status.is_linked("101")).then_some(()))
         .expect("noticed");
-    lab.heal("vmbr0").expect("healed");
+    network::heal(&lab, "vmbr0").expect("healed");
     served(&lab, &installation, BACK);
     renewed(&lab, &installation);
 }

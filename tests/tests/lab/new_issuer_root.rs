@@ -7,6 +7,7 @@ use pinion_tests::{
     lab::{
         Lab, Spec,
         installation::{LONG, pinion, status, wait_for},
+        rollover,
         whole::Whole,
     },
     process::Process,
@@ -133,7 +134,7 @@ fn another_root_is_everywhere_before_anything_ends_at_it() {
     }
 
     let before = (serial(&lab, "gateway@101"), serial(&lab, "docker@1002"));
-    let new = lab.announce_new_root().unwrap_or_else(|error| panic!("{error:#}"));
+    let new = rollover::announce_new_root(&lab).unwrap_or_else(|error| panic!("{error:#}"));
     wait_roots(&lab, &whole, &[old, new]);
     assert_eq!((serial(&lab, "gateway@101"), serial(&lab, "docker@1002")), before, "roots need no certificate");
     for vmid in [101, 1001, 1002] {
@@ -142,14 +143,14 @@ fn another_root_is_everywhere_before_anything_ends_at_it() {
         assert_eq!(with.lines().last(), Some("2"), "{vmid}: {with}");
     }
 
-    lab.sign_under_new_root().unwrap_or_else(|error| panic!("{error:#}"));
+    rollover::sign_under_new_root(&lab).unwrap_or_else(|error| panic!("{error:#}"));
     let renewed = pinion(&lab, "ensure --renew --until served").expect("pinion runs");
     renewed.succeeded().expect("everything is renewed");
     assert_ne!((serial(&lab, "gateway@101"), serial(&lab, "docker@1002")), before);
     for client in [&web, &daemon] {
         client.asked_more();
     }
-    lab.give_up_old_root().unwrap_or_else(|error| panic!("{error:#}"));
+    rollover::give_up_old_root(&lab).unwrap_or_else(|error| panic!("{error:#}"));
     wait_roots(&lab, &whole, &[new]);
     for client in [&web, &daemon] {
         client.asked_more();

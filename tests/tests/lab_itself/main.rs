@@ -18,7 +18,7 @@ use std::{
 use pinion_proto::lock::lock;
 use pinion_tests::{
     lab::{
-        GATEWAY_NAME, Lab, Role, Spec, place, remains,
+        GATEWAY_NAME, Lab, Role, Spec, network, place, remains,
         tools::{Mischief, task::INDEX},
     },
     process::{self, Finished},
@@ -208,19 +208,19 @@ fn networks_change(lab: &mut Lab) {
         on(lab, &format!("timeout 2 openssl s_client -connect {address}:443 -brief")).succeeded().map(drop)
     };
     reached(lab, "10.0.0.101").expect("nginx answers");
-    lab.unplug(101).expect("unplugged");
+    network::unplug(lab, 101).expect("unplugged");
     reached(lab, "10.0.0.101").expect_err("nobody there");
-    lab.plug(101).expect("plugged");
+    network::plug(lab, 101).expect("plugged");
     wait::until("the gateway", PATIENCE, || reached(lab, "10.0.0.101")).expect("there again");
-    lab.cut("vmbr0").expect("cut");
+    network::cut(lab, "vmbr0").expect("cut");
     reached(lab, "10.0.0.101").expect_err("nobody there");
-    lab.heal("vmbr0").expect("healed");
+    network::heal(lab, "vmbr0").expect("healed");
     wait::until("the gateway", PATIENCE, || reached(lab, "10.0.0.101")).expect("there again");
-    lab.drop_by_default(101).expect("dropping");
+    network::drop_by_default(lab, 101).expect("dropping");
     reached(lab, "10.0.0.101").expect_err("not let in");
-    lab.accept_by_default(101).expect("accepting");
+    network::accept_by_default(lab, 101).expect("accepting");
     reached(lab, "10.0.0.101").expect("let in");
-    lab.change_address(101, "10.0.0.150/24").expect("changed");
+    network::change_address(lab, 101, "10.0.0.150/24").expect("changed");
     wait::until("the gateway", PATIENCE, || reached(lab, "10.0.0.150")).expect("at its new address");
     reached(lab, "10.0.0.101").expect_err("not at its old one");
     lab.reboot(101).expect("rebooted");

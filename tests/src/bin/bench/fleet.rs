@@ -13,7 +13,7 @@ use pinion_tests::{
 use crate::{
     agents::{self, Agents},
     ask,
-    table::{Bound, Row},
+    table::{Bound, Row, bytes_of},
 };
 
 const AGENTS: u32 = 1000;
@@ -46,7 +46,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     runtime.block_on(ask::ensure(&root, false, Stage::Installed))?;
     std::thread::sleep(REST);
     let with_all = resident(controller)?;
-    let each = crate::bytes_of(with_all.saturating_sub(with_one)) / f64::from(AGENTS - 1);
+    let each = bytes_of(with_all.saturating_sub(with_one)) / f64::from(AGENTS - 1);
     eprintln!("fleet: controller at {with_one} bytes with one agent, {with_all} with {AGENTS}");
 
     let took = runtime.block_on(ask::ensure(&root, true, Stage::Installed))?;

@@ -6,10 +6,7 @@ use pinion_tests::{
     host::{Host, HostOptions},
 };
 
-use crate::{
-    bytes_of,
-    table::{Bound, Row},
-};
+use crate::table::{Bound, Row, bytes_of};
 
 /// What one message may cost above rest (bytes).
 const MAX: u32 = 16 * 1024 * 1024;

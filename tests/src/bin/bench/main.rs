@@ -19,7 +19,7 @@ mod table;
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
-use table::{Bound, Row};
+use table::{Bound, Row, bytes_of};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -70,10 +70,4 @@ fn measure(only: &[String]) -> Result<bool> {
         table::write(&rows)?;
     }
     Ok(rows.iter().all(Row::holds))
-}
-
-/// Sizes are far below where a float rounds.
-#[allow(clippy::cast_precision_loss, reason = "a size in bytes")]
-fn bytes_of(bytes: u64) -> f64 {
-    bytes as f64
 }

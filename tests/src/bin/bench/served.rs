@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     ask,
-    table::{Bound, Row},
+    table::{Bound, Row, bytes_of},
 };
 
 const RENEWALS: usize = 200;
@@ -53,7 +53,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         Row::new(
             "agent_idle_rss_bytes",
             "agent: memory at rest, after 200 renewals",
-            crate::bytes_of(rest),
+            bytes_of(rest),
             Bound::AtMostBytes(6 * 1024 * 1024),
         ),
         Row::new(

@@ -89,3 +89,9 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
     println!("written to {}", path.display());
     Ok(())
 }
+
+/// Sizes are far below where a float rounds.
+#[allow(clippy::cast_precision_loss, reason = "a size in bytes")]
+pub(crate) fn bytes_of(bytes: u64) -> f64 {
+    bytes as f64
+}

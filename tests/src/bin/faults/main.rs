@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it finds")]
 
 mod disk;
+mod failing_disks;
 mod kills;
 mod place;
 mod random;
@@ -54,7 +55,7 @@ fn run(asked: &Asked) -> Result<Tally> {
         reader::attack(asked.size.switches, asked.size.reads, &mut tally)?;
     }
     if asked.wants("disk") {
-        disk::attack(asked.size.layouts, &mut tally)?;
+        failing_disks::attack(asked.size.layouts, &mut tally)?;
     }
     Ok(tally)
 }
