@@ -4,7 +4,6 @@
 
 pub mod cli;
 pub mod run;
-mod mistakes;
 pub mod trusted;
 pub mod config;
 pub mod facts;

@@ -34,5 +34,7 @@ pub mod backoff;
 pub mod spread;
 pub mod document;
 pub mod process;
+pub mod settings;
+pub mod field_names;
 pub mod trusted;
 pub mod daemon;

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::text_position::line_and_column;
+use pinion_proto::settings::{self, Mistake};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -24,8 +24,6 @@ pub use network::{Network, NetworkError};
 pub use values::{Config, Retry, SOCKET};
 use written::Document;
 pub(crate) use written::Period;
-
-use crate::mistakes::{self, Mistake};
 
 /// Where the file is, below the root.
 pub const CONFIG_FILE: &str = "etc/pinion/agent.toml";
@@ -65,7 +63,7 @@ impl Config {
     }
 
     fn parse(root: PathBuf, text: &str) -> Result<Self, Vec<ConfigMistake>> {
-        let read = mistakes::read::<Document>(text);
+        let read = settings::read_whole::<Document>(text);
         let mut wrong: Vec<ConfigMistake> = read
             .mistakes
             .iter()
@@ -142,8 +140,8 @@ pub struct ConfigMistake {
 
 impl ConfigMistake {
     fn of(mistake: &Mistake, text: &str) -> Self {
-        let (line, column) = line_and_column(text, mistake.at.as_ref().map_or(0, |range| range.start));
-        Self { line, column, why: mistake.why.clone() }
+        let (line, column) = mistake.place(text);
+        Self { line, column, why: mistake.why.trim().replace('\n', ", ") }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 use pinion_proto::{
     containers::{ContainerName, ServiceName},
     id::shown,
+    settings::Mistake,
     spec::{GuestPath, PlainName, Unit},
 };
 use serde::{Deserialize, Deserializer, de};
@@ -17,7 +18,6 @@ use super::{
     network::Network,
     values::{Config, Retry, SOCKET},
 };
-use crate::mistakes::Mistake;
 
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +74,7 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Entries<T> {
         for entry in Vec::<Spanned<String>>::deserialize(deserializer)? {
             match entry.get_ref().parse() {
                 Ok(good) => entries.good.push(good),
-                Err(error) => entries.wrong.push(Mistake::new(Some(entry.span()), &error.to_string())),
+                Err(error) => entries.wrong.push(Mistake::new(entry.span().start, error)),
             }
         }
         Ok(entries)
@@ -103,12 +103,12 @@ impl Document {
         let periods =
             [&self.check_every, &self.hook_timeout, &self.retry.initial, &self.retry.max, &self.retry.blocked];
         for period in periods.into_iter().flatten().filter(|period| period.get_ref().0.is_zero()) {
-            mistakes.push(Mistake::new(Some(period.span()), "a duration must be longer than zero, for example `1s`"));
+            mistakes.push(Mistake::new(period.span().start, "a duration must be longer than zero, for example `1s`"));
         }
         if let Some(none) = self.restarts_per_hour.as_ref().filter(|restarts| *restarts.get_ref() == 0) {
             let why = "`restarts_per_hour` must be at least 1; to restart a service only at certain times, set \
                 `window` in the manifest";
-            mistakes.push(Mistake::new(Some(none.span()), why));
+            mistakes.push(Mistake::new(none.span().start, why));
         }
         mistakes
     }

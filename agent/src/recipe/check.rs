@@ -1,13 +1,14 @@
 //! Everything that is wrong with a recipe, for whoever writes one.
 //!
 //! Answers: which line is not understood, what does this guest not allow, what would surprise?
-//! Invariant: the reader of recipes is the judge ([`crate::mistakes`]), and what a guest allows is asked of [`Scope`] as
+//! Invariant: the reader of recipes is the judge ([`settings::read_whole`]), and what a guest allows is asked of [`Scope`] as
 //! for a placement.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use pinion_proto::{
     names::SubjectName,
+    settings,
     spec::{GuestPath, Part, Reload},
     text_position::line_and_column,
 };
@@ -20,7 +21,7 @@ use super::{
     scope::Scope,
     secrecy,
 };
-use crate::{config::Config, mistakes};
+use crate::config::Config;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -38,14 +39,14 @@ pub struct Complaint {
 /// Everything that is wrong with a recipe's text for this guest, in the order of its lines.
 #[must_use]
 pub fn check(text: &str, config: &Config) -> Vec<Complaint> {
-    let read = mistakes::read::<Recipe>(text);
+    let read = settings::read_whole::<Recipe>(text);
     let remedy = match read.table {
         Some(_) => "correct it; docs/recipes.md describes every field",
         None => "write it as TOML: name = \"value\", or [table]",
     };
     let mut complaints = Complaints { text, found: Vec::new() };
     for mistake in read.mistakes {
-        complaints.add(mistake.at, &mistake.why, remedy);
+        complaints.add(Some(mistake.at..mistake.at), &mistake.why, remedy);
     }
     if let Some(table) = &read.table {
         judge(&read.document, config, &Places(table.get_ref()), &mut complaints);

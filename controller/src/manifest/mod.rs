@@ -28,7 +28,6 @@ pub mod window;
 pub use certificate::{Certificate, LeafPolicy, OwnNames, PlacedLeaf, Placement};
 pub use defaults::{DEFAULT_DURATION, DEFAULT_ISSUER, Defaults};
 pub use errors::{ManifestErrors, Problem};
-pub(crate) use fields::unknown as unknown_field;
 pub use guest_ref::{GuestName, GuestNameError, GuestRef};
 pub use root::{Manifest, VERSION};
 pub use schema::schema;

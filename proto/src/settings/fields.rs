@@ -1,32 +1,15 @@
-//! The fields of a table, and the collector of what is wrong with them.
+//! The fields of a table, each read by itself.
 
-use std::{cell::RefCell, fmt};
+use std::fmt;
 
-use pinion_proto::id::shown;
 use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
     de::{DeString, DeTable, DeValue, ValueDeserializer},
 };
 
-use crate::manifest::unknown_field;
-
-/// A mistake: byte offset, path, words.
-type Found = (usize, String, String);
-
-/// Collects what is wrong.
-#[derive(Debug, Default)]
-pub(super) struct Findings(RefCell<Vec<Found>>);
-
-impl Findings {
-    pub(super) fn add(&self, at: usize, path: &str, message: impl fmt::Display) {
-        self.0.borrow_mut().push((at, path.to_owned(), message.to_string()));
-    }
-
-    pub(super) fn into_inner(self) -> Vec<Found> {
-        self.0.into_inner()
-    }
-}
+use super::mistake::Findings;
+use crate::{field_names, id::shown};
 
 /// The fields of a table. What is wrong with one is noted, and is `None` to the reader.
 #[derive(Debug)]
@@ -50,7 +33,7 @@ impl<'n> Fields<'n> {
         for (key, _) in self.table {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                self.findings.add(key.span().start, &self.path_of(name), unknown_field(name, known));
+                self.findings.add(key.span().start, &self.path_of(name), field_names::unknown(name, known));
             }
         }
     }

@@ -1,19 +1,12 @@
-//! A TOML file of settings, read field by field.
+//! The controller's files of settings: what is wrong with one is told as it is of a manifest.
 //!
-//! Answers: what does the file say, and what exactly is wrong with it?
-//! Invariant: reading goes on after a mistake, so that one look finds all of them, each with line and column; nothing of
-//! a file with a mistake is used. Which settings there are is not known here.
-
-mod fields;
+//! Invariant: nothing of a file with a mistake is used.
 
 use std::{fmt, time::Duration};
 
-use pinion_proto::text_position::line_and_column;
+pub use pinion_proto::settings::Fields;
+use pinion_proto::settings::{self, Mistake};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use toml::de::DeTable;
-
-pub use fields::Fields;
-use fields::Findings;
 
 use crate::manifest::Problem;
 
@@ -74,26 +67,15 @@ impl<'de> Deserialize<'de> for Pause {
 /// # Errors
 /// Everything that is wrong: with the text as TOML, and what `read` complained about.
 pub fn read<T>(text: &str, read: impl FnOnce(&Fields<'_>) -> T) -> Result<T, Mistakes> {
-    let (table, broken) = DeTable::parse_recoverable(text);
-    let findings = Findings::default();
-    for error in &broken {
-        findings.add(error.span().map_or(0, |span| span.start), "", error.message());
-    }
-    // What could be read of a file that is no TOML is looked at too: its other mistakes are reported at once.
-    let value = read(&Fields::top(table.get_ref(), &findings, !broken.is_empty()));
-    let mut found = findings.into_inner();
-    if found.is_empty() {
-        return Ok(value);
-    }
-    found.sort_by_key(|(at, ..)| *at);
-    found.dedup();
-    let omitted = found.len().saturating_sub(MAX_PROBLEMS);
-    found.truncate(MAX_PROBLEMS);
-    let problems = found.into_iter().map(|(at, path, message)| {
-        let (line, column) = line_and_column(text, at);
-        Problem { line, column, path, message }
-    });
-    Err(Mistakes { problems: problems.collect(), omitted })
+    settings::read(text, read).map_err(|mut found| {
+        let omitted = found.len().saturating_sub(MAX_PROBLEMS);
+        found.truncate(MAX_PROBLEMS);
+        let problem = |mistake: Mistake| {
+            let (line, column) = mistake.place(text);
+            Problem { line, column, path: mistake.path, message: mistake.why }
+        };
+        Mistakes { problems: found.into_iter().map(problem).collect(), omitted }
+    })
 }
 
 #[cfg(test)]

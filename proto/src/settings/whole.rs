@@ -1,7 +1,7 @@
-//! Everything that is wrong with a TOML document at once, each with its place: agent.toml and recipes.
+//! A text that is read as one type.
 //!
 //! Answers: which values are not understood, and what does the document say without them?
-//! Invariant: the reader of the document is the judge; what it refuses is taken out and the rest is read again, so that
+//! Invariant: the reader of the type is the judge; what it refuses is taken out and the rest is read again, so that
 //! one mistake hides no other, and no second grammar can disagree with the first.
 
 use std::ops::Range;
@@ -9,45 +9,32 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
+use super::{mistake::Mistake, parse};
+
 /// A document has a few dozen values; where so many are wrong, the first ones are enough.
 const MAX_MISTAKES: usize = 100;
 
-/// One thing that is wrong: which bytes of the text it is about, and what the reader says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    /// None when it is about the whole text.
-    pub(crate) at: Option<Range<usize>>,
-    /// In the reader's words, on one line.
-    pub(crate) why: String,
-}
-
-impl Mistake {
-    pub(crate) fn new(at: Option<Range<usize>>, why: &str) -> Self {
-        Self { at, why: why.trim().replace('\n', ", ") }
-    }
-}
-
 /// A document as far as it is understood.
 #[derive(Debug)]
-pub(crate) struct Understood<'t, T> {
+pub struct Whole<'t, T> {
     /// What it says without its mistakes.
-    pub(crate) document: T,
+    pub document: T,
     /// The table, for the places of its values; none where the text is no TOML at all.
-    pub(crate) table: Option<toml::Spanned<DeTable<'t>>>,
+    pub table: Option<toml::Spanned<DeTable<'t>>>,
     /// What is wrong.
-    pub(crate) mistakes: Vec<Mistake>,
+    pub mistakes: Vec<Mistake>,
 }
 
-/// Reads a document, and what is wrong with it.
-pub(crate) fn read<T: DeserializeOwned + Default>(text: &str) -> Understood<'_, T> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let mistakes = errors.iter().map(|error| Mistake::new(error.span(), error.message())).collect();
-        return Understood { document: T::default(), table: None, mistakes };
+/// Reads a text as one type, and what is wrong with it. Nothing is understood of a text that is no TOML.
+#[must_use]
+pub fn read_whole<T: DeserializeOwned + Default>(text: &str) -> Whole<'_, T> {
+    let (table, broken) = parse(text);
+    if !broken.is_empty() {
+        return Whole { document: T::default(), table: None, mistakes: broken };
     }
     let mut mistakes = Vec::new();
     let document = understood(table.clone(), &mut mistakes);
-    Understood { document, table: Some(table), mistakes }
+    Whole { document, table: Some(table), mistakes }
 }
 
 /// The document without what cannot be understood.
@@ -62,7 +49,7 @@ fn understood<T: DeserializeOwned + Default>(mut table: toml::Spanned<DeTable<'_
         // What was taken out because it was wrong is not missing as well.
         let echo = removed.iter().any(|name| error.message().contains(&format!("missing field `{name}`")));
         if !echo {
-            mistakes.push(Mistake::new(Some(span.clone()), error.message()));
+            mistakes.push(Mistake::new(span.start, error.message()));
         }
         match take_out(table.get_mut(), &span) {
             Some(name) => removed.push(name),
