@@ -16,7 +16,7 @@ mod tests;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use crate::{config::Config, run};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 pub use name::Name;
 use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, stage::Stage};
 use print::print_json;
@@ -88,6 +88,12 @@ enum Verb {
     /// agent's records of them. The agent, its unit and agent.toml stay; a copy joins with its own token. Stop the daemon
     /// first. Exits with 4, removes nothing, and says why if something cannot be removed.
     Seal,
+}
+
+/// All commands and options, with their help.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 /// Runs the command line, and returns its exit code.

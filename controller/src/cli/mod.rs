@@ -26,7 +26,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use pinion_proto::{causes::chain, exit::Exit};
 
 use crate::{
@@ -36,6 +36,12 @@ use crate::{
 use args::{Args, ConfigVerb, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 use session::{Session, print_json, unexpected};
+
+/// All commands and options, with their help.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// Runs the command line, and returns its exit code.
 #[must_use]

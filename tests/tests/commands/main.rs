@@ -4,5 +4,6 @@ mod await_certificate;
 mod permissions;
 mod ensure;
 mod feature_script;
+mod help;
 mod operator;
 mod impostor_daemons;

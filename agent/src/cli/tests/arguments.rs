@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{Args, Name, Verb, config, recipe};
@@ -88,34 +88,6 @@ fn what_makes_no_sense_is_wrong_usage() {
 fn help_and_version_are_no_failure() {
     for line in ["--help", "-h", "--version", "help", "await --help", "recipe check -h"] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 0, "{line}");
-    }
-}
-
-#[test]
-fn every_command_and_option_is_explained() {
-    let mut command = Args::command();
-    command.clone().debug_assert();
-    let help = command.render_long_help().to_string();
-    for (code, meaning) in ["reached", "internal", "usage", "timed out", "blocked", "can't be reached", "no such name"]
-        .into_iter()
-        .enumerate()
-    {
-        // Lines are broken where the terminal ends.
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (_, rest) = help.split_once(&format!(" {code} ")).unwrap_or_else(|| panic!("{code}: {help}"));
-        assert!(rest.split(',').next().is_some_and(|words| words.contains(meaning)), "{code}: {rest}");
-    }
-    explained(&command, "pinion-agent");
-}
-
-/// Each command says what it does, and each of its arguments what it is for.
-fn explained(command: &clap::Command, path: &str) {
-    assert!(command.get_about().is_some_and(|about| !about.to_string().is_empty()), "{path}");
-    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-        assert!(argument.get_help().is_some(), "{path} {}", argument.get_id());
-    }
-    for inner in command.get_subcommands() {
-        explained(inner, &format!("{path} {}", inner.get_name()));
     }
 }
 
