@@ -29,10 +29,10 @@ const MAX_REQUEST: u64 = 64 * 1024;
 /// What a command line asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ask {
-    /// One [`GuestStatus`].
+pub enum LocalAsk {
+    /// One [`LocalStatus`].
     Status,
-    /// A [`GuestStatus`] now and at each change. Placements named here are tried again at once if they
+    /// A [`LocalStatus`] now and at each change. Placements named here are tried again at once if they
     /// were put off.
     Watch(Vec<CertificateName>),
     /// The identity on disk is new: use it.
@@ -41,7 +41,7 @@ pub enum Ask {
 
 /// Everything about this guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestStatus {
+pub struct LocalStatus {
     /// The agent's version.
     pub version: String,
     /// Who this is; none before joining.
@@ -51,12 +51,12 @@ pub struct GuestStatus {
     /// How the link is.
     pub link: LinkStatus,
     /// Every placement, by name.
-    pub placements: Vec<PlacementStatus>,
+    pub placements: Vec<LocalPlacement>,
 }
 
 /// One placement, for people and scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlacementStatus {
+pub struct LocalPlacement {
     /// Which certificate.
     pub certificate: CertificateName,
     /// How far the installed content has come.
@@ -80,7 +80,7 @@ pub struct PlacementStatus {
     pub retired: bool,
 }
 
-impl PlacementStatus {
+impl LocalPlacement {
     /// A guest's report, with what holds the placement up on the controller's side.
     fn new(report: &PlacementReport, spec: Option<&PlacementSpec>) -> Self {
         let leaf = report.held.as_ref().map(|held| &held.leaf);
@@ -108,7 +108,7 @@ pub struct Local {
     pub link: watch::Receiver<LinkStatus>,
     /// Who this is.
     pub identity: watch::Receiver<Option<(Guest, Timestamp)>>,
-    /// Rung when [`Ask::Joined`] comes.
+    /// Rung when [`LocalAsk::Joined`] comes.
     pub joined: Arc<Notify>,
 }
 
@@ -135,15 +135,15 @@ impl Local {
 
     async fn answer(mut self, stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
-        let ask = lines::read_limited::<Ask>(&mut BufReader::new(read), MAX_REQUEST).await?;
+        let ask = lines::read_limited::<LocalAsk>(&mut BufReader::new(read), MAX_REQUEST).await?;
         match ask {
             None => Ok(()),
-            Some(Ask::Joined) => {
+            Some(LocalAsk::Joined) => {
                 self.joined.notify_one();
                 lines::write(&mut write, &self.status()).await
             }
-            Some(Ask::Status) => lines::write(&mut write, &self.status()).await,
-            Some(Ask::Watch(names)) => {
+            Some(LocalAsk::Status) => lines::write(&mut write, &self.status()).await,
+            Some(LocalAsk::Watch(names)) => {
                 for name in &names {
                     self.placements.retry(name);
                 }
@@ -172,16 +172,16 @@ impl Local {
         }
     }
 
-    fn status(&self) -> GuestStatus {
+    fn status(&self) -> LocalStatus {
         let identity = *self.identity.borrow();
         let (reports, specs) = (self.placements.reports(), self.placements.specs());
         let (reports, specs) = (reports.borrow(), specs.borrow());
-        GuestStatus {
+        LocalStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             guest: identity.map(|(guest, _)| guest),
             identity_not_after: identity.map(|(_, not_after)| not_after),
             link: self.link.borrow().clone(),
-            placements: reports.iter().map(|(name, report)| PlacementStatus::new(report, specs.get(name))).collect(),
+            placements: reports.iter().map(|(name, report)| LocalPlacement::new(report, specs.get(name))).collect(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     port::Port,
     process::{self, Finished, Process},
     program::Build,
-    status::{PlacementStatus, Status},
+    status::{PlacementJson, StatusJson},
     wait::{self, PATIENCE},
 };
 
@@ -159,7 +159,7 @@ impl Host {
     ///
     /// # Errors
     /// The controller does not answer, or not with the document.
-    pub fn status(&self) -> Result<Status> {
+    pub fn status(&self) -> Result<StatusJson> {
         let finished = self.pinion(&["status", "--json"])?;
         // Its code tells whether all is well; the document is there either way.
         serde_json::from_str(&finished.stdout).with_context(|| format!("read the status: {finished}"))
@@ -192,7 +192,7 @@ impl Host {
     ///
     /// # Errors
     /// It is not within [`PATIENCE`]; the message has the status seen last and the controller's log.
-    pub fn wait_placement(&self, name: &str, wanted: impl Fn(&PlacementStatus) -> bool) -> Result<PlacementStatus> {
+    pub fn wait_placement(&self, name: &str, wanted: impl Fn(&PlacementJson) -> bool) -> Result<PlacementJson> {
         let waited = wait::until(&format!("the state of {name}"), PATIENCE, || match self.status() {
             Ok(status) => match status.placement(name) {
                 Some(placement) if wanted(placement) => Ok(placement.clone()),

@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 /// The whole document.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Status {
+pub struct StatusJson {
     /// Every placement of the manifest.
-    pub placements: Vec<PlacementStatus>,
+    pub placements: Vec<PlacementJson>,
     /// Every guest that the controller knows.
     #[serde(default)]
-    pub guests: Vec<GuestStatus>,
+    pub guests: Vec<GuestJson>,
     /// What the operator should know that belongs to no placement.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -24,16 +24,16 @@ pub struct Status {
     pub troubles: Vec<Trouble>,
 }
 
-impl Status {
+impl StatusJson {
     /// The placement called `name`, such as `docker@1001`.
     #[must_use]
-    pub fn placement(&self, name: &str) -> Option<&PlacementStatus> {
+    pub fn placement(&self, name: &str) -> Option<&PlacementJson> {
         self.placements.iter().find(|placement| placement.placement == name)
     }
 
     /// The guest called `guest`, such as `1001`.
     #[must_use]
-    pub fn guest(&self, guest: &str) -> Option<&GuestStatus> {
+    pub fn guest(&self, guest: &str) -> Option<&GuestJson> {
         self.guests.iter().find(|known| known.guest.to_string() == guest)
     }
 
@@ -46,7 +46,7 @@ impl Status {
 
 /// One placement.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct PlacementStatus {
+pub struct PlacementJson {
     /// Its name.
     pub placement: String,
     /// How far it is.
@@ -88,7 +88,7 @@ pub struct PlacementStatus {
 
 /// One guest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct GuestStatus {
+pub struct GuestJson {
     /// Which one.
     pub guest: Guest,
     /// Whether its agent has a link now.

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     config::{Config, EARLIER_SOCKET, SOCKET},
-    local::{Ask, GuestStatus},
+    local::{LocalAsk, LocalStatus},
 };
 
 /// The daemon's answers.
@@ -60,7 +60,7 @@ impl AskError {
 }
 
 /// Sends a question to the daemon. Why it cannot be sent is printed, and becomes an exit code.
-pub(super) async fn ask(config: &Config, question: &Ask) -> Result<Answers, Exit> {
+pub(super) async fn ask(config: &Config, question: &LocalAsk) -> Result<Answers, Exit> {
     send(config, question).await.map_err(|error| {
         eprintln!("pinion-agent: {}", error.words(config));
         Exit::Unreachable
@@ -68,7 +68,7 @@ pub(super) async fn ask(config: &Config, question: &Ask) -> Result<Answers, Exit
 }
 
 /// Sends a question to the daemon.
-pub(super) async fn send(config: &Config, question: &Ask) -> Result<Answers, AskError> {
+pub(super) async fn send(config: &Config, question: &LocalAsk) -> Result<Answers, AskError> {
     let fail = |cause| AskError { socket: config.socket.clone(), cause };
     let stream = match peer::connect(&config.socket, &owner(config)).await {
         Ok(stream) => stream,
@@ -85,7 +85,7 @@ pub(super) async fn send(config: &Config, question: &Ask) -> Result<Answers, Ask
 }
 
 /// One answer of the daemon.
-pub(super) async fn answer(stream: &mut Answers) -> io::Result<Option<GuestStatus>> {
+pub(super) async fn answer(stream: &mut Answers) -> io::Result<Option<LocalStatus>> {
     lines::read(stream).await
 }
 

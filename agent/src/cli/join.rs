@@ -14,7 +14,7 @@ use crate::{
         addresses, count,
         join::{self, JoinError},
     },
-    local::Ask,
+    local::LocalAsk,
 };
 
 /// A token is one line; whatever is longer is not one (bytes).
@@ -62,7 +62,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
         return Exit::Internal;
     }
     // A daemon that is not running yet reads the identity when it starts.
-    if let Err(error) = send(config, &Ask::Joined).await
+    if let Err(error) = send(config, &LocalAsk::Joined).await
         && !error.is_nobody()
     {
         eprintln!("pinion-agent: {}", error.words(config));

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     config::Config,
-    local::{Ask, GuestStatus},
+    local::{LocalAsk, LocalStatus},
 };
 
 /// Prints what the daemon says of this guest.
 pub(super) async fn status(config: &Config, json: bool) -> Exit {
-    let mut stream = match ask(config, &Ask::Status).await {
+    let mut stream = match ask(config, &LocalAsk::Status).await {
         Ok(stream) => stream,
         Err(exit) => return exit,
     };
@@ -40,7 +40,7 @@ pub(super) async fn status(config: &Config, json: bool) -> Exit {
     }
 }
 
-fn table(status: &GuestStatus) -> String {
+fn table(status: &LocalStatus) -> String {
     let mut out = match (&status.guest, &status.identity_not_after) {
         (Some(guest), Some(until)) => format!("guest {guest}, identity valid until {until}\n"),
         _ => "guest without an identity\n".to_owned(),
@@ -78,10 +78,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{link::LinkStatus, local::PlacementStatus};
+    use crate::{link::LinkStatus, local::LocalPlacement};
 
-    fn status() -> GuestStatus {
-        GuestStatus {
+    fn status() -> LocalStatus {
+        LocalStatus {
             version: "0".into(),
             guest: None,
             identity_not_after: None,
@@ -111,7 +111,7 @@ mod tests {
         let mut status = status();
         (status.guest, status.identity_not_after) = (Some("101".parse().expect("a guest")), Some(until));
         (status.link.linked, status.link.controller) = (true, Some("10.0.0.13:7443".parse().expect("an address")));
-        let mut docker = PlacementStatus {
+        let mut docker = LocalPlacement {
             certificate: "docker".parse().expect("a name"),
             stage: Stage::Served,
             goal: Stage::Served,

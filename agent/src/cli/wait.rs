@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    local::{Ask, GuestStatus, PlacementStatus},
+    local::{LocalAsk, LocalPlacement, LocalStatus},
 };
 
 /// After it was asked to try again, a placement's old trouble is not believed for this long.
@@ -36,11 +36,11 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
     let started = Instant::now();
     let deadline = started.checked_add(patience).unwrap_or(started + Duration::from_secs(365 * 86400));
     let certificates: Vec<_> = names.iter().map(|name| name.certificate.clone()).collect();
-    let mut stream = match ask(config, &Ask::Watch(certificates)).await {
+    let mut stream = match ask(config, &LocalAsk::Watch(certificates)).await {
         Ok(stream) => stream,
         Err(exit) => return exit,
     };
-    let mut last: Option<GuestStatus> = None;
+    let mut last: Option<LocalStatus> = None;
     let mut printed = String::new();
     loop {
         let fresh = started.elapsed() >= FRESH;
@@ -71,7 +71,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
                     }
                     sleep(Duration::from_millis(200)).await;
                     let certificates = names.iter().map(|name| name.certificate.clone()).collect();
-                    match send(config, &Ask::Watch(certificates)).await {
+                    match send(config, &LocalAsk::Watch(certificates)).await {
                         Ok(again) => {
                             stream = again;
                             break;
@@ -106,7 +106,7 @@ enum Verdict {
     Elsewhere(String),
 }
 
-fn decide(status: &GuestStatus, names: &[Name], until: Stage, now: Timestamp) -> Verdict {
+fn decide(status: &LocalStatus, names: &[Name], until: Stage, now: Timestamp) -> Verdict {
     let mut waits = Vec::new();
     let mut blocks = Vec::new();
     for name in names {
@@ -149,17 +149,17 @@ fn decide(status: &GuestStatus, names: &[Name], until: Stage, now: Timestamp) ->
 }
 
 /// Whether there is something to be at a stage: what is issued only is not installed yet.
-fn is_there(found: &PlacementStatus, until: Stage) -> bool {
+fn is_there(found: &LocalPlacement, until: Stage) -> bool {
     found.serial.is_some() || until <= Stage::Issued
 }
 
 /// Whether what is installed is over.
-fn expired(found: &PlacementStatus, until: Stage, now: Timestamp) -> bool {
+fn expired(found: &LocalPlacement, until: Stage, now: Timestamp) -> bool {
     until >= Stage::Installed && found.not_after.is_some_and(|not_after| not_after < now)
 }
 
 /// At the end of the time: a name that the controller has not placed here is no name.
-fn at_the_deadline(status: Option<&GuestStatus>, names: &[Name], until: Stage) -> (Exit, String) {
+fn at_the_deadline(status: Option<&LocalStatus>, names: &[Name], until: Stage) -> (Exit, String) {
     let Some(status) = status else { return (Exit::Unreachable, "the daemon did not answer".into()) };
     if let Some(unknown) = names.iter().find(|name| status.link.informed && placement(status, name).is_none()) {
         let why = format!("the manifest has no certificate `{}` for this guest", unknown.certificate);
@@ -173,11 +173,11 @@ fn at_the_deadline(status: Option<&GuestStatus>, names: &[Name], until: Stage) -
     }
 }
 
-fn placement<'a>(status: &'a GuestStatus, name: &Name) -> Option<&'a PlacementStatus> {
+fn placement<'a>(status: &'a LocalStatus, name: &Name) -> Option<&'a LocalPlacement> {
     status.placements.iter().find(|placement| placement.certificate == name.certificate && !placement.retired)
 }
 
-fn finish(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name], json: bool) -> Exit {
+fn finish(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name], json: bool) -> Exit {
     if json {
         print_json(&document(exit, why, status, names));
     }
@@ -188,14 +188,14 @@ fn finish(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name], j
 }
 
 /// How it ended, for programs.
-fn document(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name]) -> serde_json::Value {
+fn document(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name]) -> serde_json::Value {
     let placements: Vec<_> =
         status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
     serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements })
 }
 
 /// How it ended, for people.
-fn last_lines(exit: Exit, why: &str, status: Option<&GuestStatus>, names: &[Name]) -> Vec<String> {
+fn last_lines(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name]) -> Vec<String> {
     match exit {
         Exit::Reached => {
             let line = |name: &Name| {
@@ -220,8 +220,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
-    fn status(placements: Vec<PlacementStatus>) -> GuestStatus {
-        GuestStatus {
+    fn status(placements: Vec<LocalPlacement>) -> LocalStatus {
+        LocalStatus {
             version: "0".into(),
             guest: Some("1001".parse().expect("a guest")),
             identity_not_after: None,
@@ -236,8 +236,8 @@ mod tests {
         }
     }
 
-    fn at(stage: Stage, halt: Option<Halt>) -> PlacementStatus {
-        PlacementStatus {
+    fn at(stage: Stage, halt: Option<Halt>) -> LocalPlacement {
+        LocalPlacement {
             certificate: "docker".parse().expect("a name"),
             stage,
             goal: Stage::Served,
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn what_has_expired_is_not_there() {
         let until_now = |not_after| {
-            let found = PlacementStatus { not_after: Some(not_after), ..at(Stage::Served, Some(Halt::Blocked)) };
+            let found = LocalPlacement { not_after: Some(not_after), ..at(Stage::Served, Some(Halt::Blocked)) };
             decide(&status(vec![found]), &asked("docker"), Stage::Served, NOW)
         };
         assert_eq!(until_now(NOW), Verdict::Done, "its last second");
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_deadline_tells_unknown_names_from_late_ones() {
-        let exit = |status: &GuestStatus, name: &str| at_the_deadline(Some(status), &asked(name), Stage::Served).0;
+        let exit = |status: &LocalStatus, name: &str| at_the_deadline(Some(status), &asked(name), Stage::Served).0;
         assert_eq!(exit(&status(vec![]), "docker"), Exit::NoSuchName);
         assert_eq!(exit(&status(vec![at(Stage::Pending, None)]), "docker"), Exit::TimedOut);
         assert_eq!(exit(&status(vec![at(Stage::Pending, Some(Halt::Blocked))]), "docker"), Exit::Blocked);
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_said_of_each_name() {
-        let waits = |status: &GuestStatus, names: &[&str]| {
+        let waits = |status: &LocalStatus, names: &[&str]| {
             let names: Vec<Name> = names.iter().map(|name| name.parse().expect("a name")).collect();
             match decide(status, &names, Stage::Served, NOW) {
                 Verdict::Wait(why) => why,
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn one_that_needs_a_person_is_told_though_others_only_wait() {
         let blocked =
-            PlacementStatus { certificate: "web".parse().expect("a name"), ..at(Stage::Pending, Some(Halt::Blocked)) };
+            LocalPlacement { certificate: "web".parse().expect("a name"), ..at(Stage::Pending, Some(Halt::Blocked)) };
         let names: Vec<Name> = ["docker", "web"].iter().map(|name| name.parse().expect("a name")).collect();
         let verdict = decide(&status(vec![at(Stage::Pending, None), blocked]), &names, Stage::Installed, NOW);
         assert_eq!(verdict, Verdict::Blocked("web: blocked: try: cause".into()));

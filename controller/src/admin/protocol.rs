@@ -98,7 +98,7 @@ pub struct AskShow {
 
 /// A page of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct ShownPage {
     /// The guest, where one was asked for.
     pub guest: Option<GuestStatus>,
     /// How many placements come before these.
@@ -162,13 +162,13 @@ pub enum Answer {
     /// To [`Ask::Status`].
     Status(Box<Status>),
     /// To [`Ask::Show`].
-    Shown(Box<Shown>),
+    Shown(Box<ShownPage>),
     /// To [`Ask::Plan`].
     Plan(PlanDocument),
     /// How far the placements of an [`Ask::Ensure`] are.
-    Progress(Progress),
+    Progress(EnsureProgress),
     /// An [`Ask::Ensure`] has ended: everything is reached, or some are blocked.
-    Ensured(Progress),
+    Ensured(EnsureProgress),
     /// To [`Ask::Token`]: the token's line.
     Token(String),
     /// To [`Ask::Guests`].
@@ -346,7 +346,7 @@ pub struct PlanStep {
 
 /// How far the placements of an ensure are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct EnsureProgress {
     /// Of progress, every placement that is meant at first, and then those whose line has changed; every one at the end.
     pub placements: Vec<ProgressLine>,
 }

@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
 use super::protocol::{
-    Answer, Call, Cause, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Revision, Secret, Target,
+    Call, Cause, ChannelAnswer, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Revision, Secret, Target,
 };
 
 /// How long a call may wait for its turn, on top of its own patience.
@@ -43,7 +43,7 @@ impl Client {
     /// The root process does not answer.
     pub async fn guests(&self, has: Option<Revision>) -> Result<Listing, Failure> {
         match self.call(&Call::Guests { has }).await? {
-            Answer::Guests(listing) => Ok(listing),
+            ChannelAnswer::Guests(listing) => Ok(listing),
             other => Err(unexpected(&other)),
         }
     }
@@ -54,7 +54,7 @@ impl Client {
     /// The guest cannot be reached, or answers nonsense.
     pub async fn boot(&self, guest: Target) -> Result<String, Failure> {
         match self.call(&Call::Boot { guest }).await? {
-            Answer::Boot(boot) => Ok(boot),
+            ChannelAnswer::Boot(boot) => Ok(boot),
             other => Err(unexpected(&other)),
         }
     }
@@ -65,7 +65,7 @@ impl Client {
     /// The guest cannot be reached, or answers nonsense.
     pub async fn look(&self, guest: Target) -> Result<Looked, Failure> {
         match self.call(&Call::Look { guest }).await? {
-            Answer::Looked(looked) => Ok(looked),
+            ChannelAnswer::Looked(looked) => Ok(looked),
             other => Err(unexpected(&other)),
         }
     }
@@ -112,7 +112,7 @@ impl Client {
         takes_over: Option<Fingerprint>,
     ) -> Result<NodeAuthority, Failure> {
         match self.call(&Call::NodeAuthority { csr: STANDARD.encode(csr), known, takes_over }).await? {
-            Answer::NodeAuthority(signed) => Ok(*signed),
+            ChannelAnswer::NodeAuthority(signed) => Ok(*signed),
             other => Err(unexpected(&other)),
         }
     }
@@ -123,14 +123,14 @@ impl Client {
     /// The root process cannot be reached, is of an earlier version, or cannot read its roots.
     pub async fn next_root(&self) -> Result<Option<NextRoot>, Failure> {
         match self.call(&Call::NextRoot).await? {
-            Answer::NextRoot(next) => Ok(next.map(|next| *next)),
+            ChannelAnswer::NextRoot(next) => Ok(next.map(|next| *next)),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn done(&self, call: &Call) -> Result<(), Failure> {
         match self.call(call).await? {
-            Answer::Done => Ok(()),
+            ChannelAnswer::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
@@ -139,10 +139,10 @@ impl Client {
     ///
     /// # Errors
     /// The root process cannot be reached, does not answer in time, or says that it failed.
-    pub async fn call(&self, call: &Call) -> Result<Answer, Failure> {
+    pub async fn call(&self, call: &Call) -> Result<ChannelAnswer, Failure> {
         let max = call.patience() + QUEUE_TIME;
         match timeout(max, self.exchange(call)).await {
-            Ok(Ok(Some(Answer::Failed(failure)))) => Err(failure),
+            Ok(Ok(Some(ChannelAnswer::Failed(failure)))) => Err(failure),
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None)) => Err(Failure::new(
                 Cause::ToolMissing,
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, call: &Call) -> Result<Option<Answer>, Failure> {
+    async fn exchange(&self, call: &Call) -> Result<Option<ChannelAnswer>, Failure> {
         // Root alone is believed. A process of this very user could say nothing that it could not do here itself.
         let (read, mut write) = match peer::connect(&self.socket, &[geteuid().as_raw()]).await {
             Ok(stream) => stream.into_split(),
@@ -194,15 +194,15 @@ impl Client {
     }
 }
 
-fn unexpected(answer: &Answer) -> Failure {
+fn unexpected(answer: &ChannelAnswer) -> Failure {
     let what = match answer {
-        Answer::Guests(_) => "guests",
-        Answer::Boot(_) => "boot",
-        Answer::Looked(_) => "looked",
-        Answer::NodeAuthority(_) => "node-authority",
-        Answer::NextRoot(_) => "next-root",
-        Answer::Done => "done",
-        Answer::Failed(_) => "failed",
+        ChannelAnswer::Guests(_) => "guests",
+        ChannelAnswer::Boot(_) => "boot",
+        ChannelAnswer::Looked(_) => "looked",
+        ChannelAnswer::NodeAuthority(_) => "node-authority",
+        ChannelAnswer::NextRoot(_) => "next-root",
+        ChannelAnswer::Done => "done",
+        ChannelAnswer::Failed(_) => "failed",
     };
     Failure::new(Cause::Unexpected, format!("the root process sent the unexpected answer `{what}`; this is a bug"))
 }

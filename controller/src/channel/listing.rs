@@ -6,7 +6,7 @@
 use pinion_proto::{hwaddr::HwAddr, id::Vmid};
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{GuestInfo, GuestKind, Node, proxmox::Problem};
+use crate::inventory::{GuestInfo, GuestKind, Node, proxmox::InventoryProblem};
 
 /// Which listing the controller has: another one of the same root process, or of another, counts on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Listing {
     /// Every guest of the cluster; none while Proxmox's files have not been read since the root process began.
     pub guests: Option<Vec<ListedGuest>>,
     /// Why they are not known as they are now.
-    pub problem: Option<Problem>,
+    pub problem: Option<InventoryProblem>,
     /// Why it is not known which of them run.
     pub states_unknown: Option<String>,
 }

@@ -29,40 +29,40 @@ pub const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Call {
-    /// Which guests there are and whether they run: [`Answer::Guests`], as soon as it is another answer than the caller
+    /// Which guests there are and whether they run: [`ChannelAnswer::Guests`], as soon as it is another answer than the caller
     /// has, or after a while.
     Guests {
         /// What the caller has.
         has: Option<Revision>,
     },
-    /// Which start of this guest it is that runs: [`Answer::Boot`].
+    /// Which start of this guest it is that runs: [`ChannelAnswer::Boot`].
     Boot {
         /// The guest.
         guest: Target,
     },
-    /// What this guest is and which agent it has: [`Answer::Looked`].
+    /// What this guest is and which agent it has: [`ChannelAnswer::Looked`].
     Look {
         /// The guest.
         guest: Target,
     },
-    /// Bring the packaged agent in and start it: [`Answer::Done`].
+    /// Bring the packaged agent in and start it: [`ChannelAnswer::Done`].
     Install {
         /// The guest.
         guest: Target,
     },
-    /// Put the agent back that the last install replaced, and start it: [`Answer::Done`].
+    /// Put the agent back that the last install replaced, and start it: [`ChannelAnswer::Done`].
     Restore {
         /// The guest.
         guest: Target,
     },
-    /// Let the agent join with this token: [`Answer::Done`] once it has its identity.
+    /// Let the agent join with this token: [`ChannelAnswer::Done`] once it has its identity.
     Join {
         /// The guest.
         guest: Target,
         /// A join token of that same guest.
         token: Secret,
     },
-    /// Sign the authority of this node for agents' identities: [`Answer::NodeAuthority`].
+    /// Sign the authority of this node for agents' identities: [`ChannelAnswer::NodeAuthority`].
     NodeAuthority {
         /// A PKCS #10 request of an ECDSA P-256 key, DER in base64; nothing but the key is taken from it.
         csr: String,
@@ -73,7 +73,7 @@ pub enum Call {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         takes_over: Option<Fingerprint>,
     },
-    /// Which identity root follows the present one, if a person began with another: [`Answer::NextRoot`].
+    /// Which identity root follows the present one, if a person began with another: [`ChannelAnswer::NextRoot`].
     NextRoot,
 }
 
@@ -170,7 +170,7 @@ impl fmt::Debug for Secret {
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum ChannelAnswer {
     /// To [`Call::Guests`].
     Guests(Listing),
     /// To [`Call::Boot`]: what an agent in it says as its `boot_id`.

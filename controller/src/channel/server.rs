@@ -32,7 +32,7 @@ use super::{
     guests::Guests,
     identity::IdentityRoot,
     package::Package,
-    protocol::{Answer, Call, Cause, Failure, MAX_CALL},
+    protocol::{Call, Cause, ChannelAnswer, Failure, MAX_CALL},
     replaced::Replaced,
     tool::Tools,
     turns::Turns,
@@ -153,7 +153,7 @@ impl Server {
             Ok(None) => return,
             Err(failure) => {
                 warn!(uid, why = %failure, "Call refused");
-                Answer::Failed(failure)
+                ChannelAnswer::Failed(failure)
             }
         };
         if let Err(error) = lines::write(&mut write, &answer).await {
@@ -161,13 +161,13 @@ impl Server {
         }
     }
 
-    async fn act(&self, uid: u32, call: &Call) -> Answer {
+    async fn act(&self, uid: u32, call: &Call) -> ChannelAnswer {
         let started = Instant::now();
         let answer = self.verbs.answer(call).await;
         let took = started.elapsed().as_millis();
         let guest = call.guest().map(tracing::field::display);
         match &answer {
-            Answer::Failed(failure) => {
+            ChannelAnswer::Failed(failure) => {
                 warn!(uid, verb = call.verb(), guest, took, cause = ?failure.cause, why = %failure, "Call failed");
             }
             _ => info!(uid, verb = call.verb(), guest, took, "Call done"),

@@ -22,7 +22,7 @@ use super::{
     install, join, look,
     package::Package,
     pct::Pct,
-    protocol::{Answer, Call, Cause, Failure, Secret, Target},
+    protocol::{Call, Cause, ChannelAnswer, Failure, Secret, Target},
     qm::Qm,
     reach::Reach,
     replaced::Replaced,
@@ -47,7 +47,7 @@ pub(super) struct Verbs {
 
 impl Verbs {
     /// Does what is asked.
-    pub(super) async fn answer(&self, call: &Call) -> Answer {
+    pub(super) async fn answer(&self, call: &Call) -> ChannelAnswer {
         let patience = self.patience.unwrap_or_else(|| call.patience());
         let done = match timeout(patience, self.act(call)).await {
             Ok(done) => done,
@@ -57,10 +57,10 @@ impl Verbs {
                 Err(Failure::new(Cause::TimedOut, text))
             }
         };
-        done.unwrap_or_else(Answer::Failed)
+        done.unwrap_or_else(ChannelAnswer::Failed)
     }
 
-    async fn act(&self, call: &Call) -> Result<Answer, Failure> {
+    async fn act(&self, call: &Call) -> Result<ChannelAnswer, Failure> {
         match call {
             Call::Join { guest, token } => check(*guest, token)?,
             Call::NodeAuthority { csr, known, takes_over } => {
@@ -82,34 +82,34 @@ impl Verbs {
         }
     }
 
-    async fn within(&self, reach: &impl Reach, call: &Call) -> Result<Answer, Failure> {
+    async fn within(&self, reach: &impl Reach, call: &Call) -> Result<ChannelAnswer, Failure> {
         match call {
             // They are about no guest.
             Call::Guests { .. } | Call::NodeAuthority { .. } | Call::NextRoot => {
                 Err(Failure::new(Cause::Unexpected, "the call is about no guest; this is a bug"))
             }
-            Call::Boot { .. } => boot::boot(reach).await.map(Answer::Boot),
-            Call::Look { .. } => look::look(reach).await.map(Answer::Looked),
+            Call::Boot { .. } => boot::boot(reach).await.map(ChannelAnswer::Boot),
+            Call::Look { .. } => look::look(reach).await.map(ChannelAnswer::Looked),
             Call::Install { guest } => {
                 let replacing = || self.replaced.note(*guest, Instant::now());
-                install::install(reach, &self.package, replacing).await.map(|()| Answer::Done)
+                install::install(reach, &self.package, replacing).await.map(|()| ChannelAnswer::Done)
             }
             Call::Restore { guest } => {
                 self.replaced.check(*guest, Instant::now())?;
-                install::restore(reach).await.map(|()| Answer::Done)
+                install::restore(reach).await.map(|()| ChannelAnswer::Done)
             }
-            Call::Join { token, .. } => join::join(reach, token).await.map(|()| Answer::Done),
+            Call::Join { token, .. } => join::join(reach, token).await.map(|()| ChannelAnswer::Done),
         }
     }
 
-    async fn node_authority(&self, csr: String, asked: Asked) -> Result<Answer, Failure> {
+    async fn node_authority(&self, csr: String, asked: Asked) -> Result<ChannelAnswer, Failure> {
         let signing = move |identity: &IdentityRoot| identity.sign(&csr, asked, SystemClock.now());
-        Ok(Answer::NodeAuthority(Box::new(self.with_root(signing).await?)))
+        Ok(ChannelAnswer::NodeAuthority(Box::new(self.with_root(signing).await?)))
     }
 
-    async fn next_root(&self) -> Result<Answer, Failure> {
+    async fn next_root(&self) -> Result<ChannelAnswer, Failure> {
         let next = self.with_root(|identity| identity.next(SystemClock.now())).await?;
-        Ok(Answer::NextRoot(next.map(Box::new)))
+        Ok(ChannelAnswer::NextRoot(next.map(Box::new)))
     }
 
     /// Does this with the identity root, where it may wait for the disk.

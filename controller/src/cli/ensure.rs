@@ -11,7 +11,7 @@ use pinion_proto::exit::Exit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask, Ensure, Progress, ProgressLine};
+use crate::admin::protocol::{Answer, Ask, Ensure, EnsureProgress, ProgressLine};
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
 const MAX_BARS: usize = 30;
@@ -49,13 +49,13 @@ pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration
             }
             Err(_) => {
                 let placements = known.into_values().collect();
-                return finish(Exit::TimedOut, view, &Progress { placements }, session);
+                return finish(Exit::TimedOut, view, &EnsureProgress { placements }, session);
             }
         }
     }
 }
 
-fn finish(exit: Exit, mut view: View, progress: &Progress, session: &Session) -> Exit {
+fn finish(exit: Exit, mut view: View, progress: &EnsureProgress, session: &Session) -> Exit {
     let lines = &progress.placements;
     if session.json {
         print_json(&serde_json::json!({ "exit": exit.code(), "placements": lines }));
@@ -106,7 +106,7 @@ impl View {
         Self::Bars { all: MultiProgress::new(), bars: BTreeMap::new(), style }
     }
 
-    fn show(&mut self, progress: &Progress) {
+    fn show(&mut self, progress: &EnsureProgress) {
         match self {
             Self::Bars { all, bars, style } => {
                 for line in &progress.placements {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use pinion_proto::{exit::Exit, printable::Shown as Printable};
+use pinion_proto::{exit::Exit, printable::Shown};
 
 use super::{Session, ask, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, Shown};
+use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, ShownPage};
 
 /// Prints a guest with its placements, or placements whole, from one on.
 pub(super) async fn show(session: &Session, name: String, from: usize, count: usize) -> Exit {
@@ -24,7 +24,7 @@ pub(super) async fn show(session: &Session, name: String, from: usize, count: us
 }
 
 /// What people read of it.
-pub(super) fn words(name: &str, shown: &Shown) -> String {
+pub(super) fn words(name: &str, shown: &ShownPage) -> String {
     let mut out = shown.guest.as_ref().map(guest).unwrap_or_default();
     for placement in &shown.placements {
         if !out.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn words(name: &str, shown: &Shown) -> String {
     if shown.from > 0 || next < shown.total {
         out += &format!("\nplacements {} to {next} of {}", shown.from + 1, shown.total);
         if next < shown.total {
-            out += &format!("; for the next ones run: pinion show {} --from {next}", Printable(name));
+            out += &format!("; for the next ones run: pinion show {} --from {next}", Shown(name));
         }
         out.push('\n');
     }
@@ -91,13 +91,13 @@ struct Lines(String);
 
 impl Lines {
     fn new(head: String) -> Self {
-        Self(format!("{}\n", Printable(&head)))
+        Self(format!("{}\n", Shown(&head)))
     }
 
     fn add(&mut self, what: &str, value: Option<&str>) {
         if let Some(value) = value {
             // Writing to a String cannot fail.
-            writeln!(self.0, "  {what:<12} {}", Printable(value)).ok();
+            writeln!(self.0, "  {what:<12} {}", Shown(value)).ok();
         }
     }
 }

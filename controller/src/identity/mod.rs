@@ -44,7 +44,7 @@ pub use self::{
     machine::{Caller, Machines, NoMachines, Whose},
     record::GuestRecord,
     refused::{JoinRefused, Refused},
-    rollover::Progress,
+    rollover::RolloverProgress,
     token::TokenRefused,
 };
 pub(crate) use self::{
@@ -173,11 +173,11 @@ impl Identities {
     ///
     /// # Errors
     /// A guest's record cannot be read.
-    pub fn rollover(&self) -> Result<Option<Progress>, StoreError> {
+    pub fn rollover(&self) -> Result<Option<RolloverProgress>, StoreError> {
         let Some(next) = self.next_root().map(|next| next.root.fingerprint()) else { return Ok(None) };
         let all = self.guests.all()?;
         let (guests, missing) = (all.len(), rollover::missing(&all, next));
-        Ok(Some(Progress { next, held_by_root_process: self.rollover.held_by_root_process, guests, missing }))
+        Ok(Some(RolloverProgress { next, held_by_root_process: self.rollover.held_by_root_process, guests, missing }))
     }
 
     /// What keeps the next root from being known, or from taking over although every guest trusts it.

@@ -49,7 +49,7 @@ pub(super) struct Rollover {
 
 /// How far a rollover is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct RolloverProgress {
     /// SHA-256 of the root that takes over.
     pub next: Fingerprint,
     /// Whether its key is the root process's.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admin::{
         caller::Caller,
-        protocol::{Answer, Ensure, Progress, ProgressLine},
+        protocol::{Answer, Ensure, EnsureProgress, ProgressLine},
     },
     events::{HostEvent, What},
     planner::{self, Plan},
@@ -137,13 +137,13 @@ impl Waiter {
             .collect();
         let believed = self.believes_at().is_none();
         if placements.iter().all(|line| line.reached || (believed && line.is_blocked())) {
-            return self.answers.try_send(Answer::Ensured(Progress { placements })).is_ok();
+            return self.answers.try_send(Answer::Ensured(EnsureProgress { placements })).is_ok();
         }
         let changed: Vec<_> =
             placements.into_iter().filter(|line| self.sent.get(&line.placement) != Some(line)).collect();
         // A queue that is full is sent the newest state at the next change.
         if !changed.is_empty()
-            && self.answers.try_send(Answer::Progress(Progress { placements: changed.clone() })).is_ok()
+            && self.answers.try_send(Answer::Progress(EnsureProgress { placements: changed.clone() })).is_ok()
         {
             self.sent.extend(changed.into_iter().map(|line| (line.placement.clone(), line)));
         }

@@ -14,7 +14,7 @@ use pinion_tests::{
     interrupt, look,
     nginx::Nginx,
     program,
-    status::PlacementStatus,
+    status::PlacementJson,
     tls_server::TlsServer,
 };
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ impl Show {
     }
 }
 
-fn told(placement: &PlacementStatus, serial: &str) -> String {
+fn told(placement: &PlacementJson, serial: &str) -> String {
     let until = placement.not_after.map_or_else(String::new, |at| format!(", valid until {at}"));
     let renew = placement.renew_at.map_or_else(String::new, |at| format!(", renewed at {at}"));
     format!("{} is {}: serial {}{until}{renew}", placement.placement, placement.stage, short(serial))

@@ -21,7 +21,7 @@ use super::{Lab, Role, Spec};
 use crate::{
     process::{self, Finished, copy_program},
     program,
-    status::Status,
+    status::StatusJson,
     wait::{self, PATIENCE},
 };
 
@@ -200,7 +200,7 @@ impl Booted {
     ///
     /// # Errors
     /// The controller does not answer.
-    pub fn status(&self) -> Result<Status> {
+    pub fn status(&self) -> Result<StatusJson> {
         let finished = self.run(&["pinion", "status", "--json"])?;
         serde_json::from_str(&finished.stdout).map_err(|error| anyhow!("read the status: {error}: {finished}"))
     }
@@ -209,7 +209,7 @@ impl Booted {
     ///
     /// # Errors
     /// That takes longer than `max`; the status and the journal's end are in the message.
-    pub fn wait_status<T>(&self, what: &str, max: Duration, look: impl Fn(&Status) -> Option<T>) -> Result<T> {
+    pub fn wait_status<T>(&self, what: &str, max: Duration, look: impl Fn(&StatusJson) -> Option<T>) -> Result<T> {
         let waited = wait::until(what, max, || {
             let status = self.status().map_err(|error| format!("{error:#}"))?;
             look(&status).ok_or_else(|| format!("{status:?}"))

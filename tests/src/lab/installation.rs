@@ -17,7 +17,7 @@ use super::{Lab, spec::RESTARTS};
 use crate::{
     process::{Finished, Process},
     program,
-    status::Status,
+    status::StatusJson,
     wait::{self, PATIENCE},
 };
 
@@ -183,7 +183,7 @@ pub fn pinion(lab: &Lab, line: &str) -> Result<Finished> {
 ///
 /// # Errors
 /// The controller does not answer.
-pub fn status(lab: &Lab) -> Result<Status> {
+pub fn status(lab: &Lab) -> Result<StatusJson> {
     let finished = pinion(lab, "status --json")?;
     serde_json::from_str(&finished.stdout).map_err(|error| anyhow!("read the status: {error}: {finished}"))
 }
@@ -197,7 +197,7 @@ pub fn wait_for<T>(
     installation: &Installation,
     what: &str,
     max: Duration,
-    look: impl Fn(&Status) -> Option<T>,
+    look: impl Fn(&StatusJson) -> Option<T>,
 ) -> Result<T> {
     let waited = wait::until(what, max, || {
         let status = status(lab).map_err(|error| format!("{error:#}"))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pinion_proto::clock::{Clock, SystemClock};
 use pinion_tests::{
     ca::{HostileCa, StepCa},
-    status::PlacementStatus,
+    status::PlacementJson,
 };
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::site::{PLACEMENT, Site, issuer_of, issuer_of_hostile};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn life(placement: &PlacementStatus) -> Duration {
+fn life(placement: &PlacementJson) -> Duration {
     placement.not_after.expect("something is installed").since(SystemClock.now())
 }
 

@@ -12,7 +12,7 @@ use pinion_tests::{
     guest::{Guest, GuestOptions},
     host::{Host, HostOptions, StepCaIssuer},
     look,
-    status::PlacementStatus,
+    status::PlacementJson,
     tls_server::TlsServer,
 };
 use serde_json::{Value, json};
@@ -110,8 +110,8 @@ impl Site {
     }
 
     /// Waits until status says that this holds the placement up.
-    pub(crate) fn wait_trouble(&self, halt: Halt, words: &str) -> PlacementStatus {
-        let held_up = |placement: &PlacementStatus| {
+    pub(crate) fn wait_trouble(&self, halt: Halt, words: &str) -> PlacementJson {
+        let held_up = |placement: &PlacementJson| {
             placement.trouble.as_ref().is_some_and(|trouble| trouble.halt == halt && trouble.cause.contains(words))
         };
         let seen = self.host.wait_placement(PLACEMENT, held_up).expect("the trouble is told");
@@ -122,7 +122,7 @@ impl Site {
 
     /// Waits for a later content than this, served.
     pub(crate) fn wait_renewed(&self, before: &Installed) -> Installed {
-        let renewed = |placement: &PlacementStatus| {
+        let renewed = |placement: &PlacementJson| {
             placement.stage == Stage::Served
                 && placement.trouble.is_none()
                 && placement.serial.as_ref() != Some(&before.serial)

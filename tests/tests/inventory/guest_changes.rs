@@ -9,7 +9,7 @@ use pinion_tests::{
     host::Host,
     journal,
     process::Finished,
-    status::Status,
+    status::StatusJson,
 };
 use serde_json::Value;
 
@@ -19,18 +19,18 @@ use crate::{
 };
 
 /// Whether a placement is held up for a cause with these words.
-fn held_up(status: &Status, placement: &str, halt: Halt, cause: &str) -> bool {
+fn held_up(status: &StatusJson, placement: &str, halt: Halt, cause: &str) -> bool {
     let trouble = status.placement(placement).and_then(|placement| placement.trouble.as_ref());
     trouble.is_some_and(|trouble| trouble.halt == halt && trouble.cause.contains(cause) && !trouble.remedy.is_empty())
 }
 
 /// Whether the host has a trouble with these words, and a remedy for it.
-fn is_told(status: &Status, words: &str) -> bool {
+fn is_told(status: &StatusJson, words: &str) -> bool {
     status.troubles.iter().any(|trouble| trouble.to_string().contains(words) && !trouble.remedy.is_empty())
 }
 
 /// Waits until guest 101's placement is held up so.
-fn wait_held_up(host: &Host, halt: Halt, cause: &str) -> Status {
+fn wait_held_up(host: &Host, halt: Halt, cause: &str) -> StatusJson {
     wait_status(host, cause, |status| held_up(status, "web@101", halt, cause))
 }
 
@@ -50,7 +50,7 @@ fn each_change_of_a_guest_is_reported() {
 
     pve.write(101, NODE, "lxc", "hostname: renamed\n[snap]\nhostname: old\nlock: backup\n");
     let renamed =
-        |status: &Status| status.guest("101").and_then(|guest| guest.name.clone()).as_deref() == Some("renamed");
+        |status: &StatusJson| status.guest("101").and_then(|guest| guest.name.clone()).as_deref() == Some("renamed");
     wait_status(&host, "the new name", renamed);
     pve.write(101, NODE, "lxc", "hostname: renamed\nlock: snapshot\n");
     let status = wait_held_up(&host, Halt::Waiting, "locked: snapshot");
@@ -80,11 +80,12 @@ fn a_damaged_file_of_a_guest_is_reported_and_affects_no_other_guest() {
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");
     fs::write(pve.conf(101), "").expect("broken");
-    let noted = |words: &'static str| move |status: &Status| is_told(status, words);
+    let noted = |words: &'static str| move |status: &StatusJson| is_told(status, words);
     let status = wait_status(&host, "the broken file", noted("101.conf says nothing of a guest"));
     assert_eq!(status.guest("101").and_then(|guest| guest.name.as_deref()), Some("gateway"), "as it was known");
     pve.write(1001, NODE, "qemu-server", "name: other\n");
-    let other = |status: &Status| status.guest("1001").and_then(|guest| guest.name.clone()).as_deref() == Some("other");
+    let other =
+        |status: &StatusJson| status.guest("1001").and_then(|guest| guest.name.clone()).as_deref() == Some("other");
     wait_status(&host, "another guest's new name", other);
     pve.write(101, NODE, "lxc", "hostname: mended\n");
     wait_status(&host, "no trouble", |status| status.troubles.is_empty());

@@ -12,7 +12,7 @@ use std::{
 
 use pinion_tests::{
     host::{Host, HostOptions},
-    status::Status,
+    status::StatusJson,
     wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ pub(crate) fn host(placements: &[(&str, u32)]) -> Host {
 }
 
 /// Waits until `pinion status --json` is as `wanted` says.
-pub(crate) fn wait_status(host: &Host, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+pub(crate) fn wait_status(host: &Host, what: &str, wanted: impl Fn(&StatusJson) -> bool) -> StatusJson {
     wait::until(what, PATIENCE, || match host.status() {
         Ok(status) if wanted(&status) => Ok(status),
         Ok(status) => Err(format!("{status:?}")),

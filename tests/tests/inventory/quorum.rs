@@ -7,7 +7,7 @@ use pinion_tests::{
     guest::Guest,
     host::{Host, HostOptions},
     journal, openssl,
-    status::Status,
+    status::StatusJson,
 };
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn set_quorum(host: &Host, quorate: bool) {
     fs::set_permissions(shared, fs::Permissions::from_mode(mode)).expect("set");
 }
 
-fn cannot_be_written(status: &Status) -> bool {
+fn cannot_be_written(status: &StatusJson) -> bool {
     status.troubles.iter().any(|trouble| trouble.attempt == "write the shared state")
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use pinion_proto::{stage::Halt, token::JoinToken};
-use pinion_tests::{host::Host, process::Finished, status::Status, wait};
+use pinion_tests::{host::Host, process::Finished, status::StatusJson, wait};
 
 use crate::{
     proxmox_files::{NODE, Pve, host, wait_status},
@@ -80,7 +80,7 @@ fn guests_that_start_and_stop_are_reported_also_after_the_root_process_was_away(
     let mut host = host(&[("web", 101)]);
     let mut pve = Pve::for_host(&host);
     host.start_again().expect("the controller starts");
-    let runs = |status: &Status, vmid: &str| status.guest(vmid).and_then(|guest| guest.running);
+    let runs = |status: &StatusJson, vmid: &str| status.guest(vmid).and_then(|guest| guest.running);
     assert_eq!(runs(&host.status().expect("it answers"), "101"), Some(true), "known from the first moment");
     pve.power(101, false);
     wait_status(&host, "it to have stopped", |status| runs(status, "101") == Some(false));

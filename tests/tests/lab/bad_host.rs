@@ -8,7 +8,7 @@ use pinion_tests::{
         Lab, Role, Spec,
         installation::{Installation, LONG, pinion, status, wait_for},
     },
-    status::Status,
+    status::StatusJson,
 };
 use serde_json::json;
 
@@ -20,12 +20,12 @@ const ARM64: u8 = 183;
 
 const BINARY: &str = "/usr/lib/pinion/agent/amd64/pinion-agent";
 
-fn trouble(status: &Status, placement: &str) -> Option<Trouble> {
+fn trouble(status: &StatusJson, placement: &str) -> Option<Trouble> {
     status.placement(placement)?.trouble.clone()
 }
 
 /// What is wrong on the host, with these words in it.
-fn host_trouble(status: &Status, words: &str) -> Option<String> {
+fn host_trouble(status: &StatusJson, words: &str) -> Option<String> {
     status.troubles.iter().map(ToString::to_string).find(|trouble| trouble.contains(words))
 }
 

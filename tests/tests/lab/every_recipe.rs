@@ -16,7 +16,7 @@ use pinion_tests::{
         installation::{LONG, status, wait_for},
         whole::{self, Whole},
     },
-    status::{PlacementStatus, Status},
+    status::{PlacementJson, StatusJson},
 };
 
 /// Placements of the manifest.
@@ -44,7 +44,7 @@ fn every_recipe_at_once_is_renewed_by_one_command() {
     whole::set_up(&lab).unwrap_or_else(|error| panic!("{error:#}"));
     let began = Instant::now();
     let pinion = Whole::start(&lab).unwrap_or_else(|error| panic!("{error:#}"));
-    let reached = |status: &Status| all_reached(status).then(|| status.clone());
+    let reached = |status: &StatusJson| all_reached(status).then(|| status.clone());
     let before = wait_for(&lab, &pinion.installation, "everything to be reached", LONG, reached)
         .unwrap_or_else(|error| panic!("{error:#}\n{}", pinion.log()));
     let first = began.elapsed();
@@ -80,13 +80,13 @@ fn every_recipe_at_once_is_renewed_by_one_command() {
     fs::write(&target, text).unwrap_or_else(|error| panic!("write {}: {error}", target.display()));
 }
 
-fn all_reached(status: &Status) -> bool {
-    let reached = |placement: &PlacementStatus| placement.goal == Some(placement.stage) && placement.trouble.is_none();
+fn all_reached(status: &StatusJson) -> bool {
+    let reached = |placement: &PlacementJson| placement.goal == Some(placement.stage) && placement.trouble.is_none();
     status.placements.len() == ALL && status.placements.iter().all(reached)
 }
 
-fn serials(status: &Status) -> BTreeMap<String, String> {
-    let held = |placement: &PlacementStatus| Some((placement.placement.clone(), placement.serial.clone()?));
+fn serials(status: &StatusJson) -> BTreeMap<String, String> {
+    let held = |placement: &PlacementJson| Some((placement.placement.clone(), placement.serial.clone()?));
     status.placements.iter().filter_map(held).collect()
 }
 
@@ -142,7 +142,7 @@ fn timed(lab: &Lab, words: &[&str]) -> Renewed {
     Renewed { reached, took: began.elapsed() }
 }
 
-fn table(status: &Status, renewed: &Renewed) -> String {
+fn table(status: &StatusJson, renewed: &Renewed) -> String {
     let manifest = whole::manifest();
     let recipe = |name: &str, guest: &str| {
         let certificates = manifest["certificates"].as_array().expect("certificates");
@@ -151,7 +151,7 @@ fn table(status: &Status, renewed: &Renewed) -> String {
         let placement = placements.iter().find(|placement| placement["guest"].as_u64() == guest.parse().ok());
         placement.unwrap_or(&placements[0])["recipe"].as_str().expect("a recipe").to_owned()
     };
-    let row = |placement: &PlacementStatus| {
+    let row = |placement: &PlacementJson| {
         let (name, guest) = placement.placement.split_once('@').expect("a placement is a name and a guest");
         let goal = if placement.stage == Stage::Served { "served" } else { "reloaded" };
         let took = renewed.reached[&placement.placement].as_secs_f64();

@@ -7,7 +7,7 @@ use pinion_tests::{
         Lab, Spec,
         installation::{Installation, LONG, wait_for},
     },
-    status::PlacementStatus,
+    status::PlacementJson,
 };
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn from_nothing_every_guest_is_enrolled_and_served_without_another_command() {
     let began = Instant::now();
     installation.start(&lab).expect("started");
     wait_for(&lab, &installation, "everything to be reached", LONG, |status| {
-        let reached = |placement: &PlacementStatus| placement.goal == Some(placement.stage);
+        let reached = |placement: &PlacementJson| placement.goal == Some(placement.stage);
         (status.placements.len() == 5 && status.placements.iter().all(reached)).then_some(())
     })
     .expect("everything is reached");

@@ -10,7 +10,7 @@ use pinion_tests::{
         installation::{LONG, pinion, status, wait_for},
         whole::Whole,
     },
-    status::PlacementStatus,
+    status::PlacementJson,
 };
 use serde_json::json;
 
@@ -33,7 +33,7 @@ impl Host {
 
     /// Waits until another certificate than this is served, and nothing is wrong.
     fn served(&self, before: Option<&str>) -> String {
-        let is_served = |placement: &PlacementStatus| {
+        let is_served = |placement: &PlacementJson| {
             placement.stage == Stage::Served && placement.trouble.is_none() && placement.serial.as_deref() != before
         };
         let served = wait_for(&self.lab, &self.whole.installation, "the web interface to serve it", LONG, |status| {

@@ -116,7 +116,7 @@ fn another_root_is_everywhere_before_anything_ends_at_it() {
     let whole = Whole::start_with(&lab, &manifest()).unwrap_or_else(|error| panic!("{error:#}"));
     let old = lab.authority_root().expect("a root").fingerprint();
     wait_roots(&lab, &whole, &[old]);
-    let reached = |status: &pinion_tests::status::Status| {
+    let reached = |status: &pinion_tests::status::StatusJson| {
         status.placements.iter().all(|found| found.goal == Some(found.stage)).then_some(())
     };
     wait_for(&lab, &whole.installation, "everything to be reached", LONG, reached).expect("reached");

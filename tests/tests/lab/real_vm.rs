@@ -7,7 +7,7 @@ use pinion_tests::{
         Lab, Spec,
         installation::{Installation, wait_for},
     },
-    status::PlacementStatus,
+    status::PlacementJson,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn a_real_vm_is_enrolled_and_its_dockerd_served() {
     let began = Instant::now();
     installation.start(&lab).expect("started");
     let status = wait_for(&lab, &installation, "everything to be reached", EMULATED, |status| {
-        let reached = |placement: &PlacementStatus| placement.goal == Some(placement.stage);
+        let reached = |placement: &PlacementJson| placement.goal == Some(placement.stage);
         (status.placements.len() == 2 && status.placements.iter().all(reached)).then(|| status.clone())
     })
     .expect("everything is reached");

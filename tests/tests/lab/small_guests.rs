@@ -6,7 +6,7 @@ use pinion_tests::{
         Lab, Role, Spec,
         installation::{Installation, LONG, wait_for},
     },
-    status::Status,
+    status::StatusJson,
 };
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(crate) fn numbered(guests: &[u32]) -> Value {
 }
 
 /// Whether the guest is linked and its certificate is where it can come to.
-pub(crate) fn is_well(status: &Status, vmid: u32) -> bool {
+pub(crate) fn is_well(status: &StatusJson, vmid: u32) -> bool {
     let placement = status.placement(&placement(vmid));
     status.is_linked(&vmid.to_string()) && placement.is_some_and(|placement| placement.goal == Some(placement.stage))
 }

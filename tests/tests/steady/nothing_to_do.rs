@@ -4,7 +4,7 @@ use pinion_controller::events::Kind;
 use pinion_tests::{
     journal,
     site::{Site, manifest},
-    status::PlacementStatus,
+    status::PlacementJson,
     traces,
 };
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn a_manifest_that_is_touched_or_grows_elsewhere_leaves_the_rest_alone() {
 /// Everything that would show that something was done for `web@1001`.
 #[derive(Debug, PartialEq)]
 struct Picture {
-    status: PlacementStatus,
+    status: PlacementJson,
     files: Vec<(std::path::PathBuf, traces::Trace)>,
     reloads: usize,
     restarts: usize,

@@ -18,7 +18,7 @@ use crate::{
     cli::{Args, dispatch},
     config::Config,
     link::LinkStatus,
-    local::{GuestStatus, PlacementStatus},
+    local::{LocalPlacement, LocalStatus},
 };
 
 /// Runs a command in the guest below this directory.
@@ -50,8 +50,8 @@ fn daemon(config: &Config, answer: String, hang_up: bool) -> JoinHandle<()> {
     })
 }
 
-fn status(placements: Vec<PlacementStatus>, informed: bool) -> String {
-    let status = GuestStatus {
+fn status(placements: Vec<LocalPlacement>, informed: bool) -> String {
+    let status = LocalStatus {
         version: "0".into(),
         guest: Some("1001".parse().expect("a guest")),
         identity_not_after: None,
@@ -61,8 +61,8 @@ fn status(placements: Vec<PlacementStatus>, informed: bool) -> String {
     format!("{}\n", serde_json::to_string(&status).expect("JSON"))
 }
 
-fn docker(stage: Stage, halt: Option<Halt>) -> PlacementStatus {
-    PlacementStatus {
+fn docker(stage: Stage, halt: Option<Halt>) -> LocalPlacement {
+    LocalPlacement {
         certificate: "docker".parse().expect("a name"),
         stage,
         goal: Stage::Served,

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::admin::{
     callers::{MAX_QUESTION, question},
-    protocol::{Answer, Ask, AskFreeze, AskShow, Ensure, Progress, ProgressLine, Selection},
+    protocol::{Answer, Ask, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection},
 };
 
 fn selection() -> Selection {
@@ -121,8 +121,8 @@ fn answers_are_read_as_they_were_written() {
         Answer::Step("pushing".into()),
         Answer::Enrolled("linked".into()),
         Answer::NotEnrolled(trouble),
-        Answer::Progress(Progress { placements: vec![line.clone()] }),
-        Answer::Ensured(Progress { placements: vec![line] }),
+        Answer::Progress(EnsureProgress { placements: vec![line.clone()] }),
+        Answer::Ensured(EnsureProgress { placements: vec![line] }),
         Answer::Evicted(vec!["revoked".into()]),
         Answer::NoSuchName("x".into()),
         Answer::Refused("x".into()),

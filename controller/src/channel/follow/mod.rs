@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     identity::{Machines, Whose},
-    inventory::{Alike, Inventory, proxmox::Problem},
+    inventory::{Alike, Inventory, proxmox::InventoryProblem},
 };
 use starts::Starts;
 
@@ -171,7 +171,7 @@ impl Follower {
 }
 
 /// What stands in the way of knowing the guests, as the host's trouble.
-fn unread(Problem { cause, remedy }: Problem) -> Trouble {
+fn unread(InventoryProblem { cause, remedy }: InventoryProblem) -> Trouble {
     Trouble {
         halt: Halt::Waiting,
         attempt: "read which guests there are".into(),

@@ -19,7 +19,7 @@ fn follower() -> Follower {
 fn listing(guests: Option<&[u32]>, problem: Option<&str>) -> Listing {
     let info = GuestInfo { kind: Some(GuestKind::Lxc), ..GuestInfo::default() };
     let listed = |numbers: &[u32]| numbers.iter().map(|number| ListedGuest::of(vmid(*number), &info)).collect();
-    let problem = problem.map(|cause| Problem { cause: cause.into(), remedy: "start pve-cluster".into() });
+    let problem = problem.map(|cause| InventoryProblem { cause: cause.into(), remedy: "start pve-cluster".into() });
     Listing { revision: Revision { run: 1, number: 1 }, guests: guests.map(listed), problem, states_unknown: None }
 }
 

@@ -21,13 +21,13 @@ use tracing::error;
 
 use super::{
     listing::{ListedGuest, Listing, Revision},
-    protocol::{Answer, Cause, Failure, MAX_ANSWER},
+    protocol::{Cause, ChannelAnswer, Failure, MAX_ANSWER},
 };
 use crate::{
     config::Config,
     inventory::{
         GuestInfo,
-        proxmox::{Observer, Problem, Running, RunningGuests},
+        proxmox::{InventoryProblem, Observer, Running, RunningGuests},
     },
 };
 
@@ -88,7 +88,7 @@ impl Guests {
             match source {
                 Some((directory, node)) => watch(Looker::new(directory, node), running, teller).await,
                 None => {
-                    let problem = Problem {
+                    let problem = InventoryProblem {
                         cause: "this is not a Proxmox host: it has no pvesh and no pmxcfs".to_owned(),
                         remedy: "if it is one, write [proxmox] into controller.toml".to_owned(),
                     };
@@ -108,10 +108,10 @@ impl Guests {
     }
 
     /// The listing, as soon as it is another one than the caller has; the same one after a while.
-    pub(super) async fn answer(&self, has: Option<Revision>) -> Answer {
+    pub(super) async fn answer(&self, has: Option<Revision>) -> ChannelAnswer {
         let Ok(_place) = self.held.try_acquire() else {
             let text = format!("{MAX_HELD} callers already wait for changes of the guests");
-            return Answer::Failed(Failure::new(Cause::Busy, text));
+            return ChannelAnswer::Failed(Failure::new(Cause::Busy, text));
         };
         let mut known = self.known.clone();
         // The teller is gone only when this process stops: then whatever is known is the answer.
@@ -121,7 +121,7 @@ impl Guests {
             drop(timeout(HOLD, known.wait_for(|known| known.listing.revision != has)).await);
         }
         let listing = Listing::clone(&known.borrow().listing);
-        Answer::Guests(listing)
+        ChannelAnswer::Guests(listing)
     }
 }
 
@@ -172,7 +172,7 @@ fn known(seen: &Seen, states: Result<RunningGuests, String>) -> Known {
     match serde_json::to_vec(&listed) {
         Ok(text) if text.len() as u64 <= MAX_ANSWER - ENVELOPE => listing.guests = Some(listed),
         _ => {
-            listing.problem = Some(Problem {
+            listing.problem = Some(InventoryProblem {
                 cause: format!("the list of guests is longer than {MAX_ANSWER} bytes"),
                 remedy: "remove long tags from the guests".to_owned(),
             });
@@ -198,7 +198,7 @@ fn fresh() -> Revision {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     guests: Option<BTreeMap<Vmid, GuestInfo>>,
-    problem: Option<Problem>,
+    problem: Option<InventoryProblem>,
 }
 
 /// The thread that looks at Proxmox's files, of which nobody knows when they answer. It ends with this value, or with the
@@ -246,8 +246,8 @@ impl Looker {
     }
 }
 
-fn hangs(directory: &std::path::Path) -> Problem {
-    Problem {
+fn hangs(directory: &std::path::Path) -> InventoryProblem {
+    InventoryProblem {
         cause: format!("{} does not answer: pmxcfs hangs", directory.display()),
         remedy: "run `systemctl status pve-cluster corosync`".to_owned(),
     }

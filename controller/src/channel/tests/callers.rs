@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 
 use super::hypervisor::{Hypervisor, token};
 use crate::{
-    channel::protocol::{Answer, Cause, Failure, Target},
+    channel::protocol::{Cause, ChannelAnswer, Failure, Target},
     inventory::GuestKind::{Lxc, Qemu},
 };
 
@@ -27,7 +27,7 @@ async fn say(hypervisor: &Hypervisor, bytes: Vec<u8>) -> Failure {
     });
     let answer = answer.await.expect("it does not panic");
     match serde_json::from_str(&answer).expect("an answer") {
-        Answer::Failed(failure) => failure,
+        ChannelAnswer::Failed(failure) => failure,
         other => panic!("{other:?}"),
     }
 }

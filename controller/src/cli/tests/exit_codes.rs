@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::protocol::{Answer, Frozen, IssuerReport, PlanDocument, Progress, ProgressLine},
+    admin::protocol::{Answer, EnsureProgress, Frozen, IssuerReport, PlanDocument, ProgressLine},
     cli::{Args, dispatch},
     config::Config,
 };
@@ -68,7 +68,7 @@ fn trouble(halt: Halt) -> Trouble {
     Trouble { halt, attempt: "sign".into(), cause: "refused".into(), remedy: String::new(), retry_at: None }
 }
 
-fn progress(reached: bool, halt: Option<Halt>) -> Progress {
+fn progress(reached: bool, halt: Option<Halt>) -> EnsureProgress {
     let line = ProgressLine {
         placement: "docker@1001".into(),
         stage: Stage::Issued,
@@ -77,7 +77,7 @@ fn progress(reached: bool, halt: Option<Halt>) -> Progress {
         trouble: halt.map(trouble),
         now: "signing".into(),
     };
-    Progress { placements: vec![line] }
+    EnsureProgress { placements: vec![line] }
 }
 
 /// Each command that asks the controller, with an answer that it ends well with.
@@ -163,7 +163,7 @@ async fn ensure_and_enroll_tell_reached_late_and_blocked_apart() {
         ("ensure docker", ensured(true, Some(Halt::Blocked)), Exit::Reached),
         ("ensure docker", ensured(false, Some(Halt::Blocked)), Exit::Blocked),
         ("ensure docker", on_the_way.clone() + &ensured(false, Some(Halt::Blocked)), Exit::Blocked),
-        ("ensure docker", line(&Answer::Ensured(Progress { placements: Vec::new() })), Exit::Reached),
+        ("ensure docker", line(&Answer::Ensured(EnsureProgress { placements: Vec::new() })), Exit::Reached),
         ("ensure docker --timeout 1s", on_the_way, Exit::TimedOut),
         ("guest enroll 101", line(&Answer::NotEnrolled(trouble(Halt::Blocked))), Exit::Blocked),
         (

@@ -8,7 +8,7 @@ use pinion_proto::{
 use crate::{
     admin::presence::Presence,
     admin::protocol::{
-        GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, Shown, Status,
+        GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, ShownPage, Status,
     },
     cli::{ensure, events, guest, issuer, show, status},
     events::Event,
@@ -147,7 +147,7 @@ fn a_guest_is_linked_away_or_never_seen() {
 #[test]
 fn a_page_says_which_part_it_is_and_how_to_get_the_next() {
     let page = |from, total| {
-        show::words("docker", &Shown { guest: None, from, total, placements: vec![placement(), placement()] })
+        show::words("docker", &ShownPage { guest: None, from, total, placements: vec![placement(), placement()] })
     };
     assert!(!page(0, 2).contains("of 2"));
     assert!(page(0, 5).ends_with("placements 1 to 2 of 5; for the next ones run: pinion show docker --from 2\n"));
@@ -159,7 +159,7 @@ fn a_placement_is_shown_whole() {
     let mut one = placement();
     (one.incoming, one.trouble) = (Some(4), Some(trouble(Halt::Waiting)));
     one.left_behind = vec!["/etc/old.pem".into()];
-    let shown = Shown { guest: Some(guest_status(true, Some(NOW))), from: 0, total: 1, placements: vec![one] };
+    let shown = ShownPage { guest: Some(guest_status(true, Some(NOW))), from: 0, total: 1, placements: vec![one] };
     let text = show::words("1001", &shown);
     for line in [
         "guest 1001\n",

@@ -26,7 +26,7 @@ use super::*;
 use crate::{
     channel::{
         client::Client,
-        protocol::{Answer as Reply, Architecture, Call, Cause, FoundAgent, Init, Listing, Looked},
+        protocol::{Architecture, Call, Cause, ChannelAnswer, FoundAgent, Init, Listing, Looked},
     },
     config::{Proxmox, advertise::Reachable},
     identity::{Identities, NoMachines},
@@ -166,21 +166,21 @@ async fn answer(stream: UnixStream, world: &World) {
     tokio::task::yield_now().await;
     let failing = world.failing.lock().expect("failing").get(&number).copied();
     let reply = match failing {
-        Some(cause) => Reply::Failed(Failure::new(cause, format!("look into {target}: {cause:?}"))),
+        Some(cause) => ChannelAnswer::Failed(Failure::new(cause, format!("look into {target}: {cause:?}"))),
         None => act(&call, target.vmid, &mut world.agents.lock().expect("agents")),
     };
     world.busy.fetch_sub(1, Ordering::SeqCst);
     lines::write(&mut write, &reply).await.ok();
 }
 
-fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> Reply {
+fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> ChannelAnswer {
     match call {
         Call::NodeAuthority { .. } | Call::NextRoot => {
-            Reply::Failed(Failure::new(Cause::Refused, "nobody enrols by that"))
+            ChannelAnswer::Failed(Failure::new(Cause::Refused, "nobody enrols by that"))
         }
-        Call::Guests { .. } => Reply::Guests(Listing::default()),
-        Call::Boot { .. } => Reply::Boot(format!("start of {vmid}")),
-        Call::Look { .. } => Reply::Looked(Looked {
+        Call::Guests { .. } => ChannelAnswer::Guests(Listing::default()),
+        Call::Boot { .. } => ChannelAnswer::Boot(format!("start of {vmid}")),
+        Call::Look { .. } => ChannelAnswer::Looked(Looked {
             architecture: Architecture::Amd64,
             init: Init::Systemd,
             agent: agents.get(&vmid).cloned(),
@@ -189,15 +189,15 @@ fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> Repl
             let agent = agents.entry(vmid).or_insert(agent("", false, true));
             agent.version = env!("CARGO_PKG_VERSION").into();
             agent.running = true;
-            Reply::Done
+            ChannelAnswer::Done
         }
         Call::Restore { .. } => {
             agents.get_mut(&vmid).expect("an agent").version = "0.0.1".into();
-            Reply::Done
+            ChannelAnswer::Done
         }
         Call::Join { .. } => {
             agents.get_mut(&vmid).expect("an agent").joined = true;
-            Reply::Done
+            ChannelAnswer::Done
         }
     }
 }

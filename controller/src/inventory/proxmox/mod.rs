@@ -19,7 +19,7 @@ pub use vmlist::{Entry, MAX_GUESTS, VmList, VmListError};
 
 /// Why the guests are not known as they are now, and what a person can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub struct InventoryProblem {
     /// What was looked at and how that ended.
     pub cause: String,
     /// What a person can do about it.

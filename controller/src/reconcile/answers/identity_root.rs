@@ -2,7 +2,7 @@
 
 use pinion_proto::causes::chain;
 
-use crate::identity::{Identities, Progress};
+use crate::identity::{Identities, RolloverProgress};
 
 /// How many guests are named that hold up the next identity root.
 const MAX_NAMED: usize = 8;
@@ -18,8 +18,8 @@ pub(super) fn note(identities: &Identities) -> Option<String> {
     }
 }
 
-fn next_root(progress: &Progress) -> String {
-    let Progress { next, held_by_root_process, guests, missing } = progress;
+fn next_root(progress: &RolloverProgress) -> String {
+    let RolloverProgress { next, held_by_root_process, guests, missing } = progress;
     if missing.is_empty() {
         let pin = if *held_by_root_process {
             ""
@@ -58,7 +58,7 @@ mod tests {
         let next = Fingerprint::of(b"x");
         let note = |missing: u32| {
             let missing = (101..101 + missing).map(guest).collect();
-            next_root(&Progress { next, held_by_root_process: true, guests: 40, missing })
+            next_root(&RolloverProgress { next, held_by_root_process: true, guests: 40, missing })
         };
         let one = note(1);
         assert!(

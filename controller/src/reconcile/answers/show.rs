@@ -4,7 +4,7 @@
 
 use super::{placement, status, view::View};
 use crate::{
-    admin::protocol::{Answer, AskShow, PlacementStatus, Selection, Shown},
+    admin::protocol::{Answer, AskShow, PlacementStatus, Selection, ShownPage},
     planner::Plan,
     reconcile::chosen::Chosen,
 };
@@ -52,7 +52,7 @@ pub(in crate::reconcile) fn show(view: View<'_>, ask: &AskShow, plan: &Plan<'_>)
     let skipped = ask.from.saturating_sub(planned.len());
     let rest = retired.iter().skip(skipped).take(count - placements.len());
     placements.extend(rest.filter_map(|id| placement::retired(view, id)));
-    Answer::Shown(Box::new(Shown { guest, from: ask.from, total, placements }))
+    Answer::Shown(Box::new(ShownPage { guest, from: ask.from, total, placements }))
 }
 
 fn unknown(name: &str) -> Answer {

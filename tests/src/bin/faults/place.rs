@@ -10,7 +10,7 @@ use pinion_tests::{
     look,
     nginx::Nginx,
     site,
-    status::PlacementStatus,
+    status::PlacementJson,
 };
 use serde_json::json;
 
@@ -87,7 +87,7 @@ impl Place {
     }
 
     /// Waits until it is served without trouble, by itself, and as `wanted` says; its serial number.
-    pub(crate) fn comes_to_be_served(&self, wanted: impl Fn(&PlacementStatus) -> bool) -> Result<String> {
+    pub(crate) fn comes_to_be_served(&self, wanted: impl Fn(&PlacementJson) -> bool) -> Result<String> {
         let seen = self.host.wait_placement(Self::PLACEMENT, |placement| {
             placement.stage == Stage::Served && placement.trouble.is_none() && wanted(placement)
         });

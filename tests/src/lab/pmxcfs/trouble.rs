@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// What is wrong, since a moment in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Trouble {
+pub enum MountTrouble {
     /// This node is cut off. Changes hang until the others are given up, fail with EPERM then, and with EACCES from then on.
     Cut {
         /// Since when.
@@ -74,7 +74,7 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn cut(&self, hang: Duration) -> Result<()> {
-        self.set(Trouble::Cut { at: begins(hang), hang: milliseconds(hang) })
+        self.set(MountTrouble::Cut { at: begins(hang), hang: milliseconds(hang) })
     }
 
     /// Another node is cut off or has died: changes hang so long.
@@ -82,7 +82,7 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn stall(&self, hang: Duration) -> Result<()> {
-        self.set(Trouble::Stall { at: begins(hang), hang: milliseconds(hang) })
+        self.set(MountTrouble::Stall { at: begins(hang), hang: milliseconds(hang) })
     }
 
     /// The node is connected again; changes are made after so long.
@@ -90,10 +90,10 @@ impl Switch {
     /// # Errors
     /// The file cannot be written.
     pub fn heal(&self, healing: Duration) -> Result<()> {
-        self.set(Trouble::Healing { at: begins(healing), hang: milliseconds(healing) })
+        self.set(MountTrouble::Healing { at: begins(healing), hang: milliseconds(healing) })
     }
 
-    fn set(&self, trouble: Trouble) -> Result<()> {
+    fn set(&self, trouble: MountTrouble) -> Result<()> {
         let fresh = self.0.with_extension("new");
         fs::write(&fresh, serde_json::to_vec(&trouble).context("write a trouble")?)
             .and_then(|()| fs::rename(&fresh, &self.0))
@@ -107,7 +107,7 @@ impl Switch {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Mode::Well,
             Err(_) => return Mode::WithoutQuorum,
         };
-        serde_json::from_slice::<Trouble>(&text).map_or(Mode::WithoutQuorum, |trouble| trouble.mode(now()))
+        serde_json::from_slice::<MountTrouble>(&text).map_or(Mode::WithoutQuorum, |trouble| trouble.mode(now()))
     }
 
     /// Waits out what makes changes hang; whether the change is made then.
@@ -130,7 +130,7 @@ impl Switch {
 /// Between two looks at a switch that may be turned back.
 const LOOK: Duration = Duration::from_millis(20);
 
-impl Trouble {
+impl MountTrouble {
     fn mode(self, now: u64) -> Mode {
         let (Self::Cut { at, hang } | Self::Stall { at, hang } | Self::Healing { at, hang }) = self;
         let left = (at + hang).checked_sub(now).filter(|left| *left > 0).map(Duration::from_millis);
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn a_cut_hangs_then_refuses_and_heals() {
-        let cut = Trouble::Cut { at: 1_000, hang: 8_000 };
+        let cut = MountTrouble::Cut { at: 1_000, hang: 8_000 };
         assert_eq!(cut.mode(1_000), Mode::Hanging(Duration::from_secs(8), Err(Errno::PERM)));
         assert_eq!(cut.mode(9_000), Mode::WithoutQuorum);
-        let stall = Trouble::Stall { at: 1_000, hang: 8_000 };
+        let stall = MountTrouble::Stall { at: 1_000, hang: 8_000 };
         assert_eq!(stall.mode(8_999), Mode::Hanging(Duration::from_millis(1), Ok(())));
         assert_eq!(stall.mode(9_000), Mode::Well);
-        let healing = Trouble::Healing { at: 1_000, hang: 900 };
+        let healing = MountTrouble::Healing { at: 1_000, hang: 900 };
         assert_eq!((healing.mode(1_899), healing.mode(1_900)), (Mode::WithoutQuorum, Mode::Well));
     }
 

@@ -13,7 +13,7 @@ use pinion_proto::stage::{Halt, Stage};
 use pinion_tests::{
     guest::{Guest, GuestOptions},
     look, process,
-    status::PlacementStatus,
+    status::PlacementJson,
     wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Trial {
 
     /// It comes to be held up for this reason.
     pub(super) fn halts(&self, halt: Halt, reason: &str) -> Result<()> {
-        let held_up = |placement: &PlacementStatus| {
+        let held_up = |placement: &PlacementJson| {
             placement.trouble.as_ref().is_some_and(|held| held.halt == halt && held.cause.contains(reason))
         };
         self.place.host.wait_placement(&self.id(), held_up).map(drop).with_context(|| format!("held up by {reason:?}"))

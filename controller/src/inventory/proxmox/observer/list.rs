@@ -9,7 +9,7 @@ use pinion_proto::causes::chain;
 
 use super::{
     super::{
-        Problem,
+        InventoryProblem,
         read::limited,
         vmlist::{MAX_LIST, VmList},
     },
@@ -25,7 +25,7 @@ pub(super) struct List {
     known: Option<VmList>,
     /// How often in a row it could not be read, or was old.
     failures: u32,
-    problem: Option<Problem>,
+    problem: Option<InventoryProblem>,
 }
 
 impl List {
@@ -40,7 +40,7 @@ impl List {
     }
 
     /// Why it is not known as it is now.
-    pub(super) fn problem(&self) -> Option<&Problem> {
+    pub(super) fn problem(&self) -> Option<&InventoryProblem> {
         self.problem.as_ref()
     }
 
@@ -49,7 +49,7 @@ impl List {
         let path = directory.join(".vmlist");
         let read = limited(&path, MAX_LIST).map_err(|error| unreadable(&path, &error));
         let parsed = read.and_then(|bytes| {
-            VmList::parse(&bytes).map_err(|error| Problem {
+            VmList::parse(&bytes).map_err(|error| InventoryProblem {
                 cause: format!("cannot read {}: {}", path.display(), chain(&error)),
                 remedy: "run `systemctl status pve-cluster`".to_owned(),
             })
@@ -60,7 +60,7 @@ impl List {
                 (Some(own), Some(counted)) if own < counted => {
                     let cause = format!("{} has version {own}, but .version says {counted}", path.display());
                     let remedy = "if this lasts, restart pve-cluster (`systemctl restart pve-cluster`)";
-                    self.failed(Problem { cause, remedy: remedy.to_owned() }, LAGS_TOLD);
+                    self.failed(InventoryProblem { cause, remedy: remedy.to_owned() }, LAGS_TOLD);
                     false
                 }
                 _ => self.take(list),
@@ -81,7 +81,7 @@ impl List {
         other
     }
 
-    fn failed(&mut self, problem: Problem, patience: u32) {
+    fn failed(&mut self, problem: InventoryProblem, patience: u32) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= patience {
             self.problem = Some(problem);

@@ -24,7 +24,7 @@ use pinion_proto::id::Vmid;
 use serde::Deserialize;
 
 use super::{
-    Problem, conf,
+    InventoryProblem, conf,
     read::{Stamp, limited},
     vmlist::Entry,
 };
@@ -76,7 +76,7 @@ struct Seen {
     growing: Option<Stamp>,
     conf: GuestInfo,
     failures: u32,
-    problem: Option<Problem>,
+    problem: Option<InventoryProblem>,
 }
 
 impl Observer {
@@ -143,7 +143,7 @@ impl Observer {
 
     /// What keeps the guests from being known as they are now.
     #[must_use]
-    pub fn problem(&self) -> Option<Problem> {
+    pub fn problem(&self) -> Option<InventoryProblem> {
         if let Some(problem) = self.list.problem() {
             return Some(problem.clone());
         }
@@ -151,7 +151,7 @@ impl Observer {
         let first = problems.next()?.clone();
         Some(match problems.count() {
             0 => first,
-            more => Problem { cause: format!("{} (and {more} more)", first.cause), ..first },
+            more => InventoryProblem { cause: format!("{} (and {more} more)", first.cause), ..first },
         })
     }
 
@@ -203,7 +203,7 @@ impl Seen {
     fn take(&mut self, path: &Path, kind: GuestKind, stamp: Stamp, bytes: &[u8], entry: (&Entry, Option<u64>)) {
         let Some(conf) = conf::parse(kind, bytes) else {
             let cause = format!("{} says nothing of a guest", path.display());
-            return self.failed(Problem { cause, remedy: "restore it from a backup".to_owned() });
+            return self.failed(InventoryProblem { cause, remedy: "restore it from a backup".to_owned() });
         };
         if !conf::is_whole(bytes) && self.growing != Some(stamp) {
             // Half written, perhaps; the next look tells.
@@ -215,7 +215,7 @@ impl Seen {
         *self = Self { entry, settled_at: self.settled_at, stamp: Some(stamp), conf, ..Self::default() };
     }
 
-    fn failed(&mut self, problem: Problem) {
+    fn failed(&mut self, problem: InventoryProblem) {
         self.entry = None;
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_TOLD {
