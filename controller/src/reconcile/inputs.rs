@@ -10,7 +10,6 @@ use pinion_proto::clock::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    answers,
     calls::Calls,
     clock_watch::ClockWatch,
     delivery::{Deliveries, Documents},
@@ -33,14 +32,13 @@ use crate::{
     admin::{
         caller::Caller,
         protocol::{Answer, Frozen},
-        question::{AtOnce, FromPlan, Question, Request, Waits},
+        question::{AtOnce, Question, Request, Waits},
     },
     config::advertise::Reachable,
     enroll::{self, Happened},
     inventory::Inventory,
     link::LinkInput,
     manifest::file::InForce,
-    planner::Plan,
     world,
 };
 
@@ -293,21 +291,6 @@ impl Reconciler {
                 Answer::End
             }),
         }
-    }
-
-    /// Answers what was left to this plan.
-    pub(super) fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) {
-        let Some((ask, caller, answers)) = self.asked.take() else { return };
-        let view = answers::View { world: &self.world, parts: &self.parts };
-        let answer = match ask {
-            FromPlan::Status(selection) => answers::status(view, &self.resources, &selection, plan),
-            FromPlan::Show(ask) => answers::show(view, &ask, plan),
-            FromPlan::Plan => answers::plan(plan),
-            FromPlan::Purge(names) => {
-                self.act(now, |this, effects| this.parts.purging.ask(&names, &caller, plan, effects))
-            }
-        };
-        answers.try_send(answer).ok();
     }
 }
 

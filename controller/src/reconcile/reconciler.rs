@@ -76,6 +76,21 @@ impl Reconciler {
         Wake { at, resend: self.outlets.sessions.take_queue_full() }
     }
 
+    /// Answers what was left to this plan.
+    fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) {
+        let Some((ask, caller, answers)) = self.asked.take() else { return };
+        let view = answers::View { world: &self.world, parts: &self.parts };
+        let answer = match ask {
+            FromPlan::Status(selection) => answers::status(view, &self.resources, &selection, plan),
+            FromPlan::Show(ask) => answers::show(view, &ask, plan),
+            FromPlan::Plan => answers::plan(plan),
+            FromPlan::Purge(names) => {
+                self.act(now, |this, effects| this.parts.purging.ask(&names, &caller, plan, effects))
+            }
+        };
+        answers.try_send(answer).ok();
+    }
+
     /// What is to be done now, with the turns that begin and end by it.
     fn plan<'m>(&mut self, manifest: &'m Manifest, now: Timestamp) -> Plan<'m> {
         let mut plan = self.world.plan(manifest, now);
