@@ -15,6 +15,7 @@ pub mod booted;
 mod bridges;
 pub mod conf;
 mod container;
+mod guest_conf;
 pub mod installation;
 pub mod life;
 pub mod namespace;
@@ -55,6 +56,7 @@ use crate::{
     process::{Finished, copy_program},
 };
 use container::Container;
+use guest_conf::conf;
 use namespace::Namespace;
 use place::Place;
 use tools::{MISCHIEF, Mischief};
@@ -257,6 +259,14 @@ impl Lab {
     pub fn end_mischief(&self, tool: &str) -> Result<()> {
         let file = self.path(MISCHIEF).join(tool);
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))
+    }
+
+    /// Makes a guest, stopped: from nothing, or from what another one's upper directory held.
+    fn add(&mut self, spec: Spec, from: Option<&Path>) -> Result<()> {
+        let (vmid, kind, conf) = (spec.vmid, spec.kind, conf(&spec)?);
+        let container = Container::create(&self.namespace, spec, from).with_context(|| format!("make guest {vmid}"))?;
+        self.guests.insert(vmid, container);
+        self.files.add(vmid, kind, &conf)
     }
 
     fn guest(&self, vmid: u32) -> Result<&Container> {
