@@ -1,4 +1,6 @@
 //! How the root process is asked for this node's authority, and for how long.
+//!
+//! Invariant: an answer under another root than the one that is known, or wanted, is refused.
 
 use std::{future::Future, time::Duration};
 

@@ -1,4 +1,6 @@
 //! The trust domain of the identities: made once, and kept.
+//!
+//! Invariant: a start never changes a stored domain, because agents know the controller by it; only [`set_domain`] does.
 
 use pinion_proto::id::TrustDomain;
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,7 @@ use pinion_proto::{
 use super::{
     decided::Decided,
     forgotten,
-    machine::{Caller, Machine, Starts, Twins, Whose},
+    machine::{LinkCaller, Machine, Starts, Twins, Whose},
     record::GuestRecord,
     refused::{JoinRefused, Refused},
 };
@@ -134,7 +134,7 @@ impl Guests {
         guest: Guest,
         shown: &Peer,
         machine: Machine,
-        caller: Caller<'_>,
+        caller: LinkCaller<'_>,
     ) -> Result<(), Refused> {
         let mut memory = self.writing();
         let mut record = self.admitted(&mut memory, guest, shown, machine.whose, &caller.facts.hwaddrs)?;

@@ -66,14 +66,14 @@ impl Machines for NoMachines {
 
 /// Who shows an identity, as far as it says.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'c> {
+pub struct LinkCaller<'c> {
     /// What it says of itself.
     pub facts: &'c GuestFacts,
     /// Where it calls from.
     pub from: SocketAddr,
 }
 
-impl fmt::Display for Caller<'_> {
+impl fmt::Display for LinkCaller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.facts.hostname, self.from.ip())?;
         match self.facts.hwaddrs.first() {
@@ -103,7 +103,7 @@ pub(super) struct Twins {
 
 impl Starts {
     /// Notes who calls. Twins, when the caller's start is one that was over.
-    pub(super) fn note(&mut self, guest: Guest, caller: Caller<'_>) -> Result<(), Twins> {
+    pub(super) fn note(&mut self, guest: Guest, caller: LinkCaller<'_>) -> Result<(), Twins> {
         if caller.facts.boot_id.is_empty() {
             return Ok(());
         }

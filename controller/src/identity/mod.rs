@@ -41,7 +41,7 @@ use self::{
 pub use self::{
     ca::{ControllerIdentity, IdentityCa},
     error::IdentityError,
-    machine::{Caller, Machines, NoMachines, Whose},
+    machine::{LinkCaller, Machines, NoMachines, Whose},
     record::GuestRecord,
     refused::{JoinRefused, Refused},
     rollover::RolloverProgress,
@@ -273,7 +273,7 @@ impl Identities {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, guest: Guest, shown: &Peer, caller: Caller<'_>) -> Result<(), Refused> {
+    pub fn admit(&self, guest: Guest, shown: &Peer, caller: LinkCaller<'_>) -> Result<(), Refused> {
         // The hypervisor is asked only on account of what was given to the guest since it joined.
         let on_record = self.guests.read(guest)?.is_some_and(|record| record.has(&shown.serial));
         let whose = if on_record {

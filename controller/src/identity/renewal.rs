@@ -1,4 +1,6 @@
 //! Renews this node's authority, where the identity root's key is the root process's.
+//!
+//! Invariant: an authority that cannot be renewed stays in use, and is asked for again.
 
 use std::{sync::Arc, time::Duration};
 

@@ -77,7 +77,7 @@ impl Fixture {
 
     fn admit(&self, guest: &str, shown: &Peer) -> Result<(), Refused> {
         let facts = GuestFacts::default();
-        let caller = Caller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
+        let caller = LinkCaller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
         self.identities.admit(name(guest), shown, caller)
     }
 
@@ -189,7 +189,7 @@ impl Fixture {
     }
 
     fn links(&self, guest: &str, shown: &Peer, facts: &GuestFacts) -> Result<(), Refused> {
-        let caller = Caller { facts, from: "10.0.0.101:40000".parse().expect("an address") };
+        let caller = LinkCaller { facts, from: "10.0.0.101:40000".parse().expect("an address") };
         self.identities.admit(name(guest), shown, caller)
     }
 

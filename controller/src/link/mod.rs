@@ -193,8 +193,10 @@ mod tests {
         assert!(!services.is_good("102".parse().expect("a guest"), &first).await, "of another guest");
         let next = peer(&identities.renew(guest, &first, &csr()).expect("renewed").chain);
         assert!(services.is_good(guest, &first).await && services.is_good(guest, &next).await);
-        let caller =
-            crate::identity::Caller { facts: &GuestFacts::default(), from: "10.0.0.5:1".parse().expect("an address") };
+        let caller = crate::identity::LinkCaller {
+            facts: &GuestFacts::default(),
+            from: "10.0.0.5:1".parse().expect("an address"),
+        };
         identities.admit(guest, &next, caller).expect("seen");
         assert!(!services.is_good(guest, &first).await && services.is_good(guest, &next).await);
         identities.lock(guest, "a test").expect("written");

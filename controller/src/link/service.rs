@@ -37,7 +37,7 @@ use super::{
     rates::{GuestRates, MessageRate},
     report_quota::ReportQuota,
 };
-use crate::identity::{Caller, Identities, JoinRefused};
+use crate::identity::{Identities, JoinRefused, LinkCaller};
 
 /// A new link says hello at once; a large one may have to wait for its turn.
 const HELLO_TIME: Duration = Duration::from_secs(30);
@@ -325,7 +325,7 @@ impl LinkService {
         let (services, guest, from) = (&self.services, self.guest, self.from);
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
         let admitted = tokio::task::spawn_blocking(move || {
-            identities.admit(guest, &peer, Caller { facts: &facts, from })?;
+            identities.admit(guest, &peer, LinkCaller { facts: &facts, from })?;
             if let Err(error) = identities.note_roots(guest, &roots) {
                 warn!(%guest, %error, "Cannot note which roots an agent trusts; it says so again");
             }

@@ -1,4 +1,6 @@
 //! What certificates and roots have in common: the context of their readers, the place, the issuer.
+//!
+//! Invariant: what is wrong is noted at its place, and the reader goes on.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
 //! What comes off the wire malformed, and the parsers that say so.
+//!
+//! Invariant: the error names the field as the `.proto` files do.
 
 use thiserror::Error;
 

@@ -188,7 +188,7 @@ fn of_a_guests_starts_the_last_two_are_known() {
     let facts = |boot: &str| machine(&["101"], boot);
     let mut note = |guest: &str, boot: &str| {
         let facts = facts(boot);
-        let caller = Caller { facts: &facts, from: "10.0.0.101:1".parse().expect("an address") };
+        let caller = LinkCaller { facts: &facts, from: "10.0.0.101:1".parse().expect("an address") };
         starts.note(name(guest), caller).is_ok()
     };
     assert!(note("101", "a") && note("101", "a") && note("101", "b") && note("101", "c"));
@@ -199,7 +199,7 @@ fn of_a_guests_starts_the_last_two_are_known() {
     assert!(note("101", "") && note("101", ""));
     starts.forget(name("101"));
     let again = facts("c");
-    let caller = Caller { facts: &again, from: "10.0.0.101:1".parse().expect("an address") };
+    let caller = LinkCaller { facts: &again, from: "10.0.0.101:1".parse().expect("an address") };
     assert!(starts.note(name("101"), caller).is_ok(), "it has another identity");
 }
 
@@ -208,7 +208,7 @@ fn a_caller_is_shown_by_its_name_address_and_first_card() {
     let with = machine(&["101", "102"], "a");
     let without = machine(&[], "a");
     let shown =
-        |facts: &GuestFacts| Caller { facts, from: "10.0.0.101:40000".parse().expect("an address") }.to_string();
+        |facts: &GuestFacts| LinkCaller { facts, from: "10.0.0.101:40000".parse().expect("an address") }.to_string();
     assert_eq!(shown(&with), format!("gateway at 10.0.0.101 with network card {}", card("101")));
     assert_eq!(shown(&without), "gateway at 10.0.0.101");
 }

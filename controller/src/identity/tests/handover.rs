@@ -115,7 +115,7 @@ impl Host {
 
 fn admitted(identities: &Identities, guest: &str, shown: &Peer) {
     let facts = GuestFacts::default();
-    let caller = Caller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
+    let caller = LinkCaller { facts: &facts, from: "127.0.0.1:1".parse().expect("an address") };
     identities.admit(name(guest), shown, caller).expect("its identity is on record");
 }
 

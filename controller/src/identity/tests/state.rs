@@ -112,7 +112,7 @@ fn a_root_that_was_lost_is_not_made_anew_by_itself() {
     let error = identities.admit(
         name("101"),
         &shown,
-        Caller { facts: &GuestFacts::default(), from: "127.0.0.1:1".parse().expect("one") },
+        LinkCaller { facts: &GuestFacts::default(), from: "127.0.0.1:1".parse().expect("one") },
     );
     error.expect_err("not by the old identity");
     drop(identities);

@@ -1,4 +1,6 @@
 //! How a CA is configured, and how its answers and failures are read under that name.
+//!
+//! Invariant: each error names the issuer and its address; the CA's own words are shown as one printable line.
 
 use std::{
     path::{Path, PathBuf},
