@@ -244,7 +244,7 @@ impl Twice {
     fn start(&mut self, certificate: &Certificate) {
         self.seen.clear();
         let by_name = |placement: &Placement| matches!(placement.guest, GuestRef::Name(_));
-        self.look = certificate.placements.len() > 1 && certificate.placements.iter().any(by_name);
+        self.look = certificate.placements.iter().any(by_name);
     }
 
     fn is_second(&mut self, guest: Guest) -> bool {

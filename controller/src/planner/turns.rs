@@ -177,7 +177,7 @@ pub(super) fn stagger(placements: &mut [Planned<'_>]) {
             together.entry(group).or_default().push(at);
         }
     }
-    for members in together.into_values().filter(|members| members.len() > 1) {
+    for members in together.into_values() {
         for (turn, at) in (0_u32..).zip(&members) {
             let Some(window) = placements.get_mut(*at).and_then(|planned| planned.window.as_mut()) else { continue };
             for Opening { opens, closes } in window {

@@ -86,6 +86,9 @@ fn one_root_is_waited_for_by_nobody() {
     let change = Change { add: vec![old.fingerprint()], remove: vec![] };
     assert_eq!(it.decision(&manifest, "roots@101"), Decision::Trust(change));
     assert_eq!(it.decision(&manifest, "roots@102"), Decision::Keep);
+    let (guest, now) = (id("roots@102").guest, it.world.now);
+    it.world.reports.link_down(guest, now);
+    assert_eq!(it.decision(&manifest, "roots@102"), Decision::Keep, "a guest that has them may be away");
 }
 
 #[test]

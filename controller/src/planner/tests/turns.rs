@@ -59,6 +59,8 @@ impl Swarm {
 #[test]
 fn the_next_one_is_renewed_when_the_one_before_is_served() {
     let mut swarm = Swarm::new(THREE);
+    // Also in the plan in which the first begins.
+    assert_eq!(swarm.waits(1).retry_at, Some(swarm.world.now + MAX_TURN));
     for guest in [101, 102, 103] {
         let only = vec![format!("docker@{guest}")];
         assert_eq!(swarm.ordered(), only);
