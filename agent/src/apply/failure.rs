@@ -326,12 +326,20 @@ fn is_absence(error: &InstallError) -> bool {
 /// When a delay from now is over.
 pub(super) fn at(now: Timestamp, delay: Duration) -> Timestamp {
     // Rounded up, so that nobody looks a moment too early.
-    now + delay + Duration::from_millis(999)
+    now + (delay + Duration::from_millis(999))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_over_when_its_whole_length_has_passed() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        for (millis, seconds) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(at(now, Duration::from_millis(millis)).since(now), Duration::from_secs(seconds), "{millis}");
+        }
+    }
 
     #[test]
     fn what_waits_for_its_window_says_that_a_freeze_is_not_overridden() {

@@ -49,8 +49,8 @@ struct Issued {
     serial: Serial,
     issuer: PlainName,
     not_after: Timestamp,
-    /// It is revoked when its successor has come to its goal. Documents of before have no others.
-    #[serde(default = "yes")]
+    /// It is revoked when its successor has come to its goal: as the configuration says when it is read.
+    #[serde(default)]
     when_replaced: bool,
     /// Its key may be in other hands.
     #[serde(default)]
@@ -61,10 +61,6 @@ struct Issued {
     /// It is revoked also while somebody holds it.
     #[serde(default)]
     at_once: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +158,7 @@ impl Revocations {
                 let Some(issued) = self.get_mut(&id, &serial) else { return };
                 let failures = issued.replaced.as_ref().map_or(0, |replaced| replaced.failures).saturating_add(1);
                 // Rounded up: a moment has whole seconds.
-                let not_before = effects.now() + backoff.delay(failures, &id) + Duration::from_millis(999);
+                let not_before = effects.now() + (backoff.delay(failures, &id) + Duration::from_millis(999));
                 issued.replaced = Some(Replaced { failures, not_before });
                 let (issuer, generation) = (issued.issuer.clone(), issued.generation);
                 self.unwritten.insert(id.clone());
