@@ -49,6 +49,8 @@ mod shared_state;
 mod signing;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod troubles;
 mod waiting;
 

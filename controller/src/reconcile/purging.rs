@@ -10,7 +10,7 @@ use super::effects::{Effects, Outgoing};
 use crate::{
     admin::{caller::Caller, protocol::Answer},
     events::{PlacementEvent, What},
-    planner::{Decision, Plan, Planned},
+    planner::Plan,
     world::{Change, World},
 };
 
@@ -41,15 +41,8 @@ impl Purging {
             effects.change(Change::PurgeOver(id));
         }
         self.retired = retired;
-        // A placement that the manifest purges is asked for in its spec.
-        let by_manifest: BTreeSet<_> = plan
-            .placements
-            .iter()
-            .filter(|planned| planned.decision == Decision::Purge)
-            .filter_map(Planned::id)
-            .collect();
-        let asked = self.asked.difference(&by_manifest);
-        for id in asked.filter(|id| !world.inventory().hands_off(id.guest)) {
+        // One that the manifest names is not among them: its guest reads of a purge in its spec.
+        for id in self.asked.iter().filter(|id| !world.inventory().hands_off(id.guest)) {
             effects.send(id, Outgoing::Purge);
         }
     }

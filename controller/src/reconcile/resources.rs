@@ -41,3 +41,6 @@ impl Resources {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

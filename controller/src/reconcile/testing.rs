@@ -1,6 +1,6 @@
 //! A world for the parts' tests: made from a manifest and what guests report, without a task or a disk.
 
-use std::sync::Arc;
+use std::{num::NonZeroU16, sync::Arc};
 
 use jiff::tz::TimeZone;
 use pinion_proto::{
@@ -19,7 +19,9 @@ use crate::{
     admin::caller::Caller,
     events::Events,
     identity::{Identities, NoMachines},
-    issuer::Issuers,
+    issuer::{
+        self, BoxFuture, Issuer, IssuerCheck, IssuerError, Issuers, Revocation, Roots, Serial, Signed, SigningRequest,
+    },
     manifest::{Manifest, file::InForce},
     planner::backoff::Backoff,
     store::Store,
@@ -124,6 +126,11 @@ impl GuestKey {
         Self(KeyPair::generate().expect("a key"))
     }
 
+    /// This key: PKCS #8, DER.
+    pub(super) fn of(pkcs8: &[u8]) -> Self {
+        Self(KeyPair::try_from(pkcs8).expect("a key"))
+    }
+
     /// The request for `web.example`.
     pub(super) fn request(&self) -> Progress {
         let mut params = CertificateParams::new(vec!["web.example".to_owned()]).expect("names");
@@ -191,4 +198,51 @@ pub(super) fn resources(issuers: Issuers) -> (TempDir, Resources) {
         node: "pve1".parse().expect("a name"),
     };
     (directory, resources)
+}
+
+/// An issuer that can revoke; it is never called.
+#[derive(Debug)]
+struct Revoking {
+    of_replaced: bool,
+}
+
+fn not_called<T>() -> BoxFuture<'static, Result<T, IssuerError>>
+where
+    T: Send + 'static,
+{
+    Box::pin(async { Err(IssuerError::Unavailable { message: "it is not called".into() }) })
+}
+
+impl Issuer for Revoking {
+    fn sign<'a>(&'a self, _: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
+        not_called()
+    }
+
+    fn roots(&self) -> Option<&dyn Roots> {
+        None
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
+        not_called()
+    }
+
+    fn revocation(&self) -> Option<&dyn issuer::Revocations> {
+        Some(self)
+    }
+}
+
+impl issuer::Revocations for Revoking {
+    fn of_replaced(&self) -> bool {
+        self.of_replaced
+    }
+
+    fn revoke<'a>(&'a self, _: &'a Serial, _: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
+        not_called()
+    }
+}
+
+/// One issuer that can revoke, and whether it is to revoke what was replaced.
+pub(super) fn revoking(name: &str, of_replaced: bool) -> Issuers {
+    let issuer: Box<dyn Issuer> = Box::new(Revoking { of_replaced });
+    Issuers::of([(name.parse().expect("a name"), issuer, NonZeroU16::MIN)])
 }

@@ -102,3 +102,6 @@ fn absent(view: View<'_>, planned: &Planned<'_>) -> Option<Trouble> {
     let attempt = format!("see {} served", planned.label());
     planner::absent(planned, view.world.inventory(), view.world.reports(), attempt)
 }
+
+#[cfg(test)]
+mod tests;

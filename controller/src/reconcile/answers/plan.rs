@@ -43,3 +43,6 @@ pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
     let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
     Answer::Plan(PlanDocument { steps, notes, wake_at: plan.wake_at })
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ fn unknown(name: &str) -> Answer {
         pinion_proto::id::shown(name)
     ))
 }
+
+#[cfg(test)]
+mod tests;

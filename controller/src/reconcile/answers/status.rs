@@ -145,8 +145,10 @@ mod tests {
             .chain(["web@102".into()])
             .map(|id| id.parse().expect("an id"))
             .collect();
-        let (listed, more) = listed(ids.iter());
-        assert_eq!(listed.len(), MAX_UNLISTED + 1);
+        let (all, more) = listed(ids.iter());
+        assert_eq!(all.len(), MAX_UNLISTED + 1);
         assert_eq!(more, BTreeMap::from([("101".parse().expect("a guest"), 1000 - MAX_UNLISTED)]));
+        let (all, more) = listed(ids.iter().take(MAX_UNLISTED));
+        assert_eq!((all.len(), more), (MAX_UNLISTED, BTreeMap::new()), "exactly as many as are listed");
     }
 }

@@ -106,11 +106,13 @@ fn a_selection_means_what_it_names() {
         ("nobody's name", &["web", "other"], None, [true, true], Some("other")),
     ];
     for (what, names, number, expected, unknown) in cases {
+        let names_none = names.is_empty();
         let names = names.iter().map(ToString::to_string).collect();
         let chosen = Chosen::new(&world, &Selection { names, guest: number.map(Into::into) }).expect(what);
         let means = |number: &str| chosen.means(&format!("web@{number}"), "web", Some(guest(number)));
         assert_eq!(([means("101"), means("102")], chosen.unknown(labels())), (expected, unknown), "{what}");
         assert_eq!(chosen.guest(), number.map(guest), "{what}");
+        assert_eq!([chosen.has_names(), chosen.is_guest(guest("101"))], [!names_none, number == Some("101")], "{what}");
     }
     for (what, text) in [("no name", "a b"), ("a name that nobody has", "nobody")] {
         let selection = Selection { names: Vec::new(), guest: Some(text.into()) };
@@ -141,4 +143,27 @@ fn what_a_destroyed_or_evicted_guest_held_says_so() {
     .expect("evictions");
     let trouble = shown(&evicted).trouble.expect("a trouble");
     assert!(trouble.cause.starts_with("guest 101 was evicted as compromised at"), "{trouble}");
+}
+
+#[test]
+fn what_is_wrong_with_the_host_is_in_the_status_and_nothing_else_is() {
+    let (_directory, resources) = crate::reconcile::testing::resources(crate::issuer::Issuers::of([]));
+    let mut world = world(WEB);
+    let status = |world: &crate::world::World| {
+        let manifest = world.manifest().clone();
+        let view = View { world, parts: &parts() };
+        match status(view, &resources, &Selection::default(), &world.plan(&manifest, at(0))) {
+            crate::admin::protocol::Answer::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    };
+    let fine = status(&world);
+    assert_eq!((fine.notes, fine.troubles), (vec![], vec![]));
+    assert_eq!(
+        fine.guests.iter().map(|guest| (guest.guest, guest.linked)).collect::<Vec<_>>(),
+        [(guest("101"), false)]
+    );
+    world.apply(crate::world::Change::SharedState(Some("the disk is full".into())), at(0));
+    let troubles = status(&world).troubles;
+    assert!(troubles.len() == 1 && troubles[0].cause.contains("the disk is full"), "{troubles:?}");
 }

@@ -32,12 +32,13 @@ fn what_begins_too_late_by_the_new_clock_is_renewed() {
     let requested = || incoming(holds(1, leaf(1, at(-10 * DAY))), 2, GuestKey::new().request());
     let other = || PlacementReport { certificate: "other".parse().expect("a name"), ..holds(1, leaf(1, at(-60))) };
     let retired = || PlacementReport { retired: true, ..holds(1, leaf(1, at(-60))) };
-    let cases: [(&str, PlacementReport, i64, Option<usize>); 10] = [
+    let cases: [(&str, PlacementReport, i64, Option<usize>); 11] = [
         ("the clock goes on", holds(1, leaf(1, at(-60))), 60, None),
-        ("it goes back by what a kept clock may", holds(1, leaf(1, at(-60))), -299, None),
+        ("it goes back by what a kept clock may", holds(1, leaf(1, at(-60))), -300, None),
+        ("it goes back by more", holds(1, leaf(1, at(-60))), -301, Some(0)),
         ("what was signed a minute ago", holds(1, leaf(1, at(-60))), -DAY, Some(1)),
         ("what was signed before", holds(1, leaf(1, at(-2 * DAY))), -DAY, Some(0)),
-        ("what begins within the skew", holds(1, leaf(1, at(-DAY + 299))), -DAY, Some(0)),
+        ("what begins within the skew", holds(1, leaf(1, at(-DAY + 300))), -DAY, Some(0)),
         ("what is being installed", installing(), -3600, Some(1)),
         ("what is requested", requested(), -3600, Some(1)),
         ("nothing held", nothing("web"), -DAY, Some(0)),
@@ -54,9 +55,10 @@ fn what_begins_too_late_by_the_new_clock_is_renewed() {
 fn nothing_is_renewed_while_the_clock_is_behind_what_it_showed_at_the_start() {
     let fresh = || holds(1, leaf(1, at(-60)));
     let requested = || incoming(fresh(), 2, GuestKey::new().request());
-    let cases: [(&str, PlacementReport, i64, u64, Option<usize>); 4] = [
+    let cases: [(&str, PlacementReport, i64, u64, Option<usize>); 5] = [
         ("behind the start", fresh(), 0, 0, Some(0)),
         ("behind what has passed since", fresh(), -2 * DAY, 120, Some(1)),
+        ("behind by what has passed since alone", fresh(), -DAY, 600, Some(0)),
         ("behind by less than the skew", fresh(), -DAY - 200, 400, Some(1)),
         ("what is requested goes on all the same", requested(), 0, 0, Some(1)),
     ];

@@ -4,6 +4,7 @@ use pinion_proto::report::PlacementReport;
 
 use super::*;
 use crate::{
+    inventory::{GuestInfo, Inventory},
     reconcile::{
         effects::Effect,
         testing::{GuestKey, TWO, WEB, at, guest, holds, id, incoming, leaf, link, nothing, world},
@@ -57,6 +58,18 @@ fn a_certificate_goes_to_the_guest_that_shows_the_request_for_it() {
 }
 
 #[test]
+fn a_guest_that_is_to_be_left_alone_is_sent_nothing() {
+    let key = GuestKey::new();
+    let backed_up = GuestInfo { lock: Some("backup".into()), running: Some(true), ..GuestInfo::default() };
+    for (what, info, expected) in [("it runs", GuestInfo::default(), 1), ("a backup is made of it", backed_up, 0)] {
+        let (mut world, mut deliveries) = on_its_way(&key, Some(incoming(nothing("web"), 1, key.request())));
+        let guests = [(101.try_into().expect("a VMID"), info)].into();
+        world.set_inventory(Inventory::complete(guests, &Default::default()).into());
+        assert_eq!(sent(&step(&mut deliveries, &world, at(0))), expected, "{what}");
+    }
+}
+
+#[test]
 fn it_is_sent_once_a_link() {
     let key = GuestKey::new();
     let report = || incoming(nothing("web"), 1, key.request());
@@ -96,11 +109,13 @@ fn what_has_expired_is_kept_for_linked_guests_alone() {
         ("good, linked", true, 29, true),
         ("good, away", false, 29, true),
         ("expired, linked", true, 31, true),
+        ("in its last second, away", false, 30, true),
         ("expired, away", false, 31, false),
     ] {
         let report = incoming(nothing("web"), 1, key.request());
         let (world, mut deliveries) = on_its_way(&key, linked.then_some(report));
-        step(&mut deliveries, &world, at(days * DAY));
+        // It is valid for 30 days from a minute before.
+        step(&mut deliveries, &world, at(days * DAY - 60));
         assert_eq!(deliveries.is_ready(&id("web@101")), stays, "{what}");
     }
 }
@@ -114,6 +129,8 @@ fn what_was_signed_by_a_clock_that_moved_back_is_of_no_use() {
         ("early, asked by this clock", 3600, 0, true),
         ("early, asked by the clock before", 3600, 3600, false),
         ("in time, asked by the clock before", -60, 3600, true),
+        ("as early as clocks may differ", 300, 3600, true),
+        ("early, asked by a clock that may differ", 3600, 300, true),
     ];
     for (what, begins, asked, stays) in cases {
         let (mut deliveries, mut effects) = (Deliveries::default(), Effects::at(at(0)));
@@ -160,4 +177,30 @@ fn nothing_is_signed_twice_for_one_request() {
     let deliveries = Deliveries::restore(ready);
     let has = |name: &str, index: usize| deliveries.has(&id(name), &plan.placements[index], &world);
     assert_eq!([has("web@101", 0), has("web@102", 1)], [true, false]);
+}
+
+#[test]
+fn what_the_manifest_asks_for_otherwise_by_now_is_not_there() {
+    let key = GuestKey::new();
+    let with = |more: &str| WEB.replace(r#""common_name": "web.example","#, more);
+    let cases = [
+        ("the same", WEB.to_owned(), true),
+        ("another name", with(r#""common_name": "other.example","#), false),
+        ("one name more", with(r#""common_name": "web.example", "sans": ["b.example"],"#), false),
+        ("another kind of key", with(r#""common_name": "web.example", "key": {"algorithm": "ed25519"},"#), false),
+        ("another issuer", with(r#""common_name": "web.example", "issuer": "step-ca","#), false),
+        ("a shared key", with(r#""common_name": "web.example", "shared": true,"#), false),
+        ("roots", with(r#""trust": true,"#).replace("nginx", "ca-certificates"), false),
+    ];
+    for (what, manifest, fits) in cases {
+        let world = world(&manifest);
+        let manifest = world.manifest().clone();
+        let plan = world.plan(&manifest, at(0));
+        assert_eq!(key.undelivered(1, at(-60)).fits(&plan.placements[0]), fits, "{what}");
+    }
+    // What was ordered is compared, not what is in the certificate.
+    let ordered = Undelivered { common_name: "b.example".parse().expect("a name"), ..key.undelivered(1, at(-60)) };
+    let world = world(WEB);
+    let manifest = world.manifest().clone();
+    assert!(!ordered.fits(&world.plan(&manifest, at(0)).placements[0]), "another common name");
 }

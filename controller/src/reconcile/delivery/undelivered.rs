@@ -199,3 +199,6 @@ fn remove_document(store: &Store, name: &str) {
         tracing::warn!(error = chain(&error), "A certificate that is not needed any more stays written down");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,8 @@ fn nobody_departs_before_his_time_or_while_proxmox_is_not_understood() {
     blind.set_inventory(std::sync::Arc::new(listing(&[101]).with_problem(Some(problem))));
     for (what, world, seconds, wake) in [
         ("too early", &world, 109, Some(110)),
-        ("not understood", &blind, 200, None),
+        ("not understood", &blind, 109, Some(110)),
+        ("not understood when it would be gone", &blind, 110, None),
         ("much later", &blind, 9000, None),
     ] {
         let (mut departures, mut effects) = (gone(), Effects::at(at(seconds)));
@@ -180,4 +181,22 @@ fn of_a_guest_that_is_made_anew_nothing_is_known() {
     departures.observe(&listing(&[101, 102]), &mut effects);
     assert_eq!(effects.texts(), ["Guest 102 was created again; it is a new guest"]);
     assert_eq!(effects.count(|effect| matches!(effect, Effect::Forget(guest) if *guest == Guest::Vmid(vmid(102)))), 1);
+}
+
+#[test]
+fn what_is_written_is_read_at_the_next_start_and_what_cannot_be_read_is_told() {
+    let (_directory, resources) = testing::resources(crate::issuer::Issuers::of([]));
+    let (store, events) = (&resources.store, &resources.events);
+    assert_eq!(Departures::restore(store, events, at(0)), Departures::default(), "nothing is written yet");
+    let listed: ListedGuests = serde_json::from_str(r#"{"listed": [101], "destroyed": [102]}"#).expect("listed guests");
+    listed.write(store);
+    assert_eq!(Departures::restore(store, events, at(0)), Departures::from(listed));
+    assert!(events.recent(usize::MAX, at(0)).is_empty());
+    let path = store.file(crate::store::Area::Local, "listed-guests").expect("a path");
+    std::fs::write(&path, "not JSON").expect("written");
+    let mut unread = Departures::restore(store, events, at(0));
+    assert_eq!(events.recent(usize::MAX, at(0)).len(), 1, "it is told");
+    let mut effects = Effects::at(at(0));
+    unread.observe(&listing(&[101]), &mut effects);
+    assert!(effects.is_empty(), "what is there is not replaced");
 }

@@ -137,6 +137,8 @@ fn agents_of_a_wrong_version_are_named() {
     let many: Vec<_> = many.iter().map(|(number, version)| (number.as_str(), *version)).collect();
     let note = version_note(&with(&many)).expect("all are wrong");
     assert!(note.contains("guest 215 ") && !note.contains("guest 216 ") && note.contains(", and 4 more"), "{note}");
+    let note = version_note(&with(&many[..16])).expect("all are wrong");
+    assert!(note.contains("guest 215 ") && !note.contains(" more;"), "{note}");
     let mut away = with(&[("101", "99.0.0")]);
     away.apply(Change::LinkDown(guest("101")), at(0));
     assert_eq!(version_note(&away), None, "it is not linked");

@@ -1,63 +1,22 @@
 //! Who is kept out, until when, and what becomes of what a compromised guest held.
 
-use std::num::NonZeroU16;
+use pinion_proto::bundle::Leaf;
 
 use super::*;
 use crate::{
-    issuer::{
-        self, BoxFuture, Issuer, IssuerCheck, IssuerError, Issuers, Revocation, Roots, Serial, Signed, SigningRequest,
-    },
+    events::PlacementEvent,
+    issuer::Issuers,
     reconcile::{
         effects::Effect,
-        testing::{TWO, WEB, at, guest, holds, id, leaf, link, resources, root_user, world},
+        revocation::SignedLeaf,
+        testing::{TWO, WEB, at, guest, holds, id, leaf, link, resources, revoking, root_user, world},
     },
     world::SharedKey,
 };
 
-/// An issuer that can revoke; it is never called.
-#[derive(Debug)]
-struct Revoking;
-
-fn not_called<T>() -> BoxFuture<'static, Result<T, IssuerError>>
-where
-    T: Send + 'static,
-{
-    Box::pin(async { Err(IssuerError::Unavailable { message: "it is not called".into() }) })
-}
-
-impl Issuer for Revoking {
-    fn sign<'a>(&'a self, _: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
-        not_called()
-    }
-
-    fn roots(&self) -> Option<&dyn Roots> {
-        None
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
-        not_called()
-    }
-
-    fn revocation(&self) -> Option<&dyn issuer::Revocations> {
-        Some(self)
-    }
-}
-
-impl issuer::Revocations for Revoking {
-    fn of_replaced(&self) -> bool {
-        false
-    }
-
-    fn revoke<'a>(&'a self, _: &'a Serial, _: Revocation) -> BoxFuture<'a, Result<(), IssuerError>> {
-        not_called()
-    }
-}
-
 /// The issuer `embedded`, which can revoke or not.
 fn issuers(can_revoke: bool) -> Issuers {
-    let issuer: Box<dyn Issuer> = Box::new(Revoking);
-    let named = |issuer| ("embedded".parse().expect("a name"), issuer, NonZeroU16::MIN);
-    Issuers::of(can_revoke.then(|| named(issuer)))
+    if can_revoke { revoking("embedded", false) } else { Issuers::of([]) }
 }
 
 fn eviction(number: &str, compromised: bool) -> Eviction {
@@ -210,4 +169,94 @@ fn what_could_not_be_read_is_read_as_soon_as_it_can_be() {
     assert_eq!(step(&mut evictions), ["The list of evicted guests can be read again"]);
     assert!(evictions.admits(guest("102")));
     assert!(step(&mut evictions).is_empty());
+}
+
+/// What is said of a guest that is evicted as compromised, which holds this; its issuer revokes.
+fn compromised(held: Leaf, before: impl FnOnce(&Resources, &mut Revocations)) -> Vec<String> {
+    let mut world = world(WEB);
+    link(&mut world, "101", vec![holds(1, held)]);
+    let (_directory, resources) = resources(issuers(true));
+    let (mut evictions, mut revocations) = (Evictions::default(), Revocations::default());
+    before(&resources, &mut revocations);
+    evictions.evict(eviction("101", true), &world, &mut revocations, &resources, &mut Effects::at(at(0)))
+}
+
+/// Records that this was signed for `web@101`.
+fn record(resources: &Resources, leaf: &Leaf) {
+    let issued = PlacementEvent::Issued {
+        issuer: "embedded".parse().expect("a name"),
+        generation: 1,
+        serial: leaf.serial().to_owned(),
+        not_after: leaf.not_after(),
+        shortened_to: None,
+    };
+    resources.events.record(What::Placement(id("web@101"), issued).at(at(-60)));
+}
+
+#[test]
+fn what_was_signed_for_a_compromised_guest_is_revoked_and_nothing_else() {
+    let (held, other) = (leaf(0x11, at(-60)), leaf(0x12, at(-60)));
+    let (revoked, unknown) = ("is being revoked at embedded", "has no record that it was signed");
+    let note = |revocations: &mut Revocations, resources: &Resources| {
+        let (id, issuer) = (id("web@101"), "embedded".parse().expect("a name"));
+        let signed = SignedLeaf { id: &id, generation: 1, issuer: &issuer, leaf: &held };
+        revocations.note_signed(&signed, &resources.issuers, &mut Effects::at(at(0)));
+    };
+    let cases = [
+        ("the events say so", compromised(held.clone(), |resources, _| record(resources, &held)), Some(revoked)),
+        ("they say it of another", compromised(held.clone(), |resources, _| record(resources, &other)), Some(unknown)),
+        ("it is known", compromised(held.clone(), |resources, known| note(known, resources)), Some(revoked)),
+        ("in its last second", compromised(leaf(0x11, at(-30 * 86_400)), |_, _| {}), Some(unknown)),
+        ("it has expired", compromised(leaf(0x11, at(-30 * 86_400 - 1)), |_, _| {}), None),
+    ];
+    for (what, lines, expected) in cases {
+        let found: Vec<_> =
+            [revoked, unknown].into_iter().filter(|part| lines.iter().any(|line| line.contains(part))).collect();
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{what}: {lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("a new key waits")), "{what}: nothing is shared");
+    }
+}
+
+#[test]
+fn a_shared_key_that_a_guest_holds_alone_is_given_up_too() {
+    let shared = WEB.replace(r#""name": "web","#, r#""name": "web", "shared": true,"#);
+    for (what, guest, expected) in [("it is placed there", "101", 1), ("it held it", "103", 1), ("neither", "104", 0)] {
+        let mut world = world(&shared);
+        link(&mut world, "103", vec![holds(1, leaf(0x21, at(-60)))]);
+        let (_directory, resources) = resources(issuers(true));
+        let mut effects = Effects::at(at(0));
+        Evictions::default().evict(
+            eviction(guest, true),
+            &world,
+            &mut Revocations::default(),
+            &resources,
+            &mut effects,
+        );
+        let given_up = Change::SharedKey(id("web@101").certificate, None);
+        assert_eq!(effects.changes().iter().filter(|change| ***change == given_up).count(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_key_that_could_not_be_given_up_is_as_soon_as_it_can_be() {
+    let (_directory, resources) = resources(issuers(true));
+    let mut evictions = evictions(&["101"]);
+    evictions.rekey.insert(id("web@101").certificate);
+    let mut effects = Effects::at(at(0));
+    evictions.step(&world(WEB), &mut Revocations::default(), &resources, &mut effects);
+    assert!(effects.changes().contains(&&Change::SharedKey(id("web@101").certificate, None)));
+    assert!(evictions.rekey.is_empty());
+}
+
+#[test]
+fn each_evicted_guest_is_known_once() {
+    let (_directory, resources) = resources(issuers(false));
+    let mut evictions = Evictions::default();
+    for number in ["101", "102", "101"] {
+        let mut effects = Effects::at(at(0));
+        let (world, mut revocations) = (world(WEB), Revocations::default());
+        evictions.evict(eviction(number, false), &world, &mut revocations, &resources, &mut effects);
+    }
+    let guests: Vec<_> = evictions.guests.iter().map(|eviction| eviction.guest.to_string()).collect();
+    assert_eq!(guests, ["102", "101"]);
 }

@@ -118,6 +118,8 @@ fn a_trouble_is_the_freezes_where_that_is_what_holds_it_up() {
 fn what_ends_during_a_freeze_is_said() {
     for (what, until, days, said) in [
         ("it lasts longer", Some(DAY), 20, false),
+        ("it ends as the last day begins", Some(19 * DAY), 20, false),
+        ("it ends in the last day", Some(19 * DAY + 1), 20, true),
         ("it ends during the freeze", Some(29 * DAY), 20, true),
         ("a freeze without an end", None, 20, true),
         ("nothing is held", None, 0, false),

@@ -10,7 +10,10 @@ use super::{
     record::{Record, name},
     *,
 };
-use crate::reconcile::{effects::Effect, testing};
+use crate::{
+    reconcile::{effects::Effect, testing},
+    store::Area,
+};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(1_800_000_000 + seconds)
@@ -140,7 +143,8 @@ fn what_is_written_down_is_read_as_it_was() {
     let read: Record = serde_json::from_str(&serde_json::to_string(record).expect("written")).expect("read");
     assert_eq!(read.issued, revocations.issued[&id("web@101")]);
     assert_eq!(read.issued[0].replaced, Some(Replaced { failures: 0, not_before: at(5) }));
-    assert!(revocations.take_unwritten().is_empty());
+    revocations.mark(&reports, at(6));
+    assert!(revocations.take_unwritten().is_empty(), "nothing has changed");
     for number in [0x11, 0x12] {
         revocations.take(&id("web@101"), &serial(number));
     }
@@ -223,6 +227,7 @@ fn a_failure_is_told_once_and_tried_again_later() {
     let (calls, next) = step(&mut revocations, &world, at(0));
     let next = next.expect("it is tried again");
     assert!(calls.is_empty() && next > at(79) && next <= at(101), "{next}");
+    assert!(next.since(at(0)) >= backoff.delay(3, &id("web@101")), "never before the pause is over");
     assert_eq!(step(&mut revocations, &world, next).0.len(), 1);
 }
 
@@ -266,4 +271,68 @@ fn an_issuer_is_told_why() {
     let mut effects = Effects::at(at(0));
     revocations.take_outcome(outcome(Ok(())), Backoff::default(), &mut effects);
     assert_eq!(effects.texts(), ["step-ca revoked 11 of web@101, because someone else may have its key"]);
+}
+
+#[test]
+fn only_what_its_issuer_can_revoke_is_noted() {
+    let leaf = testing::leaf(0x11, at(-60));
+    for (what, issuer, can_revoke, saved) in [
+        ("it can", "step-ca", true, 1),
+        ("another one can", "other", false, 0),
+        ("for replaced ones too", "step-ca", true, 1),
+    ] {
+        let (issuers, step_ca) = (testing::revoking(issuer, true), "step-ca".parse().expect("a name"));
+        let (mut revocations, mut effects) = (Revocations::default(), Effects::at(at(0)));
+        let id = id("web@101");
+        let signed = SignedLeaf { id: &id, generation: 1, issuer: &step_ca, leaf: &leaf };
+        for _ in 0..2 {
+            revocations.note_signed(&signed, &issuers, &mut effects);
+        }
+        assert_eq!(revocations.knows(&id, "11"), can_revoke, "{what}");
+        assert_eq!(effects.count(|effect| matches!(effect, Effect::SaveRevocations(When::AtOnce))), saved, "{what}");
+    }
+}
+
+#[test]
+fn so_many_placements_are_noted_and_no_more() {
+    let mut revocations = Revocations::default();
+    for number in 0..MAX_PLACEMENTS {
+        assert!(revocations.note(&id(&format!("c{number}@101")), issued(1, 0x11)));
+    }
+    assert!(!revocations.note(&id("web@101"), issued(1, 0x11)), "there is no room");
+    assert!(revocations.note(&id("c0@101"), issued(2, 0x12)), "a placement that is known may have another");
+}
+
+#[test]
+fn what_is_to_be_revoked_is_known_after_a_restart() {
+    let (_directory, resources) = testing::resources(Issuers::of([]));
+    let (store, events) = (&resources.store, &resources.events);
+    let (mut revocations, _) = two();
+    revocations.note(&id("web@102"), Issued { compromised: true, ..issued(1, 0x21) });
+    let written = revocations.take_unwritten();
+    // One lies under another's name as well.
+    let issued = written[0].1.as_ref().expect("a record").issued.clone();
+    let copy = Record { placement: id("copy@101"), issued };
+    store.write(Area::Local, "replaced/101-copy", &copy).expect("written");
+    write(store, written);
+    let path = |name: &str| store.file(Area::Local, &format!("replaced/{name}")).expect("a path");
+    let restore = |of_replaced| Revocations::restore(store, &testing::revoking("step-ca", of_replaced), events, at(0));
+
+    for (of_replaced, expected) in [(true, [true, true, true]), (false, [false, false, true])] {
+        let restored = restore(of_replaced);
+        let when_replaced = ["web@101", "web@102"].map(|name| &restored.issued[&id(name)]);
+        let when_replaced: Vec<_> = when_replaced.into_iter().flatten().map(|one| one.when_replaced).collect();
+        assert_eq!(when_replaced, expected, "as the configuration says now, or since its key is compromised");
+        assert!(!restored.knows(&id("copy@101"), "11"), "a document under another name is passed over");
+    }
+    assert!(events.recent(usize::MAX, at(0)).is_empty());
+    std::fs::write(path("101-copy"), "not JSON").expect("written");
+    assert!(restore(true).knows(&id("web@101"), "11"), "the others are read all the same");
+    assert_eq!(events.recent(usize::MAX, at(0)).len(), 1, "one that cannot be read is told");
+
+    // What nobody can revoke any more is removed.
+    let mut without = Revocations::restore(store, &Issuers::of([]), events, at(0));
+    assert!(!without.knows(&id("web@101"), "11"));
+    write(store, without.take_unwritten());
+    assert_eq!(store.list(Area::Local, "replaced").expect("a directory"), ["101-copy"]);
 }

@@ -76,3 +76,21 @@ fn a_certificate_shows_under_which_of_the_roots_its_issuer_signs() {
         assert_eq!(effects.changes(), expected.iter().collect::<Vec<_>>(), "{what}");
     }
 }
+
+#[tokio::test]
+async fn an_issuer_is_asked_while_the_manifest_names_it() {
+    let (mut queries, mut answers) = RootQueries::new();
+    let issuers = Arc::new(Issuers::of([]));
+    let other = WEB.replace(r#""name": "web","#, r#""name": "web", "issuer": "step-ca","#);
+    let mut asked = Vec::new();
+    for manifest in [WEB, WEB, &other] {
+        queries.step(world(manifest).manifest(), &issuers);
+        asked.push(queries.tasks.iter().map(|(name, task)| (name.to_string(), task.id())).collect::<Vec<_>>());
+    }
+    assert_eq!(asked[0], asked[1], "it is asked by one task");
+    let names: Vec<_> = asked.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["embedded", "embedded", "step-ca"]);
+    drop(queries);
+    let end = tokio::time::timeout(Duration::from_secs(60), answers.recv()).await;
+    assert!(matches!(end, Ok(None)), "nobody asks any more");
+}

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, link, world},
+    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, link, root, world},
     world::World,
 };
 
@@ -33,6 +33,7 @@ fn received(queue: &mut Queue) -> Vec<&'static str> {
             ToAgent::Delivery(_) => "delivery",
             ToAgent::Retry(_) => "retry",
             ToAgent::Purge(_) => "purge",
+            ToAgent::Root(_) => "root",
             _ => "other",
         });
     }
@@ -56,7 +57,8 @@ fn what_should_be_held_is_sent_when_it_is_something_else() {
     link(&mut one, "101", vec![crate::reconcile::testing::nothing("web")]);
     send_desired(&mut sessions, &one, at(0));
     assert_eq!(received(&mut queue), ["desired"], "a generation is ordered");
-    assert_eq!(sessions.ordered(&id("web@101")), Some(1));
+    assert_eq!([sessions.ordered(&id("web@101")), sessions.ordered(&id("web@102"))], [Some(1), None]);
+    assert_eq!(sessions.ordered(&id("other@101")), None);
     send_desired(&mut sessions, &two, at(0));
     assert_eq!(received(&mut queue), ["desired"], "it was ordered by the other manifest");
     assert!(!sessions.take_queue_full());
@@ -80,6 +82,8 @@ fn what_finds_no_place_is_sent_later() {
     sessions.addresses_changed();
     sessions.send_addresses(&node, &[]);
     assert!(received(&mut queue).is_empty(), "there are none to be sent");
+    sessions.send_addresses(&node, &addresses);
+    assert_eq!(received(&mut queue), ["controllers"], "they are others");
 }
 
 #[test]
@@ -93,6 +97,8 @@ fn files_are_asked_to_be_removed_once_a_session() {
     sessions.open(guest("101"), SessionId::number(1), outbound);
     sessions.purge(&id("old@101"));
     assert_eq!(received(&mut next), ["purge"], "on a new link");
+    sessions.retry(&id("web@101"));
+    assert_eq!(received(&mut next), ["retry"]);
     sessions.purge(&id("old@102"));
     sessions.retry(&id("web@102"));
     assert!(received(&mut next).is_empty(), "102 is not linked");
@@ -120,12 +126,55 @@ fn of_two_sessions_the_later_counts() {
     let (mut sessions, guest) = (Sessions::default(), guest("101"));
     assert!(sessions.arrives(guest, second));
     assert!(!sessions.arrives(guest, first), "it was overtaken");
+    assert!(!sessions.arrives(guest, second), "it has said so");
     let (outbound, _queue) = mpsc::channel(1);
     sessions.open(guest, second, outbound);
     for (what, session, closes) in
         [("the earlier one", first, false), ("it", second, true), ("it again", second, false)]
     {
+        assert_eq!(sessions.guests().count(), usize::from(what != "it again"), "{what}");
         assert_eq!(sessions.close(guest, session), closes, "{what}");
     }
     assert_eq!(sessions.guests().count(), 0);
+}
+
+#[test]
+fn a_session_that_is_ended_takes_no_more() {
+    let (mut sessions, mut queue) = linked(8);
+    sessions.end(guest("102"));
+    sessions.retry(&id("web@101"));
+    assert_eq!(received(&mut queue), ["retry"], "another one was ended");
+    sessions.end(guest("101"));
+    sessions.retry(&id("web@101"));
+    assert!(matches!(queue.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+}
+
+#[test]
+fn the_next_root_goes_once_to_those_that_know_roots_and_lack_it() {
+    let next = EndorsedRoot { root: root(), endorsement: Vec::new() };
+    let known = root().fingerprint();
+    let cases: [(&str, Vec<Fingerprint>, bool, &[&str]); 4] = [
+        ("it has another", vec![known], true, &["root"]),
+        ("it has both", vec![known, next.root.fingerprint()], true, &[]),
+        ("it knows one root for ever", vec![], true, &[]),
+        ("there is no next one", vec![known], false, &[]),
+    ];
+    for (what, roots, is_next, expected) in cases {
+        let (mut sessions, mut queue) = linked(8);
+        let next = is_next.then_some(&next);
+        sessions.trusts(guest("101"), &roots, next);
+        sessions.send_root(next);
+        assert_eq!(received(&mut queue), expected, "{what}");
+        sessions.send_root(next);
+        assert!(received(&mut queue).is_empty(), "{what}: it was sent");
+    }
+    // One that finds the queue full is sent it later.
+    let (mut sessions, mut queue) = linked(1);
+    sessions.trusts(guest("101"), &[known], Some(&next));
+    sessions.retry(&id("web@101"));
+    sessions.send_root(Some(&next));
+    assert!(sessions.take_queue_full());
+    assert_eq!(received(&mut queue), ["retry"]);
+    sessions.send_root(Some(&next));
+    assert_eq!(received(&mut queue), ["root"]);
 }

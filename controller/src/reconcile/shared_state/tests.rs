@@ -1,7 +1,10 @@
 //! When it is told that shared state cannot be written, and when that it can.
 
 use super::*;
-use crate::reconcile::testing::{WEB, at, world};
+use crate::reconcile::{
+    resources::Resources,
+    testing::{WEB, at, resources, world},
+};
 
 /// What happens, step by step, and how often everything that failed is tried again.
 fn steps(problems: &[Option<&str>]) -> (Vec<String>, usize) {
@@ -45,4 +48,34 @@ fn it_is_told_when_it_begins_and_when_it_ends() {
             assert!(text.starts_with(start), "{what}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn that_shared_state_cannot_be_written_any_more_wakes_the_loop() {
+    let (directory, resources) = resources(crate::issuer::Issuers::of([]));
+    let Resources { store, identities, .. } = &resources;
+    let mut watch = SharedStateWatch::start(store.clone());
+    let problem = || {
+        let mut effects = Effects::at(at(0));
+        step(&world(WEB), store, identities, &mut effects);
+        effects.texts().len()
+    };
+    assert_eq!(problem(), 0);
+    let shared = directory.path().join("shared");
+    std::fs::rename(&shared, directory.path().join("gone")).expect("renamed");
+    let changed = tokio::time::timeout(Duration::from_secs(60), watch.changed()).await;
+    assert!(changed.is_ok(), "it is looked at every other second");
+    assert_eq!(problem(), 1, "it is told");
+    std::fs::rename(directory.path().join("gone"), &shared).expect("renamed");
+    let changed = tokio::time::timeout(Duration::from_secs(60), watch.changed()).await;
+    assert!(changed.is_ok(), "it is there again");
+    assert_eq!(problem(), 0);
+    let task = watch.task.abort_handle();
+    drop(watch);
+    let ended = async {
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok(), "nobody looks any more");
 }

@@ -115,10 +115,11 @@ fn an_answer_is_a_certificate_or_a_failed_attempt() {
     let world = requested(&key);
     let fresh = |shortened_to| Ok(Fresh { undelivered: key.undelivered(1, at(-60)), shortened_to });
     let down = || Err(IssuerError::Unavailable { message: "it is down".into() });
-    let cases: [(&str, i64, Result<Fresh, IssuerError>, bool, usize, usize); 4] = [
+    let cases: [(&str, i64, Result<Fresh, IssuerError>, bool, usize, usize); 5] = [
         ("signed", 0, fresh(None), true, 1, 0),
         ("shortened", 0, fresh(Some(Duration::from_secs(60))), true, 2, 0),
         ("refused", 0, down(), false, 1, 1),
+        ("refused by a clock that may differ", 300, down(), false, 1, 1),
         ("refused by a clock that was set back", 3600, down(), false, 0, 0),
     ];
     for (what, asked, result, is_signed, changes, events) in cases {
@@ -143,6 +144,12 @@ fn that_an_issuer_shortens_is_known_until_it_signs_for_longer() {
         known.push(world.shortened().values().next().copied());
     }
     assert_eq!(known, [Some(day), Some(2 * day), None]);
+    // What is just as long as the limit does not lift it: 30 days from a minute ago on.
+    let limit = 30 * day - Duration::from_secs(60);
+    world.apply(Change::Shortened("embedded".parse().expect("a name"), Some(limit)), at(0));
+    let fresh = Fresh { undelivered: key.undelivered(1, at(-60)), shortened_to: None };
+    Fixture::new().answer(&world.clone(), at(0), Ok(fresh)).0.apply(&mut world);
+    assert_eq!(world.shortened().values().next(), Some(&limit));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,4 +166,16 @@ async fn a_shared_key_is_made_once_and_goes_with_the_request() {
         fixture.signing.under_way.clear();
     }
     assert!(fingerprints[0].is_some() && fingerprints[0] == fingerprints[1], "{fingerprints:?}");
+}
+
+#[test]
+fn placements_to_which_everything_is_left_take_no_memory() {
+    let mut signing = Signing::default();
+    for name in ["web@101", "web@102"] {
+        assert_eq!(signing.allow(&id(name), at(0)), Ok(()), "{name}");
+    }
+    signing.forget_full(at(59));
+    assert_eq!(signing.allowed.len(), 2, "one is missing to each");
+    signing.forget_full(at(60));
+    assert!(signing.allowed.is_empty());
 }

@@ -28,6 +28,8 @@ fn ask(world: &mut World, ensure: Ensure) -> Asker {
     let (sender, answers) = mpsc::channel(8);
     let (mut waiting, mut effects) = (Waiting::default(), Effects::at(at(0)));
     waiting.ask(ensure, &root_user(), sender, world, &mut effects);
+    // Troubles of before are not believed yet, and it is looked at them again.
+    assert_eq!(waiting.wake_at().is_some(), !waiting.waiters.is_empty());
     waiting.waiters.iter_mut().for_each(|waiter| waiter.believed_from = Instant::now());
     Asker { waiting, answers, effects }
 }
