@@ -5,7 +5,7 @@ use std::fmt;
 use pinion_proto::{clock::Timestamp, key::KeyAlgorithm, names::SubjectName, spec::PlainName, stage::Trouble};
 use serde::Serialize;
 
-use super::rollover::Change;
+use super::rollover::RootChange;
 
 /// What is to be done for a placement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub enum Decision {
     /// Something is to be done and needs a person; it is still retried.
     Block(Trouble),
     /// The guest is sent other roots to trust.
-    Trust(Change),
+    Trust(RootChange),
     /// The files are to be removed.
     Purge,
 }

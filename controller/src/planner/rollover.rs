@@ -224,14 +224,14 @@ pub(super) struct Until(pub(super) Option<Timestamp>);
 
 /// What is to change in one placement of roots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct RootChange {
     /// Roots that it has not.
     pub add: Vec<Fingerprint>,
     /// Roots that it has and that nobody needs any more.
     pub remove: Vec<Fingerprint>,
 }
 
-impl Change {
+impl RootChange {
     /// From what a placement has to what it is to have; none when that is the same.
     pub(super) fn between(report: Option<&PlacementReport>, trust: &Trust) -> Option<Self> {
         let has: &[Fingerprint] = report.map_or(&[], |report| &report.roots);
@@ -242,7 +242,7 @@ impl Change {
     }
 }
 
-impl std::fmt::Display for Change {
+impl std::fmt::Display for RootChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let words = |verb: &str, roots: &[Fingerprint]| {
             let roots = roots.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -6,7 +6,7 @@ use pinion_proto::stage::{Halt, Trouble};
 use crate::planner::{
     case::{Case, Verdict, held_up},
     decision::Decision,
-    rollover::Change,
+    rollover::RootChange,
 };
 
 /// The issuer has not said yet which roots it has.
@@ -38,6 +38,6 @@ pub(super) fn change(case: &Case<'_>) -> Verdict {
     Verdict::of(due(case).map_or(Decision::Keep, Decision::Trust))
 }
 
-fn due(case: &Case<'_>) -> Option<Change> {
-    Change::between(case.report(), case.trust?)
+fn due(case: &Case<'_>) -> Option<RootChange> {
+    RootChange::between(case.report(), case.trust?)
 }

@@ -6,7 +6,7 @@ use pinion_proto::{bundle::RootCertificate, spec::PlainName};
 use rcgen::{BasicConstraints, IsCa};
 
 use super::*;
-use crate::{issuer::IssuerRoots, planner::rollover::Change};
+use crate::{issuer::IssuerRoots, planner::rollover::RootChange};
 
 fn root() -> RootCertificate {
     let mut parameters = CertificateParams::default();
@@ -83,7 +83,7 @@ fn one_root_is_waited_for_by_nobody() {
     it.has(&[&old], &[], &old);
     it.trusts("roots@101", &[]);
     assert!(matches!(it.decision(&manifest, "web@101"), Decision::Order(_)), "where there is no other root");
-    let change = Change { add: vec![old.fingerprint()], remove: vec![] };
+    let change = RootChange { add: vec![old.fingerprint()], remove: vec![] };
     assert_eq!(it.decision(&manifest, "roots@101"), Decision::Trust(change));
     assert_eq!(it.decision(&manifest, "roots@102"), Decision::Keep);
     let (guest, now) = (id("roots@102").guest, it.world.now);
@@ -186,7 +186,7 @@ fn a_root_that_was_given_up_stays_until_no_certificate_ends_at_it() {
     assert_eq!(it.decision(&manifest, "roots@102"), Decision::Keep, "an agent that does not say may need any");
     renewed.held.as_mut().expect("held").root = Some(new.fingerprint());
     it.world.report(renewed);
-    let change = Change { add: vec![], remove: vec![old.fingerprint()] };
+    let change = RootChange { add: vec![], remove: vec![old.fingerprint()] };
     assert_eq!(it.decision(&manifest, "roots@102"), Decision::Trust(change));
 }
 
@@ -301,10 +301,10 @@ fn many_places_are_counted_and_changes_are_told_in_words() {
 
     let (add, remove) = (vec![new.fingerprint()], vec![old.fingerprint()]);
     let (new, old) = (new.fingerprint(), old.fingerprint());
-    let both = Change { add: add.clone(), remove: remove.clone() };
+    let both = RootChange { add: add.clone(), remove: remove.clone() };
     assert_eq!(both.to_string(), format!("trust {new}; trust no longer {old}"));
-    assert_eq!(Change { add, remove: vec![] }.to_string(), format!("trust {new}"));
-    assert_eq!(Change { add: vec![], remove }.to_string(), format!("trust no longer {old}"));
+    assert_eq!(RootChange { add, remove: vec![] }.to_string(), format!("trust {new}"));
+    assert_eq!(RootChange { add: vec![], remove }.to_string(), format!("trust no longer {old}"));
     let Decision::Wait(trouble) = Rollover::due().decision(&with_roots(), "roots@101") else { panic!("not known") };
     assert_eq!(trouble.attempt, "install embedded's roots at roots@101");
 }
