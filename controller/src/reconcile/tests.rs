@@ -1,5 +1,8 @@
 //! The loop as a whole, with an issuer, a disk and guests that are queues: what is asked, sent, answered and written.
 
+mod enrolling;
+mod people;
+
 use std::{num::NonZeroU16, sync::Arc};
 
 use pinion_proto::{
@@ -7,7 +10,7 @@ use pinion_proto::{
     message::{Delivery, Hello, ToAgent, ToController},
     report::{GuestFacts, PlacementReport, Progress},
     spec::PlacementSpec,
-    stage::Stage,
+    stage::{Halt, Stage, Trouble},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -26,6 +29,7 @@ use crate::{
         question::{AtOnce, FromPlan, Question, Request, Waits},
     },
     config::advertise::Reachable,
+    enroll::Tools,
     events::Kind,
     inventory::Inventory,
     issuer::{Issuer, Issuers, embedded::Embedded},
@@ -107,6 +111,11 @@ fn reachable(address: &str) -> Reachable {
 
 impl Running {
     fn start(disk: &Disk, manifest: &str) -> Self {
+        Self::start_with(disk, manifest, None)
+    }
+
+    /// With what enrolling needs.
+    fn start_with(disk: &Disk, manifest: &str, tools: Option<Tools>) -> Self {
         let (links, link_inputs) = mpsc::channel(64);
         let (questions, requests) = mpsc::channel(8);
         let (manifest, manifests) = watch::channel(in_force(manifest));
@@ -121,7 +130,7 @@ impl Running {
             reachable: addresses,
             stop: stopped,
         };
-        let task = tokio::spawn(run(disk.resources(), None, inputs));
+        let task = tokio::spawn(run(disk.resources(), tools, inputs));
         Self { links, questions, manifest, inventory, reachable, stop, task }
     }
 
@@ -289,34 +298,6 @@ async fn who_waits_for_a_renewal_is_told_how_far_it_is_and_when_it_is_there() {
 }
 
 #[tokio::test]
-async fn what_a_person_changes_reaches_linked_guests() {
-    let disk = Disk::new();
-    let controller = Running::start(&disk, TWO);
-    let mut agent = controller.link("102", 1, vec![nothing("web")], 8).await;
-    assert_eq!(agent.desired().await.len(), 1);
-    assert_eq!(agent.address().await, "10.0.0.1:7443");
-    controller.reachable.send_replace(reachable("10.0.0.2:7443"));
-    assert_eq!(agent.address().await, "10.0.0.2:7443");
-    // The manifest has nothing for guest 102 any more.
-    controller.manifest.send_replace(in_force(WEB));
-    assert_eq!(agent.desired().await, []);
-    until("it is an event", || disk.says("A manifest with 1 certificates in 1 places is in force")).await;
-    // The same manifest with a mistake in the file is no other one: nothing is sent, and the mistake is told.
-    let mut mistaken = controller.manifest.borrow().clone();
-    mistaken.problem = Some("line 3: a comma is missing".into());
-    controller.manifest.send_replace(mistaken);
-    let status = controller.status().await;
-    assert_eq!(status.manifest.problem.as_deref(), Some("line 3: a comma is missing"));
-    assert!(agent.queue.try_recv().is_err(), "nothing was sent");
-    let names = [("gateway".to_owned(), 102.try_into().expect("a VMID"))];
-    controller.inventory.send_replace(Arc::new(Inventory::from_names(names.into())));
-    let status = controller.status().await;
-    let named: Vec<_> = status.guests.iter().map(|guest| guest.name.as_deref()).collect();
-    assert_eq!(named, [None, Some("gateway")], "the name is taken before the question is answered");
-    controller.stop().await;
-}
-
-#[tokio::test]
 async fn an_issuers_roots_reach_the_guests_that_are_to_trust_them() {
     let disk = Disk::new();
     let roots = r#"{"version": 1, "certificates": [{"name": "roots", "trust": true,
@@ -340,56 +321,6 @@ async fn a_message_that_finds_the_queue_full_is_sent_a_moment_later() {
     let mut agent = controller.link("101", 1, vec![nothing("web")], 1).await;
     assert_eq!(agent.desired().await.len(), 1);
     assert_eq!(agent.address().await, "10.0.0.1:7443");
-    controller.stop().await;
-}
-
-#[tokio::test]
-async fn each_question_of_a_person_has_its_answer() {
-    let disk = Disk::new();
-    let controller = Running::start(&disk, WEB);
-    let mut agent = controller.link("101", 1, vec![nothing("web")], 8).await;
-    agent.desired().await;
-    let at_once = |ask| controller.answer(Question::AtOnce(ask));
-    let from_plan = |ask| controller.answer(Question::FromPlan(ask));
-    let guest = guest("101");
-
-    let freeze = AskFreeze { selection: Selection::default(), until: None, lift: false };
-    let Answer::Frozen(frozen) = at_once(AtOnce::Freeze(freeze)).await else { panic!("frozen") };
-    assert_eq!((frozen.freezes.len(), frozen.notes.len()), (1, 1), "{:?}", frozen.notes);
-    let lift = AskFreeze { selection: Selection::default(), until: None, lift: true };
-    let Answer::Frozen(frozen) = at_once(AtOnce::Freeze(lift)).await else { panic!("lifted") };
-    assert!(frozen.freezes.is_empty());
-    let unknown = Selection { names: vec!["other".into()], guest: None };
-    let refused = at_once(AtOnce::Freeze(AskFreeze { selection: unknown, until: None, lift: false })).await;
-    assert!(matches!(refused, Answer::NoSuchName(_)), "{refused:?}");
-
-    let Answer::Plan(plan) = from_plan(FromPlan::Plan).await else { panic!("a plan") };
-    assert_eq!((plan.steps.len(), plan.steps[0].action.as_str()), (1, "order"));
-    let show = AskShow { name: "web@101".into(), from: 0, count: 10 };
-    let Answer::Shown(shown) = from_plan(FromPlan::Show(show)).await else { panic!("shown") };
-    assert_eq!((shown.total, shown.guest), (1, None));
-    let purged = from_plan(FromPlan::Purge(vec!["web@101".into()])).await;
-    assert!(!matches!(purged, Answer::End), "it is in the manifest: {purged:?}");
-
-    let woken = at_once(AtOnce::Wake(guest)).await;
-    assert!(matches!(woken, Answer::Refused(_)), "there is no hypervisor: {woken:?}");
-    let ended = at_once(AtOnce::NoteEnd(guest)).await;
-    assert!(matches!(ended, Answer::NoSuchName(_)), "it was not destroyed: {ended:?}");
-    let enrolled = controller.answer(Question::Waits(Waits::Enroll(guest))).await;
-    assert!(matches!(enrolled, Answer::Refused(_)), "there is no hypervisor: {enrolled:?}");
-
-    // A guest that is forgotten or evicted is linked no longer.
-    assert_eq!(at_once(AtOnce::Forget(guest)).await, Answer::End);
-    agent.ends().await;
-    let mut agent = controller.link("101", 2, vec![nothing("web")], 8).await;
-    agent.desired().await;
-    let Answer::Evicted(lines) = at_once(AtOnce::Evict { guest, compromised: false }).await else { panic!("evicted") };
-    assert!(lines.iter().any(|line| line.contains("`pinion guest enroll 101`")), "{lines:?}");
-    agent.ends().await;
-    controller.link("101", 3, vec![nothing("web")], 8).await.ends().await;
-    assert_eq!(at_once(AtOnce::LetIn(guest)).await, Answer::End);
-    let mut agent = controller.link("101", 4, vec![nothing("web")], 8).await;
-    assert_eq!(agent.desired().await.len(), 1, "it is let in again");
     controller.stop().await;
 }
 
