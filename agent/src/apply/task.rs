@@ -69,6 +69,12 @@ fn due(now: Instant, try_due: Instant, check_due: Instant) -> Due {
     }
 }
 
+/// Whether a spec asks for something else than the one before, and not only for no new certificate any more.
+fn asks_for_more(before: &PlacementSpec, spec: &PlacementSpec) -> bool {
+    let kept = |spec: &PlacementSpec| PlacementSpec { ordered: None, ..spec.clone() };
+    spec.ordered > before.ordered || kept(before) != kept(spec)
+}
+
 /// Runs a placement to its end.
 pub(super) async fn run(
     shared: &Arc<Shared>,
@@ -304,10 +310,14 @@ impl Task<'_> {
         if ledger.spec.as_ref() == Some(&spec) && !ledger.retired {
             return;
         }
+        // An order that is taken back says nothing of what failed.
+        let asks_for_more = ledger.retired || ledger.spec.as_ref().is_none_or(|before| asks_for_more(before, &spec));
         ledger.spec = Some(spec);
         ledger.retired = false;
         self.parts.switch.changed();
-        self.parts.start_afresh();
+        if asks_for_more {
+            self.parts.start_afresh();
+        }
     }
 
     fn retire(&mut self) {
@@ -324,7 +334,23 @@ impl Task<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::tests::guest::spec, *};
+
+    #[test]
+    fn an_order_that_is_taken_back_is_no_reason_to_try_before_the_announced_time() {
+        let ordered = |ordered| PlacementSpec { ordered, ..spec("web", "web") };
+        for (before, after, asks) in [
+            (None, Some(1), true),
+            (Some(1), Some(2), true),
+            (Some(2), Some(2), false),
+            (Some(2), None, false),
+            (Some(2), Some(1), false),
+        ] {
+            assert_eq!(asks_for_more(&ordered(before), &ordered(after)), asks, "{before:?} to {after:?}");
+        }
+        let elsewhere = PlacementSpec { recipe: None, ..ordered(None) };
+        assert!(asks_for_more(&ordered(Some(2)), &elsewhere), "and another place");
+    }
 
     #[test]
     fn a_try_comes_before_a_look_and_neither_before_its_time() {
