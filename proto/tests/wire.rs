@@ -144,11 +144,13 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
     ];
     let probe = prop_oneof![
         Just(Probe::Nothing),
-        (any::<(u32, u16)>(), option::of(name()), option::of(parsed("smtp|imap|postgres"))).prop_map(
-            |((ip, port), server_name, starttls)| {
-                Probe::Tls { connect: (std::net::Ipv4Addr::from_bits(ip), port).into(), server_name, starttls }
-            }
-        ),
+        (any::<(u32, u16)>(), option::of(name()), option::of(parsed("smtp|imap|postgres")), option::of(1..=3600_u64))
+            .prop_map(|((ip, port), server_name, starttls, settle)| Probe::Tls {
+                connect: (std::net::Ipv4Addr::from_bits(ip), port).into(),
+                server_name,
+                starttls,
+                settle: settle.map(|seconds| seconds.try_into().expect("within an hour")),
+            }),
     ];
     let key = (select(&KeyAlgorithm::ALL[..]), any::<bool>()).prop_map(|(algorithm, always)| KeyPolicy {
         algorithm,

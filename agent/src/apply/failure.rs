@@ -204,12 +204,16 @@ impl Failure {
 
     pub(super) fn reload(attempt: String, error: &ReloadError, failures: u32) -> Self {
         let passing = match error {
-            ReloadError::NotThere { .. } => true,
+            ReloadError::NotThere { .. } | ReloadError::Starting(_) => true,
             ReloadError::Untrusted { .. } | ReloadError::NotExecutable { .. } | ReloadError::Elsewhere { .. } => false,
             _ => failures < PATIENT_TRIES,
         };
         let halt = if passing { Halt::Waiting } else { Halt::Blocked };
-        Self::new(halt, attempt, chain(error), error.remedy())
+        let failure = Self::new(halt, attempt, chain(error), error.remedy());
+        match error {
+            ReloadError::Starting(_) => Self { next_try: NextTry::Soon, ..failure },
+            _ => failure,
+        }
     }
 
     /// Nobody has said which roots.
@@ -293,6 +297,12 @@ impl Failure {
         )
     }
 
+    /// The service was notified, does not answer, and did not before either.
+    pub(super) fn silent(connect: &str, cause: &str, restart: Duration) -> Self {
+        let failure = Self::absent(connect, cause);
+        Self { remedy: format!("start the service, if it does not run; {}", too_slow(restart)), ..failure }
+    }
+
     /// It may not be looked at.
     pub(super) fn not_looked_at(connect: &str) -> Self {
         Self::new(
@@ -307,15 +317,23 @@ impl Failure {
     }
 
     /// The service was there before the new files and is not with them.
-    pub(super) fn broke(connect: &str, cause: &str) -> Self {
+    pub(super) fn broke(connect: &str, cause: &str, restart: Duration) -> Self {
         Self::new(
             Halt::Blocked,
             format!("check what {connect} serves"),
             format!("the service answered before it got the new files, but does not answer with them: {cause}"),
-            "read the service's log from that time".into(),
+            format!("read the service's log from that time; {}", too_slow(restart)),
         )
         .disturbing()
     }
+}
+
+/// What to do about a service that needs longer to start than it is given.
+fn too_slow(restart: Duration) -> String {
+    format!(
+        "if it needs longer than {} to start, write how long as `settle` in the placement's `probe`",
+        humantime::format_duration(restart)
+    )
 }
 
 /// Something that is brought by somebody else, whenever that is: an account by its service, a share by its server.

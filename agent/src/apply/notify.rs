@@ -50,6 +50,9 @@ pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<
         return Err(Failure::update(update, &e, attempt.failures()).into());
     }
     if let Some(action) = attempt.action() {
+        if has_started_with_it(attempt, action).await? {
+            return notified(attempt, turn).await;
+        }
         disturb::may_disturb(attempt.switch, action)?;
         disturb::note(attempt.switch, action).await?;
         tracing::info!(certificate = %attempt.switch.name, generation = about.generation, "Notifying the service: {action}");
@@ -63,6 +66,27 @@ pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<
         }
     }
     notified(attempt, turn).await
+}
+
+/// Whether the service was started when the files were in place already, and so need not be notified. A restart in the middle
+/// of a start would only begin it anew.
+async fn has_started_with_it(attempt: &Attempt<'_>, action: &ReloadAction) -> Result<bool, Interrupt> {
+    let (switch, about) = (&*attempt.switch, attempt.about());
+    let (Some(target), Some(leaf), true) = (&attempt.job.probe, switch.leaf(), switch.is_in_place_for(GLANCE)) else {
+        return Ok(false);
+    };
+    if switch.is_unnotified() {
+        return Ok(false);
+    }
+    // What cannot be asked now is asked, and reported, when the service is notified.
+    let Ok(Some(age)) = switch.unless_stopped(reload::age(switch.config(), action, &about)).await? else {
+        return Ok(false);
+    };
+    if !switch.is_in_place_for(age) {
+        return Ok(false);
+    }
+    let seen = switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await?;
+    Ok(matches!(seen, Seen::Served | Seen::NotListening(_)))
 }
 
 /// Watches what becomes of the service that was notified.
@@ -107,7 +131,7 @@ async fn not_notified(attempt: &mut Attempt<'_>, action: &ReloadAction, error: &
 pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf()) else { return Ok(()) };
     let connect = target.connect.to_string();
-    match settle(attempt.switch, target, &leaf).await? {
+    match settle(attempt, target, &leaf, attempt.action()).await? {
         Seen::Served => attempt.reach(Stage::Served).await,
         Seen::NotAllowed => Err(Failure::not_looked_at(&connect).into()),
         Seen::Other(serial) => {
@@ -118,10 +142,10 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
         }
         Seen::NotListening(cause) | Seen::NoTls(cause) => {
             if !rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref()) {
-                return Err(Failure::absent(&connect, &cause).into());
+                return Err(Failure::silent(&connect, &cause, target.restart).into());
             }
             let _turn = attempt.turn().await?;
-            let failure = rollback::go_back(attempt, Failure::broke(&connect, &cause), true).await?;
+            let failure = rollback::go_back(attempt, Failure::broke(&connect, &cause, target.restart), true).await?;
             Err(rollback::notify_of_old(attempt, attempt.action(), failure).await?.into())
         }
     }

@@ -75,9 +75,11 @@ pub(super) async fn notify_of_old(
     let switch = &*attempt.switch;
     // Never refused, because what was ended must come back; and counted.
     disturb::note(switch, mildest).await?;
+    let mut used = mildest;
     let mut notified = switch.unless_stopped(reload::notify(switch.config(), mildest, &about)).await?;
     if let (Err(_), Some(last)) = (&notified, last.filter(|&last| last != mildest)) {
         disturb::note(switch, last).await?;
+        used = last;
         notified = switch.unless_stopped(reload::notify(switch.config(), last, &about)).await?;
     }
     if let Ok(true) = notified {
@@ -92,7 +94,7 @@ pub(super) async fn notify_of_old(
     }
     if let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf()) {
         let seen = match notified {
-            Ok(_) => settle(attempt.switch, target, &leaf).await?,
+            Ok(_) => settle(attempt, target, &leaf, Some(used)).await?,
             Err(_) => attempt.switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await?,
         };
         failure = failure.meanwhile(&target.connect.to_string(), &seen);

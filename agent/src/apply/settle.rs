@@ -1,14 +1,18 @@
 //! What a service shows once it had the time to come to what it was notified of.
+//!
+//! Answers: how long is a service waited for that shows something else, and one that does not answer? Invariant: a service
+//! that was restarted has the time that it needs to start, and one that its manager has given up has none.
 
 use std::time::Duration;
 
 use pinion_proto::bundle::Leaf;
 use tokio::time::{Instant, sleep};
 
-use super::{failure::Interrupt, switch::FileSwitch};
+use super::{attempt::Attempt, failure::Interrupt};
 use crate::{
     probe::{self, Seen},
-    recipe::ProbeTarget,
+    recipe::{ProbeTarget, ReloadAction},
+    reload::{Manager, Standing},
 };
 
 /// How long it is looked whether a service is there at all, before it is given new files.
@@ -18,16 +22,106 @@ pub(super) const GLANCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a service shows when it had the time to come to what it was notified of.
-pub(super) async fn settle(switch: &FileSwitch, target: &ProbeTarget, leaf: &Leaf) -> Result<Seen, Interrupt> {
-    let deadline = Instant::now() + target.settle;
+/// The manager of a service is not asked before it has not answered for so long.
+const ASK_AFTER: Duration = Duration::from_millis(300);
+
+/// What a service shows when it had the time to come to what it was notified of by this action, if that is known.
+pub(super) async fn settle(
+    attempt: &Attempt<'_>,
+    target: &ProbeTarget,
+    leaf: &Leaf,
+    action: Option<&ReloadAction>,
+) -> Result<Seen, Interrupt> {
+    let switch = &*attempt.switch;
+    let about = attempt.about();
+    let mut manager = Manager::of(switch.config(), &about, action);
+    let restarted = action.is_some_and(ReloadAction::is_disruptive);
+    let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
-        if matches!(seen, Seen::Served | Seen::NotAllowed) || Instant::now() >= deadline {
+        let waited = start.elapsed();
+        let left = match &seen {
+            Seen::Served | Seen::NotAllowed => return Ok(seen),
+            Seen::Other(_) => target.settle.saturating_sub(waited),
+            Seen::NotListening(cause) | Seen::NoTls(cause) => {
+                let standing =
+                    if waited < ASK_AFTER { Standing::Unknown } else { switch.unless_stopped(manager.ask()).await? };
+                match left(target, &standing, restarted, waited) {
+                    Left::For(left) => left,
+                    Left::Over(why) => return Ok(Seen::NotListening(format!("{cause}; {why}"))),
+                }
+            }
+        };
+        if left.is_zero() {
             return Ok(seen);
         }
-        switch.unless_stopped(sleep(pause.min(deadline.saturating_duration_since(Instant::now())))).await?;
+        switch.unless_stopped(sleep(pause.min(left))).await?;
         pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// How long a service that does not answer is waited for.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    For(Duration),
+    /// It is no use: why.
+    Over(String),
+}
+
+fn left(target: &ProbeTarget, standing: &Standing, restarted: bool, waited: Duration) -> Left {
+    let at_least = target.settle.saturating_sub(waited);
+    match standing {
+        Standing::Down(why) => Left::Over(why.clone()),
+        // Its manager ends this.
+        Standing::Starting => Left::For(MAX_PAUSE),
+        // Whoever started it.
+        Standing::Up(Some(age)) => Left::For(target.restart.saturating_sub(*age).max(at_least)),
+        Standing::Up(None) | Standing::Unknown if restarted => Left::For(target.restart.saturating_sub(waited)),
+        Standing::Up(None) | Standing::Unknown => Left::For(at_least),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_service_that_does_not_answer_has_the_time_that_its_start_takes() {
+        let target = ProbeTarget {
+            connect: ([127, 0, 0, 1], 443).into(),
+            server_name: None,
+            starttls: None,
+            settle: seconds(5),
+            restart: seconds(120),
+            elsewhere: false,
+        };
+        let up = |age| Standing::Up(Some(seconds(age)));
+        for (standing, restarted, waited, expected) in [
+            // Nobody to ask: what was done decides.
+            (Standing::Unknown, true, 0, 120),
+            (Standing::Unknown, true, 100, 20),
+            (Standing::Unknown, true, 120, 0),
+            (Standing::Unknown, false, 1, 4),
+            (Standing::Up(None), true, 30, 90),
+            (Standing::Up(None), false, 30, 0),
+            // systemd says when it was started, whoever did that.
+            (up(10), false, 1, 110),
+            (up(10), true, 10, 110),
+            (up(121), true, 3, 2),
+            (up(86_400), false, 1, 4),
+            (up(86_400), false, 5, 0),
+            // For as long as it is starting.
+            (Standing::Starting, false, 1_000, 1),
+        ] {
+            let found = left(&target, &standing, restarted, seconds(waited));
+            assert_eq!(found, Left::For(seconds(expected)), "{standing:?}, restarted {restarted}, after {waited} s");
+        }
+        let down = left(&target, &Standing::Down("x.service has failed".into()), true, seconds(1));
+        assert_eq!(down, Left::Over("x.service has failed".into()));
     }
 }

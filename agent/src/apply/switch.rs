@@ -4,13 +4,13 @@
 //! Invariants: what changes on disk is changed by an [`Exchange`] on a thread of its own, which is never cut short; what is
 //! only in memory is written down before the task waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{
     bundle::Leaf, causes::chain, clock::Timestamp, id::CertificateName, report::PlacementReport, spec::GuestPath,
     stage::Stage,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     exchange::{Exchange, same_paths},
@@ -37,13 +37,15 @@ pub(super) struct FileSwitch {
     answered: Option<PendingRequest>,
     /// Leftovers of an earlier run have been looked for.
     swept: bool,
+    /// Since when the files in place have been there, if they came in this run of the agent.
+    in_place_since: Option<Instant>,
     /// The exchange of files on its way to the disk, while the service is notified of them.
     syncing: Option<JoinHandle<Result<(), InstallError>>>,
 }
 
 impl FileSwitch {
     pub(super) fn new(shared: Arc<Shared>, name: CertificateName, ledger: Ledger, unsaved: bool) -> Self {
-        Self { shared, name, ledger, unsaved, answered: None, swept: false, syncing: None }
+        Self { shared, name, ledger, unsaved, answered: None, swept: false, in_place_since: None, syncing: None }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -62,6 +64,11 @@ impl FileSwitch {
     /// Whether something came that the service cannot show that it has.
     pub(super) fn is_unnotified(&self) -> bool {
         self.ledger.held.as_ref().is_some_and(|held| held.unnotified)
+    }
+
+    /// Whether what is in place has been there for longer than this, as far as this run of the agent knows.
+    pub(super) fn is_in_place_for(&self, time: Duration) -> bool {
+        self.in_place_since.is_some_and(|since| since.elapsed() > time)
     }
 
     /// What is in place, where it is where the job wants it.
@@ -213,6 +220,7 @@ impl FileSwitch {
     ) -> Result<(), Interrupt> {
         let job = job.clone();
         let done = self.exchange(move |exchange, ledger| exchange.forward(ledger, &job, bundle, was_serving)).await?;
+        self.in_place_since = Some(Instant::now());
         self.let_sync(done.map_err(|e| Failure::exchange(&e, failures))?);
         self.saved();
         Ok(())
@@ -222,7 +230,7 @@ impl FileSwitch {
     /// put back first by the next try.
     pub(super) async fn back(&mut self, notified: bool) -> Result<Result<(), ExchangeError>, Stopped> {
         // What is not on disk of the way there must not be, either.
-        self.syncing = None;
+        (self.syncing, self.in_place_since) = (None, None);
         let back = self.exchange(move |exchange, ledger| exchange.back(ledger, notified)).await?;
         if back.is_ok() {
             self.saved();

@@ -97,7 +97,7 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
         // After a reload nginx's old workers take connections beside the new ones for a moment: a single
         // look may meet one of them, and is no reason to notify the service once more.
-        seen = settle(attempt.switch, target, &leaf).await?;
+        seen = settle(attempt, target, &leaf, None).await?;
     }
     let may_roll_back = rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
     match FollowUp::of(&seen, stage, may_roll_back) {

@@ -214,6 +214,7 @@ mod tests {
                 server_name: Some("a.example".into()),
                 starttls: None,
                 settle: PATIENCE,
+                restart: PATIENCE,
                 elsewhere: false,
             },
         )

@@ -21,6 +21,10 @@ use super::{
 /// How long a service that was just notified may take until it is judged, unless its recipe says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long one that was restarted may not answer, unless its recipe says otherwise: programs that need a while to open their
+/// port are common.
+const RESTART: Duration = Duration::from_secs(120);
+
 /// Decides everything about a placement that may name these things.
 pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scope) -> Result<Job, JobError> {
     scope.trust()?;
@@ -44,10 +48,15 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
         }
     }
     let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
-    let settle = seen.and_then(|probe| probe.settle).map_or(SETTLE, |period| period.0);
+    let settle = match &spec.probe {
+        Some(Probe::Tls { settle: Some(settle), .. }) => Some(settle.duration()),
+        _ => seen.and_then(|probe| probe.settle).map(|period| period.0),
+    };
     let asked = match (&spec.probe, seen) {
         (Some(Probe::Nothing), _) | (None, None) => None,
-        (Some(Probe::Tls { connect, server_name, starttls }), _) => Some((*connect, server_name.as_ref(), *starttls)),
+        (Some(Probe::Tls { connect, server_name, starttls, .. }), _) => {
+            Some((*connect, server_name.as_ref(), *starttls))
+        }
         (None, Some(probe)) => Some((probe.connect, probe.server_name.as_ref(), probe.starttls)),
     };
     // No service shows roots.
@@ -55,7 +64,8 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
         connect,
         server_name: server_name(name.unwrap_or(&leaf.common_name)),
         starttls,
-        settle,
+        settle: settle.unwrap_or(SETTLE),
+        restart: settle.unwrap_or(RESTART),
         elsewhere: scope.look(connect),
     });
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);

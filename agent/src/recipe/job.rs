@@ -98,8 +98,10 @@ pub struct ProbeTarget {
     pub server_name: Option<Box<str>>,
     /// What is spoken before TLS.
     pub starttls: Option<StartTls>,
-    /// How long it may take to come back after it was notified.
+    /// How long it may show another certificate after it was notified, or not answer after a reload.
     pub settle: Duration,
+    /// How long it may not answer after a restart.
+    pub restart: Duration,
     /// It may be looked at also if it is not the guest's own address.
     pub elsewhere: bool,
 }

@@ -160,6 +160,7 @@ mod tests {
             connect: "127.0.0.1:8443".parse().expect("an address"),
             server_name: None,
             starttls: None,
+            settle: Some(90.try_into().expect("within an hour")),
         });
         let job = job(&spec).expect("a job");
         let key = job.files.iter().find(|file| file.part == Part::Key).expect("a key");
@@ -168,7 +169,9 @@ mod tests {
             ("/etc/ssl/own/own.key", 0o640, "www-data")
         );
         assert_eq!((job.validate, job.reloads.len()), (Check::Nothing, 0));
-        assert_eq!(job.probe.expect("a place to look").connect.port(), 8443);
+        let probe = job.probe.expect("a place to look");
+        let ninety = Duration::from_secs(90);
+        assert_eq!((probe.connect.port(), probe.settle, probe.restart), (8443, ninety, ninety));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct About {
     pub bundle: Option<Bundle>,
     /// What is trusted besides the root of its own chain; not in the environment.
     pub roots: Vec<RootCertificate>,
-    /// Whether a unit that has failed, or is starting, may be restarted where it was to be reloaded.
+    /// Whether a unit that has failed may be restarted where it was to be reloaded.
     pub may_restart: bool,
     /// `PINION_FILE_KEY` and so on: where each part is, for this process.
     pub files: Vec<(Part, PathBuf)>,

@@ -34,7 +34,7 @@ pub(super) async fn signal(config: &Config, signal: &ContainerSignal, about: &Ab
 }
 
 /// A container that can be notified.
-enum State {
+pub(super) enum State {
     Running,
     Restarting,
 }
@@ -100,7 +100,8 @@ impl<'a> Docker<'a> {
         host
     }
 
-    async fn state(&self, container: &ContainerName) -> Result<State, ReloadError> {
+    /// What a container does, if it is there and does not rest.
+    pub(super) async fn state(&self, container: &ContainerName) -> Result<State, ReloadError> {
         let not_there = |why: String| ReloadError::NotThere { what: format!("the container {container}"), why };
         let asked = self.run(&["container", "inspect", "--format", "{{.State.Status}}", container.as_str()]).await;
         let state = match asked {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use pinion_proto::spec::GuestPath;
+use pinion_proto::spec::{GuestPath, Unit};
 use thiserror::Error;
 
 use crate::{recipe, trusted::Distrust};
@@ -18,6 +18,9 @@ pub enum ReloadError {
         /// How it is not there.
         why: String,
     },
+    /// The unit is starting.
+    #[error("{0} is still starting")]
+    Starting(Unit),
     /// Not to be run.
     #[error("the agent does not run the hook {path}, because {why}", path = path.display())]
     Untrusted {
@@ -96,7 +99,7 @@ impl ReloadError {
     /// Whether the service is just not there yet.
     #[must_use]
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::NotThere { .. })
+        matches!(self, Self::NotThere { .. } | Self::Starting(_))
     }
 
     /// What a person can do.
@@ -107,6 +110,9 @@ impl ReloadError {
                 format!("set up the service that {what} belongs to; Pinion then continues by itself")
             }
             Self::NotThere { what, .. } => format!("install or start {what}; Pinion then continues by itself"),
+            Self::Starting(unit) => format!(
+                "nothing: Pinion continues once it has started. `systemctl status {unit}` in the guest says what it waits for"
+            ),
             Self::Untrusted { why, .. } => why.remedy(),
             Self::NotExecutable { path } => format!("read it, then run `chmod 0755 {}`", path.display()),
             Self::Elsewhere { real, .. } => {

@@ -12,14 +12,17 @@ mod dockerd;
 mod hooks;
 mod journal;
 mod program;
+mod standing;
 mod swarm;
+mod systemd;
 mod touch;
 mod unit;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 pub use about::About;
 pub use error::ReloadError;
+pub use standing::{Manager, Standing};
 
 use crate::{
     config::Config,
@@ -71,6 +74,17 @@ pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
     match check {
         Check::Hook(hook) => Hook::find(config, hook.as_str()).map(drop),
         Check::Nothing | Check::Program(_) => Ok(()),
+    }
+}
+
+/// How long ago the unit that an action is about was started, where systemd has it and it runs.
+///
+/// # Errors
+/// systemd cannot be asked.
+pub async fn age(config: &Config, action: &ReloadAction, about: &About) -> Result<Option<Duration>, ReloadError> {
+    match action {
+        ReloadAction::Reload(unit) | ReloadAction::Restart(unit) => unit::age(config, unit, about).await,
+        _ => Ok(None),
     }
 }
 
@@ -165,7 +179,7 @@ mod tests {
         script(
             &at("usr/bin/systemctl"),
             &format!(
-                "if [ \"$2\" = is-active ]; then cat {}; exit 3; fi; echo \"$@\" >> {}",
+                "if [ \"$1\" = show ]; then echo \"ActiveState=$(cat {})\"; exit 0; fi; echo \"$@\" >> {}",
                 at("state").display(),
                 at("calls").display()
             ),
@@ -175,8 +189,13 @@ mod tests {
         std::fs::write(at("state"), "failed").expect("written");
         let error = notify(&guest.config, &unit, &limited).await.expect_err("it was restarted often enough");
         assert!(error.is_absence() && error.to_string().contains("as often as allowed"), "{error}");
-        for (state, called) in [("active", Some("reload")), ("failed", Some("restart")), ("inactive", None), ("", None)]
-        {
+        for (state, called) in [
+            ("active", Some("reload")),
+            ("failed", Some("restart")),
+            ("activating", None),
+            ("inactive", None),
+            ("", None),
+        ] {
             std::fs::write(at("state"), state).expect("written");
             std::fs::write(at("calls"), "").expect("written");
             let notified = notify(&guest.config, &unit, &about()).await;
@@ -193,8 +212,7 @@ mod tests {
         let guest = guest();
         let at = |path: &str| guest.config.root.join(path);
         std::fs::create_dir_all(at("run/systemd/system")).expect("directory");
-        let refuses =
-            "[ \"$2\" = is-active ] && echo active && exit 0; echo 'See \"journalctl\" for details.' >&2; exit 1";
+        let refuses = "[ \"$1\" = show ] && echo ActiveState=active && exit 0; echo 'See \"journalctl\" for details.' >&2; exit 1";
         script(&at("usr/bin/systemctl"), refuses);
         let unit = ReloadAction::Reload("nginx.service".parse().expect("a unit"));
         let error = notify(&guest.config, &unit, &about()).await.expect_err("it fails").to_string();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use humantime::format_duration;
+use pinion_proto::spec::Settle;
 
 use super::node::Node;
 
@@ -22,6 +23,12 @@ pub(super) fn renew_before(node: Node<'_>) -> Option<Duration> {
     within(node, Duration::from_secs(60), MAX_DURATION)
 }
 
+/// How long a service may take to come back after it was notified.
+pub(super) fn settle(node: Node<'_>) -> Option<Settle> {
+    let length = within(node, Duration::from_secs(1), Settle::MAX)?;
+    Settle::try_from(length.as_secs()).ok()
+}
+
 fn within(node: Node<'_>, least: Duration, max: Duration) -> Option<Duration> {
     let text = node.text("a duration in quotes such as \"30d\" or \"12h\"")?;
     let Ok(duration) = humantime::parse_duration(text) else {
@@ -33,10 +40,12 @@ fn within(node: Node<'_>, least: Duration, max: Duration) -> Option<Duration> {
         node.problem(format_args!("{} is too short: at least {}", format_duration(duration), format_duration(least)));
         None
     } else if duration > max {
-        node.problem(format_args!("{text} is too long: at most 3652d, which is ten years"));
+        let limit =
+            if max == MAX_DURATION { "3652d, which is ten years".into() } else { format_duration(max).to_string() };
+        node.problem(format_args!("{text} is too long: at most {limit}"));
         None
     } else if duration.subsec_nanos() != 0 {
-        node.problem("certificates count whole seconds: leave out the fraction");
+        node.problem("only whole seconds count: leave out the fraction");
         None
     } else {
         Some(duration)

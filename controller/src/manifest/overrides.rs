@@ -8,7 +8,7 @@ use pinion_proto::{
     spec::{FileMode, FileSpec, Part, Probe, Reload, Validate},
 };
 
-use super::{docker, fields::Fields, node::Node};
+use super::{docker, fields::Fields, length, node::Node};
 
 /// `{"key": {"path": …}, …}`; `path_needed` where no recipe has one.
 pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> {
@@ -77,13 +77,13 @@ pub(super) fn reload(node: Node<'_>) -> Option<Reload> {
     }
 }
 
-/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …}`.
+/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …, "settle": …}`.
 pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
     if node.text_is("nothing") {
         return Some(Probe::Nothing);
     }
-    let fields =
-        Fields::of(node, "\"nothing\" or an object with \"connect\"", &["connect", "server_name", "starttls"])?;
+    let known = ["connect", "server_name", "starttls", "settle"];
+    let fields = Fields::of(node, "\"nothing\" or an object with \"connect\"", &known)?;
     let connect = fields.required("connect", address);
     let server_name = fields.optional("server_name", |node| {
         let name: SubjectName = node.parsed("a host name")?;
@@ -96,7 +96,8 @@ pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
         }
     });
     let starttls = fields.optional("starttls", |n| n.parsed("\"smtp\", \"imap\" or \"postgres\""));
-    Some(Probe::Tls { connect: connect?, server_name: server_name?, starttls: starttls? })
+    let settle = fields.optional("settle", length::settle);
+    Some(Probe::Tls { connect: connect?, server_name: server_name?, starttls: starttls?, settle: settle? })
 }
 
 fn address(node: Node<'_>) -> Option<SocketAddr> {

@@ -602,6 +602,9 @@ pub struct TlsProbe {
     /// What is spoken before TLS: "smtp", "imap" or "postgres".
     #[prost(string, optional, tag = "3")]
     pub starttls: ::core::option::Option<::prost::alloc::string::String>,
+    /// How long the service may take to come back: 1 to 3600.
+    #[prost(uint64, optional, tag = "4")]
+    pub settle_seconds: ::core::option::Option<u64>,
 }
 /// An issued certificate for an ordered generation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

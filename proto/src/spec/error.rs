@@ -34,4 +34,7 @@ pub enum SpecError {
     /// Not a protocol.
     #[error("`{0}` is not a protocol for `starttls`: use smtp, imap or postgres")]
     StartTls(String),
+    /// No time to come back, or too much.
+    #[error("a service cannot have {0} s to come back: `settle` is at least 1 s and at most 1 h")]
+    Settle(u64),
 }

@@ -22,7 +22,7 @@ use crate::{
 
 pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
-pub use service::{Opening, Probe, Reload, StartTls, Validate};
+pub use service::{Opening, Probe, Reload, Settle, StartTls, Validate};
 pub use words::{Account, GuestPath, PlainName, Unit};
 
 /// One placement as its guest is asked to hold it.

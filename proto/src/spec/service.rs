@@ -1,7 +1,7 @@
 //! A placement's service: how new files are checked, how it is notified of them, when it may be disturbed, and how the agent
 //! looks at what it serves.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,41 @@ pub enum Probe {
         /// What is spoken before TLS; absent: nothing.
         #[serde(default)]
         starttls: Option<StartTls>,
+        /// How long the service may take to come back; absent: as its recipe says. Not in the text of a spec without it, as
+        /// in [`super::PlacementSpec::requires_mount`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        settle: Option<Settle>,
     },
+}
+
+/// How long a service may take to come back after it was notified: whole seconds, from one to an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Settle(u64);
+
+impl Settle {
+    /// The longest there is.
+    pub const MAX: Duration = Duration::from_secs(60 * 60);
+
+    /// As a duration.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl TryFrom<u64> for Settle {
+    type Error = SpecError;
+
+    fn try_from(seconds: u64) -> Result<Self, SpecError> {
+        if (1..=Self::MAX.as_secs()).contains(&seconds) { Ok(Self(seconds)) } else { Err(SpecError::Settle(seconds)) }
+    }
+}
+
+impl From<Settle> for u64 {
+    fn from(settle: Settle) -> Self {
+        settle.0
+    }
 }
 
 /// A protocol whose connections begin without TLS and turn to it.

@@ -12,7 +12,7 @@ use crate::{
     content::FlatContent,
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, MAX_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, MAX_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Settle, Validate},
 };
 
 /// Reads a placement as it is ordered.
@@ -176,6 +176,7 @@ fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
             connect: parse("probe.connect", &tls.connect)?,
             server_name: tls.server_name.map(|name| parse("probe.server_name", &name)).transpose()?,
             starttls: tls.starttls.map(|protocol| parse("probe.starttls", &protocol)).transpose()?,
+            settle: tls.settle_seconds.map(Settle::try_from).transpose().map_err(|e| wrong("probe.settle", e))?,
         }),
     }
 }
@@ -184,10 +185,11 @@ fn write_probe(probe: Probe) -> pb::Probe {
     use pb::probe::How;
     let how = match probe {
         Probe::Nothing => How::Nothing(true),
-        Probe::Tls { connect, server_name, starttls } => How::Tls(pb::TlsProbe {
+        Probe::Tls { connect, server_name, starttls, settle } => How::Tls(pb::TlsProbe {
             connect: connect.to_string(),
             server_name: server_name.map(|name| name.to_string()),
             starttls: starttls.map(|protocol| protocol.as_str().into()),
+            settle_seconds: settle.map(u64::from),
         }),
     };
     pb::Probe { how: Some(how) }

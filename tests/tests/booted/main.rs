@@ -3,4 +3,5 @@
 mod boots;
 mod host_agent;
 mod pve_cluster;
+mod slow_starts;
 mod sockets;

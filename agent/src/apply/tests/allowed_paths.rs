@@ -161,7 +161,12 @@ async fn an_address_of_another_machine_is_not_looked_at() {
     let mut guest = by_default();
     let elsewhere = "192.0.2.7:443";
     let look = |connect: &str| {
-        let probe = Probe::Tls { connect: connect.parse().expect("an address"), server_name: None, starttls: None };
+        let probe = Probe::Tls {
+            connect: connect.parse().expect("an address"),
+            server_name: None,
+            starttls: None,
+            settle: None,
+        };
         PlacementSpec { probe: Some(probe), ..own("/etc/ssl/web/web") }
     };
     let placements = guest.start().await;

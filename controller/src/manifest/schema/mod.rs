@@ -244,6 +244,8 @@ struct WrittenTls {
     server_name: ServerNameText,
     /// What is spoken before TLS; nothing if absent.
     starttls: StartTlsWord,
+    /// How long the service may take to come back after it was notified, at most 1h; as its recipe says if absent.
+    settle: Length,
 }
 
 /// When it may be disturbed: from `from` on its `days` to the next `to`.
