@@ -3,7 +3,11 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
-    os::unix::{fs::PermissionsExt, net::UnixListener, process::CommandExt},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -55,7 +59,8 @@ fn impostor(root: &Path, socket: &Path, user: u32, answer: &str) -> Process {
     let mut process = Process::spawn("an impostor", &mut command, &root.join("impostor.log")).expect("it starts");
     let up = wait::until("the impostor's socket", PATIENCE, || {
         process.check_running().map_err(|error| error.to_string())?;
-        if socket.exists() { Ok(()) } else { Err("not there".to_owned()) }
+        // It is there a moment before it takes connections.
+        UnixStream::connect(socket).map(drop).map_err(|error| error.to_string())
     });
     up.expect("it listens");
     process
@@ -119,7 +124,7 @@ fn an_await_of_an_earlier_version_finds_the_new_daemon() {
     drop(UnixListener::bind(&earlier).expect("a socket"));
     guest.start().expect("it starts");
     // The new socket answers before the old place leads to it.
-    let connect = || std::os::unix::net::UnixStream::connect(&earlier).map(drop);
+    let connect = || UnixStream::connect(&earlier).map(drop);
     wait::until("the old place to lead to the new socket", PATIENCE, connect).expect("it leads there");
     drop(host);
 }
