@@ -2,6 +2,7 @@
 
 mod enrolling;
 mod people;
+mod revoking;
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -49,10 +50,15 @@ struct Disk {
 
 impl Disk {
     fn new() -> Self {
+        Self::with(|embedded| Box::new(embedded))
+    }
+
+    /// With an issuer that is made from the embedded one.
+    fn with(issuer: impl FnOnce(Embedded) -> Box<dyn Issuer>) -> Self {
         let (directory, mut resources) = testing::resources(Issuers::of([]));
         let name = || "embedded".parse().expect("a name");
-        let embedded: Box<dyn Issuer> = Box::new(Embedded::new(name(), resources.store.clone(), Arc::new(SystemClock)));
-        resources.issuers = Arc::new(Issuers::of([(name(), embedded, NonZeroU16::MIN)]));
+        let issuer = issuer(Embedded::new(name(), resources.store.clone(), Arc::new(SystemClock)));
+        resources.issuers = Arc::new(Issuers::of([(name(), issuer, NonZeroU16::MIN)]));
         Self { _directory: directory, resources }
     }
 

@@ -328,3 +328,16 @@ async fn a_next_root_that_the_present_one_does_not_vouch_for_is_not_told_to_anyb
     let late = identities.rollover_late().expect("it says so");
     assert!(late.contains("is not used") && late.contains("not signed by the root that is trusted"), "{late}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_holds_the_root_goes_on_without_the_root_process_and_says_so() {
+    let (host, shown) = Host::held_here().await;
+    let before = host.open().await.root().clone();
+    let mut host = host.asked(true).await;
+    host.root_process.halt().await;
+    let identities = host.open().await;
+    assert_eq!((identities.root(), identities.next_root()), (&before, None));
+    let late = identities.rollover_late().expect("it says so");
+    assert!(late.contains("the root process does not say which"), "{late}");
+    admitted(&identities, "101", &shown);
+}
