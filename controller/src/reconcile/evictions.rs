@@ -102,9 +102,24 @@ impl Evictions {
         if self.unread.is_some() {
             self.reread(resources, effects);
         }
-        if !self.rekey.is_empty() {
-            self.give_keys_up(world, revocations, resources, effects);
+        self.give_keys_up(world, revocations, resources, effects);
+    }
+
+    /// Gives up shared keys as far as they can be.
+    fn give_keys_up(
+        &mut self,
+        world: &World,
+        revocations: &mut Revocations,
+        resources: &Resources,
+        effects: &mut Effects,
+    ) {
+        if self.rekey.is_empty() {
+            return;
         }
+        let Self { guests, rekey, .. } = self;
+        let evicted = |guest| guests.iter().any(|eviction| eviction.guest == guest);
+        compromise::give_keys_up(rekey, evicted, world, revocations, resources, effects);
+        self.write(&resources.store);
     }
 
     fn reread(&mut self, resources: &Resources, effects: &mut Effects) {
@@ -133,7 +148,7 @@ impl Evictions {
         let Eviction { guest, compromised, .. } = eviction;
         let mut lines = Vec::new();
         if compromised {
-            lines.extend(self.compromise(guest, world, revocations, resources, effects));
+            lines.extend(compromise::revoke(&mut self.rekey, guest, world, revocations, resources, effects));
         }
         put_out(guest, &resources.identities, effects);
         let by = eviction.by.clone();
@@ -141,9 +156,7 @@ impl Evictions {
         self.guests.retain(|eviction| eviction.guest != guest);
         self.guests.push(eviction);
         lines.extend(self.write(&resources.store));
-        if !self.rekey.is_empty() {
-            self.give_keys_up(world, revocations, resources, effects);
-        }
+        self.give_keys_up(world, revocations, resources, effects);
         if !self.rekey.is_empty() {
             let waiting: Vec<_> = self.rekey.iter().map(ToString::to_string).collect();
             lines.push(format!("a new key waits until the shared state can be written: {}", waiting.join(", ")));

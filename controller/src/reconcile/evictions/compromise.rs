@@ -4,7 +4,10 @@
 //! Invariant: a guest's word alone never has anything revoked: only what this controller is known to have had signed
 //! for it.
 
-use std::{cell::OnceCell, collections::HashSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashSet},
+};
 
 use pinion_proto::{
     causes::chain,
@@ -13,7 +16,7 @@ use pinion_proto::{
     report::Held,
 };
 
-use super::{Effects, Evictions, Resources, Revocations, World};
+use super::{Effects, Resources, Revocations, World};
 use crate::{
     events::{CertificateEvent, Events, Kind, What},
     manifest::Placement,
@@ -45,93 +48,93 @@ impl<'e> SignedBefore<'e> {
     }
 }
 
-impl Evictions {
-    /// Has revoked what a guest held, and notes the shared keys that it had, to be given up. What was done, in lines.
-    pub(super) fn compromise(
-        &mut self,
-        guest: Guest,
-        world: &World,
-        revocations: &mut Revocations,
-        resources: &Resources,
-        effects: &mut Effects,
-    ) -> Vec<String> {
-        let (mut lines, issuers) = (Vec::new(), &resources.issuers);
-        let held = held(world, guest);
-        let signed = SignedBefore::new(&resources.events, effects.now());
-        for (certificate, held) in &held {
-            let id = PlacementId { certificate: certificate.clone(), guest };
-            if held.leaf.not_after() < effects.now() {
-                continue;
-            }
-            let serial = held.leaf.serial();
-            if !issuers.can_revoke(&held.issuer) {
-                lines.push(format!(
-                    "{certificate} with serial {serial} cannot be revoked, because issuer {} has no revocation; clients that \
-                     trust this issuer accept it until {}",
-                    held.issuer,
-                    held.leaf.not_after()
-                ));
-            } else if !revocations.knows(&id, serial) && signed.has(&id, serial) {
-                revocations.note_signed(&SignedLeaf::held(&id, held), issuers, effects);
-            } else if !revocations.knows(&id, serial) {
-                lines.push(format!(
-                    "the guest reports {certificate} with serial {serial}, but Pinion has no record that it was \
-                     signed for this guest, and does not revoke it: if it is the guest's, revoke it at {} by hand",
-                    held.issuer
-                ));
-            }
+/// Has revoked what a guest held, and notes in `rekey` the shared keys that it had, to be given up. What was done, in
+/// lines.
+pub(super) fn revoke(
+    rekey: &mut BTreeSet<CertificateName>,
+    guest: Guest,
+    world: &World,
+    revocations: &mut Revocations,
+    resources: &Resources,
+    effects: &mut Effects,
+) -> Vec<String> {
+    let (mut lines, issuers) = (Vec::new(), &resources.issuers);
+    let held = held(world, guest);
+    let signed = SignedBefore::new(&resources.events, effects.now());
+    for (certificate, held) in &held {
+        let id = PlacementId { certificate: certificate.clone(), guest };
+        if held.leaf.not_after() < effects.now() {
+            continue;
         }
-        for (id, issuer, serial) in revocations.compromise(guest, effects.now()) {
-            lines.push(format!("{} with serial {serial} is being revoked at {issuer}", id.certificate));
-        }
-        effects.save_revocations(When::AtOnce);
-        for name in shared_with(world, guest, &held) {
+        let serial = held.leaf.serial();
+        if !issuers.can_revoke(&held.issuer) {
             lines.push(format!(
-                "{name} gets another key in all other places; their certificates with the old key are revoked as \
-                 soon as they serve the new one"
+                "{certificate} with serial {serial} cannot be revoked, because issuer {} has no revocation; clients that \
+                 trust this issuer accept it until {}",
+                held.issuer,
+                held.leaf.not_after()
             ));
-            self.rekey.insert(name);
+        } else if !revocations.knows(&id, serial) && signed.has(&id, serial) {
+            revocations.note_signed(&SignedLeaf::held(&id, held), issuers, effects);
+        } else if !revocations.knows(&id, serial) {
+            lines.push(format!(
+                "the guest reports {certificate} with serial {serial}, but Pinion has no record that it was \
+                 signed for this guest, and does not revoke it: if it is the guest's, revoke it at {} by hand",
+                held.issuer
+            ));
         }
-        lines
     }
+    for (id, issuer, serial) in revocations.compromise(guest, effects.now()) {
+        lines.push(format!("{} with serial {serial} is being revoked at {issuer}", id.certificate));
+    }
+    effects.save_revocations(When::AtOnce);
+    for name in shared_with(world, guest, &held) {
+        lines.push(format!(
+            "{name} gets another key in all other places; their certificates with the old key are revoked as \
+             soon as they serve the new one"
+        ));
+        rekey.insert(name);
+    }
+    lines
+}
 
-    /// Gives up shared keys that a compromised guest had, as far as the shared state can be written.
-    pub(super) fn give_keys_up(
-        &mut self,
-        world: &World,
-        revocations: &mut Revocations,
-        resources: &Resources,
-        effects: &mut Effects,
-    ) {
-        let signed = SignedBefore::new(&resources.events, effects.now());
-        for name in self.rekey.clone() {
-            if let Err(error) = shared_keys::give_up(&resources.store, &name) {
-                tracing::debug!(certificate = %name, error = chain(&error), "A shared key cannot be given up yet");
+/// Gives up shared keys that a compromised guest had, as far as the shared state can be written: these leave `rekey`.
+/// Guests that are `evicted` get no others.
+pub(super) fn give_keys_up(
+    rekey: &mut BTreeSet<CertificateName>,
+    evicted: impl Fn(Guest) -> bool,
+    world: &World,
+    revocations: &mut Revocations,
+    resources: &Resources,
+    effects: &mut Effects,
+) {
+    let signed = SignedBefore::new(&resources.events, effects.now());
+    for name in rekey.clone() {
+        if let Err(error) = shared_keys::give_up(&resources.store, &name) {
+            tracing::debug!(certificate = %name, error = chain(&error), "A shared key cannot be given up yet");
+            continue;
+        }
+        rekey.remove(&name);
+        effects.change(Change::SharedKey(name.clone(), None));
+        effects.event(What::Certificate(name.clone(), CertificateEvent::SharedKeyGivenUp));
+        let placements = world.manifest().certificate(&name).into_iter().flat_map(|c| &c.placements);
+        for placement in placements.filter(|placement| !placement.purge) {
+            let Ok(guest) = world.inventory().resolve(&placement.guest) else { continue };
+            if evicted(guest) {
                 continue;
             }
-            self.rekey.remove(&name);
-            effects.change(Change::SharedKey(name.clone(), None));
-            effects.event(What::Certificate(name.clone(), CertificateEvent::SharedKeyGivenUp));
-            let placements = world.manifest().certificate(&name).into_iter().flat_map(|c| &c.placements);
-            for placement in placements.filter(|placement| !placement.purge) {
-                let Ok(guest) = world.inventory().resolve(&placement.guest) else { continue };
-                if self.has(guest) {
-                    continue;
-                }
-                let id = PlacementId { certificate: name.clone(), guest };
-                if let Some(held) = world.report(&id).and_then(|report| report.held.as_ref())
-                    && resources.issuers.can_revoke(&held.issuer)
-                    && !revocations.knows(&id, held.leaf.serial())
-                    && signed.has(&id, held.leaf.serial())
-                {
-                    revocations.note_signed(&SignedLeaf::held(&id, held), &resources.issuers, effects);
-                }
-                revocations.revoke_when_replaced(&id);
-                effects.change(Change::Renewal(id));
-                effects.save_at_once(guest);
+            let id = PlacementId { certificate: name.clone(), guest };
+            if let Some(held) = world.report(&id).and_then(|report| report.held.as_ref())
+                && resources.issuers.can_revoke(&held.issuer)
+                && !revocations.knows(&id, held.leaf.serial())
+                && signed.has(&id, held.leaf.serial())
+            {
+                revocations.note_signed(&SignedLeaf::held(&id, held), &resources.issuers, effects);
             }
+            revocations.revoke_when_replaced(&id);
+            effects.change(Change::Renewal(id));
+            effects.save_at_once(guest);
         }
-        self.write(&resources.store);
     }
 }
 
