@@ -282,12 +282,14 @@ async fn who_waits_for_a_renewal_is_told_how_far_it_is_and_when_it_is_there() {
     let revision = agent.desired().await[0].revision();
     let ensure = Ensure { selection: Selection::default(), renew: false, now: false, until: Stage::Served };
     let mut answers = controller.ask(Question::Waits(Waits::Ensure(ensure))).await;
-    let progress = async |answers: &mut mpsc::Receiver<Answer>| loop {
-        match timeout(DEADLINE, answers.recv()).await.expect("in time").expect("an answer") {
-            Answer::Progress(progress) => return (progress.placements[0].now.clone(), false),
-            Answer::Ensured(progress) => return (progress.placements[0].now.clone(), true),
-            other => panic!("{other:?}"),
-        }
+    let progress = async |answers: &mut mpsc::Receiver<Answer>| match timeout(DEADLINE, answers.recv())
+        .await
+        .expect("in time")
+        .expect("an answer")
+    {
+        Answer::Progress(progress) => (progress.placements[0].now.clone(), false),
+        Answer::Ensured(progress) => (progress.placements[0].now.clone(), true),
+        other => panic!("{other:?}"),
     };
     assert_eq!(progress(&mut answers).await, ("waiting for the guest's request".to_owned(), false));
     controller.report(&agent, requested(1, &key)).await;
