@@ -101,3 +101,33 @@ pub(super) async fn ask(
     }
     Ok(Asked { kept, grant })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How often a root process is asked that answers from the second time on, and whether it has answered.
+    async fn asked(deadline: Deadline, first: Cause) -> (usize, bool) {
+        let count = Cell::new(0);
+        let answer = deadline.ask(|| async {
+            count.set(count.get() + 1);
+            if count.get() > 1 { Ok(()) } else { Err(Failure::new(first, "no answer")) }
+        });
+        let answer = answer.await;
+        (count.get(), answer.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_root_process_that_is_still_starting_is_waited_for_and_no_other() {
+        let soon = || Deadline(tokio::time::Instant::now() + Duration::from_secs(60));
+        for (what, deadline, first, expected) in [
+            ("it is not there yet", soon(), Cause::ToolMissing, (2, true)),
+            ("nobody waits", Deadline::over(), Cause::ToolMissing, (1, false)),
+            ("it refuses", soon(), Cause::Busy, (1, false)),
+        ] {
+            assert_eq!(asked(deadline, first).await, expected, "{what}");
+        }
+    }
+}

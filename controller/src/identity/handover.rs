@@ -160,3 +160,41 @@ fn settle_notes(store: &Store, current: Fingerprint) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn root() -> RootCertificate {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&KeyPair::generate().expect("a key")).expect("signed");
+        RootCertificate::parse(certificate.der()).expect("a root")
+    }
+
+    #[test]
+    fn that_this_controller_held_the_root_is_forgotten_once_that_root_has_made_way() {
+        let (held, other, current) = (root(), root(), root().fingerprint());
+        for (what, noted, former, forgotten) in [
+            ("it made way", Some(&held), Some(&held), true),
+            ("another one did", Some(&held), Some(&other), false),
+            ("none did", Some(&held), None, false),
+            ("it held none", None, Some(&other), true),
+        ] {
+            let directory = TempDir::new().expect("a directory");
+            let path = |name| directory.path().join(name);
+            let store = Store::open(&path("local"), &path("shared")).expect("a store");
+            if let Some(noted) = noted {
+                authority::note_root(&store, ROOT_DOCUMENT, noted.fingerprint()).expect("noted");
+            }
+            if let Some(former) = former {
+                rollover::note_former(&store, former, Timestamp::from_unix(1_800_000_000)).expect("noted");
+            }
+            settle_notes(&store, current).expect("settled");
+            assert_eq!(authority::noted(&store, ROOT_DOCUMENT).expect("read").is_none(), forgotten, "{what}");
+        }
+    }
+}

@@ -39,6 +39,7 @@ mod copies;
 mod handover;
 mod joining;
 mod state;
+mod takeover;
 
 use state::copy;
 

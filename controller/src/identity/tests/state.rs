@@ -260,7 +260,7 @@ fn of_many_that_start_on_nothing_one_makes_the_root_and_the_domain() {
 }
 
 /// The next start of a controller of which this was asked.
-fn asked(fixture: Fixture, at_once: bool) -> Fixture {
+pub(super) fn asked(fixture: Fixture, at_once: bool) -> Fixture {
     let wish = format!(r#"{{"version":1,"data":{{"asked_at":"2027-01-15T08:00:00Z","at_once":{at_once}}}}}"#);
     fs::write(fixture.directory.path().join("local/new-root.json"), wish).expect("written");
     fixture.restarted()

@@ -61,6 +61,8 @@ async fn that_shared_state_cannot_be_written_any_more_wakes_the_loop() {
         effects.texts().len()
     };
     assert_eq!(problem(), 0);
+    let early = tokio::time::timeout(Duration::from_millis(100), watch.changed()).await;
+    assert!(early.is_err(), "nothing has changed");
     let shared = directory.path().join("shared");
     std::fs::rename(&shared, directory.path().join("gone")).expect("renamed");
     let changed = tokio::time::timeout(Duration::from_secs(60), watch.changed()).await;
