@@ -137,6 +137,18 @@ fn what_ends_during_a_freeze_is_said() {
 }
 
 #[test]
+fn what_a_service_serves_that_is_left_alone_ends_a_day_after_that() {
+    let (mut world, _) = after(&[freeze(&["web"], None, None)]);
+    // What is held is newer than what is served, and only the agent knows when that ends.
+    let waits = trouble(Halt::Waiting, "the new files are in place, and the service waits for its window");
+    let trouble = Some(Trouble { retry_at: Some(at(5 * DAY)), ..waits });
+    let held = holds(1, leaf(1, at(-10 * DAY)));
+    link(&mut world, "101", vec![pinion_proto::report::PlacementReport { trouble, ..held }]);
+    let notes = notes(&world, at(0));
+    assert!(notes[0].contains(&format!("web@101 serves expires at {}", at(6 * DAY))), "{notes:?}");
+}
+
+#[test]
 fn a_note_is_one_line_and_tells_the_last_day() {
     let at = |hours: i64| Timestamp::from_unix(1_800_000_000 + hours * 3600);
     let note = last_day("web@1001", at(72), at(0));
