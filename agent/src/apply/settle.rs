@@ -25,6 +25,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// The manager of a service is not asked before it has not answered for so long.
 const ASK_AFTER: Duration = Duration::from_millis(300);
 
+/// So many connections in a row must show the leaf: two processes may take connections on one port, and show two certificates.
+const IN_A_ROW: u32 = 5;
+
 /// What a service shows when it had the time to come to what it was notified of by this action, if that is known.
 pub(super) async fn settle(
     attempt: &Attempt<'_>,
@@ -37,9 +40,14 @@ pub(super) async fn settle(
     let mut manager = Manager::of(switch.config(), &about, action);
     let restarted = action.is_some_and(ReloadAction::is_disruptive);
     let start = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut in_a_row) = (FIRST_PAUSE, 0);
     loop {
         let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
+        if seen == Seen::Served && in_a_row + 1 < IN_A_ROW {
+            in_a_row += 1;
+            continue;
+        }
+        in_a_row = 0;
         let waited = start.elapsed();
         let left = match &seen {
             Seen::Served | Seen::NotAllowed => return Ok(seen),
