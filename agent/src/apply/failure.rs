@@ -15,7 +15,7 @@ use super::{exchange_error::ExchangeError, window::Closed};
 use crate::{
     install::InstallError,
     ledger::LedgerError,
-    probe::Seen,
+    probe::{Other, Seen},
     recipe::{self, JobError, RecipeError, ReloadAction},
     reload::ReloadError,
     restarts::Limited,
@@ -108,7 +108,7 @@ impl Failure {
     pub(super) fn meanwhile(self, connect: &str, seen: &Seen) -> Self {
         match seen {
             Seen::Served => self.and(&format!("{connect} serves the old certificate meanwhile")),
-            Seen::Other(serial) => self.and(&format!("{connect} serves another certificate (serial {serial})")),
+            Seen::Other(other) => self.and(&format!("{connect} serves another certificate (serial {})", other.serial)),
             Seen::NotListening(cause) | Seen::NoTls(cause) => {
                 self.and(&format!("{connect} does not serve it: {cause}"))
             }
@@ -283,6 +283,22 @@ impl Failure {
             format!("check what {connect} serves"),
             format!("it serves the certificate with serial {serial}, but {wanted} is installed"),
             "check that the service's configuration uses the installed files and that no other service answers there"
+                .into(),
+        )
+    }
+
+    /// The service shows a certificate that has nothing to do with the placement.
+    pub(super) fn stranger(connect: &str, other: &Other, wanted: &str) -> Self {
+        let asked = other.asked.as_ref().map(|name| format!(", asked for {name},")).unwrap_or_default();
+        Self::new(
+            Halt::Waiting,
+            format!("check what {connect} serves"),
+            format!(
+                "it serves{asked} a certificate with serial {}, which never was in this place; {wanted} is installed",
+                other.serial
+            ),
+            "make the service's configuration use the installed files. If it chooses a certificate by the name that a \
+             client asks for, write such a name as `server_name` in the placement's `probe`"
                 .into(),
         )
     }

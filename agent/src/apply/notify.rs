@@ -9,12 +9,13 @@ use super::{
     attempt::{Attempt, Turn},
     disturb,
     failure::{Failure, Interrupt},
+    predecessor::is_predecessor,
     rollback::{self, Symptom},
     root_store,
     settle::{GLANCE, settle},
 };
 use crate::{
-    probe::{self, Seen},
+    probe::{self, Other, Seen},
     recipe::ReloadAction,
     reload::{self, ReloadError},
 };
@@ -134,7 +135,10 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     match settle(attempt, target, &leaf, attempt.action()).await? {
         Seen::Served => attempt.reach(Stage::Served).await,
         Seen::NotAllowed => Err(Failure::not_looked_at(&connect).into()),
-        Seen::Other(serial) => {
+        Seen::Other(other) if !is_predecessor(attempt.switch, &other) => {
+            Err(Failure::stranger(&connect, &other, leaf.serial()).into())
+        }
+        Seen::Other(Other { serial, .. }) => {
             let restarts = attempt.action().is_some_and(ReloadAction::is_disruptive);
             attempt.driver.escalation.failed();
             let failure = Failure::other(&connect, &serial, leaf.serial());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     attempt::Attempt,
     failure::{Failure, Interrupt},
-    notify,
+    notify, predecessor,
     rollback::{self, Symptom},
     root_store,
     settle::settle,
@@ -94,18 +94,20 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
         };
     };
     let mut seen = attempt.switch.unless_stopped(probe::look(target, &leaf, probe::PATIENCE)).await?;
-    if stage > Stage::Installed && matches!(seen, Seen::Other(_)) {
+    let mut is_predecessor = matches!(&seen, Seen::Other(other) if predecessor::is_predecessor(attempt.switch, other));
+    if stage > Stage::Installed && is_predecessor {
         // After a reload nginx's old workers take connections beside the new ones for a moment: a single
         // look may meet one of them, and is no reason to notify the service once more.
         seen = settle(attempt, target, &leaf, None).await?;
+        is_predecessor = matches!(&seen, Seen::Other(other) if predecessor::is_predecessor(attempt.switch, other));
     }
     let may_roll_back = rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
-    match FollowUp::of(&seen, stage, may_roll_back) {
+    match FollowUp::of(&seen, is_predecessor, stage, may_roll_back) {
         FollowUp::Reached => attempt.reach(Stage::Served).await,
         FollowUp::Notify => notify::check_and_notify(attempt).await,
         FollowUp::NotifyAgain => {
-            if let Seen::Other(serial) = seen {
-                tracing::warn!(certificate = %attempt.switch.name, serial, "The service shows another certificate than is installed");
+            if let Seen::Other(other) = seen {
+                tracing::warn!(certificate = %attempt.switch.name, serial = other.serial, "The service shows another certificate than is installed");
             }
             attempt.publish_stage(Stage::Installed);
             notify::check_and_notify(attempt).await
@@ -119,7 +121,8 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
             let connect = target.connect.to_string();
             Err(match seen {
                 Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::absent(&connect, &cause),
-                Seen::NotAllowed | Seen::Served | Seen::Other(_) => Failure::not_looked_at(&connect),
+                Seen::Other(other) => Failure::stranger(&connect, &other, leaf.serial()),
+                Seen::NotAllowed | Seen::Served => Failure::not_looked_at(&connect),
             }
             .into())
         }
@@ -133,7 +136,7 @@ enum FollowUp {
     Reached,
     /// It was not notified yet.
     Notify,
-    /// It was, and shows another certificate.
+    /// It was, and shows a certificate that was there before.
     NotifyAgain,
     /// It was, and is gone: it gets its time to come back, and then its old files.
     Watch,
@@ -142,12 +145,13 @@ enum FollowUp {
 }
 
 impl FollowUp {
-    fn of(seen: &Seen, stage: Stage, may_roll_back: bool) -> Self {
+    fn of(seen: &Seen, is_predecessor: bool, stage: Stage, may_roll_back: bool) -> Self {
         let was_notified = stage > Stage::Installed;
         match seen {
             Seen::Served => Self::Reached,
             _ if !was_notified => Self::Notify,
-            Seen::Other(_) => Self::NotifyAgain,
+            Seen::Other(_) if is_predecessor => Self::NotifyAgain,
+            Seen::Other(_) => Self::Report,
             Seen::NotListening(_) | Seen::NoTls(_) if may_roll_back => Self::Watch,
             Seen::NotAllowed | Seen::NotListening(_) | Seen::NoTls(_) => Self::Report,
         }
@@ -175,6 +179,7 @@ async fn repair(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Other;
 
     #[test]
     fn what_is_looked_after_depends_on_what_is_held_up() {
@@ -195,19 +200,23 @@ mod tests {
     fn what_follows_from_a_look_depends_on_how_far_it_had_come() {
         use FollowUp::{Notify, NotifyAgain, Reached, Report, Watch};
         let gone = || Seen::NotListening("refused".into());
-        for (seen, at_installed, at_reloaded, with_old_files) in [
-            (Seen::Served, Reached, Reached, Reached),
-            (Seen::Other("12".into()), Notify, NotifyAgain, NotifyAgain),
-            (Seen::NotAllowed, Notify, Report, Report),
-            (gone(), Notify, Report, Watch),
-            (Seen::NoTls("plain".into()), Notify, Report, Watch),
+        let other = || Seen::Other(Other { serial: "12".into(), der: Box::default(), asked: None });
+        for (seen, is_predecessor, at_installed, at_reloaded, with_old_files) in [
+            (Seen::Served, false, Reached, Reached, Reached),
+            (other(), true, Notify, NotifyAgain, NotifyAgain),
+            // Another restart would show it again.
+            (other(), false, Notify, Report, Report),
+            (Seen::NotAllowed, false, Notify, Report, Report),
+            (gone(), false, Notify, Report, Watch),
+            (Seen::NoTls("plain".into()), false, Notify, Report, Watch),
         ] {
+            let of = |stage, may_roll_back| FollowUp::of(&seen, is_predecessor, stage, may_roll_back);
             for may_roll_back in [false, true] {
-                assert_eq!(FollowUp::of(&seen, Stage::Installed, may_roll_back), at_installed, "{seen:?}");
+                assert_eq!(of(Stage::Installed, may_roll_back), at_installed, "{seen:?}");
             }
             for stage in [Stage::Reloaded, Stage::Served] {
-                assert_eq!(FollowUp::of(&seen, stage, false), at_reloaded, "{seen:?} at {stage}");
-                assert_eq!(FollowUp::of(&seen, stage, true), with_old_files, "{seen:?} at {stage}");
+                assert_eq!(of(stage, false), at_reloaded, "{seen:?} at {stage}");
+                assert_eq!(of(stage, true), with_old_files, "{seen:?} at {stage}");
             }
         }
     }

@@ -5,7 +5,7 @@
 //! replaced is kept first, with its owner and mode, in the agent's own directory, where nobody but root comes to it.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -113,6 +113,14 @@ pub fn keep(
         "there are {MAX_KEPT} in {}",
         state.join(REPLACED).display()
     ))))
+}
+
+/// What is kept of the files that were in this place (PEM, as it was found).
+pub fn kept(state: &Path, root: &Path, target: &Path) -> impl Iterator<Item = Vec<u8>> + use<> {
+    let inside = target.strip_prefix(root).unwrap_or(target);
+    let inside = inside.strip_prefix("/").unwrap_or(inside).to_owned();
+    let directory = state.join(REPLACED);
+    (1..=MAX_KEPT).map_while(move |number| fs::read(directory.join(number.to_string()).join(&inside)).ok())
 }
 
 fn copy(files: &dyn Files, plan: &Plan) -> Result<(), InstallError> {
@@ -231,7 +239,7 @@ mod tests {
         let kept = tempfile::tempdir().expect("a temporary directory");
         let root = kept.path().canonicalize().expect("a real path");
         let state = root.join("state");
-        std::fs::create_dir(&state).expect("directory");
+        fs::create_dir(&state).expect("directory");
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let file = |content: &str, mode: &str| SavedFile {
             uid,

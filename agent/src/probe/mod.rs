@@ -8,6 +8,7 @@
 //! as little of it is spoken as turns to TLS.
 
 mod own;
+mod schemes;
 mod starttls;
 mod words;
 
@@ -36,14 +37,25 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Seen {
     /// The certificate that was asked about, by a server that has its key.
     Served,
-    /// Another certificate: its serial number, or why that cannot be read.
-    Other(String),
+    /// Another certificate.
+    Other(Other),
     /// Nobody takes connections there.
     NotListening(String),
     /// Somebody does and does not speak TLS, or not to the end of a handshake.
     NoTls(String),
     /// The guest does not allow looking there, and nobody did.
     NotAllowed,
+}
+
+/// A certificate that is not the one that was asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its serial number, or why that cannot be read.
+    pub serial: String,
+    /// The certificate (DER), which may be anything.
+    pub der: Box<[u8]>,
+    /// The name that was asked for, if one was.
+    pub asked: Option<Box<str>>,
 }
 
 impl Seen {
@@ -67,6 +79,27 @@ pub async fn look(at: &ProbeTarget, leaf: &Leaf, patience: Duration) -> Seen {
 }
 
 async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
+    // A service may hold certificates for several kinds of keys, and chooses by what its client can verify.
+    let provider = provider();
+    let all = provider.signature_verification_algorithms.supported_schemes();
+    let schemes: Vec<_> = all.iter().copied().filter(|scheme| schemes::is_of(*scheme, leaf.key_algorithm())).collect();
+    if !schemes.is_empty() {
+        match handshake_with(at, leaf, &provider, schemes).await {
+            // It has none of that kind, or cannot verify its own chain with it.
+            Seen::NoTls(_) => {}
+            seen => return seen,
+        }
+    }
+    handshake_with(at, leaf, &provider, all).await
+}
+
+/// A handshake that can verify these signatures alone.
+async fn handshake_with(
+    at: &ProbeTarget,
+    leaf: &Leaf,
+    provider: &Arc<CryptoProvider>,
+    schemes: Vec<SignatureScheme>,
+) -> Seen {
     let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
         Err(e) => return Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&e))),
@@ -76,7 +109,8 @@ async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
     {
         return Seen::NoTls(format!("{} does not switch to TLS: {}", at.connect, words::of_chain(&error)));
     }
-    let witness = Arc::new(Witness { provider: provider(), shown: Mutex::default() });
+    let provider = schemes::suites_for(provider, &schemes);
+    let witness = Arc::new(Witness { provider, schemes, shown: Mutex::default() });
     let config = match client_config(&witness) {
         Ok(config) => config,
         Err(e) => return Seen::NoTls(format!("cannot prepare a handshake: {e}")),
@@ -85,7 +119,8 @@ async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
     let shown = std::mem::take(&mut *lock(&witness.shown));
     match (shown.leaf, finished) {
         (Some(der), _) if der != leaf.der() => {
-            Seen::Other(Leaf::parse(&der).map_or_else(|_| "that cannot be read".into(), |other| other.serial().into()))
+            let serial = Leaf::parse(&der).map_or_else(|_| "that cannot be read".into(), |other| other.serial().into());
+            Seen::Other(Other { serial, der: der.into(), asked: at.server_name.clone() })
         }
         // The end of a handshake is not asked for: a server that wants a client certificate ends it early.
         (Some(_), _) if shown.proved => Seen::Served,
@@ -117,6 +152,8 @@ fn server_name(at: &ProbeTarget) -> ServerName<'static> {
 #[derive(Debug)]
 struct Witness {
     provider: Arc<CryptoProvider>,
+    /// What it can verify.
+    schemes: Vec<SignatureScheme>,
     shown: Mutex<Shown>,
 }
 
@@ -169,7 +206,7 @@ impl ServerCertVerifier for Witness {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }
 
@@ -255,8 +292,9 @@ mod tests {
                 let mut at = served(&shown, version, wants_client).await;
                 assert_eq!(look(&at, &shown.leaf, PATIENCE).await, Seen::Served, "{version:?} {wants_client}");
                 at.server_name = None;
-                let serial = shown.leaf.serial().to_owned();
-                assert_eq!(look(&at, &other.leaf, PATIENCE).await, Seen::Other(serial));
+                let seen = look(&at, &other.leaf, PATIENCE).await;
+                let Seen::Other(seen) = seen else { panic!("{seen:?}") };
+                assert_eq!((seen.serial.as_str(), &*seen.der), (shown.leaf.serial(), shown.leaf.der()));
             }
         }
     }

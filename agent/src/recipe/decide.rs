@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
+    content::LeafSpec,
     names::SubjectName,
     spec::{Layout, PlacementSpec, Probe, Validate},
 };
@@ -62,7 +63,7 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
     // No service shows roots.
     let probe = spec.content.leaf().zip(asked).map(|(leaf, (connect, name, starttls))| ProbeTarget {
         connect,
-        server_name: server_name(name.unwrap_or(&leaf.common_name)),
+        server_name: server_name(name.unwrap_or_else(|| a_host_of(leaf))),
         starttls,
         settle: settle.unwrap_or(SETTLE),
         restart: settle.unwrap_or(RESTART),
@@ -101,6 +102,15 @@ fn reloads(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<ReloadAc
     let further: Vec<_> =
         first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first))).collect();
     Ok(first.into_iter().chain(further).collect())
+}
+
+/// The name that is asked for where the manifest has none: the common name, or one of the others where that is a wildcard, since a
+/// service chooses by whole names.
+fn a_host_of(leaf: &LeafSpec) -> &SubjectName {
+    let is_wildcard = |name: &SubjectName| matches!(name, SubjectName::Dns(host) if host.contains('*'));
+    let is_host = |name: &&SubjectName| matches!(name, SubjectName::Dns(_)) && !is_wildcard(name);
+    let other = is_wildcard(&leaf.common_name).then(|| leaf.names.iter().find(is_host)).flatten();
+    other.unwrap_or(&leaf.common_name)
 }
 
 /// A name as a handshake asks for it (RFC 6066 section 3): addresses are not asked for, and of a wildcard any host.

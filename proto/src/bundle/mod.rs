@@ -101,6 +101,13 @@ impl Leaf {
         self.key
     }
 
+    /// Whether both name the same issuer.
+    #[must_use]
+    pub fn has_issuer_of(&self, other: &Self) -> bool {
+        let (Ok(one), Ok(other)) = (parse_certificate(&self.der), parse_certificate(&other.der)) else { return false };
+        one.issuer().as_raw() == other.issuer().as_raw()
+    }
+
     /// What kind of key it is for; none for a kind that the manifest has no word for.
     #[must_use]
     pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {

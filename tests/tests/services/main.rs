@@ -3,5 +3,6 @@
 mod files;
 mod keys;
 mod names;
+mod neighbours;
 mod roots;
 mod step_ca;

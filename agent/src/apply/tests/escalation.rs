@@ -35,7 +35,7 @@ async fn while_a_renewal_is_held_up_a_service_is_not_notified_at_every_look() {
     report(&placements, "web", "held up", |report| report.trouble.is_some()).await;
     // Somebody's third certificate, and a reload that changes nothing.
     service.hook(&guest.config.hooks, "exit 0");
-    service.show_own();
+    service.show_earlier(&guest);
     report(&placements, "web", "notified in vain", |report| report.stage == Stage::Reloaded).await;
     // The files are put right at each look all the same.
     for _ in 0..5 {

@@ -4,6 +4,7 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use pinion_proto::{
     clock::{Clock, SystemClock, Timestamp},
+    report::PlacementReport,
     spec::{Opening, PlacementSpec, Probe, Reload, Validate},
     stage::{Halt, Stage},
 };
@@ -140,7 +141,7 @@ async fn a_service_that_shows_something_else_is_notified_again_and_then_more_fir
     let mut guest = Guest::new();
     guest.allow_units(&["web"]);
     let mut service = guest.service("web").await;
-    service.show_own();
+    service.show_earlier(&guest);
     service.hook(&guest.config.hooks, "[ \"$1\" = restart ] || exit 0");
     let placements = guest.start().await;
     issue(&guest, &placements, &spec("web", "web"), 1).await;
@@ -157,10 +158,34 @@ async fn a_service_that_shows_something_else_is_notified_again_and_then_more_fir
 
 #[tokio::test]
 async fn a_service_that_goes_back_to_an_old_certificate_is_noticed() {
-    let (_guest, service, placements) = serving().await;
-    service.show_own();
+    let (guest, service, placements) = serving().await;
+    service.show_earlier(&guest);
     report(&placements, "web", "fallen back", |report| report.stage < Stage::Served).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
+    assert_eq!(service.calls(), ["reload", "reload"]);
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_strangers_certificate_is_reported_and_no_reason_to_notify_the_service_again() {
+    let (guest, mut service, placements) = serving().await;
+    service.show_own();
+    let stranger = |report: &PlacementReport| {
+        let found = report.trouble.as_ref().filter(|trouble| trouble.cause.contains("never was in this place"));
+        found.is_some_and(|trouble| trouble.cause.contains("asked for web.example"))
+    };
+    report(&placements, "web", "told of the stranger", stranger).await;
+    service.looked_at(10).await;
+    assert_eq!(service.calls(), ["reload"]);
+    // It is notified of a renewal once, which does not help either.
+    service.hook(&guest.config.hooks, "exit 0");
+    issue(&guest, &placements, &spec("web", "web"), 2).await;
+    let renewed = |report: &PlacementReport| report.last_generation == 2 && report.incoming.is_none();
+    report(&placements, "web", "renewed", |report| {
+        renewed(report) && report.stage == Stage::Reloaded && stranger(report)
+    })
+    .await;
+    service.looked_at(20).await;
     assert_eq!(service.calls(), ["reload", "reload"]);
     placements.shutdown().await;
 }

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::tls::provider;
+use pinion_proto::{bundle::certificates_to_pem, tls::provider};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
-use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use super::guest::{DEADLINE, Guest};
 
@@ -21,6 +22,7 @@ pub(super) struct Service {
     pub(super) directory: PathBuf,
     name: String,
     running: Option<JoinHandle<()>>,
+    connections: watch::Sender<usize>,
 }
 
 impl Service {
@@ -30,7 +32,8 @@ impl Service {
         let address = listener.local_addr().expect("an address");
         let directory = guest.at(&format!("srv/{name}"));
         fs::create_dir_all(&directory).expect("directory is made");
-        let mut service = Self { address, directory, name: name.into(), running: None };
+        let mut service =
+            Self { address, directory, name: name.into(), running: None, connections: watch::Sender::new(0) };
         service.hook(&guest.config.hooks, "");
         service.listen(listener);
         service
@@ -76,18 +79,40 @@ impl Service {
         self.listen(listener);
     }
 
-    /// Shows some self-signed certificate, as a service does before it is managed.
+    /// Shows some self-signed certificate, as a service does that is not told of Pinion's files.
     pub(super) fn show_own(&self) {
         let made = rcgen::generate_simple_self_signed(vec!["own.example".into()]).expect("a certificate");
-        fs::write(self.directory.join("crt"), made.cert.pem()).expect("written");
-        fs::write(self.directory.join("key"), made.signing_key.serialize_pem()).expect("written");
+        self.show(&made.cert.pem(), &made.signing_key.serialize_pem());
+    }
+
+    /// Shows an earlier certificate of its placement's.
+    pub(super) fn show_earlier(&self, guest: &Guest) {
+        let key = KeyPair::generate().expect("a key");
+        let names = vec![format!("{}.example", self.name), "127.0.0.1".to_owned()];
+        let request = CertificateParams::new(names).and_then(|names| names.serialize_request(&key)).expect("a request");
+        let chain = guest.authority.sign(request.der(), -60, 3600);
+        self.show(&certificates_to_pem(chain.certificates()), &key.serialize_pem());
+    }
+
+    /// Waits until somebody has looked at it so many times more.
+    pub(super) async fn looked_at(&self, times: usize) {
+        let mut connections = self.connections.subscribe();
+        let enough = *connections.borrow() + times;
+        let looked = timeout(DEADLINE, connections.wait_for(|count| *count >= enough)).await;
+        drop(looked.expect("it is looked at").expect("it counts"));
+    }
+
+    fn show(&self, chain: &str, key: &str) {
+        fs::write(self.directory.join("crt"), chain).expect("written");
+        fs::write(self.directory.join("key"), key).expect("written");
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        let directory = self.directory.clone();
+        let (directory, connections) = (self.directory.clone(), self.connections.clone());
         self.running = Some(tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
+                connections.send_modify(|count| *count += 1);
                 // Without files a service of this kind would not have started: the caller is sent away.
                 let Some(acceptor) = acceptor(&directory) else { continue };
                 tokio::spawn(async move {
