@@ -31,6 +31,8 @@ pub(crate) enum Subject {
     Quorum,
     /// Renewals without a pause for half an hour: memory and open files stay as they are.
     Soak,
+    /// A unit that takes a minute and a half to start, and is renewed; needs root.
+    Starts,
 }
 
 /// Runs these drills, or all of them where none is named.
@@ -70,6 +72,7 @@ impl Subject {
             }
             Self::Quorum => on_the_real_clock("quorum::", root, children, tally),
             Self::Soak => on_the_real_clock("soak::", root, children, tally),
+            Self::Starts => on_the_real_clock("starts::", root, children, tally),
         }
     }
 }

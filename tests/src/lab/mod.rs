@@ -28,6 +28,7 @@ mod qemu;
 pub mod remains;
 pub mod rollover;
 mod services;
+pub mod slow_service;
 mod snakeoil;
 mod without_systemd;
 pub mod spec;

@@ -7,6 +7,7 @@
 mod asked;
 mod quorum;
 mod soak;
+mod starts;
 
 use std::{env, time::Duration};
 
