@@ -20,7 +20,7 @@ use crate::{
     install::place,
     ledger::InstalledFile,
     recipe::{self, Job, ReloadAction},
-    reload::About,
+    reload::{self, About, ReloadError},
 };
 
 /// A placement's turn at its service; nobody else's where there is no service.
@@ -63,6 +63,13 @@ impl<'a> Attempt<'a> {
             Some(service) => Ok(Some(self.switch.unless_stopped(service.turn()).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Notifies the service in this way; true when a unit was restarted that was to be reloaded.
+    pub(super) async fn tell(&self, action: &ReloadAction) -> Result<Result<bool, ReloadError>, Interrupt> {
+        let (switch, about) = (&*self.switch, self.about());
+        let _dockerd = switch.unless_stopped(switch.shared.services.dockerd(action)).await?;
+        Ok(switch.unless_stopped(reload::notify(switch.config(), action, &about)).await?)
     }
 
     /// The service, where there is one.

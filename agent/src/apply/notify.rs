@@ -57,7 +57,7 @@ pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<
         disturb::may_disturb(attempt.switch, action)?;
         disturb::note(attempt.switch, action).await?;
         tracing::info!(certificate = %attempt.switch.name, generation = about.generation, "Notifying the service: {action}");
-        match attempt.switch.unless_stopped(reload::notify(attempt.switch.config(), action, &about)).await? {
+        match attempt.tell(action).await? {
             Ok(false) => {}
             Ok(true) => disturb::note_restart(attempt.switch, action).await?,
             Err(e) => return not_notified(attempt, action, &e).await,

@@ -16,7 +16,6 @@ use crate::{
     ledger::Journal,
     probe::{self, Seen},
     recipe::ReloadAction,
-    reload,
 };
 
 /// What is wrong with new files that are in place.
@@ -71,16 +70,15 @@ pub(super) async fn notify_of_old(
     mut failure: Failure,
 ) -> Result<Failure, Interrupt> {
     let Some(mildest) = attempt.job.reloads.first() else { return Ok(failure) };
-    let about = attempt.about();
     let switch = &*attempt.switch;
     // Never refused, because what was ended must come back; and counted.
     disturb::note(switch, mildest).await?;
     let mut used = mildest;
-    let mut notified = switch.unless_stopped(reload::notify(switch.config(), mildest, &about)).await?;
+    let mut notified = attempt.tell(mildest).await?;
     if let (Err(_), Some(last)) = (&notified, last.filter(|&last| last != mildest)) {
         disturb::note(switch, last).await?;
         used = last;
-        notified = switch.unless_stopped(reload::notify(switch.config(), last, &about)).await?;
+        notified = attempt.tell(last).await?;
     }
     if let Ok(true) = notified {
         disturb::note_restart(switch, mildest).await?;

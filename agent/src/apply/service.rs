@@ -11,15 +11,27 @@ use std::{
 
 use pinion_proto::{id::CertificateName, lock::lock};
 use tokio::{
-    sync::{OwnedMutexGuard, watch},
+    sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch},
     time::{Instant, sleep_until},
 };
 
-use crate::recipe::ReloadAction;
+use crate::{recipe::ReloadAction, reload::Dockerd};
 
 /// Every service that some placement knows.
 #[derive(Debug, Default)]
-pub(super) struct Services(Mutex<BTreeMap<String, Arc<Service>>>);
+pub(super) struct Services {
+    by_name: Mutex<BTreeMap<String, Arc<Service>>>,
+    /// Whoever has dockerd do something reads; whoever restarts it writes.
+    dockerd: Arc<RwLock<()>>,
+}
+
+/// dockerd stays as it is for as long as this is held, or is for this one to restart.
+#[derive(Debug)]
+pub(super) enum DockerdTurn {
+    Apart,
+    Used { _held: OwnedRwLockReadGuard<()> },
+    Restarted { _held: OwnedRwLockWriteGuard<()> },
+}
 
 /// One service.
 #[derive(Debug, Default)]
@@ -48,11 +60,22 @@ struct Expected {
 impl Services {
     /// The service of this name.
     pub(super) fn of(&self, name: &str) -> Arc<Service> {
-        let mut services = lock(&self.0);
+        let mut services = lock(&self.by_name);
         if let Some(service) = services.get(name) {
             return Arc::clone(service);
         }
         Arc::clone(services.entry(name.to_owned()).or_default())
+    }
+
+    /// Waits until this action may do with dockerd what it does. A dockerd that goes while it restarts a container leaves it
+    /// stopped, for good.
+    pub(super) async fn dockerd(&self, action: &ReloadAction) -> DockerdTurn {
+        let dockerd = Arc::clone(&self.dockerd);
+        match Dockerd::of(action) {
+            Dockerd::Apart => DockerdTurn::Apart,
+            Dockerd::Used => DockerdTurn::Used { _held: dockerd.read_owned().await },
+            Dockerd::Restarted => DockerdTurn::Restarted { _held: dockerd.write_owned().await },
+        }
     }
 }
 
@@ -128,4 +151,28 @@ impl Notified {
 fn latest(expected: &BTreeMap<CertificateName, Expected>, but: &CertificateName) -> Option<Instant> {
     let others = expected.iter().filter(|(placement, _)| *placement != but).map(|(_, expected)| expected.until);
     others.max().filter(|until| *until > Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn dockerd_is_restarted_while_nobody_has_it_do_something() {
+        let services = Services::default();
+        let at_once = async |action: &ReloadAction| timeout(Duration::ZERO, services.dockerd(action)).await;
+        let container = |name: &str| ReloadAction::RestartContainer(name.parse().expect("a container"));
+        let restart = ReloadAction::Restart("docker.service".parse().expect("a unit"));
+        let (web, ui) = (services.dockerd(&container("web")).await, services.dockerd(&container("ui")).await);
+        assert!(at_once(&restart).await.is_err(), "two containers are being restarted");
+        let nginx = ReloadAction::Restart("nginx.service".parse().expect("a unit"));
+        assert!(at_once(&nginx).await.is_ok(), "which is nothing to nginx");
+        drop((web, ui));
+        let alone = at_once(&restart).await.expect("nobody uses it");
+        assert!(at_once(&container("web")).await.is_err(), "it is being restarted");
+        drop(alone);
+        assert!(at_once(&container("web")).await.is_ok());
+    }
 }

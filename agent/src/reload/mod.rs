@@ -77,6 +77,31 @@ pub fn can_check(config: &Config, check: &Check) -> Result<(), ReloadError> {
     }
 }
 
+/// What an action does with dockerd, which must not go while a container is between its end and its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dockerd {
+    /// Nothing.
+    Apart,
+    /// It has dockerd do something.
+    Used,
+    /// It has dockerd itself start anew.
+    Restarted,
+}
+
+impl Dockerd {
+    /// What this action does with it.
+    #[must_use]
+    pub fn of(action: &ReloadAction) -> Self {
+        match action {
+            ReloadAction::Reload(unit) | ReloadAction::Restart(unit) if unit.as_str() == dockerd::UNIT => {
+                Self::Restarted
+            }
+            ReloadAction::RestartContainer(_) | ReloadAction::Signal(_) | ReloadAction::Swarm(_) => Self::Used,
+            _ => Self::Apart,
+        }
+    }
+}
+
 /// How long ago the unit that an action is about was started, where systemd has it and it runs.
 ///
 /// # Errors
