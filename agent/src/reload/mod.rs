@@ -218,6 +218,7 @@ mod tests {
             ("active", Some("reload")),
             ("failed", Some("restart")),
             ("activating", None),
+            ("deactivating", None),
             ("inactive", None),
             ("", None),
         ] {
@@ -230,6 +231,17 @@ mod tests {
                 None => assert!(notified.expect_err(state).is_absence() && calls.is_empty()),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_systemd_that_cannot_be_asked_is_no_refusal_of_the_service() {
+        let guest = guest();
+        let at = |path: &str| guest.config.root.join(path);
+        std::fs::create_dir_all(at("run/systemd/system")).expect("directory");
+        script(&at("usr/bin/systemctl"), "echo 'Failed to connect to bus' >&2; exit 1");
+        let unit = ReloadAction::Restart("nginx.service".parse().expect("a unit"));
+        let error = notify(&guest.config, &unit, &about()).await.expect_err("nobody is told");
+        assert!(error.is_absence() && error.to_string().contains("Failed to connect to bus"), "{error}");
     }
 
     #[tokio::test]

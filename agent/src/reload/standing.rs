@@ -52,7 +52,7 @@ impl<'a> Manager<'a> {
                 }
                 match state.phase {
                     Phase::Running => Standing::Up(state.age),
-                    Phase::Starting => Standing::Starting,
+                    Phase::Starting | Phase::Stopping => Standing::Starting,
                     Phase::Failed | Phase::Crashed => Standing::Down(format!("{unit} has failed")),
                     Phase::Off => Standing::Down(format!("{unit} is not running")),
                     Phase::Unknown(_) => Standing::Unknown,

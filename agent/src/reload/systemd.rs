@@ -25,6 +25,8 @@ pub(super) enum Phase {
     /// It ended while it was to run, and systemd starts it again after its pause (`auto-restart`).
     Crashed,
     Failed,
+    /// It is being stopped, perhaps to be started again.
+    Stopping,
     /// It does not run, and nobody starts it.
     Off,
     /// There is no such unit: its state, in systemd's word.
@@ -61,7 +63,8 @@ impl UnitState {
             ("activating", sub) if sub.starts_with("auto-restart") => Phase::Crashed,
             ("activating", _) => Phase::Starting,
             ("failed", _) => Phase::Failed,
-            ("inactive" | "deactivating" | "maintenance", _) => Phase::Off,
+            ("deactivating", _) => Phase::Stopping,
+            ("inactive" | "maintenance", _) => Phase::Off,
             (other, _) => Phase::Unknown(shown(other)),
         };
         let started = text("InactiveExitTimestampMonotonic").parse().ok().filter(|started| *started > 0);
@@ -157,7 +160,7 @@ mod tests {
             ("loaded", "activating", "auto-restart-queued", Phase::Crashed),
             ("loaded", "failed", "failed", Phase::Failed),
             ("loaded", "inactive", "dead", Phase::Off),
-            ("loaded", "deactivating", "stop-sigterm", Phase::Off),
+            ("loaded", "deactivating", "stop-sigterm", Phase::Stopping),
             ("not-found", "inactive", "dead", Phase::Unknown("not-found".into())),
             ("masked", "inactive", "dead", Phase::Unknown("masked".into())),
             ("", "", "", Phase::Unknown(String::new())),

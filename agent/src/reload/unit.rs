@@ -30,8 +30,12 @@ pub(super) async fn notify(
         let hook = Hook::find(config, unit.as_str())?;
         return hook.run(config, format!("{unit} {verb}"), &[verb.into()], about).await.map(|()| verb);
     };
-    let state = systemctl.state(unit).await?;
     let not_there = |why: String| Err(ReloadError::NotThere { what: unit.to_string(), why });
+    let state = match systemctl.state(unit).await {
+        Ok(state) => state,
+        // The service has refused nothing.
+        Err(error) => return not_there(format!("cannot be looked up: {error}")),
+    };
     let verb = match &state.phase {
         Phase::Running => verb,
         // A service that could not start may have missed just these files.
@@ -40,7 +44,7 @@ pub(super) async fn notify(
             return not_there("has failed, and was restarted as often as allowed in an hour".into());
         }
         Phase::Starting => return Err(ReloadError::Starting(unit.clone())),
-        Phase::Off => return not_there("is not running".into()),
+        Phase::Off | Phase::Stopping => return not_there("is not running".into()),
         Phase::Unknown(word) => return not_there(format!("is not known to systemd ({word})")),
     };
     let began = UNIX_EPOCH.elapsed().unwrap_or_default();
