@@ -117,7 +117,21 @@ impl Restarts {
             *times = lately(times, now);
             !times.is_empty()
         });
-        let document = Document { version: VERSION, restarts: &times };
+        self.write(files, &times);
+    }
+
+    /// Takes back the last that was written down: nothing was there that could have been restarted.
+    pub fn take_back(&self, files: &dyn Files, service: &str) {
+        let mut times = self.lock();
+        if let Some(times) = times.get_mut(service) {
+            times.pop();
+        }
+        times.retain(|_, times| !times.is_empty());
+        self.write(files, &times);
+    }
+
+    fn write(&self, files: &dyn Files, times: &BTreeMap<String, Vec<Timestamp>>) {
+        let document = Document { version: VERSION, restarts: times };
         let written = serde_json::to_vec(&document)
             .map_err(io::Error::from)
             .and_then(|bytes| replace(files, &self.path, &bytes, 0o600));

@@ -65,11 +65,19 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Notifies the service in this way; true when a unit was restarted that was to be reloaded.
-    pub(super) async fn tell(&self, action: &ReloadAction) -> Result<Result<bool, ReloadError>, Interrupt> {
+    /// Notifies the service in this way. Restarts are counted, whatever made them.
+    pub(super) async fn tell(&self, action: &ReloadAction) -> Result<Result<(), ReloadError>, Interrupt> {
         let (switch, about) = (&*self.switch, self.about());
         let _dockerd = switch.unless_stopped(switch.shared.services.dockerd(action)).await?;
-        Ok(switch.unless_stopped(reload::notify(switch.config(), action, &about)).await?)
+        disturb::note(switch, action).await?;
+        let told = switch.unless_stopped(reload::notify(switch.config(), action, &about)).await?;
+        match &told {
+            // A unit that was to be reloaded was restarted.
+            Ok(true) => disturb::note_restart(switch, action).await?,
+            Err(error) if error.is_absence() => disturb::take_back(switch, action).await?,
+            Ok(false) | Err(_) => {}
+        }
+        Ok(told.map(drop))
     }
 
     /// The service, where there is one.

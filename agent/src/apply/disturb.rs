@@ -12,8 +12,9 @@ use super::{
     window,
 };
 use crate::{
+    install::files::Files,
     recipe::{Job, ReloadAction},
-    restarts,
+    restarts::{self, Restarts},
 };
 
 /// Whether the service may be notified in this way now.
@@ -40,17 +41,33 @@ pub(super) fn may_restart(switch: &FileSwitch, job: &Job) -> bool {
     job.reloads.first().is_none_or(|action| restarts.allow(action.service(), reason(switch), switch.now()).is_ok())
 }
 
-/// Writes a restart of the action's service down.
-pub(super) async fn note_restart(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
-    let (shared, service) = (Arc::clone(&switch.shared), action.service().to_owned());
-    let now = switch.now();
-    let noted = tokio::task::spawn_blocking(move || shared.restarts.note(&*shared.context.files, &service, now));
-    noted.await.map_err(|_| Interrupt::Stopped)
-}
-
 /// Writes down what is about to be done, if that is a restart.
 pub(super) async fn note(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
     if action.is_disruptive() { note_restart(switch, action).await } else { Ok(()) }
+}
+
+/// Writes a restart of the action's service down.
+pub(super) async fn note_restart(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
+    let now = switch.now();
+    write(switch, action, move |restarts, files, service| restarts.note(files, service, now)).await
+}
+
+/// Nothing was there that could have been restarted.
+pub(super) async fn take_back(switch: &FileSwitch, action: &ReloadAction) -> Result<(), Interrupt> {
+    if !action.is_disruptive() {
+        return Ok(());
+    }
+    write(switch, action, Restarts::take_back).await
+}
+
+async fn write(
+    switch: &FileSwitch,
+    action: &ReloadAction,
+    change: impl FnOnce(&Restarts, &dyn Files, &str) + Send + 'static,
+) -> Result<(), Interrupt> {
+    let (shared, service) = (Arc::clone(&switch.shared), action.service().to_owned());
+    let written = tokio::task::spawn_blocking(move || change(&shared.restarts, &*shared.context.files, &service));
+    written.await.map_err(|_| Interrupt::Stopped)
 }
 
 /// When what the service serves is no longer valid, if it may be restarted once more for that.

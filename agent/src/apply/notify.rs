@@ -55,12 +55,9 @@ pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<
             return notified(attempt, turn).await;
         }
         disturb::may_disturb(attempt.switch, action)?;
-        disturb::note(attempt.switch, action).await?;
         tracing::info!(certificate = %attempt.switch.name, generation = about.generation, "Notifying the service: {action}");
-        match attempt.tell(action).await? {
-            Ok(false) => {}
-            Ok(true) => disturb::note_restart(attempt.switch, action).await?,
-            Err(e) => return not_notified(attempt, action, &e).await,
+        if let Err(e) = attempt.tell(action).await? {
+            return not_notified(attempt, action, &e).await;
         }
         if let Some(service) = &mut turn {
             service.notified(action);

@@ -8,7 +8,6 @@ use pinion_proto::{causes::chain, stage::Stage};
 
 use super::{
     attempt::Attempt,
-    disturb,
     failure::{Failure, Interrupt},
     settle::{GLANCE, settle},
 };
@@ -70,18 +69,12 @@ pub(super) async fn notify_of_old(
     mut failure: Failure,
 ) -> Result<Failure, Interrupt> {
     let Some(mildest) = attempt.job.reloads.first() else { return Ok(failure) };
-    let switch = &*attempt.switch;
-    // Never refused, because what was ended must come back; and counted.
-    disturb::note(switch, mildest).await?;
+    // Never refused, because what was ended must come back.
     let mut used = mildest;
     let mut notified = attempt.tell(mildest).await?;
     if let (Err(_), Some(last)) = (&notified, last.filter(|&last| last != mildest)) {
-        disturb::note(switch, last).await?;
         used = last;
         notified = attempt.tell(last).await?;
-    }
-    if let Ok(true) = notified {
-        disturb::note_restart(switch, mildest).await?;
     }
     match &notified {
         Ok(_) => attempt.switch.set_stage(Stage::Reloaded),

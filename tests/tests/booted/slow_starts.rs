@@ -33,13 +33,13 @@ fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_
     };
     let first: Vec<String> = SERVICES.iter().map(|service| wait_served(service, None)).collect();
     let [late, notify, crash] = &SERVICES;
-    for service in [late, notify] {
-        assert_eq!(service.starts(&host), 2, "{}: by hand, and for the first certificate", service.name);
-    }
-    for (service, serial) in [late, notify].into_iter().zip(&first) {
+    // One that was still starting when its files came has read them already.
+    let starts = [late, notify].map(|service| service.starts(&host));
+    assert!(starts.iter().all(|starts| *starts <= 2), "by hand, and for the first certificate: {starts:?}");
+    for ((service, serial), starts) in [late, notify].into_iter().zip(&first).zip(starts) {
         host.run(&["pinion", "ensure", service.name, "--renew", "--until", "issued"]).expect("it runs");
         wait_served(service, Some(serial));
-        assert_eq!(service.starts(&host), 3, "{}: and for the renewed one", service.name);
+        assert_eq!(service.starts(&host), starts + 1, "{}: and for the renewed one", service.name);
     }
 
     // Somebody restarts it in the middle of nothing: what it then shows needs no restart of Pinion's.
@@ -49,7 +49,7 @@ fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_
     });
     looked.unwrap_or_else(|error| panic!("{error:#}"));
     wait_served(notify, None);
-    assert_eq!(notify.starts(&host), 4, "it was left to start\n{}", host.journal());
+    assert_eq!(notify.starts(&host), starts[1] + 2, "it was left to start\n{}", host.journal());
 
     // One that does not come up with its new files has its old ones within seconds, and not after two minutes.
     host.well(&["cp", "/srv/crash/cert.pem", "/srv/crash/good"]).expect("copied");

@@ -45,6 +45,20 @@ async fn restarted() -> (Guest, Arc<Ahead>, Service, PlacementSpec) {
 }
 
 #[tokio::test]
+async fn a_restart_that_nobody_was_there_for_is_none() {
+    let (guest, _, mut service, web) = restarted().await;
+    std::fs::remove_file(guest.config.hooks.join("web.service")).expect("removed");
+    let placements = guest.start().await;
+    issue(&guest, &placements, &web, 1).await;
+    report(&placements, "web", "waiting", |report| report.trouble.is_some()).await;
+    service.looked_at(20).await;
+    service.hook(&guest.config.hooks, "");
+    at_stage(&placements, "web", 1, Stage::Served).await;
+    assert_eq!(service.calls(), ["restart"]);
+    placements.shutdown().await;
+}
+
+#[tokio::test]
 async fn three_times_an_hour_and_then_it_waits_and_says_until_when() {
     let (guest, clock, service, web) = restarted().await;
     let placements = guest.start().await;
