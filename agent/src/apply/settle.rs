@@ -47,7 +47,10 @@ pub(super) async fn settle(
             in_a_row += 1;
             continue;
         }
-        in_a_row = 0;
+        if std::mem::take(&mut in_a_row) > 0 {
+            // It has begun to show it, and old workers go within milliseconds.
+            pause = FIRST_PAUSE;
+        }
         let waited = start.elapsed();
         let left = match &seen {
             Seen::Served | Seen::NotAllowed => return Ok(seen),
