@@ -114,10 +114,7 @@ impl<'a> Attempt<'a> {
 /// What hooks and programs learn of a placement.
 pub(super) fn about(switch: &FileSwitch, job: &Job) -> About {
     let (context, ledger) = (&switch.shared.context, &switch.ledger);
-    let real = |file: &InstalledFile| {
-        let place = place::find(&*context.files, &context.config, &file.path);
-        (file.part, place.map_or_else(|_| context.config.under_root(&file.path), |place| place.target))
-    };
+    let real = |file: &InstalledFile| (file.part, place::target(&*context.files, &context.config, &file.path));
     About {
         certificate: switch.name.clone(),
         generation: ledger.held.as_ref().map_or(0, |held| held.bundle.generation()),

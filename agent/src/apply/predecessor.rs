@@ -32,10 +32,7 @@ fn is_sibling(held: &Leaf, other: &[u8]) -> bool {
 /// Whether a certificate is in one of the files that Pinion replaced.
 fn is_kept(switch: &FileSwitch, other: &[u8]) -> bool {
     let (context, config) = (&switch.shared.context, switch.config());
-    let target = |path: &GuestPath| {
-        let place = place::find(&*context.files, config, path);
-        place.map_or_else(|_| config.under_root(path), |place| place.target)
-    };
+    let target = |path: &GuestPath| place::target(&*context.files, config, path);
     let files = switch.ledger.files();
     let mut kept = files.flat_map(|file| foreign::kept(&config.state, &config.root, &target(&file.path)));
     kept.any(|content| {

@@ -82,8 +82,7 @@ pub fn keep(
         move |source: io::Error| InstallError::Operation { operation, path, source }
     };
     let state = state.canonicalize().map_err(failed("keep a copy of"))?;
-    let inside = target.strip_prefix(root).unwrap_or(target);
-    let inside = inside.strip_prefix("/").unwrap_or(inside);
+    let inside = inside(root, target);
     for number in 1..=MAX_KEPT {
         let kept = state.join(REPLACED).join(number.to_string()).join(inside);
         match observed::read(files, &kept)? {
@@ -117,10 +116,15 @@ pub fn keep(
 
 /// What is kept of the files that were in this place (PEM, as it was found).
 pub fn kept(state: &Path, root: &Path, target: &Path) -> impl Iterator<Item = Vec<u8>> + use<> {
-    let inside = target.strip_prefix(root).unwrap_or(target);
-    let inside = inside.strip_prefix("/").unwrap_or(inside).to_owned();
+    let inside = inside(root, target).to_owned();
     let directory = state.join(REPLACED);
     (1..=MAX_KEPT).map_while(move |number| fs::read(directory.join(number.to_string()).join(&inside)).ok())
+}
+
+/// The path of a target below the root, as the guest sees it, without its `/`.
+fn inside<'t>(root: &Path, target: &'t Path) -> &'t Path {
+    let inside = target.strip_prefix(root).unwrap_or(target);
+    inside.strip_prefix("/").unwrap_or(inside)
 }
 
 fn copy(files: &dyn Files, plan: &Plan) -> Result<(), InstallError> {

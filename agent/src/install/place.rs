@@ -52,6 +52,11 @@ pub fn find_on(files: &dyn Files, config: &Config, ground: &Ground, path: &Guest
     }
 }
 
+/// The real path of a file that a placement has, or the one that it was given where that cannot be found.
+pub fn target(files: &dyn Files, config: &Config, path: &GuestPath) -> PathBuf {
+    find(files, config, path).map_or_else(|_| config.under_root(path), |place| place.target)
+}
+
 /// Finds the real path of a file that a placement has, following links of its parents as if the root were `/`.
 ///
 /// # Errors
