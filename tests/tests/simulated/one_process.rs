@@ -12,6 +12,7 @@ use pinion_controller::{
 use pinion_proto::{
     bundle::Fingerprint,
     clock::{Clock, Timestamp},
+    file_lock::FileLock,
     lines,
     stage::Stage,
     token::JoinToken,
@@ -117,14 +118,18 @@ impl Lab {
     /// Stops the controller and starts it again; in between something is done to its host.
     pub(crate) async fn restart(&mut self, meanwhile: impl FnOnce(&Host)) {
         self.controller.take().expect("it runs").stop().await;
-        meanwhile(&self.host);
         // In a process of its own the one of before is gone with all its threads; here its last look at the disk may
         // still end, and its lock is there until then.
-        let started = until_async("the controller to start again", PATIENCE, || async {
-            let config = Config::load(self.host.root()).map_err(|e| e.to_string())?;
-            Controller::start(config, self.clock.clone()).await.map_err(|e| format!("{e:#}"))
+        let lock = self.host.root().join("var/lib/pinion/local/controller.lock");
+        let free = until_async("the lock to be free", PATIENCE, async || match FileLock::try_existing(&lock) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err("locked".to_owned()),
+            Err(error) => Err(error.to_string()),
         });
-        self.controller = Some(started.await.expect("a controller"));
+        free.await.expect("the controller has stopped");
+        meanwhile(&self.host);
+        let config = Config::load(self.host.root()).expect("its configuration");
+        self.controller = Some(Controller::start(config, self.clock.clone()).await.expect("a controller"));
     }
 
     /// The guest.
