@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -153,6 +154,28 @@ impl Host {
         let mut command = Command::new(self.build.program("pinion")?);
         command.arg("--root").arg(self.root.path()).args(arguments);
         Ok(command)
+    }
+
+    /// Adds this to its configuration, controller.toml.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn configure(&self, more: &str) -> Result<()> {
+        let config = self.root().join("etc/pinion/controller.toml");
+        let written = fs::read_to_string(&config).context("read the configuration")?;
+        fs::write(&config, written + more).context("write the configuration")
+    }
+
+    /// Starts its root process; returns when that listens.
+    ///
+    /// # Errors
+    /// It does not start, or does not listen within [`PATIENCE`].
+    pub fn start_channel(&self) -> Result<Process> {
+        let log = self.root().join("var/log/channel.log");
+        let process = Process::spawn("pinion channel", &mut self.command(&["channel"])?, &log)?;
+        let socket = self.root().join("run/pinion-channel/channel.sock");
+        wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop))?;
+        Ok(process)
     }
 
     /// `pinion status --json`.

@@ -1,16 +1,8 @@
 //! The real root process, with scripts for Proxmox's tools and directories for guests.
 
-use std::{
-    fs,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
-    path::PathBuf,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use pinion_tests::{
-    host::Host,
-    process::Process,
-    wait::{self, PATIENCE},
-};
+use pinion_tests::{host::Host, process::Process};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// `pinion channel` for a host that is not started yet.
@@ -28,21 +20,9 @@ impl Tools {
             fs::write(directory.join(tool), script).expect("written");
             fs::set_permissions(directory.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
         }
-        let config = host.root().join("etc/pinion/controller.toml");
         let settings = format!("\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n", geteuid().as_raw(), directory.display());
-        let written = fs::read_to_string(&config).expect("a configuration") + &settings;
-        fs::write(&config, written).expect("written");
-        Self { process: Self::start(host), directory }
-    }
-
-    /// The root process, for a host that is configured; returns when it answers.
-    fn start(host: &Host) -> Process {
-        let mut command = host.command(&["channel"]).expect("pinion is built");
-        let log = host.root().join("var/log/channel.log");
-        let process = Process::spawn("pinion channel", &mut command, &log).expect("it starts");
-        let socket = host.root().join("run/pinion-channel/channel.sock");
-        wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
-        process
+        host.configure(&settings).expect("written");
+        Self { process: host.start_channel().expect("it listens"), directory }
     }
 
     /// A running guest with this version of the agent, which has not joined.
@@ -86,7 +66,7 @@ impl Tools {
 
     /// Starts it again.
     pub(crate) fn start_again(&mut self, host: &Host) {
-        self.process = Self::start(host);
+        self.process = host.start_channel().expect("it listens");
     }
 }
 

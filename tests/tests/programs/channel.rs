@@ -51,17 +51,9 @@ impl Channel {
             fs::write(tools.join(tool), script).expect("written");
             fs::set_permissions(tools.join(tool), fs::Permissions::from_mode(0o755)).expect("executable");
         }
-        let config = host.root().join("etc/pinion/controller.toml");
         let settings = format!("\n[channel]\nuser = \"{user}\"\ntools = \"{}\"\n", tools.display());
-        let written = fs::read_to_string(&config).expect("a configuration") + &settings;
-        fs::write(&config, written).expect("written");
-        let log = host.root().join("var/log/channel.log");
-        let mut command = host.command(&["channel"]).expect("pinion is built");
-        let process = Process::spawn("pinion channel", &mut command, &log).expect("it starts");
-        let channel = Self { process, host };
-        let up = wait::until("the channel", PATIENCE, || UnixStream::connect(channel.socket()).map(drop));
-        up.expect("it listens");
-        channel
+        host.configure(&settings).expect("written");
+        Self { process: host.start_channel().expect("it listens"), host }
     }
 
     fn socket(&self) -> PathBuf {

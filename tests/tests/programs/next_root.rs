@@ -12,7 +12,7 @@ use pinion_tests::{
 };
 use serde_json::Value;
 
-use super::root_key::{channel, files, prepare, root};
+use super::root_key::{files, prepare, root};
 
 const ROOT: &str = "var/lib/pinion-channel/identity-ca.json";
 const OWN_ROOT: &str = "var/lib/pinion/shared/identity-ca.json";
@@ -63,7 +63,7 @@ fn ask(host: &mut Host, root_process: &mut Process, arguments: &[&str]) {
     {
         assert!(asked.stderr.contains(words), "{words}: {asked}");
     }
-    *root_process = channel(host);
+    *root_process = host.start_channel().expect("it listens");
     host.start_again().expect("started");
 }
 
@@ -94,7 +94,7 @@ fn all_go_on(site: &mut Site, away: &mut Guest) {
 #[test]
 fn the_root_processs_root_is_followed_by_another_and_nobody_joins_anew() {
     let host = prepare();
-    let mut root_process = channel(&host);
+    let mut root_process = host.start_channel().expect("it listens");
     let (mut site, mut away) = site(host);
     let (before, joined, old_key) = (root(&site.host), joins(&site.host), key(&site.host, ROOT));
     ask(&mut site.host, &mut root_process, &[]);
@@ -109,7 +109,7 @@ fn the_root_processs_root_is_followed_by_another_and_nobody_joins_anew() {
     // Neither a restart of both nor their end in the middle has it take over.
     site.host.kill9().expect("killed");
     root_process.stop().expect("stopped");
-    root_process = channel(&site.host);
+    root_process = site.host.start_channel().expect("it listens");
     site.host.start_again().expect("started");
     site.guest.wait_linked(&site.host).expect("linked");
     wait_note(&site.host, "1 of 2 guests trust the next identity root");
@@ -135,7 +135,7 @@ fn the_root_processs_root_is_followed_by_another_and_nobody_joins_anew() {
     fs::remove_dir_all(site.host.root().join("var/lib/pinion-channel")).expect("lost");
     let restored = site.host.pinion(&["restore", backup, "--yes"]).expect("it runs");
     restored.succeeded().expect("restored");
-    root_process = channel(&site.host);
+    root_process = site.host.start_channel().expect("it listens");
     site.host.start_again().expect("started");
     assert_eq!(root(&site.host), before);
     for guest in [&mut site.guest, &mut away] {
@@ -152,7 +152,7 @@ fn a_controllers_root_moves_to_the_root_process_and_nobody_joins_anew() {
     let mut host = prepare();
     host.start_again().expect("it has a root of its own");
     fs::write(host.root().join(PIN), format!("{}\n", root(&host))).expect("an administrator names it");
-    let mut root_process = channel(&host);
+    let mut root_process = host.start_channel().expect("it listens");
     let (mut site, mut away) = site(host);
     let (before, joined, old_key) = (root(&site.host), joins(&site.host), key(&site.host, OWN_ROOT));
     ask(&mut site.host, &mut root_process, &["--to-root-process"]);
@@ -187,7 +187,7 @@ fn a_controllers_root_moves_to_the_root_process_and_nobody_joins_anew() {
     root_process.stop().expect("stopped");
     let refused = site.host.pinion(&["identity", "new-root", "--to-root-process", "--yes"]).expect("it runs");
     assert!(refused.code() == 2 && refused.stderr.contains("already"), "{refused}");
-    root_process = channel(&site.host);
+    root_process = site.host.start_channel().expect("it listens");
     site.host.start_again().expect("started");
     ask(&mut site.host, &mut root_process, &[]);
     wait_note(&site.host, "guests trust the next identity root");

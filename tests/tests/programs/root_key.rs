@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use pinion_proto::{bundle::Fingerprint, token::JoinToken};
 use pinion_tests::{
     guest::Guest,
     host::{Host, HostOptions},
-    process::{self, Process},
+    process,
     wait::{self, PATIENCE},
 };
 use rustix::process::geteuid;
@@ -20,20 +20,8 @@ use serde_json::Value;
 /// A host with nothing started, whose root process would answer this test's user.
 pub(super) fn prepare() -> Host {
     let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
-    let config = host.root().join("etc/pinion/controller.toml");
-    let settings = format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw());
-    let written = fs::read_to_string(&config).expect("a configuration") + &settings;
-    fs::write(&config, written).expect("written");
+    host.configure(&format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw())).expect("written");
     host
-}
-
-pub(super) fn channel(host: &Host) -> Process {
-    let log = host.root().join("var/log/channel.log");
-    let process =
-        Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log).expect("started");
-    let socket = host.root().join("run/pinion-channel/channel.sock");
-    wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
-    process
 }
 
 pub(super) fn root(host: &Host) -> Fingerprint {
@@ -53,7 +41,7 @@ pub(super) fn files(directory: &Path) -> Vec<PathBuf> {
 #[expect(clippy::too_many_lines, clippy::cognitive_complexity, reason = "one installation's story, in its order")]
 fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controllers_state() {
     let mut host = prepare();
-    let mut root_process = channel(&host);
+    let mut root_process = host.start_channel().expect("it listens");
     host.start_again().expect("the controller starts");
     let first = root(&host);
     let top = host.root().to_owned();
@@ -101,7 +89,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     root_process.stop().expect("it stops");
     host.restart().expect("it starts without the root process");
     guest.wait_linked(&host).expect("linked");
-    root_process = channel(&host);
+    root_process = host.start_channel().expect("it listens");
     host.stop().expect("stopped");
     fs::remove_file(&node).expect("removed");
     host.start_again().expect("it gets another authority");
@@ -164,7 +152,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     root_process.stop().expect("stopped");
     fs::remove_dir_all(kept.parent().expect("one")).expect("lost");
     fs::remove_file(&node).expect("removed");
-    root_process = channel(&host);
+    root_process = host.start_channel().expect("it listens");
     let refused = process::run(&mut host.command(&["serve"]).expect("built"), b"", PATIENCE).expect("it ends");
     assert_eq!(refused.code(), 2, "{refused}");
     assert!(refused.stderr.contains(&first.to_string()) && refused.stderr.contains("new-root --yes"), "{refused}");
@@ -172,7 +160,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
 
     root_process.stop().expect("stopped");
     host.pinion(&["identity", "new-root", "--yes"]).expect("it runs").succeeded().expect("it is left");
-    root_process = channel(&host);
+    root_process = host.start_channel().expect("it listens");
     host.start_again().expect("with a new root");
     let second = root(&host);
     assert_ne!(second, first);
@@ -185,7 +173,7 @@ fn a_new_installations_root_key_is_the_root_processs_and_outlives_the_controller
     host.stop().expect("stopped");
     let restored = host.pinion(&["restore", backup.to_str().expect("text"), "--yes"]).expect("it runs");
     restored.succeeded().expect("restored");
-    root_process = channel(&host);
+    root_process = host.start_channel().expect("it listens");
     host.start_again().expect("with the first root");
     assert_eq!(root(&host), first);
     root_process.stop().expect("stopped");
@@ -196,7 +184,7 @@ fn an_installation_that_holds_its_own_root_keeps_it_beside_a_root_process() {
     let mut host = prepare();
     host.start_again().expect("the controller starts");
     let (before, mut guest) = (root(&host), Guest::join(&host, 1001).expect("a guest joins"));
-    let mut root_process = channel(&host);
+    let mut root_process = host.start_channel().expect("it listens");
     host.restart().expect("restarted");
     guest.wait_linked(&host).expect("linked");
     assert_eq!(root(&host), before);

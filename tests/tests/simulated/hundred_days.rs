@@ -11,7 +11,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::{
             fs::PermissionsExt,
-            net::{SocketAddr, UnixListener, UnixStream},
+            net::{SocketAddr, UnixListener},
         },
     },
     path::{Path, PathBuf},
@@ -28,7 +28,7 @@ use pinion_tests::{
     host::Host,
     process::Process,
     program,
-    wait::{self, PATIENCE, until_async},
+    wait::{PATIENCE, until_async},
 };
 use rustix::process::geteuid;
 
@@ -85,21 +85,14 @@ fn proxmox(host: &Host, guest: &Guest) -> Process {
     fs::write(nodes.join("1001.conf"), "arch: amd64\nhostname: web\nostype: debian\n").expect("written");
     let list = r#"{"version": 1, "ids": {"1001": {"node": "pve1", "type": "lxc", "version": 1}}}"#;
     fs::write(host.root().join("etc/pve/.vmlist"), list).expect("written");
-    let config = host.root().join("etc/pinion/controller.toml");
-    let written = fs::read_to_string(&config).expect("a configuration");
     let more = format!(
         "\n[proxmox]\nnode = \"pve1\"\n[channel]\nuser = \"{}\"\ntools = \"{}\"\n\
          # It knows no clock but the machine's.\nidentity_root = false\n",
         geteuid().as_raw(),
         tools.display()
     );
-    fs::write(&config, written + &more).expect("written");
-    let log = host.root().join("var/log/channel.log");
-    let channel = Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log);
-    let channel = channel.expect("it starts");
-    let socket = host.root().join("run/pinion-channel/channel.sock");
-    wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
-    channel
+    host.configure(&more).expect("written");
+    host.start_channel().expect("it listens")
 }
 
 #[tokio::test(flavor = "multi_thread")]

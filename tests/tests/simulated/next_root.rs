@@ -1,33 +1,13 @@
 //! Another identity root, over some weeks: agents renew their identities under it by themselves.
 
-use std::{cell::RefCell, fs, os::unix::net::UnixStream};
+use std::cell::RefCell;
 
 use pinion_controller::events::Kind;
 use pinion_proto::clock::{Clock, SystemClock};
-use pinion_tests::{
-    host::Host,
-    process::Process,
-    wait::{self, PATIENCE},
-};
+use pinion_tests::wait::{self, PATIENCE};
 use rustix::process::geteuid;
 
 use super::one_process::{DAY, Lab, certificate};
-
-/// The real root process, which has the system's time.
-fn channel(host: &Host) -> Process {
-    let log = host.root().join("var/log/channel.log");
-    let process =
-        Process::spawn("pinion channel", &mut host.command(&["channel"]).expect("built"), &log).expect("started");
-    let socket = host.root().join("run/pinion-channel/channel.sock");
-    wait::until("the channel", PATIENCE, || UnixStream::connect(&socket).map(drop)).expect("it listens");
-    process
-}
-
-fn answer_this_user(host: &Host) {
-    let config = host.root().join("etc/pinion/controller.toml");
-    let settings = format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw());
-    fs::write(&config, fs::read_to_string(&config).expect("a configuration") + &settings).expect("written");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn identities_are_renewed_under_the_root_processs_next_root() {
@@ -44,9 +24,9 @@ async fn renewed_under_the_next_root(moves: bool) {
     let start = SystemClock.now();
     let root_process = RefCell::new(None);
     let mut lab = Lab::start_at(start, &[certificate("web", "30d", "always")], |host, _| {
-        answer_this_user(host);
+        host.configure(&format!("\n[channel]\nuser = \"{}\"\n", geteuid().as_raw())).expect("written");
         if !moves {
-            root_process.replace(Some(channel(host)));
+            root_process.replace(Some(host.start_channel().expect("it listens")));
         }
     })
     .await;
@@ -58,7 +38,7 @@ async fn renewed_under_the_next_root(moves: bool) {
         }
         let asked = host.pinion(&[&["identity", "new-root", "--yes"], option].concat()).expect("it runs");
         asked.succeeded().expect("it is left");
-        root_process.replace(Some(channel(host)));
+        root_process.replace(Some(host.start_channel().expect("it listens")));
     })
     .await;
     wait::until_async("the guest to trust the next root", PATIENCE, async || {
