@@ -21,7 +21,7 @@ use crate::{recipe::ReloadAction, reload::Dockerd};
 #[derive(Debug, Default)]
 pub(super) struct Services {
     by_name: Mutex<BTreeMap<String, Arc<Service>>>,
-    /// Whoever has dockerd do something reads; whoever restarts it writes.
+    /// Locked for reading while dockerd acts on a container or Swarm service, and for writing while dockerd is restarted.
     dockerd: Arc<RwLock<()>>,
 }
 

@@ -86,7 +86,7 @@ fn left(target: &ProbeTarget, standing: &Standing, restarted: bool, waited: Dura
         Standing::Down(why) => Left::Over(why.clone()),
         // Its manager ends this.
         Standing::Starting => Left::For(MAX_PAUSE),
-        // Whoever started it.
+        // Someone other than Pinion may have started it: its age decides.
         Standing::Up(Some(age)) => Left::For(target.restart.saturating_sub(*age).max(at_least)),
         Standing::Up(None) | Standing::Unknown if restarted => Left::For(target.restart.saturating_sub(waited)),
         Standing::Up(None) | Standing::Unknown => Left::For(at_least),
@@ -120,7 +120,7 @@ mod tests {
             (Standing::Unknown, false, 1, 4),
             (Standing::Up(None), true, 30, 90),
             (Standing::Up(None), false, 30, 0),
-            // systemd says when it was started, whoever did that.
+            // systemd knows when the unit was started, by Pinion or by someone else.
             (up(10), false, 1, 110),
             (up(10), true, 10, 110),
             (up(121), true, 3, 2),

@@ -34,7 +34,7 @@ pub struct Config {
     pub check_every: Duration,
     /// How long a hook, validation or service manager call may take.
     pub hook_timeout: Duration,
-    /// How often a unit or container may be restarted in an hour, whatever is asked.
+    /// How often a unit or container may be restarted in an hour, whatever the controller requests.
     pub restarts_per_hour: usize,
     /// How long a certificate that was ordered is waited for, so that several for one service are one reload.
     pub gather: Duration,

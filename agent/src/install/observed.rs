@@ -15,7 +15,7 @@ use super::{
 };
 use crate::ledger::{Saved, SavedFile};
 
-/// Certificates and keys are small; whatever is larger at a target is not kept for a roll back (bytes).
+/// The largest file that is kept for a rollback (bytes): certificates and keys are small.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Everything that is there at some targets of one placement.

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::config::Allow;
 
-/// What a placement has that only an earlier agent allowed by default: it keeps that, and nothing else.
+/// Files and services of a placement that only an earlier agent allowed by default. The placement keeps these, and gets no
+/// others of the kind.
 pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow) -> Kept {
     let mut earlier = Scope::of(spec, recipe, &allow.of_earlier_agents(), &Kept::default());
     earlier.ground.kept.clone_from(&all_paths(spec, recipe));

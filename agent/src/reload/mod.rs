@@ -240,7 +240,7 @@ mod tests {
         std::fs::create_dir_all(at("run/systemd/system")).expect("directory");
         script(&at("usr/bin/systemctl"), "echo 'Failed to connect to bus' >&2; exit 1");
         let unit = ReloadAction::Restart("nginx.service".parse().expect("a unit"));
-        let error = notify(&guest.config, &unit, &about()).await.expect_err("nobody is told");
+        let error = notify(&guest.config, &unit, &about()).await.expect_err("systemctl fails");
         assert!(error.is_absence() && error.to_string().contains("Failed to connect to bus"), "{error}");
     }
 

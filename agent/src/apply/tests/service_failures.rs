@@ -50,7 +50,7 @@ async fn a_reload_that_fails_once_is_tried_again() {
 async fn several_certificates_for_one_service_are_one_reload() {
     let (mut guest, mut service, placements) = serving().await;
     placements.shutdown().await;
-    // It knows its own files, whoever notifies it.
+    // The service reads its own files, no matter which placement notifies it.
     let [crt, key] = ["crt", "key"].map(|kind| guest.at(&format!("etc/ssl/web.example.{kind}")));
     let own = format!(
         "cp {} new.crt && cp {} new.key && mv new.key key && mv new.crt crt; exit 0",
