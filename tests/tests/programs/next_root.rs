@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use pinion_proto::bundle::Fingerprint;
 use pinion_tests::{
     guest::Guest,
     host::Host,
@@ -77,6 +78,19 @@ fn site(host: Host) -> (Site, Guest) {
     (site, away)
 }
 
+/// The guest that was away comes back and trusts the next root too; the controller then has it, under the name that an
+/// administrator reads.
+fn follows(site: &mut Site, away: &mut Guest, before: Fingerprint) -> Fingerprint {
+    away.start().expect("it comes back");
+    away.wait_linked(&site.host).expect("linked");
+    wait_note(&site.host, "every guest trusts the next identity root");
+    site.host.restart().expect("restarted");
+    let after = root(&site.host);
+    assert_ne!(after, before);
+    assert!(fs::read_to_string(site.host.root().join(PIN)).expect("named").contains(&after.to_string()));
+    after
+}
+
 fn all_go_on(site: &mut Site, away: &mut Guest) {
     for guest in [&mut site.guest, away] {
         guest.wait_linked(&site.host).expect("linked without a new join");
@@ -116,14 +130,8 @@ fn the_root_processs_root_is_followed_by_another_and_nobody_joins_anew() {
     assert_eq!(root(&site.host), before, "one guest does not trust it yet");
     assert!(is_kept(&site.host, &old_key) && site.serial().is_ok());
 
-    away.start().expect("it comes back");
-    away.wait_linked(&site.host).expect("linked");
-    wait_note(&site.host, "every guest trusts the next identity root");
-    site.host.restart().expect("restarted");
-    let after = root(&site.host);
-    assert_ne!(after, before);
+    let after = follows(&mut site, &mut away, before);
     assert!(!is_kept(&site.host, &old_key), "the previous key is gone");
-    assert!(fs::read_to_string(site.host.root().join(PIN)).expect("named").contains(&after.to_string()));
     all_go_on(&mut site, &mut away);
     assert_eq!(joins(&site.host), joined, "nobody has joined anew");
     assert_eq!(site.host.status().expect("a status").notes, Vec::<String>::new());
@@ -163,15 +171,9 @@ fn a_controllers_root_moves_to_the_root_process_and_nobody_joins_anew() {
     assert_eq!(root(&site.host), before, "one guest does not trust it yet");
     assert!(site.host.root().join(OWN_ROOT).exists() && site.serial().is_ok());
 
-    away.start().expect("it comes back");
-    away.wait_linked(&site.host).expect("linked");
-    wait_note(&site.host, "every guest trusts the next identity root");
-    site.host.restart().expect("restarted");
-    let after = root(&site.host);
-    assert_ne!(after, before);
+    follows(&mut site, &mut away, before);
     assert!(!is_kept(&site.host, &old_key), "the controller's key is gone");
     assert!(site.host.root().join(ROOT).exists() && !site.host.root().join(OWN_ROOT).exists());
-    assert!(fs::read_to_string(site.host.root().join(PIN)).expect("named").contains(&after.to_string()));
     all_go_on(&mut site, &mut away);
     assert_eq!(joins(&site.host), joined, "nobody has joined anew");
     assert_eq!(site.host.status().expect("a status").notes, Vec::<String>::new());

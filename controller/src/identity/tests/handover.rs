@@ -93,6 +93,18 @@ impl Host {
         self
     }
 
+    /// Whose root process holds the root and the next one, which its one guest trusts: with that guest, and both roots.
+    async fn ready_to_follow() -> (Self, Peer, RootCertificate, RootCertificate) {
+        let (host, shown) = Self::held_there().await;
+        let before = host.open().await.root().clone();
+        let host = host.asked(false).await;
+        let identities = host.open().await;
+        let next = identities.next_root().expect("one").root.clone();
+        identities.note_roots(name("101"), &[next.fingerprint()]).expect("noted");
+        drop(identities);
+        (host, shown, before, next)
+    }
+
     async fn copy(&self) -> Self {
         let directory = TempDir::new().expect("a directory");
         for part in ["etc", "local", "shared", "var"].into_iter().filter(|part| self.path(part).exists()) {
@@ -252,13 +264,7 @@ async fn a_takeover_goes_on_wherever_the_controller_is_interrupted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_was_interrupted_starts_without_the_root_process_too() {
-    let (host, shown) = Host::held_there().await;
-    let before = host.open().await.root().clone();
-    let host = host.asked(false).await;
-    let identities = host.open().await;
-    let next = identities.next_root().expect("one").root.clone();
-    identities.note_roots(name("101"), &[next.fingerprint()]).expect("noted");
-    drop(identities);
+    let (host, shown, before, next) = Host::ready_to_follow().await;
     let mut under_next = 0;
     for changes in 0..MAX_CHANGES {
         let mut host = host.copy().await;
@@ -283,13 +289,7 @@ async fn a_controller_that_was_interrupted_starts_without_the_root_process_too()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_root_process_the_present_root_goes_on_and_says_so() {
-    let (host, shown) = Host::held_there().await;
-    let before = host.open().await.root().clone();
-    let host = host.asked(false).await;
-    let identities = host.open().await;
-    let next = identities.next_root().expect("one").root.clone();
-    identities.note_roots(name("101"), &[next.fingerprint()]).expect("noted");
-    drop(identities);
+    let (host, shown, before, next) = Host::ready_to_follow().await;
     // It answers, and knows of no next root: its directory was restored from a backup.
     let Host { directory, root_process, .. } = host;
     root_process.stop().await;

@@ -12,6 +12,16 @@ fn rejected(manifest: &str, problem: &str) -> InForce {
     InForce { problem: Some(problem.into()), ..in_force(manifest) }
 }
 
+/// Each of these is a change from one to the other, and says one thing that begins so, or nothing.
+fn each_says<T>(cases: &[(&str, &T, &T, &str)], observe: impl Fn(&T, &T, &mut Effects)) {
+    for (what, before, next, expected) in cases {
+        let mut effects = Effects::at(at(0));
+        observe(before, next, &mut effects);
+        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
+        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
+    }
+}
+
 #[test]
 fn a_manifest_is_told_when_it_is_another_or_has_another_problem() {
     let (good, other) = (in_force(WEB), in_force(TWO));
@@ -22,12 +32,7 @@ fn a_manifest_is_told_when_it_is_another_or_has_another_problem() {
         ("another mistake", &rejected(WEB, "line 3"), &rejected(WEB, "line 4"), "The manifest on disk cannot be used"),
         ("it is mended", &rejected(WEB, "line 3"), &other, "A manifest with 1 certificates in 2 places is in force"),
     ];
-    for (what, before, next, expected) in cases {
-        let mut effects = Effects::at(at(0));
-        manifest(before, next, &mut effects);
-        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
-        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
-    }
+    each_says(&cases, manifest);
 }
 
 #[test]
@@ -46,12 +51,7 @@ fn proxmox_is_told_of_when_it_ceases_and_begins_to_be_understood() {
         ("another cause", &unknown("a"), &unknown("b"), "waiting: try it"),
         ("who runs is known", &unknown("a"), &fine, "Pinion knows again which guests run"),
     ];
-    for (what, before, next, expected) in cases {
-        let mut effects = Effects::at(at(0));
-        inventory(before, next, &mut effects);
-        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
-        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
-    }
+    each_says(&cases, inventory);
 }
 
 #[test]
@@ -68,12 +68,7 @@ fn guests_with_one_network_card_are_told_of_once_and_when_they_differ() {
         ("others", &alike(&[101, 102]), &alike(&[103, 104]), "blocked: try it"),
         ("they differ", &alike(&[101, 102]), &fine, "Guests with the same network card are told apart"),
     ];
-    for (what, before, next, expected) in cases {
-        let mut effects = Effects::at(at(0));
-        inventory(before, next, &mut effects);
-        assert!(effects.texts().len() <= 1 && effects.texts().is_empty() == expected.is_empty(), "{what}");
-        assert!(effects.texts().iter().all(|text| text.starts_with(expected)), "{what}: {:?}", effects.texts());
-    }
+    each_says(&cases, inventory);
 }
 
 #[test]
