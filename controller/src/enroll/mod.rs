@@ -26,7 +26,7 @@ use pinion_proto::{
 use tokio::sync::{Semaphore, mpsc};
 
 pub use notes::{EnrolStep, Tools};
-pub(crate) use notes::{Happened, Note, Seen};
+pub(crate) use notes::{Happened, Identity, Note, Seen};
 pub(crate) use version::misfit;
 
 use crate::{
@@ -79,6 +79,9 @@ impl Enrolments {
         let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
         if !std::mem::replace(&mut state.must_rejoin, true) {
             state.not_before = None;
+            if state.shows_as_before() {
+                state.phase = Phase::Resting;
+            }
         }
     }
 
@@ -245,7 +248,7 @@ impl Enrolments {
         let state = self.guests.entry(vmid).or_insert_with(|| State::new(now));
         match state.phase {
             Phase::Working(_) => return None,
-            Phase::Linking { until } | Phase::Upgrading { until } | Phase::Proving { until } if now < until => {
+            Phase::Linking { until, .. } | Phase::Upgrading { until } | Phase::Proving { until } if now < until => {
                 return Some(until);
             }
             Phase::Linking { .. } => {
@@ -336,14 +339,15 @@ impl Enrolments {
                     notes.push(Note::Happened { guest, what: GuestEvent::Enrolled(step.to_string()) });
                 }
             }
-            Happened::Ended(_, Ok(())) => {
+            // It was refused in the meantime, with what it still shows.
+            Happened::Ended(_, Ok(Identity::AsBefore)) if state.must_rejoin => state.phase = Phase::Resting,
+            Happened::Ended(_, Ok(shows)) => {
                 let until = now + LINK_TIME;
-                if state.phase == Phase::Working(Job::Upgrade) {
-                    state.phase = Phase::Upgrading { until };
-                } else {
-                    state.phase = Phase::Linking { until };
-                    state.must_rejoin = false;
-                }
+                state.must_rejoin = false;
+                state.phase = match state.phase {
+                    Phase::Working(Job::Upgrade) => Phase::Upgrading { until },
+                    _ => Phase::Linking { until, shows },
+                };
             }
             Happened::Ended(_, Err(failure)) => {
                 state.phase = Phase::Resting;

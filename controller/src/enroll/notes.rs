@@ -72,8 +72,17 @@ impl fmt::Display for EnrolStep {
 pub(crate) enum Happened {
     /// It has done this.
     Step(Vmid, EnrolStep),
-    /// It is over.
-    Ended(Vmid, Result<(), Failure>),
+    /// It is over: what is in the guest now shows this identity.
+    Ended(Vmid, Result<Identity, Failure>),
+}
+
+/// The identity that a guest shows after a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The one that it had.
+    AsBefore,
+    /// It has joined.
+    New,
 }
 
 /// What the loop is to do about it.

@@ -11,6 +11,7 @@ use pinion_proto::{
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
+use super::notes::Identity;
 use crate::{admin::protocol::Answer, channel::protocol::Failure, planner::backoff::Backoff};
 
 /// Failures back off from seconds, because most of them are guests that still boot.
@@ -39,9 +40,10 @@ pub(super) struct State {
 pub(super) enum Phase {
     Resting,
     Working(Job),
-    /// Everything is done; its agent has to link.
+    /// Everything is done; its agent has to link with this identity.
     Linking {
         until: Timestamp,
+        shows: Identity,
     },
     /// A newer agent was brought in, and has to link.
     Upgrading {
@@ -83,6 +85,14 @@ impl State {
         matches!(
             self.phase,
             Phase::Working(Job::Upgrade | Job::Restore) | Phase::Upgrading { .. } | Phase::Proving { .. }
+        )
+    }
+
+    /// Whether it only waits for a link with the identity that it had.
+    pub(super) fn shows_as_before(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Linking { shows: Identity::AsBefore, .. } | Phase::Upgrading { .. } | Phase::Proving { .. }
         )
     }
 

@@ -5,7 +5,7 @@
 use pinion_proto::{causes::chain, clock::Timestamp, id::Guest};
 
 use super::{
-    notes::{EnrolStep, Tools},
+    notes::{EnrolStep, Identity, Tools},
     version::is_older,
 };
 use crate::{
@@ -20,7 +20,7 @@ pub(super) async fn enrol(
     patient: bool,
     now: Timestamp,
     tell: impl Fn(EnrolStep),
-) -> Result<(), Failure> {
+) -> Result<Identity, Failure> {
     let looked = tools.channel.look(target).await?;
     tell(EnrolStep::Reached(words(&looked)));
     let agent = looked.agent.as_ref();
@@ -36,7 +36,7 @@ pub(super) async fn enrol(
     let may_dial = patient || agent.is_some_and(|agent| !agent.running);
     if has_identity && may_dial && known.await? {
         tell(EnrolStep::Dialling);
-        return Ok(());
+        return Ok(Identity::AsBefore);
     }
     tell(EnrolStep::Joining);
     let token = blocking(tools, move |tools| {
@@ -47,19 +47,19 @@ pub(super) async fn enrol(
     let text = token.await?.to_text().map_err(|error| Failure::new(Cause::Unexpected, chain(&error)))?;
     tools.channel.join(target, Secret::new(text)).await?;
     tell(EnrolStep::Joined);
-    Ok(())
+    Ok(Identity::New)
 }
 
 /// Brings the newer agent into a guest that is linked.
-pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<(), Failure> {
+pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<Identity, Failure> {
     tell(EnrolStep::Installing);
     tools.channel.install(target).await?;
     tell(EnrolStep::Installed(None));
-    Ok(())
+    Ok(Identity::AsBefore)
 }
 
 /// Puts the agent of before back.
-pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<(), Failure> {
+pub(super) async fn restore(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<Identity, Failure> {
     tools.channel.restore(target).await?;
     tell(EnrolStep::Restored);
     Err(Failure::new(

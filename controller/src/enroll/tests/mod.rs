@@ -3,6 +3,7 @@
 
 mod alike;
 mod evicted;
+mod refused;
 mod upgrades;
 
 use std::{
@@ -102,6 +103,19 @@ impl Fixture {
             served: true,
             notes: Vec::new(),
         }
+    }
+
+    /// The controller has given this guest an identity.
+    fn give_identity(&self, guest: u32) {
+        let identities = &self.enrolments.tools.identities;
+        let token = identities.create_token(Guest::Vmid(vmid(guest)), vec![]).expect("a token");
+        let request = pinion_proto::message::JoinRequest {
+            guest: token.guest,
+            secret: token.secret,
+            csr: csr(),
+            facts: pinion_proto::report::GuestFacts::default(),
+        };
+        identities.join(&request, Timestamp::from(std::time::SystemTime::now())).expect("joined");
     }
 
     fn pass(&mut self, inventory: &Inventory, named: &[u32]) -> Option<Timestamp> {
@@ -305,14 +319,7 @@ async fn an_agent_that_only_has_to_dial_is_left_alone_for_a_while() {
     // The controller has started anew, and knows the guest.
     let before = std::mem::take(&mut *fixture.world.calls.lock().expect("calls"));
     assert_eq!(before.len(), 3);
-    let token = fixture.enrolments.tools.identities.create_token(Guest::Vmid(vmid(101)), vec![]).expect("a token");
-    let request = pinion_proto::message::JoinRequest {
-        guest: token.guest,
-        secret: token.secret,
-        csr: csr(),
-        facts: pinion_proto::report::GuestFacts::default(),
-    };
-    fixture.enrolments.tools.identities.join(&request, Timestamp::from(std::time::SystemTime::now())).expect("joined");
+    fixture.give_identity(101);
     fixture.enrolments.guests.clear();
     fixture.pass(&guests, &[101]);
     fixture.after(5, &guests, &[101]);
@@ -324,29 +331,6 @@ async fn an_agent_that_only_has_to_dial_is_left_alone_for_a_while() {
     fixture.after(60, &guests, &[101]);
     fixture.ended(1).await;
     assert_eq!(fixture.calls(101), ["look", "look", "join"]);
-}
-
-#[tokio::test]
-async fn an_identity_that_is_refused_is_replaced_at_once() {
-    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
-    fixture.world.agents.lock().expect("agents").insert(vmid(101), agent(env!("CARGO_PKG_VERSION"), true, true));
-    let guests = inventory([(101, running())]);
-    fixture.enrolments.must_rejoin(vmid(101), fixture.now);
-    fixture.pass(&guests, &[101]);
-    fixture.ended(1).await;
-    assert_eq!(fixture.calls(101), ["look", "join"]);
-}
-
-#[tokio::test]
-async fn an_identity_that_expired_while_the_guest_was_off_is_replaced_at_the_first_look() {
-    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
-    let expired = FoundAgent { expires: Some(fixture.now), ..agent(env!("CARGO_PKG_VERSION"), true, true) };
-    fixture.world.agents.lock().expect("agents").insert(vmid(101), expired);
-    let guests = inventory([(101, running())]);
-    fixture.pass(&guests, &[101]);
-    fixture.after(5, &guests, &[101]);
-    fixture.ended(1).await;
-    assert_eq!(fixture.calls(101), ["look", "join"]);
 }
 
 #[tokio::test]
