@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod run;
+pub mod summary;
 pub mod trusted;
 pub mod config;
 pub mod facts;

@@ -26,6 +26,7 @@ use crate::{
     install::files::RealFiles,
     link::{Link, LinkStatus},
     local::Local,
+    summary,
 };
 
 /// How long the last step of a switch may take at shutdown.
@@ -143,13 +144,14 @@ async fn keep_link(
 pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let agent = Agent::start(config, clock).await?;
+    let agent = Agent::start(config, clock.clone()).await?;
     daemon::ready();
     info!(version = env!("CARGO_PKG_VERSION"), "Agent is up");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = daemon::watchdog() => {}
+        () = summary::keep(&agent.placements, agent.link.clone(), &*clock) => {}
     }
     daemon::stopping();
     info!("Stopping");

@@ -11,6 +11,7 @@ pub mod key;
 pub mod printable;
 pub mod private_key;
 pub mod stage;
+pub mod verdict;
 pub mod content;
 pub mod spec;
 pub mod mount;

@@ -58,6 +58,48 @@ impl FromStr for Stage {
 #[error("`{0}` is not a stage: use pending, issued, installed, reloaded or served")]
 pub struct UnknownStage(String);
 
+/// How good the certificate is that a placement holds. It stands beside the stage, and is about time alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validity {
+    /// It is valid, and nothing keeps it from being renewed in time.
+    Ok,
+    /// Its renewal is due, and something holds that up.
+    Expiring,
+    /// It is past its end.
+    Expired,
+}
+
+impl Validity {
+    /// Of a certificate whose last second is `not_after`, and whose renewal is late or not.
+    #[must_use]
+    pub fn at(now: Timestamp, not_after: Timestamp, is_late: bool) -> Self {
+        if not_after < now {
+            Self::Expired
+        } else if is_late {
+            Self::Expiring
+        } else {
+            Self::Ok
+        }
+    }
+
+    /// Its word, the same in the CLI, in JSON and in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Why a placement is not further on. Everything a person at 3 a.m. needs, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {

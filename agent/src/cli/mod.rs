@@ -128,7 +128,7 @@ async fn dispatch(args: Args) -> Exit {
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("pinion-agent: {}", chain(&error));
+            daemon::failed("pinion-agent", &chain(&error));
             return Exit::Usage;
         }
     };
@@ -138,7 +138,7 @@ async fn dispatch(args: Args) -> Exit {
             match run::run(config, Arc::new(SystemClock)).await {
                 Ok(()) => Exit::Reached,
                 Err(error) => {
-                    eprintln!("pinion-agent: {error:#}");
+                    daemon::failed("pinion-agent", &format_args!("{error:#}"));
                     Exit::Internal
                 }
             }

@@ -8,6 +8,7 @@ pub mod callers;
 pub mod presence;
 pub mod protocol;
 pub mod question;
+pub mod status;
 #[cfg(test)]
 mod tests;
 

@@ -5,15 +5,12 @@
 use std::time::Duration;
 
 use pinion_proto::{
-    bundle::Fingerprint,
     clock::Timestamp,
-    id::{CertificateName, Guest},
-    names::SubjectNames,
     stage::{Stage, Trouble},
 };
 use serde::{Deserialize, Serialize};
 
-use super::presence::Presence;
+pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status};
 use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
 
 /// A question.
@@ -197,128 +194,6 @@ pub enum Answer {
     Forbidden(String),
     /// Something failed inside, in words.
     Failed(String),
-}
-
-/// Every placement and guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The controller's version.
-    pub version: String,
-    /// Which manifest is in force.
-    #[serde(default)]
-    pub manifest: ManifestStatus,
-    /// What the operator should know that belongs to no placement.
-    pub notes: Vec<String>,
-    /// What is wrong with the host as a whole, and concerns every guest.
-    #[serde(default)]
-    pub troubles: Vec<Trouble>,
-    /// What is frozen.
-    #[serde(default)]
-    pub freezes: Vec<Freeze>,
-    /// The placements, in the manifest's order; retired ones last.
-    pub placements: Vec<PlacementStatus>,
-    /// The guests, by number.
-    pub guests: Vec<GuestStatus>,
-}
-
-/// Which manifest is in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManifestStatus {
-    /// Since when it is; none before there ever was one.
-    pub since: Option<Timestamp>,
-    /// Why the file on disk is not the one that is in force, each problem with file, line and column.
-    pub problem: Option<String>,
-}
-
-/// One placement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlacementStatus {
-    /// `docker@1001`; the manifest's name for the guest, when nobody knows which that is.
-    pub placement: String,
-    /// The certificate.
-    pub certificate: CertificateName,
-    /// The guest, where it is known.
-    pub guest: Option<Guest>,
-    /// The guest's name, where it has one.
-    pub guest_name: Option<String>,
-    /// How far the installed content has come.
-    pub stage: Stage,
-    /// How far it can come: `reloaded` where there is nothing to look at.
-    pub goal: Stage,
-    /// The installed content's number.
-    pub generation: Option<u64>,
-    /// The generation that is on its way.
-    pub incoming: Option<u64>,
-    /// The installed leaf's serial number, as `openssl x509 -serial` prints it.
-    pub serial: Option<String>,
-    /// The installed leaf's names; those ordered, while nothing is installed.
-    pub names: Option<SubjectNames>,
-    /// First second of the installed leaf's validity.
-    pub not_before: Option<Timestamp>,
-    /// Last second of the installed leaf's validity.
-    pub not_after: Option<Timestamp>,
-    /// When the next renewal is due.
-    pub renew_at: Option<Timestamp>,
-    /// Who signed what is installed; who will, while nothing is.
-    pub issuer: String,
-    /// The fingerprints of the roots in its files of roots; none where it has no such file.
-    #[serde(default)]
-    pub roots: Vec<Fingerprint>,
-    /// Whether it is no longer in the manifest and its files are still there.
-    pub retired: bool,
-    /// Files at places that the manifest named earlier.
-    pub left_behind: Vec<String>,
-    /// The freeze that lasts longest, where it is frozen.
-    #[serde(default)]
-    pub frozen: Option<Freeze>,
-    /// What holds it up.
-    pub trouble: Option<Trouble>,
-    /// What a person should change in the guest, although nothing holds it up.
-    #[serde(default)]
-    pub warning: Option<String>,
-}
-
-/// One guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestStatus {
-    /// Which.
-    pub guest: Guest,
-    /// Its name, where it has one.
-    pub name: Option<String>,
-    /// Whether its agent is linked.
-    pub linked: bool,
-    /// Since when; none if it never was.
-    pub since: Option<Timestamp>,
-    /// How many more placements it has that the manifest does not name than are listed.
-    #[serde(default)]
-    pub unlisted: usize,
-    /// The agent's version, as it last said.
-    pub agent_version: Option<String>,
-    /// What Proxmox says of it.
-    #[serde(flatten)]
-    pub presence: Presence,
-}
-
-/// A guest that has an identity, or that the manifest names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdentityStatus {
-    /// Which guest.
-    pub guest: Guest,
-    /// Its name, where it has one.
-    pub name: Option<String>,
-    /// What Proxmox says of it.
-    #[serde(flatten)]
-    pub presence: Presence,
-    /// How many identities it has had; 0 when it has none.
-    pub generation: u64,
-    /// When it joined last; none when it has no identity.
-    pub joined_at: Option<Timestamp>,
-    /// When it was given the newest identity; none when it has none.
-    pub issued_at: Option<Timestamp>,
-    /// What it said its host name was when it joined.
-    pub hostname: String,
-    /// Why it is locked, if it is.
-    pub locked: Option<String>,
 }
 
 /// What would be done now.

@@ -46,7 +46,7 @@ pub(super) enum Verb {
     Plan,
     /// Show every placement: stage, names, expiry, serial, next renewal, and what is wrong.
     #[command(
-        after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json"
+        after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json\n  pinion status --check"
     )]
     Status {
         /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
@@ -55,6 +55,12 @@ pub(super) enum Verb {
         /// Only placements in this guest: a VMID, a name, or `host`.
         #[arg(long, value_name = "G")]
         guest: Option<String>,
+        /// Print one line, for monitoring, and exit by the worst placement.
+        ///
+        /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
+        /// something that is due waits, with 5 if the controller can't be reached, and with 0 otherwise.
+        #[arg(long)]
+        check: bool,
     },
     /// Retry now, wait until the placements reach a stage, and show progress. For scripts.
     ///

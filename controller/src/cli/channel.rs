@@ -10,7 +10,7 @@ pub(super) async fn channel(config: Config) -> Exit {
     match server::run(config).await {
         Ok(()) => Exit::Reached,
         Err(error) => {
-            eprintln!("pinion: {error:#}");
+            daemon::failed("pinion", &format_args!("{error:#}"));
             Exit::Internal
         }
     }

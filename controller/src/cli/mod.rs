@@ -5,6 +5,7 @@ mod args;
 mod ask;
 mod backup;
 mod channel;
+mod check;
 mod config;
 mod ensure;
 mod events;
@@ -27,7 +28,7 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use pinion_proto::{causes::chain, exit::Exit};
+use pinion_proto::{causes::chain, daemon, exit::Exit};
 
 use crate::{
     admin::protocol::{Ensure, Selection},
@@ -83,7 +84,7 @@ async fn dispatch(args: Args) -> Exit {
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("pinion: {}", chain(&error));
+            daemon::failed("pinion", &chain(&error));
             return Exit::Usage;
         }
     };
@@ -92,7 +93,8 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan => plan::plan(&session).await,
-        Verb::Status { names, guest } => status::status(&session, Selection { names, guest }).await,
+        Verb::Status { names, guest, check: true } => check::check(&session, Selection { names, guest }).await,
+        Verb::Status { names, guest, check: false } => status::status(&session, Selection { names, guest }).await,
         Verb::Ensure { names, guest, renew, now, until, timeout } => {
             let selection = Selection { names, guest };
             ensure::ensure(&session, Ensure { selection, renew, now, until }, timeout).await

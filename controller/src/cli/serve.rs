@@ -15,7 +15,7 @@ pub(super) async fn serve(config: Config) -> Exit {
     match serve::run(config, Arc::new(SystemClock)).await {
         Ok(()) => Exit::Reached,
         Err(error) => {
-            eprintln!("pinion: {error:#}");
+            daemon::failed("pinion", &format_args!("{error:#}"));
             // What a person has to mend in a file is theirs; the rest is ours.
             if error.chain().any(is_for_a_person) { Exit::Usage } else { Exit::Internal }
         }

@@ -63,6 +63,7 @@ fn one(placement: &PlacementStatus) -> String {
     let mut lines = Lines::new(placement.placement.clone());
     lines.add("guest", placement.guest_name.as_deref());
     let stage = if placement.retired { "retired".to_owned() } else { placement.stage.to_string() };
+    lines.add("validity", placement.validity.map(pinion_proto::stage::Validity::as_str));
     lines.add("stage", Some(&stage));
     lines.add("goal", Some(placement.goal.as_str()).filter(|_| !placement.retired));
     lines.add("generation", placement.generation.map(|number| number.to_string()).as_deref());

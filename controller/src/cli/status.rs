@@ -35,7 +35,7 @@ pub(super) fn words(status: &Status) -> String {
         out += &format!("host: {trouble}\n\n");
     }
     let rows: Vec<_> = status.placements.iter().map(row).collect();
-    out += &table(["PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
+    out += &table(["VALIDITY", "PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
     for placement in &status.placements {
         if let Some(trouble) = &placement.trouble {
             out += &format!("\n{}: {trouble}\n", placement.placement);
@@ -92,7 +92,7 @@ pub(super) fn words(status: &Status) -> String {
     out
 }
 
-fn row(placement: &PlacementStatus) -> [String; 6] {
+fn row(placement: &PlacementStatus) -> [String; 7] {
     let stage = if placement.retired {
         "retired".to_owned()
     } else {
@@ -122,6 +122,7 @@ fn row(placement: &PlacementStatus) -> [String; 6] {
         names += &format!(" and {more} more");
     }
     [
+        placement.validity.map(|validity| validity.to_string()).unwrap_or_default(),
         placement.placement.clone(),
         stage,
         placement.not_after.map(|at| at.to_string()).unwrap_or_default(),

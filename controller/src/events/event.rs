@@ -82,6 +82,17 @@ impl Event {
     }
 }
 
+/// How much an event matters: the level at which it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Something that people use does not work.
+    Error,
+    /// An administrator should look.
+    Warning,
+    /// As it should be.
+    Info,
+}
+
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -118,6 +129,10 @@ pub enum Kind {
     Stage,
     /// A placement is held up in its guest.
     Trouble,
+    /// The renewal of a certificate is due, and something holds it up.
+    Expiring,
+    /// A certificate in use has expired.
+    Expired,
     /// A placement is no longer in the manifest.
     Retired,
     /// A placement's files were removed.
@@ -149,6 +164,8 @@ impl Kind {
             Self::Failed => "failed",
             Self::Stage => "stage",
             Self::Trouble => "trouble",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
             Self::Retired => "retired",
             Self::Purged => "purged",
             Self::Destroyed => "destroyed",
@@ -156,8 +173,12 @@ impl Kind {
         }
     }
 
-    /// Whether an operator should look.
-    pub(super) fn is_bad(self) -> bool {
-        matches!(self, Self::Unlinked | Self::Refused | Self::Failed | Self::Trouble)
+    /// How much it matters to an administrator.
+    pub(super) fn urgency(self) -> Urgency {
+        match self {
+            Self::Expired => Urgency::Error,
+            Self::Unlinked | Self::Refused | Self::Failed | Self::Trouble | Self::Expiring => Urgency::Warning,
+            _ => Urgency::Info,
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use event::Urgency;
 use journal::Journal;
 use pinion_proto::{
     clock::Timestamp,
@@ -21,7 +22,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 use tokio::sync::broadcast;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use event::{Event, Kind};
 pub(crate) use limit::EventLimit;
@@ -52,10 +53,10 @@ impl Events {
         let (kind, guest, certificate) = (event.kind.as_str(), event.guest, event.certificate.as_ref());
         let (guest, certificate) = (guest.map(tracing::field::display), certificate.map(tracing::field::display));
         let (generation, serial) = (event.generation, event.serial.as_deref());
-        if event.kind.is_bad() {
-            warn!(kind, guest, certificate, generation, serial, "{}", event.text);
-        } else {
-            info!(kind, guest, certificate, generation, serial, "{}", event.text);
+        match event.kind.urgency() {
+            Urgency::Error => error!(kind, guest, certificate, generation, serial, "{}", event.text),
+            Urgency::Warning => warn!(kind, guest, certificate, generation, serial, "{}", event.text),
+            Urgency::Info => info!(kind, guest, certificate, generation, serial, "{}", event.text),
         }
         self.journal().append(&event);
         // Nobody may be following.

@@ -198,6 +198,8 @@ pub(crate) enum PlacementEvent {
     Stage { stage: Stage, back: bool, generation: u64, serial: String },
     /// It is held up in its guest.
     HeldUp(Trouble),
+    /// What it holds has expired, or its renewal is due and this holds it up.
+    Expiry { expired: bool, generation: u64, serial: String, not_after: Timestamp, trouble: Option<Trouble> },
     /// The manifest does not name it any more.
     Retired,
     /// A person wants its files removed.

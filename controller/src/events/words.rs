@@ -288,6 +288,17 @@ impl PlacementEvent {
             }
             Self::Stage { stage, .. } => (Kind::Stage, format!("{id} is {stage}")),
             Self::HeldUp(trouble) => (Kind::Trouble, format!("{id}: {trouble}")),
+            Self::Expiry { expired, not_after, trouble, .. } => {
+                let (kind, mut text) = if *expired {
+                    (Kind::Expired, format!("The certificate of {id} expired at {not_after}"))
+                } else {
+                    (Kind::Expiring, format!("The certificate of {id} expires at {not_after}, and is not renewed yet"))
+                };
+                if let Some(trouble) = trouble {
+                    text += &format!(": {trouble}");
+                }
+                (kind, text)
+            }
             Self::Retired => {
                 (Kind::Retired, format!("{id} is not in the manifest; its files stay until `pinion purge {id}`"))
             }
@@ -321,6 +332,7 @@ impl PlacementEvent {
         match self {
             Self::Issued { generation, serial, .. }
             | Self::Stage { generation, serial, .. }
+            | Self::Expiry { generation, serial, .. }
             | Self::Revoked { generation, serial, .. }
             | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
             Self::RequestRefused { generation, .. } => (Some(*generation), None),

@@ -4,6 +4,7 @@
 //! shown is what is done.
 
 mod ensure;
+mod health;
 mod identity_root;
 mod placement;
 mod plan;
@@ -11,6 +12,7 @@ mod show;
 mod status;
 mod view;
 
+pub(super) use health::Health;
 pub(super) use plan::plan;
 pub(super) use show::show;
 pub(super) use status::status;

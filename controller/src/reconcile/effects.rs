@@ -63,6 +63,8 @@ pub(super) enum Effect {
     Revoke(RevokeCall),
     /// Remove the document of a certificate that is on its way no longer.
     Discard(PlacementId, u64),
+    /// Tell the service manager how all placements are.
+    Summary(String),
 }
 
 /// When something is written.
@@ -203,6 +205,11 @@ impl Effects {
     /// The document of a certificate is not needed any more.
     pub(super) fn discard(&mut self, id: PlacementId, generation: u64) {
         self.effects.push(Effect::Discard(id, generation));
+    }
+
+    /// How all placements are, in one line.
+    pub(super) fn summary(&mut self, line: String) {
+        self.effects.push(Effect::Summary(line));
     }
 
     /// The key of a shared certificate is another one, or given up.

@@ -30,6 +30,7 @@ mod departures;
 mod effects;
 mod enrolment;
 mod evictions;
+mod expiry_watch;
 mod freezing;
 mod inputs;
 mod links;

@@ -4,6 +4,8 @@
 //! Invariant: nothing else in the loop records an event, sends a message, asks an issuer or ends a session; effects are
 //! performed in the order in which they were said.
 
+use pinion_proto::daemon;
+
 use super::{
     calls::Calls,
     effects::{Effect, Effects, Outgoing},
@@ -24,12 +26,20 @@ pub(super) struct Outlets {
     pub(super) persist: Persist,
     event_limit: EventLimit,
     calls: Calls,
+    /// What the service manager was told last.
+    summary: String,
 }
 
 impl Outlets {
     /// With no session yet, and these ways back from the issuers.
     pub(super) fn new(calls: Calls) -> Self {
-        Self { sessions: Sessions::default(), persist: Persist::default(), event_limit: EventLimit::default(), calls }
+        Self {
+            sessions: Sessions::default(),
+            persist: Persist::default(),
+            event_limit: EventLimit::default(),
+            calls,
+            summary: String::new(),
+        }
     }
 
     /// Performs effects, in order.
@@ -68,6 +78,11 @@ impl Outlets {
                 Effect::Sign(call) => self.calls.sign(*call, now, resources),
                 Effect::Revoke(call) => self.calls.revoke(call, &resources.issuers),
                 Effect::Discard(id, generation) => self.calls.discard(id, generation, &resources.store),
+                Effect::Summary(line) if line == self.summary => {}
+                Effect::Summary(line) => {
+                    daemon::status(&line);
+                    self.summary = line;
+                }
             }
         }
     }

@@ -6,7 +6,10 @@
 use pinion_proto::clock::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{answers, effects::Effects, freezing, parts::Parts, perform, resources::Resources, shared_state, waiting};
+use super::{
+    answers, effects::Effects, expiry_watch, freezing, parts::Parts, perform, resources::Resources, shared_state,
+    waiting,
+};
 use crate::{
     admin::{caller::Caller, protocol::Answer, question::FromPlan},
     manifest::Manifest,
@@ -71,15 +74,19 @@ impl Reconciler {
             let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
             [enrols_at, parts.revocations.step(world, effects)]
         });
-        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts }, &plan);
-        let at = before.into_iter().chain(after).chain([plan.wake_at]).flatten().min();
+        let expires_at = self.act(now, |this, effects| {
+            let view = answers::View { world: &this.world, parts: &this.parts, now };
+            expiry_watch::step(&view, &plan, effects)
+        });
+        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts, now }, &plan);
+        let at = before.into_iter().chain(after).chain([plan.wake_at, expires_at]).flatten().min();
         Wake { at, resend: self.outlets.sessions.take_queue_full() }
     }
 
     /// Answers what was left to this plan.
     fn answer_from(&mut self, plan: &Plan<'_>, now: Timestamp) {
         let Some((ask, caller, answers)) = self.asked.take() else { return };
-        let view = answers::View { world: &self.world, parts: &self.parts };
+        let view = answers::View { world: &self.world, parts: &self.parts, now };
         let answer = match ask {
             FromPlan::Status(selection) => answers::status(view, &self.resources, &selection, plan),
             FromPlan::Show(ask) => answers::show(view, &ask, plan),

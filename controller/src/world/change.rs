@@ -9,7 +9,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
     spec::PlainName,
-    stage::Trouble,
+    stage::{Trouble, Validity},
 };
 
 use super::{SharedKey, World};
@@ -42,6 +42,8 @@ pub(crate) enum Change {
     ClockMovedBack,
     /// A placement's turn to be disturbed begins, or is over.
     Turn(PlacementId, Turn),
+    /// It was reported that the certificate of this serial number is expiring, or expired.
+    ExpiryReported(PlacementId, String, Validity),
     /// A person wants a retired placement's files removed.
     PurgeAsked(PlacementId),
     /// Nobody wants that any more.
@@ -79,6 +81,7 @@ impl World {
             Change::Another(id) => reports.request_another(&id),
             Change::ClockMovedBack => reports.clock_moved_back(now),
             Change::Turn(id, turn) => reports.note_turn(&id, turn, now),
+            Change::ExpiryReported(id, serial, validity) => reports.note_expiry(&id, serial, validity),
             Change::PurgeAsked(id) => reports.request_purge(&id),
             Change::PurgeOver(id) => reports.forget_purge(&id),
             Change::Roots(issuer, roots) => reports.set_roots(issuer, roots),

@@ -32,7 +32,7 @@ use pinion_proto::{
 pub use age::{Age, Setback};
 pub(crate) use change::Change;
 pub use guest_entry::{GuestEntry, Link};
-pub use placement::{Attempt, DeliveryNote, PlacementEntry};
+pub use placement::{Attempt, DeliveryNote, PlacementEntry, ReportedExpiry};
 pub use record::{PlacementRecord, ReportRecord};
 pub use reports::{Reports, SharedKey};
 pub(crate) use restore::{remove_record, restore, write_record};

@@ -4,7 +4,7 @@ use pinion_proto::{
     bundle::{CertificateError, CertificateRequest},
     clock::Timestamp,
     report::{Incoming, PlacementReport, Progress},
-    stage::Trouble,
+    stage::{Trouble, Validity},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,17 @@ pub struct PlacementEntry {
     pub(super) holds: Option<SpecHash>,
     pub(super) highest: u64,
     pub(super) reached: u64,
+    /// What was reported of its expiry last.
+    pub(super) expiry: Option<ReportedExpiry>,
+}
+
+/// That a certificate was reported to be expiring, or expired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedExpiry {
+    /// Its serial number.
+    pub serial: String,
+    /// The worse of what was reported.
+    pub validity: Validity,
 }
 
 /// The last issuance that failed, when none has succeeded since.
@@ -124,6 +135,12 @@ impl PlacementEntry {
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.reached
+    }
+
+    /// Whether it was reported already that the certificate of this serial number is in so bad a state.
+    #[must_use]
+    pub fn is_reported(&self, serial: &str, validity: Validity) -> bool {
+        self.expiry.as_ref().is_some_and(|reported| reported.serial == serial && reported.validity >= validity)
     }
 
     /// A certificate on its way.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     age::Age,
     guest_entry::{GuestEntry, Link},
-    placement::{Attempt, PlacementEntry},
+    placement::{Attempt, PlacementEntry, ReportedExpiry},
 };
 
 /// What is worth keeping of a guest over a restart of the controller; a document of its own for each guest.
@@ -58,6 +58,9 @@ pub struct PlacementRecord {
     /// The highest generation that has come to its goal.
     #[serde(default)]
     pub reached: u64,
+    /// What was reported of its expiry last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<ReportedExpiry>,
 }
 
 impl ReportRecord {
@@ -80,6 +83,7 @@ impl ReportRecord {
             purge: placement.purge,
             highest: placement.highest,
             reached: placement.reached,
+            expiry: placement.expiry.clone(),
         });
         Self { guest, last_seen, age: entry.age, placements: placements.collect() }
     }
@@ -93,6 +97,7 @@ impl ReportRecord {
                 renew_above: kept.renew_above,
                 hurried: kept.hurried,
                 purge: kept.purge,
+                expiry: kept.expiry,
                 ..PlacementEntry::default()
             });
             if let Some(report) = kept.report {

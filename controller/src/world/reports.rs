@@ -19,13 +19,13 @@ use pinion_proto::{
     message::Hello,
     report::{PlacementReport, Progress},
     spec::PlainName,
-    stage::Trouble,
+    stage::{Trouble, Validity},
 };
 
 use super::{
     age::{Age, Setback},
     guest_entry::{GuestEntry, Link},
-    placement::{Attempt, DeliveryNote, PlacementEntry},
+    placement::{Attempt, DeliveryNote, PlacementEntry, ReportedExpiry},
     record::ReportRecord,
 };
 use crate::{
@@ -272,6 +272,11 @@ impl Reports {
     /// Notes whose turn begins, and whose is over.
     pub fn note_turn(&mut self, id: &PlacementId, turn: Turn, now: Timestamp) {
         self.entry(id).take_turn(turn, now);
+    }
+
+    /// It was reported that the certificate of this serial number is expiring, or expired.
+    pub fn note_expiry(&mut self, id: &PlacementId, serial: String, validity: Validity) {
+        self.entry(id).expiry = Some(ReportedExpiry { serial, validity });
     }
 
     /// Somebody asks for the removal of a retired placement's files.

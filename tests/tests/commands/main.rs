@@ -1,6 +1,7 @@
 //! What people and scripts call, on the host and in guests: what it shows, what it means, and how it ends.
 
 mod await_certificate;
+mod check;
 mod permissions;
 mod ensure;
 mod feature_script;

@@ -2,7 +2,11 @@
 //! on SIGHUP, and end at once on SIGTERM.
 
 use std::{
-    os::unix::net::{UnixDatagram, UnixListener, UnixStream},
+    fs::File,
+    os::unix::{
+        fs::MetadataExt,
+        net::{UnixDatagram, UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -53,8 +57,8 @@ impl Manager {
     }
 }
 
-/// A daemon's whole life as its manager sees it.
-fn lives(mut command: Command, manager: &mut Manager, log: &Path) {
+/// A daemon's whole life as its manager sees it; how often it has said how it is.
+fn lives(mut command: Command, manager: &mut Manager, log: &Path) -> usize {
     manager.adopt(&mut command);
     let mut daemon = Process::spawn("a daemon", &mut command, log).expect("it starts");
     manager.hear("READY=1", 1);
@@ -63,7 +67,10 @@ fn lives(mut command: Command, manager: &mut Manager, log: &Path) {
     daemon.signal(Signal::TERM).expect("it is there");
     manager.hear("STOPPING=1", 1);
     assert_eq!(daemon.wait_end(PATIENCE).expect("it ends").code(), Some(0), "{}", daemon.log_tail());
-    assert_eq!(manager.heard.first().map(String::as_str), Some("READY=1"));
+    let (status, others): (Vec<&String>, Vec<_>) = manager.heard.iter().partition(|line| line.starts_with("STATUS="));
+    assert_eq!(others.first().map(|line| line.as_str()), Some("READY=1"));
+    assert!(status.last().is_none_or(|line| line.contains("0 of 0 placements good")), "{status:?}");
+    status.len()
 }
 
 #[test]
@@ -89,7 +96,8 @@ fn an_agent_waits_for_the_socket_of_one_that_was_killed() {
 fn the_controller_tells_its_manager_when_it_is_ready_alive_and_stopping() {
     let host = Host::prepare(&HostOptions::default()).expect("a host's directory");
     let mut manager = Manager::in_directory(host.root());
-    lives(host.command(&["serve"]).expect("pinion is built"), &mut manager, &host.root().join("var/log/x.log"));
+    let log = host.root().join("var/log/x.log");
+    assert_ne!(lives(host.command(&["serve"]).expect("pinion is built"), &mut manager, &log), 0);
 }
 
 #[test]
@@ -108,7 +116,60 @@ fn the_root_process_tells_its_manager_when_it_is_ready_alive_and_stopping() {
 fn the_agent_tells_its_manager_when_it_is_ready_alive_and_stopping() {
     let guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
     let mut manager = Manager::in_directory(guest.root());
-    lives(guest.command(&["run"]).expect("pinion-agent is built"), &mut manager, &guest.path("/var/log/x.log"));
+    let log = guest.path("/var/log/x.log");
+    assert_ne!(lives(guest.command(&["run"]).expect("pinion-agent is built"), &mut manager, &log), 0);
+}
+
+/// A file that stands for the journal: what a command's environment says of it (systemd.exec(5)).
+fn as_journal(command: &mut Command, log: &Path) {
+    let file = File::create(log).expect("a file").metadata().expect("it is there");
+    command.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()));
+}
+
+#[test]
+fn lines_in_the_journal_have_a_priority_and_no_time_of_their_own() {
+    let mut host = Host::prepare(&HostOptions::embedded(&json!([files("web")]))).expect("a host's directory");
+    let log = host.root().join("var/log/journal.log");
+    let mut command = host.command(&["serve"]).expect("pinion is built");
+    as_journal(&mut command, &log);
+    let mut daemon = Process::spawn("pinion serve", &mut command, &log).expect("it starts");
+    let contains = |words: &str| {
+        let found = wait::until(words, PATIENCE, || match std::fs::read_to_string(&log) {
+            Ok(text) if text.contains(words) => Ok(text),
+            other => Err(format!("{other:?}")),
+        });
+        found.expect("it is logged")
+    };
+    contains("<6>");
+    std::fs::write(host.root().join("etc/pinion/certificate-manifest.json"), "{").expect("written");
+    let text = contains("The manifest on disk cannot be used");
+    let line =
+        |words: &str| text.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {text}"));
+    assert!(line("The manifest on disk cannot be used").starts_with("<4>"), "{text}");
+    assert!(line("Controller").starts_with("<6>"), "{text}");
+    for line in text.lines() {
+        let (priority, rest) = line.split_at(3);
+        assert!(["<3>", "<4>", "<6>"].contains(&priority) && !rest.trim_start().starts_with("20"), "{line}");
+    }
+    daemon.stop().expect("it ends");
+
+    // What keeps it from starting is an error, in all its lines.
+    let config = host.root().join("etc/pinion/controller.toml");
+    std::fs::write(&config, "lisen = 1\n").expect("written");
+    let mut command = host.command(&["serve"]).expect("pinion is built");
+    as_journal(&mut command, &log);
+    let mut daemon = Process::spawn("pinion serve", &mut command, &log).expect("it starts");
+    assert_eq!(daemon.wait_end(PATIENCE).expect("it ends").code(), Some(2));
+    let text = daemon.log();
+    assert!(text.contains("lisen") && text.lines().all(|line| line.starts_with("<3>")), "{text}");
+
+    // Elsewhere, lines are for people.
+    std::fs::remove_file(&config).expect("removed");
+    let mut guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
+    guest.start().expect("it starts");
+    let text = guest.agent().expect("it runs").log();
+    assert!(text.starts_with("20") && !text.contains("<6>"), "{text}");
+    host.stop().expect("nothing runs");
 }
 
 fn files(name: &str) -> Value {

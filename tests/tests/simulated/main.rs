@@ -1,5 +1,6 @@
 //! A month in some seconds: the controller and an agent by a clock whose hands the test moves.
 
+mod expiry;
 mod hundred_days;
 mod clock_jumps;
 mod one_process;

@@ -137,6 +137,11 @@ impl Lab {
         &self.guest
     }
 
+    /// The host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// The guest is without power.
     pub(crate) async fn power_off(&mut self) {
         self.agent.take().expect("it has power").stop().await;

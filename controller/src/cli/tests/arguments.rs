@@ -44,11 +44,18 @@ fn what_is_selected_is_names_and_a_guest() {
         ("status --guest gateway", &[], Some("gateway")),
         ("freeze docker --guest host", &["docker"], Some("host")),
     ] {
-        let (Verb::Status { names, guest } | Verb::Freeze { names, guest, .. }) = parsed(line) else {
+        let (Verb::Status { names, guest, check: false } | Verb::Freeze { names, guest, .. }) = parsed(line) else {
             panic!("{line}")
         };
         assert_eq!(names, wanted, "{line}");
         assert_eq!(guest.as_deref(), wanted_guest, "{line}");
+    }
+}
+
+#[test]
+fn a_check_is_a_status() {
+    for (line, wanted) in [("status", false), ("status --check", true), ("status docker --check --json", true)] {
+        assert!(matches!(parsed(line), Verb::Status { check, .. } if check == wanted), "{line}");
     }
 }
 

@@ -2,7 +2,8 @@
 
 use pinion_proto::{
     clock::Timestamp,
-    stage::{Halt, Stage, Trouble},
+    exit::Exit,
+    stage::{Halt, Stage, Trouble, Validity},
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     admin::protocol::{
         GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, ShownPage, Status,
     },
-    cli::{ensure, events, guest, issuer, show, status},
+    cli::{check, ensure, events, guest, issuer, show, status},
     events::Event,
     inventory::GuestKind,
     issuer::IssuerCheck,
@@ -26,6 +27,8 @@ fn placement() -> PlacementStatus {
         guest_name: Some("services".into()),
         stage: Stage::Served,
         goal: Stage::Served,
+        validity: Some(Validity::Ok),
+        due: false,
         generation: Some(3),
         incoming: None,
         serial: Some("0A".into()),
@@ -115,6 +118,36 @@ fn what_is_wrong_with_the_host_comes_first_and_with_a_placement_below_the_table(
     assert!(at("PLACEMENT") < at("\ndocker@1001: blocked: reload nginx"));
     assert!(at("docker@1001: warning: not allowed any more") > 0);
     assert!(text.contains("until you purge them: /etc/old.pem, /etc/older.pem"), "{text}");
+}
+
+#[test]
+fn a_check_is_as_bad_as_the_worst_and_says_everything_in_one_line() {
+    type Change = fn(&mut Status);
+    let held_up = |halt, due| PlacementStatus { trouble: Some(trouble(halt)), due, ..placement() };
+    let expired = PlacementStatus { validity: Some(Validity::Expired), ..placement() };
+    let retired = PlacementStatus { retired: true, validity: Some(Validity::Expired), ..placement() };
+    let broken: Change = |status| status.manifest.problem = Some("\n/etc/m.json:3:5: not a name\nmore".into());
+    let host_waits: Change = |status| status.troubles = vec![trouble(Halt::Waiting)];
+    let host_blocked: Change = |status| status.troubles = vec![trouble(Halt::Blocked)];
+    let nothing: Change = |_| ();
+    for (what, placements, change, exit, words) in [
+        ("all is well", vec![placement()], nothing, Exit::Reached, "1 of 1 placement good"),
+        ("nothing at all", vec![], nothing, Exit::Reached, "0 of 0 placements good"),
+        ("what waits is not due", vec![held_up(Halt::Waiting, false)], nothing, Exit::Reached, "1 of 1 placement good"),
+        ("it is due", vec![held_up(Halt::Waiting, true)], nothing, Exit::TimedOut, "1 waiting (docker@1001), 0 of 1"),
+        ("the host waits", vec![placement()], host_waits, Exit::TimedOut, "good; host: waiting: reload nginx"),
+        ("the manifest is broken", vec![held_up(Halt::Waiting, true)], broken, Exit::Usage, "m.json:3:5: not a name"),
+        ("the host is blocked", vec![placement()], host_blocked, Exit::Blocked, "host: blocked: reload nginx"),
+        ("one is blocked", vec![held_up(Halt::Blocked, false), placement()], broken, Exit::Blocked, "1 blocked"),
+        ("one is expired", vec![expired, placement()], broken, Exit::Blocked, "1 expired (docker@1001), 1 of 2"),
+        ("nobody asks for it", vec![retired], nothing, Exit::Reached, "0 of 0"),
+    ] {
+        let mut status = whole(placements, Vec::new());
+        change(&mut status);
+        let (found, text) = check::verdict(&status);
+        assert_eq!(found, exit, "{what}: {text}");
+        assert!(text.contains(words) && !text.contains('\n'), "{what}: {text}");
+    }
 }
 
 #[test]

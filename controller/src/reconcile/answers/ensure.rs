@@ -6,7 +6,7 @@ use pinion_proto::{
     stage::{Stage, Trouble},
 };
 
-use super::{placement, view::View};
+use super::{health, view::View};
 use crate::{
     admin::protocol::ProgressLine,
     planner::{self, Decision, Planned, Step},
@@ -44,7 +44,7 @@ impl View<'_> {
             Some(id) => Some(troubles::destroyed(&planned.label(), id.guest)),
             None => (view.parts.evictions.trouble_of(planned))
                 .or_else(|| view.parts.enrolment.must_rejoin(view.world, planned))
-                .or_else(|| placement::trouble(planned, report).cloned())
+                .or_else(|| health::trouble(planned, report).cloned())
                 .or_else(|| absent(view, planned)),
         };
         let trouble = if reached {

@@ -1,15 +1,17 @@
 //! One placement, for `pinion status` and `pinion show`.
 
 use pinion_proto::{
-    bundle::RootCertificate,
     content::Content,
     id::{CertificateName, PlacementId},
     printable::line,
     report::PlacementReport,
-    stage::{Halt, Stage, Trouble},
+    stage::{Stage, Validity},
 };
 
-use super::view::View;
+use super::{
+    health::{self, Health},
+    view::View,
+};
 use crate::{
     admin::protocol::PlacementStatus,
     planner::Planned,
@@ -24,18 +26,17 @@ pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus 
     let id = planned.id();
     let report = id.as_ref().and_then(|id| view.world.report(id));
     let mut status = described(view, planned.label(), id.as_ref(), planned.certificate.name.clone(), report);
-    match planned.content() {
-        Content::Leaf(leaf) => status.names = status.names.or_else(|| Some(leaf.names.clone())),
-        Content::Roots => status.not_after = planned.roots.iter().map(RootCertificate::not_after).min(),
+    if let Content::Leaf(leaf) = planned.content() {
+        status.names = status.names.or_else(|| Some(leaf.names.clone()));
     }
+    status.not_after = health::expires(planned, report);
     status.renew_at = planned.renew_at;
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
-    let trouble = view.parts.enrolment.must_rejoin(view.world, planned).or_else(|| trouble(planned, report).cloned());
-    let trouble = trouble.map(|trouble| freezing::trouble_for_status(view.world, planned, trouble));
     status.frozen = freezing::freeze_of(view.world, planned).cloned();
-    status.trouble = view.parts.evictions.trouble_of(planned).or(trouble);
+    let Health { trouble, validity, is_due } = Health::of(&view, planned, report);
+    (status.trouble, status.validity, status.due) = (trouble, validity, is_due);
     retire_destroyed(view, id.as_ref(), &mut status);
     status
 }
@@ -45,6 +46,7 @@ fn retire_destroyed(view: View<'_>, id: Option<&PlacementId>, status: &mut Place
     if let Some(id) = view.destroyed(id) {
         status.retired = true;
         status.renew_at = None;
+        status.due = false;
         status.trouble = Some(troubles::destroyed(&status.placement, id.guest));
     }
 }
@@ -74,6 +76,8 @@ fn described(
         guest_name: guest.and_then(|guest| view.name(guest)),
         stage: report.map_or(Stage::Pending, |report| report.stage),
         goal: report.map_or(Stage::Served, |report| report.goal),
+        validity: held.map(|held| Validity::at(view.now, held.leaf.not_after(), false)),
+        due: false,
         generation: held.map(|held| held.generation),
         incoming: report.and_then(|report| report.incoming.as_ref()).map(|incoming| incoming.generation),
         serial: held.map(|held| held.leaf.serial().to_owned()),
@@ -92,15 +96,5 @@ fn described(
         frozen: None,
         trouble: report.and_then(|report| report.trouble.clone()),
         warning: report.and_then(|report| report.warning.clone()),
-    }
-}
-
-/// What holds a placement up: the controller's side first, unless only the guest's needs a person.
-pub(super) fn trouble<'a>(planned: &'a Planned<'_>, report: Option<&'a PlacementReport>) -> Option<&'a Trouble> {
-    let guests = report.and_then(|report| report.trouble.as_ref());
-    match (planned.trouble(), guests) {
-        (Some(here), Some(there)) if here.halt == Halt::Waiting && there.halt == Halt::Blocked => Some(there),
-        (Some(here), _) => Some(here),
-        (None, there) => there,
     }
 }

@@ -26,7 +26,7 @@ fn now(report: Option<PlacementReport>, parts: &Parts) -> (String, Option<Troubl
     }
     let manifest = world.manifest().clone();
     let plan = world.plan(&manifest, at(0));
-    let line = View { world: &world, parts }.progress(&plan.placements[0], Stage::Served, None);
+    let line = View { world: &world, parts, now: at(0) }.progress(&plan.placements[0], Stage::Served, None);
     (line.now, line.trouble)
 }
 
@@ -88,7 +88,7 @@ fn of_two_troubles_the_one_that_needs_a_person_is_shown() {
         let mut plan = world.plan(&manifest, at(0));
         plan.placements[0].decision = crate::planner::Decision::Wait(Trouble { halt: here, ..planned.clone() });
         let report = PlacementReport { trouble: Some(trouble(there, "nginx does not start")), ..nothing("web") };
-        let found = placement::trouble(&plan.placements[0], Some(&report)).map(|trouble| trouble.cause.as_str());
+        let found = health::trouble(&plan.placements[0], Some(&report)).map(|trouble| trouble.cause.as_str());
         assert_eq!(found, Some(expected), "{what}");
     }
 }
@@ -126,7 +126,7 @@ fn what_a_destroyed_or_evicted_guest_held_says_so() {
     link(&mut world, "101", vec![holds(1, leaf(1, at(-60)))]);
     let manifest = world.manifest().clone();
     let plan = world.plan(&manifest, at(0));
-    let shown = |parts: &Parts| placement::planned(View { world: &world, parts }, &plan.placements[0]);
+    let shown = |parts: &Parts| placement::planned(View { world: &world, parts, now: at(0) }, &plan.placements[0]);
     assert!(!shown(&parts()).retired);
     let mut destroyed = parts();
     let listed: ListedGuests = serde_json::from_str(r#"{"listed": [], "destroyed": [101]}"#).expect("listed guests");
@@ -151,7 +151,7 @@ fn what_is_wrong_with_the_host_is_in_the_status_and_nothing_else_is() {
     let mut world = world(WEB);
     let status = |world: &crate::world::World| {
         let manifest = world.manifest().clone();
-        let view = View { world, parts: &parts() };
+        let view = View { world, parts: &parts(), now: at(0) };
         match status(view, &resources, &Selection::default(), &world.plan(&manifest, at(0))) {
             crate::admin::protocol::Answer::Status(status) => *status,
             other => panic!("{other:?}"),

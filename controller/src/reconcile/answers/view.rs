@@ -1,6 +1,9 @@
 //! What answers are made from.
 
-use pinion_proto::id::{Guest, PlacementId};
+use pinion_proto::{
+    clock::Timestamp,
+    id::{Guest, PlacementId},
+};
 
 use crate::{reconcile::parts::Parts, world::World};
 
@@ -9,6 +12,8 @@ use crate::{reconcile::parts::Parts, world::World};
 pub(in crate::reconcile) struct View<'a> {
     pub(in crate::reconcile) world: &'a World,
     pub(in crate::reconcile) parts: &'a Parts,
+    /// This moment.
+    pub(in crate::reconcile) now: Timestamp,
 }
 
 impl View<'_> {

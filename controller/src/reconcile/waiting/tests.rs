@@ -38,7 +38,7 @@ impl Asker {
     /// What is answered to the next plan.
     fn next(&mut self, world: &World, parts: &Parts) -> Option<Answer> {
         let manifest = world.manifest().clone();
-        self.waiting.step(&View { world, parts }, &world.plan(&manifest, at(0)));
+        self.waiting.step(&View { world, parts, now: at(0) }, &world.plan(&manifest, at(0)));
         self.answers.try_recv().ok()
     }
 }

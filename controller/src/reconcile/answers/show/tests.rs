@@ -14,7 +14,8 @@ fn shown(name: &str, from: usize, count: usize) -> Option<ShownPage> {
     link(&mut world, "103", Vec::new());
     let manifest = world.manifest().clone();
     let plan = world.plan(&manifest, at(0));
-    match show(View { world: &world, parts: &parts() }, &AskShow { name: name.into(), from, count }, &plan) {
+    match show(View { world: &world, parts: &parts(), now: at(0) }, &AskShow { name: name.into(), from, count }, &plan)
+    {
         Answer::Shown(shown) => Some(*shown),
         Answer::NoSuchName(_) => None,
         other => panic!("{other:?}"),

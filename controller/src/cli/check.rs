@@ -1,0 +1,63 @@
+//! `pinion status --check`: one line and an exit code, for monitoring.
+
+use pinion_proto::{
+    exit::Exit,
+    printable::line,
+    stage::Halt,
+    verdict::{Tally, Verdict},
+};
+
+use super::{Session, ask, print_json, unexpected};
+use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
+
+/// The longest text of one problem (characters): a line of a monitoring system.
+const MAX_PROBLEM: usize = 200;
+
+/// Prints whether all is well.
+pub(super) async fn check(session: &Session, selection: Selection) -> Exit {
+    match ask(session, &Ask::Status(selection)).await {
+        Ok(Answer::Status(status)) => {
+            let (exit, text) = verdict(&status);
+            if session.json {
+                print_json(&serde_json::json!({ "exit": exit.code(), "text": text }));
+            } else {
+                println!("{text}");
+            }
+            exit
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
+/// The worst that is true, and everything that is wrong in one line, the worst first.
+pub(super) fn verdict(status: &Status) -> (Exit, String) {
+    let mut tally = Tally::default();
+    for placement in status.placements.iter().filter(|placement| counts(placement)) {
+        let validity = placement.validity.filter(|_| !placement.retired);
+        let halt = placement.trouble.as_ref().map(|trouble| trouble.halt);
+        tally.add(Verdict::of(validity, halt, placement.due), || placement.placement.clone());
+    }
+    let host = |halt| status.troubles.iter().filter(move |trouble| trouble.halt == halt);
+    let exit = match tally.worst() {
+        Verdict::Expired | Verdict::Blocked => Exit::Blocked,
+        _ if host(Halt::Blocked).next().is_some() => Exit::Blocked,
+        _ if status.manifest.problem.is_some() => Exit::Usage,
+        Verdict::Waiting => Exit::TimedOut,
+        Verdict::Good if host(Halt::Waiting).next().is_some() => Exit::TimedOut,
+        Verdict::Good => Exit::Reached,
+    };
+    let mut parts = vec![tally.to_string()];
+    let troubles = host(Halt::Blocked).chain(host(Halt::Waiting));
+    parts.extend(troubles.map(|trouble| format!("host: {}", line(&trouble.to_string(), MAX_PROBLEM))));
+    if let Some(problem) = &status.manifest.problem {
+        let first = problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read");
+        parts.push(format!("the manifest on disk is not in force: {}", line(first, MAX_PROBLEM)));
+    }
+    (exit, parts.join("; "))
+}
+
+/// Whether a placement counts: one that the manifest does not name is asked for by nobody, unless it needs a person.
+fn counts(placement: &PlacementStatus) -> bool {
+    !placement.retired || placement.trouble.as_ref().is_some_and(|trouble| trouble.halt == Halt::Blocked)
+}
