@@ -9,7 +9,7 @@ use pinion_proto::{
     id::{CertificateName, Guest},
     lines,
     names::SubjectNames,
-    report::PlacementReport,
+    report::{Held, PlacementReport},
     spec::PlacementSpec,
     stage::{Stage, Trouble},
 };
@@ -69,7 +69,7 @@ pub struct LocalPlacement {
     pub serial: Option<String>,
     /// The installed leaf's names.
     pub names: Option<SubjectNames>,
-    /// The last second of the installed leaf's validity.
+    /// The last second in which the installed certificate is valid: the earliest end in its chain.
     pub not_after: Option<Timestamp>,
     /// What holds it up.
     pub trouble: Option<Trouble>,
@@ -91,7 +91,7 @@ impl LocalPlacement {
             generation: report.held.as_ref().map(|held| held.generation),
             serial: leaf.map(|leaf| leaf.serial().to_owned()),
             names: leaf.map(|leaf| leaf.names().clone()),
-            not_after: leaf.map(pinion_proto::bundle::Leaf::not_after),
+            not_after: report.held.as_ref().map(Held::expires),
             trouble: report.trouble.clone().or_else(|| spec.and_then(|spec| spec.trouble.clone())),
             warning: report.warning.clone(),
             retired: report.retired,

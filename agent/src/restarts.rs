@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Leaf, clock::Timestamp, document, lock::lock};
+use pinion_proto::{clock::Timestamp, document, lock::lock};
 use serde::{Deserialize, Serialize};
 
 use crate::install::{files::Files, replace::replace};
@@ -149,8 +149,8 @@ impl Restarts {
 /// When what a service serves ends, if the limit gives way to that. It does not to a certificate that was short from the
 /// beginning, or whoever has it signed could have a service restarted as often as they like.
 #[must_use]
-pub fn reason(served: &Leaf) -> Option<Timestamp> {
-    (served.not_before() + LONG <= served.not_after()).then(|| served.not_after())
+pub fn reason(from: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    (from + LONG <= until).then_some(until)
 }
 
 /// The restarts of the last hour, sorted. One in the future was noted by a clock that was set back since, and does not count.

@@ -51,7 +51,7 @@ fn line<'a>(
 ) -> String {
     let mut tally = Tally::default();
     for (report, spec) in placements.filter(|(report, _)| !report.retired) {
-        let validity = report.held.as_ref().map(|held| Validity::at(now, held.leaf.not_after(), false));
+        let validity = report.held.as_ref().map(|held| Validity::at(now, held.expires(), false));
         let trouble = report.trouble.as_ref().or_else(|| spec?.trouble.as_ref());
         // Whether something is due is the controller's to say: here, whatever is held up counts.
         tally.add(Verdict::of(validity, trouble.map(|trouble| trouble.halt), true), || report.certificate.to_string());

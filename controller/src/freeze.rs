@@ -132,7 +132,7 @@ fn outlasts(report: &PlacementReport, ends: Timestamp) -> bool {
     match (&report.trouble, &report.held) {
         // The agent knows what is served: it says when the last day of that begins, or that it waits for later.
         (Some(trouble), _) if holds_back(&trouble.cause) => trouble.retry_at.is_some_and(|at| at >= ends),
-        (_, Some(held)) => report.stage >= report.goal && held.leaf.not_after() >= ends + LAST_DAY,
+        (_, Some(held)) => report.stage >= report.goal && held.expires() >= ends + LAST_DAY,
         (_, None) => true,
     }
 }

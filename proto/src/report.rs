@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundle::{Fingerprint, Leaf},
+    clock::Timestamp,
     hwaddr::HwAddr,
     id::CertificateName,
     names::SubjectName,
@@ -113,6 +114,17 @@ pub struct Held {
     /// The root that its chain ends at; none when that was not said.
     #[serde(default)]
     pub root: Option<Fingerprint>,
+    /// The last second in which its whole chain is valid ([`crate::bundle::Chain::expires`]); none when that was not said.
+    #[serde(default)]
+    pub chain_ends: Option<Timestamp>,
+}
+
+impl Held {
+    /// The last second in which clients accept it: the earliest end in its chain, as far as that is known.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        self.chain_ends.map_or(self.leaf.not_after(), |end| end.min(self.leaf.not_after()))
+    }
 }
 
 /// A generation on its way.

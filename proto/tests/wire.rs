@@ -86,7 +86,8 @@ fn held(generation: u64) -> Held {
     });
     let common_name = generation.is_multiple_of(2).then(|| "a.example".parse().expect("a name"));
     let root = generation.is_multiple_of(3).then(|| Fingerprint::of(&generation.to_be_bytes()));
-    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name, root }
+    let chain_ends = generation.is_multiple_of(5).then(|| leaf.not_before() + std::time::Duration::from_secs(1));
+    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name, root, chain_ends }
 }
 
 fn report() -> impl Strategy<Value = PlacementReport> {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use pinion_proto::clock::Timestamp;
 
 use crate::{
     process::{Finished, run},
@@ -62,6 +63,18 @@ pub fn serial(pem: &str) -> Result<String> {
 pub fn subject(pem: &str) -> Result<String> {
     let finished = run(openssl()?.args(["x509", "-noout", "-subject"]), pem.as_bytes(), MAX)?.succeeded()?;
     Ok(finished.stdout.trim().to_owned())
+}
+
+/// The last second of a PEM certificate.
+///
+/// # Errors
+/// It is none.
+pub fn not_after(pem: &str) -> Result<Timestamp> {
+    let mut command = openssl()?;
+    command.args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601"]);
+    let finished = run(&mut command, pem.as_bytes(), MAX)?.succeeded()?;
+    let end = finished.stdout.trim().strip_prefix("notAfter=").context("openssl prints notAfter=…")?;
+    end.replace(' ', "T").parse().with_context(|| format!("read {end}"))
 }
 
 /// The names of a PEM certificate as `openssl x509 -ext subjectAltName` prints them: `DNS:a.example`,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{bundle::Leaf, clock::Timestamp};
+use pinion_proto::clock::Timestamp;
 
 use super::{
     failure::{Failure, Interrupt},
@@ -12,6 +12,7 @@ use super::{
     window,
 };
 use crate::{
+    bundle::Credential,
     install::files::Files,
     recipe::{Job, ReloadAction},
     restarts::{self, Restarts},
@@ -23,7 +24,7 @@ pub(super) fn may_disturb(switch: &FileSwitch, action: &ReloadAction) -> Result<
     let serves = journal.is_none_or(|journal| journal.was_serving);
     if action.may_disturb() && serves {
         let window = switch.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
-        let ends = served(switch).map(Leaf::not_after);
+        let ends = served(switch).map(|credential| credential.chain.expires());
         if let Some(closed) = window::closed(window, ends, switch.now()) {
             return Err(Failure::window(action.to_string(), closed, &switch.name).into());
         }
@@ -72,11 +73,12 @@ async fn write(
 
 /// When what the service serves is no longer valid, if it may be restarted once more for that.
 fn reason(switch: &FileSwitch) -> Option<Timestamp> {
-    served(switch).and_then(restarts::reason)
+    let chain = &served(switch)?.chain;
+    restarts::reason(chain.leaf().not_before(), chain.expires())
 }
 
 /// What the service serves until it is notified, as far as that is known.
-fn served(switch: &FileSwitch) -> Option<&Leaf> {
+fn served(switch: &FileSwitch) -> Option<&Credential> {
     let previous = switch.ledger.journal.as_ref().and_then(|journal| journal.previous.as_ref());
-    previous.and_then(|held| held.bundle.leaf())
+    previous.and_then(|held| held.bundle.credential())
 }

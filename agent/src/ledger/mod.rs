@@ -212,6 +212,7 @@ impl Ledger {
                 issuer: credential.issuer.clone(),
                 common_name: credential.common_name.clone(),
                 root: Some(credential.root.fingerprint()),
+                chain_ends: Some(credential.chain.expires()),
             })
         });
         let requested = self.order.as_ref().map(PendingRequest::incoming);

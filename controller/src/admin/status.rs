@@ -78,7 +78,7 @@ pub struct PlacementStatus {
     pub names: Option<SubjectNames>,
     /// First second of the installed leaf's validity.
     pub not_before: Option<Timestamp>,
-    /// Last second of the installed leaf's validity.
+    /// Last second in which what is installed is valid: the earliest end of the leaf and its intermediates.
     pub not_after: Option<Timestamp>,
     /// When the next renewal is due.
     pub renew_at: Option<Timestamp>,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     bundle::{CertificateRequest, Fingerprint, Leaf},
+    clock::Timestamp,
     names::SubjectNames,
     spec::PlainName,
 };
@@ -26,6 +27,9 @@ pub struct IssuerCheck {
     pub provisioner: Option<String>,
     /// How long its certificates may be valid.
     pub durations: Durations,
+    /// The last second of the first of its authorities to end, its root among them; none of an issuer that does not say.
+    #[serde(default)]
+    pub authority_ends: Option<Timestamp>,
     /// How many seconds its clock is ahead of this host's; negative when it is behind; none without a clock of its own.
     #[serde(default)]
     pub clock_difference: Option<i64>,

@@ -32,7 +32,20 @@ pub enum IssuerError {
         /// What a person can do.
         remedy: String,
     },
+    /// It has signed, and what it signed serves no longer than what is held, because one of its authorities ends.
+    #[error("{message}")]
+    AuthorityEnds {
+        /// Which authority ends, and when.
+        message: String,
+        /// What a person can do.
+        remedy: String,
+        /// The end of what is held.
+        held_until: Timestamp,
+    },
 }
+
+/// While an issuer's authority is about to end, a new certificate is tried after this part of the time that is left.
+const TRIES_UNTIL_THE_END: u32 = 24;
 
 impl IssuerError {
     pub(crate) fn misconfigured(message: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -44,7 +57,7 @@ impl IssuerError {
     pub fn halt(&self) -> Halt {
         match self {
             Self::Unavailable { .. } => Halt::Waiting,
-            Self::Refused { .. } | Self::Misconfigured { .. } => Halt::Blocked,
+            Self::Refused { .. } | Self::Misconfigured { .. } | Self::AuthorityEnds { .. } => Halt::Blocked,
         }
     }
 
@@ -60,7 +73,17 @@ impl IssuerError {
                                      `pinion issuer check` shows what it allows"
                     .into()
             }
-            Self::Misconfigured { remedy, .. } => remedy.clone(),
+            Self::Misconfigured { remedy, .. } | Self::AuthorityEnds { remedy, .. } => remedy.clone(),
+        }
+    }
+
+    /// The earliest moment at which another try makes sense; none where the usual pause says so.
+    #[must_use]
+    pub fn retry_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            // Each try costs the CA a signature: a few a day while there are weeks, and more as the end comes closer.
+            Self::AuthorityEnds { held_until, .. } => Some(now + held_until.since(now) / TRIES_UNTIL_THE_END),
+            Self::Unavailable { .. } | Self::Refused { .. } | Self::Misconfigured { .. } => None,
         }
     }
 

@@ -15,6 +15,7 @@ use pinion_proto::{
 mod check;
 pub mod embedded;
 pub(crate) mod error;
+pub(crate) mod gain;
 mod queue;
 mod registry;
 mod roots;

@@ -25,8 +25,7 @@ pub(super) struct LeafCase<'c, 's> {
 impl<'c, 's> LeafCase<'c, 's> {
     pub(super) fn new(case: &'c Case<'s>, leaf: PlacedLeaf<'s>) -> Self {
         let held = case.held();
-        let renew_at =
-            held.map(|held| renewal::renew_at(&case.certificate.name, leaf.policy, case.reach.guest, &held.leaf));
+        let renew_at = held.map(|held| renewal::renew_at(&case.certificate.name, leaf.policy, case.reach.guest, held));
         let why = renewal::why(case, leaf, held, renew_at);
         let mut leaf_case = Self { case, leaf, held, renew_at, why, requested: None };
         leaf_case.requested = leaf_case.fitting_request();

@@ -1,14 +1,13 @@
 //! When a certificate is renewed, and what else makes another one necessary.
 //!
-//! At two thirds of its real life, which is the CA's decision and not the manifest's; less a jitter of up to
-//! a twentieth of the life, which is a function of the placement's name, so that two plans agree and those
-//! that were issued together are not renewed together. `renew_before` overrides both. Before that, when the manifest
-//! asks for something else than is held, or a person for another one.
+//! At two thirds of its real life, which is the CA's decision and not the manifest's, and ends with whatever ends first in
+//! the chain; less a jitter of up to a twentieth of the life, which is a function of the placement's name, so that two plans
+//! agree and those that were issued together are not renewed together. `renew_before` overrides both. Before that, when the
+//! manifest asks for something else than is held, or a person for another one.
 
 use std::time::Duration;
 
 use pinion_proto::{
-    bundle::Leaf,
     clock::Timestamp,
     id::{CertificateName, Guest},
     key::Rotation,
@@ -24,7 +23,7 @@ use crate::{
 
 /// When what a placement holds is renewed.
 #[must_use]
-pub fn renew_at(certificate: &CertificateName, policy: &LeafPolicy, guest: Guest, held: &Leaf) -> Timestamp {
+pub fn renew_at(certificate: &CertificateName, policy: &LeafPolicy, guest: Guest, held: &Held) -> Timestamp {
     let life = Validity::of(held);
     match policy.renew_before {
         Some(before) => life.end - life.scaled(before, policy.duration),
@@ -108,8 +107,8 @@ struct Validity {
 }
 
 impl Validity {
-    fn of(leaf: &Leaf) -> Self {
-        Self { begin: leaf.not_before(), end: leaf.not_after() }
+    fn of(held: &Held) -> Self {
+        Self { begin: held.leaf.not_before(), end: held.expires() }
     }
 
     fn length(&self) -> Duration {

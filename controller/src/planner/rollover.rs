@@ -93,7 +93,7 @@ fn of_issuer(
 fn kept(issuer: &PlainName, known: &IssuerRoots, reports: &Reports, now: Timestamp) -> BTreeMap<Fingerprint, usize> {
     let mut kept: HashMap<Fingerprint, usize> = HashMap::new();
     for held in reports.guests().flat_map(|(_, guest)| guest.placements()).filter_map(|(_, entry)| held(entry)) {
-        if held.issuer != *issuer || held.leaf.not_after() < now {
+        if held.issuer != *issuer || held.expires() < now {
             continue;
         }
         // An agent that does not say which may hold one under any.
@@ -153,7 +153,7 @@ impl Trust {
         // held, only those are waited for that are about to have the root.
         let until = match (held, renew_at) {
             (Some(held), Some(renew_at)) => {
-                let end = held.leaf.not_after();
+                let end = held.expires();
                 Some(end - Duration::from_secs(end.since(renew_at).as_secs() / 2))
             }
             _ => None,

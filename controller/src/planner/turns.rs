@@ -44,7 +44,7 @@ pub(super) fn is_disruptive(placement: &Placement, entry: Option<&PlacementEntry
 
 /// Whether a certificate is in the last sixth of its life: half of the time that there was for its renewal has passed.
 fn is_urgent(held: &Held, now: Timestamp) -> bool {
-    let (begin, end) = (held.leaf.not_before(), held.leaf.not_after());
+    let (begin, end) = (held.leaf.not_before(), held.expires());
     end - end.since(begin) / 6 <= now
 }
 
@@ -81,7 +81,7 @@ pub(super) fn give(placements: &mut [Planned<'_>], reports: &Reports, now: Times
             (Some(_), true) => planned.turn = Turn::Ends,
             (Some(since), false) => occupy(&mut occupied, planned, since + MAX_TURN),
             (None, _) if matches!(planned.decision, Decision::Order(_)) => {
-                waiting.push((!is_urgent(held, now), held.leaf.not_after(), at));
+                waiting.push((!is_urgent(held, now), held.expires(), at));
             }
             // It is on its way, and was before this controller was started.
             (None, _) if is_under_way(planned, entry) => {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     events::{Event, PlacementEvent, What},
-    issuer::{Issuers, Signed},
+    issuer::{Issuers, Signed, gain::serves_longer},
     store::Store,
 };
 
@@ -32,13 +32,17 @@ pub(super) struct Calls {
 impl Calls {
     /// Has a certificate signed.
     pub(super) fn sign(&self, call: SignCall, asked: Timestamp, resources: &Resources) {
-        let SignCall { id, generation, issuer, request, expires, common_name, shared_key, is_kept } = call;
+        let SignCall { id, generation, issuer, request, expires, must_exceed, common_name, shared_key, is_kept } = call;
         let (issuers, events, clock) = (resources.issuers.clone(), resources.events.clone(), resources.clock.clone());
         let documents = is_kept.then(|| Documents::new(resources.store.clone()));
         let outcomes = self.signed.clone();
         let span = info_span!("issue", guest = %id.guest, certificate = %id.certificate, generation);
         let task = async move {
-            let result = match issuers.sign(&issuer, request, expires).await {
+            let signed = issuers.sign(&issuer, request, expires).await.and_then(|signed| match must_exceed {
+                Some(held) => serves_longer(&id, &issuer, &signed, held).map(|()| signed),
+                None => Ok(signed),
+            });
+            let result = match signed {
                 Ok(Signed { chain, root, shortened_to }) => {
                     let (certificate, issuer) = (id.certificate.clone(), issuer.clone());
                     let delivery = Delivery { certificate, generation, chain, root, issuer, shared_key };
@@ -82,7 +86,7 @@ fn issued(id: &PlacementId, delivery: &Delivery, shortened_to: Option<Duration>,
         issuer: delivery.issuer.clone(),
         generation: delivery.generation,
         serial: leaf.serial().to_owned(),
-        not_after: leaf.not_after(),
+        not_after: delivery.chain.expires(),
         shortened_to,
     };
     What::Placement(id.clone(), issued).at(now)

@@ -96,6 +96,8 @@ pub(super) struct SignCall {
     pub(super) request: SigningRequest,
     /// When what is held expires: the soonest goes first.
     pub(super) expires: Option<Timestamp>,
+    /// The end of what is held, where another certificate is of use only if it ends later.
+    pub(super) must_exceed: Option<Timestamp>,
     /// What was ordered.
     pub(super) common_name: SubjectName,
     /// PKCS #8, DER, where the key is shared.

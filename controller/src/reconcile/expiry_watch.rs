@@ -43,7 +43,7 @@ pub(super) fn step(view: &View<'_>, plan: &Plan<'_>, effects: &mut Effects) -> O
         tally.add(Verdict::of(health.validity, halt, health.is_due), || planned.label());
         if let (Some(held), Some(entry)) = (held(planned, report), entry) {
             report_once(planned, held, entry, &health, effects);
-            let ends = held.leaf.not_after() + LAST_SECOND;
+            let ends = held.expires() + LAST_SECOND;
             next = next.into_iter().chain(Some(ends).filter(|ends| *ends > view.now)).min();
         }
     }
@@ -69,7 +69,7 @@ fn report_once(planned: &Planned<'_>, held: &Held, entry: &PlacementEntry, healt
         expired: validity == Validity::Expired,
         generation,
         serial: serial.to_owned(),
-        not_after: held.leaf.not_after(),
+        not_after: held.expires(),
         trouble: health.trouble.clone(),
     };
     effects.limited_event(Some(guest), What::Placement(id.clone(), expiry));

@@ -163,7 +163,7 @@ fn first_to_end(world: &World, freeze: &Freeze) -> Option<(String, Timestamp)> {
         let report = world.report(&id)?;
         // What is held is not served yet while the service is left alone.
         let waits = report.trouble.as_ref().and_then(freeze::left_alone_until).map(|at| at + LAST_DAY);
-        let ends = waits.or_else(|| Some(report.held.as_ref()?.leaf.not_after()))?;
+        let ends = waits.or_else(|| Some(report.held.as_ref()?.expires()))?;
         (by == freeze && freeze.until.is_none_or(|until| ends - LAST_DAY < until)).then_some((label, ends))
     });
     held.min_by_key(|(_, ends)| *ends)

@@ -125,7 +125,7 @@ impl Signing {
                 None
             }
             Err(error) => {
-                let trouble = error.trouble(format!("have {id} signed by {issuer}"), None);
+                let trouble = error.trouble(format!("have {id} signed by {issuer}"), error.retry_at(now));
                 effects.trouble(&id, Some(generation), trouble);
                 effects.save(id.guest);
                 None
@@ -204,6 +204,7 @@ fn prepare(
         issuer: leaf.issuer.clone(),
         request,
         expires: order.expires,
+        must_exceed: order.expires.filter(|_| matches!(order.why, Why::Due { .. })),
         common_name: policy.common_name.clone(),
         shared_key,
         is_kept: false,

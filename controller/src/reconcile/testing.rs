@@ -99,6 +99,7 @@ pub(super) fn holds(generation: u64, leaf: Leaf) -> PlacementReport {
         issuer: "embedded".parse().expect("a name"),
         common_name: Some("web.example".parse().expect("a name")),
         root: None,
+        chain_ends: None,
     };
     PlacementReport {
         last_generation: generation,

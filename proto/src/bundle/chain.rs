@@ -1,10 +1,12 @@
 //! A leaf with what stands between it and its root.
 //!
-//! Answers: does this chain end at that root, by authorities that may stand there?
+//! Answers: does this chain end at that root, by authorities that may stand there, and until when is it valid?
 
 use x509_parser::prelude::X509Certificate;
 
-use super::{CertificateError, Leaf, MAX_CHAIN, RootCertificate, certificates_from_pem, parse_certificate};
+use super::{
+    CertificateError, Leaf, MAX_CHAIN, RootCertificate, certificates_from_pem, parse_certificate, subject_and_end,
+};
 use crate::{clock::Timestamp, id::shown};
 
 /// A leaf and its intermediates, leaf first, without the root.
@@ -12,6 +14,7 @@ use crate::{clock::Timestamp, id::shown};
 pub struct Chain {
     leaf: Leaf,
     intermediates: Vec<Box<[u8]>>,
+    expires: Timestamp,
 }
 
 impl Chain {
@@ -26,13 +29,15 @@ impl Chain {
         }
         let leaf = Leaf::parse(leaf)?;
         let mut intermediates = Vec::with_capacity(rest.len());
+        let mut expires = leaf.not_after();
         for der in rest {
             let certificate = parse_certificate(der)?;
             if certificate.subject().as_raw() != certificate.issuer().as_raw() {
+                expires = expires.min(certificate.validity().not_after.to_datetime().into());
                 intermediates.push(der.as_slice().into());
             }
         }
-        Ok(Self { leaf, intermediates })
+        Ok(Self { leaf, intermediates, expires })
     }
 
     /// Parses PEM, leaf first; text between the blocks is ignored.
@@ -47,6 +52,20 @@ impl Chain {
     #[must_use]
     pub fn leaf(&self) -> &Leaf {
         &self.leaf
+    }
+
+    /// The last second in which the whole chain is valid: the earliest end of the leaf and its intermediates. A root's own
+    /// end is left out, because verifiers trust a root as it is.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// The authority above the leaf that ends first, up to and including `root`: its subject and its last second.
+    #[must_use]
+    pub fn first_authority_to_end(&self, root: &RootCertificate) -> Option<(String, Timestamp)> {
+        let authorities = self.intermediates().chain([root.der()]).filter_map(|der| subject_and_end(der).ok());
+        authorities.min_by_key(|(_, end)| *end)
     }
 
     /// The certificates between leaf and root, as DER.

@@ -180,6 +180,12 @@ impl RootCertificate {
         self.fingerprint
     }
 
+    /// Its subject, as people read it.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        subject_and_end(&self.der).map(|(subject, _)| subject).unwrap_or_default()
+    }
+
     /// The last second of its validity.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
@@ -230,6 +236,23 @@ pub fn certificates_from_pem(text: &str) -> Result<Vec<Vec<u8>>, CertificateErro
             }
         })
         .collect()
+}
+
+/// The subject and the last second of a certificate in PEM, of an authority that no chain leads to here.
+///
+/// # Errors
+/// Not exactly one certificate, or malformed.
+pub fn authority_from_pem(text: &str) -> Result<(String, Timestamp), CertificateError> {
+    match certificates_from_pem(text)?.as_slice() {
+        [one] => subject_and_end(one),
+        several => Err(CertificateError::LongChain(several.len())),
+    }
+}
+
+fn subject_and_end(der: &[u8]) -> Result<(String, Timestamp), CertificateError> {
+    let certificate = parse_certificate(der)?;
+    let end = certificate.validity().not_after.to_datetime().into();
+    Ok((crate::id::shown(&certificate.subject().to_string()), end))
 }
 
 /// PEM text of DER certificates, in order, with Unix line ends.

@@ -680,6 +680,9 @@ pub struct Held {
     /// The SHA-256 of the DER of the root that its chain ends at; empty when not known.
     #[prost(bytes = "vec", tag = "5")]
     pub root: ::prost::alloc::vec::Vec<u8>,
+    /// Unix seconds: the earliest end of the leaf and the certificates between it and the root; 0 when not known.
+    #[prost(int64, tag = "6")]
+    pub chain_end: i64,
 }
 /// What was ordered and is not installed yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bundle::{Chain, EndorsedRoot, Fingerprint, Leaf, MAX_DER, RootCertificate},
+    clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
     message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
@@ -264,6 +265,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
             issuer: held.issuer.to_string(),
             common_name: held.common_name.map(|name| name.to_string()).unwrap_or_default(),
             root: held.root.map(|root| root.as_bytes().to_vec()).unwrap_or_default(),
+            chain_end: held.chain_ends.map_or(0, Timestamp::unix),
         }),
         incoming: report.incoming.map(|incoming| {
             let (csr_der, delivered) = match incoming.progress {
@@ -302,6 +304,7 @@ fn read_held(held: pb::Held) -> Result<Held, WireError> {
             .map(|name| parse("held.common_name", name))
             .transpose()?,
         root: (!held.root.is_empty()).then(|| read_fingerprint("held.root", &held.root)).transpose()?,
+        chain_ends: (held.chain_end != 0).then(|| Timestamp::from_unix(held.chain_end)),
     })
 }
 

@@ -46,6 +46,20 @@ impl StepCa {
         self.restart()
     }
 
+    /// Makes the intermediate anew under the root, valid between these moments as `step` reads them (`10m`, `-1h`), and
+    /// restarts the CA.
+    ///
+    /// # Errors
+    /// As [`Self::announce_new_root`].
+    pub fn renew_intermediate(&mut self, not_before: &str, not_after: &str) -> Result<()> {
+        let (not_before, not_after) = (format!("--not-before={not_before}"), format!("--not-after={not_after}"));
+        let subject = ["Test Intermediate CA", "certs/intermediate_ca.crt", "secrets/intermediate_ca_key"];
+        let signer = ["--ca", "certs/root_ca.crt", "--ca-key", "secrets/root_ca_key", "--ca-password-file", "password"];
+        let more = ["--profile", "intermediate-ca", "--password-file", "password", &not_before, &not_after];
+        create(self.directory.path(), &[&subject[..], &signer[..], &more[..]].concat())?;
+        self.restart()
+    }
+
     /// The root that [`Self::announce_new_root`] made.
     ///
     /// # Errors
@@ -61,16 +75,19 @@ impl StepCa {
 /// # Errors
 /// `step` is not there, or fails.
 pub fn make_root(directory: &Path) -> Result<()> {
-    let step = |words: &[&str]| -> Result<()> {
-        let mut command = Command::new(program::found("step")?);
-        command.args(["certificate", "create"]).args(words).arg("--force").current_dir(directory);
-        command.env("STEPPATH", directory).env("HOME", directory).stdin(Stdio::null());
-        let out = command.output().context("run step certificate create")?;
-        ensure!(out.status.success(), "step certificate create fails: {}", String::from_utf8_lossy(&out.stderr));
-        Ok(())
-    };
+    let step = |words: &[&str]| create(directory, words);
     step(&["New Root", "new_root.crt", "new_root.key", "--profile", "root-ca", "--password-file", "password"])?;
     let signer = ["--ca", "new_root.crt", "--ca-key", "new_root.key", "--ca-password-file", "password"];
     let subject = ["New Intermediate", "new_intermediate.crt", "new_intermediate.key", "--profile", "intermediate-ca"];
     step(&[&subject[..], &signer[..], &["--password-file", "password"]].concat())
+}
+
+/// `step certificate create` with these words, in a directory.
+fn create(directory: &Path, words: &[&str]) -> Result<()> {
+    let mut command = Command::new(program::found("step")?);
+    command.args(["certificate", "create"]).args(words).arg("--force").current_dir(directory);
+    command.env("STEPPATH", directory).env("HOME", directory).stdin(Stdio::null());
+    let out = command.output().context("run step certificate create")?;
+    ensure!(out.status.success(), "step certificate create fails: {}", String::from_utf8_lossy(&out.stderr));
+    Ok(())
 }

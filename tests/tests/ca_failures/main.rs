@@ -8,6 +8,7 @@ mod killed_before_delivery;
 mod call_limits;
 mod proxy;
 mod refusing;
+mod ending_authority;
 mod site;
 mod rewritten_subject;
 mod durations_and_clocks;

@@ -147,6 +147,7 @@ impl Embedded {
             root: Some(authority.root().fingerprint()),
             provisioner: None,
             durations: Durations { min: SHORTEST, default: DEFAULT.min(left), max: left },
+            authority_ends: Some(authority.expires()),
             clock_difference: None,
             shortened: None,
             revokes_replaced: false,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pinion_proto::{bundle::RootCertificate, lock::lock};
 
 use super::{
+    authorities,
     server::{BEHIND, StepCa},
     session::Session,
 };
@@ -29,9 +30,12 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     let (durations, known) = session.limits().shown(ca.skew.here());
     let shortened = *lock(&ca.shortened);
     let root = session.roots.first().map_or(ca.settings.fingerprint, RootCertificate::fingerprint);
+    let authority = authorities::first_to_end(&session).await;
     *ca.session.lock().await = Some(Arc::new(session));
     let mut warnings = Vec::new();
     let asked = shortened.unwrap_or(USUAL);
+    let given = if known { asked.min(durations.max) } else { asked };
+    warnings.extend(authority.as_ref().and_then(|end| end.warning(&ca.settings, given, ca.skew.here())));
     if known && asked > durations.max {
         let words = |duration: Duration| humantime::format_duration(duration).to_string();
         warnings.push(format!(
@@ -72,6 +76,7 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
         root: Some(root),
         provisioner: Some(ca.settings.provisioner.clone()),
         durations,
+        authority_ends: authority.map(|end| end.at),
         clock_difference: ahead,
         shortened,
         revokes_replaced: ca.settings.revoke_replaced,

@@ -7,6 +7,7 @@
 //! The flow is smallstep/certificates' `POST /1.0/sign` with a one-time token (`api/sign.go`,
 //! `authority/provisioner/jwk.go`).
 
+mod authorities;
 mod check;
 mod config;
 mod durations;

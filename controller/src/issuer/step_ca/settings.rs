@@ -69,6 +69,14 @@ pub(super) fn call_failed(settings: &Settings, doing: &str, error: &CallError) -
                 .into(),
         );
     }
+    if let CallError::Certificate(E::Expired | E::ExpiredContext { .. }) = error {
+        return settings.misconfigured(
+            &format!("{doing}: {error}"),
+            "on the CA, look at the end of the certificate that `crt` in ca.json names (`step certificate inspect`), \
+             renew it if it has expired, and restart step-ca; otherwise check the clocks of the CA and this host"
+                .into(),
+        );
+    }
     settings.unavailable(doing, error)
 }
 

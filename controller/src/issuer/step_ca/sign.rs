@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pinion_proto::{
-    bundle::{CertificateRequest, Chain, RootCertificate},
+    bundle::{CertificateError, CertificateRequest, Chain, RootCertificate},
+    clock::Timestamp,
     lock::lock,
 };
 use reqwest::StatusCode;
@@ -119,16 +120,34 @@ async fn attempt(
 
 /// The root that a signed chain ends at.
 fn root_of(ca: &StepCa, session: &Session, chain: &Chain) -> Result<RootCertificate, Failure> {
+    let now = ca.skew.at_ca();
     let mut refused = None;
     for root in &session.roots {
-        match chain.verify(root, ca.skew.at_ca()) {
+        match chain.verify(root, now) {
             Ok(()) => return Ok(root.clone()),
             // Of the others it is said anyway that they are not the right ones.
             Err(error) => refused = refused.or(Some(error)),
         }
     }
+    // What the first root says of validity is so for all of them: it is said of certificates below any root.
+    if let Some(CertificateError::OutsideValidity { depth, until, .. }) = &refused
+        && *depth > 0
+        && *until < now
+        && let Some((authority, _)) = session.roots.first().and_then(|root| chain.first_authority_to_end(root))
+    {
+        return Err(Failure::Error(authority_ended(ca, &authority, *until)));
+    }
     let why = refused.map(|error| error.to_string()).unwrap_or_default();
     Err(Failure::Root(ca.settings.unavailable("check what was signed", why)))
+}
+
+/// The CA signs with an authority whose certificate has expired, which no client accepts.
+fn authority_ended(ca: &StepCa, authority: &str, until: Timestamp) -> IssuerError {
+    ca.settings.misconfigured(
+        &format!("its authority {authority} expired at {until}, and no client accepts what it signs"),
+        "renew that authority's certificate on the CA (the file that `crt` in ca.json names), and restart step-ca"
+            .into(),
+    )
 }
 
 /// The body of `POST /1.0/sign`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
-    report::Progress,
+    report::{Held, Progress},
     stage::{Halt, Trouble},
 };
 
@@ -136,7 +136,7 @@ pub(super) fn ask_for_request(it: &LeafCase<'_, '_>) -> Verdict {
 fn order(it: &LeafCase<'_, '_>, generation: u64, step: Step) -> Verdict {
     // Where nothing is needed, nothing comes as far as this.
     let why = it.why.clone().unwrap_or(Why::Missing);
-    let expires = it.held.map(|held| held.leaf.not_after());
+    let expires = it.held.map(Held::expires);
     let decision = Decision::Order(Order { generation, step, why, expires });
     Verdict { decision, ordered: Some(generation), wake_at: None }
 }

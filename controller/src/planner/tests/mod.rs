@@ -89,6 +89,7 @@ fn holding(certificate: &str, generation: u64, leaf: Leaf) -> PlacementReport {
             issuer: "embedded".parse().expect("a name"),
             common_name: Some("a.example".parse().expect("a name")),
             root: None,
+            chain_ends: None,
         }),
         ..PlacementReport::nothing(certificate.parse().expect("a name"))
     }

@@ -7,13 +7,14 @@ fn certificate(more: &str) -> Certificate {
     web(more, "").certificates.into_iter().next().expect("one")
 }
 
-fn renew_at(certificate: &Certificate, guest: Guest, held: &Leaf) -> Timestamp {
+fn renew_at(certificate: &Certificate, guest: Guest, held: &Held) -> Timestamp {
     let policy = certificate.content.leaf().expect("a certificate");
     renewal::renew_at(&certificate.name, policy, guest, held)
 }
 
-fn lived(length: u64) -> Leaf {
-    leaf(&key(), &["a.example"], at(NOW), at(NOW) + seconds(length))
+fn lived(length: u64) -> Held {
+    let leaf = leaf(&key(), &["a.example"], at(NOW), at(NOW) + seconds(length));
+    holding("web", 1, leaf).held.expect("it is held")
 }
 
 #[test]
@@ -38,6 +39,22 @@ fn placements_issued_together_are_spread() {
     assert!(moments.len() > 950, "{} different moments of 1,000", moments.len());
     let hours: std::collections::BTreeSet<_> = moments.iter().map(|moment| moment.unix() / 3_600).collect();
     assert!(hours.len() >= 36, "36 hours are a twentieth of 30 days");
+}
+
+#[test]
+fn what_ends_first_in_the_chain_is_the_end() {
+    let (certificate, guest) = (certificate(""), id("web@101").guest);
+    let ten = self::certificate(r#", "renew_before": "10d""#);
+    let whole = lived(30 * DAY);
+    let until = |end: u64| Held { chain_ends: Some(at(NOW) + seconds(end)), ..whole.clone() };
+    assert_eq!(until(3 * DAY).expires(), at(NOW) + seconds(3 * DAY));
+    assert_eq!(renew_at(&certificate, guest, &until(3 * DAY)), renew_at(&certificate, guest, &lived(3 * DAY)));
+    assert_eq!(renew_at(&ten, guest, &until(3 * DAY)), at(NOW) + seconds(2 * DAY));
+    // An authority that outlives the certificate changes nothing, and an agent that says nothing of it neither.
+    for held in [until(30 * DAY), until(31 * DAY), whole.clone()] {
+        assert_eq!(held.expires(), whole.leaf.not_after());
+        assert_eq!(renew_at(&ten, guest, &held), at(NOW) + seconds(20 * DAY));
+    }
 }
 
 #[test]

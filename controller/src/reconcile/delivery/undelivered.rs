@@ -81,7 +81,7 @@ impl Undelivered {
     }
 
     pub(in crate::reconcile) fn is_expired(&self, now: Timestamp) -> bool {
-        self.delivery.chain.leaf().not_after() < now
+        self.delivery.chain.expires() < now
     }
 
     fn kept(&self, id: &PlacementId) -> Kept {

@@ -53,6 +53,7 @@ fn says(reports: &mut Reports, placement: &str, generation: u64, number: u8, sta
         issuer: "step-ca".parse().expect("a name"),
         common_name: None,
         root: None,
+        chain_ends: None,
     };
     let mut report = PlacementReport::nothing(id.certificate.clone());
     (report.stage, report.held) = (stage, Some(held));

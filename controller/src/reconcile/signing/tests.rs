@@ -5,7 +5,7 @@ use pinion_proto::stage::Halt;
 use super::*;
 use crate::reconcile::{
     effects::Effect,
-    testing::{GuestKey, WEB, at, id, incoming, link, nothing, resources, world},
+    testing::{GuestKey, WEB, at, holds, id, incoming, leaf, link, nothing, resources, world},
 };
 
 const SHARED: &str = r#"{"version": 1, "certificates": [{"name": "web", "common_name": "web.example", "shared": true,
@@ -90,6 +90,27 @@ fn names_and_duration_are_the_manifests() {
     assert_eq!((&call.request.names, call.request.duration), (&policy.names, policy.duration));
     assert_eq!((call.generation, &call.issuer, call.is_kept), (1, &certificate.issuer, true));
     assert!(call.shared_key.is_none() && call.expires.is_none());
+}
+
+#[test]
+fn only_what_is_due_must_end_later_than_what_is_held() {
+    let held = leaf(3, at(-25 * 86_400));
+    let incoming = || incoming(holds(3, held.clone()), 4, GuestKey::new().request());
+    for (what, requested, must_exceed) in [("due", false, Some(held.not_after())), ("a person asked", true, None)] {
+        let mut world = world(WEB);
+        link(&mut world, "101", vec![holds(3, held.clone())]);
+        if requested {
+            world.apply(Change::Renewal(id("web@101")), at(0));
+        }
+        link(&mut world, "101", vec![incoming()]);
+        let (effects, _) = Fixture::new().step(&world, at(0));
+        let call = effects.into_iter().find_map(|effect| match effect {
+            Effect::Sign(call) => Some(call),
+            _ => None,
+        });
+        let call = call.expect("it is asked");
+        assert_eq!((call.expires, call.must_exceed), (Some(held.not_after()), must_exceed), "{what}");
+    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(crate) fn measure() -> Result<Row> {
             issuer: certificate.issuer.clone(),
             common_name: Some(common_name.clone()),
             root: None,
+            chain_ends: None,
         };
         for guest in 0..GUESTS {
             let guest = Guest::Vmid((1000 + guest).try_into().context("a VMID")?);
