@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use pinion_proto::{hwaddr::HwAddr, report::GuestFacts, wire::MAX_HWADDRS};
+use pinion_proto::{hwaddr::HwAddr, report::GuestFacts, spec::SPEC_LEVEL, wire::MAX_HWADDRS};
 
 use crate::config::Config;
 
@@ -18,6 +18,7 @@ pub fn facts(config: &Config) -> GuestFacts {
         machine_id: first_line(&root.join("etc/machine-id")),
         boot_id: boot_id(root),
         hwaddrs: hwaddrs(&root.join("sys/class/net")),
+        spec_level: SPEC_LEVEL,
     }
 }
 

@@ -163,4 +163,7 @@ pub struct GuestFacts {
     /// Its network cards' addresses.
     #[serde(default)]
     pub hwaddrs: Vec<HwAddr>,
+    /// Which fields of a spec its agent knows ([`crate::spec::SPEC_LEVEL`]); 0 where the agent does not say.
+    #[serde(default)]
+    pub spec_level: u32,
 }

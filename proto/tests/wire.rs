@@ -15,7 +15,7 @@ use pinion_proto::{
     },
     names::{SubjectName, SubjectNames},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
-    spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, TlsProbe, Validate},
     stage::{Halt, Stage, Trouble},
     token::JoinToken,
     wire::{self, pb},
@@ -146,18 +146,19 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
     let probe = prop_oneof![
         Just(Probe::Nothing),
         (any::<(u32, u16)>(), option::of(name()), option::of(parsed("smtp|imap|postgres")), option::of(1..=3600_u64))
-            .prop_map(|((ip, port), server_name, starttls, settle)| Probe::Tls {
+            .prop_map(|((ip, port), server_name, starttls, settle)| Probe::Tls(TlsProbe {
                 connect: (std::net::Ipv4Addr::from_bits(ip), port).into(),
                 server_name,
                 starttls,
                 settle: settle.map(|seconds| seconds.try_into().expect("within an hour")),
-            }),
+            })),
     ];
     let key = (select(&KeyAlgorithm::ALL[..]), any::<bool>()).prop_map(|(algorithm, always)| KeyPolicy {
         algorithm,
         rotation: if always { Rotation::Always } else { Rotation::Never },
     });
-    let how = (option::of(parsed("[a-z]{1,9}")), files, option::of(validate), option::of(reload), option::of(probe));
+    let services = (vec(reload, 0..4), vec(probe, 0..4));
+    let how = (option::of(parsed("[a-z]{1,9}")), files, option::of(validate), services);
     let opening = any::<(i32, i32)>().prop_map(|(opens, closes)| Opening {
         opens: Timestamp::from_unix(opens.into()),
         closes: Timestamp::from_unix(closes.into()),
@@ -166,7 +167,8 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
     let state = (any::<bool>(), any::<bool>(), option::of(1..=u64::MAX), option::of(trouble()));
     (certificate(), vec(name(), 1..6), key, layout, how, state).prop_map(
         |(certificate, names, key, (layout, window), how, state)| {
-            let (recipe, files, validate, reload, probe) = how;
+            let (recipe, files, validate, (mut more_reloads, mut more_probes)) = how;
+            let (reload, probe) = (more_reloads.pop(), more_probes.pop());
             let (shared, purge, ordered, trouble) = state;
             let common_name = names[0].clone();
             let names = SubjectNames::try_from(names).expect("at least one");
@@ -184,6 +186,8 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
                 validate,
                 reload,
                 probe,
+                more_reloads,
+                more_probes,
                 window,
                 requires_mount: purge.then(|| "/mnt/pve/nfs".parse().expect("a mount point")),
                 purge,
@@ -202,6 +206,7 @@ fn to_controller() -> impl Strategy<Value = ToController> {
             boot_id: format!("{machine_id}/1"),
             hwaddrs: HwAddr::parse("bc:24:11:00:00:01").into_iter().collect(),
             machine_id,
+            spec_level: 3,
         },
     );
     let hello = (facts, any::<(u64, u64)>(), vec(report(), 0..4)).prop_map(

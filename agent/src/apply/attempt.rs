@@ -4,27 +4,25 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{spec::GuestPath, stage::Stage};
-use tokio::sync::OwnedMutexGuard;
-
 use super::{
     disturb,
     driver::Driver,
     failure::{Failure, Interrupt},
     request::Request,
-    service::{Notified, Service},
+    service::{Service, Turns},
     status::Status,
     switch::FileSwitch,
 };
 use crate::{
     install::place,
     ledger::InstalledFile,
-    recipe::{self, Job, ReloadAction},
+    recipe::{self, Job, Levels, ReloadAction},
     reload::{self, About, ReloadError},
 };
+use pinion_proto::{spec::GuestPath, stage::Stage};
 
-/// A placement's turn at its service; nobody else's where there is no service.
-pub(super) type Turn = Option<OwnedMutexGuard<Notified>>;
+/// A service, and the way to notify it now.
+pub(super) type Notice<'a> = (&'a Levels, &'a ReloadAction);
 
 /// The parts of a placement, for one try.
 pub(super) struct Attempt<'a> {
@@ -52,22 +50,25 @@ impl<'a> Attempt<'a> {
         self.publish();
     }
 
-    /// How the service is to be notified now.
-    pub(super) fn action(&self) -> Option<&'a ReloadAction> {
-        self.driver.escalation.action(&self.job.reloads)
+    /// How each service is to be notified now.
+    pub(super) fn notices(&self) -> Vec<Notice<'a>> {
+        let escalation = self.driver.escalation;
+        self.job.services.iter().map(|service| (service, escalation.action(service))).collect()
     }
 
-    /// Waits for the placement's turn at its service.
-    pub(super) async fn turn(&self) -> Result<Turn, Interrupt> {
-        match self.service() {
-            Some(service) => Ok(Some(self.switch.unless_stopped(service.turn()).await?)),
-            None => Ok(None),
+    /// Waits for the placement's turn at each of its services, in the order in which all placements do.
+    pub(super) async fn turn(&self) -> Result<Turns, Interrupt> {
+        let mut turns = Turns::default();
+        for (name, service) in self.services() {
+            turns.add(name, self.switch.unless_stopped(service.turn()).await?);
         }
+        Ok(turns)
     }
 
     /// Notifies the service in this way. Restarts are counted, whatever made them.
     pub(super) async fn tell(&self, action: &ReloadAction) -> Result<Result<(), ReloadError>, Interrupt> {
-        let (switch, about) = (&*self.switch, self.about());
+        let switch = &*self.switch;
+        let about = About { may_restart: disturb::may_restart(switch, action), ..self.about() };
         let _dockerd = switch.unless_stopped(switch.shared.services.dockerd(action)).await?;
         disturb::note(switch, action).await?;
         let told = switch.unless_stopped(reload::notify(switch.config(), action, &about)).await?;
@@ -80,9 +81,10 @@ impl<'a> Attempt<'a> {
         Ok(told.map(drop))
     }
 
-    /// The service, where there is one.
-    pub(super) fn service(&self) -> Option<Arc<Service>> {
-        self.job.service().map(|name| self.switch.shared.services.of(name))
+    /// Its services, by the names at which placements take turns.
+    pub(super) fn services(&self) -> Vec<(&'a str, Arc<Service>)> {
+        let services = &self.switch.shared.services;
+        self.job.turns().into_iter().map(|name| (name, services.of(name))).collect()
     }
 
     /// Keeps the paths of what is in place from other placements, and no more.
@@ -99,6 +101,7 @@ impl<'a> Attempt<'a> {
     /// The goal, or as much of it as there is to see: the way back is no longer needed.
     pub(super) async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
         self.driver.escalation.reset();
+        self.driver.told.forget();
         if let Some(held) = &mut self.switch.ledger.held
             && !held.unnotified
             && held.trusted != held.roots
@@ -122,7 +125,7 @@ pub(super) fn about(switch: &FileSwitch, job: &Job) -> About {
         roots: ledger.spec.as_ref().map(|spec| spec.roots.clone()).unwrap_or_default(),
         files: ledger.held.iter().flat_map(|held| &held.files).map(real).collect(),
         touchable: job.touchable.clone(),
-        may_restart: disturb::may_restart(switch, job),
+        may_restart: true,
     }
 }
 

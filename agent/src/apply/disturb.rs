@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bundle::Credential,
     install::files::Files,
-    recipe::{Job, ReloadAction},
+    recipe::ReloadAction,
     restarts::{self, Restarts},
 };
 
@@ -36,10 +36,9 @@ pub(super) fn may_disturb(switch: &FileSwitch, action: &ReloadAction) -> Result<
     Ok(())
 }
 
-/// Whether the service of the job may be restarted now.
-pub(super) fn may_restart(switch: &FileSwitch, job: &Job) -> bool {
-    let restarts = &switch.shared.restarts;
-    job.reloads.first().is_none_or(|action| restarts.allow(action.service(), reason(switch), switch.now()).is_ok())
+/// Whether the service of an action may be restarted now.
+pub(super) fn may_restart(switch: &FileSwitch, action: &ReloadAction) -> bool {
+    switch.shared.restarts.allow(action.service(), reason(switch), switch.now()).is_ok()
 }
 
 /// Writes down what is about to be done, if that is a restart.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use pinion_proto::{clock::Timestamp, id::CertificateName};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::CertificateName};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     escalate::Escalation,
     failure::{Failure, NextTry, at},
 };
-use crate::config::Config;
+use crate::{config::Config, ledger::Installed, recipe::ReloadAction};
 
 /// The pause between two looks whether something is there that somebody else brings.
 const SOON: Duration = Duration::from_secs(5);
@@ -22,8 +22,44 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) escalation: Escalation,
+    pub(super) told: Told,
     retries: Retries,
     due: Instant,
+}
+
+/// Which of several services were notified of what is in place already, while another one was not to be had yet.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What is in place: its generation, and which roots are in its files.
+    of: (u64, Box<[Fingerprint]>),
+    how: Vec<ReloadAction>,
+}
+
+impl Told {
+    /// Another set of files is in place, if it is another one.
+    pub(super) fn of(&mut self, held: &Installed) {
+        let now = (held.bundle.generation(), held.roots.clone());
+        if self.of != now {
+            *self = Self { of: now, how: Vec::new() };
+        }
+    }
+
+    /// Nobody knows of it, as far as this placement knows.
+    pub(super) fn forget(&mut self) {
+        self.how.clear();
+    }
+
+    /// A service was notified so.
+    pub(super) fn add(&mut self, how: &ReloadAction) {
+        if !self.contains(how) {
+            self.how.push(how.clone());
+        }
+    }
+
+    /// Whether a service was notified so.
+    pub(super) fn contains(&self, how: &ReloadAction) -> bool {
+        self.how.contains(how)
+    }
 }
 
 /// This moment, by the clock that reports are dated with and by the one that timers run on.
@@ -35,7 +71,7 @@ pub(super) struct Now {
 
 impl Driver {
     pub(super) fn new(due: Instant) -> Self {
-        Self { escalation: Escalation::default(), retries: Retries::default(), due }
+        Self { escalation: Escalation::default(), told: Told::default(), retries: Retries::default(), due }
     }
 
     /// How many tries have failed since the last success.

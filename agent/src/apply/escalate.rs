@@ -4,7 +4,7 @@
 //! Invariant: the level depends on nothing but how often the service was notified in vain since it last showed what it
 //! should.
 
-use crate::recipe::ReloadAction;
+use crate::recipe::{Levels, ReloadAction};
 
 /// How often one level is tried before the next one.
 const TRIES_PER_LEVEL: u32 = 3;
@@ -17,9 +17,13 @@ pub(super) struct Escalation {
 
 impl Escalation {
     /// The action of the level that is reached, out of all levels; the last one stays.
-    pub(super) fn action(self, levels: &[ReloadAction]) -> Option<&ReloadAction> {
-        let level = usize::try_from(self.in_vain / TRIES_PER_LEVEL).unwrap_or(usize::MAX);
-        levels.get(level).or(levels.last())
+    pub(super) fn action(self, levels: &Levels) -> &ReloadAction {
+        levels.at(usize::try_from(self.in_vain / TRIES_PER_LEVEL).unwrap_or(usize::MAX))
+    }
+
+    /// Whether the next level comes after one more try in vain.
+    pub(super) fn is_last_of_level(self) -> bool {
+        self.in_vain % TRIES_PER_LEVEL == TRIES_PER_LEVEL - 1
     }
 
     /// The service was notified and does not show what it should.
@@ -43,7 +47,7 @@ mod tests {
         let container = || "web".parse().expect("a container");
         let (reload, restart) = (ReloadAction::Reload(unit()), ReloadAction::Restart(unit()));
         let stop = ReloadAction::RestartContainer(container());
-        let levels = [reload.clone(), restart.clone(), stop.clone()];
+        let levels = Levels::new(reload.clone(), vec![restart.clone(), stop.clone()]);
         for (failures, expected) in [
             (0, &reload),
             (1, &reload),
@@ -55,8 +59,9 @@ mod tests {
             (9, &stop),
             (u32::MAX, &stop),
         ] {
-            assert_eq!(Escalation { in_vain: failures }.action(&levels), Some(expected), "after {failures}");
-            assert_eq!(Escalation { in_vain: failures }.action(&[]), None, "nobody to notify");
+            assert_eq!(Escalation { in_vain: failures }.action(&levels), expected, "after {failures}");
+            let only = Levels::new(reload.clone(), Vec::new());
+            assert_eq!(Escalation { in_vain: failures }.action(&only), &reload, "there is nothing else");
         }
     }
 

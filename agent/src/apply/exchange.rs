@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -31,6 +32,13 @@ use crate::{
     ledger::{Installed, Journal, Ledger, LedgerError, Phase},
     recipe::Job,
 };
+
+/// What the services showed before an exchange: whether any of them answered with TLS, and which of several did not.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) was_serving: bool,
+    pub(super) silent: Vec<SocketAddr>,
+}
 
 /// One placement's files and ledger, to be changed together.
 pub(super) struct Exchange {
@@ -63,7 +71,7 @@ impl Exchange {
         ledger: &mut Ledger,
         job: &Job,
         bundle: Bundle,
-        was_serving: bool,
+        before: Before,
     ) -> Result<Exchanged, ExchangeError> {
         let (wanted, observed) = self.compare(ledger, job, &bundle)?;
         foreign::keep(&self.shared, self.files(), &self.name, ledger, &wanted, &observed)?;
@@ -71,7 +79,8 @@ impl Exchange {
         let plan = Plan::forward(job.layout, wanted, bundle.generation(), &observed);
         let written = write(self.files(), &plan)?;
         let now = observed.saved();
-        let before = ledger.clone();
+        let undone = ledger.clone();
+        let Before { was_serving, mut silent } = before;
         let former = ledger.held.take();
         let trusted = former.as_ref().map(|held| held.trusted.clone()).unwrap_or_default();
         for file in former.iter().flat_map(|held| &held.files) {
@@ -85,9 +94,15 @@ impl Exchange {
             Some(mut journal) => {
                 let known: Vec<_> = journal.saved.iter().map(|saved| saved.path.clone()).collect();
                 journal.saved.extend(now.into_iter().filter(|saved| !known.contains(&saved.path)));
-                Journal { phase: Phase::Forward, was_serving: journal.was_serving || was_serving, ..journal }
+                match (journal.was_serving, was_serving) {
+                    (true, true) => silent.retain(|address| journal.silent.contains(address)),
+                    (true, false) => silent = journal.silent.clone(),
+                    (false, _) => {}
+                }
+                let was_serving = journal.was_serving || was_serving;
+                Journal { phase: Phase::Forward, was_serving, silent, ..journal }
             }
-            None => Journal { phase: Phase::Forward, saved: now, previous: former.map(Box::new), was_serving },
+            None => Journal { phase: Phase::Forward, saved: now, previous: former.map(Box::new), was_serving, silent },
         });
         let roots = job.trusted(&bundle);
         let mut held = Installed {
@@ -105,7 +120,7 @@ impl Exchange {
         let prepared = match self.journal(ledger, written) {
             Ok(prepared) => prepared,
             Err(e) => {
-                *ledger = before;
+                *ledger = undone;
                 return Err(e);
             }
         };

@@ -9,11 +9,12 @@ use tokio::time::timeout;
 
 use super::{
     attempt::Attempt,
+    exchange::Before,
     failure::{Failure, Interrupt},
+    looks::{GLANCE, Looks},
     notify,
-    settle::GLANCE,
 };
-use crate::{probe, reload};
+use crate::reload;
 
 /// Puts the next bundle in place and notifies the service.
 pub(super) async fn install(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
@@ -32,14 +33,13 @@ pub(super) async fn install(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> 
             attempt.turn().await?
         }
     };
-    let was_serving = match (&attempt.job.probe, bundle.leaf()) {
-        (Some(target), Some(leaf)) => {
-            attempt.switch.unless_stopped(probe::look(target, leaf, GLANCE)).await?.is_serving()
-        }
-        (Some(_), None) | (None, _) => false,
+    let before = match bundle.leaf() {
+        Some(leaf) => Looks::once(attempt.switch, &attempt.job.probes, leaf, GLANCE).await?.before(),
+        None => Before::default(),
     };
-    let placed = attempt.switch.forward(attempt.job, bundle, was_serving, failures).await;
-    if let Some(service) = attempt.service() {
+    let placed = attempt.switch.forward(attempt.job, bundle, before, failures).await;
+    let services = attempt.services();
+    for (_, service) in &services {
         service.no_longer_expect(&attempt.switch.name);
     }
     placed?;
@@ -47,17 +47,13 @@ pub(super) async fn install(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> 
     attempt.keep_claims();
     attempt.publish();
     notify::check(attempt).await?;
-    let (Some(service), Some(action), Some(notified)) = (attempt.service(), attempt.action(), turn.as_mut()) else {
-        return notify::notify(attempt, turn).await;
-    };
-    let exchange = notified.exchanged();
-    if service.expects_others(&attempt.switch.name) {
+    let exchanges = turn.exchanged();
+    if services.iter().any(|(_, service)| service.expects_others(&attempt.switch.name)) {
         drop(turn);
-        attempt.switch.unless_stopped(service.gathered(&attempt.switch.name)).await?;
-        turn = attempt.turn().await?;
-        if turn.as_ref().is_some_and(|notified| notified.covers(exchange, action)) {
-            return notify::notified(attempt, turn).await;
+        for (_, service) in &services {
+            attempt.switch.unless_stopped(service.gathered(&attempt.switch.name)).await?;
         }
+        turn = attempt.turn().await?;
     }
-    notify::notify(attempt, turn).await
+    notify::notify(attempt, turn, &exchanges).await
 }

@@ -13,7 +13,7 @@
 //! | `trust`, `install`, `upkeep` | which of the files and the service is seen to? |
 //! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
 //! | `attempt`, `disturb` | what does one try work with, and may it disturb the service? |
-//! | `predecessor` | whose certificate is it that a service shows instead? |
+//! | `looks`, `predecessor` | what do services show, and whose certificate is it that one shows instead? |
 //! | `status`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
 //! | `request` | which certificate is on its way? |
 //! | `switch` | what is known of the placement, and what of that is on disk? |
@@ -34,6 +34,7 @@ mod failure;
 mod foreign;
 mod install;
 mod kept;
+mod looks;
 mod mailbox;
 mod notify;
 mod predecessor;

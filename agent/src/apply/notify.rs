@@ -1,30 +1,31 @@
-//! A placement's service: validate what is in place, notify it, and watch whether it shows it.
+//! A placement's services: validate what is in place, notify them, and watch whether they show it.
 //!
-//! Invariant: a service that is to be left alone for now is not disturbed; one that does not come up with the new files gets
-//! the old ones back ([`super::rollback`]).
+//! Invariants: a service that is to be left alone for now is not disturbed, and keeps no other one waiting; one that does not
+//! come up with the new files gets the old ones back ([`super::rollback`]).
 
 use pinion_proto::stage::Stage;
 
 use super::{
-    attempt::{Attempt, Turn},
+    attempt::{Attempt, Notice},
     disturb,
     failure::{Failure, Interrupt},
-    predecessor::is_predecessor,
+    looks::{GLANCE, Looks},
     rollback::{self, Symptom},
     root_store,
-    settle::{GLANCE, settle},
+    service::{Exchanges, Turns},
+    settle::settle,
 };
 use crate::{
-    probe::{self, Other, Seen},
-    recipe::ReloadAction,
+    probe::{Other, Seen},
+    recipe::{Job, ProbeTarget, ReloadAction},
     reload::{self, ReloadError},
 };
 
-/// Validates what is in place and notifies the service.
+/// Validates what is in place and notifies the services.
 pub(super) async fn check_and_notify(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     let turn = attempt.turn().await?;
     check(attempt).await?;
-    notify(attempt, turn).await
+    notify(attempt, turn, &Exchanges::new()).await
 }
 
 /// Validates what is in place; what does not pass is taken back.
@@ -41,113 +42,231 @@ pub(super) async fn check(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     Err(rollback::go_back(attempt, failure, false).await?.into())
 }
 
-/// Notifies the service, and watches it.
-pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turn) -> Result<(), Interrupt> {
-    let about = attempt.about();
-    if let Some(update) = &attempt.job.update
+/// Notifies the services, and watches them. `exchanges`: when the files in place came, for those who were notified since.
+pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turns, exchanges: &Exchanges) -> Result<(), Interrupt> {
+    let (about, job, notices) = (attempt.about(), attempt.job, attempt.notices());
+    if !notices.is_empty() && notices.iter().all(|notice| is_covered(job, &turn, exchanges, notice)) {
+        return notified(attempt, turn).await;
+    }
+    if let Some(update) = &job.update
         && let Err(e) = attempt.switch.unless_stopped(reload::update(attempt.switch.config(), update, &about)).await?
     {
         // Roots that wait in their files harm nobody, and taking them away would need the same program.
         return Err(Failure::update(update, &e, attempt.failures()).into());
     }
-    if let Some(action) = attempt.action() {
-        if has_started_with_it(attempt, action).await? {
-            return notified(attempt, turn).await;
+    if let Some(held) = &attempt.switch.ledger.held {
+        attempt.driver.told.of(held);
+    }
+    let (mut told, mut held_up) = (Vec::new(), None);
+    for notice in &notices {
+        let (service, action) = *notice;
+        if attempt.driver.told.contains(action) {
+            continue;
         }
-        disturb::may_disturb(attempt.switch, action)?;
-        tracing::info!(certificate = %attempt.switch.name, generation = about.generation, "Notifying the service: {action}");
-        if let Err(e) = attempt.tell(action).await? {
-            return not_notified(attempt, action, &e).await;
+        if !is_covered(job, &turn, exchanges, notice) && !has_started_with_it(attempt, notice).await? {
+            match notify_one(attempt, action).await? {
+                Outcome::Told => told.push(*notice),
+                Outcome::HeldUp(failure) => {
+                    held_up.get_or_insert(HeldUp { failure, is_absence: false });
+                    continue;
+                }
+                Outcome::Absent(error) => {
+                    let failure = Failure::reload(action.to_string(), &error, attempt.failures());
+                    held_up.get_or_insert(HeldUp { failure: Box::new(failure), is_absence: true });
+                    continue;
+                }
+                Outcome::Refused(error) => {
+                    told.push(*notice);
+                    return refused(attempt, &told, action, &error).await;
+                }
+            }
+            turn.notified(job.turn_of(service), action);
         }
-        if let Some(service) = &mut turn {
-            service.notified(action);
+        attempt.driver.told.add(action);
+    }
+    match held_up {
+        None => notified(attempt, turn).await,
+        Some(held_up) => {
+            drop(turn);
+            not_all_notified(attempt, &told, held_up).await
         }
     }
-    notified(attempt, turn).await
 }
 
-/// Whether the service was started when the files were in place already, and so need not be notified. A restart in the middle
+/// Whether a service was notified for another placement since the files came.
+fn is_covered(job: &Job, turn: &Turns, exchanges: &Exchanges, (service, action): &Notice<'_>) -> bool {
+    turn.covers(job.turn_of(service), exchanges, action)
+}
+
+/// What became of the notification of one service.
+enum Outcome {
+    Told,
+    /// It is not to be disturbed now.
+    HeldUp(Box<Failure>),
+    /// It is not there.
+    Absent(ReloadError),
+    /// It does not take it.
+    Refused(ReloadError),
+}
+
+/// Why not every service was notified.
+struct HeldUp {
+    failure: Box<Failure>,
+    is_absence: bool,
+}
+
+async fn notify_one(attempt: &Attempt<'_>, action: &ReloadAction) -> Result<Outcome, Interrupt> {
+    match disturb::may_disturb(attempt.switch, action) {
+        Ok(()) => {}
+        Err(Interrupt::Failed(failure)) => return Ok(Outcome::HeldUp(failure)),
+        Err(Interrupt::Stopped) => return Err(Interrupt::Stopped),
+    }
+    let generation = attempt.about().generation;
+    tracing::info!(certificate = %attempt.switch.name, generation, "Notifying the service: {action}");
+    Ok(match attempt.tell(action).await? {
+        Ok(()) => Outcome::Told,
+        Err(error) if error.is_absence() => Outcome::Absent(error),
+        Err(error) => Outcome::Refused(error),
+    })
+}
+
+/// Whether a service was started when the files were in place already, and so need not be notified. A restart in the middle
 /// of a start would only begin it anew.
-async fn has_started_with_it(attempt: &Attempt<'_>, action: &ReloadAction) -> Result<bool, Interrupt> {
+async fn has_started_with_it(attempt: &Attempt<'_>, notice: &Notice<'_>) -> Result<bool, Interrupt> {
     let (switch, about) = (&*attempt.switch, attempt.about());
-    let (Some(target), Some(leaf), true) = (&attempt.job.probe, switch.leaf(), switch.is_in_place_for(GLANCE)) else {
+    let targets = targets_of(attempt, notice);
+    let (false, Some(leaf), true) = (targets.is_empty(), switch.leaf(), switch.is_in_place_for(GLANCE)) else {
         return Ok(false);
     };
     if switch.is_unnotified() {
         return Ok(false);
     }
     // What cannot be asked now is asked, and reported, when the service is notified.
-    let Ok(Some(age)) = switch.unless_stopped(reload::age(switch.config(), action, &about)).await? else {
+    let Ok(Some(age)) = switch.unless_stopped(reload::age(switch.config(), notice.1, &about)).await? else {
         return Ok(false);
     };
     if !switch.is_in_place_for(age) {
         return Ok(false);
     }
-    let seen = switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await?;
-    Ok(matches!(seen, Seen::Served | Seen::NotListening(_)))
+    Ok(Looks::once(switch, targets, &leaf, GLANCE).await?.has_no_other())
 }
 
-/// Watches what becomes of the service that was notified.
-pub(super) async fn notified(attempt: &mut Attempt<'_>, turn: Turn) -> Result<(), Interrupt> {
+/// Where a service is looked at, as far as that can be told: where there are as many places as services, they belong together
+/// in their order. Nothing depends on it but which service is notified once more or less.
+fn targets_of<'a>(attempt: &Attempt<'a>, notice: &Notice<'_>) -> &'a [ProbeTarget] {
+    let (services, targets) = (&attempt.job.services, &attempt.job.probes);
+    let index = services.iter().position(|service| service == notice.0).filter(|_| services.len() == targets.len());
+    index.and_then(|index| targets.get(index..=index)).unwrap_or(targets)
+}
+
+/// Before services are notified again: those that show the certificate need not be, but for the last try before a stronger one.
+pub(super) fn only_who_shows_another(attempt: &mut Attempt<'_>, looks: &Looks<'_>) {
+    attempt.driver.told.forget();
+    if attempt.driver.escalation.is_last_of_level() || attempt.job.services.len() != attempt.job.probes.len() {
+        return;
+    }
+    if let Some(held) = &attempt.switch.ledger.held {
+        attempt.driver.told.of(held);
+    }
+    for notice in attempt.notices() {
+        if targets_of(attempt, &notice).iter().all(|target| looks.is_served_at(target)) {
+            attempt.driver.told.add(notice.1);
+        }
+    }
+}
+
+/// Watches what becomes of the services that were notified.
+async fn notified(attempt: &mut Attempt<'_>, turn: Turns) -> Result<(), Interrupt> {
     drop(turn);
+    attempt.driver.told.forget();
     if let Some(held) = &mut attempt.switch.ledger.held
         && std::mem::take(&mut held.unnotified)
     {
         attempt.switch.changed();
     }
     attempt.publish_stage(Stage::Reloaded);
-    match (&attempt.job.probe, &attempt.job.store) {
-        (Some(_), _) => watch(attempt).await,
-        (None, Some(store)) => root_store::look_into(attempt, store).await,
-        (None, None) => attempt.reach(Stage::Reloaded).await,
+    match &attempt.job.store {
+        _ if !attempt.job.probes.is_empty() => watch(attempt).await,
+        Some(store) => root_store::look_into(attempt, store).await,
+        None => attempt.reach(Stage::Reloaded).await,
     }
 }
 
-/// The service did not take the notification.
-async fn not_notified(attempt: &mut Attempt<'_>, action: &ReloadAction, error: &ReloadError) -> Result<(), Interrupt> {
-    let failure = Failure::reload(action.to_string(), error, attempt.failures());
-    if error.is_absence() {
+/// Some services know of what is in place, and one does not.
+async fn not_all_notified(attempt: &mut Attempt<'_>, told: &[Notice<'_>], held_up: HeldUp) -> Result<(), Interrupt> {
+    let targets = &attempt.job.probes;
+    if let (false, Some(leaf)) = (targets.is_empty(), attempt.switch.leaf()) {
         // Some services read their files by themselves, and some are run by something that is not a unit.
-        if let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf())
+        if held_up.is_absence
             && !attempt.switch.is_unnotified()
-            && attempt.switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await? == Seen::Served
+            && Looks::once(attempt.switch, targets, &leaf, GLANCE).await?.all_served()
         {
             return attempt.reach(Stage::Served).await;
         }
-        return Err(failure.into());
+        // Those that were notified must not stay away meanwhile.
+        if let (false, Some(journal)) = (told.is_empty(), &attempt.switch.ledger.journal) {
+            let is_expected = |target: &&ProbeTarget| !journal.silent.contains(&target.connect);
+            let expected: Vec<_> = targets.iter().filter(is_expected).collect();
+            let actions: Vec<_> = told.iter().map(|(_, action)| *action).collect();
+            let looks = settle(attempt, &expected, &leaf, &actions).await?;
+            undo_if_gone(attempt, told, &looks).await?;
+        }
     }
+    Err(Interrupt::Failed(held_up.failure))
+}
+
+/// A service did not take the notification.
+async fn refused(
+    attempt: &mut Attempt<'_>,
+    told: &[Notice<'_>],
+    action: &ReloadAction,
+    error: &ReloadError,
+) -> Result<(), Interrupt> {
+    let failure = Failure::reload(action.to_string(), error, attempt.failures());
     attempt.driver.escalation.failed();
+    attempt.driver.told.forget();
     let failure = failure.disturbing();
     if !rollback::is_due(Symptom::Refused, attempt.switch.ledger.journal.as_ref()) {
         return Err(failure.into());
     }
     let failure = rollback::go_back(attempt, failure, true).await?;
-    Err(rollback::notify_of_old(attempt, Some(action), failure).await?.into())
+    Err(rollback::notify_of_old(attempt, told, failure).await?.into())
 }
 
-/// Watches a service that was notified until it shows the leaf, or its time is up.
+/// Watches services that were notified until they show the leaf, or their time is up.
 pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
-    let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf()) else { return Ok(()) };
-    let connect = target.connect.to_string();
-    match settle(attempt, target, &leaf, attempt.action()).await? {
-        Seen::Served => attempt.reach(Stage::Served).await,
-        Seen::NotAllowed => Err(Failure::not_looked_at(&connect).into()),
-        Seen::Other(other) if !is_predecessor(attempt.switch, &other) => {
-            Err(Failure::stranger(&connect, &other, leaf.serial()).into())
-        }
+    let (targets, Some(leaf)) = (&attempt.job.probes, attempt.switch.leaf()) else { return Ok(()) };
+    let notices = attempt.notices();
+    let actions: Vec<_> = notices.iter().map(|(_, action)| *action).collect();
+    let targets: Vec<_> = targets.iter().collect();
+    let looks = settle(attempt, &targets, &leaf, &actions).await?;
+    undo_if_gone(attempt, &notices, &looks).await?;
+    let Some(worst) = looks.worst(attempt.switch) else { return attempt.reach(Stage::Served).await };
+    let connect = worst.target.name();
+    let failure = match worst.seen {
+        Seen::Served | Seen::NotAllowed => Failure::not_looked_at(&connect),
+        Seen::Other(other) if !worst.is_predecessor => Failure::stranger(&connect, other, leaf.serial()),
         Seen::Other(Other { serial, .. }) => {
-            let restarts = attempt.action().is_some_and(ReloadAction::is_disruptive);
             attempt.driver.escalation.failed();
-            let failure = Failure::other(&connect, &serial, leaf.serial());
-            Err(if restarts { failure.disturbing() } else { failure }.into())
+            let failure = Failure::other(&connect, serial, leaf.serial());
+            let restarts = actions.iter().any(|action| action.is_disruptive());
+            if restarts { failure.disturbing() } else { failure }
         }
-        Seen::NotListening(cause) | Seen::NoTls(cause) => {
-            if !rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref()) {
-                return Err(Failure::silent(&connect, &cause, target.restart).into());
-            }
-            let _turn = attempt.turn().await?;
-            let failure = rollback::go_back(attempt, Failure::broke(&connect, &cause, target.restart), true).await?;
-            Err(rollback::notify_of_old(attempt, attempt.action(), failure).await?.into())
-        }
+        Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::silent(&connect, cause, worst.target.restart),
+    };
+    Err(looks.and_elsewhere(failure, worst.target).into())
+}
+
+/// Puts the old files back where a service was there before the new ones came, and is not now.
+async fn undo_if_gone(attempt: &mut Attempt<'_>, told: &[Notice<'_>], looks: &Looks<'_>) -> Result<(), Interrupt> {
+    let Some(worst) = looks.worst(attempt.switch) else { return Ok(()) };
+    let (Seen::NotListening(cause) | Seen::NoTls(cause), true) = (worst.seen, worst.was_there) else { return Ok(()) };
+    if !rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref()) {
+        return Ok(());
     }
+    let failure = Failure::broke(&worst.target.name(), cause, worst.target.restart);
+    let _turn = attempt.turn().await?;
+    attempt.driver.told.forget();
+    let failure = rollback::go_back(attempt, failure, true).await?;
+    Err(rollback::notify_of_old(attempt, told, failure).await?.into())
 }

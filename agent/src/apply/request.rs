@@ -103,7 +103,8 @@ impl Request {
 
 /// Announces to the service's other placements what is on its way, before anybody can answer it.
 fn expect(switch: &FileSwitch, job: &Job) {
-    if let (Some(order), Some(service)) = (&switch.ledger.order, job.service()) {
+    let Some(order) = &switch.ledger.order else { return };
+    for service in job.turns() {
         switch.shared.services.of(service).expect(&switch.name, order.generation, switch.config().gather);
     }
 }

@@ -7,15 +7,12 @@
 use pinion_proto::{causes::chain, stage::Stage};
 
 use super::{
-    attempt::Attempt,
+    attempt::{Attempt, Notice},
     failure::{Failure, Interrupt},
-    settle::{GLANCE, settle},
+    looks::{GLANCE, Looks},
+    settle::settle,
 };
-use crate::{
-    ledger::Journal,
-    probe::{self, Seen},
-    recipe::ReloadAction,
-};
+use crate::ledger::Journal;
 
 /// What is wrong with new files that are in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,36 +57,47 @@ pub(super) async fn go_back(attempt: &mut Attempt<'_>, failure: Failure, notifie
     }
 }
 
-/// Notifies the service of the old files, and looks whether it serves them: it may all the same when it does not take them
-/// anew. It is notified with the mildest action, and where that fails with the last one: what a restart has ended only a
-/// restart brings back.
+/// Notifies services of the old files, and looks whether they serve them: one may all the same when it does not take them
+/// anew. Each is notified with its mildest action, and where that fails with the one that it was notified with last: what a
+/// restart has ended only a restart brings back.
 pub(super) async fn notify_of_old(
     attempt: &mut Attempt<'_>,
-    last: Option<&ReloadAction>,
+    notices: &[Notice<'_>],
     mut failure: Failure,
 ) -> Result<Failure, Interrupt> {
-    let Some(mildest) = attempt.job.reloads.first() else { return Ok(failure) };
-    // Never refused, because what was ended must come back.
-    let mut used = mildest;
-    let mut notified = attempt.tell(mildest).await?;
-    if let (Err(_), Some(last)) = (&notified, last.filter(|&last| last != mildest)) {
-        used = last;
-        notified = attempt.tell(last).await?;
+    if notices.is_empty() {
+        return Ok(failure);
     }
-    match &notified {
-        Ok(_) => attempt.switch.set_stage(Stage::Reloaded),
-        Err(e) => {
-            tracing::error!(certificate = %attempt.switch.name, error = chain(e), "The service does not take the old files either");
-            failure = failure.neither(e);
+    let (mut used, mut all_notified) = (Vec::new(), true);
+    for (service, last) in notices {
+        // Never refused, because what was ended must come back.
+        let mildest = service.mildest();
+        let mut notified = attempt.tell(mildest).await?;
+        let mut action = mildest;
+        if notified.is_err() && *last != mildest {
+            action = last;
+            notified = attempt.tell(last).await?;
+        }
+        match notified {
+            Ok(()) => used.push(action),
+            Err(e) => {
+                tracing::error!(certificate = %attempt.switch.name, error = chain(&e), "The service does not take the old files either");
+                failure = failure.neither(&e);
+                all_notified = false;
+            }
         }
     }
-    if let (Some(target), Some(leaf)) = (&attempt.job.probe, attempt.switch.leaf()) {
-        let seen = match notified {
-            Ok(_) => settle(attempt, target, &leaf, Some(used)).await?,
-            Err(_) => attempt.switch.unless_stopped(probe::look(target, &leaf, GLANCE)).await?,
+    if all_notified {
+        attempt.switch.set_stage(Stage::Reloaded);
+    }
+    let targets = &attempt.job.probes;
+    if let (false, Some(leaf)) = (targets.is_empty(), attempt.switch.leaf()) {
+        let looks = match all_notified {
+            true => settle(attempt, &targets.iter().collect::<Vec<_>>(), &leaf, &used).await?,
+            false => Looks::once(attempt.switch, targets, &leaf, GLANCE).await?,
         };
-        failure = failure.meanwhile(&target.connect.to_string(), &seen);
-        if seen == Seen::Served {
+        failure = looks.add_to(failure);
+        if looks.all_served() {
             attempt.switch.set_stage(Stage::Served);
         }
     }
@@ -125,6 +133,7 @@ mod tests {
             saved: saved.map(|file| Saved { path: "/x".into(), file, generation: None }).to_vec(),
             previous: pinions.then(|| Box::new(held)),
             was_serving,
+            silent: Vec::new(),
         }
     }
 

@@ -45,10 +45,16 @@ pub(super) struct Service {
 pub(super) struct Notified {
     /// How many exchanges of files there were.
     exchanges: u64,
-    /// How many of them it was notified of, and how.
-    covered: u64,
-    how: Option<ReloadAction>,
+    /// Who was notified, of how many of them, and how: one service, or those of a program that makes a store.
+    covered: BTreeMap<Box<str>, (u64, ReloadAction)>,
 }
+
+/// A placement's turns at its services; nobody else's where there is no service.
+#[derive(Debug, Default)]
+pub(super) struct Turns(BTreeMap<Box<str>, OwnedMutexGuard<Notified>>);
+
+/// By service, the number of an exchange of files.
+pub(super) type Exchanges = BTreeMap<Box<str>, u64>;
 
 /// A certificate on its way to the service.
 #[derive(Debug, Clone, Copy)]
@@ -129,8 +135,7 @@ impl Notified {
 
     /// The service was notified.
     pub(super) fn notified(&mut self, how: &ReloadAction) {
-        self.covered = self.exchanges;
-        self.how = Some(how.clone());
+        self.covered.insert(how.service().into(), (self.exchanges, how.clone()));
     }
 
     /// Whether it was notified of an exchange already, in a way that is as good. A hook and Swarm secrets are about one
@@ -143,7 +148,32 @@ impl Notified {
                 last == how || matches!(last, ReloadAction::Restart(_) | ReloadAction::RestartContainer(_))
             }
         };
-        exchange <= self.covered && self.how.as_ref().is_some_and(as_good)
+        self.covered.get(how.service()).is_some_and(|(covered, last)| exchange <= *covered && as_good(last))
+    }
+}
+
+impl Turns {
+    /// One more turn.
+    pub(super) fn add(&mut self, service: &str, turn: OwnedMutexGuard<Notified>) {
+        self.0.insert(service.into(), turn);
+    }
+
+    /// Files were exchanged: the number of that exchange at each service.
+    pub(super) fn exchanged(&mut self) -> Exchanges {
+        self.0.iter_mut().map(|(service, notified)| (service.clone(), notified.exchanged())).collect()
+    }
+
+    /// A service was notified at its turn.
+    pub(super) fn notified(&mut self, turn: &str, how: &ReloadAction) {
+        if let Some(notified) = self.0.get_mut(turn) {
+            notified.notified(how);
+        }
+    }
+
+    /// Whether a service was notified already of what was exchanged then.
+    pub(super) fn covers(&self, turn: &str, exchanges: &Exchanges, how: &ReloadAction) -> bool {
+        let exchange = exchanges.get(turn).copied();
+        self.0.get(turn).zip(exchange).is_some_and(|(notified, exchange)| notified.covers(exchange, how))
     }
 }
 

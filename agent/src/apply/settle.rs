@@ -8,15 +8,12 @@ use std::time::Duration;
 use pinion_proto::bundle::Leaf;
 use tokio::time::{Instant, sleep};
 
-use super::{attempt::Attempt, failure::Interrupt};
+use super::{attempt::Attempt, failure::Interrupt, looks::Looks};
 use crate::{
     probe::{self, Seen},
     recipe::{ProbeTarget, ReloadAction},
     reload::{Manager, Standing},
 };
-
-/// How long it is looked whether a service is there at all, before it is given new files.
-pub(super) const GLANCE: Duration = Duration::from_secs(1);
 
 /// Polling for the new leaf begins so densely, because nginx has it within milliseconds, and thins out.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -28,18 +25,38 @@ const ASK_AFTER: Duration = Duration::from_millis(300);
 /// So many connections in a row must show the leaf: two processes may take connections on one port, and show two certificates.
 const IN_A_ROW: u32 = 5;
 
-/// What a service shows when it had the time to come to what it was notified of by this action, if that is known.
-pub(super) async fn settle(
+/// What services show in each of these places when they had the time to come to what they were notified of by these actions,
+/// if that is known.
+pub(super) async fn settle<'t>(
+    attempt: &Attempt<'_>,
+    targets: &[&'t ProbeTarget],
+    leaf: &Leaf,
+    actions: &[&ReloadAction],
+) -> Result<Looks<'t>, Interrupt> {
+    let about = attempt.about();
+    let config = attempt.switch.config();
+    let mut managers = Vec::with_capacity(actions.len());
+    for action in actions {
+        managers.push((Manager::of(config, &about, Some(*action)), action.is_disruptive()));
+    }
+    // All have the same time: one after the other is looked at until it shows what it should, or its time is up.
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    for target in targets {
+        seen.push((*target, settled(attempt, target, leaf, &mut managers, start).await?));
+    }
+    Ok(Looks::of(seen))
+}
+
+/// The same for one place. Nobody knows which of the services answers there, so that each of their managers is asked.
+async fn settled(
     attempt: &Attempt<'_>,
     target: &ProbeTarget,
     leaf: &Leaf,
-    action: Option<&ReloadAction>,
+    managers: &mut [(Manager<'_>, bool)],
+    start: Instant,
 ) -> Result<Seen, Interrupt> {
     let switch = &*attempt.switch;
-    let about = attempt.about();
-    let mut manager = Manager::of(switch.config(), &about, action);
-    let restarted = action.is_some_and(ReloadAction::is_disruptive);
-    let start = Instant::now();
     let (mut pause, mut in_a_row) = (FIRST_PAUSE, 0);
     loop {
         let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
@@ -56,9 +73,14 @@ pub(super) async fn settle(
             Seen::Served | Seen::NotAllowed => return Ok(seen),
             Seen::Other(_) => target.settle.saturating_sub(waited),
             Seen::NotListening(cause) | Seen::NoTls(cause) => {
-                let standing =
-                    if waited < ASK_AFTER { Standing::Unknown } else { switch.unless_stopped(manager.ask()).await? };
-                match left(target, &standing, restarted, waited) {
+                let mut standings = vec![(Standing::Unknown, managers.iter().any(|(_, restarted)| *restarted))];
+                if waited >= ASK_AFTER && !managers.is_empty() {
+                    standings.clear();
+                    for (manager, restarted) in &mut *managers {
+                        standings.push((switch.unless_stopped(manager.ask()).await?, *restarted));
+                    }
+                }
+                match left(target, &standings, waited) {
                     Left::For(left) => left,
                     Left::Over(why) => return Ok(Seen::NotListening(format!("{cause}; {why}"))),
                 }
@@ -80,7 +102,19 @@ enum Left {
     Over(String),
 }
 
-fn left(target: &ProbeTarget, standing: &Standing, restarted: bool, waited: Duration) -> Left {
+/// By what is known of each service that was notified, and whether it was restarted: the one that may take longest decides.
+fn left(target: &ProbeTarget, standings: &[(Standing, bool)], waited: Duration) -> Left {
+    let mut max = Duration::ZERO;
+    for (standing, restarted) in standings {
+        match left_of_one(target, standing, *restarted, waited) {
+            Left::For(left) => max = max.max(left),
+            Left::Over(why) => return Left::Over(why),
+        }
+    }
+    Left::For(max)
+}
+
+fn left_of_one(target: &ProbeTarget, standing: &Standing, restarted: bool, waited: Duration) -> Left {
     let at_least = target.settle.saturating_sub(waited);
     match standing {
         Standing::Down(why) => Left::Over(why.clone()),
@@ -129,10 +163,14 @@ mod tests {
             // For as long as it is starting.
             (Standing::Starting, false, 1_000, 1),
         ] {
-            let found = left(&target, &standing, restarted, seconds(waited));
+            let found = left(&target, &[(standing.clone(), restarted)], seconds(waited));
             assert_eq!(found, Left::For(seconds(expected)), "{standing:?}, restarted {restarted}, after {waited} s");
         }
-        let down = left(&target, &Standing::Down("x.service has failed".into()), true, seconds(1));
-        assert_eq!(down, Left::Over("x.service has failed".into()));
+        let down = (Standing::Down("x.service has failed".into()), true);
+        assert_eq!(left(&target, std::slice::from_ref(&down), seconds(1)), Left::Over("x.service has failed".into()));
+        // Of several services, the one that takes longest, unless one is down for good.
+        let several = [(up(86_400), false), (up(10), true)];
+        assert_eq!(left(&target, &several, seconds(10)), Left::For(seconds(110)));
+        assert_eq!(left(&target, &[(up(10), true), down], seconds(1)), Left::Over("x.service has failed".into()));
     }
 }

@@ -9,7 +9,7 @@ use pinion_proto::{
 };
 
 use super::{request::Request, switch::FileSwitch};
-use crate::recipe::{Job, ReloadAction};
+use crate::recipe::Job;
 
 /// What a report says that is not in the ledger.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Status {
     /// Notes what a job says of the placement.
     pub(super) fn decided(&mut self, job: &Job) {
         self.warning.clone_from(&job.warning);
-        self.disruptive = job.reloads.first().is_some_and(ReloadAction::may_disturb);
-        self.goal = if job.probe.is_some() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
+        self.disruptive = job.services.iter().any(|service| service.mildest().may_disturb());
+        self.goal = if !job.probes.is_empty() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
     }
 
     /// Notes that what is in place is where the newest spec wants it.

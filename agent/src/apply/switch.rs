@@ -13,7 +13,7 @@ use pinion_proto::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    exchange::{Exchange, same_paths},
+    exchange::{Before, Exchange, same_paths},
     exchange_error::ExchangeError,
     failure::{Failure, Interrupt, Stopped},
     shared::Shared,
@@ -215,11 +215,11 @@ impl FileSwitch {
         &mut self,
         job: &Job,
         bundle: Bundle,
-        was_serving: bool,
+        before: Before,
         failures: u32,
     ) -> Result<(), Interrupt> {
         let job = job.clone();
-        let done = self.exchange(move |exchange, ledger| exchange.forward(ledger, &job, bundle, was_serving)).await?;
+        let done = self.exchange(move |exchange, ledger| exchange.forward(ledger, &job, bundle, before)).await?;
         self.in_place_since = Some(Instant::now());
         self.let_sync(done.map_err(|e| Failure::exchange(&e, failures))?);
         self.saved();

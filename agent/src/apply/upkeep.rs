@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::{
     attempt::Attempt,
     failure::{Failure, Interrupt},
-    notify, predecessor,
+    looks::Looks,
+    notify,
     rollback::{self, Symptom},
     root_store,
     settle::settle,
@@ -66,10 +67,11 @@ pub(super) async fn look_after(attempt: &mut Attempt<'_>, upkeep: Upkeep) -> Res
 /// Whether the service shows what is in place; nothing is done when it does not.
 async fn glance(attempt: &mut Attempt<'_>) -> Result<bool, Interrupt> {
     let switch = &*attempt.switch;
-    let (Some(target), Some(leaf), false) = (&attempt.job.probe, switch.leaf(), switch.is_unnotified()) else {
+    let targets = &attempt.job.probes;
+    let (false, Some(leaf), false) = (targets.is_empty(), switch.leaf(), switch.is_unnotified()) else {
         return Ok(false);
     };
-    let served = switch.unless_stopped(probe::look(target, &leaf, probe::PATIENCE)).await? == Seen::Served;
+    let served = Looks::once(switch, targets, &leaf, probe::PATIENCE).await?.all_served();
     if served {
         attempt.reach(Stage::Served).await?;
     }
@@ -84,7 +86,8 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     repair(attempt).await?;
     let Some(held) = &attempt.switch.ledger.held else { return Ok(()) };
     let (stage, is_unnotified) = (held.stage, held.unnotified);
-    let (Some(target), Some(leaf), false) = (&attempt.job.probe, held.bundle.leaf().cloned(), is_unnotified) else {
+    let targets = &attempt.job.probes;
+    let (false, Some(leaf), false) = (targets.is_empty(), held.bundle.leaf().cloned(), is_unnotified) else {
         if is_unnotified || stage < Stage::Reloaded {
             return notify::check_and_notify(attempt).await;
         }
@@ -93,22 +96,22 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
             None => attempt.reach(Stage::Reloaded).await,
         };
     };
-    let mut seen = attempt.switch.unless_stopped(probe::look(target, &leaf, probe::PATIENCE)).await?;
-    let mut is_predecessor = matches!(&seen, Seen::Other(other) if predecessor::is_predecessor(attempt.switch, other));
-    if stage > Stage::Installed && is_predecessor {
+    let mut looks = Looks::once(attempt.switch, targets, &leaf, probe::PATIENCE).await?;
+    if stage > Stage::Installed && looks.worst(attempt.switch).is_some_and(|worst| worst.is_predecessor) {
         // After a reload nginx's old workers take connections beside the new ones for a moment: a single
         // look may meet one of them, and is no reason to notify the service once more.
-        seen = settle(attempt, target, &leaf, None).await?;
-        is_predecessor = matches!(&seen, Seen::Other(other) if predecessor::is_predecessor(attempt.switch, other));
+        looks = settle(attempt, &targets.iter().collect::<Vec<_>>(), &leaf, &[]).await?;
     }
-    let may_roll_back = rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
-    match FollowUp::of(&seen, is_predecessor, stage, may_roll_back) {
+    let Some(worst) = looks.worst(attempt.switch) else { return attempt.reach(Stage::Served).await };
+    let may_roll_back = worst.was_there && rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
+    match FollowUp::of(worst.seen, worst.is_predecessor, stage, may_roll_back) {
         FollowUp::Reached => attempt.reach(Stage::Served).await,
         FollowUp::Notify => notify::check_and_notify(attempt).await,
         FollowUp::NotifyAgain => {
-            if let Seen::Other(other) = seen {
-                tracing::warn!(certificate = %attempt.switch.name, serial = other.serial, "The service shows another certificate than is installed");
+            if let Seen::Other(other) = worst.seen {
+                tracing::warn!(certificate = %attempt.switch.name, connect = %worst.target.connect, serial = other.serial, "The service shows another certificate than is installed");
             }
+            notify::only_who_shows_another(attempt, &looks);
             attempt.publish_stage(Stage::Installed);
             notify::check_and_notify(attempt).await
         }
@@ -117,14 +120,15 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
             notify::watch(attempt).await
         }
         FollowUp::Report => {
-            attempt.publish_stage(Stage::Reloaded);
-            let connect = target.connect.to_string();
-            Err(match seen {
-                Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::absent(&connect, &cause),
-                Seen::Other(other) => Failure::stranger(&connect, &other, leaf.serial()),
+            let connect = worst.target.name();
+            let failure = match worst.seen {
+                Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::absent(&connect, cause),
+                Seen::Other(other) => Failure::stranger(&connect, other, leaf.serial()),
                 Seen::NotAllowed | Seen::Served => Failure::not_looked_at(&connect),
-            }
-            .into())
+            };
+            let failure = looks.and_elsewhere(failure, worst.target);
+            attempt.publish_stage(Stage::Reloaded);
+            Err(failure.into())
         }
     }
 }

@@ -8,7 +8,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use pinion_proto::{
     bundle::Fingerprint,
@@ -137,8 +137,11 @@ pub struct Journal {
     pub saved: Vec<Saved>,
     /// What was held before; none when Pinion had nothing there.
     pub previous: Option<Box<Installed>>,
-    /// Whether the service answered with TLS before.
+    /// Whether the service answered with TLS before; of several, any.
     pub was_serving: bool,
+    /// Which of several services did not, while another one did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<SocketAddr>,
 }
 
 /// How far an exchange of files is.

@@ -366,6 +366,7 @@ mod tests {
                 }],
                 previous: None,
                 was_serving: true,
+                silent: vec!["127.0.0.1:25".parse().expect("an address")],
             }),
             ..Ledger::default()
         };

@@ -80,14 +80,16 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
         }
     }
     reloading(recipe, &scope, places, complaints);
-    if let Some(probe) = &recipe.probe {
+    for probe in &recipe.probe {
+        // A list has one place for all of it.
+        let place = |field: &str| places.of(&["probe", field]).or_else(|| places.of(&["probe"]));
         if probe.connect.port() == 0 {
-            complaints.add(places.of(&["probe", "connect"]), "port 0 is not a port", "write the port of the service");
+            complaints.add(place("connect"), "port 0 is not a port", "write the port of the service");
         }
         let host = |name: &SubjectName| matches!(name, SubjectName::Dns(host) if !host.starts_with("*."));
         if probe.server_name.as_ref().is_some_and(|name| !host(name)) {
             complaints.add(
-                places.of(&["probe", "server_name"]),
+                place("server_name"),
                 "a server name must be one host name, not a wildcard, address, URI or e-mail",
                 "write a host name, or remove the field to ask for the common name",
             );
@@ -96,19 +98,18 @@ fn judge(recipe: &Recipe, config: &Config, places: &Places<'_>, complaints: &mut
 }
 
 fn reloading(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &mut Complaints<'_>) {
-    let first = recipe.reload.as_ref().and_then(ReloadAction::of);
-    if recipe.requires.contains(&Required::Reload) && recipe.reload.is_some() {
+    if recipe.requires.contains(&Required::Reload) && !recipe.reload.is_empty() {
         complaints.add(
             places.of(&["requires"]),
             "the recipe has a `reload`, and also requires one from the placement",
             "keep one of `reload` and `requires`",
         );
     }
-    if let Some(first) = &first {
-        if let Err(error) = scope.reload(first) {
+    for reload in &recipe.reload {
+        if let Some(Err(error)) = ReloadAction::of(reload).map(|action| scope.reload(&action)) {
             complaints.refused(places.of(&["reload"]), &error);
         }
-        if let Some(Reload::Swarm(swarm)) = &recipe.reload {
+        if let Reload::Swarm(swarm) = reload {
             if swarm.secrets.is_empty() {
                 complaints.add(places.of(&["reload"]), "`secrets` is empty", "add at least one secret");
             }
@@ -117,13 +118,15 @@ fn reloading(recipe: &Recipe, scope: &Scope, places: &Places<'_>, complaints: &m
             }
         }
     }
-    for action in &recipe.escalate {
+    let services: Vec<_> = recipe.reload.iter().filter_map(ReloadAction::of).collect();
+    for level in &recipe.escalate {
         let at = || places.of(&["escalate"]);
-        match first.as_ref().map(|first| action.above(first)) {
-            None => complaints.add(at(), "`escalate` needs a `reload` to escalate from", "add `reload`"),
-            Some(None) => complaints.add(at(), "it does the same as `reload`", "leave it out"),
-            Some(Some(action)) => {
-                if let Err(error) = scope.reload(&action) {
+        let above: Vec<_> = services.iter().filter_map(|first| level.above(first)).collect();
+        match (services.is_empty(), above.is_empty()) {
+            (true, _) => complaints.add(at(), "`escalate` needs a `reload` to escalate from", "add `reload`"),
+            (false, true) => complaints.add(at(), "it does the same as `reload`", "leave it out"),
+            (false, false) => {
+                for error in above.iter().filter_map(|action| scope.reload(action).err()) {
                     complaints.refused(at(), &error);
                 }
             }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use pinion_proto::{
     content::LeafSpec,
     names::SubjectName,
-    spec::{Layout, PlacementSpec, Probe, Validate},
+    spec::{Layout, PlacementSpec, Probe, Settle, TlsProbe, Validate},
 };
 
 use super::{
     JobError,
-    file::{Recipe, Required},
+    file::{ProbeTemplate, Recipe, Required},
     files::files,
     job::{Check, Job, ProbeTarget},
-    reload::ReloadAction,
+    reload::{Levels, ReloadAction},
     scope::Scope,
 };
 
@@ -39,8 +39,8 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
         }
         None => recipe.and_then(|recipe| recipe.validate.clone()).map_or(Check::Nothing, Check::Program),
     };
-    let reloads = reloads(spec, recipe)?;
-    for action in &reloads {
+    let services = services(spec, recipe)?;
+    for action in services.iter().flat_map(Levels::iter) {
         scope.reload(action)?;
         if let ReloadAction::Swarm(swarm) = action
             && let Some(part) = swarm.secrets.keys().find(|part| files.iter().all(|file| file.part != **part))
@@ -48,35 +48,16 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
             return Err(JobError::NoSecretFile(*part));
         }
     }
-    let seen = recipe.and_then(|recipe| recipe.probe.as_ref());
-    let settle = match &spec.probe {
-        Some(Probe::Tls { settle: Some(settle), .. }) => Some(settle.duration()),
-        _ => seen.and_then(|probe| probe.settle).map(|period| period.0),
-    };
-    let asked = match (&spec.probe, seen) {
-        (Some(Probe::Nothing), _) | (None, None) => None,
-        (Some(Probe::Tls { connect, server_name, starttls, .. }), _) => {
-            Some((*connect, server_name.as_ref(), *starttls))
-        }
-        (None, Some(probe)) => Some((probe.connect, probe.server_name.as_ref(), probe.starttls)),
-    };
     // No service shows roots.
-    let probe = spec.content.leaf().zip(asked).map(|(leaf, (connect, name, starttls))| ProbeTarget {
-        connect,
-        server_name: server_name(name.unwrap_or_else(|| a_host_of(leaf))),
-        starttls,
-        settle: settle.unwrap_or(SETTLE),
-        restart: settle.unwrap_or(RESTART),
-        elsewhere: scope.look(connect),
-    });
+    let probes = spec.content.leaf().map(|leaf| probes(spec, recipe, leaf, scope)).unwrap_or_default();
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
     Ok(Job {
         certificate: spec.certificate.clone(),
         files,
         layout,
         validate,
-        reloads,
-        probe,
+        services,
+        probes,
         content: spec.content.clone(),
         roots: spec.roots.clone(),
         update: recipe.and_then(|recipe| recipe.update.clone()),
@@ -87,21 +68,40 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
     })
 }
 
-/// The ways to notify the service, the mildest first.
-fn reloads(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<ReloadAction>, JobError> {
-    let Some(recipe) = recipe else {
-        return Ok(spec.reload.as_ref().and_then(ReloadAction::of).into_iter().collect());
+/// Where the certificate is looked at: as the placement says, or else its recipe. Nobody looks at `nothing`.
+fn probes(spec: &PlacementSpec, recipe: Option<&Recipe>, leaf: &LeafSpec, scope: &Scope) -> Vec<ProbeTarget> {
+    let templates = recipe.map(|recipe| recipe.probe.as_slice()).unwrap_or_default();
+    let target = |tls: TlsProbe, settle: Option<Duration>| ProbeTarget {
+        connect: tls.connect,
+        server_name: server_name(tls.server_name.as_ref().unwrap_or_else(|| a_host_of(leaf))),
+        starttls: tls.starttls,
+        settle: settle.unwrap_or(SETTLE),
+        restart: settle.unwrap_or(RESTART),
+        elsewhere: scope.look(tls.connect),
     };
-    if let Some(reload) = &spec.reload {
-        return Ok(ReloadAction::of(reload).into_iter().collect());
+    let of_recipe = |template: &ProbeTemplate| template.settle.map(|period| period.0);
+    if spec.probe.is_none() {
+        return templates.iter().map(|template| target(template.handshake(), of_recipe(template))).collect();
     }
+    let tls = spec.probes().filter_map(|probe| match probe {
+        Probe::Tls(tls) => Some(tls),
+        Probe::Nothing => None,
+    });
+    // How long a service takes, its recipe knows wherever it is looked at.
+    let settle = templates.first().and_then(of_recipe);
+    tls.map(|tls| target(tls.clone(), tls.settle.map(Settle::duration).or(settle))).collect()
+}
+
+/// The ways to notify each service, the mildest first.
+fn services(spec: &PlacementSpec, recipe: Option<&Recipe>) -> Result<Vec<Levels>, JobError> {
+    if spec.reload.is_some() {
+        return Ok(spec.reloads().filter_map(ReloadAction::of).map(|only| Levels::new(only, Vec::new())).collect());
+    }
+    let Some(recipe) = recipe else { return Ok(Vec::new()) };
     if recipe.requires.contains(&Required::Reload) {
         return Err(JobError::NoReload);
     }
-    let first = recipe.reload.as_ref().and_then(ReloadAction::of);
-    let further: Vec<_> =
-        first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first))).collect();
-    Ok(first.into_iter().chain(further).collect())
+    Ok(recipe.services())
 }
 
 /// The name that is asked for where the manifest has none: the common name, or one of the others where that is a wildcard, since a

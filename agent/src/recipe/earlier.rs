@@ -7,7 +7,14 @@ use pinion_proto::{
 };
 
 use super::{
-    JobError, decide::decide, file::Recipe, ground::is_below, job::Job, kept::Kept, reload::ReloadAction, scope::Scope,
+    JobError,
+    decide::decide,
+    file::Recipe,
+    ground::is_below,
+    job::Job,
+    kept::Kept,
+    reload::{Levels, ReloadAction},
+    scope::Scope,
     secrecy,
 };
 use crate::config::Allow;
@@ -29,8 +36,8 @@ pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow)
             kept.files.push(file.path);
         }
     }
-    for action in job.reloads.into_iter().filter(|action| now.reload(action).is_err()) {
-        match action {
+    for action in job.services.iter().flat_map(Levels::iter).filter(|action| now.reload(action).is_err()) {
+        match action.clone() {
             ReloadAction::Reload(unit) | ReloadAction::Restart(unit) => kept.units.push(unit),
             ReloadAction::RestartContainer(container) | ReloadAction::Signal(ContainerSignal { container, .. }) => {
                 kept.containers.push(container);
@@ -40,15 +47,17 @@ pub(super) fn kept(spec: &PlacementSpec, recipe: Option<&Recipe>, allow: &Allow)
             ReloadAction::Hook(_) => {}
         }
     }
-    kept.probe = job.probe.map(|target| target.connect).filter(|connect| !connect.ip().to_canonical().is_loopback());
+    let mut probed = job.probes.iter().map(|target| target.connect);
+    kept.probe = probed.find(|connect| !connect.ip().to_canonical().is_loopback());
     kept
 }
 
 /// What of a job would not be allowed anew; none when all of it would.
 pub(super) fn outdated(job: &Job, anew: &Scope) -> Option<String> {
     let files = job.files.iter().filter_map(|file| anew.ground.file(&file.path).err());
-    let refused: Vec<JobError> =
-        files.chain(job.reloads.iter().filter_map(|action| anew.reload(action).err())).collect();
+    let refused: Vec<JobError> = files
+        .chain(job.services.iter().flat_map(Levels::iter).filter_map(|action| anew.reload(action).err()))
+        .collect();
     let first = refused.first()?;
     let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
     Some(format!(

@@ -12,13 +12,18 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls, TlsProbe},
     text_position::line_and_column,
 };
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{path::PathTemplate, reload::EscalationLevel, shipped};
+use super::{
+    one_or_more,
+    path::PathTemplate,
+    reload::{EscalationLevel, Levels, ReloadAction},
+    shipped,
+};
 use crate::{
     config::Period,
     trusted::{self, Distrust},
@@ -40,18 +45,18 @@ pub struct Recipe {
     /// Program and arguments that check the files in place.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) validate: Option<Vec<String>>,
-    /// How the service is notified.
-    #[serde(default)]
-    pub(super) reload: Option<Reload>,
+    /// How the service is notified, or each of several.
+    #[serde(default, deserialize_with = "one_or_more::read")]
+    pub(super) reload: Vec<Reload>,
     /// What the placement has to say.
     #[serde(default)]
     pub(super) requires: Vec<Required>,
     /// Stronger ways, in their order, for when that does not help.
     #[serde(default)]
     pub(super) escalate: Vec<EscalationLevel>,
-    /// Where it shows its certificate.
-    #[serde(default)]
-    pub(super) probe: Option<ProbeTemplate>,
+    /// Where it shows its certificate: in all of these places.
+    #[serde(default, deserialize_with = "one_or_more::read")]
+    pub(super) probe: Vec<ProbeTemplate>,
     /// Program and arguments that make a store of the files, before the service is notified.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) update: Option<Vec<String>>,
@@ -86,6 +91,24 @@ pub(super) struct ProbeTemplate {
     pub(super) starttls: Option<StartTls>,
     #[serde(default)]
     pub(super) settle: Option<Period>,
+}
+
+impl ProbeTemplate {
+    /// As a placement would say it.
+    pub(super) fn handshake(&self) -> TlsProbe {
+        TlsProbe { server_name: self.server_name.clone(), starttls: self.starttls, ..TlsProbe::at(self.connect) }
+    }
+}
+
+impl Recipe {
+    /// The ways to notify each of its services, the mildest first.
+    pub(super) fn services(&self) -> Vec<Levels> {
+        let levels = |first: ReloadAction| {
+            let stronger = self.escalate.iter().filter_map(|level| level.above(&first)).collect();
+            Levels::new(first, stronger)
+        };
+        self.reload.iter().filter_map(ReloadAction::of).map(levels).collect()
+    }
 }
 
 /// What a recipe leaves to each placement, because it differs everywhere.

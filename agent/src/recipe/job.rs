@@ -1,6 +1,6 @@
 //! A placement with everything decided: what is installed where, and which service it is for.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
@@ -9,7 +9,7 @@ use pinion_proto::{
     spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, StartTls},
 };
 
-use super::{ground::Ground, reload::ReloadAction};
+use super::{ground::Ground, reload::Levels};
 use crate::bundle::Bundle;
 
 /// One placement, fully decided.
@@ -23,10 +23,10 @@ pub struct Job {
     pub layout: Layout,
     /// How the files are checked in place.
     pub validate: Check,
-    /// How the service is notified, the mildest way first. Empty when there is no service to notify.
-    pub reloads: Vec<ReloadAction>,
-    /// Where its certificate is looked at; none when it shows none.
-    pub probe: Option<ProbeTarget>,
+    /// How each of its services is notified. Empty when there is none to notify.
+    pub services: Vec<Levels>,
+    /// Where its certificate is looked at: it is served when all of them show it. Empty when nobody shows it.
+    pub probes: Vec<ProbeTarget>,
     /// A certificate with its key, or the issuer's roots alone.
     pub content: Content,
     /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.
@@ -44,11 +44,23 @@ pub struct Job {
 }
 
 impl Job {
-    /// Who is notified in the end: placements of one service take turns at it, however mildly each begins.
+    /// Whose turns it takes, in an order that all placements keep: those of its services, or that of the program that makes
+    /// a store.
     #[must_use]
-    pub fn service(&self) -> Option<&str> {
-        let program = self.update.as_ref().and_then(|words| words.first()).map(String::as_str);
-        program.or(self.reloads.last().map(ReloadAction::service))
+    pub fn turns(&self) -> BTreeSet<&str> {
+        let services = self.services.iter().map(|levels| self.turn_of(levels));
+        services.chain(self.program()).collect()
+    }
+
+    /// Whose turn it is when this service is notified: placements of one service take turns, however mildly each begins.
+    #[must_use]
+    pub fn turn_of<'a>(&'a self, service: &'a Levels) -> &'a str {
+        self.program().unwrap_or(service.strongest().service())
+    }
+
+    /// The program that makes a store.
+    fn program(&self) -> Option<&str> {
+        self.update.as_ref().and_then(|words| words.first()).map(String::as_str)
     }
 
     /// Which roots are in its files, when this bundle is in place; none where it has no file of roots.
@@ -104,4 +116,12 @@ pub struct ProbeTarget {
     pub restart: Duration,
     /// It may be looked at also if it is not the guest's own address.
     pub elsewhere: bool,
+}
+
+impl ProbeTarget {
+    /// What it is called in a message.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.connect.to_string()
+    }
 }

@@ -19,6 +19,7 @@ mod shipped;
 mod refusal;
 mod check;
 mod list;
+mod one_or_more;
 
 use pinion_proto::spec::{GuestPath, PlacementSpec};
 
@@ -30,7 +31,7 @@ pub use kept::Kept;
 pub use list::{Listed, list};
 pub use protected::SSL;
 pub use refusal::{JobError, allow};
-pub use reload::ReloadAction;
+pub use reload::{Levels, ReloadAction};
 
 use crate::config::{Allow, Config};
 use decide::decide;
@@ -76,7 +77,7 @@ mod tests {
         content::{Content, LeafSpec},
         key::KeyPolicy,
         names::{SubjectName, SubjectNames},
-        spec::{FileSpec, Part, Probe, Reload, Unit, Validate},
+        spec::{FileSpec, Part, Probe, Reload, TlsProbe, Unit, Validate},
     };
 
     use super::*;
@@ -99,6 +100,8 @@ mod tests {
             validate: None,
             reload: None,
             probe: None,
+            more_reloads: Vec::new(),
+            more_probes: Vec::new(),
             window: None,
             requires_mount: None,
             purge: false,
@@ -123,21 +126,21 @@ mod tests {
         assert_eq!(nginx.files.first().expect("a file").group.as_str(), "www-data");
         assert_eq!(nginx.validate, Check::Program(vec!["nginx".into(), "-t".into()]));
         let unit: Unit = "nginx.service".parse().expect("a unit");
-        assert_eq!(nginx.reloads, [ReloadAction::Reload(unit.clone()), ReloadAction::Restart(unit)]);
-        let target = nginx.probe.expect("a place to look");
+        let levels = Levels::new(ReloadAction::Reload(unit.clone()), vec![ReloadAction::Restart(unit)]);
+        assert_eq!(nginx.services, [levels]);
+        let target = nginx.probes.into_iter().next().expect("a place to look");
         assert_eq!(target.server_name.as_deref(), Some("pinion-probe.internal.example"));
 
         let docker = job(&spec(Some("docker"))).expect("docker");
-        assert_eq!(docker.reloads, [ReloadAction::Restart("docker.service".parse().expect("a unit"))]);
+        let restart = ReloadAction::Restart("docker.service".parse().expect("a unit"));
+        assert_eq!(docker.services, [Levels::new(restart, Vec::new())]);
         assert_eq!(docker.files.len(), 3);
-        assert!(docker.probe.expect("a place to look").settle > Duration::from_secs(20));
+        assert!(docker.probes.first().expect("a place to look").settle > Duration::from_secs(20));
 
         let [traefik, client] = ["traefik", "traefik-client"].map(|name| job(&spec(Some(name))).expect(name));
-        assert_eq!((traefik.service(), client.service()), (Some("traefik.service"), Some("traefik.service")));
-        assert!(
-            !traefik.reloads.iter().all(ReloadAction::is_disruptive)
-                && client.reloads.iter().all(ReloadAction::is_disruptive)
-        );
+        assert_eq!((traefik.turns(), client.turns()), (["traefik.service"].into(), ["traefik.service"].into()));
+        let disrupts = |job: &Job| job.services.iter().flat_map(Levels::iter).all(ReloadAction::is_disruptive);
+        assert!(!disrupts(&traefik) && disrupts(&client));
 
         let unit = job(&spec(Some("systemd-unit"))).expect_err("nobody knows which unit");
         assert!(matches!(unit, JobError::NoReload) && unit.remedy().contains("\"restart\""));
@@ -146,7 +149,7 @@ mod tests {
         assert!(matches!(job(&own), Err(JobError::Container(_))));
 
         let files = job(&spec(Some("files"))).expect("files");
-        assert!(files.reloads.is_empty() && files.probe.is_none());
+        assert!(files.services.is_empty() && files.probes.is_empty());
     }
 
     #[test]
@@ -156,20 +159,18 @@ mod tests {
         spec.files.insert(Part::Key, FileSpec { path, ..FileSpec::default() });
         spec.reload = Some(Reload::Nothing);
         spec.validate = Some(Validate::Nothing);
-        spec.probe = Some(Probe::Tls {
-            connect: "127.0.0.1:8443".parse().expect("an address"),
-            server_name: None,
-            starttls: None,
+        spec.probe = Some(Probe::Tls(TlsProbe {
             settle: Some(90.try_into().expect("within an hour")),
-        });
+            ..TlsProbe::at("127.0.0.1:8443".parse().expect("an address"))
+        }));
         let job = job(&spec).expect("a job");
         let key = job.files.iter().find(|file| file.part == Part::Key).expect("a key");
         assert_eq!(
             (key.path.as_str(), key.mode.bits(), key.group.as_str()),
             ("/etc/ssl/own/own.key", 0o640, "www-data")
         );
-        assert_eq!((job.validate, job.reloads.len()), (Check::Nothing, 0));
-        let probe = job.probe.expect("a place to look");
+        assert_eq!((job.validate, job.services.len()), (Check::Nothing, 0));
+        let probe = job.probes.first().expect("a place to look");
         let ninety = Duration::from_secs(90);
         assert_eq!((probe.connect.port(), probe.settle, probe.restart), (8443, ninety, ninety));
     }

@@ -87,6 +87,45 @@ impl fmt::Display for ReloadAction {
     }
 }
 
+/// The ways to notify one service, the mildest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Levels {
+    first: ReloadAction,
+    stronger: Vec<ReloadAction>,
+}
+
+impl Levels {
+    /// These ways, in this order.
+    #[must_use]
+    pub fn new(first: ReloadAction, stronger: Vec<ReloadAction>) -> Self {
+        Self { first, stronger }
+    }
+
+    /// The mildest way.
+    #[must_use]
+    pub fn mildest(&self) -> &ReloadAction {
+        &self.first
+    }
+
+    /// The strongest way.
+    #[must_use]
+    pub fn strongest(&self) -> &ReloadAction {
+        self.stronger.last().unwrap_or(&self.first)
+    }
+
+    /// The way of a level, from 0; the last one stays.
+    #[must_use]
+    pub fn at(&self, level: usize) -> &ReloadAction {
+        let above = level.checked_sub(1).map(|above| self.stronger.get(above).unwrap_or(self.strongest()));
+        above.unwrap_or(&self.first)
+    }
+
+    /// Every way.
+    pub fn iter(&self) -> impl Iterator<Item = &ReloadAction> {
+        [&self.first].into_iter().chain(&self.stronger)
+    }
+}
+
 /// A stronger way, when the one before does not help.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "write \"restart\", or a value as for `reload`, for example { restart = \"x.service\" }")]

@@ -16,7 +16,7 @@ use super::{
     file::Recipe,
     ground::{Ground, is_below},
     kept::Kept,
-    reload::ReloadAction,
+    reload::{Levels, ReloadAction},
 };
 use crate::config::{Allow, Hooks, List, Network};
 
@@ -97,10 +97,9 @@ impl Scope {
             self.ground.directories.extend(own);
             self.ground.files.extend(paths);
         }
-        let first = recipe.reload.as_ref().and_then(ReloadAction::of);
-        let stronger = first.iter().flat_map(|first| recipe.escalate.iter().filter_map(|action| action.above(first)));
-        for action in stronger.collect::<Vec<_>>().into_iter().chain(first.clone()) {
-            match action {
+        let services = recipe.services();
+        for action in services.iter().flat_map(Levels::iter) {
+            match action.clone() {
                 ReloadAction::Reload(unit) | ReloadAction::Restart(unit) if allow.takes_recipes(List::Units) => {
                     self.units.push(unit)
                 }

@@ -362,5 +362,6 @@ fn shortened(facts: &GuestFacts) -> GuestFacts {
         machine_id: short(&facts.machine_id),
         boot_id: short(&facts.boot_id),
         hwaddrs: facts.hwaddrs.clone(),
+        spec_level: facts.spec_level,
     }
 }

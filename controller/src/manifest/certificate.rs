@@ -64,8 +64,12 @@ pub struct Placement {
     pub validate: Option<Validate>,
     /// How the service is reloaded; overrides the recipe.
     pub reload: Option<Reload>,
+    /// How further services are reloaded; none without `reload`.
+    pub more_reloads: Vec<Reload>,
     /// Where the service is probed; overrides the recipe.
     pub probe: Option<Probe>,
+    /// Where services are probed too; none without `probe`.
+    pub more_probes: Vec<Probe>,
     /// When its service may be disturbed; none for any time.
     pub window: Option<Window>,
     /// Where something must be mounted before the files are touched; none where the guest finds out by itself.

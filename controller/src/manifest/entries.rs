@@ -13,7 +13,7 @@ use super::{
     fields::Fields,
     length,
     node::Node,
-    overrides, trust, window,
+    overrides, services, trust, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
@@ -128,8 +128,8 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     }
     let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
     let validate = fields.optional("validate", overrides::validate);
-    let reload = fields.optional("reload", overrides::reload);
-    let probe = fields.optional("probe", overrides::probe);
+    let reloads = fields.optional("reload", services::reloads);
+    let probes = fields.optional("probe", services::probes);
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let purge = fields.or("purge", false, |n| n.boolean());
@@ -140,6 +140,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         }
         None => None,
     };
+    let ((reload, more_reloads), (probe, more_probes)) = (services::first(reloads?), services::first(probes?));
     Some(Placement {
         guest: guest?,
         own_names,
@@ -147,8 +148,10 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         files: files?,
         layout: layout?,
         validate: validate?,
-        reload: reload?,
-        probe: probe?,
+        reload,
+        more_reloads,
+        probe,
+        more_probes,
         window: window?,
         requires_mount: requires_mount?,
         purge: purge?,

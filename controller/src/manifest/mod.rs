@@ -21,6 +21,7 @@ mod node;
 mod overrides;
 mod root;
 mod schema;
+mod services;
 mod trust;
 mod uniqueness;
 pub mod window;

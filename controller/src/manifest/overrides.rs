@@ -1,14 +1,13 @@
-//! The parts of a placement that override its recipe: files, validate, reload, probe.
+//! The parts of a placement that override its recipe: files and how they are checked ([`super::services`] has the services).
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use pinion_proto::{
     mount::MountPoint,
-    names::SubjectName,
-    spec::{FileMode, FileSpec, Part, Probe, Reload, Validate},
+    spec::{FileMode, FileSpec, Part, Validate},
 };
 
-use super::{docker, fields::Fields, length, node::Node};
+use super::{fields::Fields, node::Node};
 
 /// `{"key": {"path": …}, …}`; `path_needed` where no recipe has one.
 pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, FileSpec>> {
@@ -62,64 +61,13 @@ pub(super) fn validate(node: Node<'_>) -> Option<Validate> {
     }
 }
 
-/// `"nothing"`, or an object with exactly one way to tell the service, such as `{"reload": …}`.
-pub(super) fn reload(node: Node<'_>) -> Option<Reload> {
-    const UNIT: &str = "a service unit such as \"nginx.service\"";
-    match one_of(node, &["reload", "restart", "hook", "container", "signal", "touch", "swarm"])? {
-        None => Some(Reload::Nothing),
-        Some(("reload", fields)) => fields.required("reload", |n| n.parsed(UNIT)).map(Reload::Reload),
-        Some(("restart", fields)) => fields.required("restart", |n| n.parsed(UNIT)).map(Reload::Restart),
-        Some(("container", fields)) => fields.required("container", docker::container).map(Reload::Container),
-        Some(("signal", fields)) => fields.required("signal", docker::signal).map(Reload::Signal),
-        Some(("touch", fields)) => fields.required("touch", |n| n.parsed("an absolute path")).map(Reload::Touch),
-        Some(("swarm", fields)) => fields.required("swarm", docker::swarm).map(Reload::Swarm),
-        Some((_, fields)) => fields.required("hook", hook).map(Reload::Hook),
-    }
-}
-
-/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …, "settle": …}`.
-pub(super) fn probe(node: Node<'_>) -> Option<Probe> {
-    if node.text_is("nothing") {
-        return Some(Probe::Nothing);
-    }
-    let known = ["connect", "server_name", "starttls", "settle"];
-    let fields = Fields::of(node, "\"nothing\" or an object with \"connect\"", &known)?;
-    let connect = fields.required("connect", address);
-    let server_name = fields.optional("server_name", |node| {
-        let name: SubjectName = node.parsed("a host name")?;
-        match &name {
-            SubjectName::Dns(host) if !host.starts_with("*.") => Some(name),
-            _ => {
-                node.problem("a server name must be one host name, not a wildcard, address, URI or e-mail");
-                None
-            }
-        }
-    });
-    let starttls = fields.optional("starttls", |n| n.parsed("\"smtp\", \"imap\" or \"postgres\""));
-    let settle = fields.optional("settle", length::settle);
-    Some(Probe::Tls { connect: connect?, server_name: server_name?, starttls: starttls?, settle: settle? })
-}
-
-fn address(node: Node<'_>) -> Option<SocketAddr> {
-    let text = node.text("an address and a port such as \"127.0.0.1:8443\"")?;
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 => Some(address),
-        _ => {
-            node.problem(format_args!(
-                "`{}` is not an address and a port: write for example 127.0.0.1:8443 or [::1]:8443",
-                pinion_proto::id::shown(text)
-            ));
-            None
-        }
-    }
-}
-
-fn hook(node: Node<'_>) -> Option<pinion_proto::spec::PlainName> {
+/// The name of a hook.
+pub(super) fn hook(node: Node<'_>) -> Option<pinion_proto::spec::PlainName> {
     node.parsed("the name of a file in the guest's /etc/pinion/hooks.d")
 }
 
 /// `"nothing"`, as none, or an object with exactly one of `ways`, and which.
-fn one_of<'n>(node: Node<'n>, ways: &[&'static str]) -> Option<Option<(&'static str, Fields<'n>)>> {
+pub(super) fn one_of<'n>(node: Node<'n>, ways: &[&'static str]) -> Option<Option<(&'static str, Fields<'n>)>> {
     if node.text_is("nothing") {
         return Some(None);
     }

@@ -13,7 +13,7 @@ use super::{
     common::{Context, guest, issuer},
     fields::Fields,
     node::Node,
-    overrides, window,
+    overrides, services, window,
 };
 
 /// Whether an element of `certificates` is about roots.
@@ -72,10 +72,11 @@ fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
     }
     let layout = fields.optional("layout", |n| n.parsed("`symlink` or `copy`"));
     let validate = fields.optional("validate", overrides::validate);
-    let reload = fields.optional("reload", overrides::reload);
+    let reloads = fields.optional("reload", services::reloads);
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let purge = fields.or("purge", false, |n| n.boolean());
+    let (reload, more_reloads) = services::first(reloads?);
     Some(Placement {
         guest: guest?,
         own_names: None,
@@ -83,8 +84,10 @@ fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
         files: files?,
         layout: layout?,
         validate: validate?,
-        reload: reload?,
+        reload,
+        more_reloads,
         probe: None,
+        more_probes: Vec::new(),
         window: window?,
         requires_mount: requires_mount?,
         purge: purge?,

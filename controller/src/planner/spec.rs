@@ -29,6 +29,8 @@ pub fn spec(
         validate: placement.validate.clone(),
         reload: placement.reload.clone(),
         probe: placement.probe.clone(),
+        more_reloads: placement.more_reloads.clone(),
+        more_probes: placement.more_probes.clone(),
         window: window.map(<[Opening]>::to_vec),
         requires_mount: placement.requires_mount.clone(),
         purge: placement.purge,

@@ -32,9 +32,13 @@ const DISRUPTIVE: [&str; 6] =
 
 /// Whether telling the service of new files disturbs it, or may: as the manifest says, or else as the guest does.
 pub(super) fn is_disruptive(placement: &Placement, entry: Option<&PlacementEntry>) -> bool {
+    let disturbs = |reload: &Reload| match reload {
+        Reload::Restart(_) | Reload::Container(_) | Reload::Swarm(_) | Reload::Hook(_) => true,
+        Reload::Reload(_) | Reload::Signal(_) | Reload::Touch(_) | Reload::Nothing => false,
+    };
     match (&placement.reload, &placement.recipe) {
-        (Some(Reload::Restart(_) | Reload::Container(_) | Reload::Swarm(_) | Reload::Hook(_)), _) => true,
-        (Some(Reload::Reload(_) | Reload::Signal(_) | Reload::Touch(_) | Reload::Nothing), _) | (None, None) => false,
+        (Some(first), _) => disturbs(first) || placement.more_reloads.iter().any(disturbs),
+        (None, None) => false,
         (None, Some(recipe)) => {
             entry.and_then(PlacementEntry::report).is_some_and(|report| report.disruptive)
                 || DISRUPTIVE.contains(&recipe.as_str())

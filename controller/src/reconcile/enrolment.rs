@@ -155,11 +155,24 @@ impl Enrolment {
         if let Some(trouble) = world.reports().enrolment(guest).filter(|trouble| trouble.halt == Halt::Blocked) {
             return Some(Trouble { attempt: troubles::link_attempt(&planned.label(), guest), ..trouble.clone() });
         }
-        let by_itself = match (&self.0, guest) {
+        Some(troubles::must_rejoin(&planned.label(), guest, self.brings_in(world, guest)))
+    }
+
+    /// Why a placement is not wholly done, if that is because its guest's agent does not know all of its fields.
+    pub(super) fn too_old(&self, world: &World, planned: &Planned<'_>) -> Option<Trouble> {
+        let guest = planned.guest.filter(|guest| world.is_linked(*guest))?;
+        let (facts, level) = (world.facts(guest)?, planned.spec().level());
+        let lacks = (1..=level).rev().find(|level| facts.spec_level < *level)?;
+        let version = &facts.agent_version;
+        Some(troubles::agent_too_old(&planned.label(), guest, version, lacks, self.brings_in(world, guest)))
+    }
+
+    /// Whether Pinion itself brings a new agent into a guest.
+    fn brings_in(&self, world: &World, guest: Guest) -> bool {
+        match (&self.0, guest) {
             (Some(enrolments), Guest::Vmid(vmid)) => enrolments.brings_in(vmid, world.inventory()),
             _ => false,
-        };
-        Some(troubles::must_rejoin(&planned.label(), guest, by_itself))
+        }
     }
 }
 

@@ -54,6 +54,22 @@ pub(super) fn evictions_unreadable(why: &str) -> Trouble {
     }
 }
 
+/// A guest's agent does not know every field of a placement: `lacks` is the level of the newest.
+pub(super) fn agent_too_old(label: &str, guest: Guest, version: &str, lacks: u32, by_itself: bool) -> Trouble {
+    let (halt, remedy) = if by_itself {
+        (Halt::Waiting, "nothing: Pinion replaces the agent through the hypervisor".to_owned())
+    } else {
+        let what = "install the package `pinion-agent` of the controller's version";
+        (Halt::Blocked, format!("{what} in guest {guest}, or run `pinion guest enroll {guest}` here"))
+    };
+    let what = match lacks {
+        1 => "several services in one placement: it reloads and probes the first one only",
+        _ => "a field of this placement, and ignores it",
+    };
+    let cause = format!("the agent in guest {guest} ({version}) is too old for {what}");
+    Trouble { halt, attempt: format!("keep {label}"), cause, remedy, retry_at: None }
+}
+
 /// A guest holds an identity newer than what is on record, and the hypervisor lets it join anew, or only a person can.
 pub(super) fn must_rejoin(label: &str, guest: Guest, by_itself: bool) -> Trouble {
     let (halt, remedy) = if by_itself {

@@ -38,6 +38,9 @@ pub struct GuestFacts {
     /// Its network cards' addresses, as "BC:24:11:00:00:01"; at most 64.
     #[prost(string, repeated, tag = "5")]
     pub hwaddrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Which fields of a PlacementSpec the agent knows: 0 from agents of before there was this number.
+    #[prost(uint32, tag = "6")]
+    pub spec_level: u32,
 }
 /// Generated client implementations.
 pub mod join_client {
@@ -483,6 +486,12 @@ pub struct PlacementSpec {
     /// Where something must be mounted before the files are touched; absent where the guest finds out by itself.
     #[prost(string, optional, tag = "19")]
     pub requires_mount: ::core::option::Option<::prost::alloc::string::String>,
+    /// More services to notify, besides "reload"; at most 16. An agent that does not know this notifies that one alone.
+    #[prost(message, repeated, tag = "20")]
+    pub more_reloads: ::prost::alloc::vec::Vec<Reload>,
+    /// More handshakes, besides "probe"; at most 16. An agent that does not know this makes that one alone.
+    #[prost(message, repeated, tag = "21")]
+    pub more_probes: ::prost::alloc::vec::Vec<Probe>,
 }
 /// The next stretches of time in which a service may be disturbed, soonest first.
 #[derive(Clone, PartialEq, ::prost::Message)]

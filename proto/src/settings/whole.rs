@@ -72,6 +72,10 @@ fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
         && let Some(DeValue::Table(inner)) = table.get_mut(name.get_ref().as_ref()).map(toml::Spanned::get_mut)
         && let Some(taken) = take_out(inner, span)
     {
+        // A table with nothing left in it would be wrong for that alone.
+        if inner.is_empty() {
+            table.remove(name.get_ref().as_ref());
+        }
         return Some(taken);
     }
     table.remove(name.get_ref().as_ref()).map(|_| name.get_ref().to_string())

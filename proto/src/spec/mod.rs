@@ -22,7 +22,7 @@ use crate::{
 
 pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
-pub use service::{Opening, Probe, Reload, Settle, StartTls, Validate};
+pub use service::{Opening, Probe, Reload, Settle, StartTls, TlsProbe, Validate};
 pub use words::{Account, GuestPath, PlainName, Unit};
 
 /// One placement as its guest is asked to hold it.
@@ -55,6 +55,13 @@ pub struct PlacementSpec {
     /// Over the recipe's.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// More services to notify, besides that of `reload`, which there is then. Not in the text of a spec without, as in
+    /// `requires_mount`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_reloads: Vec<Reload>,
+    /// More handshakes, besides that of `probe`, which there is then: the certificate is served where all of them see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_probes: Vec<Probe>,
     /// When the service may be disturbed: the next stretches, soonest first; none for at any time.
     #[serde(default)]
     pub window: Option<Vec<Opening>>,
@@ -83,7 +90,29 @@ impl PlacementSpec {
         let text = serde_json::to_vec(&lasting).unwrap_or_default();
         Fingerprint::of(&text).short()
     }
+
+    /// Every service to notify, as far as the spec says: none where its recipe does.
+    pub fn reloads(&self) -> impl Iterator<Item = &Reload> {
+        self.reload.iter().chain(&self.more_reloads)
+    }
+
+    /// Every look at what is served, as far as the spec says: none where its recipe does.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.probe.iter().chain(&self.more_probes)
+    }
+
+    /// What an agent must know to do all of this: an agent of a lower level leaves out what it does not know.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        u32::from(!self.more_reloads.is_empty() || !self.more_probes.is_empty())
+    }
 }
+
+/// So many services one placement may notify, and so many handshakes it may be looked at with.
+pub const MAX_SERVICES: usize = 16;
+
+/// Which fields of a spec an agent of this version knows: [`PlacementSpec::level`].
+pub const SPEC_LEVEL: u32 = 1;
 
 /// An issuer has one root, and two while one takes the other's place; more is a mistake.
 pub const MAX_ROOTS: usize = 16;

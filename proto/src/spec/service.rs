@@ -64,19 +64,31 @@ pub enum Probe {
     /// Not at all: the placement ends at `reloaded`.
     Nothing,
     /// By a TLS handshake.
-    Tls {
-        /// Where the service listens, as the guest sees it.
-        connect: SocketAddr,
-        /// The SNI to ask with; absent: the common name.
-        server_name: Option<SubjectName>,
-        /// What is spoken before TLS; absent: nothing.
-        #[serde(default)]
-        starttls: Option<StartTls>,
-        /// How long the service may take to come back; absent: as its recipe says. Not in the text of a spec without it, as
-        /// in [`super::PlacementSpec::requires_mount`].
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        settle: Option<Settle>,
-    },
+    Tls(TlsProbe),
+}
+
+/// Where and how the agent makes a TLS handshake with a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsProbe {
+    /// Where the service listens, as the guest sees it.
+    pub connect: SocketAddr,
+    /// The SNI to ask with; absent: the common name.
+    pub server_name: Option<SubjectName>,
+    /// What is spoken before TLS; absent: nothing.
+    #[serde(default)]
+    pub starttls: Option<StartTls>,
+    /// How long the service may take to come back; absent: as its recipe says. Not in the text of a spec without it, as
+    /// in [`super::PlacementSpec::requires_mount`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Settle>,
+}
+
+impl TlsProbe {
+    /// A handshake at this address, with nothing else said.
+    #[must_use]
+    pub fn at(connect: SocketAddr) -> Self {
+        Self { connect, server_name: None, starttls: None, settle: None }
+    }
 }
 
 /// How long a service may take to come back after it was notified: whole seconds, from one to an hour.

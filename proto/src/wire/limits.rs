@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bundle::MAX_CHAIN,
-    spec::{MAX_ROOTS, Part},
+    spec::{MAX_ROOTS, MAX_SERVICES, Part},
 };
 
 /// No guest holds more placements.
@@ -184,6 +184,8 @@ static PLACEMENT_SPEC: Shape = Shape {
         one(14, "spec.trouble", &TROUBLE),
         one(16, "spec.window", &WINDOW),
         texts(18, "spec.roots_der", MAX_PLACEMENTS * MAX_ROOTS),
+        messages::<pb::Reload>(20, "spec.more_reloads", &RELOAD, MAX_PLACEMENTS * MAX_SERVICES),
+        messages::<pb::Probe>(21, "spec.more_probes", &PROBE, MAX_PLACEMENTS * MAX_SERVICES),
     ],
 };
 

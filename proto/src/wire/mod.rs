@@ -215,6 +215,7 @@ fn read_facts(facts: Option<pb::GuestFacts>) -> GuestFacts {
         machine_id: shown(&facts.machine_id),
         boot_id: shown(&facts.boot_id),
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
+        spec_level: facts.spec_level,
     }
 }
 
@@ -225,6 +226,7 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
         machine_id: facts.machine_id,
         boot_id: facts.boot_id,
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).map(ToString::to_string).collect(),
+        spec_level: facts.spec_level,
     }
 }
 

@@ -12,13 +12,18 @@ use crate::{
     content::FlatContent,
     key::{KeyPolicy, Rotation},
     names::SubjectName,
-    spec::{FileMode, FileSpec, MAX_ROOTS, Opening, Part, PlacementSpec, Probe, Reload, Settle, Validate},
+    spec::{
+        FileMode, FileSpec, MAX_ROOTS, MAX_SERVICES, Opening, Part, PlacementSpec, Probe, Reload, Settle, TlsProbe,
+        Validate,
+    },
 };
 
 /// Reads a placement as it is ordered.
 pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireError> {
     let names: Vec<SubjectName> = spec.names.iter().map(|n| parse("spec.names", n)).collect::<Result<_, _>>()?;
     at_most("spec.roots_der", spec.roots_der.len(), MAX_ROOTS)?;
+    at_most("spec.more_reloads", spec.more_reloads.len(), MAX_SERVICES)?;
+    at_most("spec.more_probes", spec.more_probes.len(), MAX_SERVICES)?;
     let content = FlatContent {
         common_name: parse("spec.common_name", &spec.common_name)?,
         names: names.try_into().map_err(|e| wrong("spec.names", e))?,
@@ -47,6 +52,8 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
         validate: spec.validate.map(read_validate).transpose()?,
         reload: spec.reload.map(read_reload).transpose()?,
         probe: spec.probe.map(read_probe).transpose()?,
+        more_reloads: spec.more_reloads.into_iter().map(read_reload).collect::<Result<_, _>>()?,
+        more_probes: spec.more_probes.into_iter().map(read_probe).collect::<Result<_, _>>()?,
         window: spec.window.map(read_window).transpose()?,
         requires_mount: spec.requires_mount.map(|point| parse("spec.requires_mount", &point)).transpose()?,
         purge: spec.purge,
@@ -83,6 +90,8 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         validate: spec.validate.map(write_validate),
         reload: spec.reload.map(write_reload),
         probe: spec.probe.map(write_probe),
+        more_reloads: spec.more_reloads.into_iter().map(write_reload).collect(),
+        more_probes: spec.more_probes.into_iter().map(write_probe).collect(),
         window: spec.window.map(write_window),
         requires_mount: spec.requires_mount.map(|point| point.to_string()),
         purge: spec.purge,
@@ -172,12 +181,12 @@ fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
     use pb::probe::How;
     match probe.how.ok_or_else(|| missing("probe.how"))? {
         How::Nothing(_) => Ok(Probe::Nothing),
-        How::Tls(tls) => Ok(Probe::Tls {
+        How::Tls(tls) => Ok(Probe::Tls(TlsProbe {
             connect: parse("probe.connect", &tls.connect)?,
             server_name: tls.server_name.map(|name| parse("probe.server_name", &name)).transpose()?,
             starttls: tls.starttls.map(|protocol| parse("probe.starttls", &protocol)).transpose()?,
             settle: tls.settle_seconds.map(Settle::try_from).transpose().map_err(|e| wrong("probe.settle", e))?,
-        }),
+        })),
     }
 }
 
@@ -185,11 +194,11 @@ fn write_probe(probe: Probe) -> pb::Probe {
     use pb::probe::How;
     let how = match probe {
         Probe::Nothing => How::Nothing(true),
-        Probe::Tls { connect, server_name, starttls, settle } => How::Tls(pb::TlsProbe {
-            connect: connect.to_string(),
-            server_name: server_name.map(|name| name.to_string()),
-            starttls: starttls.map(|protocol| protocol.as_str().into()),
-            settle_seconds: settle.map(u64::from),
+        Probe::Tls(tls) => How::Tls(pb::TlsProbe {
+            connect: tls.connect.to_string(),
+            server_name: tls.server_name.map(|name| name.to_string()),
+            starttls: tls.starttls.map(|protocol| protocol.as_str().into()),
+            settle_seconds: tls.settle.map(u64::from),
         }),
     };
     pb::Probe { how: Some(how) }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use pinion_proto::{
-    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload},
+    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload, TlsProbe},
     stage::{Halt, Trouble},
 };
 use pinion_tests::guest::{Guest, GuestOptions};
@@ -213,12 +213,7 @@ async fn a_probe_reveals_nothing_of_the_network() {
     let ca = Ca::new();
     // Documentation's addresses (RFC 5737): nobody answers there, and a try would take its time.
     for (generation, target) in (1..).zip(["192.0.2.7:22", "198.51.100.1:443", "[2001:db8::1]:443", "0.0.0.0:22"]) {
-        let probe = Probe::Tls {
-            connect: target.parse().expect("an address"),
-            server_name: None,
-            starttls: None,
-            settle: None,
-        };
+        let probe = Probe::Tls(TlsProbe::at(target.parse().expect("an address")));
         let evil = PlacementSpec { probe: Some(probe), ..spec("web", "/etc/ssl/web", Some(generation)) };
         link.desire(&[&evil]).await;
         let csr = link.request(generation).await;
@@ -255,7 +250,7 @@ async fn what_a_probed_server_says_is_not_sent_to_the_controller() {
     for (generation, starttls) in
         (1..).zip([None, Some(StartTls::Smtp), Some(StartTls::Imap), Some(StartTls::Postgres)])
     {
-        let probe = Some(Probe::Tls { connect, server_name: None, starttls, settle: None });
+        let probe = Some(Probe::Tls(TlsProbe { starttls, ..TlsProbe::at(connect) }));
         let web = PlacementSpec { probe, ..spec("web", "/etc/ssl/web", Some(generation)) };
         link.desire(&[&web]).await;
         let csr = link.request(generation).await;

@@ -80,6 +80,8 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
         validate: Some(Validate::Nothing),
         reload: Some(Reload::Nothing),
         probe: Some(Probe::Nothing),
+        more_reloads: Vec::new(),
+        more_probes: Vec::new(),
         layout: None,
         window: None,
         requires_mount: None,

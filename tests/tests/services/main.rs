@@ -5,4 +5,5 @@ mod keys;
 mod names;
 mod neighbours;
 mod roots;
+mod several;
 mod step_ca;

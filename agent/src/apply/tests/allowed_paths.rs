@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use pinion_proto::{
     bundle::certificates_to_pem,
-    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload},
+    spec::{FileMode, FileSpec, Part, PlacementSpec, Probe, Reload, TlsProbe},
     stage::{Halt, Stage, Trouble},
 };
 
@@ -161,12 +161,7 @@ async fn an_address_of_another_machine_is_not_looked_at() {
     let mut guest = by_default();
     let elsewhere = "192.0.2.7:443";
     let look = |connect: &str| {
-        let probe = Probe::Tls {
-            connect: connect.parse().expect("an address"),
-            server_name: None,
-            starttls: None,
-            settle: None,
-        };
+        let probe = Probe::Tls(TlsProbe::at(connect.parse().expect("an address")));
         PlacementSpec { probe: Some(probe), ..own("/etc/ssl/web/web") }
     };
     let placements = guest.start().await;

@@ -209,6 +209,8 @@ pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         validate: None,
         reload: None,
         probe: None,
+        more_reloads: Vec::new(),
+        more_probes: Vec::new(),
         window: None,
         requires_mount: None,
         purge: false,

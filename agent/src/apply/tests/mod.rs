@@ -7,6 +7,7 @@ mod lifecycle;
 mod allowed_paths;
 mod roots;
 mod service_failures;
+mod several_services;
 mod rollback;
 mod escalation;
 mod restarts;

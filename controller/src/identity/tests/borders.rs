@@ -170,6 +170,7 @@ fn what_a_guest_says_of_itself_is_kept_short_and_printable() {
         machine_id: long.clone(),
         boot_id: long,
         hwaddrs: vec![card("101")],
+        spec_level: 7,
     };
     let secret = fixture.token("101").secret;
     let request = JoinRequest { guest: name("101"), secret, csr: csr(), facts };
@@ -179,7 +180,7 @@ fn what_a_guest_says_of_itself_is_kept_short_and_printable() {
     for text in [&kept.agent_version, &kept.machine_id, &kept.boot_id] {
         assert_eq!(text.len(), 255);
     }
-    assert_eq!(kept.hwaddrs, [card("101")]);
+    assert_eq!((kept.hwaddrs, kept.spec_level), (vec![card("101")], 7));
 }
 
 #[test]

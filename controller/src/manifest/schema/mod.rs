@@ -104,10 +104,10 @@ struct WrittenPlacement {
     layout: LayoutWord,
     /// How new files are checked before the service is told; over the recipe's.
     validate: WrittenValidate,
-    /// How the service is told; over the recipe's.
-    reload: WrittenReload,
-    /// How the agent looks at what is served; over the recipe's.
-    probe: WrittenProbe,
+    /// How the service is told, or a list for several services; over the recipe's.
+    reload: WrittenReloads,
+    /// How the agent looks at what is served, or a list, all of which must serve it; over the recipe's.
+    probe: WrittenProbes,
     /// When the service may be disturbed.
     window: WrittenWindow,
     /// Where something must be mounted before the files are touched, for example `/mnt/pve/nfs`; `/` when nothing has to be,
@@ -178,10 +178,19 @@ enum WrittenValidate {
 }
 
 #[derive(JsonSchema)]
+#[schemars(rename = "Reloads", untagged)]
+enum WrittenReloads {
+    /// Not at all.
+    Nothing(Nothing),
+    /// One service.
+    One(WrittenReload),
+    /// Several services, each once.
+    More(#[schemars(length(min = 1, max = 16), extend("uniqueItems" = true))] Vec<WrittenReload>),
+}
+
+#[derive(JsonSchema)]
 #[schemars(rename = "Reload", rename_all = "lowercase")]
 enum WrittenReload {
-    /// Not at all.
-    Nothing,
     /// Reload a unit.
     Reload(UnitText),
     /// Restart a unit.
@@ -228,10 +237,12 @@ struct WrittenSecrets {
 }
 
 #[derive(JsonSchema)]
-#[schemars(rename = "Probe", untagged)]
-enum WrittenProbe {
+#[schemars(rename = "Probes", untagged)]
+enum WrittenProbes {
     Nothing(Nothing),
-    Tls(WrittenTls),
+    One(WrittenTls),
+    /// All of them must serve the certificate.
+    More(#[schemars(length(min = 1, max = 16), extend("uniqueItems" = true))] Vec<WrittenTls>),
 }
 
 /// A TLS handshake with the service.

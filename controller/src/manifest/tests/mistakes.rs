@@ -251,6 +251,25 @@ fn placements() {
         &format!("{AT}.probe.server_name"),
         "not a wildcard",
     );
+    says(
+        &with("", r#""guest": 101, "recipe": "x", "reload": [{"reload": "a.service"}, {"reload": "b"}]"#),
+        &format!("{AT}.reload[1].reload"),
+        "not a service unit",
+    );
+    says(&with("", r#""guest": 101, "recipe": "x", "reload": []"#), &format!("{AT}.reload"), "the list is empty");
+    says(
+        &with("", r#""guest": 101, "recipe": "x", "probe": [{"connect": "127.0.0.1:25"}, "nothing"]"#),
+        &format!("{AT}.probe[1]"),
+        "stands alone",
+    );
+    says(
+        &with(
+            "",
+            r#""guest": 101, "recipe": "x", "probe": [{"connect": "127.0.0.1:25"}, {"connect": "127.0.0.1:25"}]"#,
+        ),
+        &format!("{AT}.probe"),
+        "element 2 says what an element before it says",
+    );
 }
 
 #[test]

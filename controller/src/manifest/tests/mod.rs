@@ -13,7 +13,7 @@ use pinion_proto::{
     id::Guest,
     key::{KeyAlgorithm, KeyPolicy},
     names::{SubjectName, SubjectNames},
-    spec::{Part, Probe, Reload},
+    spec::{Part, Probe, Reload, TlsProbe},
 };
 
 use super::*;
@@ -84,7 +84,7 @@ fn the_example_is_read_as_it_is_meant() {
     let key = vllm.files.get(&Part::Key).expect("a key");
     assert_eq!(key.mode.map(|mode| mode.bits()), Some(0o600));
     assert!(matches!(&vllm.reload, Some(Reload::Restart(unit)) if unit.as_str() == "vllm.service"));
-    assert!(matches!(&vllm.probe, Some(Probe::Tls { server_name: Some(_), .. })));
+    assert!(matches!(&vllm.probe, Some(Probe::Tls(TlsProbe { server_name: Some(_), .. }))));
 
     assert!(archive.is_shared());
     assert_eq!(leaf(archive).renew_before, Some(Duration::from_secs(4 * 3_600)));

@@ -44,6 +44,7 @@ impl View<'_> {
             Some(id) => Some(troubles::destroyed(&planned.label(), id.guest)),
             None => (view.parts.evictions.trouble_of(planned))
                 .or_else(|| view.parts.enrolment.must_rejoin(view.world, planned))
+                .or_else(|| view.parts.enrolment.too_old(view.world, planned))
                 .or_else(|| health::trouble(planned, report).cloned())
                 .or_else(|| absent(view, planned)),
         };

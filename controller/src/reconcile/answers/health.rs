@@ -51,8 +51,9 @@ pub(super) fn expires(planned: &Planned<'_>, report: Option<&PlacementReport>) -
 /// What holds a placement up, as a person is shown it.
 fn in_the_way(view: &View<'_>, planned: &Planned<'_>, report: Option<&PlacementReport>) -> Option<Trouble> {
     view.parts.evictions.trouble_of(planned).or_else(|| {
-        let rejoin = view.parts.enrolment.must_rejoin(view.world, planned);
-        let trouble = rejoin.or_else(|| trouble(planned, report).cloned())?;
+        let enrolment = &view.parts.enrolment;
+        let agent = enrolment.must_rejoin(view.world, planned).or_else(|| enrolment.too_old(view.world, planned));
+        let trouble = agent.or_else(|| trouble(planned, report).cloned())?;
         Some(freezing::trouble_for_status(view.world, planned, trouble))
     })
 }

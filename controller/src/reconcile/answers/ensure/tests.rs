@@ -40,6 +40,21 @@ fn a_renewal_is_there_when_its_generation_exceeds_what_was_there_before() {
 }
 
 #[test]
+fn an_agent_that_does_not_know_a_field_holds_its_placement_up() {
+    const TWO: &str = r#"{"version": 1, "certificates": [{"name": "web", "common_name": "web.example",
+        "placements": [{"guest": 101, "recipe": "nginx",
+            "probe": [{"connect": "127.0.0.1:443"}, {"connect": "127.0.0.1:8443"}]}]}]}"#;
+    let mut world = world(TWO);
+    // It leaves out what it does not know, and so reports another spec.
+    link(&mut world, "101", vec![PlacementReport { revision: 1, ..served(2) }]);
+    let line = line(&world, Stage::Served, None, at(0));
+    let trouble = line.trouble.expect("it is held up");
+    assert!(!line.reached && trouble.halt == pinion_proto::stage::Halt::Blocked, "{trouble}");
+    assert!(trouble.cause.contains("too old for several services"), "{trouble}");
+    assert!(trouble.remedy.contains("pinion-agent"), "{trouble}");
+}
+
+#[test]
 fn files_that_are_to_be_removed_are_removed_when_none_is_left() {
     let there = line(&reporting(PURGE, served(1)), Stage::Served, None, at(0));
     assert_eq!((there.reached, there.now.as_str()), (false, "being removed"));

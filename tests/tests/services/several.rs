@@ -1,0 +1,78 @@
+//! One pair of files for several services, or for one on several ports: who is notified, and which one does not show it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use pinion_proto::stage::Halt;
+use pinion_tests::{
+    guest::{Guest, GuestOptions},
+    host::{Host, HostOptions},
+    nginx::Nginx,
+    port::Port,
+    process::Finished,
+    site,
+};
+use serde_json::json;
+
+const PAIR: (&str, &str) = ("/etc/nginx/ssl/web.crt", "/etc/nginx/ssl/web.key");
+const OLD: (&str, &str) = ("/etc/nginx/ssl/old.crt", "/etc/nginx/ssl/old.key");
+
+/// A guest that has joined, and its host.
+pub(super) fn place(options: &GuestOptions) -> (Host, Guest) {
+    let host = Host::start(&HostOptions::default()).expect("a host");
+    let mut guest = Guest::prepare("1001", options).expect("a guest");
+    guest.join_with(&host.token("1001").expect("a token")).and_then(Finished::succeeded).expect("joined");
+    guest.start().expect("started");
+    guest.wait_linked(&host).expect("linked");
+    (host, guest)
+}
+
+/// Has nginx listen on a second port, with this pair.
+fn listen_too(guest: &Guest, at: SocketAddr, pair: (&str, &str)) {
+    let text = guest.read("/etc/nginx/nginx.conf").expect("its configuration");
+    let path = |inside: &str| guest.path(inside).display().to_string();
+    let server = format!(
+        "\tserver {{ listen {at} ssl; ssl_certificate {}; ssl_certificate_key {}; }}\n\tserver {{",
+        path(pair.0),
+        path(pair.1)
+    );
+    guest.write("etc/nginx/nginx.conf", &text.replacen("\tserver {", &server, 1)).expect("written");
+}
+
+#[test]
+fn nginx_is_served_when_both_of_its_ports_show_the_certificate() {
+    let soon = Duration::from_millis(200);
+    let (host, guest) = place(&GuestOptions { check_every: Some(soon), retry_max: soon, ..GuestOptions::default() });
+    let nginx = Nginx::install(&guest, PAIR.0, PAIR.1).expect("nginx is installed");
+    let single = guest.read("/etc/nginx/nginx.conf").expect("its configuration");
+    let second = Port::reserve().expect("a port");
+    listen_too(&guest, second.address(), PAIR);
+    let mut placement = nginx.placement(&guest);
+    placement["files"] = json!({ "fullchain": { "path": PAIR.0 }, "key": { "path": PAIR.1 } });
+    placement["probe"] = json!([{ "connect": nginx.address() }, { "connect": second.address() }]);
+    let web = json!({ "name": "web", "common_name": "web.internal.example", "placements": [placement] });
+    host.write_manifest(&site::manifest(json!([web]))).expect("written");
+    host.ensure(&[], "installed").expect("installed");
+    nginx.unit().start().expect("nginx starts");
+    host.ensure(&[], "served").expect("on both ports");
+    let reloads = nginx.unit().reloads();
+    host.renew(&["web"], "served").expect("renewed on both ports");
+    assert_eq!((nginx.unit().reloads(), nginx.unit().restarts()), (reloads + 1, 0), "{}", nginx.unit().log());
+
+    // The second port keeps another pair: it is named, and nginx is not restarted for it.
+    Nginx::place_snakeoil(&guest, OLD.0, OLD.1).expect("written");
+    guest.write("etc/nginx/nginx.conf", &single).expect("written");
+    listen_too(&guest, second.address(), OLD);
+    host.renew(&["web"], "reloaded").expect("reloaded");
+    let at = second.address().to_string();
+    let held = host.wait_placement("web@1001", |found| {
+        found.trouble.as_ref().is_some_and(|trouble| trouble.attempt.contains(&at))
+    });
+    let trouble = held.expect("it is reported").trouble.expect("a trouble");
+    assert!(trouble.halt == Halt::Waiting && !trouble.to_string().contains(&nginx.address().to_string()), "{trouble}");
+    assert_eq!(nginx.unit().restarts(), 0, "{}", nginx.unit().log());
+
+    guest.write("etc/nginx/nginx.conf", &single).expect("written");
+    listen_too(&guest, second.address(), PAIR);
+    host.renew(&["web"], "served").expect("on both ports again");
+    assert_eq!(nginx.unit().restarts(), 0, "{}", nginx.unit().log());
+}
