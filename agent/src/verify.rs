@@ -5,12 +5,13 @@
 use std::{fmt, time::Duration};
 
 use pinion_proto::{
-    bundle::CertificateError,
+    bundle::{CertificateError, PurposeError},
     clock::Timestamp,
     key::KeyAlgorithm,
     message::Delivery,
     names::{SubjectName, SubjectNames},
     private_key::{KeyError, PrivateKey},
+    spec::Usage,
 };
 use thiserror::Error;
 
@@ -33,6 +34,8 @@ pub struct Expected<'a> {
     pub algorithm: KeyAlgorithm,
     /// The key that the request was made with; none when the key is shared and comes with the delivery.
     pub key: Option<&'a PrivateKey>,
+    /// Which side shows it; none where nobody says.
+    pub usage: Option<Usage>,
 }
 
 /// Checks a delivery at the moment `now`.
@@ -63,6 +66,7 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
     if leaf.key_algorithm() != Some(expected.algorithm) {
         return Err(Refusal::Algorithm { ordered: expected.algorithm, delivered: leaf.key_algorithm() });
     }
+    chain.fits(expected.usage)?;
     if leaf.not_after() < now {
         return Err(Refusal::Expired { until: leaf.not_after(), now });
     }
@@ -120,6 +124,9 @@ pub enum Refusal {
         /// What came.
         delivered: Option<KeyAlgorithm>,
     },
+    /// For something else than what it was ordered for.
+    #[error(transparent)]
+    Purpose(#[from] PurposeError),
     /// Over already.
     #[error("the certificate expired at {until}, and this guest's clock says {now}")]
     Expired {
@@ -148,7 +155,10 @@ fn list<'a>(names: impl Iterator<Item = &'a (impl fmt::Display + 'a)>) -> String
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair,
+    };
 
     use pinion_proto::{
         bundle::{Chain, RootCertificate},
@@ -173,6 +183,11 @@ mod tests {
 
     /// A delivery whose leaf is valid from and until so many seconds from now.
     fn delivered(from: i64, until: i64) -> Delivered {
+        delivered_for(from, until, &[])
+    }
+
+    /// The same, for these purposes alone.
+    fn delivered_for(from: i64, until: i64, purposes: &[ExtendedKeyUsagePurpose]) -> Delivered {
         let at = |seconds: i64| time::OffsetDateTime::from(Timestamp::from_unix(NOW + seconds));
         let authority = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::default();
@@ -186,6 +201,7 @@ mod tests {
         let request = key.request(&common_name, &names).expect("a request");
         let mut request = CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
         (request.params.not_before, request.params.not_after) = (at(from), at(until));
+        request.params.extended_key_usages = purposes.to_vec();
         let leaf = request.signed_by(&Issuer::new(parameters, authority)).expect("a certificate");
         let delivery = Delivery {
             certificate: "a".parse().expect("a name"),
@@ -205,6 +221,7 @@ mod tests {
             names: &it.names,
             algorithm: KeyAlgorithm::EcdsaP256,
             key: Some(&it.key),
+            usage: None,
         }
     }
 
@@ -304,6 +321,26 @@ mod tests {
         assert!(matches!(check(&it, Expected { key: None, ..expected(&it) }), Err(Refusal::OtherKey { .. })));
         it.delivery.shared_key = Some(zeroize::Zeroizing::new(vec![1, 2, 3]));
         assert!(matches!(check(&it, Expected { key: None, ..expected(&it) }), Err(Refusal::Key(_))));
+    }
+
+    #[test]
+    fn a_certificate_for_the_other_side_is_refused() {
+        let (server, client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+        for (purposes, usage, is_taken) in [
+            (vec![client.clone()], Some(Usage::Server), false),
+            (vec![server.clone()], Some(Usage::Client), false),
+            (vec![server.clone()], Some(Usage::Both), false),
+            (vec![server.clone(), client.clone()], Some(Usage::Both), true),
+            (vec![server], Some(Usage::Server), true),
+            (vec![client], None, true),
+            (vec![], Some(Usage::Both), true),
+            (vec![ExtendedKeyUsagePurpose::CodeSigning], None, false),
+        ] {
+            let it = delivered_for(-60, 3600, &purposes);
+            let checked = check(&it, Expected { usage, ..expected(&it) });
+            assert_eq!(checked.is_ok(), is_taken, "{purposes:?} for {usage:?}: {checked:?}");
+            assert!(is_taken || matches!(checked, Err(Refusal::Purpose(_))), "{checked:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     hwaddr::HwAddr,
     id::CertificateName,
     names::SubjectName,
-    spec::{GuestPath, PlainName},
+    spec::{GuestPath, PlainName, Usage},
     stage::{Stage, Trouble},
 };
 
@@ -51,6 +51,9 @@ pub struct PlacementReport {
     /// Telling the service of new files disturbs it, or may: a restart, or a hook, of which nobody knows.
     #[serde(default)]
     pub disruptive: bool,
+    /// Which side of a connection shows its certificate, as manifest or recipe say; none when neither does.
+    #[serde(default)]
+    pub usage: Option<Usage>,
 }
 
 impl PlacementReport {
@@ -90,6 +93,7 @@ impl PlacementReport {
             left_behind: Vec::new(),
             roots: Box::default(),
             disruptive: false,
+            usage: None,
         }
     }
 }

@@ -170,6 +170,10 @@ impl Failure {
                 "compare the clocks of guest, host and CA (`date`), and run a time service (NTP) on each"
             }
             Refusal::Chain(_) => "run `pinion issuer check` on the host",
+            Refusal::Purpose(_) => {
+                "correct the issuer's template (`extKeyUsage`, `keyUsage`), or set \"usage\" of the placement in the \
+                 manifest; then run `pinion ensure --renew` on the host"
+            }
             _ => "run `pinion ensure --renew` on the host; if it happens again, check the issuer's templates",
         };
         Self::new(Halt::Blocked, "verify the delivered certificate", chain(error), remedy.into())

@@ -10,6 +10,7 @@ use pinion_proto::{
     key::{KeyAlgorithm, Rotation},
     message::Delivery,
     private_key::PrivateKey,
+    spec::Usage,
     stage::Trouble,
 };
 
@@ -71,8 +72,8 @@ impl Request {
         Ok(true)
     }
 
-    /// Takes a certificate, if it is what was ordered; true when it is.
-    pub(super) fn take(&mut self, switch: &mut FileSwitch, delivery: Delivery) -> bool {
+    /// Takes a certificate, if it is what was ordered, for a service of this usage; true when it is.
+    pub(super) fn take(&mut self, switch: &mut FileSwitch, delivery: Delivery, usage: Option<Usage>) -> bool {
         let (name, generation) = (&switch.name, delivery.generation);
         let Some(order) = switch.ledger.order.as_ref().filter(|order| order.generation == generation) else {
             tracing::info!(certificate = %name, generation, "Ignored a delivery for a generation that is not awaited");
@@ -84,6 +85,8 @@ impl Request {
             names: &order.names,
             algorithm: order.algorithm,
             key: order.key.as_ref(),
+            // Without a job, what the manifest says still holds.
+            usage: usage.or(switch.ledger.spec.as_ref().and_then(|spec| spec.usage)),
         };
         match verify(delivery, expected, switch.now()) {
             Ok(bundle) => {

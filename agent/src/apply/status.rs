@@ -5,6 +5,7 @@
 use pinion_proto::{
     id::CertificateName,
     report::PlacementReport,
+    spec::Usage,
     stage::{Stage, Trouble},
 };
 
@@ -18,6 +19,8 @@ pub(super) struct Status {
     goal: Stage,
     /// Notifying its service may disturb it, as the job says.
     disruptive: bool,
+    /// Which side shows its certificate, as the job says.
+    usage: Option<Usage>,
     /// What a person should change although nothing holds it up, as the job says.
     warning: Option<String>,
     /// The spec that what is in place was last held against.
@@ -27,13 +30,14 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new() -> Self {
-        Self { goal: Stage::Served, disruptive: false, warning: None, revision: 0, trouble: None }
+        Self { goal: Stage::Served, disruptive: false, usage: None, warning: None, revision: 0, trouble: None }
     }
 
     /// Notes what a job says of the placement.
     pub(super) fn decided(&mut self, job: &Job) {
         self.warning.clone_from(&job.warning);
         self.disruptive = job.services.iter().any(|service| service.mildest().may_disturb());
+        self.usage = job.usage;
         self.goal = if !job.probes.is_empty() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
     }
 
@@ -45,6 +49,11 @@ impl Status {
         {
             self.revision = spec.revision();
         }
+    }
+
+    /// Which side shows its certificate, as the last job said; none before there was one.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
     }
 
     /// Whether something is in the way.
@@ -78,6 +87,7 @@ impl Status {
             goal: self.goal,
             revision: self.revision,
             disruptive: self.disruptive,
+            usage: self.usage,
             trouble: self.trouble.as_ref().or(refusal).cloned(),
             warning: self.warning.clone(),
             ..ledger

@@ -291,7 +291,7 @@ impl Task<'_> {
             }
         }
         if let Some(delivery) = letters.delivery
-            && self.parts.request.take(&mut self.parts.switch, delivery)
+            && self.parts.request.take(&mut self.parts.switch, delivery, self.parts.status.usage())
         {
             self.parts.start_afresh();
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pinion_proto::{
     content::LeafSpec,
     names::SubjectName,
-    spec::{Layout, PlacementSpec, Probe, Settle, TlsProbe, Validate},
+    spec::{Layout, PlacementSpec, Probe, Settle, TlsProbe, Usage, Validate},
 };
 
 use super::{
@@ -51,6 +51,9 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
     // No service shows roots.
     let probes = spec.content.leaf().map(|leaf| probes(spec, recipe, leaf, scope)).unwrap_or_default();
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
+    // What is looked at, or would be, is a server's.
+    let is_seen = !probes.is_empty() || recipe.is_some_and(|recipe| !recipe.probe.is_empty());
+    let usage = spec.usage.or(recipe.and_then(|recipe| recipe.usage)).or(is_seen.then_some(Usage::Server));
     Ok(Job {
         certificate: spec.certificate.clone(),
         files,
@@ -58,6 +61,7 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
         validate,
         services,
         probes,
+        usage: usage.filter(|_| !spec.content.is_roots()),
         content: spec.content.clone(),
         roots: spec.roots.clone(),
         update: recipe.and_then(|recipe| recipe.update.clone()),

@@ -12,7 +12,7 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls, TlsProbe},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls, TlsProbe, Usage},
     text_position::line_and_column,
 };
 use serde::Deserialize;
@@ -57,6 +57,9 @@ pub struct Recipe {
     /// Where it shows its certificate: in all of these places.
     #[serde(default, deserialize_with = "one_or_more::read")]
     pub(super) probe: Vec<ProbeTemplate>,
+    /// Which side of a connection shows the certificate; a server where there is a probe.
+    #[serde(default)]
+    pub(super) usage: Option<Usage>,
     /// Program and arguments that make a store of the files, before the service is notified.
     #[serde(default, deserialize_with = "arguments")]
     pub(super) update: Option<Vec<String>>,

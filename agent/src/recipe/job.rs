@@ -6,7 +6,7 @@ use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     content::Content,
     id::CertificateName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, StartTls},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, StartTls, Usage},
 };
 
 use super::{ground::Ground, reload::Levels};
@@ -27,6 +27,8 @@ pub struct Job {
     pub services: Vec<Levels>,
     /// Where its certificate is looked at: it is served when all of them show it. Empty when nobody shows it.
     pub probes: Vec<ProbeTarget>,
+    /// Which side of a connection shows the certificate; none where nobody says.
+    pub usage: Option<Usage>,
     /// A certificate with its key, or the issuer's roots alone.
     pub content: Content,
     /// What files of [`Part::Ca`] contain, besides the root of the certificate's own chain.

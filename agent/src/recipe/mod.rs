@@ -77,7 +77,7 @@ mod tests {
         content::{Content, LeafSpec},
         key::KeyPolicy,
         names::{SubjectName, SubjectNames},
-        spec::{FileSpec, Part, Probe, Reload, TlsProbe, Unit, Validate},
+        spec::{FileSpec, Part, Probe, Reload, TlsProbe, Unit, Usage, Validate},
     };
 
     use super::*;
@@ -104,6 +104,7 @@ mod tests {
             more_probes: Vec::new(),
             window: None,
             requires_mount: None,
+            usage: None,
             purge: false,
             ordered: None,
             trouble: None,
@@ -150,6 +151,29 @@ mod tests {
 
         let files = job(&spec(Some("files"))).expect("files");
         assert!(files.services.is_empty() && files.probes.is_empty());
+    }
+
+    #[test]
+    fn a_placement_is_for_what_it_says_then_its_recipe_then_a_server_where_one_is_looked_at() {
+        let usage = |spec: &PlacementSpec| job(spec).expect("a job").usage;
+        let (server, client) = (Some(Usage::Server), Some(Usage::Client));
+        for (recipe, expected) in [
+            ("nginx", server),
+            ("docker", server),
+            ("portainer", server),
+            ("docker-client", client),
+            ("docker-context", client),
+            ("nginx-client", client),
+            ("traefik-client", client),
+            ("files", None),
+        ] {
+            let mut spec = spec(Some(recipe));
+            assert_eq!(usage(&spec), expected, "{recipe}");
+            spec.probe = Some(Probe::Nothing);
+            assert_eq!(usage(&spec), expected, "{recipe}, where nobody looks");
+            spec.usage = Some(Usage::Both);
+            assert_eq!(usage(&spec), Some(Usage::Both), "{recipe}");
+        }
     }
 
     #[test]

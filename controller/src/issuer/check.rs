@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use pinion_proto::{
-    bundle::{CertificateRequest, Fingerprint, Leaf},
-    clock::Timestamp,
-    names::SubjectNames,
-    spec::PlainName,
-};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, spec::PlainName};
 use serde::{Deserialize, Serialize};
 
 /// What was found out about an issuer without signing anything.
@@ -53,25 +48,4 @@ pub struct Durations {
     pub default: Duration,
     /// A longer request is shortened to this.
     pub max: Duration,
-}
-
-/// Whether a leaf is for the request's key and has exactly the ordered names; otherwise, what differs.
-pub(super) fn leaf_is_what_was_asked(
-    leaf: &Leaf,
-    asked: &CertificateRequest,
-    names: &SubjectNames,
-) -> Result<(), String> {
-    if leaf.key() != asked.key {
-        return Err("the certificate is not for the request's key".into());
-    }
-    let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    if leaf.names() != names {
-        let missing = list(names.missing_from(leaf.names()).map(ToString::to_string).collect());
-        let extra = list(leaf.names().missing_from(names).map(ToString::to_string).collect());
-        return Err(format!(
-            "the certificate's names are not those that were ordered (missing: {missing}; extra: \
-            {extra})"
-        ));
-    }
-    Ok(())
 }

@@ -32,15 +32,15 @@ pub enum IssuerError {
         /// What a person can do.
         remedy: String,
     },
-    /// It has signed, and what it signed serves no longer than what is held, because one of its authorities ends.
+    /// It has signed, and what it signed is of no use.
     #[error("{message}")]
-    AuthorityEnds {
-        /// Which authority ends, and when.
+    Unfit {
+        /// What is wrong with it.
         message: String,
         /// What a person can do.
         remedy: String,
-        /// The end of what is held.
-        held_until: Timestamp,
+        /// The end of what is held, where that serves as long as what was signed.
+        held_until: Option<Timestamp>,
     },
 }
 
@@ -57,7 +57,7 @@ impl IssuerError {
     pub fn halt(&self) -> Halt {
         match self {
             Self::Unavailable { .. } => Halt::Waiting,
-            Self::Refused { .. } | Self::Misconfigured { .. } | Self::AuthorityEnds { .. } => Halt::Blocked,
+            Self::Refused { .. } | Self::Misconfigured { .. } | Self::Unfit { .. } => Halt::Blocked,
         }
     }
 
@@ -73,7 +73,7 @@ impl IssuerError {
                                      `pinion issuer check` shows what it allows"
                     .into()
             }
-            Self::Misconfigured { remedy, .. } | Self::AuthorityEnds { remedy, .. } => remedy.clone(),
+            Self::Misconfigured { remedy, .. } | Self::Unfit { remedy, .. } => remedy.clone(),
         }
     }
 
@@ -82,7 +82,7 @@ impl IssuerError {
     pub fn retry_at(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             // Each try costs the CA a signature: a few a day while there are weeks, and more as the end comes closer.
-            Self::AuthorityEnds { held_until, .. } => Some(now + held_until.since(now) / TRIES_UNTIL_THE_END),
+            Self::Unfit { held_until, .. } => held_until.map(|end| now + end.since(now) / TRIES_UNTIL_THE_END),
             Self::Unavailable { .. } | Self::Refused { .. } | Self::Misconfigured { .. } => None,
         }
     }

@@ -11,7 +11,7 @@ use super::{IssuerError, Signed};
 /// ordered, or allowed, is as good as one that ends later.
 ///
 /// # Errors
-/// [`IssuerError::AuthorityEnds`], when an authority in the chain ends before the certificate does.
+/// [`IssuerError::Unfit`], when an authority in the chain ends before the certificate does.
 pub(crate) fn serves_longer(
     id: &PlacementId,
     issuer: &PlainName,
@@ -23,7 +23,7 @@ pub(crate) fn serves_longer(
     if expires > held || end > signed.chain.leaf().not_after() {
         return Ok(());
     }
-    Err(IssuerError::AuthorityEnds {
+    Err(IssuerError::Unfit {
         message: format!(
             "issuer `{issuer}`: its authority {authority} ends at {end}, so a new certificate would be valid until \
              {expires}, and what is held is valid until {held}"
@@ -32,7 +32,7 @@ pub(crate) fn serves_longer(
             "renew that authority's certificate on the CA (step-ca: the file that `crt` in ca.json names; then restart \
              step-ca); Pinion keeps what is held and tries again by itself, and at once with `pinion ensure {id}`"
         ),
-        held_until: held,
+        held_until: Some(held),
     })
 }
 
@@ -94,7 +94,7 @@ mod tests {
         ] {
             match (serves_longer(&id, &issuer, &signed, at(held)), ends) {
                 (Ok(()), None) => {}
-                (Err(error @ IssuerError::AuthorityEnds { .. }), Some(authority)) => {
+                (Err(error @ IssuerError::Unfit { .. }), Some(authority)) => {
                     let said = error.to_string();
                     assert!(said.contains(authority) && said.contains("step-ca"), "{what}: {said}");
                     assert!(error.remedy().contains("pinion ensure web@101"), "{what}: {}", error.remedy());

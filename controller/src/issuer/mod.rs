@@ -10,8 +10,10 @@ use pinion_proto::{
     bundle::{Chain, RootCertificate},
     id::PlacementId,
     names::{SubjectName, SubjectNames},
+    spec::Usage,
 };
 
+mod asked;
 mod check;
 pub mod embedded;
 pub(crate) mod error;
@@ -42,11 +44,14 @@ pub struct SigningRequest {
     pub common_name: SubjectName,
     /// Every name.
     pub names: SubjectNames,
+    /// Which side of a connection shows it; none where nobody says.
+    pub usage: Option<Usage>,
     /// How long it should be valid; an issuer that allows less gives what it allows.
     pub duration: Duration,
 }
 
-/// What an issuer made of a request. The issuer has checked that the leaf has the request's key and names.
+/// What an issuer made of a request. The issuer has checked that the leaf has the request's key and
+/// names, and may be used as was asked.
 #[derive(Debug, Clone)]
 pub struct Signed {
     /// Leaf and intermediates.

@@ -10,7 +10,7 @@ use pinion_proto::{
     key::KeyPolicy,
     mount::MountPoint,
     names::{SubjectName, SubjectNames},
-    spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Validate},
+    spec::{FileSpec, Layout, Part, PlainName, Probe, Reload, Usage, Validate},
 };
 
 use super::{GuestRef, SpecHash, window::Window};
@@ -74,6 +74,8 @@ pub struct Placement {
     pub window: Option<Window>,
     /// Where something must be mounted before the files are touched; none where the guest finds out by itself.
     pub requires_mount: Option<MountPoint>,
+    /// Which side of a connection shows the certificate; none where the recipe says.
+    pub usage: Option<Usage>,
     /// The files are to be removed and nothing is to be held.
     pub purge: bool,
 }

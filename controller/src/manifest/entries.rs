@@ -4,7 +4,7 @@ use pinion_proto::{
     content::Content,
     key::{KeyPolicy, Rotation},
     names::{SubjectName, SubjectNames},
-    spec::PlainName,
+    spec::{PlainName, Usage},
 };
 
 use super::{
@@ -27,7 +27,19 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
     let fields = Fields::of(
         node,
         "a certificate: an object",
-        &["name", "common_name", "sans", "key", "duration", "renew_before", "issuer", "shared", "trust", "placements"],
+        &[
+            "name",
+            "common_name",
+            "sans",
+            "key",
+            "duration",
+            "renew_before",
+            "issuer",
+            "shared",
+            "usage",
+            "trust",
+            "placements",
+        ],
     )?;
     fields.or("trust", false, |n| n.boolean());
     let name = fields.required("name", |n| {
@@ -42,6 +54,7 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
     let renew_before = fields.optional("renew_before", length::renew_before);
     let issuer = fields.or("issuer", context.defaults.issuer.clone(), issuer);
     let shared = fields.or("shared", false, |n| n.boolean());
+    let usage = fields.optional("usage", usage);
 
     if let (Some(duration), Some(Some(before))) = (duration, renew_before)
         && before >= duration
@@ -63,7 +76,12 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
     let spec_hash = |names: Option<&SubjectNames>| {
         Some(SpecHash::of(common_name.as_ref()?, names?, key?.algorithm, issuer.as_ref()?))
     };
-    let common = Common { common_name: common_name.as_ref(), shared: shared == Some(true), spec_hash: &spec_hash };
+    let common = Common {
+        common_name: common_name.as_ref(),
+        shared: shared == Some(true),
+        usage: usage.flatten(),
+        spec_hash: &spec_hash,
+    };
     let placements =
         fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context, &common)));
     let policy = LeafPolicy {
@@ -82,6 +100,8 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
 struct Common<'c> {
     common_name: Option<&'c SubjectName>,
     shared: bool,
+    /// Of placements that do not say it themselves.
+    usage: Option<Usage>,
     /// Of these names.
     spec_hash: &'c dyn Fn(Option<&SubjectNames>) -> Option<SpecHash>,
 }
@@ -103,6 +123,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
             "probe",
             "window",
             "requires_mount",
+            "usage",
             "purge",
         ],
     )?;
@@ -132,6 +153,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let probes = fields.optional("probe", services::probes);
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
+    let usage = fields.optional("usage", usage);
     let purge = fields.or("purge", false, |n| n.boolean());
     let own_names = match own? {
         Some(own) => {
@@ -154,8 +176,13 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         more_probes,
         window: window?,
         requires_mount: requires_mount?,
+        usage: usage?.or(common.usage),
         purge: purge?,
     })
+}
+
+fn usage(node: Node<'_>) -> Option<Usage> {
+    node.parsed("`server`, `client` or `both`")
 }
 
 fn common_name(node: Node<'_>) -> Option<SubjectName> {

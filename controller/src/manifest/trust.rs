@@ -90,6 +90,7 @@ fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
         more_probes: Vec::new(),
         window: window?,
         requires_mount: requires_mount?,
+        usage: None,
         purge: purge?,
     })
 }

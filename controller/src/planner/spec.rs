@@ -33,6 +33,7 @@ pub fn spec(
         more_probes: placement.more_probes.clone(),
         window: window.map(<[Opening]>::to_vec),
         requires_mount: placement.requires_mount.clone(),
+        usage: placement.usage,
         purge: placement.purge,
         ordered,
         trouble: trouble.cloned(),

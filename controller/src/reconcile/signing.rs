@@ -10,7 +10,13 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{clock::Timestamp, content::Content, id::PlacementId, report::Progress, spec::PlainName};
+use pinion_proto::{
+    clock::Timestamp,
+    content::Content,
+    id::PlacementId,
+    report::Progress,
+    spec::{PlainName, Usage},
+};
 
 use super::{
     clock_watch::SKEW,
@@ -21,7 +27,7 @@ use super::{
 use crate::{
     issuer::{IssuerError, SigningRequest},
     manifest::PlacedLeaf,
-    planner::{Order, Plan, Step, Why},
+    planner::{Order, Plan, Planned, Step, Why},
     rate_limit::{RateLimit, TokenBucket},
     store::Store,
     world::{Change, World},
@@ -86,7 +92,7 @@ impl Signing {
                 outdated = true;
                 continue;
             }
-            match prepare(world, &id, leaf, order, store, effects) {
+            match prepare(world, &id, leaf, usage(world, &id, planned), order, store, effects) {
                 Prepared::Call(mut call) => {
                     call.is_kept = deliveries.has_room(self.under_way.len());
                     self.under_way.insert(id);
@@ -168,10 +174,16 @@ enum Prepared {
     Failed,
 }
 
+/// Which side of a connection shows the certificate: as the manifest says, or the guest, which has the recipe.
+fn usage(world: &World, id: &PlacementId, planned: &Planned<'_>) -> Option<Usage> {
+    planned.placement.usage.or_else(|| world.report(id).and_then(|report| report.usage))
+}
+
 fn prepare(
     world: &World,
     id: &PlacementId,
     leaf: PlacedLeaf<'_>,
+    usage: Option<Usage>,
     order: &Order,
     store: &Store,
     effects: &mut Effects,
@@ -196,6 +208,7 @@ fn prepare(
         csr,
         common_name: policy.common_name.clone(),
         names: leaf.names.clone(),
+        usage,
         duration: policy.duration,
     };
     Prepared::Call(Box::new(SignCall {

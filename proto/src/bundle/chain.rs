@@ -5,9 +5,10 @@
 use x509_parser::prelude::X509Certificate;
 
 use super::{
-    CertificateError, Leaf, MAX_CHAIN, RootCertificate, certificates_from_pem, parse_certificate, subject_and_end,
+    CertificateError, Leaf, MAX_CHAIN, PurposeError, RootCertificate, certificates_from_pem, parse_certificate,
+    purpose, subject_and_end,
 };
-use crate::{clock::Timestamp, id::shown};
+use crate::{clock::Timestamp, id::shown, spec::Usage};
 
 /// A leaf and its intermediates, leaf first, without the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,17 @@ impl Chain {
     pub fn first_authority_to_end(&self, root: &RootCertificate) -> Option<(String, Timestamp)> {
         let authorities = self.intermediates().chain([root.der()]).filter_map(|der| subject_and_end(der).ok());
         authorities.min_by_key(|(_, end)| *end)
+    }
+
+    /// Whether it may be used by that side of a connection; by either, where nobody says which.
+    ///
+    /// # Errors
+    /// The first extension that says otherwise.
+    pub fn fits(&self, usage: Option<Usage>) -> Result<(), PurposeError> {
+        // Each was parsed when this was made.
+        let parsed = |der| parse_certificate(der).map_err(|_| PurposeError::Malformed("list"));
+        let authorities = self.intermediates().map(parsed).collect::<Result<Vec<_>, _>>()?;
+        purpose::check(&parsed(self.leaf.der())?, &authorities, usage)
     }
 
     /// The certificates between leaf and root, as DER.

@@ -8,6 +8,7 @@ mod chain;
 mod endorsed;
 mod error;
 mod fingerprint;
+mod purpose;
 mod request;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use chain::Chain;
 pub use endorsed::EndorsedRoot;
 pub use error::{CertificateError, MAX_CHAIN, MAX_DER};
 pub use fingerprint::Fingerprint;
+pub use purpose::PurposeError;
 pub use request::CertificateRequest;
 
 use error::malformed;

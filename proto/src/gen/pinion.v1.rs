@@ -492,6 +492,9 @@ pub struct PlacementSpec {
     /// More handshakes, besides "probe"; at most 16. An agent that does not know this makes that one alone.
     #[prost(message, repeated, tag = "21")]
     pub more_probes: ::prost::alloc::vec::Vec<Probe>,
+    /// Which side of a connection shows the certificate: "server", "client" or "both"; over the recipe's.
+    #[prost(string, optional, tag = "22")]
+    pub usage: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The next stretches of time in which a service may be disturbed, soonest first.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -672,6 +675,9 @@ pub struct PlacementReport {
     /// Telling the service of new files disturbs it, or may: a restart, or a hook, of which nobody knows.
     #[prost(bool, tag = "13")]
     pub disruptive: bool,
+    /// Which side of a connection shows the certificate, as its spec or recipe say.
+    #[prost(string, optional, tag = "14")]
+    pub usage: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -11,6 +11,9 @@ pub enum SpecError {
     /// No such layout.
     #[error("`{0}` is not a layout: use symlink or copy")]
     Layout(String),
+    /// No such usage.
+    #[error("`{0}` is not a usage: use server, client or both")]
+    Usage(String),
     /// Not a path.
     #[error("`{0}` is not an absolute path without `.`, `..`, `//`, a trailing `/` or control characters")]
     Path(String),

@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod service;
+mod usage;
 mod words;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::{
 pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
 pub use service::{Opening, Probe, Reload, Settle, StartTls, TlsProbe, Validate};
+pub use usage::Usage;
 pub use words::{Account, GuestPath, PlainName, Unit};
 
 /// One placement as its guest is asked to hold it.
@@ -69,6 +71,10 @@ pub struct PlacementSpec {
     /// text of a spec without it, so that agents that do not know it compute the same [`Self::revision`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_mount: Option<MountPoint>,
+    /// Which side shows the certificate; absent: as the recipe says. Not in the text of a spec without it, as with
+    /// [`Self::requires_mount`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Remove the files and hold nothing.
     #[serde(default)]
     pub purge: bool,

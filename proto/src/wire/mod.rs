@@ -251,6 +251,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
             .collect::<Result<_, _>>()?,
         roots: report.roots.iter().map(|root| read_fingerprint("report.roots", root)).collect::<Result<_, _>>()?,
         disruptive: report.disruptive,
+        usage: report.usage.as_deref().map(|usage| parse("report.usage", usage)).transpose()?,
     })
 }
 
@@ -282,6 +283,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         left_behind: report.left_behind.iter().take(MAX_LEFT_BEHIND).map(ToString::to_string).collect(),
         roots: report.roots.iter().take(MAX_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
         disruptive: report.disruptive,
+        usage: report.usage.map(|usage| usage.to_string()),
     }
 }
 

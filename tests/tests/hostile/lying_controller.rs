@@ -85,6 +85,7 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
         layout: None,
         window: None,
         requires_mount: None,
+        usage: None,
         purge: false,
         ordered,
         trouble: None,

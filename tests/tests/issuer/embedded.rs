@@ -31,6 +31,7 @@ async fn openssl_accepts_every_key_and_reads_what_was_ordered() {
             csr: request(algorithm, &names).expect("a request"),
             common_name: "a.example".parse().expect("a name"),
             names: names.clone(),
+            usage: None,
             duration: Duration::from_secs(30 * 24 * 3600),
         };
         let signed = issuers.sign(&embedded, order, None).await.expect("signed");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pinion_proto::stage::Halt;
 use pinion_tests::{
     ca::StepCa,
     docker::Docker,
@@ -11,6 +12,7 @@ use pinion_tests::{
     nginx::Nginx,
     openssl,
     process::{Finished, run},
+    status::PlacementJson,
     wait::PATIENCE,
 };
 use serde_json::{Value, json};
@@ -46,7 +48,7 @@ impl Site {
             { "name": "nginx", "common_name": NGINX, "placements": [self.nginx.placement(&self.guest)] },
             { "name": "docker", "common_name": DOCKER, "sans": ["127.0.0.1"],
               "placements": [self.docker.placement(&self.guest)] },
-            { "name": "client", "common_name": "client.internal.example", "placements": [{ "guest": 1001, "files": {
+            { "name": "client", "common_name": "client.internal.example", "usage": "client", "placements": [{ "guest": 1001, "files": {
                 // The whole chain: dockerd knows the root alone.
                 "fullchain": { "path": "/etc/ssl/client/cert.pem" },
                 "key": { "path": "/etc/ssl/client/key.pem" },
@@ -78,6 +80,36 @@ impl Site {
         let verified = openssl::verify(&root, &self.guest.path(&file)).expect("openssl runs");
         verified.succeeded().expect("the chain verifies under step-ca's root");
         serial
+    }
+
+    /// From now on the CA signs with this as the end of its template.
+    fn sign_with(&mut self, extensions: &str) {
+        let template = format!(
+            r#"{{"subject": {{{{ toJson .Subject }}}}, "sans": {{{{ toJson .SANs }}}}, "keyUsage": ["digitalSignature"]{extensions}}}"#
+        );
+        let change = |config: &mut Value| {
+            config["authority"]["provisioners"][0]["options"] = json!({ "x509": { "template": template } });
+        };
+        self.ca.change(change).and_then(|()| self.ca.restart()).expect("the CA has another template");
+    }
+
+    /// Asks for a renewal that fails, and waits until its trouble has these words.
+    fn refused(&self, certificate: &str, words: &[&str]) {
+        let asked = self.host.pinion(&["ensure", certificate, "--renew", "--timeout", "30s"]).expect("pinion runs");
+        assert_eq!(asked.code(), 4, "it needs a person: {asked}");
+        let label = format!("{certificate}@1001");
+        let says = |placement: &PlacementJson| {
+            let trouble = placement.trouble.as_ref();
+            trouble.is_some_and(|trouble| words.iter().all(|words| trouble.cause.contains(words)))
+        };
+        let seen = self.host.wait_placement(&label, says).expect("the trouble is told");
+        let trouble = seen.trouble.expect("a trouble");
+        assert!(trouble.halt == Halt::Blocked && trouble.remedy.contains("template"), "{trouble:?}");
+    }
+
+    fn disturbed(&self) -> [usize; 4] {
+        let (nginx, docker) = (self.nginx.unit(), self.docker.unit());
+        [nginx.reloads(), nginx.restarts(), docker.reloads(), docker.restarts()]
     }
 
     fn docker_version(&self, pair: &Path) -> Finished {
@@ -116,6 +148,43 @@ fn what_step_ca_signs_is_served_by_nginx_and_dockerd_and_renewed() {
     site.host.ensure(&[], "served").expect("everything is served");
     assert_eq!((site.nginx.unit().reloads(), site.docker.unit().restarts()), (before.0 + 1, before.1 + 1));
     assert_eq!((site.judged("nginx"), site.judged("docker")), second);
+}
+
+#[test]
+fn a_certificate_that_no_peer_accepts_replaces_nothing() {
+    let mut site = Site::start();
+    site.serve();
+    let held = |site: &Site| {
+        let client = std::fs::read(site.client().join("cert.pem")).expect("the client has one");
+        (site.judged("nginx"), site.judged("docker"), client)
+    };
+    let (before, disturbed) = (held(&site), site.disturbed());
+
+    site.sign_with(r#", "extKeyUsage": ["codeSigning"]"#);
+    site.refused("client", &["codeSigning"]);
+    site.sign_with(r#", "extKeyUsage": ["serverAuth"]"#);
+    site.refused("client", &["extended key usage", "clientAuth", "serverAuth"]);
+    assert_eq!((held(&site), site.disturbed()), (before.clone(), disturbed), "nothing is replaced, nobody disturbed");
+    site.docker_version(&site.client()).succeeded().expect("the client is let in as before");
+
+    // The client is welcome to a certificate for clients, when it tries again.
+    site.sign_with(r#", "extKeyUsage": ["clientAuth"]"#);
+    for server in ["nginx", "docker"] {
+        site.refused(server, &["extended key usage", "clientAuth", "serverAuth"]);
+    }
+    site.sign_with(r#", "basicConstraints": {"isCA": true, "maxPathLen": 0}"#);
+    site.refused("nginx", &["certificate authority's"]);
+    assert_eq!((site.judged("nginx"), site.judged("docker")), (before.0.clone(), before.1.clone()));
+    assert_eq!(site.disturbed(), disturbed);
+
+    // A certificate that says nothing of it may be used for everything.
+    site.sign_with("");
+    site.host.ensure(&["nginx", "docker", "client"], "served").expect("all are renewed");
+    let after = held(&site);
+    assert!(after.0 != before.0 && after.1 != before.1 && after.2 != before.2);
+    site.docker_version(&site.client()).succeeded().expect("the client is let in with the new one");
+    let [reloads, restarts, docker_reloads, docker_restarts] = disturbed;
+    assert_eq!(site.disturbed(), [reloads + 1, restarts, docker_reloads, docker_restarts + 1]);
 }
 
 #[test]

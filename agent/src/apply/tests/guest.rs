@@ -213,6 +213,7 @@ pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         more_probes: Vec::new(),
         window: None,
         requires_mount: None,
+        usage: None,
         purge: false,
         ordered: None,
         trouble: None,

@@ -16,7 +16,10 @@ use pinion_proto::{
 };
 use rcgen::ExtendedKeyUsagePurpose;
 
-use super::{BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Roots, Signed, SigningRequest};
+use super::{
+    BoxFuture, Durations, Issuer, IssuerCheck, IssuerError, IssuerRoots, Roots, Signed, SigningRequest,
+    asked::is_what_was_asked,
+};
 use crate::{
     authority::{self, Authority, AuthorityError, Profile, Traces},
     identity::{GivenUp, NewRoot},
@@ -124,7 +127,7 @@ impl Embedded {
         };
         let chain = Chain::from_der(&[leaf.der().to_vec()]).map_err(|e| malformed(&e))?;
         let asked = CertificateRequest::parse(&request.csr).map_err(|e| malformed(&e))?;
-        super::check::leaf_is_what_was_asked(&leaf, &asked, &request.names)
+        is_what_was_asked(&chain, &asked, request)
             .map_err(|why| IssuerError::Refused { message: format!("issuer `{}`: {why}", self.name) })?;
         let given = leaf.not_after().since(now);
         Ok(Signed { chain, root: authority.root().clone(), shortened_to: (given < duration).then_some(given) })

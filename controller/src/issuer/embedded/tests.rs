@@ -32,6 +32,7 @@ fn order(names: &[&str]) -> SigningRequest {
         csr: csr.expect("a request").der().to_vec(),
         common_name: list[0].clone(),
         names: SubjectNames::try_from(list).expect("names"),
+        usage: None,
         duration: Duration::from_secs(30 * 24 * 3600),
     }
 }

@@ -46,7 +46,7 @@ enum CallOutcome {
 impl CallOutcome {
     fn of(error: &IssuerError) -> Self {
         match error {
-            IssuerError::Refused { .. } | IssuerError::AuthorityEnds { .. } => Self::Answered,
+            IssuerError::Refused { .. } | IssuerError::Unfit { .. } => Self::Answered,
             // A wrong password or root is everyone's, and finding it out anew each time costs the CA and us.
             IssuerError::Unavailable { .. } | IssuerError::Misconfigured { .. } => Self::Down(error.clone()),
         }

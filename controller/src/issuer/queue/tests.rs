@@ -95,6 +95,7 @@ fn request(certificate: &str) -> SigningRequest {
         csr: Vec::new(),
         common_name: "a.example".parse().expect("a name"),
         names: vec!["a.example".parse().expect("a name")].try_into().expect("names"),
+        usage: None,
         duration: Duration::from_secs(3600),
     }
 }

@@ -20,7 +20,7 @@ use super::{
     settings::{call_failed, json, words},
     token::token,
 };
-use crate::issuer::{IssuerError, Signed, SigningRequest, check::leaf_is_what_was_asked};
+use crate::issuer::{IssuerError, Signed, SigningRequest, asked::is_what_was_asked};
 
 /// step-ca backdates by a minute, and a duration that is this much off is not worth telling.
 const TOLERANCE: Duration = Duration::from_secs(120);
@@ -103,9 +103,10 @@ async fn attempt(
         });
     }
     let chain = chain(ca, &answer).map_err(Failure::Error)?;
-    leaf_is_what_was_asked(chain.leaf(), asked, &request.names).map_err(|why| {
-        let message = format!("{}: {why}: a template of the provisioner's may change names", ca.settings.who());
-        Failure::Error(IssuerError::Refused { message })
+    is_what_was_asked(&chain, asked, request).map_err(|why| {
+        let template = format!("the template of provisioner `{}` on the CA", ca.settings.provisioner);
+        let message = format!("{}: {why}", ca.settings.who());
+        Failure::Error(IssuerError::Unfit { message, remedy: why.remedy(&template), held_until: None })
     })?;
     let root = root_of(ca, session, &chain)?;
     let given = chain.leaf().not_after().since(ca.given_from());

@@ -14,7 +14,7 @@ use serde_json::json;
 use words::{
     AccountText, AddressText, Algorithm, CommonName, ContainerText, Day, EndText, GuestNameText, LayoutWord, Length,
     Mode, MountPointText, Name, Nothing, PathText, RotationWord, SanText, SecretMode, SecretText, ServerNameText,
-    ServiceText, SignalWord, StartTlsWord, TimeText, UnitText,
+    ServiceText, SignalWord, StartTlsWord, TimeText, UnitText, UsageWord,
 };
 
 /// The JSON Schema (draft 2020-12) of manifest version 1.
@@ -69,6 +69,8 @@ struct WrittenCertificate {
     issuer: Name,
     /// One key in all places, which the controller makes and keeps. Otherwise each place makes its own.
     shared: bool,
+    /// Which side of a connection shows it, for placements that do not say so themselves.
+    usage: UsageWord,
     /// The issuer's roots are placed, and no certificate.
     trust: bool,
     /// Where it goes; each guest once.
@@ -113,6 +115,8 @@ struct WrittenPlacement {
     /// Where something must be mounted before the files are touched, for example `/mnt/pve/nfs`; `/` when nothing has to be,
     /// whatever the guest has noted. The guest finds out by itself if absent.
     requires_mount: MountPointText,
+    /// Which side of a connection shows the certificate; over the certificate's and the recipe's.
+    usage: UsageWord,
     /// Remove the files and hold nothing.
     purge: bool,
 }

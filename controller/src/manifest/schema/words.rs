@@ -57,6 +57,14 @@ pub(super) enum LayoutWord {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
+pub(super) enum UsageWord {
+    Server,
+    Client,
+    Both,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub(super) enum RotationWord {
     Always,
     Never,

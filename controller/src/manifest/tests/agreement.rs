@@ -72,6 +72,8 @@ fn good_documents_are_good_for_both() {
         (&format!("{PLACEMENT}/window"), json!({"from": "22:00", "to": "24:00", "time_zone": "UTC"})),
         (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/pve/nfs")),
         (&format!("{PLACEMENT}/requires_mount"), json!("/")),
+        (&format!("{PLACEMENT}/usage"), json!("client")),
+        ("/certificates/0/usage", json!("both")),
         (&format!("{PLACEMENT}/purge"), json!(false)),
     ] {
         both(&judge, &put(&example, pointer, value), true);
@@ -130,6 +132,9 @@ fn what_is_wrong_in_structure_is_wrong_for_both() {
         (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/../nfs")),
         (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/nfs/")),
         (&format!("{PLACEMENT}/requires_mount"), json!(true)),
+        (&format!("{PLACEMENT}/usage"), json!("Client")),
+        (&format!("{PLACEMENT}/usage"), json!(["client"])),
+        ("/certificates/0/usage", json!("peer")),
         (&format!("{PLACEMENT}/purge"), json!(1)),
         (&format!("{PLACEMENT}/post_renewal_command"), json!("reboot")),
         (&format!("{PLACEMENT}/window"), json!({})),

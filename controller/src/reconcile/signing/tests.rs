@@ -1,6 +1,6 @@
 //! Which certificates an issuer is asked for, and what becomes of its answers.
 
-use pinion_proto::stage::Halt;
+use pinion_proto::{report::PlacementReport, stage::Halt};
 
 use super::*;
 use crate::reconcile::{
@@ -110,6 +110,26 @@ fn only_what_is_due_must_end_later_than_what_is_held() {
         });
         let call = call.expect("it is asked");
         assert_eq!((call.expires, call.must_exceed), (Some(held.not_after()), must_exceed), "{what}");
+    }
+}
+
+#[test]
+fn what_a_certificate_is_for_is_said_by_the_manifest_or_else_by_the_guest() {
+    let client = WEB.replace(r#""guest": 101,"#, r#""guest": 101, "usage": "client","#);
+    for (manifest, of_guest, expected) in [
+        (WEB, None, None),
+        (WEB, Some(Usage::Server), Some(Usage::Server)),
+        (client.as_str(), Some(Usage::Server), Some(Usage::Client)),
+    ] {
+        let mut world = world(manifest);
+        let report = PlacementReport { usage: of_guest, ..nothing("web") };
+        link(&mut world, "101", vec![incoming(report, 1, GuestKey::new().request())]);
+        let (effects, _) = Fixture::new().step(&world, at(0));
+        let call = effects.into_iter().find_map(|effect| match effect {
+            Effect::Sign(call) => Some(call),
+            _ => None,
+        });
+        assert_eq!(call.expect("it is asked").request.usage, expected, "{manifest}");
     }
 }
 

@@ -161,7 +161,7 @@ impl Bare {
                 let csr = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?.request(&common_name, &names)?;
                 let placement = format!("c{guest}@{guest}").parse()?;
                 let duration = Duration::from_secs(30 * 86_400);
-                Ok(SigningRequest { placement, csr, common_name, names, duration })
+                Ok(SigningRequest { placement, csr, common_name, names, usage: None, duration })
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { issuers: Arc::new(issuers), name, requests, _store: directory })

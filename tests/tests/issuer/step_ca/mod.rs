@@ -108,6 +108,7 @@ fn order(algorithm: KeyAlgorithm, texts: &[&str], duration: Duration) -> Signing
         csr: request(algorithm, &names).expect("a request"),
         common_name: texts[0].parse().expect("a name"),
         names,
+        usage: None,
         duration,
     }
 }
