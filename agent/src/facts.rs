@@ -14,12 +14,19 @@ pub fn facts(config: &Config) -> GuestFacts {
     let root = &config.root;
     GuestFacts {
         agent_version: env!("CARGO_PKG_VERSION").into(),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname: hostname(),
         machine_id: first_line(&root.join("etc/machine-id")),
         boot_id: boot_id(root),
+        looks: true,
         hwaddrs: hwaddrs(&root.join("sys/class/net")),
         spec_level: SPEC_LEVEL,
     }
+}
+
+/// What this guest calls itself.
+#[must_use]
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The kernel's boot id with the start of process 1: all containers of a host have the kernel's in common.

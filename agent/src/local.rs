@@ -2,14 +2,14 @@
 //!
 //! Invariant: the socket answers; the only thing it changes is when the next try is.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
     lines,
     names::SubjectNames,
-    report::{Held, PlacementReport},
+    report::{Held, PlacementReport, Progress},
     spec::PlacementSpec,
     stage::{Stage, Trouble},
 };
@@ -23,6 +23,9 @@ use tracing::{debug, warn};
 
 use crate::{apply::Placements, link::LinkStatus};
 
+/// Which look somebody waits for, by name; none of what was not known when it was asked for.
+type Looks = BTreeMap<CertificateName, Option<u64>>;
+
 /// The longest request (bytes): a few hundred names.
 const MAX_REQUEST: u64 = 64 * 1024;
 
@@ -32,7 +35,7 @@ const MAX_REQUEST: u64 = 64 * 1024;
 pub enum LocalAsk {
     /// One [`LocalStatus`].
     Status,
-    /// A [`LocalStatus`] now and at each change. Placements named here are tried again at once if they
+    /// A [`LocalStatus`] now and at each change. Placements named here are looked at at once, and tried again if they
     /// were put off.
     Watch(Vec<CertificateName>),
     /// The identity on disk is new: use it.
@@ -78,6 +81,12 @@ pub struct LocalPlacement {
     pub warning: Option<String>,
     /// No longer in the manifest.
     pub retired: bool,
+    /// Whether what is installed is to be replaced, and is not yet.
+    #[serde(default)]
+    pub renewing: bool,
+    /// Whether it was looked at since a [`LocalAsk::Watch`] named it; none where nobody asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<bool>,
 }
 
 impl LocalPlacement {
@@ -95,8 +104,20 @@ impl LocalPlacement {
             trouble: report.trouble.clone().or_else(|| spec.and_then(|spec| spec.trouble.clone())),
             warning: report.warning.clone(),
             retired: report.retired,
+            renewing: is_renewing(report, spec),
+            looked: None,
         }
     }
+}
+
+/// Whether what is installed is to be replaced, and is not yet: another one is here or ordered, or the controller cannot
+/// order one.
+fn is_renewing(report: &PlacementReport, spec: Option<&PlacementSpec>) -> bool {
+    let Some(held) = &report.held else { return false };
+    let is_here = report.incoming.as_ref().is_some_and(|incoming| incoming.progress == Progress::Delivered);
+    let is_asked_for = spec
+        .is_some_and(|spec| spec.ordered.is_some_and(|ordered| ordered > held.generation) || spec.trouble.is_some());
+    !report.retired && (is_here || is_asked_for)
 }
 
 /// What the socket reports.
@@ -144,25 +165,31 @@ impl Local {
             }
             Some(LocalAsk::Status) => lines::write(&mut write, &self.status()).await,
             Some(LocalAsk::Watch(names)) => {
-                for name in &names {
-                    self.placements.retry(name);
-                }
-                self.watch(&mut write).await
+                let looks = names.iter().map(|name| (name.clone(), self.placements.look_here(name))).collect();
+                self.watch(&mut write, &looks).await
             }
         }
     }
 
-    async fn watch(&mut self, write: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn watch(&mut self, write: &mut OwnedWriteHalf, looks: &Looks) -> io::Result<()> {
         let (mut reports, mut specs) = (self.placements.reports(), self.placements.specs());
+        let mut looked = self.placements.looked();
         loop {
+            let done = looked.borrow_and_update().clone();
             reports.mark_unchanged();
             specs.mark_unchanged();
             self.link.mark_unchanged();
             self.identity.mark_unchanged();
-            lines::write(write, &self.status()).await?;
+            let mut status = self.status();
+            for placement in &mut status.placements {
+                let asked = looks.get(&placement.certificate);
+                placement.looked = asked.map(|asked| *asked <= done.get(&placement.certificate).copied());
+            }
+            lines::write(write, &status).await?;
             let changed = tokio::select! {
                 changed = reports.changed() => changed,
                 changed = specs.changed() => changed,
+                changed = looked.changed() => changed,
                 changed = self.link.changed() => changed,
                 changed = self.identity.changed() => changed,
             };

@@ -94,6 +94,8 @@ pub enum ToAgent {
     Identity(IssuedIdentity),
     /// Someone waits for this placement: if its next try is put off, try now.
     Retry(CertificateName),
+    /// Someone waits for what this placement is now: look at it, and report this number when that is done.
+    Look(CertificateName, u64),
     /// Where the agent may dial from now on, beside what it knows to work.
     Controllers(Controllers),
     /// Another root to trust for the controller's identity.

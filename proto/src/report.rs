@@ -54,6 +54,9 @@ pub struct PlacementReport {
     /// Which side of a connection shows its certificate, as manifest or recipe say; none when neither does.
     #[serde(default)]
     pub usage: Option<Usage>,
+    /// The look that was asked for last and is done; 0 before the first since the agent started.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub looked: u64,
 }
 
 impl PlacementReport {
@@ -94,8 +97,14 @@ impl PlacementReport {
             roots: Box::default(),
             disruptive: false,
             usage: None,
+            looked: 0,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn furthest() -> Stage {
@@ -170,4 +179,7 @@ pub struct GuestFacts {
     /// Which fields of a spec its agent knows ([`crate::spec::SPEC_LEVEL`]); 0 where the agent does not say.
     #[serde(default)]
     pub spec_level: u32,
+    /// Whether the agent looks at a placement when it is asked to, and says when it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looks: bool,
 }

@@ -113,6 +113,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 usage: Usage::ALL.get(left_behind.len()).copied(),
                 left_behind,
                 roots: held_roots(last_generation),
+                looked: revision,
                 ..base
             }
         },
@@ -207,6 +208,7 @@ fn to_controller() -> impl Strategy<Value = ToController> {
             hostname,
             boot_id: format!("{machine_id}/1"),
             hwaddrs: HwAddr::parse("bc:24:11:00:00:01").into_iter().collect(),
+            looks: machine_id.starts_with('0'),
             machine_id,
             spec_level: 3,
         },
@@ -243,6 +245,7 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         vec(spec(), 0..4).prop_map(ToAgent::Desired),
         certificate().prop_map(ToAgent::Purge),
         certificate().prop_map(ToAgent::Retry),
+        (certificate(), any::<u64>()).prop_map(|(certificate, number)| ToAgent::Look(certificate, number)),
         controllers().prop_map(ToAgent::Controllers),
         identity,
     ]

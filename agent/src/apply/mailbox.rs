@@ -21,6 +21,23 @@ pub(super) struct Letters {
     pub(super) delivery: Option<Delivery>,
     pub(super) purge: bool,
     pub(super) retry: bool,
+    pub(super) look: Look,
+}
+
+/// Who waits for a look, by the number of the newest that was asked for; 0 for nobody. Both count by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The controller.
+    pub(super) link: u64,
+    /// Command lines in the guest.
+    pub(super) here: u64,
+}
+
+impl Look {
+    /// This, and what was asked for besides.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { link: self.link.max(other.link), here: self.here.max(other.here) }
+    }
 }
 
 /// Whether the placement is wanted here.
@@ -40,6 +57,11 @@ impl Mailbox {
     /// Takes everything out.
     pub(super) fn empty(&self) -> Letters {
         std::mem::take(&mut self.lock())
+    }
+
+    /// Which look is asked for by a letter that was not read yet.
+    pub(super) fn look(&self) -> Look {
+        self.lock().look
     }
 
     /// Whether the placement is wanted by a letter that was not read yet.

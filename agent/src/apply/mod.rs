@@ -57,7 +57,7 @@ mod window;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
 };
 
 use pinion_proto::{
@@ -74,7 +74,7 @@ use crate::{
     restarts::Restarts,
 };
 pub use context::Context;
-use mailbox::{Desired, Mailbox};
+use mailbox::{Desired, Look, Mailbox};
 use shared::Shared;
 pub use shared::{Reports, Specs};
 use task::End;
@@ -168,6 +168,30 @@ impl Placements {
         if let Some(entry) = self.lock().get(certificate) {
             entry.mailbox.post(|letters| letters.retry = true);
         }
+    }
+
+    /// Looks at a placement now, whenever the next look would be; its report has the number when that is done.
+    pub fn look(&self, certificate: &CertificateName, number: u64) {
+        if let Some(entry) = self.lock().get(certificate) {
+            entry.mailbox.post(|letters| letters.look = letters.look.and(Look { link: number, here: 0 }));
+        }
+    }
+
+    /// Looks at a placement now, for somebody in the guest: the look's number, for [`Self::looked`]; none when nothing is
+    /// known of it, so that whatever becomes known is new.
+    #[must_use]
+    pub fn look_here(&self, certificate: &CertificateName) -> Option<u64> {
+        let tasks = self.lock();
+        let entry = tasks.get(certificate)?;
+        let number = self.shared.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        entry.mailbox.post(|letters| letters.look = letters.look.and(Look { link: 0, here: number }));
+        Some(number)
+    }
+
+    /// The newest look for somebody in the guest that is done, by certificate.
+    #[must_use]
+    pub fn looked(&self) -> watch::Receiver<BTreeMap<CertificateName, u64>> {
+        self.shared.looked.subscribe()
     }
 
     /// The files that the purge of a placement left, because somebody changed them; reported once.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use pinion_proto::{
@@ -31,6 +31,10 @@ pub(super) struct Shared {
     pub(super) restarts: Restarts,
     pub(super) reports: watch::Sender<Reports>,
     pub(super) specs: watch::Sender<Specs>,
+    /// How many looks somebody in the guest has asked for.
+    pub(super) looks: AtomicU64,
+    /// The newest of them that is done, by placement.
+    pub(super) looked: watch::Sender<BTreeMap<CertificateName, u64>>,
     /// Making an RSA key takes a core for seconds; more than this at once would starve the guest's own work.
     pub(super) rsa_makers: Semaphore,
     stopping: watch::Sender<bool>,
@@ -48,6 +52,8 @@ impl Shared {
             restarts,
             reports: watch::Sender::default(),
             specs: watch::Sender::default(),
+            looks: AtomicU64::new(0),
+            looked: watch::Sender::default(),
             rsa_makers: Semaphore::new(1),
             stopping: watch::Sender::new(false),
             services: Services::default(),
@@ -83,6 +89,12 @@ impl Shared {
     pub(super) fn unpublish(&self, name: &CertificateName) {
         self.keep_claims(name, &[]);
         self.reports.send_if_modified(|reports| Arc::make_mut(reports).remove(name).is_some());
+        self.looked.send_if_modified(|looked| looked.remove(name).is_some());
+    }
+
+    /// Tells those who wait in the guest that a look is done.
+    pub(super) fn has_looked(&self, name: &CertificateName, number: u64) {
+        self.looked.send_if_modified(|looked| number > 0 && looked.insert(name.clone(), number) != Some(number));
     }
 
     /// Notes which files a purge has left.

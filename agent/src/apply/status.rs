@@ -26,11 +26,21 @@ pub(super) struct Status {
     /// The spec that what is in place was last held against.
     revision: u64,
     trouble: Option<Trouble>,
+    /// The newest look that the controller asked for and that is done.
+    looked: u64,
 }
 
 impl Status {
     pub(super) fn new() -> Self {
-        Self { goal: Stage::Served, disruptive: false, usage: None, warning: None, revision: 0, trouble: None }
+        Self {
+            goal: Stage::Served,
+            disruptive: false,
+            usage: None,
+            warning: None,
+            revision: 0,
+            trouble: None,
+            looked: 0,
+        }
     }
 
     /// Notes what a job says of the placement.
@@ -77,6 +87,11 @@ impl Status {
         self.trouble = Some(trouble);
     }
 
+    /// A look that the controller asked for is done.
+    pub(super) fn looked(&mut self, number: u64) {
+        self.looked = number;
+    }
+
     /// Publishes the state as it is.
     pub(super) fn publish(&self, switch: &FileSwitch, request: &Request) {
         switch.shared.publish(self.report(switch.report(), request.refusal()));
@@ -90,6 +105,7 @@ impl Status {
             usage: self.usage,
             trouble: self.trouble.as_ref().or(refusal).cloned(),
             warning: self.warning.clone(),
+            looked: self.looked,
             ..ledger
         }
     }

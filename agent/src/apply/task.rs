@@ -16,7 +16,7 @@ use super::{
     driver::Now,
     failure::{self, Failure, Interrupt, Stopped},
     kept,
-    mailbox::{Desired, Mailbox},
+    mailbox::{Desired, Look, Mailbox},
     root_store,
     shared::Shared,
     switch::FileSwitch,
@@ -39,6 +39,8 @@ struct Task<'a> {
     check_due: Instant,
     /// Its files and its ledger are to go.
     purging: bool,
+    /// The looks that the round under way is for.
+    look: Look,
 }
 
 /// What a round does.
@@ -96,6 +98,7 @@ pub(super) async fn run(
         parts: Parts::new(FileSwitch::new(Arc::clone(shared), name.clone(), ledger, is_new_to_it), now),
         check_due: now,
         purging,
+        look: Look::default(),
     };
     loop {
         let next = task.round().await;
@@ -127,7 +130,7 @@ async fn readable(
     mut error: LedgerError,
     mailbox: &Mailbox,
 ) -> Result<Ledger, Stopped> {
-    let mut retries = Retries::default();
+    let (mut retries, mut look) = (Retries::default(), Look::default());
     loop {
         let failure = Failure::ledger(&error);
         let delay = retries.fail(name, &shared.context.config.retry, failure.halt, failure.cost);
@@ -135,13 +138,16 @@ async fn readable(
         tracing::error!(certificate = %name, error = chain(&error), "Cannot read what is remembered of a placement");
         shared.publish(PlacementReport {
             trouble: Some(failure.trouble(Some(retry_at))),
+            looked: look.link,
             ..PlacementReport::nothing(name.clone())
         });
+        shared.has_looked(name, look.here);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = mailbox.rang() => {}
             () = shared.stopped() => return Err(Stopped),
         }
+        look = mailbox.look();
         let (reading, reader) = (name.clone(), Arc::clone(shared));
         let read = tokio::task::spawn_blocking(move || reader.ledgers.read(&reading)).await;
         match read.map_err(|_| Stopped)? {
@@ -202,7 +208,10 @@ impl Task<'_> {
         if self.parts.switch.is_answered() {
             self.parts.switch.save_rest().await;
         }
+        // Who waits for a look is told with what it has found.
+        self.parts.status.looked(self.look.link);
         self.parts.status.publish(&self.parts.switch, &self.parts.request);
+        self.parts.switch.shared.has_looked(&self.parts.switch.name, self.look.here);
     }
 
     /// Notes why a try failed, and when the next one is made.
@@ -263,7 +272,9 @@ impl Task<'_> {
     /// Takes up what was asked.
     fn take_letters(&mut self) {
         let letters = self.mailbox.empty();
-        if letters.retry && self.parts.status.is_in_trouble() {
+        let look = self.look.and(letters.look);
+        let is_asked_to_look = std::mem::replace(&mut self.look, look) != look;
+        if is_asked_to_look || (letters.retry && self.parts.status.is_in_trouble()) {
             self.parts.newer.try_at(Instant::now());
         }
         match letters.desired {

@@ -128,6 +128,8 @@ mod tests {
             }),
             warning: Some("not allowed any more".into()),
             retired: false,
+            renewing: false,
+            looked: None,
         };
         status.placements.push(docker.clone());
         (docker.retired, docker.trouble, docker.warning, docker.serial) = (true, None, None, None);

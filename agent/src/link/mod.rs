@@ -250,6 +250,7 @@ impl Link {
             ToAgent::Delivery(delivery) => self.placements.deliver(*delivery),
             ToAgent::Purge(certificate) => self.placements.purge(&certificate),
             ToAgent::Retry(certificate) => self.placements.retry(&certificate),
+            ToAgent::Look(certificate, number) => self.placements.look(&certificate, number),
             ToAgent::Identity(_) | ToAgent::Controllers(_) | ToAgent::Root(_) => {}
         }
     }

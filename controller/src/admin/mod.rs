@@ -160,7 +160,7 @@ impl Admin {
     /// Who answers a question, with the guest that it names resolved. What is to be done before the loop is asked is
     /// done here.
     fn question(&self, ask: Ask, caller: &Caller) -> Result<Asked, Answer> {
-        let question = match ask {
+        let question = match ask.with_names(|name| self.inventory.borrow().placement_name(name)) {
             Ask::Guests => return Ok(Asked::Guests),
             Ask::Issuers => return Ok(Asked::Issuers),
             Ask::Events { follow, last } => return Ok(Asked::Events { follow, last }),

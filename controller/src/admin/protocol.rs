@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     clock::Timestamp,
-    stage::{Stage, Trouble},
+    stage::{Halt, Stage, Trouble},
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,23 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// The same, with each name of a certificate or placement as `name` has it.
+    #[must_use]
+    pub(super) fn with_names(mut self, name: impl Fn(&str) -> String) -> Self {
+        let names = match &mut self {
+            Self::Status(selection) => &mut selection.names[..],
+            Self::Ensure(ensure) => &mut ensure.selection.names,
+            Self::Freeze(freeze) => &mut freeze.selection.names,
+            Self::Purge(names) => names,
+            Self::Show(show) => std::slice::from_mut(&mut show.name),
+            _ => &mut [],
+        };
+        for one in names {
+            *one = name(one);
+        }
+        self
+    }
+
     /// The command that asks for a change; none for those that only look.
     #[must_use]
     pub fn change(&self) -> Option<&'static str> {
@@ -114,6 +131,18 @@ pub struct Selection {
     /// Only those in this guest: a VMID, a name, or `host`.
     #[serde(default)]
     pub guest: Option<String>,
+    /// And those in these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_guests: Vec<String>,
+}
+
+impl Selection {
+    /// These names, only in these guests where there are any.
+    #[must_use]
+    pub fn new(names: Vec<String>, guests: Vec<String>) -> Self {
+        let mut guests = guests.into_iter();
+        Self { names, guest: guests.next(), more_guests: guests.collect() }
+    }
 }
 
 /// What is to be frozen, or to be frozen no longer.
@@ -150,6 +179,9 @@ pub struct Ensure {
     pub now: bool,
     /// How far they are to come.
     pub until: Stage,
+    /// Whether what needs a person is waited for too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
 }
 
 /// An answer.
@@ -247,7 +279,13 @@ impl ProgressLine {
     /// Whether it needs a person before it can be reached.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        !self.reached && self.trouble.as_ref().is_some_and(|t| t.halt == pinion_proto::stage::Halt::Blocked)
+        self.is_held_up() && self.trouble.as_ref().is_some_and(|t| t.halt == Halt::Blocked)
+    }
+
+    /// Whether something is in its way.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        !self.reached && self.trouble.is_some()
     }
 }
 

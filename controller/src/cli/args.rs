@@ -52,9 +52,9 @@ pub(super) enum Verb {
         /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Only placements in this guest: a VMID, a name, or `host`.
-        #[arg(long, value_name = "G")]
-        guest: Option<String>,
+        /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
+        #[arg(long = "guest", value_name = "G")]
+        guests: Vec<String>,
         /// Print one line, for monitoring, and exit by the worst placement.
         ///
         /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
@@ -62,33 +62,15 @@ pub(super) enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Retry now, wait until the placements reach a stage, and show progress. For scripts.
+    /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///
-    /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 when a placement
-    /// needs a person. The controller keeps trying after this command has ended.
+    /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 as soon as one needs a
+    /// person and nothing else is under way. Exits with 2 if the manifest on disk cannot be used. The controller keeps
+    /// trying after this command has ended.
     #[command(
-        after_long_help = "Examples:\n  pinion ensure --until served\n  pinion ensure docker@1001 --timeout 2m\n  pinion ensure docker --renew --now"
+        after_long_help = "Examples:\n  pinion ensure --until served\n  pinion ensure docker@1001 --timeout 2m\n  pinion ensure --guest 1001 --guest web --wait\n  pinion ensure docker --renew --now"
     )]
-    Ensure {
-        /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Only placements in this guest: a VMID, a name, or `host`.
-        #[arg(long, value_name = "G")]
-        guest: Option<String>,
-        /// Get new certificates, even if the old ones are still good.
-        #[arg(long, alias = "force")]
-        renew: bool,
-        /// Do not wait for the placements' windows. A freeze still holds.
-        #[arg(long, requires = "renew")]
-        now: bool,
-        /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
-        #[arg(long, value_name = "STAGE", default_value = "served")]
-        until: Stage,
-        /// How long to wait, for example 90s or 10m.
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
-        timeout: Duration,
-    },
+    Ensure(EnsureArgs),
     /// Show a guest with all its placements, or every detail of a certificate's placements.
     #[command(after_long_help = "Examples:\n  pinion show 1001\n  pinion show docker@1001")]
     Show {
@@ -299,6 +281,31 @@ pub(super) enum IssuerVerb {
     ///
     /// Exits with 3 if an issuer cannot be reached, and with 4 if one needs you.
     Check,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EnsureArgs {
+    /// Certificates (`docker`) or placements (`docker@1001`, or with the guest's name); all if you name none.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
+    #[arg(long = "guest", value_name = "G")]
+    pub(super) guests: Vec<String>,
+    /// Get new certificates, even if the old ones are still good.
+    #[arg(long, alias = "force")]
+    pub(super) renew: bool,
+    /// Do not wait for the placements' windows. A freeze still holds.
+    #[arg(long, requires = "renew")]
+    pub(super) now: bool,
+    /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
+    #[arg(long, value_name = "STAGE", default_value = "served")]
+    pub(super) until: Stage,
+    /// How long to wait, for example 90s or 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+    /// Also wait for what needs a person.
+    #[arg(long)]
+    pub(super) wait: bool,
 }
 
 #[derive(Debug, clap::Args)]

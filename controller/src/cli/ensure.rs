@@ -48,8 +48,10 @@ pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration
                 return exit;
             }
             Err(_) => {
-                let placements = known.into_values().collect();
-                return finish(Exit::TimedOut, view, &EnsureProgress { placements }, session);
+                let placements: Vec<_> = known.into_values().collect();
+                let is_blocked = placements.iter().any(ProgressLine::is_blocked);
+                let exit = if is_blocked { Exit::Blocked } else { Exit::TimedOut };
+                return finish(exit, view, &EnsureProgress { placements }, session);
             }
         }
     }
@@ -71,7 +73,14 @@ fn finish(exit: Exit, mut view: View, progress: &EnsureProgress, session: &Sessi
         Exit::Reached if all == 0 => eprintln!("nothing to do: the manifest has no such placements"),
         Exit::Reached => eprintln!("{reached} of {all} reached"),
         Exit::TimedOut => eprintln!("timed out with {reached} of {all} reached; the controller keeps trying"),
-        _ => eprintln!("{reached} of {all} reached; the others need a person"),
+        _ => {
+            let blocked = lines.iter().filter(|line| line.is_blocked()).count();
+            let others = match all - reached - blocked {
+                0 => String::new(),
+                others => format!("; the controller keeps trying the other {others}"),
+            };
+            eprintln!("{reached} of {all} reached, {blocked} blocked: needs a person{others}");
+        }
     }
     exit
 }

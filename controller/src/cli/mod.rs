@@ -34,7 +34,7 @@ use crate::{
     admin::protocol::{Ensure, Selection},
     config::Config,
 };
-use args::{Args, ConfigVerb, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
+use args::{Args, ConfigVerb, EnsureArgs, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 use session::{Session, print_json, unexpected};
 
@@ -93,14 +93,14 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan => plan::plan(&session).await,
-        Verb::Status { names, guest, check: true } => check::check(&session, Selection { names, guest }).await,
-        Verb::Status { names, guest, check: false } => status::status(&session, Selection { names, guest }).await,
-        Verb::Ensure { names, guest, renew, now, until, timeout } => {
-            let selection = Selection { names, guest };
-            ensure::ensure(&session, Ensure { selection, renew, now, until }, timeout).await
+        Verb::Status { names, guests, check: true } => check::check(&session, Selection::new(names, guests)).await,
+        Verb::Status { names, guests, check: false } => status::status(&session, Selection::new(names, guests)).await,
+        Verb::Ensure(EnsureArgs { names, guests, renew, now, until, timeout, wait }) => {
+            let selection = Selection::new(names, guests);
+            ensure::ensure(&session, Ensure { selection, renew, now, until, wait }, timeout).await
         }
         Verb::Freeze { names, guest, until, lift } => {
-            freeze::freeze(&session, Selection { names, guest }, until, lift).await
+            freeze::freeze(&session, Selection::new(names, guest.into_iter().collect()), until, lift).await
         }
         Verb::Show { name, from, count } => show::show(&session, name, from, count).await,
         Verb::Purge { names } => purge::purge(&session, names).await,

@@ -363,5 +363,6 @@ fn shortened(facts: &GuestFacts) -> GuestFacts {
         boot_id: short(&facts.boot_id),
         hwaddrs: facts.hwaddrs.clone(),
         spec_level: facts.spec_level,
+        looks: facts.looks,
     }
 }

@@ -270,6 +270,16 @@ impl Inventory {
         Ok(self.resolve(&GuestRef::Name(name))?)
     }
 
+    /// A placement as somebody types it, with its guest's number in place of the guest's name; as it is, where no single
+    /// guest has that name.
+    #[must_use]
+    pub fn placement_name(&self, text: &str) -> String {
+        match text.rsplit_once('@').map(|(certificate, guest)| (certificate, self.guest_of(guest))) {
+            Some((certificate, Ok(guest))) => format!("{certificate}@{guest}"),
+            _ => text.to_owned(),
+        }
+    }
+
     /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
     ///
     /// # Errors

@@ -27,6 +27,24 @@ fn a_number_is_taken_as_it_is() {
 }
 
 #[test]
+fn a_placement_may_be_named_with_its_guests_name() {
+    let inventory = Inventory::new([guest(200, "web"), guest(201, "twin"), guest(202, "twin")].into());
+    for (typed, meant) in [
+        ("docker", "docker"),
+        ("docker@200", "docker@200"),
+        ("docker@WEB", "docker@200"),
+        ("docker@host", "docker@host"),
+        ("docker@999", "docker@999"),
+        // Nobody can say which is meant.
+        ("docker@twin", "docker@twin"),
+        ("docker@other", "docker@other"),
+        ("docker@", "docker@"),
+    ] {
+        assert_eq!(inventory.placement_name(typed), meant, "{typed}");
+    }
+}
+
+#[test]
 fn a_word_on_the_command_line_is_the_host_a_vmid_or_a_name() {
     let inventory = Inventory::new([guest(200, "web"), guest(201, "twin"), guest(202, "twin")].into());
     for (word, meant) in [("host", Guest::Host), ("4711", Guest::Vmid(vmid(4711))), ("web", Guest::Vmid(vmid(200)))] {

@@ -83,6 +83,8 @@ pub(super) enum Outgoing {
     Delivery(Box<Delivery>),
     /// It is to try again at once.
     Retry,
+    /// It is to look at what is there, and to report this number when it has.
+    Look(u64),
     /// It is to remove the files.
     Purge,
 }

@@ -74,6 +74,7 @@ impl Outlets {
                     }
                 }
                 Effect::Send(id, Outgoing::Retry) => self.sessions.retry(&id),
+                Effect::Send(id, Outgoing::Look(number)) => self.sessions.look(&id, number),
                 Effect::Send(id, Outgoing::Purge) => self.sessions.purge(&id),
                 Effect::Sign(call) => self.calls.sign(*call, now, resources),
                 Effect::Revoke(call) => self.calls.revoke(call, &resources.issuers),

@@ -78,7 +78,10 @@ impl Reconciler {
             let view = answers::View { world: &this.world, parts: &this.parts, now };
             expiry_watch::step(&view, &plan, effects)
         });
-        self.waiting.step(&answers::View { world: &self.world, parts: &self.parts, now }, &plan);
+        self.act(now, |this, effects| {
+            let Self { world, parts, waiting, .. } = this;
+            waiting.step(&answers::View { world, parts, now }, &plan, effects);
+        });
         let at = before.into_iter().chain(after).chain([plan.wake_at, expires_at]).flatten().min();
         Wake { at, resend: self.outlets.sessions.take_queue_full() }
     }

@@ -38,6 +38,8 @@ struct Session {
     sent_desired: Option<u64>,
     ordered: HashMap<CertificateName, u64>,
     purged: HashSet<CertificateName>,
+    /// The newest look at each placement that was asked for.
+    looks: HashMap<CertificateName, u64>,
     /// Whether it knows by which addresses the controller is reached now.
     knows_addresses: bool,
     /// Whether it is to be sent the controller's next root.
@@ -63,6 +65,7 @@ impl Sessions {
             sent_desired: None,
             ordered: HashMap::new(),
             purged: HashSet::new(),
+            looks: HashMap::new(),
             knows_addresses: false,
             lacks_root: false,
         };
@@ -183,6 +186,16 @@ impl Sessions {
         if let Some(session) = self.sessions.get_mut(&id.guest) {
             // It is a nudge: who asked sees in time whether it helped.
             session.send(ToAgent::Retry(id.certificate.clone()), &mut false);
+        }
+    }
+
+    /// Asks a guest for a look at a placement, once a session.
+    pub(super) fn look(&mut self, id: &PlacementId, number: u64) {
+        if let Some(session) = self.sessions.get_mut(&id.guest)
+            && session.looks.get(&id.certificate).is_none_or(|asked| *asked < number)
+            && session.send(ToAgent::Look(id.certificate.clone(), number), &mut self.queue_full)
+        {
+            session.looks.insert(id.certificate.clone(), number);
         }
     }
 

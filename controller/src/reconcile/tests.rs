@@ -281,7 +281,8 @@ async fn who_waits_for_a_renewal_is_told_how_far_it_is_and_when_it_is_there() {
     let controller = Running::start(&disk, WEB);
     let mut agent = controller.link("101", 1, vec![nothing("web")], 8).await;
     let revision = agent.desired().await[0].revision();
-    let ensure = Ensure { selection: Selection::default(), renew: false, now: false, until: Stage::Served };
+    let ensure =
+        Ensure { selection: Selection::default(), renew: false, now: false, until: Stage::Served, wait: false };
     let mut answers = controller.ask(Question::Waits(Waits::Ensure(ensure))).await;
     let progress = async |answers: &mut mpsc::Receiver<Answer>| match timeout(DEADLINE, answers.recv())
         .await

@@ -1,7 +1,7 @@
 //! Questions that wait: each `pinion ensure` in progress.
 //!
-//! Invariant: who waits is told each change once, and is let go when everything is reached, or is held up by what needs
-//! a person.
+//! Invariant: who waits is told each change once, and is let go when everything is reached; or when something needs a
+//! person and nothing else is under way. What a guest said before the question is not taken for an answer.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     answers::View,
-    chosen::Chosen,
+    chosen::{Chosen, no_such_name},
     effects::{Effects, Outgoing},
 };
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
     world::{Change, World},
 };
 
-/// After a placement was asked to try again, its old trouble is not believed for this long.
+/// After a placement was asked to try again by an agent that does not say when it has, its old trouble is not believed for
+/// this long.
 const FRESH: Duration = Duration::from_secs(3);
 
 /// Everyone who waits.
@@ -41,6 +42,8 @@ struct Waiter {
     above: HashMap<String, u64>,
     answers: mpsc::Sender<Answer>,
     believed_from: Instant,
+    /// By placement, the look that has to be done before anything is believed.
+    looks: HashMap<String, (PlacementId, u64)>,
     /// What the asker knows, by placement.
     sent: HashMap<String, ProgressLine>,
 }
@@ -62,9 +65,14 @@ impl Waiting {
         }
     }
 
-    /// Sends those who wait what is new, and lets those go who have what they asked for.
-    pub(super) fn step(&mut self, view: &View<'_>, plan: &Plan<'_>) {
+    /// Sends those who wait what is new, and lets those go who have what they asked for. Guests that were not asked for
+    /// their look yet are asked.
+    pub(super) fn step(&mut self, view: &View<'_>, plan: &Plan<'_>, effects: &mut Effects) {
         self.waiters.retain_mut(|waiter| !waiter.answer(view, plan));
+        let looks = self.waiters.iter().flat_map(|waiter| waiter.looks.values());
+        for (id, look) in looks.filter(|(id, _)| !view.world.inventory().hands_off(id.guest)) {
+            effects.send(id, Outgoing::Look(*look));
+        }
     }
 
     /// When some waiter's placements have to be looked at anew although nothing has happened.
@@ -81,7 +89,11 @@ fn start(
     world: &mut World,
     effects: &mut Effects,
 ) -> Result<Waiter, Answer> {
-    let chosen = Chosen::new(world, &ensure.selection)?;
+    let chosen = Chosen::of_known_guests(world, &ensure.selection)?;
+    if let Some(problem) = &world.in_force().problem {
+        // What is in force is not what the administrator wants.
+        return Err(Answer::Refused(format!("the manifest on disk is not in force: {problem}")));
+    }
     let manifest = world.manifest().clone();
     let mut wanted = Vec::with_capacity(manifest.placement_count());
     for certificate in &manifest.certificates {
@@ -92,17 +104,21 @@ fn start(
     }
     let labels = wanted.iter().map(|(certificate, _, _, label)| (label.clone(), certificate.name.as_str()));
     if let Some(unknown) = chosen.unknown(labels) {
-        return Err(Answer::NoSuchName(format!("no certificate or placement of the manifest is called {unknown}")));
+        return Err(no_such_name(world, unknown));
     }
-    let mut above = HashMap::new();
+    let (mut above, mut looks) = (HashMap::new(), HashMap::new());
     for (certificate, placement, guest, label) in wanted {
         let Some(guest) = guest.filter(|_| chosen.means(&label, certificate.name.as_str(), guest)) else { continue };
         let id = PlacementId { certificate: certificate.name.clone(), guest };
         if ensure.renew && !placement.purge {
-            above.insert(label, world.request_renewal(&id, ensure.now));
+            above.insert(label.clone(), world.request_renewal(&id, ensure.now));
             effects.save_at_once(id.guest);
         }
         effects.change(Change::AttemptForgotten(id.clone()));
+        if let Some(look) = world.request_look(&id) {
+            looks.insert(label, (id, look));
+            continue;
+        }
         let held_up = world.report(&id).is_some_and(|report| report.trouble.is_some());
         if held_up && !world.inventory().hands_off(id.guest) {
             effects.send(&id, Outgoing::Retry);
@@ -112,7 +128,7 @@ fn start(
         effects.asked(What::Host(HostEvent::RenewalAsked(above.len())), by);
     }
     let believed_from = Instant::now() + FRESH;
-    Ok(Waiter { ensure, chosen, above, answers, believed_from, sent: HashMap::new() })
+    Ok(Waiter { ensure, chosen, above, answers, believed_from, looks, sent: HashMap::new() })
 }
 
 impl Waiter {
@@ -126,17 +142,25 @@ impl Waiter {
         if self.answers.is_closed() {
             return true;
         }
-        let placements: Vec<_> = plan
-            .placements
-            .iter()
-            .filter_map(|planned| {
-                let label = planned.label();
-                let meant = self.chosen.means(&label, planned.certificate.name.as_str(), planned.guest);
-                meant.then(|| view.progress(planned, self.ensure.until, self.above.get(&label).copied()))
-            })
-            .collect();
         let believed = self.believes_at().is_none();
-        if placements.iter().all(|line| line.reached || (believed && line.is_blocked())) {
+        let mut is_blocked = false;
+        // Nothing is under way for those that are reached or held up.
+        let mut is_over = true;
+        let mut placements = Vec::new();
+        for planned in &plan.placements {
+            let label = planned.label();
+            if !self.chosen.means(&label, planned.certificate.name.as_str(), planned.guest) {
+                continue;
+            }
+            let look = self.looks.get(&label).map(|(_, look)| *look);
+            let line = view.progress(planned, self.ensure.until, self.above.get(&label).copied(), look);
+            let is_new = look.is_some() || believed;
+            is_blocked |= is_new && line.is_blocked();
+            is_over &= line.reached || (line.is_held_up() && (is_new || !line.is_blocked()));
+            placements.push(line);
+        }
+        let is_reached = placements.iter().all(|line| line.reached);
+        if is_reached || (is_blocked && is_over && !self.ensure.wait) {
             return self.answers.try_send(Answer::Ensured(EnsureProgress { placements })).is_ok();
         }
         let changed: Vec<_> =

@@ -208,6 +208,17 @@ impl World {
         if now { self.reports.request_renewal(id) } else { self.reports.request_renewal_in_window(id) }
     }
 
+    /// Somebody waits for what a placement is now: the number that its guest reports when it has looked; none where its
+    /// agent does not say that.
+    pub(crate) fn request_look(&mut self, id: &PlacementId) -> Option<u64> {
+        self.looks(id.guest).then(|| self.reports.request_look(id))
+    }
+
+    /// Whether a guest's agent looks when it is asked to, as it last said.
+    pub(crate) fn looks(&self, guest: Guest) -> bool {
+        self.facts(guest).is_some_and(|facts| facts.looks)
+    }
+
     /// What its issuer's certificates end at is another root, where a certificate that was just signed shows that.
     pub(crate) fn roots_after(&self, issuer: &PlainName, root: Fingerprint) -> Option<IssuerRoots> {
         let known = self.reports.roots(issuer)?;

@@ -33,6 +33,8 @@ pub struct PlacementEntry {
     pub(super) holds: Option<SpecHash>,
     pub(super) highest: u64,
     pub(super) reached: u64,
+    /// The newest look that a person asked for.
+    pub(super) look: u64,
     /// What was reported of its expiry last.
     pub(super) expiry: Option<ReportedExpiry>,
 }

@@ -274,6 +274,14 @@ impl Reports {
         self.entry(id).take_turn(turn, now);
     }
 
+    /// Somebody waits for what a placement is now: the number that its guest reports when it has looked.
+    pub fn request_look(&mut self, id: &PlacementId) -> u64 {
+        let placement = self.entry(id);
+        let looked = placement.report.as_ref().map_or(0, |report| report.looked);
+        placement.look = placement.look.max(looked).saturating_add(1);
+        placement.look
+    }
+
     /// It was reported that the certificate of this serial number is expiring, or expired.
     pub fn note_expiry(&mut self, id: &PlacementId, serial: String, validity: Validity) {
         self.entry(id).expiry = Some(ReportedExpiry { serial, validity });

@@ -41,6 +41,9 @@ pub struct GuestFacts {
     /// Which fields of a PlacementSpec the agent knows: 0 from agents of before there was this number.
     #[prost(uint32, tag = "6")]
     pub spec_level: u32,
+    /// It looks at a placement when it is asked to, and says when it has.
+    #[prost(bool, tag = "7")]
+    pub looks: bool,
 }
 /// Generated client implementations.
 pub mod join_client {
@@ -345,7 +348,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -368,7 +371,19 @@ pub mod to_agent {
         Controllers(super::Controllers),
         #[prost(message, tag = "7")]
         Root(super::EndorsedRoot),
+        #[prost(message, tag = "8")]
+        Look(super::Look),
     }
+}
+/// A person waits for what a placement is now: it is looked at at once, whenever the next look would be.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Look {
+    /// The certificate's name.
+    #[prost(string, tag = "1")]
+    pub certificate: ::prost::alloc::string::String,
+    /// Which look this is: reported when it is done.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
 }
 /// The first message of every link: everything that the guest holds.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -678,6 +693,9 @@ pub struct PlacementReport {
     /// Which side of a connection shows the certificate, as its spec or recipe say.
     #[prost(string, optional, tag = "14")]
     pub usage: ::core::option::Option<::prost::alloc::string::String>,
+    /// The look that was asked for last and is done: 0 before the first since the agent started.
+    #[prost(uint64, tag = "15")]
+    pub looked: u64,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

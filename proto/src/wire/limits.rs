@@ -153,8 +153,11 @@ static TO_AGENT: Shape = Shape {
         one(4, "to_agent.identity", &IDENTITY),
         one(6, "to_agent.controllers", &CONTROLLERS),
         one(7, "to_agent.root", &ENDORSED_ROOT),
+        one(8, "to_agent.look", &LOOK),
     ],
 };
+
+static LOOK: Shape = Shape { name: "Look", fields: &[] };
 
 static DESIRED: Shape = Shape {
     name: "Desired",

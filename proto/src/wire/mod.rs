@@ -133,6 +133,7 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
         Message::Delivery(delivery) => ToAgent::Delivery(Box::new(read_delivery(delivery)?)),
         Message::Purge(name) => ToAgent::Purge(parse("purge", &name)?),
         Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
+        Message::Look(look) => ToAgent::Look(parse("look.certificate", &look.certificate)?, look.number),
         Message::Controllers(controllers) => ToAgent::Controllers(controllers::read_controllers(controllers)?),
         Message::Root(root) => ToAgent::Root(Box::new(EndorsedRoot {
             root: RootCertificate::parse(&root.root_der).map_err(|e| wrong("root.root_der", e))?,
@@ -155,6 +156,7 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
         ToAgent::Delivery(delivery) => Message::Delivery(write_delivery(*delivery)),
         ToAgent::Purge(name) => Message::Purge(name.to_string()),
         ToAgent::Retry(name) => Message::Retry(name.to_string()),
+        ToAgent::Look(name, number) => Message::Look(pb::Look { certificate: name.to_string(), number }),
         ToAgent::Controllers(controllers) => Message::Controllers(controllers::write_controllers(controllers)),
         ToAgent::Root(endorsed) => Message::Root(pb::EndorsedRoot {
             root_der: endorsed.root.der().to_vec(),
@@ -216,6 +218,7 @@ fn read_facts(facts: Option<pb::GuestFacts>) -> GuestFacts {
         boot_id: shown(&facts.boot_id),
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
         spec_level: facts.spec_level,
+        looks: facts.looks,
     }
 }
 
@@ -227,6 +230,7 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
         boot_id: facts.boot_id,
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).map(ToString::to_string).collect(),
         spec_level: facts.spec_level,
+        looks: facts.looks,
     }
 }
 
@@ -252,6 +256,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         roots: report.roots.iter().map(|root| read_fingerprint("report.roots", root)).collect::<Result<_, _>>()?,
         disruptive: report.disruptive,
         usage: report.usage.as_deref().map(|usage| parse("report.usage", usage)).transpose()?,
+        looked: report.looked,
     })
 }
 
@@ -284,6 +289,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         roots: report.roots.iter().take(MAX_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
         disruptive: report.disruptive,
         usage: report.usage.map(|usage| usage.to_string()),
+        looked: report.looked,
     }
 }
 

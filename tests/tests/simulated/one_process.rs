@@ -187,7 +187,8 @@ impl Lab {
         for doing in ["checking", "telling"] {
             drop(std::fs::remove_file(self.guest.root().join(doing)));
         }
-        let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Pending };
+        let ensure =
+            Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Pending, wait: false };
         self.ask(&Ask::Ensure(ensure)).await;
     }
 

@@ -93,14 +93,17 @@ fn help_and_version_are_no_failure() {
 
 #[test]
 fn a_name_is_a_certificate_or_a_placement_of_a_guest() {
-    for (text, certificate, guest) in
-        [("docker", "docker", None), ("docker@1001", "docker", Some("1001")), ("docker@host", "docker", Some("host"))]
-    {
+    for (text, certificate, guest) in [
+        ("docker", "docker", None),
+        ("docker@1001", "docker", Some("1001")),
+        ("docker@host", "docker", Some("host")),
+        ("docker@web", "docker", Some("web")),
+    ] {
         let name: Name = text.parse().expect(text);
         assert_eq!(name.certificate.as_str(), certificate);
         assert_eq!(name.guest.map(|guest| guest.to_string()).as_deref(), guest, "{text}");
     }
-    for text in ["", "@", "docker@", "@1001", "docker@web", "docker@1001@1", "../docker", "a b"] {
+    for text in ["", "@", "docker@", "@1001", "docker@we b", "docker@1001@1", "../docker", "a b"] {
         text.parse::<Name>().map(|name| format!("{name:?}")).expect_err(text);
     }
 }

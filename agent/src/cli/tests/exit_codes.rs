@@ -79,6 +79,8 @@ fn docker(stage: Stage, halt: Option<Halt>) -> LocalPlacement {
         }),
         warning: None,
         retired: false,
+        renewing: false,
+        looked: None,
     }
 }
 
@@ -129,7 +131,7 @@ async fn a_token_that_is_none_is_2() {
 #[tokio::test]
 async fn a_name_that_is_none_is_2_before_anybody_is_asked() {
     let (root, _config) = guest();
-    for name in ["../docker", "docker@", "docker@nobody"] {
+    for name in ["../docker", "docker@", "docker@no/body", "docker@7"] {
         assert_eq!(run(root.path(), &format!("await {name}")).await, Exit::Usage, "{name}");
     }
 }

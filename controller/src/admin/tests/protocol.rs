@@ -16,13 +16,13 @@ use crate::admin::{
 };
 
 fn selection() -> Selection {
-    Selection { names: vec!["docker".into()], guest: Some("101".into()) }
+    Selection { names: vec!["docker".into()], guest: Some("101".into()), more_guests: Vec::new() }
 }
 
 /// Every question, as it is written, and the command that it is a change by.
 fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
     let selected = json!({ "names": ["docker"], "guest": "101" });
-    let ensure = Ensure { selection: selection(), renew: true, now: false, until: Stage::Served };
+    let ensure = Ensure { selection: selection(), renew: true, now: false, until: Stage::Served, wait: false };
     let freeze = AskFreeze { selection: selection(), until: Some(Timestamp::from_unix(0)), lift: false };
     let moment = serde_json::to_value(Timestamp::from_unix(0)).expect("JSON");
     vec![
@@ -82,7 +82,13 @@ fn a_question_of_an_earlier_command_line_is_understood() {
         (json!({ "status": { "names": [] } }), Ask::Status(Selection::default())),
         (
             json!({ "ensure": { "selection": { "names": [] }, "renew": true, "until": "issued" } }),
-            Ask::Ensure(Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Issued }),
+            Ask::Ensure(Ensure {
+                selection: Selection::default(),
+                renew: true,
+                now: false,
+                until: Stage::Issued,
+                wait: false,
+            }),
         ),
         (
             json!({ "freeze": { "selection": { "names": [] } } }),

@@ -6,7 +6,7 @@ use clap::{Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{
-    Args, ConfigVerb, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
+    Args, ConfigVerb, EnsureArgs, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
 };
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -28,10 +28,16 @@ fn ensure_means_served_within_ten_minutes_and_renews_only_when_told_to() {
         ("ensure --renew --now docker --timeout 90s", (&["docker"], None, true, true, Stage::Served, 90)),
         ("ensure --force --now --guest host --until reloaded", (&[], Some("host"), true, true, Stage::Reloaded, 600)),
     ] {
-        let Verb::Ensure { names, guest, renew, now, until, timeout } = parsed(line) else { panic!("{line}") };
+        let Verb::Ensure(ensure) = parsed(line) else { panic!("{line}") };
+        let EnsureArgs { names, guests, renew, now, until, timeout, wait } = ensure;
+        assert!(!wait, "{line}");
         let (wanted_names, wanted_guest, wanted_renew, wanted_now, stage, seconds) = expected;
         assert_eq!(names, wanted_names, "{line}");
-        assert_eq!((guest.as_deref(), renew, now), (wanted_guest, wanted_renew, wanted_now), "{line}");
+        assert_eq!(
+            (guests.first().map(String::as_str), renew, now),
+            (wanted_guest, wanted_renew, wanted_now),
+            "{line}"
+        );
         assert_eq!((until, timeout), (stage, Duration::from_secs(seconds)), "{line}");
     }
 }
@@ -44,12 +50,25 @@ fn what_is_selected_is_names_and_a_guest() {
         ("status --guest gateway", &[], Some("gateway")),
         ("freeze docker --guest host", &["docker"], Some("host")),
     ] {
-        let (Verb::Status { names, guest, check: false } | Verb::Freeze { names, guest, .. }) = parsed(line) else {
-            panic!("{line}")
+        let (names, guests) = match parsed(line) {
+            Verb::Status { names, guests, check: false } => (names, guests),
+            Verb::Freeze { names, guest, .. } => (names, guest.into_iter().collect()),
+            other => panic!("{line}: {other:?}"),
         };
         assert_eq!(names, wanted, "{line}");
-        assert_eq!(guest.as_deref(), wanted_guest, "{line}");
+        assert_eq!(guests.first().map(String::as_str), wanted_guest, "{line}");
     }
+}
+
+#[test]
+fn several_guests_are_meant_together_and_blocked_is_waited_for_when_that_is_said() {
+    let Verb::Ensure(ensure) = parsed("ensure --guest 101 --wait --guest web") else { panic!("ensure") };
+    assert!(ensure.wait && ensure.guests == ["101", "web"], "{ensure:?}");
+    assert!(
+        matches!(parsed("status --guest 101 --guest host"), Verb::Status { guests, .. } if guests == ["101", "host"])
+    );
+    let error = parse("freeze --guest 101 --guest 102").expect_err("a freeze has one");
+    assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
 }
 
 #[test]

@@ -171,6 +171,7 @@ fn what_a_guest_says_of_itself_is_kept_short_and_printable() {
         boot_id: long,
         hwaddrs: vec![card("101")],
         spec_level: 7,
+        looks: true,
     };
     let secret = fixture.token("101").secret;
     let request = JoinRequest { guest: name("101"), secret, csr: csr(), facts };

@@ -14,17 +14,20 @@ use crate::{
 };
 
 impl View<'_> {
-    /// How far a placement is on its way to a stage, with a generation above this where a renewal was asked for.
+    /// How far a placement is on its way to a stage, with a generation above this where a renewal was asked for, as its
+    /// guest has seen it at this look or later, where one was asked for.
     pub(in crate::reconcile) fn progress(
         &self,
         planned: &Planned<'_>,
         until: Stage,
         above: Option<u64>,
+        look: Option<u64>,
     ) -> ProgressLine {
         let id = planned.id();
         let view = *self;
         let report = id.as_ref().and_then(|id| view.world.report(id));
         let held = report.and_then(|report| report.held.as_ref());
+        let is_seen = look.is_none_or(|look| report.is_some_and(|report| report.looked >= look));
         let settled = planned.decision == Decision::Keep && planned.ordered.is_none();
         let gone = view.destroyed(id.as_ref());
         // What was said last is not what is served now, when nobody is there to say it.
@@ -34,18 +37,23 @@ impl View<'_> {
         } else if planned.placement.purge {
             settled
         } else {
-            let far = report.is_some_and(|report| report.stage >= until.min(report.goal) && accepted(planned, report));
+            let far = report.is_some_and(|report| {
+                report.stage >= until.min(report.goal) && accepted(planned, report) && !is_in_the_way(report)
+            });
             // Roots are nobody's to renew.
             let renewed = planned.content().is_roots()
                 || held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
-            linked && ((settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above)))
+            linked
+                && is_seen
+                && ((settled && far && renewed) || (until <= Stage::Issued && is_issued(planned, report, above)))
         };
         let trouble = || match gone {
             Some(id) => Some(troubles::destroyed(&planned.label(), id.guest)),
             None => (view.parts.evictions.trouble_of(planned))
                 .or_else(|| view.parts.enrolment.must_rejoin(view.world, planned))
                 .or_else(|| view.parts.enrolment.too_old(view.world, planned))
-                .or_else(|| health::trouble(planned, report).cloned())
+                // What was in the way before may be gone.
+                .or_else(|| health::trouble(planned, report.filter(|_| is_seen || !linked)).cloned())
                 .or_else(|| absent(view, planned)),
         };
         let trouble = if reached {
@@ -55,6 +63,7 @@ impl View<'_> {
         };
         let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
             _ if reached => "reached",
+            _ if linked && !is_seen => "being looked at",
             (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",
             (Decision::Order(_), _) if id.as_ref().is_some_and(|id| view.parts.signing.is_under_way(id)) => {
                 "being signed"
@@ -96,6 +105,12 @@ fn accepted(planned: &Planned<'_>, report: &PlacementReport) -> bool {
     // Only a guest knows whether it has a file of roots: one that has says which of them are in use.
     let trusts = |root: &RootCertificate| report.roots.is_empty() || report.roots.contains(&root.fingerprint());
     report.revision == planned.revision() && planned.roots.iter().all(trusts)
+}
+
+/// Whether the trouble is about what is there, and not about a stage that is still to come: then what is there cannot be
+/// renewed, or is not as it should be.
+fn is_in_the_way(report: &PlacementReport) -> bool {
+    report.trouble.is_some() && report.stage >= report.goal
 }
 
 /// Why nobody can say that a placement is served.

@@ -21,9 +21,9 @@ pub(in crate::reconcile) fn show(view: View<'_>, ask: &AskShow, plan: &Plan<'_>)
     let name = ask.name.clone();
     let of_certificate = labels().any(|(label, certificate)| label == name || certificate == name);
     let selection = if of_certificate {
-        Selection { names: vec![name.clone()], guest: None }
+        Selection { names: vec![name.clone()], guest: None, more_guests: Vec::new() }
     } else {
-        Selection { names: Vec::new(), guest: Some(name.clone()) }
+        Selection { names: Vec::new(), guest: Some(name.clone()), more_guests: Vec::new() }
     };
     let chosen = match Chosen::new(view.world, &selection) {
         Ok(chosen) => chosen,

@@ -18,7 +18,12 @@ use crate::{
     },
     events::Events,
     planner::{Plan, Planned},
-    reconcile::{chosen::Chosen, enrolment, freezing, resources::Resources, troubles},
+    reconcile::{
+        chosen::{Chosen, no_such_name},
+        enrolment, freezing,
+        resources::Resources,
+        troubles,
+    },
     world::Link,
 };
 
@@ -33,7 +38,7 @@ pub(in crate::reconcile) fn status(
     plan: &Plan<'_>,
 ) -> Answer {
     let world = view.world;
-    let chosen = match Chosen::new(world, selection) {
+    let chosen = match Chosen::of_known_guests(world, selection) {
         Ok(chosen) => chosen,
         Err(answer) => return answer,
     };
@@ -43,7 +48,7 @@ pub(in crate::reconcile) fn status(
         .map(|planned| (planned.label(), planned.certificate.name.as_str()))
         .chain(plan.retired.iter().map(|id| (id.to_string(), id.certificate.as_str())));
     if let Some(unknown) = chosen.unknown(labels) {
-        return Answer::NoSuchName(format!("no certificate or placement is called {unknown}"));
+        return no_such_name(world, unknown);
     }
     let mut placements: Vec<_> = plan
         .placements

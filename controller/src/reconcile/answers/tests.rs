@@ -26,7 +26,7 @@ fn now(report: Option<PlacementReport>, parts: &Parts) -> (String, Option<Troubl
     }
     let manifest = world.manifest().clone();
     let plan = world.plan(&manifest, at(0));
-    let line = View { world: &world, parts, now: at(0) }.progress(&plan.placements[0], Stage::Served, None);
+    let line = View { world: &world, parts, now: at(0) }.progress(&plan.placements[0], Stage::Served, None, None);
     (line.now, line.trouble)
 }
 
@@ -108,14 +108,15 @@ fn a_selection_means_what_it_names() {
     for (what, names, number, expected, unknown) in cases {
         let names_none = names.is_empty();
         let names = names.iter().map(ToString::to_string).collect();
-        let chosen = Chosen::new(&world, &Selection { names, guest: number.map(Into::into) }).expect(what);
+        let chosen = Chosen::new(&world, &Selection { names, guest: number.map(Into::into), more_guests: Vec::new() })
+            .expect(what);
         let means = |number: &str| chosen.means(&format!("web@{number}"), "web", Some(guest(number)));
         assert_eq!(([means("101"), means("102")], chosen.unknown(labels())), (expected, unknown), "{what}");
         assert_eq!(chosen.guest(), number.map(guest), "{what}");
         assert_eq!([chosen.has_names(), chosen.is_guest(guest("101"))], [!names_none, number == Some("101")], "{what}");
     }
     for (what, text) in [("no name", "a b"), ("a name that nobody has", "nobody")] {
-        let selection = Selection { names: Vec::new(), guest: Some(text.into()) };
+        let selection = Selection { names: Vec::new(), guest: Some(text.into()), more_guests: Vec::new() };
         assert!(Chosen::new(&world, &selection).is_err(), "{what}");
     }
 }

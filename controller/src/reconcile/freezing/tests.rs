@@ -10,7 +10,11 @@ const DAY: i64 = 86_400;
 
 fn freeze(names: &[&str], guest: Option<&str>, until: Option<i64>) -> AskFreeze {
     let names = names.iter().map(ToString::to_string).collect();
-    AskFreeze { selection: Selection { names, guest: guest.map(Into::into) }, until: until.map(at), lift: false }
+    AskFreeze {
+        selection: Selection { names, guest: guest.map(Into::into), more_guests: Vec::new() },
+        until: until.map(at),
+        lift: false,
+    }
 }
 
 /// A world in which this was asked for, one after the other; and what was said against the last.

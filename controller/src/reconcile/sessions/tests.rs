@@ -32,12 +32,27 @@ fn received(queue: &mut Queue) -> Vec<&'static str> {
             ToAgent::Controllers(_) => "controllers",
             ToAgent::Delivery(_) => "delivery",
             ToAgent::Retry(_) => "retry",
+            ToAgent::Look(..) => "look",
             ToAgent::Purge(_) => "purge",
             ToAgent::Root(_) => "root",
             _ => "other",
         });
     }
     received
+}
+
+#[test]
+fn a_look_is_asked_for_once_a_session() {
+    let (mut sessions, mut queue) = linked(8);
+    let web = id("web@101");
+    for (number, expected) in [(1, &["look"][..]), (1, &[]), (2, &["look"]), (1, &[])] {
+        sessions.look(&web, number);
+        assert_eq!(received(&mut queue), expected, "{number}");
+    }
+    let (outbound, mut queue) = mpsc::channel(8);
+    sessions.open(guest("101"), SessionId::number(2), outbound);
+    sessions.look(&web, 2);
+    assert_eq!(received(&mut queue), ["look"], "the agent may not have got it");
 }
 
 #[test]

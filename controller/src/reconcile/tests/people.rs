@@ -46,7 +46,7 @@ async fn each_question_of_a_person_has_its_answer() {
     let lift = AskFreeze { selection: Selection::default(), until: None, lift: true };
     let Answer::Frozen(frozen) = at_once(AtOnce::Freeze(lift)).await else { panic!("lifted") };
     assert!(frozen.freezes.is_empty());
-    let unknown = Selection { names: vec!["other".into()], guest: None };
+    let unknown = Selection { names: vec!["other".into()], guest: None, more_guests: Vec::new() };
     let refused = at_once(AtOnce::Freeze(AskFreeze { selection: unknown, until: None, lift: false })).await;
     assert!(matches!(refused, Answer::NoSuchName(_)), "{refused:?}");
 

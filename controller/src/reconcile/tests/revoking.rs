@@ -53,7 +53,7 @@ async fn a_certificate_is_revoked_when_its_guest_serves_the_next() {
     controller.report(&agent, requested(1, &GuestKey::new())).await;
     let first = agent.delivery().await;
     controller.report(&agent, served(&first, revision)).await;
-    let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Served };
+    let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Served, wait: false };
     let _answers = controller.ask(Question::Waits(Waits::Ensure(ensure))).await;
     while agent.desired().await[0].ordered != Some(2) {}
     let asking = testing::incoming(served(&first, revision), 2, GuestKey::new().request());

@@ -1,6 +1,10 @@
 //! What who waits is told, and when he is let go.
 
-use pinion_proto::stage::{Halt, Stage};
+use pinion_proto::{
+    message::Hello,
+    report::{GuestFacts, PlacementReport},
+    stage::{Halt, Stage},
+};
 
 use super::*;
 use crate::{
@@ -14,7 +18,13 @@ use crate::{
 
 fn ensure(names: &[&str]) -> Ensure {
     let names = names.iter().map(ToString::to_string).collect();
-    Ensure { selection: Selection { names, guest: None }, renew: false, now: false, until: Stage::Served }
+    Ensure {
+        selection: Selection { names, guest: None, more_guests: Vec::new() },
+        renew: false,
+        now: false,
+        until: Stage::Served,
+        wait: false,
+    }
 }
 
 struct Asker {
@@ -38,7 +48,8 @@ impl Asker {
     /// What is answered to the next plan.
     fn next(&mut self, world: &World, parts: &Parts) -> Option<Answer> {
         let manifest = world.manifest().clone();
-        self.waiting.step(&View { world, parts, now: at(0) }, &world.plan(&manifest, at(0)));
+        let view = View { world, parts, now: at(0) };
+        self.waiting.step(&view, &world.plan(&manifest, at(0)), &mut self.effects);
         self.answers.try_recv().ok()
     }
 }
@@ -57,9 +68,107 @@ fn served(number: &str, manifest: &str) -> World {
     let mut world = world(manifest);
     let manifest = world.manifest().clone();
     let revision = world.plan(&manifest, at(0)).placements[0].revision();
-    let report = pinion_proto::report::PlacementReport { revision, ..holds(1, leaf(1, at(-60))) };
+    let report = PlacementReport { revision, ..holds(1, leaf(1, at(-60))) };
     link(&mut world, number, vec![report]);
     world
+}
+
+/// A guest links whose agent looks when it is asked to, and has this of what is asked for now.
+fn link_looking(world: &mut World, number: &str, report: PlacementReport) {
+    let manifest = world.manifest().clone();
+    let revision = world.plan(&manifest, at(0)).placements[0].revision();
+    let facts = GuestFacts { looks: true, ..GuestFacts::default() };
+    let reports = vec![PlacementReport { revision, ..report }];
+    let hello = Hello { facts, identity_generation: 1, link_count: 0, reports, roots: Vec::new() };
+    world.linked(number.parse().expect("a guest"), hello, at(0));
+}
+
+/// Which looks were asked for.
+fn looks(asker: &mut Asker) -> Vec<(String, u64)> {
+    let effects = std::mem::replace(&mut asker.effects, Effects::at(at(0)));
+    let looks = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Send(id, Outgoing::Look(number)) => Some((id.to_string(), number)),
+        _ => None,
+    });
+    looks.collect()
+}
+
+#[test]
+fn what_a_guest_said_before_the_question_is_no_answer() {
+    let blocked = |looked| PlacementReport {
+        stage: Stage::Installed,
+        trouble: Some(trouble(Halt::Blocked, "nginx does not start")),
+        looked,
+        ..holds(1, leaf(1, at(-60)))
+    };
+    let served = |looked| PlacementReport { looked, ..holds(1, leaf(1, at(-60))) };
+    for (what, before, after, expected) in [
+        ("served, and served still", served(6), served(7), true),
+        ("served, and gone since", served(6), blocked(7), false),
+        ("blocked, and mended since", blocked(6), served(7), true),
+    ] {
+        let mut world = world(WEB);
+        link_looking(&mut world, "101", before.clone());
+        let mut asker = ask(&mut world, ensure(&[]));
+        assert_eq!(
+            asker.effects.count(|effect| matches!(effect, Effect::Send(..))),
+            0,
+            "{what}: after what is desired"
+        );
+        let Some(Answer::Progress(progress)) = asker.next(&world, &parts()) else { panic!("{what}: it is looked at") };
+        let line = &progress.placements[0];
+        assert_eq!((line.reached, line.now.as_str(), &line.trouble), (false, "being looked at", &None), "{what}");
+        assert_eq!(looks(&mut asker), [("web@101".to_owned(), 7)], "{what}");
+        // A report that came for another reason.
+        link_looking(&mut world, "101", PlacementReport { last_generation: 5, ..before });
+        assert_eq!(reached(asker.next(&world, &parts())), None, "{what}");
+        link_looking(&mut world, "101", after);
+        assert_eq!(reached(asker.next(&world, &parts())), Some((vec![expected], true)), "{what}");
+    }
+}
+
+#[test]
+fn what_is_blocked_ends_it_when_nothing_is_under_way_unless_that_is_waited_for_too() {
+    let blocked = || {
+        let report = PlacementReport { looked: 1, ..holds(1, leaf(1, at(-60))) };
+        PlacementReport { stage: Stage::Installed, trouble: Some(trouble(Halt::Blocked, "exit 1")), ..report }
+    };
+    let mut mixed = world(TWO);
+    link_looking(&mut mixed, "101", blocked());
+    // Guest 102 is away: that is a wait without an end.
+    for (wait, expected) in [(false, Some((vec![false, false], true))), (true, Some((vec![false, false], false)))] {
+        let mut asker = ask(&mut mixed, Ensure { wait, ..ensure(&[]) });
+        let look = mixed.placement(&id("web@101")).map(|entry| entry.report().map_or(0, |report| report.looked));
+        link_looking(&mut mixed, "101", PlacementReport { looked: look.unwrap_or(0) + 1, ..blocked() });
+        assert_eq!(reached(asker.next(&mixed, &parts())), expected, "{wait}");
+    }
+    let mut under_way = world(TWO);
+    link_looking(&mut under_way, "101", blocked());
+    link_looking(&mut under_way, "102", crate::reconcile::testing::nothing("web"));
+    let mut asker = ask(&mut under_way, ensure(&[]));
+    link_looking(&mut under_way, "101", PlacementReport { looked: 2, ..blocked() });
+    assert_eq!(
+        reached(asker.next(&under_way, &parts())),
+        Some((vec![false, false], false)),
+        "102 gets its certificate"
+    );
+}
+
+#[test]
+fn a_manifest_that_is_not_in_force_and_a_guest_that_nobody_knows_are_told() {
+    let mut broken = served("101", WEB);
+    let problem = Some("/etc/pinion/certificate-manifest.json:3:5: not a name".to_owned());
+    broken.set_manifest(crate::manifest::file::InForce { problem, ..broken.in_force().clone() });
+    let mut asker = ask(&mut broken, ensure(&[]));
+    let answer = asker.answers.try_recv().expect("it is answered");
+    assert!(matches!(&answer, Answer::Refused(why) if why.contains("json:3:5: not a name")), "{answer:?}");
+    for (guests, is_known) in [(&["101"][..], true), (&["host"], true), (&["999"], false), (&["101", "999"], false)] {
+        let selection = Selection::new(Vec::new(), guests.iter().map(ToString::to_string).collect());
+        let mut asker = ask(&mut served("101", WEB), Ensure { selection, ..ensure(&[]) });
+        let refused = asker.answers.try_recv().ok();
+        assert_eq!(refused.is_none(), is_known, "{guests:?}: {refused:?}");
+        assert!(refused.is_none_or(|answer| matches!(answer, Answer::NoSuchName(why) if why.contains("999"))));
+    }
 }
 
 #[test]
@@ -67,7 +176,13 @@ fn what_makes_no_sense_is_answered_at_once() {
     for (what, ensure) in [
         ("nobody's name", ensure(&["other"])),
         ("one good and one bad", ensure(&["web", "other"])),
-        ("no guest", Ensure { selection: Selection { names: Vec::new(), guest: Some("?".into()) }, ..ensure(&[]) }),
+        (
+            "no guest",
+            Ensure {
+                selection: Selection { names: Vec::new(), guest: Some("?".into()), more_guests: Vec::new() },
+                ..ensure(&[])
+            },
+        ),
     ] {
         let mut asker = ask(&mut world(WEB), ensure);
         let answer = asker.answers.try_recv().expect("it is answered");
@@ -84,7 +199,10 @@ fn who_has_what_he_wants_is_let_go_at_once() {
         (
             "by its guest",
             served("101", TWO),
-            Ensure { selection: Selection { names: Vec::new(), guest: Some("101".into()) }, ..ensure(&[]) },
+            Ensure {
+                selection: Selection { names: Vec::new(), guest: Some("101".into()), more_guests: Vec::new() },
+                ..ensure(&[])
+            },
             vec![true],
         ),
     ];

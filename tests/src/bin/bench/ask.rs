@@ -33,7 +33,7 @@ pub(crate) async fn ensure(root: &Path, renew: bool, until: Stage) -> Result<Dur
 pub(crate) async fn course(root: &Path, renew: bool, until: Stage) -> Result<Course> {
     let started = Instant::now();
     let (read, mut write) = connect(root).await?.into_split();
-    let ask = Ask::Ensure(Ensure { selection: Selection::default(), renew, now: false, until });
+    let ask = Ask::Ensure(Ensure { selection: Selection::default(), renew, now: false, until, wait: false });
     lines::write(&mut write, &ask).await.context("ask the controller")?;
     let mut read = BufReader::new(read);
     let mut course = Course::default();

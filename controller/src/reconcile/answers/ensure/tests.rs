@@ -25,7 +25,7 @@ fn reporting(manifest: &str, report: PlacementReport) -> World {
 fn line(world: &World, until: Stage, above: Option<u64>, now: Timestamp) -> ProgressLine {
     let manifest = world.manifest().clone();
     let plan = world.plan(&manifest, now);
-    View { world, parts: &parts(), now: at(0) }.progress(&plan.placements[0], until, above)
+    View { world, parts: &parts(), now: at(0) }.progress(&plan.placements[0], until, above, None)
 }
 
 fn served(generation: u64) -> PlacementReport {
