@@ -7,17 +7,22 @@ use std::sync::{
 };
 
 use pinion_proto::{
+    message::Purge,
     report::PlacementReport,
     spec::{Layout, PlacementSpec, Validate},
     stage::Stage,
 };
 
 use super::{
-    guest::{Authority, CRT, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script, until},
+    guest::{
+        Authority, CRT, DEADLINE, Guest, KEY, Subject, at_stage, count, deliver, ordered, report, request, script,
+        until,
+    },
     roots,
 };
 use crate::{
     apply::Placements,
+    config::Retry,
     install::{
         files::{Files, RealFiles},
         tests::forgetful::{Forgetful, Loss},
@@ -155,6 +160,9 @@ async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
         assert_eq!(now.0 == old.0, now.1 == old.1, "{loss:?}, cut at {cut}: one of a pair is the old one");
         assert!(guest.has_pair(), "{loss:?}, cut at {cut}: no pair");
     }
+    // One try is made, so that none is under way when the agent is stopped.
+    let retry =
+        std::mem::replace(&mut guest.config.retry, Retry { initial: DEADLINE, max: DEADLINE, blocked: DEADLINE });
     let placements = disk.back(&mut guest).await;
     placements.deliver(delivery);
     report(&placements, "web", "refused", |report| {
@@ -165,6 +173,7 @@ async fn way_back(layout: Layout, loss: Loss, cut: usize) -> bool {
     placements.shutdown().await;
     assert_eq!((guest.content(CRT), guest.content(KEY)), old, "{layout}, {loss:?}, cut at {cut}");
     script(&guest.config.hooks.join("check"), "exit 0");
+    guest.config.retry = retry;
     let placements = guest.start().await;
     at_stage(&placements, "web", 2, goal).await;
     placements.shutdown().await;
@@ -181,7 +190,7 @@ async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
     placements.desire(Vec::new());
     report(&placements, "web", "retired", |report| report.retired).await;
     disk.cut_after(cut);
-    placements.purge(&web.certificate);
+    placements.purge(Purge::all(web.certificate.clone()));
     until(&placements, "removed or in trouble", |reports| {
         reports.get(&web.certificate).is_none_or(|report| report.trouble.is_some())
     })
@@ -193,7 +202,7 @@ async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
     placements.desire(Vec::new());
     if whole {
         // Perhaps nothing was begun.
-        placements.purge(&web.certificate);
+        placements.purge(Purge::all(web.certificate.clone()));
     }
     until(&placements, "removed", |reports| reports.is_empty()).await;
     placements.shutdown().await;
