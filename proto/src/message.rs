@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -50,7 +51,7 @@ pub enum ToController {
     Hello(Hello),
     /// One placement's new state.
     Report(Box<PlacementReport>),
-    /// A placement's files are gone, as was asked.
+    /// What came of a purge.
     Purged(Purged),
     /// The agent wants its identity renewed: PKCS #10, DER.
     RenewIdentity(Vec<u8>),
@@ -72,13 +73,70 @@ pub struct Hello {
     pub roots: Vec<Fingerprint>,
 }
 
-/// A purge that is done.
+/// Which files of a placement are to be removed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// Whose.
+    pub certificate: CertificateName,
+    /// The placement stays: only files that an earlier spec put elsewhere are removed.
+    pub left_behind: bool,
+    /// What was there before Pinion is put back, where it is valid.
+    pub restore: bool,
+    /// Also what a service's configuration names is removed.
+    pub force: bool,
+}
+
+impl Purge {
+    /// Everything of a placement, unless a service's configuration names it.
+    #[must_use]
+    pub fn all(certificate: CertificateName) -> Self {
+        Self { certificate, left_behind: false, restore: false, force: false }
+    }
+}
+
+/// How files are removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeManner {
+    /// What was there before Pinion is put back, where it is valid.
+    #[serde(default)]
+    pub restore: bool,
+    /// Also what a service's configuration names is removed.
+    #[serde(default)]
+    pub force: bool,
+}
+
+impl PurgeManner {
+    /// Whether it is the usual one.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What came of a purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
-    /// Whose files were removed.
+    /// Whose files were to be removed.
     pub certificate: CertificateName,
+    /// The placement is still there: only what it had left behind was removed, or nothing.
+    pub remains: bool,
     /// Files that are still there, because somebody changed them since Pinion wrote them.
     pub left: Vec<GuestPath>,
+    /// Files that were there before Pinion, and are back.
+    pub restored: Vec<GuestPath>,
+    /// Where copies of such files are kept in the guest.
+    pub kept: Vec<GuestPath>,
+    /// Why nothing was removed: where a configuration names which file.
+    pub named: Vec<String>,
+}
+
+impl Purged {
+    /// Everything of a placement is gone.
+    #[must_use]
+    pub fn all(certificate: CertificateName) -> Self {
+        let (left, restored, kept, named) = Default::default();
+        Self { certificate, remains: false, left, restored, kept, named }
+    }
 }
 
 /// What the controller says on the link.
@@ -88,8 +146,8 @@ pub enum ToAgent {
     Desired(Vec<PlacementSpec>),
     /// A certificate that was ordered, signed by its issuer.
     Delivery(Box<Delivery>),
-    /// Remove the files of a placement that is no longer desired.
-    Purge(CertificateName),
+    /// Remove files of a placement, as a person has asked.
+    Purge(Purge),
     /// The answer to [`ToController::RenewIdentity`].
     Identity(IssuedIdentity),
     /// Someone waits for this placement: if its next try is put off, try now.

@@ -1,5 +1,7 @@
 //! What a guest says that it holds. Levels, not events: a report replaces the one before it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,6 +50,9 @@ pub struct PlacementReport {
     /// Which roots the readers of its files of [`crate::spec::Part::Ca`] are known to have; none where it has no such file.
     #[serde(default)]
     pub roots: Box<[Fingerprint]>,
+    /// What was in the places of its files before Pinion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub originals: Vec<Original>,
     /// Telling the service of new files disturbs it, or may: a restart, or a hook, of which nobody knows.
     #[serde(default)]
     pub disruptive: bool,
@@ -76,6 +81,7 @@ impl PlacementReport {
             + self.trouble.as_ref().map_or(0, words)
             + self.warning.as_ref().map_or(0, String::len)
             + paths
+            + self.originals.iter().map(Original::weight).sum::<usize>()
             + size_of_val(&*self.roots)
     }
 
@@ -95,6 +101,7 @@ impl PlacementReport {
             retired: false,
             left_behind: Vec::new(),
             roots: Box::default(),
+            originals: Vec::new(),
             disruptive: false,
             usage: None,
             looked: 0,
@@ -105,6 +112,40 @@ impl PlacementReport {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// A file that Pinion replaces, or has replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Where it is, or was.
+    pub path: GuestPath,
+    /// Whose certificate it is: its names, or its subject; empty for a private key alone.
+    pub subject: String,
+    /// The certificate's issuer.
+    pub issuer: String,
+    /// When the certificate ends.
+    #[serde(default)]
+    pub not_after: Option<Timestamp>,
+    /// Where a copy is kept in the guest; none while nothing is replaced yet.
+    #[serde(default)]
+    pub kept: Option<GuestPath>,
+}
+
+impl Original {
+    fn weight(&self) -> usize {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.as_str().len());
+        size_of::<Self>() + self.path.as_str().len() + self.subject.len() + self.issuer.len() + kept
+    }
+}
+
+impl fmt::Display for Original {
+    /// "a certificate of web.lan by Home CA, valid until 2027-01-01T00:00:00Z".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.not_after {
+            None => f.write_str("a private key"),
+            Some(at) => write!(f, "a certificate of {} by {}, valid until {at}", self.subject, self.issuer),
+        }
+    }
 }
 
 fn furthest() -> Stage {

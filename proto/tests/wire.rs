@@ -11,10 +11,11 @@ use pinion_proto::{
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
     message::{
-        ControllerNode, Controllers, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController,
+        ControllerNode, Controllers, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purge, Purged, ToAgent,
+        ToController,
     },
     names::{SubjectName, SubjectNames},
-    report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
+    report::{GuestFacts, Held, Incoming, Original, PlacementReport, Progress},
     spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, TlsProbe, Usage, Validate},
     stage::{Halt, Stage, Trouble},
     token::JoinToken,
@@ -90,6 +91,18 @@ fn held(generation: u64) -> Held {
     Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name, root, chain_ends }
 }
 
+/// What was in a report's places before Pinion.
+fn originals(number: u64) -> Vec<Original> {
+    let original = |number: u64| Original {
+        path: "/etc/ssl/web.crt".parse().expect("a path"),
+        subject: format!("a{number}.example"),
+        issuer: "Home CA".into(),
+        not_after: number.is_multiple_of(2).then(|| Timestamp::from_unix(1_800_000_000)),
+        kept: number.is_multiple_of(3).then(|| "/var/lib/kept".parse().expect("a path")),
+    };
+    (0..number % 4).map(original).collect()
+}
+
 fn report() -> impl Strategy<Value = PlacementReport> {
     let progress = prop_oneof![vec(any::<u8>(), 0..200).prop_map(Progress::Requested), Just(Progress::Delivered)];
     let incoming = (any::<u64>(), progress).prop_map(|(generation, progress)| Incoming { generation, progress });
@@ -114,6 +127,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 left_behind,
                 roots: held_roots(last_generation),
                 looked: revision,
+                originals: originals(last_generation),
                 ..base
             }
         },
@@ -225,8 +239,11 @@ fn to_controller() -> impl Strategy<Value = ToController> {
     prop_oneof![
         hello.prop_map(ToController::Hello),
         report().prop_map(|report| ToController::Report(Box::new(report))),
-        (certificate(), vec(parsed("(/[a-z.]{3,10}){1,4}"), 0..5))
-            .prop_map(|(certificate, left)| ToController::Purged(Purged { certificate, left })),
+        (certificate(), vec(parsed("(/[a-z.]{3,10}){1,4}"), 0..5)).prop_map(|(certificate, left)| {
+            let named = left.iter().map(|path| format!("/etc/web.conf:7 names {path}")).collect();
+            let (restored, kept) = (left.clone(), left.iter().take(1).cloned().collect());
+            ToController::Purged(Purged { certificate, remains: left.is_empty(), left, restored, kept, named })
+        }),
         vec(any::<u8>(), 0..300).prop_map(ToController::RenewIdentity),
     ]
 }
@@ -243,7 +260,9 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         .prop_map(|(chain, generation)| ToAgent::Identity(IssuedIdentity { chain, generation }));
     prop_oneof![
         vec(spec(), 0..4).prop_map(ToAgent::Desired),
-        certificate().prop_map(ToAgent::Purge),
+        (certificate(), any::<[bool; 3]>()).prop_map(|(certificate, [left_behind, restore, force])| {
+            ToAgent::Purge(Purge { certificate, left_behind, restore, force })
+        }),
         certificate().prop_map(ToAgent::Retry),
         (certificate(), any::<u64>()).prop_map(|(certificate, number)| ToAgent::Look(certificate, number)),
         controllers().prop_map(ToAgent::Controllers),

@@ -63,6 +63,9 @@ impl Parts {
             return Err(Failure::install(&error, failures).into());
         }
         self.switch.resume(Some(&job), failures).await?;
+        if self.switch.in_place(&job).is_none() {
+            self.switch.survey(&job).await?;
+        }
         let outcome = match &job.content {
             Content::Roots => trust::trust(&mut self.attempt(&job)).await,
             Content::Leaf(leaf) => {

@@ -13,6 +13,7 @@ use std::{
 
 use pinion_proto::{
     id::CertificateName,
+    report::Original,
     spec::{GuestPath, Layout},
     stage::Stage,
 };
@@ -62,6 +63,11 @@ impl Exchange {
         let wanted = job.iter().flat_map(|job| &job.files).map(|file| &file.path);
         let Context { config, files, .. } = &*self.shared.context;
         mounts::learn(&**files, config, ledger, wanted.chain(&held))
+    }
+
+    /// What a job's new files would replace that is no placement's.
+    pub(super) fn survey(&self, ledger: &Ledger, job: &Job) -> Vec<Original> {
+        foreign::survey(&self.shared, self.files(), ledger, job)
     }
 
     /// Puts a bundle in place, keeping what was there. On failure all is as it was. The journal stays until what is

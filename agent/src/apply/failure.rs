@@ -79,7 +79,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
+    pub(super) fn new(halt: Halt, attempt: impl Into<String>, cause: String, remedy: String) -> Self {
         Self { halt, cost: Cost::Free, next_try: NextTry::Backoff, attempt: attempt.into(), cause, remedy }
     }
 

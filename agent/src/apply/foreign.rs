@@ -1,24 +1,48 @@
 //! What is in the places of a placement's new files and no placement's own.
+//!
+//! Invariant: it is told of before it is replaced, and kept.
 
-use pinion_proto::{id::CertificateName, spec::GuestPath};
+use pinion_proto::{id::CertificateName, report::Original, spec::GuestPath, wire::MAX_ORIGINALS};
 
 use super::{exchange_error::ExchangeError, shared::Shared};
 use crate::{
     install::{
         files::Files,
         foreign,
-        observed::{At, Observed},
+        observed::{self, At, Observed},
+        original, place,
         plan::Wanted,
     },
     ledger::Ledger,
+    recipe::{Job, JobFile},
 };
+
+/// What is in the places of a job's new files and no placement's, for people to read; nothing is changed.
+pub(super) fn survey(shared: &Shared, files: &dyn Files, ledger: &Ledger, job: &Job) -> Vec<Original> {
+    let is_new = |file: &&JobFile| ledger.files().all(|known| known.path != file.path);
+    let config = &shared.context.config;
+    let there = |path: &GuestPath| {
+        let place = place::find(files, config, path).ok().filter(|place| place.missing.is_empty())?;
+        observed::read(files, &place.target).ok()?
+    };
+    let new = job.files.iter().filter(is_new);
+    let found: Vec<_> = new.filter_map(|file| Some((&file.path, there(&file.path)?))).collect();
+    if found.is_empty() {
+        return Vec::new();
+    }
+    // What cannot be read is told of when it is tried.
+    let Ok(others) = shared.files_of_others(None) else { return Vec::new() };
+    let found =
+        found.into_iter().filter(|(path, there)| !others.contains(path) && !there.content.trim_ascii().is_empty());
+    found.map(|(path, there)| original::of(path, &there.content)).take(MAX_ORIGINALS).collect()
+}
 
 /// Keeps what is in the places of new files and no placement's, where it is what will take its place.
 pub(super) fn keep(
     shared: &Shared,
     files: &dyn Files,
     name: &CertificateName,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     wanted: &[Wanted],
     observed: &Observed,
 ) -> Result<(), ExchangeError> {
@@ -31,12 +55,8 @@ pub(super) fn keep(
     if found.peek().is_none() {
         return Ok(());
     }
-    let others = shared.ledgers.read_all()?;
-    let known = |path: &GuestPath| {
-        let mut known = others.values().filter_map(|other| other.as_ref().ok()).flat_map(Ledger::files);
-        known.any(|file| file.path == *path)
-    };
-    let foreign: Vec<_> = found.filter(|(file, _)| !known(&file.path)).collect();
+    let others = shared.files_of_others(None)?;
+    let foreign: Vec<_> = found.filter(|(file, _)| !others.contains(&file.path)).collect();
     for (file, there) in &foreign {
         foreign::check(file.part, &file.path, &there.content)?;
     }
@@ -44,6 +64,13 @@ pub(super) fn keep(
     for (file, there) in foreign {
         let kept = foreign::keep(files, &config.state, &config.root, &file.target, there)?;
         tracing::info!(certificate = %name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
+        if there.content.trim_ascii().is_empty() {
+            continue;
+        }
+        let kept = original::seen_from(&config.root, &kept);
+        ledger.originals.retain(|known| known.path != file.path);
+        ledger.originals.push(Original { kept, ..original::of(&file.path, &there.content) });
     }
+    ledger.originals.truncate(MAX_ORIGINALS);
     Ok(())
 }

@@ -4,7 +4,11 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use pinion_proto::{lock::lock, message::Delivery, spec::PlacementSpec};
+use pinion_proto::{
+    lock::lock,
+    message::{Delivery, Purge},
+    spec::PlacementSpec,
+};
 use tokio::sync::Notify;
 
 /// One placement's mailbox.
@@ -19,7 +23,7 @@ pub(super) struct Mailbox {
 pub(super) struct Letters {
     pub(super) desired: Option<Desired>,
     pub(super) delivery: Option<Delivery>,
-    pub(super) purge: bool,
+    pub(super) purge: Option<Purge>,
     pub(super) retry: bool,
     pub(super) look: Look,
 }

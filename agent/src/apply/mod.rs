@@ -8,7 +8,7 @@
 //!
 //! | files | answer |
 //! |---|---|
-//! | `mailbox`, `task`, `kept` | when is something done? |
+//! | `mailbox`, `task`, `purge`, `kept` | when is something done? |
 //! | `advance` | in which order? |
 //! | `trust`, `install`, `upkeep` | which of the files and the service is seen to? |
 //! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
@@ -38,6 +38,7 @@ mod looks;
 mod mailbox;
 mod notify;
 mod predecessor;
+mod purge;
 mod removal;
 mod request;
 mod rollback;
@@ -63,11 +64,15 @@ use std::{
 use pinion_proto::{
     id::CertificateName,
     lock::lock,
-    message::Delivery,
-    spec::{GuestPath, PlacementSpec},
+    message::{Delivery, Purge, Purged},
+    spec::PlacementSpec,
 };
 use thiserror::Error;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     ledger::{Ledger, LedgerError, Ledgers},
@@ -151,15 +156,19 @@ impl Placements {
         }
     }
 
-    /// Removes the files and the record of a retired placement; refused, with a log line, while it is desired.
-    pub fn purge(&self, certificate: &CertificateName) {
-        if self.shared.specs.borrow().get(certificate).is_some_and(|spec| !spec.purge) {
+    /// Removes the files and the record of a retired placement, or of one that is desired what it has left behind;
+    /// anything else of one that is desired is refused, with a log line.
+    pub fn purge(&self, purge: Purge) {
+        let certificate = purge.certificate.clone();
+        let is_desired = self.shared.specs.borrow().get(&certificate).is_some_and(|spec| !spec.purge);
+        if is_desired && !purge.left_behind {
             tracing::warn!(%certificate, "Refused to purge a placement that is desired");
             return;
         }
-        match self.lock().get(certificate) {
-            Some(entry) => entry.mailbox.post(|letters| letters.purge = true),
-            None => tracing::debug!(%certificate, "Nothing to purge"),
+        match self.lock().get(&certificate) {
+            Some(entry) => entry.mailbox.post(|letters| letters.purge = Some(purge)),
+            // Whoever asks thinks that it is there.
+            None => self.shared.answer(Purged::all(certificate)),
         }
     }
 
@@ -194,10 +203,16 @@ impl Placements {
         self.shared.looked.subscribe()
     }
 
-    /// The files that the purge of a placement left, because somebody changed them; reported once.
+    /// What came of the purge of a placement that is gone; told once.
     #[must_use]
-    pub fn left_by_purge(&self, certificate: &CertificateName) -> Vec<GuestPath> {
-        self.shared.take_left(certificate)
+    pub fn purged(&self, certificate: &CertificateName) -> Purged {
+        self.shared.take_purged(certificate)
+    }
+
+    /// What comes of purges of placements that are still there.
+    #[must_use]
+    pub fn purge_answers(&self) -> broadcast::Receiver<Purged> {
+        self.shared.answers.subscribe()
     }
 
     /// The state of every placement, always the newest; a purged placement is no longer in it.

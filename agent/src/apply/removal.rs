@@ -1,22 +1,25 @@
 //! What is removed of a placement: everything at a purge, and else what nobody needs any more.
 //!
-//! Invariant: a file that somebody changed since Pinion wrote it stays, and so does a generation that some reader may still
-//! be led to.
+//! Invariant: a file that somebody changed since Pinion wrote it stays, and so do one that another placement has and a
+//! generation that some reader may still be led to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use pinion_proto::{causes::chain, spec::GuestPath, stage::Stage};
+use pinion_proto::{causes::chain, message::Purged, report::Original, spec::GuestPath, stage::Stage};
 
-use super::{exchange::Exchange, exchange_error::ExchangeError};
+use super::{context::Context, exchange::Exchange, exchange_error::ExchangeError};
 use crate::{
     install::{
         InstallError,
         drift::{self, Drift},
         execute::{Exchanged, clean},
         generations::{BEFORE, Generations},
-        observed, place,
+        named, observed, original, place,
     },
-    ledger::{InstalledFile, Journal, Ledger},
+    ledger::{InstalledFile, Journal, Ledger, LedgerError},
     recipe::{self, Job},
 };
 
@@ -25,8 +28,12 @@ impl Exchange {
     pub(super) fn drop_former(&self, ledger: &mut Ledger) -> Result<bool, ExchangeError> {
         let mut changed = Vec::new();
         let before = ledger.left_behind.len();
+        if before == 0 {
+            return Ok(false);
+        }
+        let others = self.others()?;
         for file in &ledger.left_behind {
-            if !self.remove(file)? {
+            if self.remove(file, &others)? == Removal::Left {
                 changed.push(file.clone());
             }
         }
@@ -42,18 +49,63 @@ impl Exchange {
         Ok(removed)
     }
 
-    /// Removes every file that Pinion wrote and nobody changed since, then the ledger; the files that are left.
-    pub(super) fn purge(&self, ledger: &mut Ledger) -> Result<Vec<GuestPath>, ExchangeError> {
-        if !ledger.purging {
+    /// Removes every file that Pinion wrote and nobody changed since, then the ledger.
+    pub(super) fn purge(&self, ledger: &mut Ledger, restore: bool) -> Result<Purged, ExchangeError> {
+        if !ledger.purging || ledger.restoring != restore {
             // Written down first: what a crash interrupts is gone on with.
-            ledger.purging = true;
+            (ledger.purging, ledger.restoring) = (true, restore);
             self.save(ledger)?;
         }
+        let left = self.remove_all(ledger.files())?;
+        for generations in self.generations(ledger)? {
+            if !left.is_empty() {
+                // What was changed may be behind a link; what it was before is nobody's any more.
+                generations.forget_earlier(self.files());
+            } else if self.is_there(&generations)? {
+                generations.clear(self.files())?;
+                // The ledger says where it was, so it goes last also in a power cut.
+                Exchanged::found(generations.directories().iter().take(1).map(PathBuf::as_path)).sync(self.files())?;
+            }
+        }
+        let mut purged = Purged { left, ..Purged::all(self.name.clone()) };
+        if restore {
+            purged.restored = self.restore(&ledger.originals)?;
+        }
+        let kept = ledger.originals.iter().filter(|original| !purged.restored.contains(&original.path));
+        purged.kept = kept.filter_map(|original| original.kept.clone()).collect();
+        self.shared.ledgers.remove(&self.name)?;
+        *ledger = Ledger::default();
+        Ok(purged)
+    }
+
+    /// Removes the files that earlier specs put elsewhere; the placement stays.
+    pub(super) fn purge_left_behind(&self, ledger: &mut Ledger) -> Result<Purged, ExchangeError> {
+        let left = self.remove_all(ledger.left_behind.iter())?;
+        ledger.left_behind.clear();
+        self.save(ledger)?;
+        Ok(Purged { remains: true, left, ..Purged::all(self.name.clone()) })
+    }
+
+    /// Where configurations name files that a purge would remove.
+    pub(super) fn named(&self, ledger: &Ledger, left_behind: bool) -> Vec<String> {
+        let files = ledger.files().map(|file| &file.path);
+        let behind = |path: &&GuestPath| ledger.left_behind.iter().any(|file| file.path == **path);
+        let Ok(others) = self.others() else { return Vec::new() };
+        let files: Vec<_> = files.filter(|path| !others.contains(path) && (!left_behind || behind(path))).collect();
+        named::places(&self.shared.context.config.root, &files)
+    }
+
+    /// Removes files; those that are left.
+    fn remove_all<'f>(&self, files: impl Iterator<Item = &'f InstalledFile>) -> Result<Vec<GuestPath>, ExchangeError> {
+        let others = self.others()?;
         let mut left = Vec::new();
-        for file in ledger.files() {
-            match self.remove(file) {
-                Ok(true) => tracing::info!(certificate = %self.name, path = %file.path, "Removed"),
-                Ok(false) => {
+        for file in files {
+            match self.remove(file, &others) {
+                Ok(Removal::Removed) => tracing::info!(certificate = %self.name, path = %file.path, "Removed"),
+                Ok(Removal::Anothers) => {
+                    tracing::info!(certificate = %self.name, path = %file.path, "Another placement has this file by now");
+                }
+                Ok(Removal::Left) => {
                     tracing::warn!(certificate = %self.name, path = %file.path, "Left a file that is not as Pinion wrote it");
                     left.push(file.path.clone());
                 }
@@ -64,22 +116,38 @@ impl Exchange {
                 Err(error) => return Err(error.into()),
             }
         }
-        for generations in self.generations(ledger)? {
-            if left.is_empty() {
-                generations.clear(self.files())?;
-                // The ledger says where it was, so it goes last also in a power cut.
-                Exchanged::found(generations.directories().iter().take(1).map(PathBuf::as_path)).sync(self.files())?;
-            } else {
-                // What was changed may be behind a link; what it was before is nobody's any more.
-                generations.forget_earlier(self.files());
-            }
-        }
-        self.shared.ledgers.remove(&self.name)?;
-        *ledger = Ledger::default();
         // The exchange that was under way may name a file twice.
         left.sort_unstable();
         left.dedup();
         Ok(left)
+    }
+
+    /// Puts back what was there before Pinion, where it is valid and its place is free; what is back.
+    fn restore(&self, originals: &[Original]) -> Result<Vec<GuestPath>, ExchangeError> {
+        let Context { config, clock, .. } = &*self.shared.context;
+        let mut restored = Vec::new();
+        for original in original::valid(originals, clock.now()) {
+            let Ok(place) = place::find(self.files(), config, &original.path) else { continue };
+            if original::put_back(self.files(), config, original, &place.target)? {
+                tracing::info!(certificate = %self.name, path = %original.path, "Put back what was there before");
+                restored.push(original.path.clone());
+            }
+        }
+        Ok(restored)
+    }
+
+    /// The files that other placements have.
+    fn others(&self) -> Result<BTreeSet<GuestPath>, LedgerError> {
+        self.shared.files_of_others(Some(&self.name))
+    }
+
+    /// Whether there are generations, or were once: a directory that was never made holds none.
+    fn is_there(&self, generations: &Generations) -> Result<bool, InstallError> {
+        let [outermost, _] = generations.directories();
+        let Some(directory) = outermost.parent() else { return Ok(false) };
+        let looked = self.files().look(directory);
+        let failed = |source| InstallError::Operation { operation: "look at", path: directory.to_owned(), source };
+        Ok(looked.map_err(failed)?.is_some())
     }
 
     /// Removes the temporary files of an exchange that never came to its journal.
@@ -151,11 +219,25 @@ impl Exchange {
         Ok(directories.iter().map(|directory| Generations::of(directory, &self.name)).collect())
     }
 
-    fn remove(&self, file: &InstalledFile) -> Result<bool, InstallError> {
+    fn remove(&self, file: &InstalledFile, others: &BTreeSet<GuestPath>) -> Result<Removal, InstallError> {
+        if others.contains(&file.path) {
+            return Ok(Removal::Anothers);
+        }
         match drift::look(self.files(), &self.shared.context.config, file)? {
-            Drift::Gone => Ok(true),
-            Drift::AsWritten(target) => drift::remove(self.files(), &target).map(|()| true),
-            Drift::Changed(_) => Ok(false),
+            Drift::Gone => Ok(Removal::Removed),
+            Drift::AsWritten(target) => drift::remove(self.files(), &target).map(|()| Removal::Removed),
+            Drift::Changed(_) => Ok(Removal::Left),
         }
     }
+}
+
+/// What became of a file that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    /// It is gone.
+    Removed,
+    /// Somebody changed it, and it stays.
+    Left,
+    /// Another placement has it, and it stays.
+    Anothers,
 }

@@ -1,17 +1,18 @@
 //! What the placements' tasks share: the context, what is published, their services, who owns a path.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use pinion_proto::{
     id::CertificateName,
     lock::lock,
+    message::Purged,
     report::PlacementReport,
     spec::{GuestPath, PlacementSpec},
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::{context::Context, service::Services};
 use crate::{
@@ -24,6 +25,9 @@ pub type Reports = Arc<BTreeMap<CertificateName, PlacementReport>>;
 
 /// What was asked for last, by certificate.
 pub type Specs = Arc<BTreeMap<CertificateName, PlacementSpec>>;
+
+/// Answers that a link may be behind with.
+const MAX_ANSWERS: usize = 64;
 
 pub(super) struct Shared {
     pub(super) context: Arc<Context>,
@@ -40,8 +44,10 @@ pub(super) struct Shared {
     stopping: watch::Sender<bool>,
     pub(super) services: Services,
     claims: Mutex<BTreeMap<GuestPath, CertificateName>>,
-    /// What purges could not remove, and the controller has not heard of yet.
-    left: Mutex<BTreeMap<CertificateName, Vec<GuestPath>>>,
+    /// What came of purges after which nothing is left, and the controller has not heard of yet.
+    purged: Mutex<BTreeMap<CertificateName, Purged>>,
+    /// What came of purges of placements that are still there.
+    pub(super) answers: broadcast::Sender<Purged>,
 }
 
 impl Shared {
@@ -58,7 +64,8 @@ impl Shared {
             stopping: watch::Sender::new(false),
             services: Services::default(),
             claims: Mutex::default(),
-            left: Mutex::default(),
+            purged: Mutex::default(),
+            answers: broadcast::Sender::new(MAX_ANSWERS),
         }
     }
 
@@ -97,14 +104,33 @@ impl Shared {
         self.looked.send_if_modified(|looked| number > 0 && looked.insert(name.clone(), number) != Some(number));
     }
 
-    /// Notes which files a purge has left.
-    pub(super) fn leave(&self, name: &CertificateName, left: Vec<GuestPath>) {
-        lock(&self.left).insert(name.clone(), left);
+    /// Notes what came of a purge after which nothing is left, until the placement is no longer in the reports.
+    pub(super) fn purged(&self, purged: Purged) {
+        lock(&self.purged).insert(purged.certificate.clone(), purged);
     }
 
-    /// Which files the last purge has left, once.
-    pub(super) fn take_left(&self, name: &CertificateName) -> Vec<GuestPath> {
-        lock(&self.left).remove(name).unwrap_or_default()
+    /// Answers a purge without which all reports stay as they are.
+    pub(super) fn answer(&self, purged: Purged) {
+        // Without a link nobody listens, and the controller asks again.
+        self.answers.send(purged).ok();
+    }
+
+    /// What came of the purge of a placement that is gone, once.
+    pub(super) fn take_purged(&self, name: &CertificateName) -> Purged {
+        lock(&self.purged).remove(name).unwrap_or_else(|| Purged::all(name.clone()))
+    }
+
+    /// The files that placements wrote, but for this one; a ledger that cannot be read names none.
+    pub(super) fn files_of_others(&self, name: Option<&CertificateName>) -> Result<BTreeSet<GuestPath>, LedgerError> {
+        let others = self.ledgers.read_all()?;
+        let others = others.iter().filter(|(other, _)| Some(*other) != name);
+        let files = others.filter_map(|(_, ledger)| ledger.as_ref().ok()).flat_map(Ledger::files);
+        let mut files: BTreeSet<_> = files.map(|file| file.path.clone()).collect();
+        if let Some(name) = name {
+            // Of another that is about to write them.
+            files.extend(lock(&self.claims).iter().filter(|(_, owner)| *owner != name).map(|(path, _)| path.clone()));
+        }
+        Ok(files)
     }
 
     /// Asks every task to end.

@@ -7,7 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{
-    bundle::Leaf, causes::chain, clock::Timestamp, id::CertificateName, report::PlacementReport, spec::GuestPath,
+    bundle::Leaf,
+    causes::chain,
+    clock::Timestamp,
+    id::CertificateName,
+    message::Purged,
+    report::{Original, PlacementReport},
     stage::Stage,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -39,13 +44,25 @@ pub(super) struct FileSwitch {
     swept: bool,
     /// Since when the files in place have been there, if they came in this run of the agent.
     in_place_since: Option<Instant>,
+    /// What its new files would replace, as it was when they were asked for.
+    found: Vec<Original>,
     /// The exchange of files on its way to the disk, while the service is notified of them.
     syncing: Option<JoinHandle<Result<(), InstallError>>>,
 }
 
 impl FileSwitch {
     pub(super) fn new(shared: Arc<Shared>, name: CertificateName, ledger: Ledger, unsaved: bool) -> Self {
-        Self { shared, name, ledger, unsaved, answered: None, swept: false, in_place_since: None, syncing: None }
+        Self {
+            shared,
+            name,
+            ledger,
+            unsaved,
+            answered: None,
+            swept: false,
+            in_place_since: None,
+            found: Vec::new(),
+            syncing: None,
+        }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -83,6 +100,8 @@ impl FileSwitch {
         if let Some(order) = &self.answered {
             report.incoming = Some(order.incoming());
         }
+        let is_new = |found: &&Original| self.ledger.originals.iter().all(|known| known.path != found.path);
+        report.originals.extend(self.found.iter().filter(is_new).cloned());
         report
     }
 
@@ -178,6 +197,13 @@ impl FileSwitch {
         }
     }
 
+    /// Looks what a job's new files would replace.
+    pub(super) async fn survey(&mut self, job: &Job) -> Result<(), Stopped> {
+        let job = job.clone();
+        self.found = self.exchange(move |exchange, ledger| exchange.survey(ledger, &job)).await?;
+        Ok(())
+    }
+
     /// Looks whether what the files need is mounted, and notes what that is.
     pub(super) async fn learn_mounts(&mut self, job: Option<&Job>) -> Result<Result<(), InstallError>, Stopped> {
         let job = job.cloned();
@@ -260,9 +286,23 @@ impl FileSwitch {
         Ok(())
     }
 
-    /// Removes every file that Pinion wrote, then the ledger; the files that are left, because somebody changed them.
-    pub(super) async fn purge(&mut self) -> Result<Result<Vec<GuestPath>, ExchangeError>, Stopped> {
-        let done = self.exchange(|exchange, ledger| exchange.purge(ledger)).await?;
+    /// Where configurations name files that a purge would remove.
+    pub(super) async fn named(&mut self, left_behind: bool) -> Result<Vec<String>, Stopped> {
+        self.exchange(move |exchange, ledger| exchange.named(ledger, left_behind)).await
+    }
+
+    /// Removes the files that earlier specs put elsewhere.
+    pub(super) async fn purge_left_behind(&mut self) -> Result<Result<Purged, ExchangeError>, Stopped> {
+        let done = self.exchange(Exchange::purge_left_behind).await?;
+        if done.is_ok() {
+            self.saved();
+        }
+        Ok(done)
+    }
+
+    /// Removes every file that Pinion wrote, then the ledger.
+    pub(super) async fn purge(&mut self, restore: bool) -> Result<Result<Purged, ExchangeError>, Stopped> {
+        let done = self.exchange(move |exchange, ledger| exchange.purge(ledger, restore)).await?;
         if done.is_ok() {
             self.unsaved = false;
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{causes::chain, id::CertificateName, report::PlacementReport, spec::PlacementSpec};
+use pinion_proto::{causes::chain, id::CertificateName, message::Purge, report::PlacementReport, spec::PlacementSpec};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -17,7 +17,6 @@ use super::{
     failure::{self, Failure, Interrupt, Stopped},
     kept,
     mailbox::{Desired, Look, Mailbox},
-    root_store,
     shared::Shared,
     switch::FileSwitch,
 };
@@ -32,13 +31,13 @@ pub(super) enum End {
 }
 
 /// A placement at work.
-struct Task<'a> {
+pub(super) struct Task<'a> {
     mailbox: &'a Mailbox,
-    parts: Parts,
+    pub(super) parts: Parts,
     /// When what is in place is looked at again.
     check_due: Instant,
-    /// Its files and its ledger are to go.
-    purging: bool,
+    /// What a person wants removed.
+    pub(super) purging: Option<Purge>,
     /// The looks that the round under way is for.
     look: Look,
 }
@@ -92,7 +91,10 @@ pub(super) async fn run(
         },
     };
     let (ledger, is_new_to_it) = kept::note(ledger, shared).await;
-    let (now, purging) = (Instant::now(), ledger.purging);
+    let now = Instant::now();
+    // What a crash interrupted was looked at before it began.
+    let begun = Purge { restore: ledger.restoring, force: true, ..Purge::all(name.clone()) };
+    let purging = ledger.purging.then_some(begun);
     let mut task = Task {
         mailbox,
         parts: Parts::new(FileSwitch::new(Arc::clone(shared), name.clone(), ledger, is_new_to_it), now),
@@ -161,13 +163,18 @@ impl Task<'_> {
     async fn round(&mut self) -> Result<Next, Stopped> {
         self.take_letters();
         let ledger = &self.parts.switch.ledger;
-        if self.purging || ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
+        if self.purging.as_ref().is_some_and(|purge| purge.left_behind) {
+            self.purge_left_behind().await?;
+        } else if self.purging.is_some() || ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
             if Instant::now() >= self.parts.newer.due() && self.purge().await? {
                 return Ok(Next::Gone);
             }
-            self.announce().await;
-            return Ok(Next::Wait(Some(self.parts.newer.due())));
+            if self.purging.is_some() || self.parts.switch.ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
+                self.announce().await;
+                return Ok(Next::Wait(Some(self.parts.newer.due())));
+            }
         }
+        let ledger = &self.parts.switch.ledger;
         if ledger.retired || ledger.spec.is_none() {
             return self.rest().await;
         }
@@ -215,7 +222,7 @@ impl Task<'_> {
     }
 
     /// Notes why a try failed, and when the next one is made.
-    fn fail(&mut self, failure: &Failure) {
+    pub(super) fn fail(&mut self, failure: &Failure) {
         let now = Now { clock: self.parts.switch.now(), timer: Instant::now() };
         let retry_at = self.parts.newer.failed(failure, &self.parts.switch.name, self.parts.switch.config(), now);
         self.parts.status.fail(&self.parts.switch.name, failure.trouble(Some(retry_at)));
@@ -246,29 +253,6 @@ impl Task<'_> {
         }
     }
 
-    /// Removes the placement's files and its ledger; false when something is in the way.
-    async fn purge(&mut self) -> Result<bool, Stopped> {
-        let (store, failures) = (root_store::store_of_roots(&self.parts.switch), self.parts.newer.failures());
-        if let Err(error) = self.parts.switch.learn_mounts(None).await? {
-            self.fail(&Failure::install(&error, failures));
-            return Ok(false);
-        }
-        match self.parts.switch.purge().await? {
-            Ok(left) => {
-                if let Some(job) = store {
-                    root_store::make_store_anew(&self.parts.switch, &job).await?;
-                }
-                self.parts.switch.shared.leave(&self.parts.switch.name, left);
-                tracing::info!(certificate = %self.parts.switch.name, "Purged");
-                Ok(true)
-            }
-            Err(error) => {
-                self.fail(&Failure::exchange(&error, failures));
-                Ok(false)
-            }
-        }
-    }
-
     /// Takes up what was asked.
     fn take_letters(&mut self) {
         let letters = self.mailbox.empty();
@@ -282,24 +266,14 @@ impl Task<'_> {
                 if std::mem::take(&mut self.parts.switch.ledger.purging) {
                     self.parts.switch.changed();
                 }
-                self.purging = false;
+                self.purging = self.purging.take().filter(|purge| purge.left_behind);
                 self.want(*spec);
             }
             Some(Desired::Absent) => self.retire(),
             None => {}
         }
-        if letters.purge {
-            let spec = self.parts.switch.ledger.spec.as_ref().filter(|_| !self.parts.switch.ledger.retired);
-            match spec {
-                None => {
-                    self.purging = true;
-                    self.parts.newer.try_at(Instant::now());
-                }
-                Some(spec) if !spec.purge => {
-                    tracing::warn!(certificate = %self.parts.switch.name, "Refused to purge a placement that is desired");
-                }
-                Some(_) => {}
-            }
+        if let Some(purge) = letters.purge {
+            self.take_purge(purge);
         }
         if let Some(delivery) = letters.delivery
             && self.parts.request.take(&mut self.parts.switch, delivery, self.parts.status.usage())

@@ -90,22 +90,10 @@ pub fn keep(
             Some(_) => continue,
             None => {}
         }
-        let mut plan = Plan::default();
         let above = kept.ancestors().skip(1).take_while(|above| **above != state);
         let mut missing: Vec<PathBuf> = above.map(Path::to_owned).collect();
         missing.reverse();
-        plan.make(&missing);
-        plan.exchange(&kept, file.clone());
-        match copy(files, &plan) {
-            // Who is not root gives files to nobody, and keeps the copy himself.
-            Err(InstallError::Owner { .. }) => {
-                let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-                let mut own = Plan { make: plan.make.clone(), ..Plan::default() };
-                own.exchange(&kept, SavedFile { uid, gid, ..file.clone() });
-                copy(files, &own)?;
-            }
-            copied => copied?,
-        }
+        write_in(files, &missing, &kept, file)?;
         return Ok(kept);
     }
     Err(failed("keep one more copy of")(io::Error::other(format!(
@@ -125,6 +113,30 @@ pub fn kept(state: &Path, root: &Path, target: &Path) -> impl Iterator<Item = Ve
 fn inside<'t>(root: &Path, target: &'t Path) -> &'t Path {
     let inside = target.strip_prefix(root).unwrap_or(target);
     inside.strip_prefix("/").unwrap_or(inside)
+}
+
+/// Writes a file where none is, with its owner and mode.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_copy(files: &dyn Files, target: &Path, file: &SavedFile) -> Result<(), InstallError> {
+    write_in(files, &[], target, file)
+}
+
+fn write_in(files: &dyn Files, missing: &[PathBuf], target: &Path, file: &SavedFile) -> Result<(), InstallError> {
+    let mut plan = Plan::default();
+    plan.make(missing);
+    plan.exchange(target, file.clone());
+    match copy(files, &plan) {
+        // Who is not root gives files to nobody, and keeps the copy himself.
+        Err(InstallError::Owner { .. }) => {
+            let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            let mut own = Plan { make: plan.make.clone(), ..Plan::default() };
+            own.exchange(target, SavedFile { uid, gid, ..file.clone() });
+            copy(files, &own)
+        }
+        copied => copied,
+    }
 }
 
 fn copy(files: &dyn Files, plan: &Plan) -> Result<(), InstallError> {

@@ -16,7 +16,7 @@ use pinion_proto::{
     key::KeyAlgorithm,
     names::{SubjectName, SubjectNames},
     private_key::PrivateKey,
-    report::{Held, Incoming, PlacementReport, Progress},
+    report::{Held, Incoming, Original, PlacementReport, Progress},
     spec::{FileMode, GuestPath, Layout, Part, PlacementSpec},
     stage::Stage,
 };
@@ -38,6 +38,12 @@ pub struct Ledger {
     /// Its files are being removed.
     #[serde(default)]
     pub purging: bool,
+    /// What was there before is put back when they are removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restoring: bool,
+    /// What was in the places of its files before Pinion, and is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub originals: Vec<Original>,
     /// The highest generation ever used.
     pub last_generation: u64,
     /// What is asked of the controller and has not come.
@@ -236,6 +242,7 @@ impl Ledger {
             held,
             incoming: requested.or(delivered),
             retired: self.retired,
+            originals: self.originals.clone(),
             left_behind: self.left_behind.iter().map(|file| file.path.clone()).collect(),
             roots,
             ..PlacementReport::nothing(name.clone())

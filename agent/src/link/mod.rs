@@ -17,7 +17,6 @@ use pinion_proto::{
     id::{CertificateName, Guest, shown},
     message::{Hello, Purged, ToAgent, ToController},
     report::PlacementReport,
-    spec::GuestPath,
     spread,
     tls::{self, IdentityCell},
     wire::{self, pb},
@@ -142,6 +141,16 @@ impl Link {
         });
     }
 
+    fn hello(&self, identity: &Identity, reports: &BTreeMap<CertificateName, PlacementReport>) -> Hello {
+        Hello {
+            facts: facts::facts(&self.config),
+            identity_generation: identity.generation,
+            link_count: count::next(&self.config, &RealFiles),
+            reports: reports.values().cloned().collect(),
+            roots: identity.roots().iter().map(RootCertificate::fingerprint).collect(),
+        }
+    }
+
     async fn session(&self, identity: &Identity, addresses: &mut Addresses) -> Result<End, tls::TlsError> {
         let cell: IdentityCell = identity.cell()?;
         let config = Arc::new(tls::client_config_for(Some(cell), &identity.roots(), self.clock.clone())?);
@@ -154,15 +163,9 @@ impl Link {
             .max_decoding_message_size(wire::MAX_MESSAGE);
         let (outbound, queue) = mpsc::channel::<ToController>(4);
         let mut reports = self.placements.reports();
+        let mut answers = self.placements.purge_answers();
         let mut said = (*reports.borrow_and_update()).as_ref().clone();
-        let hello = Hello {
-            facts: facts::facts(&self.config),
-            identity_generation: identity.generation,
-            link_count: count::next(&self.config, &RealFiles),
-            reports: said.values().cloned().collect(),
-            roots: identity.roots().iter().map(RootCertificate::fingerprint).collect(),
-        };
-        if outbound.send(ToController::Hello(hello)).await.is_err() {
+        if outbound.send(ToController::Hello(self.hello(identity, &said))).await.is_err() {
             return Ok(End::Lost("the stream closed before hello".into()));
         }
         let outgoing = ReceiverStream::new(queue).map(wire::write_to_controller);
@@ -213,12 +216,18 @@ impl Link {
                         return Ok(End::Lost("the agent is shutting down".into()));
                     }
                     let current = reports.borrow_and_update().clone();
-                    for message in differences(&said, &current, |name| self.placements.left_by_purge(name)) {
+                    for message in differences(&said, &current, |name| self.placements.purged(name)) {
                         if outbound.send(message).await.is_err() {
                             return Ok(End::Lost("the controller stopped reading".into()));
                         }
                     }
                     said = current.as_ref().clone();
+                }
+                // One that is behind misses some: the controller asks again when the guest links the next time.
+                Ok(purged) = answers.recv() => {
+                    if outbound.send(ToController::Purged(purged)).await.is_err() {
+                        return Ok(End::Lost("the controller stopped reading".into()));
+                    }
                 }
                 () = self.clock.sleep_until(renew_at) => {
                     let now = self.clock.now();
@@ -248,7 +257,7 @@ impl Link {
                 self.status.send_if_modified(|status| !std::mem::replace(&mut status.informed, true));
             }
             ToAgent::Delivery(delivery) => self.placements.deliver(*delivery),
-            ToAgent::Purge(certificate) => self.placements.purge(&certificate),
+            ToAgent::Purge(purge) => self.placements.purge(purge),
             ToAgent::Retry(certificate) => self.placements.retry(&certificate),
             ToAgent::Look(certificate, number) => self.placements.look(&certificate, number),
             ToAgent::Identity(_) | ToAgent::Controllers(_) | ToAgent::Root(_) => {}
@@ -304,10 +313,10 @@ fn refusal(status: &tonic::Status) -> String {
 fn differences(
     said: &BTreeMap<CertificateName, PlacementReport>,
     current: &BTreeMap<CertificateName, PlacementReport>,
-    left: impl Fn(&CertificateName) -> Vec<GuestPath>,
+    purged: impl Fn(&CertificateName) -> Purged,
 ) -> Vec<ToController> {
     let gone = said.keys().filter(|name| !current.contains_key(*name));
-    let gone = gone.map(|name| ToController::Purged(Purged { certificate: name.clone(), left: left(name) }));
+    let gone = gone.map(|name| ToController::Purged(purged(name)));
     let changed = current
         .iter()
         .filter(|(name, report)| said.get(*name) != Some(*report))
@@ -345,11 +354,11 @@ mod tests {
             |names: &[&str]| names.iter().map(|n| (n.parse().expect("a name"), report(n))).collect::<BTreeMap<_, _>>();
         let (said, mut current) = (map(&["a", "b", "c"]), map(&["b", "c"]));
         current.get_mut(&"c".parse().expect("a name")).expect("c").last_generation = 7;
-        let changed = vec!["/etc/ssl/a.key".parse().expect("a path")];
-        let messages = differences(&said, &current, |_| changed.clone());
+        let left = vec!["/etc/ssl/a.key".parse().expect("a path")];
+        let messages = differences(&said, &current, |name| Purged { left: left.clone(), ..Purged::all(name.clone()) });
         assert_eq!(messages.len(), 2);
         assert!(
-            matches!(&messages[0], ToController::Purged(gone) if gone.certificate.as_str() == "a" && gone.left == changed)
+            matches!(&messages[0], ToController::Purged(gone) if gone.certificate.as_str() == "a" && gone.left == left)
         );
         assert!(matches!(&messages[1], ToController::Report(report) if report.last_generation == 7));
     }

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod callers;
 pub mod presence;
 pub mod protocol;
+pub mod purge;
 pub mod question;
 pub mod status;
 #[cfg(test)]
@@ -186,7 +187,7 @@ impl Admin {
             Ask::Status(selection) => Question::FromPlan(FromPlan::Status(selection)),
             Ask::Show(ask) => Question::FromPlan(FromPlan::Show(ask)),
             Ask::Plan => Question::FromPlan(FromPlan::Plan),
-            Ask::Purge(names) => Question::FromPlan(FromPlan::Purge(names)),
+            Ask::Purge(ask) => Question::FromPlan(FromPlan::Purge(ask)),
             Ask::Ensure(ensure) => Question::Waits(Waits::Ensure(ensure)),
             Ask::Enroll(text) => Question::Waits(Waits::Enroll(self.guest(&text)?)),
         };

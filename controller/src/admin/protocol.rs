@@ -10,6 +10,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::purge::{AskPurge, Purging};
 pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status};
 use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
 
@@ -56,8 +57,8 @@ pub enum Ask {
     },
     /// [`Answer::Frozen`]: nothing disruptive is done to placements, or it may be again.
     Freeze(AskFreeze),
-    /// [`Answer::End`] once the files of retired placements are asked to be removed.
-    Purge(Vec<String>),
+    /// [`Answer::Purging`] once files of placements are asked to be removed.
+    Purge(AskPurge),
     /// [`Answer::Shown`]: a guest with its placements, or placements whole.
     Show(AskShow),
 }
@@ -70,7 +71,7 @@ impl Ask {
             Self::Status(selection) => &mut selection.names[..],
             Self::Ensure(ensure) => &mut ensure.selection.names,
             Self::Freeze(freeze) => &mut freeze.selection.names,
-            Self::Purge(names) => names,
+            Self::Purge(ask) => &mut ask.names,
             Self::Show(show) => std::slice::from_mut(&mut show.name),
             _ => &mut [],
         };
@@ -212,6 +213,8 @@ pub enum Answer {
     Issuers(Vec<IssuerReport>),
     /// To [`Ask::Freeze`]: everything that is frozen now.
     Frozen(Frozen),
+    /// Guests remove files.
+    Purging(Purging),
     /// To [`Ask::Evict`]: what was done and what could not be, in lines.
     Evicted(Vec<String>),
     /// Something happened.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::{
     caller::Caller,
     protocol::{Answer, AskFreeze, AskShow, Ensure, Selection},
+    purge::AskPurge,
 };
 
 /// A question for the loop, and where its answers go.
@@ -65,7 +66,7 @@ pub enum FromPlan {
     /// Everything that would be done now.
     Plan,
     /// Remove the files of retired placements.
-    Purge(Vec<String>),
+    Purge(AskPurge),
 }
 
 /// What is answered as things happen.

@@ -85,10 +85,20 @@ pub(super) enum Verb {
         count: usize,
     },
     /// Remove the files of placements that are no longer in the manifest.
+    ///
+    /// Of a placement that is in the manifest, only the files are removed that it left behind when its paths changed. Files
+    /// that a configuration below /etc of the guest still names stay, and you are told where. What was there before Pinion
+    /// is kept in the guest.
     Purge {
         /// Retired certificates (`docker`) or placements (`docker@1001`), as `pinion status` shows them.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        /// Put back the files that were there before Pinion, unless their certificate has expired.
+        #[arg(long)]
+        restore: bool,
+        /// Remove files that a configuration still names, too.
+        #[arg(long)]
+        force: bool,
     },
     /// Postpone everything disruptive until a given time, or until you lift the freeze.
     ///

@@ -28,10 +28,11 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use pinion_proto::{causes::chain, daemon, exit::Exit};
+use pinion_proto::{causes::chain, daemon, exit::Exit, message::PurgeManner};
 
 use crate::{
     admin::protocol::{Ensure, Selection},
+    admin::purge::AskPurge,
     config::Config,
 };
 use args::{Args, ConfigVerb, EnsureArgs, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
@@ -103,7 +104,9 @@ async fn dispatch(args: Args) -> Exit {
             freeze::freeze(&session, Selection::new(names, guest.into_iter().collect()), until, lift).await
         }
         Verb::Show { name, from, count } => show::show(&session, name, from, count).await,
-        Verb::Purge { names } => purge::purge(&session, names).await,
+        Verb::Purge { names, restore, force } => {
+            purge::purge(&session, AskPurge { names, manner: PurgeManner { restore, force } }).await
+        }
         Verb::Guest(GuestVerb::List) => guest::list(&session).await,
         Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
         Verb::Guest(GuestVerb::Wake { guest }) => guest::wake(&session, guest).await,

@@ -1,25 +1,70 @@
 //! `pinion purge`.
 
-use pinion_proto::exit::Exit;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{Session, ask, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask};
+use pinion_proto::{exit::Exit, printable::Shown};
+use tokio::time::timeout;
 
-/// Has the files of retired placements removed.
-pub(super) async fn purge(session: &Session, names: Vec<String>) -> Exit {
-    match ask(session, &Ask::Purge(names.clone())).await {
-        Ok(Answer::End) => {
-            if session.json {
-                print_json(&serde_json::json!({ "purging": names }));
-            } else {
-                eprintln!(
-                    "the agents are removing the files, in guests that are not linked as soon as they link; `pinion \
-                     events` shows when it is done"
-                );
-            }
-            Exit::Reached
+use super::{Conversation, Session, ask, print_json, unexpected};
+use crate::{
+    admin::{
+        protocol::{Answer, Ask},
+        purge::{AskPurge, Purging},
+    },
+    events::{Event, Kind},
+};
+
+/// An agent removes files within a second; one whose disk hangs is not waited for.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// Has files of placements removed, and says what came of it in guests that are linked.
+pub(super) async fn purge(session: &Session, purge: AskPurge) -> Exit {
+    let names = purge.names.clone();
+    // What happens is listened to before it can.
+    let events = Conversation::start(session, &Ask::Events { follow: true, last: 0 }).await;
+    let purging = match ask(session, &Ask::Purge(purge)).await {
+        Ok(Answer::Purging(purging)) => purging,
+        Ok(other) => return unexpected(&other),
+        Err(exit) => return exit,
+    };
+    let (awaited, mut told) = (purging.at_once.iter().cloned().collect(), Vec::new());
+    if let Ok(mut events) = events {
+        // Who does not answer in time is told of below.
+        timeout(ANSWER_TIME, listen(&mut events, awaited, &mut told)).await.ok();
+    }
+    let is_refused = told.iter().any(|event| event.kind == Kind::Refused);
+    let exit = if is_refused { Exit::Blocked } else { Exit::Reached };
+    if session.json {
+        let texts: Vec<_> = told.iter().map(|event| &event.text).collect();
+        print_json(&serde_json::json!({ "purging": names, "results": texts }));
+    } else {
+        print(&purging, &told);
+    }
+    exit
+}
+
+/// Takes the events of these until each of them has one.
+async fn listen(events: &mut Conversation, mut awaited: BTreeSet<String>, told: &mut Vec<Event>) {
+    while !awaited.is_empty() {
+        let Ok(Answer::Event(event)) = events.next().await else { return };
+        let (Some(certificate), Some(guest)) = (&event.certificate, event.guest) else { continue };
+        if matches!(event.kind, Kind::Purged | Kind::Refused) && awaited.remove(&format!("{certificate}@{guest}")) {
+            told.push(event);
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+    }
+}
+
+fn print(purging: &Purging, told: &[Event]) {
+    for event in told {
+        println!("{}", Shown(&event.text));
+    }
+    if told.len() < purging.at_once.len() {
+        eprintln!("the agents are still removing files; `pinion events` shows when it is done");
+    }
+    if !purging.later.is_empty() {
+        eprintln!(
+            "not linked: {}; their agents remove the files as soon as they link, and `pinion events` shows when it is done",
+            purging.later.join(", ")
+        );
     }
 }

@@ -135,8 +135,10 @@ pub enum Kind {
     Expired,
     /// A placement is no longer in the manifest.
     Retired,
-    /// A placement's files were removed.
+    /// A placement's files were removed, or are to stay.
     Purged,
+    /// A placement's file takes the place of one that was there before Pinion.
+    Replaced,
     /// A guest was destroyed, or made anew.
     Destroyed,
     /// A person asked for something.
@@ -168,6 +170,7 @@ impl Kind {
             Self::Expired => "expired",
             Self::Retired => "retired",
             Self::Purged => "purged",
+            Self::Replaced => "replaced",
             Self::Destroyed => "destroyed",
             Self::Asked => "asked",
         }

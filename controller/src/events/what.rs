@@ -9,6 +9,8 @@ use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
+    message::Purged,
+    report::Original,
     spec::PlainName,
     stage::{Stage, Trouble},
 };
@@ -204,8 +206,10 @@ pub(crate) enum PlacementEvent {
     Retired,
     /// A person wants its files removed.
     PurgeAsked,
-    /// Its files are removed, except these.
-    Purged { left: Vec<String> },
+    /// What came of the removal of its files.
+    Purged(Box<Purged>),
+    /// It replaces a file that was there before Pinion.
+    Replaces(Box<Original>),
     /// A certificate of it was revoked.
     Revoked { issuer: PlainName, generation: u64, serial: String, compromised: bool },
     /// A certificate of it was not revoked.

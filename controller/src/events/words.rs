@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use pinion_proto::{clock::Timestamp, id::Guest, report::GuestFacts};
+use pinion_proto::{
+    clock::Timestamp, id::Guest, message::Purged, report::GuestFacts, report::Original, spec::GuestPath,
+};
 
 use super::{
     Event, Kind,
@@ -303,14 +305,9 @@ impl PlacementEvent {
                 (Kind::Retired, format!("{id} is not in the manifest; its files stay until `pinion purge {id}`"))
             }
             Self::PurgeAsked => (Kind::Asked, format!("The files of {id} will be removed")),
-            Self::Purged { left } if left.is_empty() => (Kind::Purged, format!("The files of {id} are removed")),
-            Self::Purged { left } => (
-                Kind::Purged,
-                format!(
-                    "The files of {id} are removed, except those that somebody changed after Pinion wrote them: {}",
-                    left.join(", ")
-                ),
-            ),
+            Self::Purged(purged) if purged.named.is_empty() => (Kind::Purged, self::purged(id, purged)),
+            Self::Purged(purged) => (Kind::Refused, not_purged(id, &purged.named)),
+            Self::Replaces(original) => (Kind::Replaced, replaces(id, original)),
             Self::Revoked { issuer, serial, compromised: true, .. } => {
                 (Kind::Revoked, format!("{issuer} revoked {serial} of {id}, because someone else may have its key"))
             }
@@ -337,10 +334,51 @@ impl PlacementEvent {
             | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
             Self::RequestRefused { generation, .. } => (Some(*generation), None),
             Self::NotIssued { generation, .. } => (*generation, None),
-            Self::SharedKeyWaits(_) | Self::HeldUp(_) | Self::Retired | Self::PurgeAsked | Self::Purged { .. } => {
-                (None, None)
-            }
+            Self::SharedKeyWaits(_)
+            | Self::HeldUp(_)
+            | Self::Retired
+            | Self::PurgeAsked
+            | Self::Purged(_)
+            | Self::Replaces(_) => (None, None),
         }
+    }
+}
+
+/// What came of a purge.
+fn purged(id: &str, purged: &Purged) -> String {
+    let list = |paths: &[GuestPath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = if purged.remains {
+        format!("The files that {id} left behind are removed")
+    } else {
+        format!("The files of {id} are removed")
+    };
+    if !purged.left.is_empty() {
+        text += &format!(", except those that somebody changed after Pinion wrote them: {}", list(&purged.left));
+    }
+    if !purged.restored.is_empty() {
+        text += &format!("; what was there before Pinion is back: {}", list(&purged.restored));
+    }
+    if !purged.kept.is_empty() {
+        text += &format!("; what was there before Pinion is kept in the guest: {}", list(&purged.kept));
+    }
+    text
+}
+
+/// Why nothing was purged.
+fn not_purged(id: &str, named: &[String]) -> String {
+    format!(
+        "The files of {id} stay, because a service may need them: {}. Take that out and run `pinion purge {id}` again, \
+         or run `pinion purge --force {id}`",
+        named.join(", ")
+    )
+}
+
+/// What a placement takes the place of.
+fn replaces(id: &str, original: &Original) -> String {
+    let path = &original.path;
+    match &original.kept {
+        Some(kept) => format!("{id} has replaced {path}, {original}; the original is kept in its guest: {kept}"),
+        None => format!("{id} will replace {path}, {original}; the original will be kept in its guest"),
     }
 }
 

@@ -74,9 +74,7 @@ mod tests {
             quota.take(&report(&format!("c{n}"))).expect("as many as a guest may have");
         }
         quota.take(&report("more")).expect_err("one too many");
-        quota
-            .take(&ToController::Purged(Purged { certificate: "more".parse().expect("a name"), left: Vec::new() }))
-            .expect("one fewer");
+        quota.take(&ToController::Purged(Purged::all("more".parse().expect("a name")))).expect("one fewer");
         quota.take(&report("same")).expect("within the limit again");
     }
 
@@ -98,8 +96,7 @@ mod tests {
         let reports: Vec<_> =
             (0..MAX_PLACEMENTS).map(|n| PlacementReport::nothing(format!("c{n}").parse().expect("a name"))).collect();
         let mut quota = ReportQuota::of(&reports);
-        let purged =
-            |name: &str| ToController::Purged(Purged { certificate: name.parse().expect("a name"), left: Vec::new() });
+        let purged = |name: &str| ToController::Purged(Purged::all(name.parse().expect("a name")));
         quota.take(&report("more")).expect_err("one too many");
         quota.take(&purged("c0")).expect("one fewer");
         quota.take(&purged("nobody-knows-it")).expect("nothing to remove");

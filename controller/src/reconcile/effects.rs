@@ -10,6 +10,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId, Vmid},
     message::Delivery,
+    message::Purge,
     names::SubjectName,
     spec::PlainName,
     stage::Trouble,
@@ -85,8 +86,8 @@ pub(super) enum Outgoing {
     Retry,
     /// It is to look at what is there, and to report this number when it has.
     Look(u64),
-    /// It is to remove the files.
-    Purge,
+    /// It is to remove files.
+    Purge(Purge),
 }
 
 /// A certificate that an issuer is to sign.

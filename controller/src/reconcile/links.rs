@@ -5,7 +5,7 @@
 
 use pinion_proto::{
     id::{Guest, PlacementId},
-    message::{Hello, Purged, ToController},
+    message::{Hello, ToController},
     report::PlacementReport,
 };
 use tracing::debug;
@@ -95,12 +95,15 @@ impl Intake<'_> {
                 self.world.reported(guest, *report, self.effects.now());
                 self.reported(guest);
             }
-            ToController::Purged(Purged { certificate, left }) => {
-                self.world.purged(guest, &certificate);
-                let id = PlacementId { certificate, guest };
-                self.parts.purging.purged(&id);
-                let left = left.iter().map(ToString::to_string).collect();
-                self.effects.limited_event(Some(guest), What::Placement(id, PlacementEvent::Purged { left }));
+            ToController::Purged(purged) => {
+                let id = PlacementId { certificate: purged.certificate.clone(), guest };
+                if !purged.remains {
+                    self.world.purged(guest, &id.certificate);
+                }
+                self.sessions.purged(&id);
+                self.parts.purging.purged(&id, self.effects);
+                let what = PlacementEvent::Purged(Box::new(purged));
+                self.effects.limited_event(Some(guest), What::Placement(id, what));
                 self.effects.save(guest);
             }
             ToController::Hello(_) | ToController::RenewIdentity(_) => {

@@ -6,7 +6,7 @@ use pinion_proto::{
     bundle::CertificateRequest,
     content::Content,
     id::{Guest, PlacementId},
-    report::{PlacementReport, Progress},
+    report::{Original, PlacementReport, Progress},
     stage::{Stage, Trouble},
 };
 
@@ -26,6 +26,22 @@ pub(super) fn step(world: &World, guest: Guest, report: &PlacementReport, ordere
     for what in news.into_iter().flatten() {
         effects.limited_event(Some(guest), What::Placement(id.clone(), what));
     }
+    for original in replaced(before, report) {
+        let what = PlacementEvent::Replaces(Box::new(original.clone()));
+        effects.limited_event(Some(guest), What::Placement(id.clone(), what));
+    }
+}
+
+/// Files of before Pinion that were not known.
+fn replaced<'r>(
+    before: Option<&'r PlacementReport>,
+    report: &'r PlacementReport,
+) -> impl Iterator<Item = &'r Original> {
+    let is_known = move |new: &Original| {
+        let mut known = before.iter().flat_map(|before| &before.originals);
+        known.any(|known| Original { kept: None, ..known.clone() } == Original { kept: None, ..new.clone() })
+    };
+    report.originals.iter().filter(move |new| !is_known(new))
 }
 
 fn stage(before: Option<&PlacementReport>, report: &PlacementReport) -> Option<PlacementEvent> {

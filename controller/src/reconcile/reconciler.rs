@@ -93,9 +93,9 @@ impl Reconciler {
         let answer = match ask {
             FromPlan::Status(selection) => answers::status(view, &self.resources, &selection, plan),
             FromPlan::Show(ask) => answers::show(view, &ask, plan),
-            FromPlan::Plan => answers::plan(plan),
-            FromPlan::Purge(names) => {
-                self.act(now, |this, effects| this.parts.purging.ask(&names, &caller, plan, effects))
+            FromPlan::Plan => answers::plan(&self.world, plan),
+            FromPlan::Purge(ask) => {
+                self.act(now, |this, effects| this.parts.purging.ask(&ask, &caller, &this.world, plan, effects))
             }
         };
         answers.try_send(answer).ok();

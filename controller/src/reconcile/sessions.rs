@@ -1,7 +1,7 @@
 //! Sessions: the linked guests, and what each was sent last.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
 };
@@ -9,7 +9,7 @@ use std::{
 use pinion_proto::{
     bundle::{EndorsedRoot, Fingerprint},
     id::{CertificateName, Guest, PlacementId},
-    message::{ControllerNode, Controllers, Delivery, ToAgent},
+    message::{ControllerNode, Controllers, Delivery, Purge, ToAgent},
     spec::{PlacementSpec, PlainName},
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -37,7 +37,8 @@ struct Session {
     /// What the last `Desired` said, as a hash; none before the first.
     sent_desired: Option<u64>,
     ordered: HashMap<CertificateName, u64>,
-    purged: HashSet<CertificateName>,
+    /// What it was asked to remove and has not answered.
+    purges: HashMap<CertificateName, Purge>,
     /// The newest look at each placement that was asked for.
     looks: HashMap<CertificateName, u64>,
     /// Whether it knows by which addresses the controller is reached now.
@@ -64,7 +65,7 @@ impl Sessions {
             outbound,
             sent_desired: None,
             ordered: HashMap::new(),
-            purged: HashSet::new(),
+            purges: HashMap::new(),
             looks: HashMap::new(),
             knows_addresses: false,
             lacks_root: false,
@@ -199,13 +200,20 @@ impl Sessions {
         }
     }
 
-    /// Asks a guest to remove files, once a session.
-    pub(super) fn purge(&mut self, id: &PlacementId) {
-        if let Some(session) = self.sessions.get_mut(&id.guest)
-            && !session.purged.contains(&id.certificate)
-            && session.send(ToAgent::Purge(id.certificate.clone()), &mut self.queue_full)
+    /// Asks a guest to remove files, once a session until it has answered.
+    pub(super) fn purge(&mut self, guest: Guest, purge: Purge) {
+        if let Some(session) = self.sessions.get_mut(&guest)
+            && session.purges.get(&purge.certificate) != Some(&purge)
+            && session.send(ToAgent::Purge(purge.clone()), &mut self.queue_full)
         {
-            session.purged.insert(id.certificate.clone());
+            session.purges.insert(purge.certificate.clone(), purge);
+        }
+    }
+
+    /// A guest has answered what it was asked to remove.
+    pub(super) fn purged(&mut self, id: &PlacementId) {
+        if let Some(session) = self.sessions.get_mut(&id.guest) {
+            session.purges.remove(&id.certificate);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest, PlacementId},
+    message::PurgeManner,
     spec::PlainName,
     stage::{Trouble, Validity},
 };
@@ -44,8 +45,8 @@ pub(crate) enum Change {
     Turn(PlacementId, Turn),
     /// It was reported that the certificate of this serial number is expiring, or expired.
     ExpiryReported(PlacementId, String, Validity),
-    /// A person wants a retired placement's files removed.
-    PurgeAsked(PlacementId),
+    /// A person wants a placement's files removed, or what it has left behind.
+    PurgeAsked(PlacementId, PurgeManner),
     /// Nobody wants that any more.
     PurgeOver(PlacementId),
     /// An issuer's certificates end at these roots.
@@ -82,7 +83,7 @@ impl World {
             Change::ClockMovedBack => reports.clock_moved_back(now),
             Change::Turn(id, turn) => reports.note_turn(&id, turn, now),
             Change::ExpiryReported(id, serial, validity) => reports.note_expiry(&id, serial, validity),
-            Change::PurgeAsked(id) => reports.request_purge(&id),
+            Change::PurgeAsked(id, manner) => reports.request_purge(&id, manner),
             Change::PurgeOver(id) => reports.forget_purge(&id),
             Change::Roots(issuer, roots) => reports.set_roots(issuer, roots),
             Change::SharedKey(certificate, Some(key)) => reports.set_shared_key(certificate, key),

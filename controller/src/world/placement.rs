@@ -1,14 +1,15 @@
 //! What is known of one placement: what its guest says, what was tried, what was asked for.
 
-use pinion_proto::{
-    bundle::{CertificateError, CertificateRequest},
-    clock::Timestamp,
-    report::{Incoming, PlacementReport, Progress},
-    stage::{Trouble, Validity},
-};
 use serde::{Deserialize, Serialize};
 
 use crate::{manifest::SpecHash, planner::Turn};
+use pinion_proto::{
+    bundle::{CertificateError, CertificateRequest},
+    clock::Timestamp,
+    message::PurgeManner,
+    report::{Incoming, PlacementReport, Progress},
+    stage::{Trouble, Validity},
+};
 
 /// Generations up to here are learned from what guests say: one that says the highest number there is must not make
 /// the placement unusable for ever.
@@ -26,7 +27,8 @@ pub struct PlacementEntry {
     pub(super) hurried: bool,
     /// Since when it is its turn to be disturbed.
     pub(super) turn: Option<Timestamp>,
-    pub(super) purge: bool,
+    /// Somebody asked for the removal of its files, or of what it has left behind.
+    pub(super) purge: Option<PurgeManner>,
     pub(super) delivery: Option<DeliveryNote>,
     /// The highest generation that was sent since the controller started, whatever has become of it.
     pub(super) sent: u64,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
+    message::PurgeManner,
     report::PlacementReport,
 };
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct PlacementRecord {
     /// Whether somebody asked for the removal of its files, which has not been done yet.
     #[serde(default)]
     pub purge: bool,
+    /// How.
+    #[serde(default, skip_serializing_if = "PurgeManner::is_usual")]
+    pub purge_manner: PurgeManner,
     /// The highest generation that the guest has ever reported.
     #[serde(default)]
     pub highest: u64,
@@ -80,7 +84,8 @@ impl ReportRecord {
             attempt: placement.attempt.clone(),
             renew_above: placement.renew_above,
             hurried: placement.hurried,
-            purge: placement.purge,
+            purge: placement.purge.is_some(),
+            purge_manner: placement.purge.unwrap_or_default(),
             highest: placement.highest,
             reached: placement.reached,
             expiry: placement.expiry.clone(),
@@ -96,7 +101,7 @@ impl ReportRecord {
                 attempt: kept.attempt,
                 renew_above: kept.renew_above,
                 hurried: kept.hurried,
-                purge: kept.purge,
+                purge: kept.purge.then_some(kept.purge_manner),
                 expiry: kept.expiry,
                 ..PlacementEntry::default()
             });

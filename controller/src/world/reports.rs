@@ -17,6 +17,7 @@ use pinion_proto::{
     id::{CertificateName, Guest, PlacementId},
     key::KeyAlgorithm,
     message::Hello,
+    message::PurgeManner,
     report::{PlacementReport, Progress},
     spec::PlainName,
     stage::{Trouble, Validity},
@@ -287,25 +288,25 @@ impl Reports {
         self.entry(id).expiry = Some(ReportedExpiry { serial, validity });
     }
 
-    /// Somebody asks for the removal of a retired placement's files.
-    pub fn request_purge(&mut self, id: &PlacementId) {
-        self.entry(id).purge = true;
+    /// Somebody asks for the removal of a placement's files, or of what it has left behind.
+    pub fn request_purge(&mut self, id: &PlacementId, manner: PurgeManner) {
+        self.entry(id).purge = Some(manner);
     }
 
-    /// The placement is wanted again, so nobody wants its files removed any more.
+    /// Nobody wants a placement's files removed any more.
     pub fn forget_purge(&mut self, id: &PlacementId) {
         if let Some(guest) = self.guests.get_mut(&id.guest)
             && let Some(placement) = guest.placements.get_mut(&id.certificate)
         {
-            placement.purge = false;
+            placement.purge = None;
         }
     }
 
     /// Every placement whose files somebody wants removed.
-    pub fn purges_asked(&self) -> impl Iterator<Item = PlacementId> {
+    pub fn purges_asked(&self) -> impl Iterator<Item = (PlacementId, PurgeManner)> {
         self.guests.iter().flat_map(|(guest, entry)| {
-            let asked = entry.placements.iter().filter(|(_, placement)| placement.purge);
-            asked.map(|(certificate, _)| PlacementId { certificate: certificate.clone(), guest: *guest })
+            let asked = entry.placements.iter().filter_map(|(name, placement)| Some((name, placement.purge?)));
+            asked.map(|(name, manner)| (PlacementId { certificate: name.clone(), guest: *guest }, manner))
         })
     }
 

@@ -348,7 +348,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -359,7 +359,7 @@ pub mod to_agent {
         Desired(super::Desired),
         #[prost(message, tag = "2")]
         Delivery(super::Delivery),
-        /// The name of a certificate whose placement here is retired: remove its files.
+        /// The name of a certificate whose placement here is retired: remove its files. Controllers that know more say Purge.
         #[prost(string, tag = "3")]
         Purge(::prost::alloc::string::String),
         #[prost(message, tag = "4")]
@@ -373,6 +373,8 @@ pub mod to_agent {
         Root(super::EndorsedRoot),
         #[prost(message, tag = "8")]
         Look(super::Look),
+        #[prost(message, tag = "9")]
+        PurgeFiles(super::Purge),
     }
 }
 /// A person waits for what a placement is now: it is looked at at once, whenever the next look would be.
@@ -410,6 +412,22 @@ pub struct EndorsedRoot {
     #[prost(bytes = "vec", tag = "2")]
     pub endorsement_der: ::prost::alloc::vec::Vec<u8>,
 }
+/// Remove files of a placement, as a person has asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purge {
+    /// The certificate's name.
+    #[prost(string, tag = "1")]
+    pub certificate: ::prost::alloc::string::String,
+    /// The placement stays: only files that an earlier spec put elsewhere are removed.
+    #[prost(bool, tag = "2")]
+    pub left_behind: bool,
+    /// Put back what was there before Pinion, where it is valid.
+    #[prost(bool, tag = "3")]
+    pub restore: bool,
+    /// Also what a service's configuration names.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
+}
 /// A placement's files were purged, as was asked; nothing of it is known any more.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Purged {
@@ -419,6 +437,18 @@ pub struct Purged {
     /// Files that are still there, because somebody changed them since Pinion wrote them.
     #[prost(string, repeated, tag = "2")]
     pub left: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The placement is still there: only what it had left behind was removed, or nothing.
+    #[prost(bool, tag = "3")]
+    pub remains: bool,
+    /// Files that were there before Pinion, and are back.
+    #[prost(string, repeated, tag = "4")]
+    pub restored: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where copies of such files are kept in the guest.
+    #[prost(string, repeated, tag = "5")]
+    pub kept: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why nothing was removed: "FILE:LINE names PATH" for each place where a configuration names a file.
+    #[prost(string, repeated, tag = "6")]
+    pub named: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {
@@ -653,7 +683,7 @@ pub struct Delivery {
     #[prost(bytes = "vec", tag = "6")]
     pub shared_key_der: ::prost::alloc::vec::Vec<u8>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlacementReport {
     #[prost(string, tag = "1")]
     pub certificate: ::prost::alloc::string::String,
@@ -696,6 +726,27 @@ pub struct PlacementReport {
     /// The look that was asked for last and is done: 0 before the first since the agent started.
     #[prost(uint64, tag = "15")]
     pub looked: u64,
+    /// What was in the places of its files before Pinion.
+    #[prost(message, repeated, tag = "16")]
+    pub originals: ::prost::alloc::vec::Vec<Original>,
+}
+/// A file that Pinion replaces, or has replaced.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Original {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Whose certificate it is: its names, or its subject; empty for a private key alone.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// The certificate's issuer.
+    #[prost(string, tag = "3")]
+    pub issuer: ::prost::alloc::string::String,
+    /// When the certificate ends, Unix seconds; 0 where there is none.
+    #[prost(int64, tag = "4")]
+    pub not_after: i64,
+    /// Where a copy is kept in the guest; empty while nothing is replaced yet.
+    #[prost(string, tag = "5")]
+    pub kept: ::prost::alloc::string::String,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -19,6 +19,12 @@ pub const MAX_PLACEMENTS: usize = 1000;
 /// Files of earlier specs that a report names; where there are more, the first ones show what is to be done.
 pub(super) const MAX_LEFT_BEHIND: usize = 100;
 
+/// Files of before Pinion that a report names, and copies of them that a purge names.
+pub const MAX_ORIGINALS: usize = 16;
+
+/// Places in configurations that name a placement's files: where there are more, the first ones show what is to be done.
+pub const MAX_NAMED: usize = 16;
+
 /// An agent knows one root, and another while one takes the other's place.
 pub const MAX_TRUSTED: usize = 4;
 
@@ -126,7 +132,15 @@ static HELLO: Shape = Shape {
     ],
 };
 
-static PURGED: Shape = Shape { name: "Purged", fields: &[texts(2, "purged.left", MAX_PLACEMENTS)] };
+static PURGED: Shape = Shape {
+    name: "Purged",
+    fields: &[
+        texts(2, "purged.left", MAX_PLACEMENTS),
+        texts(4, "purged.restored", MAX_ORIGINALS),
+        texts(5, "purged.kept", MAX_ORIGINALS),
+        texts(6, "purged.named", MAX_NAMED),
+    ],
+};
 
 static PLACEMENT_REPORT: Shape = Shape {
     name: "PlacementReport",
@@ -136,12 +150,16 @@ static PLACEMENT_REPORT: Shape = Shape {
         one(6, "report.trouble", &TROUBLE),
         texts(8, "report.left_behind", MAX_PLACEMENTS * MAX_LEFT_BEHIND),
         texts(11, "report.roots", MAX_PLACEMENTS * MAX_ROOTS),
+        messages::<pb::Original>(16, "report.originals", &ORIGINAL, MAX_PLACEMENTS * MAX_ORIGINALS),
     ],
 };
 
 static HELD: Shape = plain("Held");
 static INCOMING: Shape = plain("Incoming");
 static TROUBLE: Shape = plain("Trouble");
+static ORIGINAL: Shape = plain("Original");
+
+static PURGE: Shape = plain("Purge");
 
 static ENDORSED_ROOT: Shape = plain("EndorsedRoot");
 
@@ -154,6 +172,7 @@ static TO_AGENT: Shape = Shape {
         one(6, "to_agent.controllers", &CONTROLLERS),
         one(7, "to_agent.root", &ENDORSED_ROOT),
         one(8, "to_agent.look", &LOOK),
+        one(9, "to_agent.purge_files", &PURGE),
     ],
 };
 

@@ -8,6 +8,7 @@ mod controllers;
 mod count;
 mod error;
 mod limits;
+mod purged;
 mod spec;
 mod trouble;
 
@@ -19,7 +20,7 @@ use crate::{
     clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
-    message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purged, ToAgent, ToController},
+    message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purge, ToAgent, ToController},
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
     spec::MAX_ROOTS,
 };
@@ -27,7 +28,7 @@ pub use codec::{Codec, CountingDecoder};
 pub use error::WireError;
 use error::{at_most, missing, parse, wrong};
 use limits::MAX_LEFT_BEHIND;
-pub use limits::{Bounded, MAX_HWADDRS, MAX_PLACEMENTS, MAX_TRUSTED};
+pub use limits::{Bounded, MAX_HWADDRS, MAX_NAMED, MAX_ORIGINALS, MAX_PLACEMENTS, MAX_TRUSTED};
 use spec::{read_spec, write_spec};
 use trouble::{printable, read_trouble, write_trouble};
 
@@ -61,13 +62,7 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
             })
         }
         Message::Report(report) => ToController::Report(Box::new(read_report(report)?)),
-        Message::Purged(purged) => {
-            at_most("purged.left", purged.left.len(), MAX_PLACEMENTS)?;
-            ToController::Purged(Purged {
-                certificate: parse("purged.certificate", &purged.certificate)?,
-                left: purged.left.iter().map(|path| parse("purged.left", path)).collect::<Result<_, _>>()?,
-            })
-        }
+        Message::Purged(purged) => ToController::Purged(purged::read_purged(&purged)?),
         Message::IdentityCsrDer(der) => {
             at_most("identity_csr_der", der.len(), MAX_DER)?;
             ToController::RenewIdentity(der)
@@ -110,10 +105,7 @@ pub fn write_to_controller(message: ToController) -> pb::ToController {
             roots: hello.roots.iter().map(|root| root.as_bytes().to_vec()).collect(),
         }),
         ToController::Report(report) => Message::Report(write_report(*report)),
-        ToController::Purged(purged) => Message::Purged(pb::Purged {
-            certificate: purged.certificate.to_string(),
-            left: purged.left.iter().map(ToString::to_string).collect(),
-        }),
+        ToController::Purged(purged) => Message::Purged(purged::write_purged(&purged)),
         ToController::RenewIdentity(der) => Message::IdentityCsrDer(der),
     };
     pb::ToController { message: Some(message) }
@@ -131,7 +123,8 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
             ToAgent::Desired(desired.placements.into_iter().map(read_spec).collect::<Result<_, _>>()?)
         }
         Message::Delivery(delivery) => ToAgent::Delivery(Box::new(read_delivery(delivery)?)),
-        Message::Purge(name) => ToAgent::Purge(parse("purge", &name)?),
+        Message::Purge(name) => ToAgent::Purge(Purge { force: true, ..Purge::all(parse("purge", &name)?) }),
+        Message::PurgeFiles(purge) => ToAgent::Purge(purged::read_purge(&purge)?),
         Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
         Message::Look(look) => ToAgent::Look(parse("look.certificate", &look.certificate)?, look.number),
         Message::Controllers(controllers) => ToAgent::Controllers(controllers::read_controllers(controllers)?),
@@ -154,7 +147,7 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
             Message::Desired(pb::Desired { placements: specs.into_iter().map(write_spec).collect() })
         }
         ToAgent::Delivery(delivery) => Message::Delivery(write_delivery(*delivery)),
-        ToAgent::Purge(name) => Message::Purge(name.to_string()),
+        ToAgent::Purge(purge) => Message::PurgeFiles(purged::write_purge(&purge)),
         ToAgent::Retry(name) => Message::Retry(name.to_string()),
         ToAgent::Look(name, number) => Message::Look(pb::Look { certificate: name.to_string(), number }),
         ToAgent::Controllers(controllers) => Message::Controllers(controllers::write_controllers(controllers)),
@@ -237,6 +230,7 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
 fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError> {
     at_most("report.left_behind", report.left_behind.len(), MAX_LEFT_BEHIND)?;
     at_most("report.roots", report.roots.len(), MAX_ROOTS)?;
+    at_most("report.originals", report.originals.len(), MAX_ORIGINALS)?;
     Ok(PlacementReport {
         certificate: parse("report.certificate", &report.certificate)?,
         last_generation: report.last_generation,
@@ -254,6 +248,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
             .map(|path| parse("report.left_behind", path))
             .collect::<Result<_, _>>()?,
         roots: report.roots.iter().map(|root| read_fingerprint("report.roots", root)).collect::<Result<_, _>>()?,
+        originals: report.originals.iter().map(purged::read_original).collect::<Result<_, _>>()?,
         disruptive: report.disruptive,
         usage: report.usage.as_deref().map(|usage| parse("report.usage", usage)).transpose()?,
         looked: report.looked,
@@ -287,6 +282,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         retired: report.retired,
         left_behind: report.left_behind.iter().take(MAX_LEFT_BEHIND).map(ToString::to_string).collect(),
         roots: report.roots.iter().take(MAX_ROOTS).map(|root| root.as_bytes().to_vec()).collect(),
+        originals: report.originals.into_iter().take(MAX_ORIGINALS).map(purged::write_original).collect(),
         disruptive: report.disruptive,
         usage: report.usage.map(|usage| usage.to_string()),
         looked: report.looked,

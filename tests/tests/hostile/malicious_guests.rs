@@ -215,7 +215,7 @@ async fn messages_that_make_no_sense_end_the_link_of_the_one_who_sent_them() {
     use pb::to_controller::Message;
     for message in [
         None,
-        Some(Message::Purged(pb::Purged { certificate: "../../etc/passwd".into(), left: Vec::new() })),
+        Some(Message::Purged(pb::Purged { certificate: "../../etc/passwd".into(), ..pb::Purged::default() })),
         Some(Message::Report(name("a\nb"))),
         Some(Message::Report(pb::PlacementReport { stage: "perfect".into(), ..name("mine") })),
         Some(Message::IdentityCsrDer(vec![0; 70_000])),

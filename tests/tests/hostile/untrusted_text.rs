@@ -82,7 +82,7 @@ async fn a_guests_words_are_one_printable_line_wherever_they_are_read() {
 
     // What happened is told in as many lines as things happened.
     let left = vec!["/etc/ssl/\u{202e}evil\u{2028}2001-01-01".into()];
-    let purged = pb::Purged { certificate: "c1".into(), left };
+    let purged = pb::Purged { certificate: "c1".into(), left, ..pb::Purged::default() };
     assert!(wire.say_raw(say(pb::to_controller::Message::Purged(purged))).await, "within the limits");
     wait::until("the event", PATIENCE, || {
         let events = output(&host, &["events"]);

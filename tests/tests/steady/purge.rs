@@ -123,6 +123,43 @@ fn a_wish_to_purge_ends_when_the_placement_is_wanted_again() {
     assert!(!told.iter().any(|event| event.kind == Kind::Purged), "{told:?}");
 }
 
+#[test]
+fn what_was_there_before_is_told_of_kept_and_put_back_and_what_is_named_stays() {
+    let site = Site::served().expect("the certificate is served");
+    let elsewhere = "/etc/ssl/elsewhere.crt";
+    let mut parameters = rcgen::CertificateParams::new(["mine.example".to_owned()]).expect("names");
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "By hand");
+    let by_hand = parameters.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem();
+    site.guest.write(elsewhere, &by_hand).expect("somebody's own certificate");
+    site.guest.write("/etc/web.conf", "cert /etc/ssl/web/web.crt\n").expect("somebody's configuration");
+    let mut moved = site.certificate();
+    moved["placements"][0]["files"]["fullchain"]["path"] = elsewhere.into();
+    site.host.write_manifest(&manifest(json!([moved]))).expect("the manifest is written");
+    site.host.ensure(&["web"], "served").expect("served");
+    let told = journal::wait_event(&site.host, Kind::Replaced, &[Site::PLACEMENT]).expect("it is told");
+    let words = " /etc/ssl/elsewhere.crt, a certificate of mine.example by By hand, valid until ";
+    assert!(told.text.contains(words), "{}", told.text);
+
+    // Of what is in the manifest, what it left behind.
+    let named = site.host.pinion(&["purge", "web"]).expect("pinion runs");
+    assert!(named.code() == 4 && named.stdout.contains("/etc/web.conf:1 names /etc/ssl/web/web.crt"), "{named}");
+    assert!(site.guest.path(Site::FULLCHAIN).exists());
+    site.guest.write("/etc/web.conf", "cert /etc/ssl/elsewhere.crt\n").expect("it is mended");
+    let purged = site.host.pinion(&["purge", "web"]).expect("pinion runs").succeeded().expect("nothing names it");
+    assert_eq!(purged.stdout, "The files that web@1001 left behind are removed\n");
+    assert!(!site.guest.path(Site::FULLCHAIN).exists() && site.guest.path(elsewhere).exists());
+
+    // And all of it, in the same session.
+    site.host.write_manifest(&manifest(json!([]))).expect("the manifest is written");
+    site.host.wait_placement(Site::PLACEMENT, |placement| placement.retired).expect("it is retired");
+    let named = site.host.pinion(&["purge", "web"]).expect("pinion runs");
+    assert!(named.code() == 4 && named.stdout.contains("names /etc/ssl/elsewhere.crt"), "{named}");
+    let purged = site.host.pinion(&["purge", "--force", "--restore", "web"]).expect("pinion runs").succeeded();
+    let text = purged.expect("by force").stdout;
+    assert!(text.contains("what was there before Pinion is back: /etc/ssl/elsewhere.crt"), "{text}");
+    assert_eq!(site.guest.read(elsewhere).expect("it is back"), by_hand);
+}
+
 fn retire_and_purge(site: &Site) {
     site.host.write_manifest(&manifest(json!([]))).expect("the manifest is written");
     site.host.pinion(&["purge", "web"]).expect("pinion runs").succeeded().expect("it is retired and may be purged");

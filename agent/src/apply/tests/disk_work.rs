@@ -9,6 +9,7 @@ use std::{
 use pinion_proto::{
     lock::lock,
     message::Delivery,
+    message::Purge,
     private_key::PrivateKey,
     report::{Incoming, PlacementReport, Progress},
     spec::{Layout, PlacementSpec, Reload, Validate},
@@ -121,7 +122,7 @@ impl Works {
         }
         last();
         if work == Work::Removal {
-            self.placements.purge(&self.spec.certificate);
+            self.placements.purge(Purge::all(self.spec.certificate.clone()));
         } else {
             self.placements.desire(vec![ordered(&self.spec, self.generation)]);
         }

@@ -2,20 +2,21 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pinion_proto::{
-    bundle::CertificateRequest,
-    causes::chain,
-    key::{KeyAlgorithm, KeyPolicy, Rotation},
-    report::Progress,
-    spec::{FileSpec, Part, PlacementSpec},
-    stage::{Halt, Stage},
-};
 use zeroize::Zeroizing;
 
 use super::guest::{
     Guest, at_stage, deliver, issue, leaf, name, ordered, report, report as report_of, request, spec, until, with_leaf,
 };
-use pinion_proto::private_key::PrivateKey;
+use pinion_proto::{
+    bundle::CertificateRequest,
+    causes::chain,
+    key::{KeyAlgorithm, KeyPolicy, Rotation},
+    message::Purge,
+    private_key::PrivateKey,
+    report::Progress,
+    spec::{FileSpec, Part, PlacementSpec},
+    stage::{Halt, Stage},
+};
 
 #[tokio::test]
 async fn a_first_certificate_and_its_renewal_come_to_be_served() {
@@ -201,7 +202,7 @@ async fn a_retired_placement_keeps_its_files_until_it_is_purged() {
     issue(&guest, &placements, &web, 1).await;
     at_stage(&placements, "web", 1, Stage::Served).await;
 
-    placements.purge(&name("web"));
+    placements.purge(Purge::all(name("web")));
     placements.desire(Vec::new());
     report(&placements, "web", "retired", |report| report.retired).await;
     assert!(guest.content("etc/ssl/web.example.key").is_some(), "purging a desired placement is refused");
@@ -212,7 +213,7 @@ async fn a_retired_placement_keeps_its_files_until_it_is_purged() {
     assert_eq!(report.held.expect("held").generation, 1);
     // Somebody else's file by now.
     std::fs::write(guest.at("etc/ssl/web.example.crt"), "mine").expect("written");
-    placements.purge(&name("web"));
+    placements.purge(Purge::all(name("web")));
     until(&placements, "purged", |reports| reports.is_empty()).await;
     assert_eq!(guest.content("etc/ssl/web.example.key"), None);
     assert_eq!(guest.content("etc/ssl/web.example.crt").as_deref(), Some(&b"mine"[..]));

@@ -4,6 +4,7 @@ pub(super) mod guest;
 mod tls_service;
 
 mod lifecycle;
+mod purging;
 mod allowed_paths;
 mod roots;
 mod service_failures;

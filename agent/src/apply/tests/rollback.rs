@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     bundle::certificates_to_pem,
+    message::Purge,
     report::Progress,
     spec::{FileSpec, Layout, Part, PlacementSpec, Validate},
     stage::{Halt, Stage},
@@ -75,7 +76,7 @@ async fn files_under_another_name_leave_the_old_ones_readable_also_after_a_rollb
     assert!(guest.content("etc/ssl/other.crt").is_some() && guest.content("etc/ssl/other.key").is_some());
     placements.desire(Vec::new());
     report(&placements, "web", "retired", |report| report.retired).await;
-    placements.purge(&"web".parse().expect("a name"));
+    placements.purge(Purge::all("web".parse().expect("a name")));
     until(&placements, "purged", |reports| reports.is_empty()).await;
     assert_eq!(std::fs::read_dir(guest.at("etc/ssl")).expect("readable").count(), 0);
     placements.shutdown().await;

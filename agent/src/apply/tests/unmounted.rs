@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use pinion_proto::{
+    message::Purge,
     spec::{Layout, PlacementSpec},
     stage::{Halt, Stage, Trouble},
 };
@@ -239,7 +240,7 @@ async fn what_is_to_be_removed_is_removed_from_the_share_and_not_forgotten_meanw
     shared.files.unmount();
     placements.desire(Vec::new());
     report(&placements, "web", "retired", |report| report.retired).await;
-    placements.purge(&name("web"));
+    placements.purge(Purge::all(name("web")));
     waits(&placements).await;
     looks_go_by(&shared).await;
     assert!(shared.serial("one").is_some());

@@ -6,6 +6,7 @@ use std::{
 };
 
 use pinion_proto::{
+    message::Purge,
     report::PlacementReport,
     spec::{Layout, Validate},
     stage::Stage,
@@ -101,7 +102,7 @@ async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
     shared.files.unmount_after(operation);
     match work {
         Work::First | Work::Renewal | Work::WayBack => placements.deliver(delivery.clone().expect("made")),
-        Work::Removal => placements.purge(&name("web")),
+        Work::Removal => placements.purge(Purge::all(name("web"))),
         Work::Layout => {
             web.layout = Some(other);
             placements.desire(vec![ordered(&web, 1)]);
@@ -148,7 +149,7 @@ async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
     }
     if work == Work::Removal {
         placements.desire(Vec::new());
-        placements.purge(&name("web"));
+        placements.purge(Purge::all(name("web")));
     }
     until(&placements, &format!("done: {at}"), |reports| done(reports.get(&name("web")))).await;
     placements.shutdown().await;

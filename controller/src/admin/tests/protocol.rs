@@ -2,6 +2,7 @@
 
 use pinion_proto::{
     clock::Timestamp,
+    message::PurgeManner,
     stage::{Halt, Stage, Trouble},
 };
 use serde_json::json;
@@ -13,6 +14,7 @@ use tokio::{
 use crate::admin::{
     callers::{MAX_QUESTION, question},
     protocol::{Answer, Ask, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection},
+    purge::AskPurge,
 };
 
 fn selection() -> Selection {
@@ -52,7 +54,11 @@ fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
             json!({ "evict": { "guest": "101", "compromised": true } }),
             Some("pinion guest evict"),
         ),
-        (Ask::Purge(vec!["docker".into()]), json!({ "purge": ["docker"] }), Some("pinion purge")),
+        (
+            Ask::Purge(AskPurge { names: vec!["docker".into()], manner: PurgeManner::default() }),
+            json!({ "purge": { "names": ["docker"], "manner": { "restore": false, "force": false } } }),
+            Some("pinion purge"),
+        ),
         (
             Ask::Freeze(freeze),
             json!({ "freeze": { "selection": selected, "until": moment, "lift": false } }),

@@ -127,7 +127,7 @@ async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
     let log = fixture.answering();
     for line in [
         "\"plan\"",
-        "{\"purge\":[\"docker\"]}",
+        "{\"purge\":{\"names\":[\"docker\"],\"manner\":{}}}",
         "{\"enroll\":\"web\"}",
         "{\"wake\":\"101\"}",
         "{\"evict\":{\"guest\":\"web\",\"compromised\":true}}",
@@ -140,7 +140,7 @@ async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
         *log.lock().expect("not poisoned"),
         [
             "Plan",
-            "Purge([\"docker\"])",
+            "Purge(AskPurge { names: [\"docker\"], manner: PurgeManner { restore: false, force: false } })",
             "Enroll(\"101\")",
             "Wake(\"101\")",
             "Evict { guest: \"101\", compromised: true }",

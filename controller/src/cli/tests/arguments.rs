@@ -123,7 +123,10 @@ fn every_other_command_has_its_line() {
     assert!(matches!(parsed("serve"), Verb::Serve));
     assert!(matches!(parsed("channel"), Verb::Channel));
     assert!(matches!(parsed("plan"), Verb::Plan));
-    assert!(matches!(parsed("purge docker"), Verb::Purge { names } if names == ["docker"]));
+    assert!(
+        matches!(parsed("purge docker"), Verb::Purge { names, restore: false, force: false } if names == ["docker"])
+    );
+    assert!(matches!(parsed("purge --restore --force docker"), Verb::Purge { restore: true, force: true, .. }));
     assert!(matches!(parsed("token create --guest 101"), Verb::Token(TokenVerb::Create { guest }) if guest == "101"));
     assert!(matches!(parsed("issuer check"), Verb::Issuer(IssuerVerb::Check)));
     assert!(matches!(parsed("manifest schema"), Verb::Manifest(ManifestVerb::Schema)));

@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     admin::protocol::{Answer, EnsureProgress, Frozen, IssuerReport, PlanDocument, ProgressLine},
+    admin::purge::Purging,
     cli::{Args, dispatch},
     config::Config,
 };
@@ -88,7 +89,7 @@ fn asking() -> Vec<(&'static str, Answer)> {
         ("plan", Answer::Plan(plan)),
         ("ensure docker", Answer::Ensured(progress(true, None))),
         ("freeze", Answer::Frozen(frozen)),
-        ("purge docker", Answer::End),
+        ("purge docker", Answer::Purging(Purging { at_once: Vec::new(), later: vec!["docker@1001".into()] })),
         ("guest list", Answer::Guests(Vec::new())),
         ("guest enroll 101", Answer::Enrolled("linked".into())),
         ("guest wake 101", Answer::End),

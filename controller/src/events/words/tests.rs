@@ -103,7 +103,7 @@ fn each_event_has_its_kind_and_its_sentence() {
         (stage(false), "stage", "web@1001 is served".into()),
         (stage(true), "stage", "web@1001 went back to its previous certificate, which is served".into()),
         (
-            What::Placement(web(), PlacementEvent::Purged { left: Vec::new() }),
+            What::Placement(web(), PlacementEvent::Purged(Box::new(Purged::all(web().certificate)))),
             "purged",
             "The files of web@1001 are removed".into(),
         ),

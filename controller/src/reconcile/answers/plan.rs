@@ -2,11 +2,12 @@
 
 use crate::{
     admin::protocol::{Answer, PlanDocument, PlanStep},
-    planner::{Decision, Plan},
+    planner::{Decision, Plan, Planned},
+    world::World,
 };
 
 /// Everything that would be done now, for `pinion plan`.
-pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
+pub(in crate::reconcile) fn plan(world: &World, plan: &Plan<'_>) -> Answer {
     let mut steps: Vec<_> = plan
         .placements
         .iter()
@@ -32,7 +33,7 @@ pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
                 Decision::Block(trouble) => ("block", trouble.to_string()),
                 Decision::Purge => ("purge", "the manifest says so".to_owned()),
             };
-            PlanStep { placement: planned.label(), action: action.into(), why }
+            PlanStep { placement: planned.label(), action: action.into(), why: why + &replaces(world, planned) }
         })
         .collect();
     steps.extend(plan.retired.iter().map(|id| PlanStep {
@@ -42,6 +43,13 @@ pub(in crate::reconcile) fn plan(plan: &Plan<'_>) -> Answer {
     }));
     let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
     Answer::Plan(PlanDocument { steps, notes, wake_at: plan.wake_at })
+}
+
+/// What was there before Pinion and is to be replaced.
+fn replaces(world: &World, planned: &Planned<'_>) -> String {
+    let report = planned.id().and_then(|id| world.report(&id));
+    let originals = report.iter().flat_map(|report| &report.originals).filter(|original| original.kept.is_none());
+    originals.map(|original| format!("; it replaces {}, {original}, and keeps a copy", original.path)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a link brings about: who is let in, what is recorded, and what an old session may still say.
 
-use pinion_proto::report::GuestFacts;
+use pinion_proto::{message::Purged, report::GuestFacts};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -142,7 +142,7 @@ fn a_guest_that_has_removed_files_holds_them_no_more() {
         let mut fixture = Fixture::new();
         fixture.hello(1, 1, vec![nothing("old")]);
         let left = left.into_iter().map(|path| path.parse().expect("a path")).collect();
-        let effects = fixture.says(1, ToController::Purged(Purged { certificate: certificate(), left }));
+        let effects = fixture.says(1, ToController::Purged(Purged { left, ..Purged::all(certificate()) }));
         assert!(effects.texts()[0].starts_with(text), "{what}: {:?}", effects.texts());
         assert!(fixture.world.report(&id("old@101")).is_none(), "{what}");
     }

@@ -103,18 +103,24 @@ fn what_finds_no_place_is_sent_later() {
 
 #[test]
 fn files_are_asked_to_be_removed_once_a_session() {
+    let purge = |force| Purge { force, ..Purge::all("old".parse().expect("a name")) };
     let (mut sessions, mut queue) = linked(8);
     for (what, expected) in [("at first", &["purge"][..]), ("once more", &[])] {
-        sessions.purge(&id("old@101"));
+        sessions.purge(guest("101"), purge(false));
         assert_eq!(received(&mut queue), expected, "{what}");
     }
+    sessions.purge(guest("101"), purge(true));
+    assert_eq!(received(&mut queue), ["purge"], "in another way");
+    sessions.purged(&id("old@101"));
+    sessions.purge(guest("101"), purge(true));
+    assert_eq!(received(&mut queue), ["purge"], "after it has answered");
     let (outbound, mut next) = mpsc::channel(8);
     sessions.open(guest("101"), SessionId::number(1), outbound);
-    sessions.purge(&id("old@101"));
+    sessions.purge(guest("101"), purge(false));
     assert_eq!(received(&mut next), ["purge"], "on a new link");
     sessions.retry(&id("web@101"));
     assert_eq!(received(&mut next), ["retry"]);
-    sessions.purge(&id("old@102"));
+    sessions.purge(guest("102"), purge(false));
     sessions.retry(&id("web@102"));
     assert!(received(&mut next).is_empty(), "102 is not linked");
 }

@@ -1,6 +1,8 @@
 //! What a person changes or asks for, and what comes of it.
 
 use super::*;
+use crate::admin::purge::AskPurge;
+use pinion_proto::message::PurgeManner;
 
 #[tokio::test]
 async fn what_a_person_changes_reaches_linked_guests() {
@@ -55,8 +57,9 @@ async fn each_question_of_a_person_has_its_answer() {
     let show = AskShow { name: "web@101".into(), from: 0, count: 10 };
     let Answer::Shown(shown) = from_plan(FromPlan::Show(show)).await else { panic!("shown") };
     assert_eq!((shown.total, shown.guest), (1, None));
-    let purged = from_plan(FromPlan::Purge(vec!["web@101".into()])).await;
-    assert!(!matches!(purged, Answer::End), "it is in the manifest: {purged:?}");
+    let purged =
+        from_plan(FromPlan::Purge(AskPurge { names: vec!["web@101".into()], manner: PurgeManner::default() })).await;
+    assert!(matches!(purged, Answer::Refused(_)), "it is in the manifest: {purged:?}");
 
     let woken = at_once(AtOnce::Wake(guest)).await;
     assert!(matches!(woken, Answer::Refused(_)), "there is no hypervisor: {woken:?}");
