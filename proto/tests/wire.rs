@@ -16,7 +16,9 @@ use pinion_proto::{
     },
     names::{SubjectName, SubjectNames},
     report::{GuestFacts, Held, Incoming, Original, PlacementReport, Progress},
-    spec::{FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, TlsProbe, Usage, Validate},
+    spec::{
+        FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, StartTls, TlsProbe, Usage, Validate,
+    },
     stage::{Halt, Stage, Trouble},
     token::JoinToken,
     wire::{self, pb},
@@ -161,8 +163,15 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
     ];
     let probe = prop_oneof![
         Just(Probe::Nothing),
-        (any::<(u32, u16)>(), option::of(name()), option::of(parsed("smtp|imap|postgres")), option::of(1..=3600_u64))
-            .prop_map(|((ip, port), server_name, starttls, settle)| Probe::Tls(TlsProbe {
+        (
+            any::<(u32, u16)>(),
+            option::of(name()),
+            option::of(select(&StartTls::ALL[..])),
+            option::of(1..=3600_u64),
+            option::of(parsed("v1|v2")),
+        )
+            .prop_map(|((ip, port), server_name, starttls, settle, proxy_protocol)| Probe::Tls(TlsProbe {
+                proxy_protocol,
                 connect: (std::net::Ipv4Addr::from_bits(ip), port).into(),
                 server_name,
                 starttls,

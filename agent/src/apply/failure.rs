@@ -109,9 +109,8 @@ impl Failure {
         match seen {
             Seen::Served => self.and(&format!("{connect} serves the old certificate meanwhile")),
             Seen::Other(other) => self.and(&format!("{connect} serves another certificate (serial {})", other.serial)),
-            Seen::NotListening(cause) | Seen::NoTls(cause) => {
-                self.and(&format!("{connect} does not serve it: {cause}"))
-            }
+            Seen::NotListening(cause) => self.and(&format!("{connect} does not serve it: {cause}")),
+            Seen::NoTls(unlike) => self.and(&format!("{connect} does not serve it: {unlike}")),
             Seen::NotAllowed => self.and(&format!("the guest does not allow probing {connect}")),
         }
     }
@@ -307,22 +306,6 @@ impl Failure {
         )
     }
 
-    /// The service is not there; it was not before either.
-    pub(super) fn absent(connect: &str, cause: &str) -> Self {
-        Self::new(
-            Halt::Waiting,
-            format!("check what {connect} serves"),
-            cause.into(),
-            "start the service; Pinion then continues by itself".into(),
-        )
-    }
-
-    /// The service was notified, does not answer, and did not before either.
-    pub(super) fn silent(connect: &str, cause: &str, restart: Duration) -> Self {
-        let failure = Self::absent(connect, cause);
-        Self { remedy: format!("start the service, if it does not run; {}", too_slow(restart)), ..failure }
-    }
-
     /// It may not be looked at.
     pub(super) fn not_looked_at(connect: &str) -> Self {
         Self::new(
@@ -335,25 +318,6 @@ impl Failure {
             ),
         )
     }
-
-    /// The service was there before the new files and is not with them.
-    pub(super) fn broke(connect: &str, cause: &str, restart: Duration) -> Self {
-        Self::new(
-            Halt::Blocked,
-            format!("check what {connect} serves"),
-            format!("the service answered before it got the new files, but does not answer with them: {cause}"),
-            format!("read the service's log from that time; {}", too_slow(restart)),
-        )
-        .disturbing()
-    }
-}
-
-/// What to do about a service that needs longer to start than it is given.
-fn too_slow(restart: Duration) -> String {
-    format!(
-        "if it needs longer than {} to start, write how long as `settle` in the placement's `probe`",
-        humantime::format_duration(restart)
-    )
 }
 
 /// Something that is brought by somebody else, whenever that is: an account by its service, a share by its server.

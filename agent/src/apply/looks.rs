@@ -14,7 +14,6 @@ use super::{
     switch::FileSwitch,
 };
 use crate::{
-    ledger::Journal,
     probe::{self, Seen},
     recipe::ProbeTarget,
 };
@@ -71,7 +70,7 @@ impl<'a> Looks<'a> {
 
     /// Whether no place shows another certificate or something else than TLS: all that answers has this one.
     pub(super) fn has_no_other(&self) -> bool {
-        self.0.iter().all(|(_, seen)| matches!(seen, Seen::Served | Seen::NotListening(_)))
+        self.0.iter().all(|(_, seen)| seen.is_served_or_starting())
     }
 
     /// What was there before the files were exchanged.
@@ -83,12 +82,11 @@ impl<'a> Looks<'a> {
 
     /// What counts most; none where all places show the certificate.
     pub(super) fn worst(&self, switch: &FileSwitch) -> Option<Worst<'_>> {
-        let journal = switch.ledger.journal.as_ref();
         let seen = self.0.iter().filter(|(_, seen)| *seen != Seen::Served).map(|(target, seen)| Worst {
             target,
             seen,
             is_predecessor: matches!(seen, Seen::Other(other) if is_predecessor(switch, other)),
-            was_there: journal.is_some_and(|journal| was_there(journal, target)),
+            was_there: was_there(switch, target),
         });
         seen.min_by_key(Worst::rank)
     }
@@ -118,9 +116,10 @@ impl Worst<'_> {
     }
 }
 
-/// Whether something answered there before the files were exchanged.
-fn was_there(journal: &Journal, target: &ProbeTarget) -> bool {
-    journal.was_serving && !journal.silent.contains(&target.connect)
+/// Whether something answered with TLS there before the files were exchanged.
+pub(super) fn was_there(switch: &FileSwitch, target: &ProbeTarget) -> bool {
+    let journal = switch.ledger.journal.as_ref();
+    journal.is_some_and(|journal| journal.was_serving && !journal.silent.contains(&target.connect))
 }
 
 #[cfg(test)]
@@ -133,6 +132,7 @@ mod tests {
             connect: ([127, 0, 0, 1], port).into(),
             server_name: None,
             starttls: None,
+            proxy_protocol: None,
             settle: GLANCE,
             restart: GLANCE,
             elsewhere: false,

@@ -18,7 +18,7 @@
 //! | `request` | which certificate is on its way? |
 //! | `switch` | what is known of the placement, and what of that is on disk? |
 //! | `exchange`, `removal`, `foreign` | how do files and ledger change together? |
-//! | `failure`, `exchange_error`, `window` | why did something fail or wait, and who must act? |
+//! | `failure`, `gone`, `exchange_error`, `window` | why did something fail or wait, and who must act? |
 //! | `shared`, `service`, `context` | what do all placements have in common? |
 
 mod advance;
@@ -32,6 +32,7 @@ mod exchange;
 mod exchange_error;
 mod failure;
 mod foreign;
+mod gone;
 mod install;
 mod kept;
 mod looks;

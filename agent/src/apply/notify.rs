@@ -9,6 +9,7 @@ use super::{
     attempt::{Attempt, Notice},
     disturb,
     failure::{Failure, Interrupt},
+    gone::Gone,
     looks::{GLANCE, Looks},
     rollback::{self, Symptom},
     root_store,
@@ -252,7 +253,10 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
             let restarts = actions.iter().any(|action| action.is_disruptive());
             if restarts { failure.disturbing() } else { failure }
         }
-        Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::silent(&connect, cause, worst.target.restart),
+        Seen::NotListening(_) | Seen::NoTls(_) => match Gone::of(worst.seen) {
+            Some(gone) => Failure::silent(&connect, gone, worst.target.restart),
+            None => Failure::not_looked_at(&connect),
+        },
     };
     Err(looks.and_elsewhere(failure, worst.target).into())
 }
@@ -260,11 +264,11 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
 /// Puts the old files back where a service was there before the new ones came, and is not now.
 async fn undo_if_gone(attempt: &mut Attempt<'_>, told: &[Notice<'_>], looks: &Looks<'_>) -> Result<(), Interrupt> {
     let Some(worst) = looks.worst(attempt.switch) else { return Ok(()) };
-    let (Seen::NotListening(cause) | Seen::NoTls(cause), true) = (worst.seen, worst.was_there) else { return Ok(()) };
+    let (Some(gone), true) = (Gone::of(worst.seen), worst.was_there) else { return Ok(()) };
     if !rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref()) {
         return Ok(());
     }
-    let failure = Failure::broke(&worst.target.name(), cause, worst.target.restart);
+    let failure = Failure::broke(&worst.target.name(), gone, worst.target.restart);
     let _turn = attempt.turn().await?;
     attempt.driver.told.forget();
     let failure = rollback::go_back(attempt, failure, true).await?;

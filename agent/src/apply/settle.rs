@@ -8,7 +8,11 @@ use std::time::Duration;
 use pinion_proto::bundle::Leaf;
 use tokio::time::{Instant, sleep};
 
-use super::{attempt::Attempt, failure::Interrupt, looks::Looks};
+use super::{
+    attempt::Attempt,
+    failure::Interrupt,
+    looks::{Looks, was_there},
+};
 use crate::{
     probe::{self, Seen},
     recipe::{ProbeTarget, ReloadAction},
@@ -72,7 +76,11 @@ async fn settled(
         let left = match &seen {
             Seen::Served | Seen::NotAllowed => return Ok(seen),
             Seen::Other(_) => target.settle.saturating_sub(waited),
-            Seen::NotListening(cause) | Seen::NoTls(cause) => {
+            // Whatever speaks something else, and did before or was not there, is no service that is still starting.
+            Seen::NoTls(unlike) if !unlike.is_silent() && !was_there(switch, target) => {
+                target.settle.saturating_sub(waited)
+            }
+            Seen::NotListening(_) | Seen::NoTls(_) => {
                 let mut standings = vec![(Standing::Unknown, managers.iter().any(|(_, restarted)| *restarted))];
                 if waited >= ASK_AFTER && !managers.is_empty() {
                     standings.clear();
@@ -82,7 +90,7 @@ async fn settled(
                 }
                 match left(target, &standings, waited) {
                     Left::For(left) => left,
-                    Left::Over(why) => return Ok(Seen::NotListening(format!("{cause}; {why}"))),
+                    Left::Over(why) => return Ok(seen.because(&why)),
                 }
             }
         };
@@ -141,6 +149,7 @@ mod tests {
             connect: ([127, 0, 0, 1], 443).into(),
             server_name: None,
             starttls: None,
+            proxy_protocol: None,
             settle: seconds(5),
             restart: seconds(120),
             elsewhere: false,

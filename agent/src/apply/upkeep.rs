@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     attempt::Attempt,
     failure::{Failure, Interrupt},
+    gone::Gone,
     looks::Looks,
     notify,
     rollback::{self, Symptom},
@@ -121,10 +122,10 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
         }
         FollowUp::Report => {
             let connect = worst.target.name();
-            let failure = match worst.seen {
-                Seen::NotListening(cause) | Seen::NoTls(cause) => Failure::absent(&connect, cause),
-                Seen::Other(other) => Failure::stranger(&connect, other, leaf.serial()),
-                Seen::NotAllowed | Seen::Served => Failure::not_looked_at(&connect),
+            let failure = match (worst.seen, Gone::of(worst.seen)) {
+                (_, Some(gone)) => Failure::absent(&connect, gone),
+                (Seen::Other(other), None) => Failure::stranger(&connect, other, leaf.serial()),
+                (_, None) => Failure::not_looked_at(&connect),
             };
             let failure = looks.and_elsewhere(failure, worst.target);
             attempt.publish_stage(Stage::Reloaded);
@@ -183,7 +184,7 @@ async fn repair(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Other;
+    use crate::probe::{Other, Unlike};
 
     #[test]
     fn what_is_looked_after_depends_on_what_is_held_up() {
@@ -211,8 +212,8 @@ mod tests {
             // Another restart would show it again.
             (other(), false, Notify, Report, Report),
             (Seen::NotAllowed, false, Notify, Report, Report),
+            (Seen::NoTls(Unlike::for_test()), false, Notify, Report, Watch),
             (gone(), false, Notify, Report, Watch),
-            (Seen::NoTls("plain".into()), false, Notify, Report, Watch),
         ] {
             let of = |stage, may_roll_back| FollowUp::of(&seen, is_predecessor, stage, may_roll_back);
             for may_roll_back in [false, true] {

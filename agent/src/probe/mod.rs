@@ -7,13 +7,21 @@
 //! a client certificate has shown its own by then, which is all that is asked. Where a protocol begins without TLS,
 //! as little of it is spoken as turns to TLS.
 
+mod binary_protocols;
 mod own;
+mod proxy;
+mod reading;
 mod schemes;
 mod starttls;
+mod text_protocols;
+mod unlike;
 mod words;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,8 +32,10 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
+
+pub use unlike::Unlike;
 
 use crate::recipe::ProbeTarget;
 
@@ -42,7 +52,7 @@ pub enum Seen {
     /// Nobody takes connections there.
     NotListening(String),
     /// Somebody does and does not speak TLS, or not to the end of a handshake.
-    NoTls(String),
+    NoTls(Unlike),
     /// The guest does not allow looking there, and nobody did.
     NotAllowed,
 }
@@ -64,6 +74,25 @@ impl Seen {
     pub fn is_serving(&self) -> bool {
         matches!(self, Self::Served | Self::Other(_))
     }
+
+    /// Whether it is no certificate of somebody else's, and nothing that would be there for good: one that is starting says
+    /// nothing yet.
+    pub(crate) fn is_served_or_starting(&self) -> bool {
+        match self {
+            Self::Served | Self::NotListening(_) => true,
+            Self::NoTls(unlike) => unlike.is_silent(),
+            Self::Other(_) | Self::NotAllowed => false,
+        }
+    }
+
+    /// Adds why a service that does not answer is not waited for.
+    pub(crate) fn because(self, why: &str) -> Self {
+        match self {
+            Self::NotListening(cause) => Self::NotListening(format!("{cause}; {why}")),
+            Self::NoTls(unlike) => Self::NoTls(unlike.because(why)),
+            seen => seen,
+        }
+    }
 }
 
 /// Looks once, at most for `patience`, whether `leaf` is served.
@@ -72,25 +101,27 @@ pub async fn look(at: &ProbeTarget, leaf: &Leaf, patience: Duration) -> Seen {
     if !at.elsewhere && !own::is_own(at.connect) {
         return Seen::NotAllowed;
     }
-    match timeout(patience, handshake(at, leaf)).await {
+    let is_connected = AtomicBool::new(false);
+    match timeout(patience, handshake(at, leaf, &is_connected)).await {
         Ok(seen) => seen,
+        Err(_) if is_connected.into_inner() => Seen::NoTls(Unlike::silent(at, patience)),
         Err(_) => Seen::NotListening(format!("{} does not answer within {} s", at.connect, patience.as_secs_f32())),
     }
 }
 
-async fn handshake(at: &ProbeTarget, leaf: &Leaf) -> Seen {
+async fn handshake(at: &ProbeTarget, leaf: &Leaf, is_connected: &AtomicBool) -> Seen {
     // A service may hold certificates for several kinds of keys, and chooses by what its client can verify.
     let provider = provider();
     let all = provider.signature_verification_algorithms.supported_schemes();
     let schemes: Vec<_> = all.iter().copied().filter(|scheme| schemes::is_of(*scheme, leaf.key_algorithm())).collect();
     if !schemes.is_empty() {
-        match handshake_with(at, leaf, &provider, schemes).await {
+        match handshake_with(at, leaf, &provider, schemes, is_connected).await {
             // It has none of that kind, or cannot verify its own chain with it.
             Seen::NoTls(_) => {}
             seen => return seen,
         }
     }
-    handshake_with(at, leaf, &provider, all).await
+    handshake_with(at, leaf, &provider, all, is_connected).await
 }
 
 /// A handshake that can verify these signatures alone.
@@ -99,21 +130,28 @@ async fn handshake_with(
     leaf: &Leaf,
     provider: &Arc<CryptoProvider>,
     schemes: Vec<SignatureScheme>,
+    is_connected: &AtomicBool,
 ) -> Seen {
     let mut stream = match TcpStream::connect(at.connect).await {
         Ok(stream) => stream,
         Err(e) => return Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&e))),
     };
+    is_connected.store(true, Ordering::Relaxed);
+    if let Some(version) = at.proxy_protocol
+        && let Err(error) = stream.write_all(proxy::header(version)).await
+    {
+        return Seen::NoTls(Unlike::closed(at, &error));
+    }
     if let Some(protocol) = at.starttls
         && let Err(error) = starttls::turn(protocol, &mut stream).await
     {
-        return Seen::NoTls(format!("{} does not switch to TLS: {}", at.connect, words::of_chain(&error)));
+        return Seen::NoTls(Unlike::not_turned(at, &error));
     }
     let provider = schemes::suites_for(provider, &schemes);
     let witness = Arc::new(Witness { provider, schemes, shown: Mutex::default() });
     let config = match client_config(&witness) {
         Ok(config) => config,
-        Err(e) => return Seen::NoTls(format!("cannot prepare a handshake: {e}")),
+        Err(e) => return Seen::NoTls(Unlike::other(at, format!("cannot prepare a handshake: {e}"))),
     };
     let finished = TlsConnector::from(Arc::new(config)).connect(server_name(at), stream).await;
     let shown = std::mem::take(&mut *lock(&witness.shown));
@@ -124,10 +162,8 @@ async fn handshake_with(
         }
         // The end of a handshake is not asked for: a server that wants a client certificate ends it early.
         (Some(_), _) if shown.proved => Seen::Served,
-        (_, Err(e)) => {
-            Seen::NoTls(format!("the TLS handshake with {} failed: {}", at.connect, words::of_handshake(&e)))
-        }
-        (_, Ok(_)) => Seen::NoTls(format!("{} sent no certificate", at.connect)),
+        (_, Err(e)) => Seen::NoTls(Unlike::handshake(at, &e)),
+        (_, Ok(_)) => Seen::NoTls(Unlike::other(at, format!("{} sent no certificate", at.connect))),
     }
 }
 
@@ -250,6 +286,7 @@ mod tests {
                 connect,
                 server_name: Some("a.example".into()),
                 starttls: None,
+                proxy_protocol: None,
                 settle: PATIENCE,
                 restart: PATIENCE,
                 elsewhere: false,
@@ -330,7 +367,8 @@ mod tests {
         assert!(matches!(look(&at, &shown.leaf, PATIENCE).await, Seen::NoTls(_)));
         // One that speaks TLS at once greets nobody.
         let silent = ProbeTarget { starttls: Some(StartTls::Imap), ..behind };
-        assert!(matches!(look(&silent, &shown.leaf, Duration::from_millis(200)).await, Seen::NotListening(_)));
+        let seen = look(&silent, &shown.leaf, Duration::from_millis(200)).await;
+        assert!(matches!(&seen, Seen::NoTls(unlike) if unlike.is_silent()), "{seen:?}");
     }
 
     #[tokio::test]
@@ -340,7 +378,9 @@ mod tests {
         drop(gone);
         assert!(matches!(look(&at, &wanted, PATIENCE).await, Seen::NotListening(_)));
         let (_silent, at) = listener().await;
-        assert!(matches!(look(&at, &wanted, Duration::from_millis(50)).await, Seen::NotListening(_)));
+        // Whoever takes connections is there, whatever else it does.
+        let seen = look(&at, &wanted, Duration::from_millis(50)).await;
+        assert!(matches!(&seen, Seen::NoTls(unlike) if unlike.is_silent()), "{seen:?}");
         let (plain, at) = listener().await;
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = plain.accept().await {

@@ -1,38 +1,15 @@
 //! As much of a protocol as it takes to turn a connection to TLS.
 //!
-//! Invariants: nothing of a server's text is reported; a bounded part of it is read, byte by byte, so that nothing behind the turn is taken for
-//! it: what a server sends too early reaches the handshake, and fails there. How long it may take is the caller's to say.
-
-use std::io;
+//! Invariant: what a server sends too early reaches the handshake, and fails there. How long it may take is the caller's to say.
 
 use pinion_proto::spec::StartTls;
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The longest line that is read (bytes): twice what RFC 5321, section 4.5.3.1.5, allows a reply.
-const MAX_LINE: usize = 1024;
-
-/// So many lines may stand before the answer: capabilities and greetings take a dozen.
-const MAX_LINES: usize = 64;
-
-/// Why a connection does not turn to TLS.
-#[derive(Debug, Error)]
-pub(super) enum StartTlsError {
-    #[error("the connection failed")]
-    Io(#[from] io::Error),
-    #[error("the server closed the connection")]
-    Closed,
-    #[error("the server sent a line of more than {MAX_LINE} bytes")]
-    Line,
-    #[error("the server sent more than {MAX_LINES} lines without an answer")]
-    Lines,
-    #[error("the server does not offer TLS")]
-    NotOffered,
-    #[error("the server refuses TLS")]
-    Refused,
-    #[error("the server does not speak {}", .0.as_str())]
-    Other(StartTls),
-}
+use super::{
+    binary_protocols::{ldap, mysql, postgres},
+    reading::StartTlsError,
+    text_protocols::{ftp, imap, pop3, smtp},
+};
 
 /// Turns a fresh connection to the moment where the handshake begins.
 pub(super) async fn turn(
@@ -42,109 +19,24 @@ pub(super) async fn turn(
     match protocol {
         StartTls::Smtp => smtp(stream).await,
         StartTls::Imap => imap(stream).await,
+        StartTls::Pop3 => pop3(stream).await,
+        StartTls::Ftp => ftp(stream).await,
         StartTls::Postgres => postgres(stream).await,
+        StartTls::Mysql => mysql(stream).await,
+        StartTls::Ldap => ldap(stream).await,
     }
-}
-
-/// RFC 3207: greeting, EHLO, STARTTLS, 220.
-async fn smtp(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), StartTlsError> {
-    expect_reply(stream, "220", |_| {}).await?;
-    stream.write_all(b"EHLO pinion-probe.invalid\r\n").await?;
-    let mut offered = false;
-    expect_reply(stream, "250", |text| offered |= text.trim().eq_ignore_ascii_case("STARTTLS")).await?;
-    if !offered {
-        return Err(StartTlsError::NotOffered);
-    }
-    stream.write_all(b"STARTTLS\r\n").await?;
-    expect_reply(stream, "220", |_| {}).await
-}
-
-/// One reply of SMTP (RFC 5321, section 4.2): lines `CODE-text` and a last one `CODE text`.
-async fn expect_reply(
-    stream: &mut (impl AsyncRead + Unpin),
-    code: &str,
-    mut each: impl FnMut(&str),
-) -> Result<(), StartTlsError> {
-    for _ in 0..MAX_LINES {
-        let line = line(stream).await?;
-        let (found, rest) = line.split_at_checked(3).unwrap_or((&line, ""));
-        if found != code {
-            let is_code = found.len() == 3 && found.bytes().all(|b| b.is_ascii_digit());
-            return Err(if is_code { StartTlsError::Refused } else { StartTlsError::Other(StartTls::Smtp) });
-        }
-        match rest.as_bytes().first() {
-            Some(b'-') => each(rest.get(1..).unwrap_or_default()),
-            Some(b' ') | None => {
-                each(rest.get(1..).unwrap_or_default());
-                return Ok(());
-            }
-            Some(_) => return Err(StartTlsError::Other(StartTls::Smtp)),
-        }
-    }
-    Err(StartTlsError::Lines)
-}
-
-/// RFC 9051, section 6.2.1: greeting, `a STARTTLS`, `a OK`; untagged lines may come before.
-async fn imap(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), StartTlsError> {
-    let greeting = line(stream).await?;
-    match greeting.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
-        "* OK" => {}
-        // Already logged in, or not welcome: neither turns to TLS (RFC 9051, section 7.1.4).
-        "* PR" | "* BY" => return Err(StartTlsError::Refused),
-        _ => return Err(StartTlsError::Other(StartTls::Imap)),
-    }
-    stream.write_all(b"a STARTTLS\r\n").await?;
-    for _ in 0..MAX_LINES {
-        let line = line(stream).await?;
-        match line.split_once(' ') {
-            Some(("*", _)) => {}
-            Some(("a", rest)) if rest.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("OK")) => return Ok(()),
-            Some(("a", _)) => return Err(StartTlsError::Refused),
-            _ => return Err(StartTlsError::Other(StartTls::Imap)),
-        }
-    }
-    Err(StartTlsError::Lines)
-}
-
-/// SSLRequest, and one byte of an answer (PostgreSQL's documentation, 55.2.10 and 55.7).
-async fn postgres(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), StartTlsError> {
-    let [length, code] = [8_u32, 80_877_103].map(u32::to_be_bytes);
-    stream.write_all(&[length, code].concat()).await?;
-    match byte(stream).await? {
-        b'S' => Ok(()),
-        b'N' => Err(StartTlsError::NotOffered),
-        // An error message of a server from before SSL, or one that is starting up.
-        b'E' => Err(StartTlsError::Refused),
-        _ => Err(StartTlsError::Other(StartTls::Postgres)),
-    }
-}
-
-/// A line without its end.
-async fn line(stream: &mut (impl AsyncRead + Unpin)) -> Result<String, StartTlsError> {
-    let mut bytes = Vec::new();
-    loop {
-        match byte(stream).await? {
-            b'\n' => {
-                let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
-                return Ok(String::from_utf8_lossy(text).into_owned());
-            }
-            _ if bytes.len() == MAX_LINE => return Err(StartTlsError::Line),
-            other => bytes.push(other),
-        }
-    }
-}
-
-async fn byte(stream: &mut (impl AsyncRead + Unpin)) -> Result<u8, StartTlsError> {
-    let mut byte = [0];
-    let read = stream.read(&mut byte).await?;
-    if read == 0 { Err(StartTlsError::Closed) } else { Ok(byte[0]) }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::duplex;
 
-    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::{
+        super::reading::{MAX_LINE, MAX_LINES},
+        *,
+    };
 
     /// Talks to a server that says its turns one after the other, each after a line or a request of the client's.
     async fn against(protocol: StartTls, turns: &[&[u8]]) -> Result<Vec<u8>, StartTlsError> {
@@ -152,10 +44,15 @@ mod tests {
         let turns: Vec<Vec<u8>> = turns.iter().map(|turn| turn.to_vec()).collect();
         let talking = tokio::spawn(async move {
             let mut heard = Vec::new();
-            let mut greets = protocol != StartTls::Postgres;
+            let mut greets = !matches!(protocol, StartTls::Postgres | StartTls::Ldap);
             for turn in turns {
                 if !greets {
-                    let end: &[u8] = if protocol == StartTls::Postgres { b"\x16\x2f" } else { b"\r\n" };
+                    let end: &[u8] = match protocol {
+                        StartTls::Postgres => b"\x16\x2f",
+                        StartTls::Ldap => b".20037",
+                        StartTls::Mysql => &[0; 23],
+                        _ => b"\r\n",
+                    };
                     let mut asked = Vec::new();
                     while !asked.ends_with(end) {
                         match server.read_u8().await {
@@ -188,6 +85,51 @@ mod tests {
         assert_eq!(heard.await.expect("imap"), b"a STARTTLS\r\n");
         let heard = against(StartTls::Postgres, &[b"S"]).await.expect("postgres");
         assert_eq!(heard, [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+        let heard = against(StartTls::Pop3, &[b"+OK ready <1.2@mail>\r\n", b"+OK\r\n"]).await.expect("pop3");
+        assert_eq!(heard, b"STLS\r\n");
+        let heard = against(StartTls::Ftp, &[b"220-Welcome\r\n 221 no\r\n220 to it\r\n", b"234 go\r\n"]).await;
+        assert_eq!(heard.expect("ftp"), b"AUTH TLS\r\n");
+        let heard = against(StartTls::Ldap, &[b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"]).await;
+        assert_eq!(heard.expect("ldap"), b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037");
+        let heard = against(StartTls::Mysql, &[&mysql_greeting(0xffff), b""]).await.expect("mysql");
+        assert!(heard.len() == 36 && heard.starts_with(&[32, 0, 0, 1, 0, 0x8a, 0, 0]), "{heard:?}");
+    }
+
+    /// A greeting of MariaDB with these capabilities.
+    fn mysql_greeting(capabilities: u16) -> Vec<u8> {
+        let mut greeting = b"\x0a5.5.5-10.11.19-MariaDB\x00\x01\x00\x00\x00challenge".to_vec();
+        greeting.pop();
+        greeting.push(0);
+        greeting.extend(capabilities.to_le_bytes());
+        greeting.extend([33, 2, 0, 0xff, 0x81, 21]);
+        greeting.extend([0; 24]);
+        let length = u8::try_from(greeting.len()).expect("it is short");
+        [vec![length, 0, 0, 0], greeting].concat()
+    }
+
+    #[tokio::test]
+    async fn what_the_other_protocols_refuse_is_told_apart() {
+        let plain = mysql_greeting(0xf7ff);
+        for (protocol, turns, word) in [
+            (StartTls::Pop3, vec![b"-ERR later\r\n".as_slice()], "refuses"),
+            (StartTls::Pop3, vec![b"+OK\r\n".as_slice(), b"-ERR what\r\n"], "not offer"),
+            (StartTls::Pop3, vec![b"* OK imap\r\n".as_slice()], "does not speak pop3"),
+            (StartTls::Ftp, vec![b"421 later\r\n".as_slice()], "refuses"),
+            (StartTls::Ftp, vec![b"220 ftp\r\n".as_slice(), b"500 what\r\n"], "not offer"),
+            (StartTls::Ftp, vec![b"+OK pop\r\n".as_slice()], "does not speak ftp"),
+            (StartTls::Mysql, vec![plain.as_slice()], "not offer"),
+            (StartTls::Mysql, vec![b"\x17\x00\x00\x00\xff\x10\x04Too many connections".as_slice()], "refuses"),
+            (StartTls::Mysql, vec![b"220 mail.example ESMTP\r\n".as_slice()], "does not speak mysql"),
+            (StartTls::Mysql, vec![b"\x05\x00\x00\x00\x0aabcd".as_slice()], "does not speak mysql"),
+            (StartTls::Ldap, vec![b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x02\x04\x00\x04\x00".as_slice()], "not offer"),
+            (StartTls::Ldap, vec![b"\x30\x0c\x02\x01\x00\x78\x07\x0a\x01\x34\x04\x00\x04\x00".as_slice()], "refuses"),
+            (StartTls::Ldap, vec![b"\x30\x84\xff\xff\xff\xff".as_slice()], "more than"),
+            (StartTls::Ldap, vec![b"\x30\x05\x02\x01\x01\x78\x7f".as_slice()], "does not speak ldap"),
+            (StartTls::Ldap, vec![b"HTTP/1.1 400\r\n".as_slice()], "does not speak ldap"),
+        ] {
+            let error = against(protocol, &turns).await.expect_err(word).to_string();
+            assert!(error.contains(word), "{protocol:?}: {error}");
+        }
     }
 
     #[tokio::test]
@@ -237,8 +179,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_server_says_it_comes_to_an_end(said: Vec<u8>, which in 0..3) {
-            let protocol = [StartTls::Smtp, StartTls::Imap, StartTls::Postgres][usize::try_from(which).unwrap_or(0)];
+        fn whatever_a_server_says_it_comes_to_an_end(said: Vec<u8>, which in 0..StartTls::ALL.len()) {
+            let protocol = StartTls::ALL[which];
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             // A connection that ends turns only if all that was asked for came.
             let turned = runtime.block_on(against(protocol, &[&said]));

@@ -7,7 +7,7 @@ use std::io;
 
 use rustls::Error;
 
-use super::starttls::StartTlsError;
+use super::reading::StartTlsError;
 
 /// A failed connection, in the kernel's words for its number.
 pub(super) fn of_io(error: &io::Error) -> String {

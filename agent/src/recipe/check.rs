@@ -213,7 +213,7 @@ mode = \"0648\"
 
 [probe]
 connect = \"localhost:1\"
-starttls = \"ftp\"
+starttls = \"gopher\"
 ";
         let found = complaints(text);
         let lines: Vec<usize> = found.iter().map(|(line, ..)| *line).collect();

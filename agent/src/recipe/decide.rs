@@ -79,6 +79,7 @@ fn probes(spec: &PlacementSpec, recipe: Option<&Recipe>, leaf: &LeafSpec, scope:
         connect: tls.connect,
         server_name: server_name(tls.server_name.as_ref().unwrap_or_else(|| a_host_of(leaf))),
         starttls: tls.starttls,
+        proxy_protocol: tls.proxy_protocol,
         settle: settle.unwrap_or(SETTLE),
         restart: settle.unwrap_or(RESTART),
         elsewhere: scope.look(tls.connect),

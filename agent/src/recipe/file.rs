@@ -12,7 +12,7 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, Reload, StartTls, TlsProbe, Usage},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, Reload, StartTls, TlsProbe, Usage},
     text_position::line_and_column,
 };
 use serde::Deserialize;
@@ -92,6 +92,9 @@ pub(super) struct ProbeTemplate {
     /// What is spoken before TLS.
     #[serde(default)]
     pub(super) starttls: Option<StartTls>,
+    /// What is sent before anything else.
+    #[serde(default)]
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     #[serde(default)]
     pub(super) settle: Option<Period>,
 }
@@ -99,7 +102,12 @@ pub(super) struct ProbeTemplate {
 impl ProbeTemplate {
     /// As a placement would say it.
     pub(super) fn handshake(&self) -> TlsProbe {
-        TlsProbe { server_name: self.server_name.clone(), starttls: self.starttls, ..TlsProbe::at(self.connect) }
+        TlsProbe {
+            server_name: self.server_name.clone(),
+            starttls: self.starttls,
+            proxy_protocol: self.proxy_protocol,
+            ..TlsProbe::at(self.connect)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     content::Content,
     id::CertificateName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, StartTls, Usage},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, StartTls, Usage},
 };
 
 use super::{ground::Ground, reload::Levels};
@@ -112,6 +112,8 @@ pub struct ProbeTarget {
     pub server_name: Option<Box<str>>,
     /// What is spoken before TLS.
     pub starttls: Option<StartTls>,
+    /// What is sent before anything else.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How long it may show another certificate after it was notified, or not answer after a reload.
     pub settle: Duration,
     /// How long it may not answer after a restart.

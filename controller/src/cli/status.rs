@@ -102,7 +102,7 @@ fn row(placement: &PlacementStatus) -> [String; 7] {
                 && placement.goal < pinion_proto::stage::Stage::Served
                 && placement.stage >= placement.goal =>
             {
-                format!("{} (no TLS to probe)", placement.stage)
+                format!("{} (not probed)", placement.stage)
             }
             None if placement.frozen.is_some() => format!("{} (frozen)", placement.stage),
             None => placement.stage.to_string(),

@@ -80,12 +80,12 @@ fn reload(node: Node<'_>) -> Option<Reload> {
     }
 }
 
-/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …, "settle": …}`.
+/// `"nothing"` or `{"connect": …, "server_name": …, "starttls": …, …}`.
 fn probe(node: Node<'_>) -> Option<Probe> {
     if node.text_is("nothing") {
         return Some(Probe::Nothing);
     }
-    let known = ["connect", "server_name", "starttls", "settle"];
+    let known = ["connect", "server_name", "starttls", "proxy_protocol", "settle"];
     let fields = Fields::of(node, "\"nothing\" or an object with \"connect\"", &known)?;
     let connect = fields.required("connect", address);
     let server_name = fields.optional("server_name", |node| {
@@ -98,9 +98,16 @@ fn probe(node: Node<'_>) -> Option<Probe> {
             }
         }
     });
-    let starttls = fields.optional("starttls", |n| n.parsed("\"smtp\", \"imap\" or \"postgres\""));
+    let starttls = fields.optional("starttls", |n| n.parsed("a protocol such as \"smtp\""));
+    let proxy_protocol = fields.optional("proxy_protocol", |n| n.parsed("\"v1\" or \"v2\""));
     let settle = fields.optional("settle", length::settle);
-    Some(Probe::Tls(TlsProbe { connect: connect?, server_name: server_name?, starttls: starttls?, settle: settle? }))
+    Some(Probe::Tls(TlsProbe {
+        connect: connect?,
+        server_name: server_name?,
+        starttls: starttls?,
+        settle: settle?,
+        proxy_protocol: proxy_protocol?,
+    }))
 }
 
 fn address(node: Node<'_>) -> Option<SocketAddr> {

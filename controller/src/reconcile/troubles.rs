@@ -64,7 +64,7 @@ pub(super) fn agent_too_old(label: &str, guest: Guest, version: &str, lacks: u32
     };
     let what = match lacks {
         1 => "several services in one placement: it reloads and probes the first one only",
-        _ => "a field of this placement, and ignores it",
+        _ => "a field of this placement's `probe`, `proxy_protocol` or `starttls`: it ignores it",
     };
     let cause = format!("the agent in guest {guest} ({version}) is too old for {what}");
     Trouble { halt, attempt: format!("keep {label}"), cause, remedy, retry_at: None }

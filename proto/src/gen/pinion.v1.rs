@@ -662,6 +662,12 @@ pub struct TlsProbe {
     /// How long the service may take to come back: 1 to 3600.
     #[prost(uint64, optional, tag = "4")]
     pub settle_seconds: ::core::option::Option<u64>,
+    /// What is sent before anything else: "v1" or "v2".
+    #[prost(string, optional, tag = "5")]
+    pub proxy_protocol: ::core::option::Option<::prost::alloc::string::String>,
+    /// In place of "starttls": "mysql", "ldap", "pop3" or "ftp", which an agent that does not know this field would refuse there.
+    #[prost(string, optional, tag = "6")]
+    pub newer_starttls: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An issued certificate for an ordered generation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -35,8 +35,11 @@ pub enum SpecError {
     #[error("`{0}` is not a service unit: use its full name, for example nginx.service")]
     Unit(String),
     /// Not a protocol.
-    #[error("`{0}` is not a protocol for `starttls`: use smtp, imap or postgres")]
+    #[error("`{0}` is not a protocol for `starttls`: use smtp, imap, pop3, postgres, mysql, ldap or ftp")]
     StartTls(String),
+    /// No version.
+    #[error("`{0}` is not a version of the PROXY protocol: use v1 or v2")]
+    ProxyProtocol(String),
     /// No time to come back, or too much.
     #[error("a service cannot have {0} s to come back: `settle` is at least 1 s and at most 1 h")]
     Settle(u64),

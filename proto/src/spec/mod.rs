@@ -23,7 +23,7 @@ use crate::{
 
 pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
-pub use service::{Opening, Probe, Reload, Settle, StartTls, TlsProbe, Validate};
+pub use service::{Opening, Probe, ProxyProtocol, Reload, Settle, StartTls, TlsProbe, Validate};
 pub use usage::Usage;
 pub use words::{Account, GuestPath, PlainName, Unit};
 
@@ -110,6 +110,9 @@ impl PlacementSpec {
     /// What an agent must know to do all of this: an agent of a lower level leaves out what it does not know.
     #[must_use]
     pub fn level(&self) -> u32 {
+        if self.probes().any(|probe| matches!(probe, Probe::Tls(tls) if tls.is_newer())) {
+            return 2;
+        }
         u32::from(!self.more_reloads.is_empty() || !self.more_probes.is_empty())
     }
 }
@@ -118,7 +121,7 @@ impl PlacementSpec {
 pub const MAX_SERVICES: usize = 16;
 
 /// Which fields of a spec an agent of this version knows: [`PlacementSpec::level`].
-pub const SPEC_LEVEL: u32 = 1;
+pub const SPEC_LEVEL: u32 = 2;
 
 /// An issuer has one root, and two while one takes the other's place; more is a mistake.
 pub const MAX_ROOTS: usize = 16;

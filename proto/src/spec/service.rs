@@ -81,13 +81,21 @@ pub struct TlsProbe {
     /// in [`super::PlacementSpec::requires_mount`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle: Option<Settle>,
+    /// What is sent before anything else; absent: nothing. Not in the text of a spec without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl TlsProbe {
     /// A handshake at this address, with nothing else said.
     #[must_use]
     pub fn at(connect: SocketAddr) -> Self {
-        Self { connect, server_name: None, starttls: None, settle: None }
+        Self { connect, server_name: None, starttls: None, settle: None, proxy_protocol: None }
+    }
+
+    /// Whether an agent of before [`super::SPEC_LEVEL`] 2 cannot make it.
+    pub(super) fn is_newer(&self) -> bool {
+        self.proxy_protocol.is_some() || self.starttls.is_some_and(StartTls::is_newer)
     }
 }
 
@@ -131,9 +139,20 @@ pub enum StartTls {
     Imap,
     /// PostgreSQL's SSLRequest (its documentation, 55.2.10).
     Postgres,
+    /// MySQL's and MariaDB's SSLRequest (MariaDB's documentation, "Connecting").
+    Mysql,
+    /// LDAP's StartTLS (RFC 4511, section 4.14).
+    Ldap,
+    /// POP3's STLS (RFC 2595, section 4).
+    Pop3,
+    /// FTP's AUTH TLS (RFC 4217).
+    Ftp,
 }
 
 impl StartTls {
+    /// Every one.
+    pub const ALL: [Self; 7] = [Self::Smtp, Self::Imap, Self::Pop3, Self::Postgres, Self::Mysql, Self::Ldap, Self::Ftp];
+
     /// The manifest's word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -141,7 +160,17 @@ impl StartTls {
             Self::Smtp => "smtp",
             Self::Imap => "imap",
             Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Ldap => "ldap",
+            Self::Pop3 => "pop3",
+            Self::Ftp => "ftp",
         }
+    }
+
+    /// Whether an agent of before [`super::SPEC_LEVEL`] 2 does not know it, and would refuse a whole message for it.
+    #[must_use]
+    pub fn is_newer(self) -> bool {
+        !matches!(self, Self::Smtp | Self::Imap | Self::Postgres)
     }
 }
 
@@ -149,7 +178,37 @@ impl FromStr for StartTls {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let all = [Self::Smtp, Self::Imap, Self::Postgres];
-        all.into_iter().find(|protocol| protocol.as_str() == text).ok_or_else(|| SpecError::StartTls(shown(text)))
+        Self::ALL.into_iter().find(|protocol| protocol.as_str() == text).ok_or_else(|| SpecError::StartTls(shown(text)))
+    }
+}
+
+/// The PROXY protocol of HAProxy (its `proxy-protocol.txt`): a service behind a proxy learns by it whose connection it is. The
+/// agent says that the connection is nobody's: UNKNOWN in version 1, LOCAL in version 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// The manifest's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+impl FromStr for ProxyProtocol {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let all = [Self::V1, Self::V2];
+        all.into_iter().find(|version| version.as_str() == text).ok_or_else(|| SpecError::ProxyProtocol(shown(text)))
     }
 }

@@ -186,7 +186,10 @@ fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
         How::Tls(tls) => Ok(Probe::Tls(TlsProbe {
             connect: parse("probe.connect", &tls.connect)?,
             server_name: tls.server_name.map(|name| parse("probe.server_name", &name)).transpose()?,
-            starttls: tls.starttls.map(|protocol| parse("probe.starttls", &protocol)).transpose()?,
+            starttls: (tls.starttls.or(tls.newer_starttls))
+                .map(|protocol| parse("probe.starttls", &protocol))
+                .transpose()?,
+            proxy_protocol: tls.proxy_protocol.map(|version| parse("probe.proxy_protocol", &version)).transpose()?,
             settle: tls.settle_seconds.map(Settle::try_from).transpose().map_err(|e| wrong("probe.settle", e))?,
         })),
     }
@@ -196,12 +199,18 @@ fn write_probe(probe: Probe) -> pb::Probe {
     use pb::probe::How;
     let how = match probe {
         Probe::Nothing => How::Nothing(true),
-        Probe::Tls(tls) => How::Tls(pb::TlsProbe {
-            connect: tls.connect.to_string(),
-            server_name: tls.server_name.map(|name| name.to_string()),
-            starttls: tls.starttls.map(|protocol| protocol.as_str().into()),
-            settle_seconds: tls.settle.map(u64::from),
-        }),
+        Probe::Tls(tls) => {
+            let starttls =
+                |newer| tls.starttls.filter(|one| one.is_newer() == newer).map(|one| one.as_str().to_owned());
+            How::Tls(pb::TlsProbe {
+                connect: tls.connect.to_string(),
+                starttls: starttls(false),
+                newer_starttls: starttls(true),
+                server_name: tls.server_name.map(|name| name.to_string()),
+                settle_seconds: tls.settle.map(u64::from),
+                proxy_protocol: tls.proxy_protocol.map(|version| version.as_str().into()),
+            })
+        }
     };
     pb::Probe { how: Some(how) }
 }

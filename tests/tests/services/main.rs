@@ -1,7 +1,9 @@
 //! Services get what the manifest asks for: files, keys and names, from the embedded CA and from a real step-ca.
 
+mod daemons;
 mod files;
 mod keys;
+mod looked_at;
 mod names;
 mod neighbours;
 mod roots;

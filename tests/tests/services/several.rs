@@ -13,6 +13,8 @@ use pinion_tests::{
 };
 use serde_json::json;
 
+use super::daemons;
+
 const PAIR: (&str, &str) = ("/etc/nginx/ssl/web.crt", "/etc/nginx/ssl/web.key");
 const OLD: (&str, &str) = ("/etc/nginx/ssl/old.crt", "/etc/nginx/ssl/old.key");
 
@@ -75,4 +77,46 @@ fn nginx_is_served_when_both_of_its_ports_show_the_certificate() {
     listen_too(&guest, second.address(), PAIR);
     host.renew(&["web"], "served").expect("on both ports again");
     assert_eq!(nginx.unit().restarts(), 0, "{}", nginx.unit().log());
+}
+
+#[test]
+fn postfix_and_dovecot_share_a_pair_and_each_is_reloaded_once() {
+    let soon = Duration::from_millis(200);
+    let mut options = GuestOptions { check_every: Some(soon), retry_max: soon, ..GuestOptions::default() };
+    options.units.extend(["postfix.service".to_owned(), "dovecot.service".to_owned()]);
+    let (host, guest) = place(&options);
+    let pair = ("/etc/ssl/mail/mail.crt", "/etc/ssl/mail/mail.key");
+    let [smtp, imap, pop3] = [(); 3].map(|()| Port::reserve().expect("a port"));
+    let postfix = daemons::postfix(&guest, pair, &smtp).expect("postfix is installed");
+    let dovecot = daemons::dovecot(&guest, pair, &imap, &pop3).expect("dovecot is installed");
+    let mail = json!({ "name": "mail", "common_name": "mail.internal.example", "placements": [{ "guest": 1001,
+        "files": { "fullchain": { "path": pair.0 }, "key": { "path": pair.1 } },
+        "reload": [{ "reload": "postfix.service" }, { "reload": "dovecot.service" }],
+        "probe": [{ "connect": smtp.address(), "starttls": "smtp" }, { "connect": imap.address(), "starttls": "imap" },
+                  { "connect": pop3.address(), "starttls": "pop3" }] }] });
+    host.write_manifest(&site::manifest(json!([mail]))).expect("written");
+    host.ensure(&[], "installed").expect("installed");
+    for unit in [&postfix, &dovecot] {
+        unit.start().unwrap_or_else(|error| panic!("{error:#}\n{}", unit.log()));
+    }
+    let counts = || [&postfix, &dovecot].map(|unit| (unit.reloads(), unit.restarts()));
+    let log = || format!("{}\n{}\n{}", guest.log_tail(), postfix.log(), dovecot.log());
+    host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    let before = counts();
+    host.renew(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    assert_eq!(counts(), before.map(|(reloads, restarts)| (reloads + 1, restarts)), "{}", log());
+
+    // One that is stopped is waited for, and the other one is reloaded once all the same.
+    dovecot.stop().expect("stopped");
+    let before = counts();
+    host.renew(&[], "installed").expect("installed");
+    let held = host.wait_placement("mail@1001", |found| {
+        found.trouble.as_ref().is_some_and(|trouble| trouble.attempt.contains("dovecot.service"))
+    });
+    let trouble = held.expect("it is reported").trouble.expect("a trouble");
+    assert_eq!(trouble.halt, Halt::Waiting, "{trouble}");
+    dovecot.start().expect("started");
+    host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    let [(reloads, restarts), (_, dovecots)] = counts();
+    assert_eq!((reloads, restarts, dovecots), (before[0].0 + 1, 0, 0), "{}", log());
 }

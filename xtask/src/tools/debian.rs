@@ -11,12 +11,18 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 12] = [
+pub(super) const TESTS: [(&str, &str); 18] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
     // The server itself is not on PATH; this comes with it.
     ("pg_lsclusters", "postgresql"),
+    ("postfix", "postfix"),
+    ("dovecot", "dovecot-imapd"),
+    ("doveadm", "dovecot-pop3d"),
+    ("mariadbd", "mariadb-server-core"),
+    ("slapd", "slapd"),
+    ("vsftpd", "vsftpd"),
     ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),

@@ -95,7 +95,7 @@ fn the_stage_says_what_stands_in_its_way() {
     assert_eq!(stage(|_| ()), "served");
     assert_eq!(stage(|p| p.trouble = Some(trouble(Halt::Waiting))), "served (waiting)");
     assert_eq!(stage(|p| (p.stage, p.trouble) = (Stage::Issued, Some(trouble(Halt::Blocked)))), "issued (blocked)");
-    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Reloaded, Stage::Reloaded)), "reloaded (no TLS to probe)");
+    assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Reloaded, Stage::Reloaded)), "reloaded (not probed)");
     assert_eq!(stage(|p| (p.stage, p.goal) = (Stage::Installed, Stage::Reloaded)), "installed");
     assert_eq!(stage(|p| (p.retired, p.trouble) = (true, Some(trouble(Halt::Blocked)))), "retired");
     let freeze = serde_json::json!({ "since": NOW, "by": { "uid": 0, "name": "root" } });

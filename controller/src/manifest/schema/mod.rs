@@ -13,8 +13,8 @@ use serde_json::json;
 
 use words::{
     AccountText, AddressText, Algorithm, CommonName, ContainerText, Day, EndText, GuestNameText, LayoutWord, Length,
-    Mode, MountPointText, Name, Nothing, PathText, RotationWord, SanText, SecretMode, SecretText, ServerNameText,
-    ServiceText, SignalWord, StartTlsWord, TimeText, UnitText, UsageWord,
+    Mode, MountPointText, Name, Nothing, PathText, ProxyProtocolWord, RotationWord, SanText, SecretMode, SecretText,
+    ServerNameText, ServiceText, SignalWord, StartTlsWord, TimeText, UnitText, UsageWord,
 };
 
 /// The JSON Schema (draft 2020-12) of manifest version 1.
@@ -259,6 +259,8 @@ struct WrittenTls {
     server_name: ServerNameText,
     /// What is spoken before TLS; nothing if absent.
     starttls: StartTlsWord,
+    /// The version of HAProxy's PROXY protocol that the service expects before anything else; none if absent.
+    proxy_protocol: ProxyProtocolWord,
     /// How long the service may take to come back after it was notified, at most 1h; as its recipe says if absent.
     settle: Length,
 }

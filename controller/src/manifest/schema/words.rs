@@ -17,7 +17,18 @@ pub(super) enum SignalWord {
 pub(super) enum StartTlsWord {
     Smtp,
     Imap,
+    Pop3,
     Postgres,
+    Mysql,
+    Ldap,
+    Ftp,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum ProxyProtocolWord {
+    V1,
+    V2,
 }
 
 #[derive(JsonSchema)]
