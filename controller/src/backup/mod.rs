@@ -240,7 +240,7 @@ fn decode(text: &[u8]) -> Result<(Entries, Timestamp), String> {
 /// what an agent or a guest does.
 fn check_settings(entries: &Entries) -> Result<(), String> {
     let settings = entries.get("etc/controller.toml").and_then(|entry| str::from_utf8(&entry.content).ok());
-    let passwords = settings.map(config::password_files).unwrap_or_default();
+    let passwords = settings.map(config::secret_files).unwrap_or_default();
     let is_named = |name: &str| {
         let named = |file: &PathBuf| {
             let beside = file.parent().is_some_and(|directory| directory.ends_with("etc/pinion"));

@@ -22,6 +22,7 @@ use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, SETTINGS, acti
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
+    issuer::IssuerConfig,
     owner::Owner,
     store::{self, StoreError},
 };
@@ -102,10 +103,9 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
     for name in SETTINGS {
         add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
     }
-    for issuer in config.issuers.values() {
-        if let Some(file) = issuer.password_file()
-            && let file = config.root.join(file)
-            && file.parent() == Some(etc)
+    for (_, file) in config.issuers.values().flat_map(IssuerConfig::secret_files) {
+        let file = config.root.join(file);
+        if file.parent() == Some(etc)
             && let Some(name) = file.file_name().and_then(|name| name.to_str())
         {
             add(&file, format!("etc/{name}"), Links::Followed, &mut entries)?;

@@ -66,10 +66,11 @@ fn findings(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut find = |setting: String, message: String| found.push(Finding { setting, message });
     for (name, issuer) in &config.issuers {
-        if let Some(file) = issuer.password_file()
-            && let Err(why) = password_file(config, &config.root.join(file))
-        {
-            find(format!("issuers.{name}.password_file"), why);
+        for (setting, file) in issuer.secret_files() {
+            let what = if setting == "key_file" { "private key" } else { "password" };
+            if let Err(why) = secret_file(config, &config.root.join(file), what) {
+                find(format!("issuers.{name}.{setting}"), why);
+            }
         }
     }
     if let Err(why) = listens(config.listen.ip()) {
@@ -96,12 +97,12 @@ fn findings(config: &Config) -> Vec<Finding> {
     found
 }
 
-fn password_file(config: &Config, path: &Path) -> Result<(), String> {
+fn secret_file(config: &Config, path: &Path, what: &str) -> Result<(), String> {
     let shown = path.display();
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(format!("{shown} does not exist: write the provisioner's password into it, mode 0600"));
+            return Err(format!("{shown} does not exist: write the provisioner's {what} into it, mode 0600"));
         }
         Err(error) => return Err(format!("cannot access {shown}: {error}")),
     };
@@ -110,12 +111,12 @@ fn password_file(config: &Config, path: &Path) -> Result<(), String> {
         return Err(format!("{shown} is not a regular file"));
     }
     if found.len() == 0 {
-        return Err(format!("{shown} is empty: write the provisioner's password into it"));
+        return Err(format!("{shown} is empty: write the provisioner's {what} into it"));
     }
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(format!(
-            "{shown} has mode {mode:04o}, so others could read or replace the password: run `chown {user}: {shown}` \
+            "{shown} has mode {mode:04o}, so others could read or replace the {what}: run `chown {user}: {shown}` \
              and `chmod 0600 {shown}`"
         ));
     }

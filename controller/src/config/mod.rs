@@ -132,14 +132,10 @@ impl Config {
     }
 }
 
-/// The password files that a configuration's text names; none where it is wrong.
-pub(crate) fn password_files(text: &str) -> Vec<PathBuf> {
+/// The files with issuers' secrets that a configuration's text names; none where it is wrong.
+pub(crate) fn secret_files(text: &str) -> Vec<PathBuf> {
     let Ok(written) = settings::read(text, written::read) else { return Vec::new() };
-    let named = |issuer: IssuerConfig| match issuer {
-        IssuerConfig::StepCa(issuer) => Some(issuer.password_file),
-        _ => None,
-    };
-    written.issuers.into_values().filter_map(named).collect()
+    written.issuers.values().flat_map(IssuerConfig::secret_files).map(|(_, file)| file.clone()).collect()
 }
 
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {

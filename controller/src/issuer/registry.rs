@@ -88,13 +88,16 @@ impl IssuerConfig {
         }
     }
 
-    /// The file with the issuer's password, where it has one; a relative path is below the controller's root directory.
-    #[must_use]
-    pub fn password_file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Embedded => None,
-            Self::StepCa(config) => Some(&config.password_file),
-        }
+    /// The files with the issuer's secrets, each with its setting; a relative path is below the controller's root directory.
+    pub fn secret_files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let files = match self {
+            Self::Embedded => [None, None],
+            Self::StepCa(StepCaConfig { password_file, key_file, .. }) => [
+                password_file.as_ref().map(|file| ("password_file", file)),
+                key_file.as_ref().map(|file| ("key_file", file)),
+            ],
+        };
+        files.into_iter().flatten()
     }
 
     /// The issuer, and how many calls to it may be under way at once.

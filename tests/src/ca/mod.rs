@@ -4,6 +4,7 @@
 //! Invariant: everything lives in a directory of its own and is made at run time; a server ends with its value.
 
 mod hostile;
+mod proxy;
 mod rollover;
 
 use std::{
@@ -27,7 +28,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use hostile::{HostileCa, Manner};
-pub use rollover::make_root;
+pub use proxy::CaProxy;
+pub use rollover::{make_provisioner_key, make_root};
 
 use crate::{
     host::StepCaIssuer,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use pinion_proto::bundle::{Fingerprint, RootCertificate};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::StepCa;
 use crate::program;
@@ -75,19 +75,40 @@ impl StepCa {
 /// # Errors
 /// `step` is not there, or fails.
 pub fn make_root(directory: &Path) -> Result<()> {
-    let step = |words: &[&str]| create(directory, words);
-    step(&["New Root", "new_root.crt", "new_root.key", "--profile", "root-ca", "--password-file", "password"])?;
+    create(
+        directory,
+        &["New Root", "new_root.crt", "new_root.key", "--profile", "root-ca", "--password-file", "password"],
+    )?;
     let signer = ["--ca", "new_root.crt", "--ca-key", "new_root.key", "--ca-password-file", "password"];
     let subject = ["New Intermediate", "new_intermediate.crt", "new_intermediate.key", "--profile", "intermediate-ca"];
-    step(&[&subject[..], &signer[..], &["--password-file", "password"]].concat())
+    create(directory, &[&subject[..], &signer[..], &["--password-file", "password"]].concat())
+}
+
+/// Makes `NAME.pub` and `NAME.key` for a JWK provisioner as `step crypto jwk create` does, the latter encrypted with the
+/// password in a file of that directory, or not at all; the public key.
+///
+/// # Errors
+/// As [`make_root`].
+pub fn make_provisioner_key(directory: &Path, name: &str, password_file: Option<&str>) -> Result<Value> {
+    let (public, private) = (format!("{name}.pub"), format!("{name}.key"));
+    let how = match password_file {
+        Some(file) => ["--password-file", file],
+        None => ["--no-password", "--insecure"],
+    };
+    step(directory, &[&["crypto", "jwk", "create", &public, &private, "--force"][..], &how[..]].concat())?;
+    Ok(serde_json::from_slice(&std::fs::read(directory.join(public)).context("read the public key")?)?)
 }
 
 /// `step certificate create` with these words, in a directory.
-fn create(directory: &Path, words: &[&str]) -> Result<()> {
+pub(super) fn create(directory: &Path, words: &[&str]) -> Result<()> {
+    step(directory, &[&["certificate", "create"], words, &["--force"]].concat())
+}
+
+fn step(directory: &Path, words: &[&str]) -> Result<()> {
     let mut command = Command::new(program::found("step")?);
-    command.args(["certificate", "create"]).args(words).arg("--force").current_dir(directory);
+    command.args(words).current_dir(directory);
     command.env("STEPPATH", directory).env("HOME", directory).stdin(Stdio::null());
-    let out = command.output().context("run step certificate create")?;
-    ensure!(out.status.success(), "step certificate create fails: {}", String::from_utf8_lossy(&out.stderr));
+    let out = command.output().context("run step")?;
+    ensure!(out.status.success(), "step {words:?} fails: {}", String::from_utf8_lossy(&out.stderr));
     Ok(())
 }

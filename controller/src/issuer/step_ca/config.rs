@@ -16,8 +16,11 @@ pub struct StepCaConfig {
     pub fingerprint: Fingerprint,
     /// The name of a JWK provisioner.
     pub provisioner: String,
-    /// Holds the provisioner's password; a relative path is under the controller's root directory.
-    pub password_file: PathBuf,
+    /// Holds the provisioner's password; a relative path is under the controller's root directory. None only where the key
+    /// is in a file that needs none.
+    pub password_file: Option<PathBuf>,
+    /// Holds the provisioner's private key, where the CA does not publish it.
+    pub key_file: Option<PathBuf>,
     /// How many calls may be under way at once.
     pub concurrency: NonZeroU16,
     /// How long one call may take, for example `15s`.
@@ -36,6 +39,7 @@ impl StepCaConfig {
             "fingerprint",
             "provisioner",
             "password_file",
+            "key_file",
             "concurrency",
             "timeout",
             "revoke_replaced",
@@ -44,7 +48,11 @@ impl StepCaConfig {
         let pause = |name, otherwise| table.optional(name).map_or(otherwise, |Pause(pause)| pause);
         // Each is read before one of them ends it, so that all mistakes are reported.
         let (url, fingerprint) = (table.required("url"), table.required("fingerprint"));
-        let (provisioner, password_file) = (table.required("provisioner"), table.required("password_file"));
+        let (provisioner, key_file) = (table.required("provisioner"), table.optional::<PathBuf>("key_file"));
+        let password_file = match &key_file {
+            Some(_) => Some(table.optional("password_file")),
+            None => table.required("password_file").map(Some),
+        };
         let concurrency = table.optional("concurrency").unwrap_or_else(default_concurrency);
         let (timeout, roots_every) = (pause("timeout", TIMEOUT), pause("roots_every", ROOTS_EVERY));
         let revoke_replaced = table.optional("revoke_replaced").unwrap_or_default();
@@ -53,6 +61,7 @@ impl StepCaConfig {
             fingerprint: fingerprint?,
             provisioner: provisioner?,
             password_file: password_file?,
+            key_file,
             concurrency,
             timeout,
             revoke_replaced,
@@ -61,21 +70,31 @@ impl StepCaConfig {
     }
 }
 
-/// The address of a CA: https, without path, query and user; no slash at its end.
+/// The address of a CA: https, without query and user; no slash at its end. A path is where a proxy has the CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaUrl(String);
+pub struct CaUrl {
+    whole: String,
+    /// How much of it is before the path.
+    origin: usize,
+}
 
 impl CaUrl {
     /// The address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.whole
+    }
+
+    /// The address without the path.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.whole.get(..self.origin).unwrap_or(&self.whole)
     }
 }
 
 impl std::fmt::Display for CaUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.whole)
     }
 }
 
@@ -88,11 +107,14 @@ impl std::str::FromStr for CaUrl {
         if url.scheme() != "https" {
             return Err(format!("`{shown}` is not an https URL: Pinion talks to a CA only over TLS"));
         }
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let bare = url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() || !url.has_host() {
-            return Err(format!("`{shown}` contains more than host and port: write https://HOST:PORT"));
+            return Err(format!(
+                "`{shown}` contains more than host, port and path: write https://HOST:PORT, or https://HOST:PORT/PATH"
+            ));
         }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        let origin = url.origin().ascii_serialization().len();
+        Ok(Self { whole: url.as_str().trim_end_matches('/').to_owned(), origin })
     }
 }
 
@@ -140,10 +162,24 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_may_be_below_a_path_that_it_does_not_know_of() {
+        for (text, whole, origin) in [
+            ("https://10.0.0.3:9000", "https://10.0.0.3:9000", "https://10.0.0.3:9000"),
+            ("https://ca.example/", "https://ca.example", "https://ca.example"),
+            ("https://ca.example:443/step/", "https://ca.example/step", "https://ca.example"),
+            ("https://[::1]:9000/a/b", "https://[::1]:9000/a/b", "https://[::1]:9000"),
+        ] {
+            let url: CaUrl = text.parse().expect(text);
+            assert_eq!((url.as_str(), url.origin()), (whole, origin), "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused() {
         for (from, to) in [
             ("https", "http"),
-            ("9000/", "9000/path"),
+            ("9000/", "9000/?path"),
+            ("9000/", "9000/#path"),
             ("10.0.0.3", "user@10.0.0.3"),
             ("password_file", "password"),
             ("0000\"", "\""),
@@ -152,6 +188,7 @@ mod tests {
             let changed = STEP_CA.replacen(from, to, 1);
             assert!(read(&changed).is_err(), "{changed}");
         }
+        assert!(read(&STEP_CA.replace("password_file", "key_file")).is_ok(), "a key may need no password");
         assert!(read("type = 'embedded'\nurl = 'https://x'").is_err());
         let embedded = read("type = 'embedded'\nrevoke_replaced = true");
         assert!(embedded.is_err_and(|error| error.contains("embedded CA publishes no list")));

@@ -14,6 +14,7 @@ mod durations;
 mod http;
 mod jwe;
 mod jwk;
+mod key;
 mod provisioner;
 mod revoke;
 mod roots;

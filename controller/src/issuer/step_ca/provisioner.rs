@@ -3,21 +3,31 @@
 //! Invariant: fields that are not needed are not read, so that a CA with other kinds of provisioners, or newer
 //! ones, stays readable.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use pinion_proto::id::shown;
 use serde::Deserialize;
 
+use super::{
+    http::Http,
+    settings::{Settings, call_failed, json},
+};
+use crate::issuer::IssuerError;
+
 /// More pages of a hundred than any CA has provisioners.
-pub(super) const MAX_PAGES: usize = 100;
+const MAX_PAGES: usize = 100;
+
+/// Provisioners that a message names at most.
+const MAX_SHOWN: usize = 20;
 
 /// One page of `GET /provisioners`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page {
+struct Page {
     #[serde(default)]
-    pub(super) provisioners: Vec<Listed>,
+    provisioners: Vec<Listed>,
     #[serde(default)]
-    pub(super) next_cursor: String,
+    next_cursor: String,
 }
 
 /// A provisioner of any kind.
@@ -36,10 +46,14 @@ pub(super) struct Listed {
     pub(super) claims: Option<Claims>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct PublicJwk {
     #[serde(default)]
     pub(super) kid: String,
+    #[serde(default)]
+    pub(super) x: String,
+    #[serde(default)]
+    pub(super) y: String,
 }
 
 /// What a provisioner says of durations itself. The authority's own claims, which stand where it says nothing, are
@@ -52,6 +66,66 @@ pub(super) struct Claims {
     pub(super) default: Option<Duration>,
     #[serde(rename = "maxTLSCertDuration", default, deserialize_with = "go_duration")]
     pub(super) max: Option<Duration>,
+}
+
+/// The JWK provisioner of the configured name, from all pages; with a published key, where there is one.
+pub(super) async fn find_provisioner(settings: &Settings, http: &Http) -> Result<Listed, IssuerError> {
+    const DOING: &str = "list the provisioners";
+    let mut cursor = String::new();
+    let mut found: Option<Listed> = None;
+    let (mut usable, mut others) = (Vec::new(), BTreeSet::new());
+    for _ in 0..MAX_PAGES {
+        let path = format!("/provisioners?limit=100&cursor={cursor}");
+        let answer = http.get(&path).await.map_err(|e| call_failed(settings, DOING, &e))?;
+        let page: Page = json(settings, DOING, &answer)?;
+        for listed in page.provisioners {
+            let is_usable = listed.kind == "JWK" && (listed.encrypted_key.is_some() || settings.key_file.is_some());
+            if listed.name == settings.provisioner {
+                if is_usable {
+                    return Ok(listed);
+                }
+                // One without a published key is closer to what was meant than one of another kind.
+                if found.is_none() || listed.kind == "JWK" {
+                    found = Some(listed);
+                }
+            } else if listed.kind == "JWK" && usable.len() < MAX_SHOWN {
+                usable.push(shown(&listed.name));
+            } else if others.len() < MAX_SHOWN {
+                others.insert(shown(&listed.kind));
+            }
+        }
+        // Cursors are hexadecimal and grow; anything else would be asked for in vain.
+        let next = page.next_cursor;
+        if next.is_empty() {
+            break;
+        }
+        if next == cursor || next.len() > 64 || !next.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(settings.unavailable(DOING, format!("the CA sent an invalid cursor: `{}`", shown(&next))));
+        }
+        cursor = next;
+    }
+    let wanted = shown(&settings.provisioner);
+    let create = "create one on the CA with `step ca provisioner add pinion --type JWK --create`, restart step-ca";
+    match found {
+        // Why its key is not to be had is said where the key is opened.
+        Some(listed) if listed.kind == "JWK" => Ok(listed),
+        Some(listed) => Err(settings.misconfigured(
+            &format!("provisioner `{wanted}` has type {}, but Pinion needs a JWK provisioner", shown(&listed.kind)),
+            format!("{create}, and set `provisioner` of [issuers.{}] in controller.toml to it", settings.name),
+        )),
+        None if usable.is_empty() => {
+            let kinds: Vec<String> = others.into_iter().collect();
+            let has = if kinds.is_empty() { "none at all".to_owned() } else { format!("only {}", kinds.join(", ")) };
+            Err(settings.misconfigured(
+                &format!("it has no provisioner `{wanted}`, and no other of type JWK, which Pinion needs: {has}"),
+                format!("{create}, and set `provisioner` of [issuers.{}] in controller.toml to it", settings.name),
+            ))
+        }
+        None => Err(settings.misconfigured(
+            &format!("it has no provisioner `{wanted}`; its JWK provisioners: {}", usable.join(", ")),
+            format!("correct `provisioner` of [issuers.{}] in controller.toml, or add it on the CA", settings.name),
+        )),
+    }
 }
 
 fn go_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

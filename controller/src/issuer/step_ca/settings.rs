@@ -21,9 +21,12 @@ const MAX_MESSAGE: usize = 600;
 pub(super) struct Settings {
     pub(super) name: PlainName,
     pub(super) url: String,
+    /// Without the path below which a proxy has the CA, which does not know of it.
+    pub(super) origin: String,
     pub(super) fingerprint: Fingerprint,
     pub(super) provisioner: String,
-    pub(super) password_file: PathBuf,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
     pub(super) revoke_replaced: bool,
@@ -35,9 +38,11 @@ impl Settings {
         Self {
             name,
             url: config.url.as_str().to_owned(),
+            origin: config.url.origin().to_owned(),
             fingerprint: config.fingerprint,
             provisioner: config.provisioner.clone(),
-            password_file: root.join(&config.password_file),
+            password_file: config.password_file.as_ref().map(|file| root.join(file)),
+            key_file: config.key_file.as_ref().map(|file| root.join(file)),
             concurrency: config.concurrency.get().into(),
             timeout: config.timeout,
             revoke_replaced: config.revoke_replaced,
@@ -67,6 +72,16 @@ pub(super) fn call_failed(settings: &Settings, doing: &str, error: &CallError) -
             &format!("{doing}: {error}"),
             "use one of the names or addresses in the CA's `dnsNames` (ca.json) as `url`, or add this one to `dnsNames`"
                 .into(),
+        );
+    }
+    if let CallError::Certificate(E::UnknownIssuer | E::BadSignature) = error {
+        return settings.misconfigured(
+            &format!("{doing}: {error}: something with a certificate of its own answers before the CA"),
+            format!(
+                "if that is a proxy of yours, let it pass TLS through to the CA, or give it a certificate from this CA; \
+                 otherwise set `url` of [issuers.{}] in controller.toml to an address of the CA itself",
+                settings.name
+            ),
         );
     }
     if let CallError::Certificate(E::Expired | E::ExpiredContext { .. }) = error {

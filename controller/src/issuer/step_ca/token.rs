@@ -43,7 +43,7 @@ pub(super) fn token<S: Serialize>(
     let now = ca.skew.at_ca();
     let claims = Claims {
         iss: &ca.settings.provisioner,
-        aud: format!("{}/1.0/{endpoint}", ca.settings.url),
+        aud: format!("{}/1.0/{endpoint}", ca.settings.origin),
         sub: subject,
         sha: ca.settings.fingerprint.to_string(),
         jti: token_id().ok_or_else(|| impossible("the system gives no random numbers"))?,

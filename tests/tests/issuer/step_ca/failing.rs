@@ -185,7 +185,7 @@ async fn what_was_not_ordered_is_not_taken() {
     let pem = pinion_proto::bundle::certificates_to_pem(other.chain.certificates());
     ca.behave("/1.0/sign", Manner::Answer(201, json!({ "certChain": [pem] }).to_string()));
     let error = fixture.sign(&["a.example"], HOUR).await.expect_err("another's key");
-    refused(&error, &["not for the request's key"]);
+    unfit(&error, &["not for the request's key", "template of provisioner `admin`"]);
     // The right key and names under a root that is not the pinned one.
     let order = order(KeyAlgorithm::EcdsaP256, &["a.example"], HOUR);
     let signed = Fixture::of(&real);
