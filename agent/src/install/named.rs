@@ -140,7 +140,7 @@ mod tests {
         fs::write(etc.join("ssl/certs/list"), names).expect("written");
         fs::write(etc.join("a/b/c/d/e/f/g/h/i/deep"), names).expect("written");
         fs::write(etc.join("binary"), b"\xff/etc/ssl/web.crt").expect("written");
-        fs::write(etc.join("large"), format!("{:>1$}", "/etc/ssl/web.crt", 300 * 1024)).expect("written");
+        fs::write(etc.join("large"), format!("{}/etc/ssl/web.crt", " ".repeat(300 * 1024))).expect("written");
         let path: GuestPath = "/etc/ssl/web.crt".parse().expect("a path");
         let mut found = places(root.path(), &[&path]);
         found.sort_unstable();
