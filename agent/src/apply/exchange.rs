@@ -295,7 +295,7 @@ impl Exchange {
     /// What is wanted, and what is there: at its targets, and at the links of this placement's beside them.
     fn compare(&self, ledger: &Ledger, job: &Job, bundle: &Bundle) -> Result<(Vec<Wanted>, Observed), InstallError> {
         let config = &self.shared.context.config;
-        let wanted = install::wanted(self.files(), config, job, bundle)?;
+        let mut wanted = install::wanted(self.files(), config, job, bundle)?;
         let mut targets: Vec<PathBuf> = wanted.iter().map(|file| file.target.clone()).collect();
         for file in ledger.files() {
             let target = match self.target(&file.path) {
@@ -310,6 +310,9 @@ impl Exchange {
             }
         }
         let observed = Observed::look(self.files(), &self.name, targets.iter().map(PathBuf::as_path))?;
+        for file in &mut wanted {
+            file.acl = observed.at(&file.target).file().and_then(|there| there.acl.clone());
+        }
         Ok((wanted, observed))
     }
 

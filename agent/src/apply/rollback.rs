@@ -126,7 +126,13 @@ mod tests {
             trusted: Box::default(),
             unnotified: false,
         };
-        let file = SavedFile { uid: 0, gid: 0, mode: "0644".parse().expect("a mode"), content: Zeroizing::default() };
+        let file = SavedFile {
+            uid: 0,
+            gid: 0,
+            mode: "0644".parse().expect("a mode"),
+            acl: None,
+            content: Zeroizing::default(),
+        };
         let saved = [None, foreign.then_some(file)];
         Journal {
             phase: Phase::Forward,

@@ -100,7 +100,11 @@ pub enum InstallError {
 
 /// The process or the machine has no room for another open file.
 fn too_many_files(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    is(error, Errno::MFILE) || is(error, Errno::NFILE)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
 }
 
 impl InstallError {
@@ -120,9 +124,10 @@ impl InstallError {
             }
             Self::Present { .. } | Self::Owner { .. } | Self::Mode { .. } => false,
             Self::Exposed { .. } | Self::Foreign { .. } => false,
-            Self::Operation { source, .. } => {
-                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
-            }
+            Self::Operation { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::ResourceBusy
+            ),
         }
     }
 
@@ -183,15 +188,31 @@ impl InstallError {
             Self::Present { path, source } if source.raw_os_error().is_none() => {
                 format!("move {} away", path.display())
             }
+            Self::Owner { uid, gid, source, .. } if is(source, Errno::INVAL) => format!(
+                "user {uid} or group {gid} is outside of the numbers that this container has: name another owner and \
+                 group in the manifest, or give the container these numbers (`lxc.idmap` in its configuration on the \
+                 host)"
+            ),
             Self::Owner { .. } => {
                 "run the agent as root, or name the agent's own user and group as the file's owner in the manifest"
                     .into()
             }
             Self::Mode { .. } => "put the file on a file system that keeps permissions".into(),
-            Self::Operation { source, .. } | Self::Present { source, .. } => match source.kind() {
+            Self::Operation { source, path, .. } | Self::Present { source, path } => match source.kind() {
                 _ if too_many_files(source) => "raise `LimitNOFILE=` of the agent's unit".into(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on the disk".into(),
                 io::ErrorKind::ReadOnlyFilesystem => "make the file system writable".into(),
+                io::ErrorKind::ResourceBusy => format!(
+                    "{} is a mount of its own, and nothing can take its place: mount its directory instead, or name \
+                     another path in the manifest",
+                    path.display()
+                ),
+                io::ErrorKind::PermissionDenied if is(source, Errno::PERM) => format!(
+                    "see whether an attribute forbids the change (`lsattr -d {0} {1}`; `chattr -i` takes it away); else \
+                     let the agent's user write there",
+                    path.parent().unwrap_or(path).display(),
+                    path.display()
+                ),
                 io::ErrorKind::PermissionDenied => "let the agent's user write there".into(),
                 _ => "check the guest's kernel log for disk errors (`dmesg`)".into(),
             },

@@ -229,6 +229,7 @@ fn write_new(files: &dyn Files, write: &Write) -> Result<Box<dyn NewFile>, Insta
         mode: file.mode,
         source,
     })?;
+    new.set_acl(file.acl.as_ref(), file.mode).map_err(failed("set the access control list of", path))?;
     Ok(new)
 }
 

@@ -9,18 +9,20 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Write},
-    os::unix::ffi::OsStringExt,
+    os::{fd::AsFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use pinion_proto::spec::FileMode;
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags},
     io::Errno,
 };
 use zeroize::Zeroizing;
 
 use super::{
+    acl::{self, ATTRIBUTE, Acl},
     mounts::{Guard, MountTable, NO_GUARD},
     walk::{self, open_directory, parent, parent_of_new},
 };
@@ -44,6 +46,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// # Errors
     /// There is none, it is larger than `max` bytes, or it may not be read.
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>>;
+
+    /// The access control list of the regular file at `path`, where it says more than its mode.
+    ///
+    /// # Errors
+    /// There is no such file, or its list may not be read.
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>>;
 
     /// The names in a directory.
     ///
@@ -123,6 +131,13 @@ pub trait NewFile: Send {
     /// # Errors
     /// As fchmod(2).
     fn set_mode(&mut self, mode: u32) -> io::Result<()>;
+
+    /// Gives it this access control list, else keeps the one that its directory gave it, with this mode for its owner, its
+    /// group and others.
+    ///
+    /// # Errors
+    /// As fsetxattr(2).
+    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()>;
 
     /// Makes the content survive a power cut.
     ///
@@ -224,6 +239,12 @@ impl<W: Walker> Files for W {
         if bytes.len() as u64 > max { Err(too_large()) } else { Ok(bytes) }
     }
 
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        let (directory, name) = parent(path, self.guard())?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        acl_of(rustix::fs::openat(&directory, name, flags, Mode::empty())?)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         let fd = open_directory(directory, OFlags::RDONLY, self.guard())?;
         let mut names = Vec::new();
@@ -318,8 +339,24 @@ impl NewFile for RealNewFile {
         Ok(rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 
+    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()> {
+        let inherited = if acl.is_none() { acl_of(&self.0)? } else { None };
+        let Some(acl) = acl.or(inherited.as_ref()) else { return Ok(()) };
+        Ok(rustix::fs::fsetxattr(&self.0, ATTRIBUTE, &acl.attribute(mode), XattrFlags::empty())?)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_all()
+    }
+}
+
+fn acl_of(file: impl AsFd) -> io::Result<Option<Acl>> {
+    let mut attribute = [0; acl::MAX];
+    match rustix::fs::fgetxattr(file, ATTRIBUTE, &mut attribute) {
+        Ok(length) => Ok(attribute.get(..length).and_then(Acl::parse)),
+        // There is none, or the file system has none.
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }
 

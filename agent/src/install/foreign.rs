@@ -258,6 +258,7 @@ mod tests {
         fs::create_dir(&state).expect("directory");
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let file = |content: &str, mode: &str| SavedFile {
+            acl: None,
             uid,
             gid,
             mode: mode.parse().expect("a mode"),

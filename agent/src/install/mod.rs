@@ -3,6 +3,7 @@
 //! Invariants: a [`plan::Plan`] leaves nothing to choose; only [`execute`] changes files, through [`files::Files`].
 
 pub mod accounts;
+pub mod acl;
 mod error;
 pub mod execute;
 pub mod files;
@@ -65,7 +66,7 @@ pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) ->
             None => bundle.content(file.part, &job.roots),
         };
         let path = file.path.clone();
-        Ok(Wanted { part: file.part, path, target, missing, content, uid, gid, mode: file.mode })
+        Ok(Wanted { part: file.part, path, target, missing, content, uid, gid, mode: file.mode, acl: None })
     };
     job.files.iter().map(one).collect()
 }

@@ -170,9 +170,11 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<Option<SavedFile>, Install
         return Err(failed(path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
     }
     let content = files.read(path, MAX_FILE).map_err(failed(path))?;
+    let acl = files.acl(path).map_err(failed(path))?;
+    let bits = acl.as_ref().map_or(found.mode, |acl| acl.mode(found.mode));
     // Bits beyond the permissions are not Pinion's to give, so they are not put back either.
-    let mode = FileMode::from_bits(found.mode & 0o777).map_err(|e| failed(path)(io::Error::other(e)))?;
-    Ok(Some(SavedFile { uid: found.uid, gid: found.gid, mode, content }))
+    let mode = FileMode::from_bits(bits & 0o777).map_err(|e| failed(path)(io::Error::other(e)))?;
+    Ok(Some(SavedFile { uid: found.uid, gid: found.gid, mode, acl, content }))
 }
 
 fn look(files: &dyn Files, certificate: &CertificateName, target: &Path) -> Result<At, InstallError> {

@@ -14,6 +14,7 @@ use pinion_proto::{
 use zeroize::Zeroizing;
 
 use super::{
+    acl::Acl,
     generations::{BEFORE, Generations},
     observed::{At, Observed, ObservedGenerations},
     steps::{Step, Write},
@@ -41,6 +42,8 @@ pub struct Wanted {
     pub gid: u32,
     /// Its permission bits.
     pub mode: FileMode,
+    /// The access control list of what is there, which it keeps.
+    pub acl: Option<Acl>,
 }
 
 impl Wanted {
@@ -57,7 +60,8 @@ impl Wanted {
     }
 
     fn saved(&self) -> SavedFile {
-        SavedFile { uid: self.uid, gid: self.gid, mode: self.mode, content: self.content.clone() }
+        let Self { uid, gid, mode, .. } = *self;
+        SavedFile { uid, gid, mode, acl: self.acl.clone(), content: self.content.clone() }
     }
 
     fn name(&self) -> &OsStr {

@@ -23,7 +23,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{bundle::Bundle, recipe::Kept};
+use crate::{bundle::Bundle, install::acl::Acl, recipe::Kept};
 
 pub use store::{LedgerError, Ledgers};
 
@@ -183,6 +183,9 @@ pub struct SavedFile {
     pub gid: u32,
     /// Its permission bits.
     pub mode: FileMode,
+    /// Its access control list, where that says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
     /// Its bytes.
     #[serde(with = "base64_bytes")]
     pub content: Zeroizing<Vec<u8>>,

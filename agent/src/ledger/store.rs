@@ -358,6 +358,7 @@ mod tests {
                     path: "/etc/ssl/key".into(),
                     generation: None,
                     file: Some(SavedFile {
+                        acl: None,
                         uid: 0,
                         gid: 0,
                         mode: "0600".parse().expect("a mode"),

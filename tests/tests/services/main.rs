@@ -6,6 +6,7 @@ mod keys;
 mod looked_at;
 mod names;
 mod neighbours;
+mod odd_files;
 mod roots;
 mod several;
 mod step_ca;

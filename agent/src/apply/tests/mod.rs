@@ -5,6 +5,7 @@ mod tls_service;
 
 mod lifecycle;
 mod purging;
+mod odd_files;
 mod allowed_paths;
 mod roots;
 mod service_failures;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::guest::{Guest, at_stage, deliver, issue, ordered, report, spec};
 use crate::install::{
+    acl::Acl,
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, MountTable},
 };
@@ -42,6 +43,10 @@ impl Files for Share {
 
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.there(path).and_then(|()| RealFiles.read(path, max))
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        self.there(path).and_then(|()| RealFiles.acl(path))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

@@ -8,6 +8,7 @@ const DIRECTORY: &str = "/etc/ssl/x";
 fn wanted(part: Part, content: &str) -> Wanted {
     let path: GuestPath = format!("{DIRECTORY}/{part}").parse().expect("a path");
     Wanted {
+        acl: None,
         part,
         target: path.as_str().into(),
         path,

@@ -10,10 +10,12 @@ use std::{
     },
 };
 
+use pinion_proto::spec::FileMode;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::install::{
+    acl::Acl,
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, MountTable},
 };
@@ -96,6 +98,13 @@ impl NewFile for FailingFile {
         self.0.set_mode(mode)
     }
 
+    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()> {
+        if acl.is_some() {
+            self.1.change()?;
+        }
+        self.0.set_acl(acl, mode)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.1.change()?;
         self.0.sync()
@@ -116,6 +125,11 @@ impl Files for Failing {
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.look_only()?;
         self.inner.read(path, max)
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        self.look_only()?;
+        self.inner.acl(path)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

@@ -14,12 +14,13 @@ use std::{
     },
 };
 
-use pinion_proto::lock::lock;
+use pinion_proto::{lock::lock, spec::FileMode};
 
 use zeroize::Zeroizing;
 
 use super::failing::Failing;
 use crate::install::{
+    acl::Acl,
     files::{Files, Found, NewFile},
     mounts::{Guard, MountTable},
 };
@@ -146,6 +147,10 @@ impl NewFile for ForgetfulFile {
         self.inner.set_mode(mode)
     }
 
+    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()> {
+        self.inner.set_acl(acl, mode)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.inner.sync()?;
         lock(&self.log).contents.retain(|(number, _)| *number != self.number);
@@ -164,6 +169,10 @@ impl Files for Forgetful {
 
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.failing.read(path, max)
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        self.failing.acl(path)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

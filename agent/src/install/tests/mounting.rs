@@ -13,6 +13,7 @@ use pinion_proto::lock::lock;
 use zeroize::Zeroizing;
 
 use crate::install::{
+    acl::Acl,
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, Mount, MountTable, What},
 };
@@ -131,6 +132,10 @@ impl Files for Mounting {
 
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.on(parent(path), path, |real| RealFiles.read(real, max))
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        self.on(parent(path), path, |real| RealFiles.acl(real))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

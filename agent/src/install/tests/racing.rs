@@ -11,10 +11,12 @@ use std::{
     },
 };
 
+use pinion_proto::spec::FileMode;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
 use crate::install::{
+    acl::Acl,
     files::{Files, Found, NewFile, RealFiles},
     mounts::{Guard, MountTable},
 };
@@ -63,6 +65,10 @@ impl NewFile for RacingFile {
         self.1.then(self.0.set_mode(mode))
     }
 
+    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()> {
+        self.1.then(self.0.set_acl(acl, mode))
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.1.then(self.0.sync())
     }
@@ -79,6 +85,10 @@ impl Files for Racing {
 
     fn read(&self, path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
         self.then(RealFiles.read(path, max))
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Option<Acl>> {
+        self.then(RealFiles.acl(path))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

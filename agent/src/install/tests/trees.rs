@@ -177,7 +177,7 @@ fn wanted(path: &GuestPath, place: Place) -> Wanted {
     let content = Zeroizing::new(b"a key".to_vec());
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mode = "0600".parse().expect("a mode");
-    Wanted { part: Part::Key, path: path.clone(), target, missing, content, uid, gid, mode }
+    Wanted { part: Part::Key, path: path.clone(), target, missing, content, uid, gid, mode, acl: None }
 }
 
 /// Writes a file as an installation does.

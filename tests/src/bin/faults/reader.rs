@@ -147,6 +147,7 @@ fn switch(
                 uid: getuid().as_raw(),
                 gid: reader.group(),
                 mode: "0640".parse().context("a mode")?,
+                acl: None,
             })
         })
         .collect::<Result<Vec<_>>>()?;
