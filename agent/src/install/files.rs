@@ -8,24 +8,26 @@ use std::{
     ffi::OsString,
     fmt,
     fs::File,
-    io::{self, Read, Write},
-    os::{fd::AsFd, unix::ffi::OsStringExt},
+    io::{self, Read},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use pinion_proto::spec::FileMode;
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
 use zeroize::Zeroizing;
 
 use super::{
-    acl::{self, ATTRIBUTE, Acl},
+    acl::Acl,
     mounts::{Guard, MountTable, NO_GUARD},
+    new_file::{RealNewFile, acl_of},
     walk::{self, open_directory, parent, parent_of_new},
 };
+
+pub use super::new_file::NewFile;
 
 /// Blocking operations on files and directories; every path is absolute and free of symbolic links.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -110,40 +112,6 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// The same files, of which each operation goes only through what is mounted as the guard asks; otherwise it fails with
     /// a [`super::mounts::NotMounted`], and nothing is done.
     fn guarded(&self, guard: &Guard) -> Arc<dyn Files>;
-}
-
-/// A file that was just made and is still open: its name may be exchanged under it, itself not.
-pub trait NewFile: Send {
-    /// Appends.
-    ///
-    /// # Errors
-    /// As write(2).
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-
-    /// Gives the file to a user and group, by number; nothing is done when it has them already.
-    ///
-    /// # Errors
-    /// As fchown(2); EPERM for an ordinary user.
-    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()>;
-
-    /// Sets the permission bits.
-    ///
-    /// # Errors
-    /// As fchmod(2).
-    fn set_mode(&mut self, mode: u32) -> io::Result<()>;
-
-    /// Gives it this access control list, else keeps the one that its directory gave it, with this mode for its owner, its
-    /// group and others.
-    ///
-    /// # Errors
-    /// As fsetxattr(2).
-    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()>;
-
-    /// Makes the content survive a power cut.
-    ///
-    /// # Errors
-    /// As fsync(2).
-    fn sync(&mut self) -> io::Result<()>;
 }
 
 /// What is at a path.
@@ -270,7 +238,7 @@ impl<W: Walker> Files for W {
         let (directory, name) = parent_of_new(path, self.guard())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Box::new(RealNewFile(fd.into())))
+        Ok(Box::new(RealNewFile::new(fd.into())))
     }
 
     fn make_link(&self, path: &Path, to: &Path) -> io::Result<()> {
@@ -318,46 +286,6 @@ pub fn touch(path: &Path) -> io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now, last_modification: now };
     Ok(rustix::fs::utimensat(&directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-struct RealNewFile(File);
-
-impl NewFile for RealNewFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
-        let now = rustix::fs::fstat(&self.0)?;
-        if (now.st_uid, now.st_gid) == (uid, gid) {
-            return Ok(());
-        }
-        Ok(rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
-    }
-
-    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?)
-    }
-
-    fn set_acl(&mut self, acl: Option<&Acl>, mode: FileMode) -> io::Result<()> {
-        let inherited = if acl.is_none() { acl_of(&self.0)? } else { None };
-        let Some(acl) = acl.or(inherited.as_ref()) else { return Ok(()) };
-        Ok(rustix::fs::fsetxattr(&self.0, ATTRIBUTE, &acl.attribute(mode), XattrFlags::empty())?)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-}
-
-fn acl_of(file: impl AsFd) -> io::Result<Option<Acl>> {
-    let mut attribute = [0; acl::MAX];
-    match rustix::fs::fgetxattr(file, ATTRIBUTE, &mut attribute) {
-        Ok(length) => Ok(attribute.get(..length).and_then(Acl::parse)),
-        // There is none, or the file system has none.
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
 }
 
 fn found(stat: &Stat) -> Found {

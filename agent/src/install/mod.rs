@@ -15,6 +15,7 @@ pub mod plan;
 pub mod replace;
 mod resolve;
 pub mod named;
+mod new_file;
 pub mod observed;
 pub mod original;
 mod share;
