@@ -99,7 +99,7 @@ mod tests {
                     assert!(said.contains(authority) && said.contains("step-ca"), "{what}: {said}");
                     assert!(error.remedy().contains("pinion ensure web@101"), "{what}: {}", error.remedy());
                     // A part of what is left, so that a CA that stays as it is signs a few a day.
-                    let pause = error.retry_at(at(0)).expect("a moment").since(at(0));
+                    let pause = error.retry_at(at(0), &id).expect("a moment").since(at(0));
                     assert_eq!(pause, at(held).since(at(0)) / 24, "{what}");
                 }
                 (other, _) => panic!("{what}: {other:?}"),

@@ -159,6 +159,7 @@ impl Revocations {
                 let failures = issued.replaced.as_ref().map_or(0, |replaced| replaced.failures).saturating_add(1);
                 // Rounded up: a moment has whole seconds.
                 let not_before = effects.now() + (backoff.delay(failures, &id) + Duration::from_millis(999));
+                let not_before = not_before.max(error.retry_at(effects.now(), &id).unwrap_or(not_before));
                 issued.replaced = Some(Replaced { failures, not_before });
                 let (issuer, generation) = (issued.issuer.clone(), issued.generation);
                 self.unwritten.insert(id.clone());

@@ -131,7 +131,7 @@ impl Signing {
                 None
             }
             Err(error) => {
-                let trouble = error.trouble(format!("have {id} signed by {issuer}"), error.retry_at(now));
+                let trouble = error.trouble(format!("have {id} signed by {issuer}"), error.retry_at(now, &id));
                 effects.trouble(&id, Some(generation), trouble);
                 effects.save(id.guest);
                 None

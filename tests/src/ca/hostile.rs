@@ -33,6 +33,8 @@ use crate::port::Port;
 pub enum Manner {
     /// Status and body.
     Answer(u16, String),
+    /// Too much to do: status 429, and this as `Retry-After`.
+    Busy(String),
     /// Signs what is asked for, under the root of its own, as step-ca's `/1.0/sign` does.
     Sign,
     /// In that manner, but late.
@@ -254,6 +256,13 @@ impl Handler {
                 );
                 stream.write_all(head.as_bytes()).await?;
                 stream.write_all(body.as_bytes()).await?;
+            }
+            Manner::Busy(after) => {
+                let head = format!(
+                    "HTTP/1.1 429 X\r\ndate: {}\r\nretry-after: {after}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                    self.date()?
+                );
+                stream.write_all(head.as_bytes()).await?;
             }
             Manner::Silence | Manner::Sign | Manner::After(..) => std::future::pending().await,
             Manner::Endless => {

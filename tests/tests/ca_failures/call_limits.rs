@@ -97,3 +97,35 @@ fn failures(host: &Host) -> usize {
     let events = journal::events(host).expect("the events");
     events.iter().filter(|event| event.kind == Kind::Failed).count()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_asks_for_a_pause_is_left_alone_and_asked_by_one_after_the_other() {
+    let ca = HostileCa::start_signing().await.expect("a CA");
+    let (host, _guest, _password) = six(&ca, 1);
+    let before = ca.ordered().len();
+    ca.behave_in_turn("/1.0/sign", [Manner::Busy("4".into()), Manner::Sign]);
+    let start = Instant::now();
+    let asked = host.pinion(&["ensure", "--renew", "--timeout", "1s"]).expect("pinion runs");
+    assert_eq!(asked.code(), 3, "it goes on by itself: {asked}");
+    let status = host.status().expect("a status");
+    let waiting: Vec<_> = status.placements.iter().filter_map(|placement| placement.trouble.as_ref()).collect();
+    let seen = ca.ordered().len() - before;
+    if start.elapsed() < Duration::from_secs(4) {
+        assert_eq!(seen, 1, "one was told, and nobody else asks");
+        assert!(waiting.iter().all(|trouble| trouble.cause.contains("429")), "{waiting:?}");
+        let moments: std::collections::BTreeSet<_> = waiting.iter().filter_map(|trouble| trouble.retry_at).collect();
+        assert!(moments.len() > 1, "they come again apart: {waiting:?}");
+    }
+    until("the next call", PATIENCE, || match ca.ordered().len() - before {
+        few if few < 2 => Err(few),
+        _ => Ok(()),
+    })
+    .expect("it is tried again");
+    assert!(start.elapsed() >= Duration::from_secs(4), "not before the pause is over: {:?}", start.elapsed());
+    for hours in HOURS {
+        let name = format!("c{hours}@1001");
+        host.wait_placement(&name, |placement| placement.trouble.is_none() && placement.stage >= Stage::Installed)
+            .expect("all are renewed");
+    }
+    assert_eq!(ca.ordered().len() - before, HOURS.len() + 1, "one call in vain for all");
+}

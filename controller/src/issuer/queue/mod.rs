@@ -3,17 +3,18 @@
 //! Answers: may this request go out now, after which others, or not at all?
 //! Invariant: an issuer never has more calls under way than its configuration allows; among those that wait, the
 //! certificate that expires first goes first; of an issuer that is down, one call at a time finds out whether it
-//! is back, and everyone else gets its error at once instead of hanging.
+//! is back, and everyone else gets its error at once instead of hanging; one that asks for a pause has it.
 
 use std::{
     cmp::Ordering,
     collections::BinaryHeap,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use pinion_proto::{clock::Timestamp, lock::lock};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Issuer, IssuerCheck, IssuerError};
 
@@ -31,8 +32,28 @@ struct State {
     arrivals: u64,
     /// What the last call found, while the issuer is down.
     down: Option<IssuerError>,
+    /// The issuer asked to be left alone until then.
+    quiet_until: Option<Instant>,
     /// A call is finding out whether it is back.
     trial: bool,
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        self.quiet_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// What those hear that come now: of a pause, what is left of it.
+    fn put_off(&self, error: &IssuerError) -> IssuerError {
+        let left = self.quiet_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        match error {
+            IssuerError::Busy { message, .. } if left.is_zero() => {
+                IssuerError::Unavailable { message: message.clone() }
+            }
+            IssuerError::Busy { message, .. } => IssuerError::Busy { message: message.clone(), after: left },
+            other => other.clone(),
+        }
+    }
 }
 
 /// What a call says about the issuer, rather than about its request.
@@ -48,7 +69,9 @@ impl CallOutcome {
         match error {
             IssuerError::Refused { .. } | IssuerError::Unfit { .. } => Self::Answered,
             // A wrong password or root is everyone's, and finding it out anew each time costs the CA and us.
-            IssuerError::Unavailable { .. } | IssuerError::Misconfigured { .. } => Self::Down(error.clone()),
+            IssuerError::Unavailable { .. } | IssuerError::Busy { .. } | IssuerError::Misconfigured { .. } => {
+                Self::Down(error.clone())
+            }
         }
     }
 }
@@ -56,7 +79,14 @@ impl CallOutcome {
 impl Queue {
     /// Before this issuer, which has so many calls under way at most.
     pub(super) fn new(issuer: Box<dyn Issuer>, calls: NonZeroU16) -> Self {
-        let state = State { free: calls.get(), waiting: BinaryHeap::new(), arrivals: 0, down: None, trial: false };
+        let state = State {
+            free: calls.get(),
+            waiting: BinaryHeap::new(),
+            arrivals: 0,
+            down: None,
+            quiet_until: None,
+            trial: false,
+        };
         Self { issuer, state: Mutex::new(state) }
     }
 
@@ -100,7 +130,7 @@ impl Queue {
         let turn = {
             let mut state = self.state();
             let trial = match &state.down {
-                Some(error) if state.trial => return Err(error.clone()),
+                Some(error) if state.trial || state.is_quiet() => return Err(state.put_off(error)),
                 Some(_) => true,
                 None => false,
             };
@@ -127,10 +157,14 @@ impl Queue {
             let mut state = self.state();
             state.trial &= !trial;
             match outcome {
-                CallOutcome::Answered => state.down = None,
+                CallOutcome::Answered => (state.down, state.quiet_until) = (None, None),
                 CallOutcome::Unknown => {}
                 CallOutcome::Down(why) => {
                     refused = std::mem::take(&mut state.waiting).into_vec();
+                    state.quiet_until = match &why {
+                        IssuerError::Busy { after, .. } => Some(Instant::now() + *after),
+                        _ => None,
+                    };
                     state.down = Some(why.clone());
                     error = Some(why);
                 }

@@ -21,6 +21,7 @@ struct Fake {
 const UP: usize = 0;
 const DOWN: usize = 1;
 const CONFUSED: usize = 2;
+const BUSY: usize = 3;
 
 impl Issuer for Fake {
     fn sign<'a>(&'a self, request: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
@@ -30,6 +31,7 @@ impl Issuer for Fake {
             Err(match self.down.load(SeqCst) {
                 // What a fake cannot sign, it refuses: to the queue, both are an answer.
                 UP => IssuerError::Refused { message: "up".into() },
+                BUSY => IssuerError::Busy { message: "busy".into(), after: Duration::from_secs(60) },
                 DOWN => IssuerError::Unavailable { message: "down".into() },
                 _ => IssuerError::misconfigured("confused", "see to it"),
             })
@@ -171,6 +173,31 @@ async fn one_call_at_a_time_finds_out_whether_it_is_back_and_nobody_hangs() {
         within(again).await.expect("no panic").expect_err("refused");
         within(queued).await.expect("no panic").expect_err("refused");
     }
+}
+
+#[tokio::test]
+async fn an_issuer_that_asks_for_a_pause_has_it_and_is_then_tried_once() {
+    let mut fixture = Fixture::new(2);
+    fixture.down.store(BUSY, SeqCst);
+    fixture.go_on.add_permits(1);
+    within(fixture.order("first", None)).await.expect("no panic").expect_err("busy");
+    assert_eq!(fixture.called().await, "first");
+    for certificate in ["second", "third"] {
+        let error = within(fixture.order(certificate, None)).await.expect("no panic").expect_err("told at once");
+        let IssuerError::Busy { after, .. } = error else { panic!("{error:?}") };
+        assert!(after <= Duration::from_secs(60) && after > Duration::from_secs(40), "what is left of it: {after:?}");
+    }
+    assert!(fixture.calls.try_recv().is_err(), "a call went out in the pause");
+
+    fixture.queue.state().quiet_until = Some(Instant::now());
+    let trial = fixture.order("trial", None);
+    assert_eq!(fixture.called().await, "trial");
+    let error = within(fixture.order("meanwhile", None)).await.expect("no panic").expect_err("told at once");
+    assert!(matches!(error, IssuerError::Unavailable { .. }), "the pause is over: {error:?}");
+    fixture.down.store(UP, SeqCst);
+    fixture.go_on.add_permits(1);
+    within(trial).await.expect("no panic").expect_err("refused, so it is up");
+    assert!(fixture.queue.state().quiet_until.is_none());
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub(super) enum Trust<'r> {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
+    /// How long the caller is to wait (RFC 9110 section 10.2.3), where the CA has too much to do.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Http {
@@ -103,6 +105,10 @@ impl Http {
             self.skew.observe(date);
         }
         let status = response.status();
+        let retry_after = is_busy(status)
+            .then(|| response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok())
+            .flatten()
+            .and_then(|text| self.skew.pause(text));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| CallError::of(&e))? {
             if body.len() + chunk.len() > MAX_BODY {
@@ -110,8 +116,13 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, retry_after })
     }
+}
+
+/// What a server answers that has too much to do (RFC 6585 section 4, RFC 9110 section 15.6.4).
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Why there is no answer.

@@ -14,7 +14,7 @@ use super::{
     http::CallError,
     server::StepCa,
     session::Session,
-    settings::{call_failed, words},
+    settings::{call_failed, not_now, words},
     token::token,
 };
 use crate::issuer::{IssuerError, Revocation, Serial};
@@ -92,6 +92,7 @@ async fn try_revoke(ca: &StepCa, session: &Session, serial: &str, why: Revocatio
     Err(match answer.status {
         StatusCode::UNAUTHORIZED if words.contains("before the bootstrap") => Failure::TooEarly(words),
         StatusCode::UNAUTHORIZED => Failure::Unauthorized(words),
+        _ if answer.retry_after.is_some() => Failure::Error(not_now(&ca.settings, "revoke", &answer, words)),
         _ => Failure::Error(refused(ca, &words)),
     })
 }

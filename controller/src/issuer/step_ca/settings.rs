@@ -95,11 +95,25 @@ pub(super) fn call_failed(settings: &Settings, doing: &str, error: &CallError) -
     settings.unavailable(doing, error)
 }
 
+/// An answer by which the CA cannot do it now: one that says when to come back is kept to.
+pub(super) fn not_now(settings: &Settings, doing: &str, answer: &Answer, why: impl std::fmt::Display) -> IssuerError {
+    match answer.retry_after {
+        None => settings.unavailable(doing, why),
+        Some(after) => {
+            let asks = humantime::format_duration(after);
+            IssuerError::Busy {
+                message: format!("{}: {doing}: {why}; it asks for a pause of {asks}", settings.who()),
+                after,
+            }
+        }
+    }
+}
+
 /// A successful answer's document.
 pub(super) fn json<T: DeserializeOwned>(settings: &Settings, doing: &str, answer: &Answer) -> Result<T, IssuerError> {
     if !answer.status.is_success() {
         let words = words(answer);
-        return Err(settings.unavailable(doing, format!("it answers {}: {words}", answer.status)));
+        return Err(not_now(settings, doing, answer, format!("it answers {}: {words}", answer.status)));
     }
     serde_json::from_slice(&answer.body).map_err(|e| {
         let came = shown(&String::from_utf8_lossy(answer.body.get(..400).unwrap_or(&answer.body)));

@@ -17,7 +17,7 @@ use super::{
     http::{self, CallError},
     server::StepCa,
     session::Session,
-    settings::{call_failed, json, words},
+    settings::{call_failed, json, not_now, words},
     token::token,
 };
 use crate::issuer::{IssuerError, Signed, SigningRequest, asked::is_what_was_asked};
@@ -99,7 +99,7 @@ async fn attempt(
                     Failure::Error(IssuerError::Refused { message })
                 }
             }
-            _ => Failure::Error(ca.settings.unavailable("sign", words)),
+            _ => Failure::Error(not_now(&ca.settings, "sign", &answer, words)),
         });
     }
     let chain = chain(ca, &answer).map_err(Failure::Error)?;

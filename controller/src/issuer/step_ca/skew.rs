@@ -22,6 +22,9 @@ const NOISE: i64 = 2;
 /// As far as TLS follows the CA's clock (seconds).
 const MAX_FOR_TLS: i64 = 600;
 
+/// No CA holds up renewals for longer by what it asks for: the longest pause after failures.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
 /// A clock, and how far the CA's is ahead of it.
 #[derive(Debug)]
 pub(super) struct Skew {
@@ -63,6 +66,20 @@ impl Skew {
             *lock(&self.ahead) = Some(ahead);
         }
     }
+
+    /// The pause that a `Retry-After` header asks for: seconds, or a moment by the CA's clock. At least a second, and at most
+    /// [`MAX_PAUSE`]; none for what is neither.
+    pub(super) fn pause(&self, header: &str) -> Option<Duration> {
+        let header = header.trim_ascii();
+        let asked = match header.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let date = OffsetDateTime::parse(header, &Rfc2822).ok()?;
+                Timestamp::from_unix(date.unix_timestamp()).since(self.at_ca())
+            }
+        };
+        Some(asked.clamp(Duration::from_secs(1), MAX_PAUSE))
+    }
 }
 
 impl TimeProvider for Skew {
@@ -74,4 +91,34 @@ impl TimeProvider for Skew {
 
 fn shift(moment: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_unix(moment.unix().saturating_add(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use pinion_proto::clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_is_seconds_or_a_moment_within_bounds() {
+        let skew = Skew::new(Arc::new(SystemClock));
+        let seconds = Duration::from_secs;
+        for (header, pause) in [
+            ("7", Some(seconds(7))),
+            (" 120 ", Some(seconds(120))),
+            ("0", Some(seconds(1))),
+            ("99999999", Some(MAX_PAUSE)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(seconds(1))),
+            ("Fri, 31 Dec 2199 23:59:59 GMT", Some(MAX_PAUSE)),
+            ("-5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(skew.pause(header), pause, "{header}");
+        }
+        let at = OffsetDateTime::now_utc() + Duration::from_secs(300);
+        let header = at.format(&Rfc2822).expect("a date").replace("+0000", "GMT");
+        let pause = skew.pause(&header).expect("a moment");
+        assert!(pause > seconds(290) && pause <= seconds(301), "{pause:?}");
+    }
 }
