@@ -62,6 +62,33 @@ pub struct PlacementReport {
     /// The look that was asked for last and is done; 0 before the first since the agent started.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub looked: u64,
+    /// What the placement comes to in its guest; none before its agent has decided that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
+}
+
+/// What a placement comes to in its guest: lines of text for people, by which nothing is decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// Each file: its part, path, mode and owner.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// How each service is notified.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Where each service is looked at.
+    #[serde(default)]
+    pub probes: Vec<String>,
+    /// The authorities above the installed leaf, up to the root: each with its end.
+    #[serde(default)]
+    pub chain: Vec<String>,
+}
+
+impl Details {
+    /// Every line.
+    pub fn lines(&self) -> impl Iterator<Item = &String> {
+        self.files.iter().chain(&self.services).chain(&self.probes).chain(&self.chain)
+    }
 }
 
 impl PlacementReport {
@@ -75,7 +102,10 @@ impl PlacementReport {
         };
         let words = |trouble: &Trouble| trouble.attempt.len() + trouble.cause.len() + trouble.remedy.len();
         let paths: usize = self.left_behind.iter().map(|path| path.as_str().len() + size_of::<GuestPath>()).sum();
+        let lines = self.details.iter().flat_map(|details| details.lines());
+        let details: usize = lines.map(|line| line.len() + size_of::<String>()).sum();
         size_of::<Self>()
+            + details
             + held
             + incoming
             + self.trouble.as_ref().map_or(0, words)
@@ -105,6 +135,7 @@ impl PlacementReport {
             disruptive: false,
             usage: None,
             looked: 0,
+            details: None,
         }
     }
 }

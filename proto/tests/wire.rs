@@ -15,7 +15,7 @@ use pinion_proto::{
         ToController,
     },
     names::{SubjectName, SubjectNames},
-    report::{GuestFacts, Held, Incoming, Original, PlacementReport, Progress},
+    report::{Details, GuestFacts, Held, Incoming, Original, PlacementReport, Progress},
     spec::{
         FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, StartTls, TlsProbe, Usage, Validate,
     },
@@ -129,6 +129,13 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 left_behind,
                 roots: held_roots(last_generation),
                 looked: revision,
+                details: retired.then(|| {
+                    Box::new(Details {
+                        files: vec!["key /etc/a.key".into()],
+                        chain: vec!["CN=a".into()],
+                        ..Details::default()
+                    })
+                }),
                 originals: originals(last_generation),
                 ..base
             }

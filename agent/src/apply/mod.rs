@@ -14,7 +14,7 @@
 //! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
 //! | `attempt`, `disturb` | what does one try work with, and may it disturb the service? |
 //! | `looks`, `predecessor` | what do services show, and whose certificate is it that one shows instead? |
-//! | `status`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
+//! | `status`, `details`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
 //! | `request` | which certificate is on its way? |
 //! | `switch` | what is known of the placement, and what of that is on disk? |
 //! | `exchange`, `removal`, `foreign` | how do files and ledger change together? |
@@ -25,6 +25,7 @@ mod advance;
 mod attempt;
 mod backoff;
 mod context;
+mod details;
 mod disturb;
 mod driver;
 mod escalate;

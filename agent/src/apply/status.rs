@@ -4,12 +4,12 @@
 
 use pinion_proto::{
     id::CertificateName,
-    report::PlacementReport,
+    report::{Details, PlacementReport},
     spec::Usage,
     stage::{Stage, Trouble},
 };
 
-use super::{request::Request, switch::FileSwitch};
+use super::{details, request::Request, switch::FileSwitch};
 use crate::recipe::Job;
 
 /// What a report says that is not in the ledger.
@@ -28,6 +28,8 @@ pub(super) struct Status {
     trouble: Option<Trouble>,
     /// The newest look that the controller asked for and that is done.
     looked: u64,
+    /// What it comes to here, as the job says.
+    details: Option<Box<Details>>,
 }
 
 impl Status {
@@ -40,6 +42,7 @@ impl Status {
             revision: 0,
             trouble: None,
             looked: 0,
+            details: None,
         }
     }
 
@@ -48,6 +51,7 @@ impl Status {
         self.warning.clone_from(&job.warning);
         self.disruptive = job.services.iter().any(|service| service.mildest().may_disturb());
         self.usage = job.usage;
+        self.details = Some(Box::new(details::of(job)));
         self.goal = if !job.probes.is_empty() || job.store.is_some() { Stage::Served } else { Stage::Reloaded };
     }
 
@@ -94,11 +98,15 @@ impl Status {
 
     /// Publishes the state as it is.
     pub(super) fn publish(&self, switch: &FileSwitch, request: &Request) {
-        switch.shared.publish(self.report(switch.report(), request.refusal()));
+        let held = switch.ledger.held.as_ref();
+        let chain = held.map(|held| details::chain(&held.bundle)).unwrap_or_default();
+        switch.shared.publish(self.report(switch.report(), request.refusal(), chain));
     }
 
-    fn report(&self, ledger: PlacementReport, refusal: Option<&Trouble>) -> PlacementReport {
+    fn report(&self, ledger: PlacementReport, refusal: Option<&Trouble>, chain: Vec<String>) -> PlacementReport {
+        let details = self.details.as_ref().map(|details| Box::new(Details { chain, ..details.as_ref().clone() }));
         PlacementReport {
+            details,
             goal: self.goal,
             revision: self.revision,
             disruptive: self.disruptive,
@@ -124,12 +132,12 @@ mod tests {
             Trouble { cause: "it is expired".into(), ..Failure::no_roots().trouble(None) },
         );
         let mut status = Status::new();
-        assert_eq!(status.report(ledger(), None).trouble, None);
-        assert_eq!(status.report(ledger(), Some(&refusal)).trouble, Some(refusal.clone()));
+        assert_eq!(status.report(ledger(), None, Vec::new()).trouble, None);
+        assert_eq!(status.report(ledger(), Some(&refusal), Vec::new()).trouble, Some(refusal.clone()));
         status.fail(&name, trouble.clone());
         assert!(status.is_in_trouble());
-        assert_eq!(status.report(ledger(), Some(&refusal)).trouble, Some(trouble));
+        assert_eq!(status.report(ledger(), Some(&refusal), Vec::new()).trouble, Some(trouble));
         status.clear();
-        assert_eq!(status.report(ledger(), Some(&refusal)).trouble, Some(refusal));
+        assert_eq!(status.report(ledger(), Some(&refusal), Vec::new()).trouble, Some(refusal));
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod callers;
+mod direct;
 pub mod presence;
 pub mod protocol;
 pub mod purge;
@@ -13,26 +14,20 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, sync::Arc};
 
-use pinion_proto::{
-    causes::chain,
-    clock::Clock,
-    id::Guest,
-    lines,
-    stage::{Halt, Trouble},
-};
+use pinion_proto::{causes::chain, clock::Clock, id::Guest, lines};
 use tokio::{
     io::{AsyncReadExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::{broadcast::error::RecvError, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tracing::{debug, warn};
 
 use crate::{
     config::advertise::Reachable,
-    events::{Events, GuestEvent, HostEvent, What},
+    events::{Events, GuestEvent, What},
     identity::{GuestRecord, Identities},
     inventory::{Inventory, NoGuest},
     issuer::Issuers,
@@ -41,7 +36,7 @@ use crate::{
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
 use presence::Presence;
-use protocol::{Answer, Ask, IdentityStatus, IssuerReport};
+use protocol::{Answer, Ask, AskEvents, IdentityStatus};
 use question::{AtOnce, FromPlan, Question, Request, Waits};
 
 /// Answers wait here for a slow asker; newer ones replace those that find no place.
@@ -57,8 +52,10 @@ enum Asked {
     Guests,
     /// The issuers.
     Issuers,
+    /// The issuers' roots.
+    Roots(Option<String>),
     /// The events.
-    Events { follow: bool, last: usize },
+    Events(AskEvents),
 }
 
 /// What the socket answers from.
@@ -146,7 +143,8 @@ impl Admin {
                 Ok(Asked::LetIn(guest, answer)) => self.let_in(&mut write, guest, answer, caller).await,
                 Ok(Asked::Guests) => lines::write(&mut write, &self.guests()).await,
                 Ok(Asked::Issuers) => lines::write(&mut write, &self.issuers().await).await,
-                Ok(Asked::Events { follow, last }) => self.tell_events(&mut write, follow, last).await,
+                Ok(Asked::Roots(name)) => lines::write(&mut write, &self.roots(name.as_deref()).await).await,
+                Ok(Asked::Events(ask)) => self.tell_events(&mut write, &ask).await,
                 Err(answer) => lines::write(&mut write, &answer).await,
             }
         };
@@ -164,7 +162,8 @@ impl Admin {
         let question = match ask.with_names(|name| self.inventory.borrow().placement_name(name)) {
             Ask::Guests => return Ok(Asked::Guests),
             Ask::Issuers => return Ok(Asked::Issuers),
-            Ask::Events { follow, last } => return Ok(Asked::Events { follow, last }),
+            Ask::IssuerRoots(name) => return Ok(Asked::Roots(name)),
+            Ask::Events(ask) => return Ok(Asked::Events(ask)),
             Ask::Token(text) => {
                 let guest = self.guest(&text)?;
                 return Ok(Asked::LetIn(guest, self.token(guest, caller)?));
@@ -292,51 +291,6 @@ impl Admin {
 
     fn guest(&self, text: &str) -> Result<Guest, Answer> {
         Ok(self.inventory.borrow().guest_of(text)?)
-    }
-
-    async fn issuers(&self) -> Answer {
-        let mut reports = Vec::new();
-        for name in self.issuers.names() {
-            let started = Instant::now();
-            let outcome = self.issuers.check(name).await;
-            let took = started.elapsed();
-            let (check, trouble) = match outcome {
-                Ok(check) => (Some(check), None),
-                Err(error) => {
-                    let trouble = Trouble {
-                        halt: error.halt(),
-                        attempt: format!("check issuer {name}"),
-                        cause: error.to_string(),
-                        // The usual remedy for an issuer that is away is this very check.
-                        remedy: if error.halt() == Halt::Blocked { error.remedy() } else { String::new() },
-                        retry_at: None,
-                    };
-                    (None, Some(trouble))
-                }
-            };
-            reports.push(IssuerReport { name: name.to_string(), check, trouble, took });
-        }
-        Answer::Issuers(reports)
-    }
-
-    async fn tell_events(&self, write: &mut OwnedWriteHalf, follow: bool, last: usize) -> io::Result<()> {
-        let mut live = self.events.follow();
-        for event in self.events.recent(last, self.clock.now()) {
-            lines::write(write, &Answer::Event(event)).await?;
-        }
-        if !follow {
-            return lines::write(write, &Answer::End).await;
-        }
-        loop {
-            match live.recv().await {
-                Ok(event) => lines::write(write, &Answer::Event(event.as_ref().clone())).await?,
-                Err(RecvError::Lagged(missed)) => {
-                    let event = What::Host(HostEvent::EventsMissed(missed)).at(self.clock.now());
-                    lines::write(write, &Answer::Event(event)).await?;
-                }
-                Err(RecvError::Closed) => return Ok(()),
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
+    bundle::Fingerprint,
     clock::Timestamp,
     stage::{Halt, Stage, Trouble},
 };
@@ -48,13 +49,10 @@ pub enum Ask {
     Acknowledge(String),
     /// [`Answer::Issuers`].
     Issuers,
+    /// [`Answer::IssuerRoots`]: of one issuer, or of those that the manifest uses.
+    IssuerRoots(Option<String>),
     /// [`Answer::Event`]s: the last ones, then [`Answer::End`], or more as they happen.
-    Events {
-        /// Whether to go on.
-        follow: bool,
-        /// How many of the last ones.
-        last: usize,
-    },
+    Events(AskEvents),
     /// [`Answer::Frozen`]: nothing disruptive is done to placements, or it may be again.
     Freeze(AskFreeze),
     /// [`Answer::Purging`] once files of placements are asked to be removed.
@@ -73,6 +71,7 @@ impl Ask {
             Self::Freeze(freeze) => &mut freeze.selection.names,
             Self::Purge(ask) => &mut ask.names,
             Self::Show(show) => std::slice::from_mut(&mut show.name),
+            Self::Events(AskEvents { name: Some(name), .. }) => std::slice::from_mut(name),
             _ => &mut [],
         };
         for one in names {
@@ -85,7 +84,13 @@ impl Ask {
     #[must_use]
     pub fn change(&self) -> Option<&'static str> {
         match self {
-            Self::Status(_) | Self::Show(_) | Self::Plan | Self::Guests | Self::Issuers | Self::Events { .. } => None,
+            Self::Status(_)
+            | Self::Show(_)
+            | Self::Plan
+            | Self::Guests
+            | Self::Issuers
+            | Self::IssuerRoots(_)
+            | Self::Events(_) => None,
             // Also without `--renew` it makes Pinion try at once what it had put off.
             Self::Ensure(_) => Some("pinion ensure"),
             Self::Token(_) => Some("pinion token create"),
@@ -98,6 +103,21 @@ impl Ask {
             Self::Evict { .. } => Some("pinion guest evict"),
         }
     }
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskEvents {
+    /// Whether to go on.
+    pub follow: bool,
+    /// How many of the last ones.
+    pub last: usize,
+    /// Only those about this certificate, placement or guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Only those from this moment on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// What is to be shown whole.
@@ -211,6 +231,8 @@ pub enum Answer {
     NotEnrolled(Trouble),
     /// To [`Ask::Issuers`].
     Issuers(Vec<IssuerReport>),
+    /// To [`Ask::IssuerRoots`].
+    IssuerRoots(Vec<IssuerRootsReport>),
     /// To [`Ask::Freeze`]: everything that is frozen now.
     Frozen(Frozen),
     /// Guests remove files.
@@ -290,6 +312,32 @@ impl ProgressLine {
     pub fn is_held_up(&self) -> bool {
         !self.reached && self.trouble.is_some()
     }
+}
+
+/// The roots that an issuer's certificates end at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerRootsReport {
+    /// The issuer's name.
+    pub name: String,
+    /// Its roots; several while one takes the other's place.
+    pub roots: Vec<IssuerRoot>,
+    /// Why they are not known.
+    pub trouble: Option<Trouble>,
+}
+
+/// One root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerRoot {
+    /// The SHA-256 of its DER.
+    pub fingerprint: Fingerprint,
+    /// Its subject.
+    pub subject: String,
+    /// The last second of its validity.
+    pub not_after: Timestamp,
+    /// Whether new certificates end at it.
+    pub is_signing: bool,
+    /// The certificate.
+    pub pem: String,
 }
 
 /// An issuer's check, good or bad.

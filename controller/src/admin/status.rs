@@ -8,6 +8,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
     names::SubjectNames,
+    report::Details,
     stage::{Stage, Trouble, Validity},
 };
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,21 @@ pub struct PlacementStatus {
     /// What a person should change in the guest, although nothing holds it up.
     #[serde(default)]
     pub warning: Option<String>,
+    /// The recipe that the manifest names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// The kind of key of the installed leaf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The root that the installed chain ends at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Fingerprint>,
+    /// When its service may be disturbed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// What it comes to in its guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
 }
 
 /// One guest.

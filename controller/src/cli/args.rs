@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand};
 use pinion_proto::{clock::Timestamp, stage::Stage};
 
-use super::freeze;
+use super::moment;
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -117,7 +117,7 @@ pub(super) enum Verb {
         guest: Option<String>,
         /// When the freeze ends: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h from now. Without it,
         /// the freeze lasts until you lift it.
-        #[arg(long, value_name = "T", value_parser = freeze::moment)]
+        #[arg(long, value_name = "T", value_parser = moment::to_come)]
         until: Option<Timestamp>,
         /// Lift these freezes; all of them if you give neither NAME nor `--guest`.
         #[arg(long, conflicts_with = "until")]
@@ -160,6 +160,7 @@ pub(super) enum Verb {
     #[command(subcommand)]
     Identity(IdentityVerb),
     /// Show what happened.
+    #[command(after_long_help = "Examples:\n  pinion events docker@1001\n  pinion events --since 8h --follow")]
     Events(EventsArgs),
 }
 
@@ -291,6 +292,15 @@ pub(super) enum IssuerVerb {
     ///
     /// Exits with 3 if an issuer cannot be reached, and with 4 if one needs you.
     Check,
+    /// Print an issuer's root certificate as PEM, for clients that are to trust it.
+    ///
+    /// Prints several while one root takes the other's place: clients need all of them.
+    #[command(after_long_help = "Example:\n  pinion issuer root > /usr/local/share/ca-certificates/pinion.crt")]
+    Root {
+        /// The issuer, as controller.toml names it; without it, those that the manifest uses.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -320,10 +330,16 @@ pub(super) struct EnsureArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EventsArgs {
+    /// Only events about this certificate (`docker`), placement (`docker@1001`) or guest.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Only events since then: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h for the last 8 hours.
+    #[arg(long, value_name = "T", value_parser = moment::past)]
+    pub(super) since: Option<Timestamp>,
     /// Keep running, and show events as they happen.
     #[arg(long, short)]
     pub(super) follow: bool,
-    /// Show the last N events.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(super) last: usize,
+    /// Show the last N events; 100 without `--since`, and with it all.
+    #[arg(long, value_name = "N")]
+    pub(super) last: Option<usize>,
 }

@@ -2,15 +2,21 @@
 
 use pinion_proto::{exit::Exit, printable::Shown};
 
-use super::{Conversation, Session, print_json, unexpected};
+use super::{Conversation, Session, args::EventsArgs, print_json, unexpected};
 use crate::{
-    admin::protocol::{Answer, Ask},
+    admin::protocol::{Answer, Ask, AskEvents},
     events::Event,
 };
 
+/// So many events are shown where nothing else is said.
+const LAST: usize = 100;
+
 /// Prints what happened, and goes on if it should.
-pub(super) async fn events(session: &Session, follow: bool, last: usize) -> Exit {
-    let mut conversation = match Conversation::start(session, &Ask::Events { follow, last }).await {
+pub(super) async fn events(session: &Session, args: EventsArgs) -> Exit {
+    let EventsArgs { name, since, follow, last } = args;
+    let last = last.unwrap_or(if since.is_some() { usize::MAX } else { LAST });
+    let ask = Ask::Events(AskEvents { follow, last, name, since });
+    let mut conversation = match Conversation::start(session, &ask).await {
         Ok(conversation) => conversation,
         Err(exit) => return exit,
     };
@@ -23,6 +29,17 @@ pub(super) async fn events(session: &Session, follow: bool, last: usize) -> Exit
             Err(exit) => return exit,
         }
     }
+}
+
+/// The last events about a name; none where they cannot be had.
+pub(super) async fn last_of(session: &Session, name: &str, last: usize) -> Vec<Event> {
+    let ask = Ask::Events(AskEvents { last, name: Some(name.to_owned()), ..AskEvents::default() });
+    let mut events = Vec::new();
+    let Ok(mut conversation) = Conversation::start(session, &ask).await else { return events };
+    while let Ok(Answer::Event(event)) = conversation.next().await {
+        events.push(event);
+    }
+    events
 }
 
 /// An event as people read it.

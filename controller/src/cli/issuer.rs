@@ -1,6 +1,10 @@
-//! `pinion issuer check`.
+//! `pinion issuer check` and `pinion issuer root`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{
+    exit::Exit,
+    printable::Shown,
+    stage::{Halt, Trouble},
+};
 
 use super::{Session, ask, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, IssuerReport};
@@ -16,16 +20,45 @@ pub(super) async fn check(session: &Session) -> Exit {
                     print!("{}", words(report));
                 }
             }
-            verdict(&reports)
+            verdict(reports.iter().map(|report| report.trouble.as_ref()))
         }
         Ok(other) => unexpected(&other),
         Err(exit) => exit,
     }
 }
 
-fn verdict(reports: &[IssuerReport]) -> Exit {
-    use pinion_proto::stage::Halt;
-    let has = |halt| reports.iter().filter_map(|report| report.trouble.as_ref()).any(|trouble| trouble.halt == halt);
+/// Prints the roots of an issuer as PEM, and what they are beside that.
+pub(super) async fn root(session: &Session, name: Option<String>) -> Exit {
+    match ask(session, &Ask::IssuerRoots(name)).await {
+        Ok(Answer::IssuerRoots(reports)) => {
+            if session.json {
+                print_json(&reports);
+            }
+            for report in &reports {
+                if let Some(trouble) = &report.trouble {
+                    eprintln!("pinion: {}: {trouble}", report.name);
+                }
+                for root in report.roots.iter().filter(|_| !session.json) {
+                    let signing = if root.is_signing { "" } else { ", not the one that it signs under now" };
+                    eprintln!(
+                        "{}: {}, SHA-256 {}, valid until {}{signing}",
+                        report.name,
+                        Shown(&root.subject),
+                        root.fingerprint,
+                        root.not_after
+                    );
+                    print!("{}", root.pem);
+                }
+            }
+            verdict(reports.iter().map(|report| report.trouble.as_ref()))
+        }
+        Ok(other) => unexpected(&other),
+        Err(exit) => exit,
+    }
+}
+
+fn verdict<'a>(troubles: impl Iterator<Item = Option<&'a Trouble>> + Clone) -> Exit {
+    let has = |halt| troubles.clone().flatten().any(|trouble| trouble.halt == halt);
     if has(Halt::Blocked) {
         Exit::Blocked
     } else if has(Halt::Waiting) {

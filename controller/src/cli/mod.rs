@@ -14,6 +14,7 @@ mod guest;
 mod identity;
 mod issuer;
 mod manifest;
+mod moment;
 mod plan;
 mod purge;
 mod serve;
@@ -35,7 +36,7 @@ use crate::{
     admin::purge::AskPurge,
     config::Config,
 };
-use args::{Args, ConfigVerb, EnsureArgs, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
+use args::{Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 use session::{Session, print_json, unexpected};
 
@@ -121,7 +122,8 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
         Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
+        Verb::Issuer(IssuerVerb::Root { name }) => issuer::root(&session, name).await,
         Verb::Identity(verb) => identity::run(&session, verb).await,
-        Verb::Events(EventsArgs { follow, last }) => events::events(&session, follow, last).await,
+        Verb::Events(args) => events::events(&session, args).await,
     }
 }

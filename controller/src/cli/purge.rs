@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{Conversation, Session, ask, print_json, unexpected};
 use crate::{
     admin::{
-        protocol::{Answer, Ask},
+        protocol::{Answer, Ask, AskEvents},
         purge::{AskPurge, Purging},
     },
     events::{Event, Kind},
@@ -21,7 +21,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 pub(super) async fn purge(session: &Session, purge: AskPurge) -> Exit {
     let names = purge.names.clone();
     // What happens is listened to before it can.
-    let events = Conversation::start(session, &Ask::Events { follow: true, last: 0 }).await;
+    let events = Conversation::start(session, &Ask::Events(AskEvents { follow: true, ..AskEvents::default() })).await;
     let purging = match ask(session, &Ask::Purge(purge)).await {
         Ok(Answer::Purging(purging)) => purging,
         Ok(other) => return unexpected(&other),

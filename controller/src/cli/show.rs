@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use pinion_proto::{exit::Exit, printable::Shown};
+use pinion_proto::{exit::Exit, printable::Shown, report::Details, stage::Stage};
 
-use super::{Session, ask, print_json, unexpected};
+use super::{Session, ask, events, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, ShownPage};
 
 /// Prints a guest with its placements, or placements whole, from one on.
@@ -15,11 +15,32 @@ pub(super) async fn show(session: &Session, name: String, from: usize, count: us
                 print_json(&shown);
             } else {
                 print!("{}", words(&name, &shown));
+                if shown.guest.is_none() && shown.total <= MAX_WITH_EVENTS {
+                    print_events(session, &shown).await;
+                }
             }
             Exit::Reached
         }
         Ok(other) => unexpected(&other),
         Err(exit) => exit,
+    }
+}
+
+/// More placements than this are shown without what happened to them.
+const MAX_WITH_EVENTS: usize = 3;
+
+/// So many of the last events are shown of a placement.
+const LAST_EVENTS: usize = 8;
+
+async fn print_events(session: &Session, shown: &ShownPage) {
+    for placement in &shown.placements {
+        let events = events::last_of(session, &placement.placement, LAST_EVENTS).await;
+        if !events.is_empty() {
+            println!("\nlast events of {}", Shown(&placement.placement));
+        }
+        for event in &events {
+            println!("  {}", events::line(event));
+        }
     }
 }
 
@@ -76,8 +97,24 @@ fn one(placement: &PlacementStatus) -> String {
     lines.add("valid until", moment(placement.not_after).as_deref());
     lines.add("renews", moment(placement.renew_at).as_deref());
     lines.add("issuer", Some(placement.issuer.as_str()).filter(|issuer| !issuer.is_empty()));
+    let details = placement.details.as_deref().cloned().unwrap_or_default();
+    for authority in &details.chain {
+        lines.add("chain", Some(authority));
+    }
+    lines.add("root", placement.root.map(|root| root.to_string()).as_deref());
+    lines.add("key", placement.key.as_deref());
+    lines.add("recipe", placement.recipe.as_deref());
+    for file in &details.files {
+        lines.add("file", Some(file));
+    }
+    for service in &details.services {
+        lines.add("service", Some(service));
+    }
+    lines.add("served", served(placement, &details).as_deref());
+    lines.add("window", placement.window.as_deref());
+    lines.add("frozen", placement.frozen.as_ref().map(crate::freeze::Freeze::end).as_deref());
     for root in &placement.roots {
-        lines.add("root", Some(&root.to_string()));
+        lines.add("trusts", Some(&root.to_string()));
     }
     for file in &placement.left_behind {
         lines.add("left behind", Some(file));
@@ -85,6 +122,19 @@ fn one(placement: &PlacementStatus) -> String {
     lines.add("trouble", placement.trouble.as_ref().map(ToString::to_string).as_deref());
     lines.add("warning", placement.warning.as_deref());
     lines.0
+}
+
+/// What a service was last seen to serve; the trouble has the rest.
+fn served(placement: &PlacementStatus, details: &Details) -> Option<String> {
+    let at = details.probes.join(", ");
+    placement.serial.as_ref()?;
+    Some(match (placement.retired, placement.stage >= Stage::Served, at.is_empty()) {
+        (true, ..) => return None,
+        (_, true, false) => format!("this certificate, at {at}"),
+        (_, true, true) => "this certificate".to_owned(),
+        (_, false, false) => format!("not this certificate yet, at {at}"),
+        (_, false, true) => "not probed".to_owned(),
+    })
 }
 
 /// A head, and what belongs to it, one a line.

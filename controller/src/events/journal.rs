@@ -140,10 +140,13 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The last `max` events, oldest first.
-    pub(super) fn last(self, max: usize) -> Vec<Event> {
+    /// The last `max` events that are meant, oldest first.
+    pub(super) fn last(self, max: usize, is_meant: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut events = VecDeque::new();
         let mut push = |event| {
+            if !is_meant(&event) {
+                return;
+            }
             if events.len() == max {
                 events.pop_front();
             }
@@ -257,7 +260,7 @@ mod tests {
         cut_off.write_all(b"{\"at\":").expect("written");
         journal.torn = true;
         journal.append(&event(2));
-        assert_eq!(texts(&journal.content().last(10)), ["event 1", "event 2"]);
+        assert_eq!(texts(&journal.content().last(10, |_| true)), ["event 1", "event 2"]);
     }
 
     #[test]
@@ -269,7 +272,7 @@ mod tests {
         let max = i64::try_from(MAX_PENDING).expect("it fits");
         (0..max + 3).for_each(|number| journal.append(&event(number)));
         assert!(journal.problem().is_some_and(|problem| problem.contains("3 events are only in the log")));
-        let all = journal.content().last(MAX_PENDING + 3);
+        let all = journal.content().last(MAX_PENDING + 3, |_| true);
         assert_eq!((all.len(), all.first()), (MAX_PENDING, Some(&event(3))));
     }
 }

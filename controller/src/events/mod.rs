@@ -83,13 +83,19 @@ impl Events {
         })
     }
 
-    /// The last `max` events, oldest first; lines that are no events are passed over. A file that cannot be read is
-    /// told as an event of now.
+    /// The last `max` events, oldest first, as [`Self::recent_of`].
     #[must_use]
     pub fn recent(&self, max: usize, now: Timestamp) -> Vec<Event> {
+        self.recent_of(max, now, |_| true)
+    }
+
+    /// The last `max` events that are meant, oldest first; lines that are no events are passed over. A file that cannot be read is
+    /// told as an event of now.
+    #[must_use]
+    pub fn recent_of(&self, max: usize, now: Timestamp, is_meant: impl Fn(&Event) -> bool) -> Vec<Event> {
         let content = self.journal().content();
         let unreadable = content.unreadable();
-        let mut events = content.last(max);
+        let mut events = content.last(max, is_meant);
         if let Some(problem) = unreadable {
             events.push(What::Host(HostEvent::Unreadable(Document::Journal, problem)).at(now));
         }

@@ -65,8 +65,12 @@ impl Chain {
     /// The authority above the leaf that ends first, up to and including `root`: its subject and its last second.
     #[must_use]
     pub fn first_authority_to_end(&self, root: &RootCertificate) -> Option<(String, Timestamp)> {
-        let authorities = self.intermediates().chain([root.der()]).filter_map(|der| subject_and_end(der).ok());
-        authorities.min_by_key(|(_, end)| *end)
+        self.authorities(root).min_by_key(|(_, end)| *end)
+    }
+
+    /// The authorities above the leaf, up to and including `root`: each one's subject and its last second.
+    pub fn authorities<'a>(&'a self, root: &'a RootCertificate) -> impl Iterator<Item = (String, Timestamp)> + 'a {
+        self.intermediates().chain([root.der()]).filter_map(|der| subject_and_end(der).ok())
     }
 
     /// Whether it may be used by that side of a connection; by either, where nobody says which.

@@ -735,6 +735,9 @@ pub struct PlacementReport {
     /// What was in the places of its files before Pinion.
     #[prost(message, repeated, tag = "16")]
     pub originals: ::prost::alloc::vec::Vec<Original>,
+    /// What the placement comes to in this guest, for people to read; absent before the agent has decided it.
+    #[prost(message, optional, tag = "17")]
+    pub details: ::core::option::Option<Details>,
 }
 /// A file that Pinion replaces, or has replaced.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -753,6 +756,22 @@ pub struct Original {
     /// Where a copy is kept in the guest; empty while nothing is replaced yet.
     #[prost(string, tag = "5")]
     pub kept: ::prost::alloc::string::String,
+}
+/// Lines of text for people, each short.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Details {
+    /// Each file: its part, path, mode and owner.
+    #[prost(string, repeated, tag = "1")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How each service is notified.
+    #[prost(string, repeated, tag = "2")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where each service is looked at.
+    #[prost(string, repeated, tag = "3")]
+    pub probes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The authorities above the installed leaf, up to the root: each with its end.
+    #[prost(string, repeated, tag = "4")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What is installed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -151,6 +151,17 @@ static PLACEMENT_REPORT: Shape = Shape {
         texts(8, "report.left_behind", MAX_PLACEMENTS * MAX_LEFT_BEHIND),
         texts(11, "report.roots", MAX_PLACEMENTS * MAX_ROOTS),
         messages::<pb::Original>(16, "report.originals", &ORIGINAL, MAX_PLACEMENTS * MAX_ORIGINALS),
+        one(17, "report.details", &DETAILS),
+    ],
+};
+
+static DETAILS: Shape = Shape {
+    name: "Details",
+    fields: &[
+        texts(1, "details.files", MAX_PLACEMENTS * MAX_SERVICES),
+        texts(2, "details.services", MAX_PLACEMENTS * MAX_SERVICES),
+        texts(3, "details.probes", MAX_PLACEMENTS * MAX_SERVICES),
+        texts(4, "details.chain", MAX_PLACEMENTS * MAX_CHAIN),
     ],
 };
 

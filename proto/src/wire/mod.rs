@@ -6,6 +6,7 @@
 mod codec;
 mod controllers;
 mod count;
+mod details;
 mod error;
 mod limits;
 mod purged;
@@ -252,6 +253,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         disruptive: report.disruptive,
         usage: report.usage.as_deref().map(|usage| parse("report.usage", usage)).transpose()?,
         looked: report.looked,
+        details: report.details.map(details::read_details).transpose()?.map(Box::new),
     })
 }
 
@@ -286,6 +288,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         disruptive: report.disruptive,
         usage: report.usage.map(|usage| usage.to_string()),
         looked: report.looked,
+        details: report.details.map(|details| details::write_details(*details)),
     }
 }
 

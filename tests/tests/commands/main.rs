@@ -8,4 +8,5 @@ mod feature_script;
 mod looked_at;
 mod help;
 mod operator;
+mod shown;
 mod impostor_daemons;

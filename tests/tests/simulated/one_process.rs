@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use pinion_agent::{identity::Identity, link::join, run::Agent};
 use pinion_controller::{
-    admin::protocol::{Answer, Ask, Ensure, PlacementStatus, Selection, Status},
+    admin::protocol::{Answer, Ask, AskEvents, Ensure, PlacementStatus, Selection, Status},
     config::Config,
     events::{Event, Kind},
     serve::Controller,
@@ -174,7 +174,8 @@ impl Lab {
     }
 
     pub(crate) async fn events(&self, kind: Kind) -> Vec<Event> {
-        let answers = self.ask(&Ask::Events { follow: false, last: 1_000_000 }).await;
+        let answers =
+            self.ask(&Ask::Events(AskEvents { follow: false, last: 1_000_000, ..AskEvents::default() })).await;
         let events = answers.into_iter().filter_map(|answer| match answer {
             Answer::Event(event) => Some(event),
             _ => None,
@@ -245,7 +246,7 @@ impl Lab {
         if good(&self.status().await) {
             return Ok(());
         }
-        let events = self.ask(&Ask::Events { follow: false, last: 20 }).await;
+        let events = self.ask(&Ask::Events(AskEvents { follow: false, last: 20, ..AskEvents::default() })).await;
         let texts = events.iter().filter_map(|answer| match answer {
             Answer::Event(event) => Some(event.text.as_str()),
             _ => None,

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::admin::{
     callers::{MAX_QUESTION, question},
-    protocol::{Answer, Ask, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection},
+    protocol::{Answer, Ask, AskEvents, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection},
     purge::AskPurge,
 };
 
@@ -32,7 +32,11 @@ fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
         (Ask::Plan, json!("plan"), None),
         (Ask::Guests, json!("guests"), None),
         (Ask::Issuers, json!("issuers"), None),
-        (Ask::Events { follow: true, last: 5 }, json!({ "events": { "follow": true, "last": 5 } }), None),
+        (
+            Ask::Events(AskEvents { follow: true, last: 5, ..AskEvents::default() }),
+            json!({ "events": { "follow": true, "last": 5 } }),
+            None,
+        ),
         (
             Ask::Show(AskShow { name: "docker".into(), from: 20, count: 5 }),
             json!({ "show": { "name": "docker", "from": 20, "count": 5 } }),

@@ -6,7 +6,8 @@ use clap::{Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{
-    Args, ConfigVerb, EnsureArgs, EventsArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
+    Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb,
+    args::{EventsArgs, IdentityVerb},
 };
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -128,6 +129,12 @@ fn every_other_command_has_its_line() {
     );
     assert!(matches!(parsed("purge --restore --force docker"), Verb::Purge { restore: true, force: true, .. }));
     assert!(matches!(parsed("token create --guest 101"), Verb::Token(TokenVerb::Create { guest }) if guest == "101"));
+    assert!(matches!(parsed("issuer root"), Verb::Issuer(IssuerVerb::Root { name: None })));
+    assert!(matches!(parsed("issuer root ca"), Verb::Issuer(IssuerVerb::Root { name: Some(name) }) if name == "ca"));
+    assert!(matches!(
+        parsed("events docker --since 8h"),
+        Verb::Events(EventsArgs { name: Some(name), since: Some(_), .. }) if name == "docker"
+    ));
     assert!(matches!(parsed("issuer check"), Verb::Issuer(IssuerVerb::Check)));
     assert!(matches!(parsed("manifest schema"), Verb::Manifest(ManifestVerb::Schema)));
     assert!(matches!(parsed("manifest check"), Verb::Manifest(ManifestVerb::Check { file: None })));
@@ -146,8 +153,11 @@ fn every_other_command_has_its_options() {
     assert!(matches!(parsed("restore a.tar --yes"), Verb::Restore { yes: true, .. }));
     assert!(matches!(parsed("show docker"), Verb::Show { from: 0, count: 20, .. }));
     assert!(matches!(parsed("show docker --from 20 --count 5"), Verb::Show { from: 20, count: 5, .. }));
-    assert!(matches!(parsed("events"), Verb::Events(EventsArgs { follow: false, last: 100 })));
-    assert!(matches!(parsed("events -f --last 5"), Verb::Events(EventsArgs { follow: true, last: 5 })));
+    assert!(matches!(
+        parsed("events"),
+        Verb::Events(EventsArgs { follow: false, last: None, name: None, since: None })
+    ));
+    assert!(matches!(parsed("events -f --last 5"), Verb::Events(EventsArgs { follow: true, last: Some(5), .. })));
     assert!(matches!(
         parsed("identity new-root"),
         Verb::Identity(IdentityVerb::NewRoot { embedded: false, at_once: false, to_root_process: false, yes: false })

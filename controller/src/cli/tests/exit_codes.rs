@@ -99,7 +99,9 @@ fn asking() -> Vec<(&'static str, Answer)> {
         ("guest evict 101", Answer::Evicted(Vec::new())),
         ("token create --guest 101", Answer::Token("pinion-join-1.x".into())),
         ("issuer check", Answer::Issuers(Vec::new())),
+        ("issuer root", Answer::IssuerRoots(Vec::new())),
         ("events", Answer::End),
+        ("events docker --since 8h", Answer::End),
     ]
 }
 

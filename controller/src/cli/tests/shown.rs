@@ -3,6 +3,7 @@
 use pinion_proto::{
     clock::Timestamp,
     exit::Exit,
+    report::Details,
     stage::{Halt, Stage, Trouble, Validity},
 };
 
@@ -43,6 +44,11 @@ fn placement() -> PlacementStatus {
         frozen: None,
         trouble: None,
         warning: None,
+        recipe: None,
+        key: None,
+        root: None,
+        window: None,
+        details: None,
     }
 }
 
@@ -214,6 +220,47 @@ fn a_placement_is_shown_whole() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+}
+
+#[test]
+fn what_its_guest_says_of_a_placement_is_shown_too() {
+    let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect();
+    let details = Details {
+        files: lines(&[
+            "fullchain /etc/nginx/ssl/a.crt (0644, root:root)",
+            "key /etc/nginx/ssl/a.key (0600, root:root)",
+        ]),
+        services: lines(&["reload nginx.service"]),
+        probes: lines(&["127.0.0.1:443 as a.example"]),
+        chain: lines(&["CN=Intermediate, until 2030-01-01T00:00:00Z", "CN=Root, until 2040-01-01T00:00:00Z"]),
+    };
+    let mut placement = placement();
+    placement.details = Some(Box::new(details));
+    (placement.recipe, placement.key) = (Some("nginx".into()), Some("ecdsa-p256".into()));
+    placement.root = Some(pinion_proto::bundle::Fingerprint::of(b"root"));
+    placement.window = Some(format!("closed until {NOW}"));
+    let page = |placement| ShownPage { guest: None, from: 0, total: 1, placements: vec![placement] };
+    let text = show::words("docker@1001", &page(placement.clone()));
+    for line in [
+        "  issuer       step-ca\n",
+        "  chain        CN=Intermediate, until 2030-01-01T00:00:00Z\n",
+        "  chain        CN=Root, until 2040-01-01T00:00:00Z\n",
+        "  key          ecdsa-p256\n",
+        "  recipe       nginx\n",
+        "  file         fullchain /etc/nginx/ssl/a.crt (0644, root:root)\n",
+        "  file         key /etc/nginx/ssl/a.key (0600, root:root)\n",
+        "  service      reload nginx.service\n",
+        "  served       this certificate, at 127.0.0.1:443 as a.example\n",
+        &format!("  window       closed until {NOW}\n"),
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    placement.stage = Stage::Reloaded;
+    let text = show::words("docker@1001", &page(placement.clone()));
+    assert!(text.contains("  served       not this certificate yet, at 127.0.0.1:443"), "{text}");
+    placement.details = None;
+    let text = show::words("docker@1001", &page(placement));
+    assert!(text.contains("  served       not probed\n"), "{text}");
 }
 
 #[test]

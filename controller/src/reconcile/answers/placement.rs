@@ -1,10 +1,12 @@
 //! One placement, for `pinion status` and `pinion show`.
 
 use pinion_proto::{
+    clock::Timestamp,
     content::Content,
     id::{CertificateName, PlacementId},
     printable::line,
     report::{Held, PlacementReport},
+    spec::Opening,
     stage::{Stage, Validity},
 };
 
@@ -31,6 +33,11 @@ pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus 
     }
     status.not_after = health::expires(planned, report);
     status.renew_at = planned.renew_at;
+    status.recipe = planned.placement.recipe.as_ref().map(ToString::to_string);
+    status.window = planned.window.as_ref().map(|openings| window(openings.first(), view.now));
+    if planned.certificate.is_shared() {
+        status.key = status.key.map(|key| format!("{key}, shared with its other placements"));
+    }
     if status.issuer.is_empty() {
         status.issuer = planned.certificate.issuer.to_string();
     }
@@ -96,5 +103,19 @@ fn described(
         frozen: None,
         trouble: report.and_then(|report| report.trouble.clone()),
         warning: report.and_then(|report| report.warning.clone()),
+        recipe: None,
+        key: held.and_then(|held| held.leaf.key_algorithm()).map(|key| key.to_string()),
+        root: held.and_then(|held| held.root),
+        window: None,
+        details: report.and_then(|report| report.details.clone()),
+    }
+}
+
+/// When a service may be disturbed that has a window, or is frozen.
+fn window(opening: Option<&Opening>, now: Timestamp) -> String {
+    match opening {
+        Some(opening) if opening.opens <= now => format!("open until {}", opening.closes),
+        Some(opening) => format!("closed until {}", opening.opens),
+        None => "closed until the freeze is lifted".to_owned(),
     }
 }
