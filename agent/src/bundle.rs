@@ -72,7 +72,8 @@ impl Bundle {
         own.into_iter().chain(trusted.iter().filter(move |root| Some(*root) != own))
     }
 
-    /// What the file of this part contains, PEM; empty for what roots alone do not have, of which their jobs have no file.
+    /// What the file of this part contains; empty for what roots alone do not have, of which their jobs have no file, and for what
+    /// is behind a password, which [`crate::keystore`] makes.
     #[must_use]
     pub fn content(&self, part: Part, trusted: &[RootCertificate]) -> Zeroizing<Vec<u8>> {
         let chain = || self.credential().into_iter().map(|credential| &credential.chain);
@@ -83,6 +84,8 @@ impl Bundle {
             Part::Chain => certificates_to_pem(chain().flat_map(Chain::intermediates)),
             Part::Fullchain => fullchain(),
             Part::Ca => certificates_to_pem(self.roots(trusted).map(RootCertificate::der)),
+            Part::Der => return Zeroizing::new(chain().flat_map(|chain| chain.leaf().der()).copied().collect()),
+            Part::Pkcs12 | Part::Jks | Part::EncryptedKey => return Zeroizing::default(),
             Part::Key => return Zeroizing::new(key().as_bytes().to_vec()),
             Part::Combined => {
                 // Certificates first: HAProxy and lighttpd read either order, and a reader of the leaf stops early.

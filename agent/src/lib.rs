@@ -15,6 +15,7 @@ pub mod recipe;
 pub mod verify;
 pub mod bundle;
 pub mod install;
+pub mod keystore;
 pub mod reload;
 pub mod restarts;
 pub mod probe;

@@ -9,6 +9,8 @@ use pinion_proto::spec::{Account, FileMode, GuestPath, Part};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::keystore::{EncodeError, PasswordError};
+
 use super::{mounts::NotMounted, place_error::PlaceError, share};
 
 /// Why files are not in place.
@@ -47,6 +49,22 @@ pub enum InstallError {
         part: Part,
         /// What it is instead.
         what: &'static str,
+    },
+    /// What should be a password is none.
+    #[error("{path} has no password for a keystore: {source}")]
+    Password {
+        /// Its file.
+        path: GuestPath,
+        /// What is wrong.
+        source: PasswordError,
+    },
+    /// A keystore cannot be made.
+    #[error("cannot make {path}")]
+    Keystore {
+        /// The file.
+        path: GuestPath,
+        /// Why not.
+        source: EncodeError,
     },
     /// The account database cannot be read.
     #[error("cannot read {path}", path = path.display())]
@@ -123,7 +141,7 @@ impl InstallError {
                 source.kind() != io::ErrorKind::PermissionDenied
             }
             Self::Present { .. } | Self::Owner { .. } | Self::Mode { .. } => false,
-            Self::Exposed { .. } | Self::Foreign { .. } => false,
+            Self::Exposed { .. } | Self::Foreign { .. } | Self::Password { .. } | Self::Keystore { .. } => false,
             Self::Operation { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::ResourceBusy
@@ -157,6 +175,7 @@ impl InstallError {
         match self {
             Self::Place(PlaceError::Look { at, source, .. }) => Some((source, at)),
             Self::Place(_) | Self::Account { .. } | Self::Exposed { .. } | Self::Foreign { .. } => None,
+            Self::Password { .. } | Self::Keystore { .. } => None,
             Self::Accounts { path, source }
             | Self::Present { path, source }
             | Self::Owner { path, source, .. }
@@ -183,6 +202,10 @@ impl InstallError {
                 format!("install the service that creates this {kind}, or name another {kind} in the manifest")
             }
             Self::Accounts { path, .. } => format!("make {} readable", path.display()),
+            Self::Password { path, .. } => {
+                format!("write one line of text into {path}, or remove it: the agent then makes a password")
+            }
+            Self::Keystore { .. } => "choose another part in the manifest, for example `fullchain` and `key`".into(),
             Self::Foreign { path, .. } => format!("move {path} away, or name another path in the manifest"),
             Self::Exposed { .. } => "name the service's own user and group as its owner in the manifest".into(),
             Self::Present { path, source } if source.raw_os_error().is_none() => {

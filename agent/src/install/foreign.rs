@@ -35,6 +35,15 @@ pub fn check(part: Part, path: &GuestPath, content: &[u8]) -> Result<(), Install
     if content.trim_ascii().is_empty() {
         return Ok(());
     }
+    // Other formats are known by how they begin: a SEQUENCE of ASN.1, or Java's own number.
+    let begins: Option<&[u8]> = match part {
+        Part::Der | Part::Pkcs12 => Some(&[0x30]),
+        Part::Jks => Some(&[0xfe, 0xed, 0xfe, 0xed]),
+        _ => None,
+    };
+    if let Some(begins) = begins {
+        return if content.starts_with(begins) { Ok(()) } else { refused("begins as something else") };
+    }
     let Some(found) = Blocks::of(content) else { return refused("is not PEM") };
     let Blocks { certificates, keys } = found;
     // A chain ends at one root at most.
@@ -42,9 +51,9 @@ pub fn check(part: Part, path: &GuestPath, content: &[u8]) -> Result<(), Install
         return refused("is a store of roots");
     }
     let (wants_certificates, wants_keys) = match part {
-        Part::Key => (false, true),
+        Part::Key | Part::EncryptedKey => (false, true),
         Part::Combined => (true, true),
-        Part::Cert | Part::Chain | Part::Fullchain | Part::Ca => (true, false),
+        _ => (true, false),
     };
     match (certificates > 0, keys > 0) {
         (true, true) if !(wants_certificates && wants_keys) => refused("has certificates and a private key"),

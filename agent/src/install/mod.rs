@@ -10,6 +10,7 @@ pub mod files;
 pub mod foreign;
 pub mod mounts;
 pub mod place;
+mod passwords;
 mod place_error;
 pub mod plan;
 pub mod replace;
@@ -33,6 +34,7 @@ use zeroize::Zeroizing;
 use crate::{
     bundle::Bundle,
     config::Config,
+    keystore,
     recipe::{Job, JobFile, secrecy},
 };
 use accounts::Accounts;
@@ -62,9 +64,15 @@ pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) ->
         }
         place::trusted(files, &place, uid, &file.path)?;
         let Place { target, missing } = place;
-        let content = match &file.root {
-            Some(root) => Zeroizing::new(certificates_to_pem([root.der()]).into_bytes()),
-            None => bundle.content(file.part, &job.roots),
+        let content = match (&file.root, &file.password_file, bundle.credential()) {
+            (Some(root), ..) => Zeroizing::new(certificates_to_pem([root.der()]).into_bytes()),
+            (None, Some(password), Some(credential)) => {
+                let password = passwords::of(files, config, &job.ground, password, (uid, gid))?;
+                let failed = |source| InstallError::Keystore { path: file.path.clone(), source };
+                let made = keystore::encode(file.part, credential, job.certificate.as_str(), &password);
+                made.map_err(failed)?.unwrap_or_default()
+            }
+            (None, ..) => bundle.content(file.part, &job.roots),
         };
         let path = file.path.clone();
         Ok(Wanted { part: file.part, path, target, missing, content, uid, gid, mode: file.mode, acl: None })

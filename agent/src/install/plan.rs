@@ -257,10 +257,10 @@ fn order(part: Part) -> u8 {
     match part {
         Part::Ca => 0,
         Part::Chain => 1,
-        Part::Key => 2,
-        Part::Cert => 3,
+        Part::Key | Part::EncryptedKey => 2,
+        Part::Cert | Part::Der => 3,
         Part::Fullchain => 4,
-        Part::Combined => 5,
+        Part::Combined | Part::Pkcs12 | Part::Jks => 5,
     }
 }
 

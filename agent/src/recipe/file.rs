@@ -81,6 +81,8 @@ pub(super) struct FileTemplate {
     pub(super) owner: Option<Account>,
     #[serde(default)]
     pub(super) group: Option<Account>,
+    #[serde(default)]
+    pub(super) password_file: Option<GuestPath>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -35,6 +35,12 @@ pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Grou
             }
             let file = file(part, path, root, given, template);
             secrecy::mode(part, file.mode, ground.writable)?;
+            if let Some(password) = &file.password_file {
+                ground.file(password)?;
+                if let Some(first) = places.get(password) {
+                    return Err(JobError::SamePath { first: *first, second: part, path: password.clone() });
+                }
+            }
             files.push(file);
         }
     }
@@ -73,8 +79,12 @@ fn file(
     let mode = given.and_then(|given| given.mode).or(template.and_then(|template| template.mode));
     let owner = given.and_then(|given| given.owner.as_ref()).or(template.and_then(|template| template.owner.as_ref()));
     let group = given.and_then(|given| given.group.as_ref()).or(template.and_then(|template| template.group.as_ref()));
+    let password = given.and_then(|given| given.password_file.as_ref());
+    let password = password.or(template.and_then(|template| template.password_file.as_ref())).cloned();
     JobFile {
         part,
+        // A path that would be too long with these letters has none, and then a password must be named.
+        password_file: password.or_else(|| format!("{path}.password").parse().ok()).filter(|_| part.has_password()),
         path,
         mode: mode.unwrap_or_else(|| default_mode(part)),
         owner: owner.cloned().unwrap_or_else(superuser),

@@ -88,6 +88,8 @@ pub struct JobFile {
     pub owner: Account,
     /// Its group.
     pub group: Account,
+    /// Where its password is, if it is behind one.
+    pub password_file: Option<GuestPath>,
     /// The one root that it contains, where each has a file of its own.
     pub root: Option<RootCertificate>,
 }

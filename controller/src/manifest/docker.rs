@@ -31,11 +31,11 @@ pub(super) fn swarm(node: Node<'_>) -> Option<SwarmSecrets> {
 }
 
 fn secrets(node: Node<'_>) -> Option<BTreeMap<Part, SecretName>> {
-    let parts = Part::ALL.map(Part::as_str);
+    let parts = Part::FIRST.map(Part::as_str);
     let fields = Fields::of(node, "an object of file parts such as {\"key\": \"tls_key.pem\"}", &parts)?;
     let mut secrets: BTreeMap<Part, SecretName> = BTreeMap::new();
     let mut whole = true;
-    for part in Part::ALL {
+    for part in Part::FIRST {
         match fields.optional(part.as_str(), |n| n.parsed::<SecretName>("the name of a secret in quotes")) {
             Some(Some(name)) if secrets.values().any(|other| *other == name) => {
                 fields.problem_with(

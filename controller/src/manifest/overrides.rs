@@ -26,7 +26,11 @@ pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, 
 }
 
 fn file(node: Node<'_>, part: Part, path_needed: bool) -> Option<FileSpec> {
-    let fields = Fields::of(node, "an object with a path", &["path", "mode", "owner", "group"])?;
+    let known: &[&str] = match part.has_password() {
+        true => &["path", "mode", "owner", "group", "password_file"],
+        false => &["path", "mode", "owner", "group"],
+    };
+    let fields = Fields::of(node, "an object with a path", known)?;
     if path_needed && !fields.has("path") {
         fields.problem("the field \"path\" is missing, and there is no recipe to supply it");
     }
@@ -34,7 +38,8 @@ fn file(node: Node<'_>, part: Part, path_needed: bool) -> Option<FileSpec> {
     let mode = fields.optional("mode", |n| mode(n, part));
     let owner = fields.optional("owner", |n| n.parsed("a user's name or number in quotes"));
     let group = fields.optional("group", |n| n.parsed("a group's name or number in quotes"));
-    Some(FileSpec { path: path?, mode: mode?, owner: owner?, group: group? })
+    let password_file = fields.optional("password_file", |n| n.parsed("an absolute path"));
+    Some(FileSpec { path: path?, mode: mode?, owner: owner?, group: group?, password_file: password_file? })
 }
 
 fn mode(node: Node<'_>, part: Part) -> Option<FileMode> {

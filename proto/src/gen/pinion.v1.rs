@@ -537,6 +537,10 @@ pub struct PlacementSpec {
     /// More handshakes, besides "probe"; at most 16. An agent that does not know this makes that one alone.
     #[prost(message, repeated, tag = "21")]
     pub more_probes: ::prost::alloc::vec::Vec<Probe>,
+    /// Files of the parts "der", "pkcs12", "jks" and "encrypted_key", for which an agent that does not know this field would refuse
+    /// the message if they were among "files".
+    #[prost(message, repeated, tag = "23")]
+    pub more_files: ::prost::alloc::vec::Vec<FileSpec>,
     /// Which side of a connection shows the certificate: "server", "client" or "both"; over the recipe's.
     #[prost(string, optional, tag = "22")]
     pub usage: ::core::option::Option<::prost::alloc::string::String>,
@@ -567,6 +571,9 @@ pub struct FileSpec {
     pub owner: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "5")]
     pub group: ::core::option::Option<::prost::alloc::string::String>,
+    /// Where the password of a part behind one is; absent: beside the file.
+    #[prost(string, optional, tag = "6")]
+    pub password_file: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Validate {

@@ -6,7 +6,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SpecError {
     /// No such part.
-    #[error("`{0}` is not a file part: use cert, chain, fullchain, key, ca or combined")]
+    #[error(
+        "`{0}` is not a file part: use cert, chain, fullchain, key, ca, combined, der, pkcs12, jks or encrypted_key"
+    )]
     Part(String),
     /// No such layout.
     #[error("`{0}` is not a layout: use symlink or copy")]

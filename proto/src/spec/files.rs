@@ -10,7 +10,7 @@ use super::{
 };
 use crate::id::{shown, string_serde};
 
-/// What a file of a placement contains, all PEM.
+/// What a file of a placement contains, as PEM where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
@@ -26,11 +26,34 @@ pub enum Part {
     Ca,
     /// Leaf, intermediates and private key in one file.
     Combined,
+    /// The leaf without intermediates, as DER.
+    Der,
+    /// Leaf, intermediates and private key behind a password: PKCS #12.
+    Pkcs12,
+    /// The same as Java's first keystore.
+    Jks,
+    /// The private key behind a password, PKCS #8.
+    #[serde(rename = "encrypted_key")]
+    EncryptedKey,
 }
 
 impl Part {
     /// Every part, in the order that they are documented in.
-    pub const ALL: [Self; 6] = [Self::Cert, Self::Chain, Self::Fullchain, Self::Key, Self::Ca, Self::Combined];
+    pub const ALL: [Self; 10] = [
+        Self::Cert,
+        Self::Chain,
+        Self::Fullchain,
+        Self::Key,
+        Self::Ca,
+        Self::Combined,
+        Self::Der,
+        Self::Pkcs12,
+        Self::Jks,
+        Self::EncryptedKey,
+    ];
+
+    /// Those that every agent knows: one of before [`super::SPEC_LEVEL`] 3 would refuse a whole message for another one.
+    pub const FIRST: [Self; 6] = [Self::Cert, Self::Chain, Self::Fullchain, Self::Key, Self::Ca, Self::Combined];
 
     /// The manifest's word for it.
     #[must_use]
@@ -42,13 +65,29 @@ impl Part {
             Self::Key => "key",
             Self::Ca => "ca",
             Self::Combined => "combined",
+            Self::Der => "der",
+            Self::Pkcs12 => "pkcs12",
+            Self::Jks => "jks",
+            Self::EncryptedKey => "encrypted_key",
         }
     }
 
     /// Whether the file holds a private key.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::Key | Self::Combined)
+        matches!(self, Self::Key | Self::Combined) || self.has_password()
+    }
+
+    /// Whether the file is behind a password.
+    #[must_use]
+    pub fn has_password(self) -> bool {
+        matches!(self, Self::Pkcs12 | Self::Jks | Self::EncryptedKey)
+    }
+
+    /// Whether it is none of [`Self::FIRST`].
+    #[must_use]
+    pub fn is_newer(self) -> bool {
+        !Self::FIRST.contains(&self)
     }
 }
 
@@ -120,6 +159,10 @@ pub struct FileSpec {
     /// A group's name or number in the guest.
     #[serde(default)]
     pub group: Option<Account>,
+    /// Where the password of a part behind one is, in the guest; absent: beside the file, with `.password` behind its name. Not
+    /// in the text of a spec without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<GuestPath>,
 }
 
 /// Permission bits, at most 0o777, written as octal text: `0640`.

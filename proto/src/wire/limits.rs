@@ -218,6 +218,7 @@ static PLACEMENT_SPEC: Shape = Shape {
         one(16, "spec.window", &WINDOW),
         texts(18, "spec.roots_der", MAX_PLACEMENTS * MAX_ROOTS),
         messages::<pb::Reload>(20, "spec.more_reloads", &RELOAD, MAX_PLACEMENTS * MAX_SERVICES),
+        messages::<pb::FileSpec>(23, "spec.more_files", &FILE_SPEC, MAX_FILES),
         messages::<pb::Probe>(21, "spec.more_probes", &PROBE, MAX_PLACEMENTS * MAX_SERVICES),
     ],
 };

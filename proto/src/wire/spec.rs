@@ -43,9 +43,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
             .map(|der| RootCertificate::parse(der).map_err(|e| wrong("spec.roots_der", e)))
             .collect::<Result<_, _>>()?,
         recipe: spec.recipe.map(|name| parse("spec.recipe", &name)).transpose()?,
-        files: spec
-            .files
-            .into_iter()
+        files: (spec.files.into_iter().chain(spec.more_files))
             .map(|file| Ok((parse("file.part", &file.part)?, read_file(&file)?)))
             .collect::<Result<_, WireError>>()?,
         layout: spec.layout.map(|layout| parse("spec.layout", &layout)).transpose()?,
@@ -65,6 +63,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
 
 /// Writes a placement as it is ordered.
 pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
+    let (newer, first): (Vec<_>, Vec<_>) = spec.files.into_iter().partition(|(part, _)| part.is_newer());
     let FlatContent { common_name, names, key, shared, trust } = spec.content.into();
     pb::PlacementSpec {
         certificate: spec.certificate.to_string(),
@@ -76,17 +75,8 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         trust,
         roots_der: spec.roots.iter().take(MAX_ROOTS).map(|root| root.der().to_vec()).collect(),
         recipe: spec.recipe.map(|name| name.to_string()),
-        files: spec
-            .files
-            .into_iter()
-            .map(|(part, file)| pb::FileSpec {
-                part: part.to_string(),
-                path: file.path.map(|path| path.to_string()),
-                mode: file.mode.map(FileMode::bits),
-                owner: file.owner.map(|owner| owner.to_string()),
-                group: file.group.map(|group| group.to_string()),
-            })
-            .collect(),
+        files: first.into_iter().map(write_file).collect(),
+        more_files: newer.into_iter().map(write_file).collect(),
         layout: spec.layout.map(|layout| layout.to_string()),
         validate: spec.validate.map(write_validate),
         reload: spec.reload.map(write_reload),
@@ -102,12 +92,24 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
     }
 }
 
+fn write_file((part, file): (Part, FileSpec)) -> pb::FileSpec {
+    pb::FileSpec {
+        part: part.to_string(),
+        path: file.path.map(|path| path.to_string()),
+        mode: file.mode.map(FileMode::bits),
+        owner: file.owner.map(|owner| owner.to_string()),
+        group: file.group.map(|group| group.to_string()),
+        password_file: file.password_file.map(|path| path.to_string()),
+    }
+}
+
 fn read_file(file: &pb::FileSpec) -> Result<FileSpec, WireError> {
     Ok(FileSpec {
         path: file.path.as_deref().map(|path| parse("file.path", path)).transpose()?,
         mode: file.mode.map(FileMode::from_bits).transpose().map_err(|e| wrong("file.mode", e))?,
         owner: file.owner.as_deref().map(|owner| parse("file.owner", owner)).transpose()?,
         group: file.group.as_deref().map(|group| parse("file.group", group)).transpose()?,
+        password_file: file.password_file.as_deref().map(|path| parse("file.password_file", path)).transpose()?,
     })
 }
 

@@ -72,6 +72,7 @@ fn owned(mode: u32, owner: &str, group: &str) -> PlacementSpec {
             mode: Some(FileMode::from_bits(mode).expect("a mode")),
             owner: account(owner),
             group: account(group),
+            ..FileSpec::default()
         },
     )
 }

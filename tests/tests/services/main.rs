@@ -3,6 +3,7 @@
 mod daemons;
 mod files;
 mod keys;
+mod keystores;
 mod looked_at;
 mod names;
 mod neighbours;

@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 18] = [
+pub(super) const TESTS: [(&str, &str); 19] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -23,6 +23,8 @@ pub(super) const TESTS: [(&str, &str); 18] = [
     ("mariadbd", "mariadb-server-core"),
     ("slapd", "slapd"),
     ("vsftpd", "vsftpd"),
+    // Java's own reader of its keystores.
+    ("keytool", "default-jre-headless"),
     ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),

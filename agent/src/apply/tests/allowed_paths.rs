@@ -20,6 +20,7 @@ fn own(path: &str) -> PlacementSpec {
         mode: Some(FileMode::from_bits(mode).expect("a mode")),
         owner: account(uid),
         group: account(gid),
+        ..FileSpec::default()
     };
     let files = [(Part::Fullchain, file("crt", 0o644)), (Part::Key, file("key", 0o600))].into();
     PlacementSpec { recipe: None, files, ..spec("web", "files") }

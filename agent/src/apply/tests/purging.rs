@@ -20,9 +20,9 @@ fn with_ca(certificate: &str, ca: &str) -> PlacementSpec {
     let account = |number: u32| Some(number.to_string().parse().expect("an account"));
     let at = |path: String| FileSpec {
         path: Some(path.parse().expect("a path")),
-        mode: None,
         owner: account(uid),
         group: account(gid),
+        ..FileSpec::default()
     };
     let files = [
         (Part::Fullchain, at(format!("/etc/ssl/{certificate}.crt"))),

@@ -64,7 +64,7 @@ async fn unmounted_after(work: Work, layout: Layout, operation: usize) -> bool {
                     let own = |number: u32| Some(number.to_string().parse().expect("a number"));
                     let owner = own(rustix::process::geteuid().as_raw());
                     let group = own(rustix::process::getegid().as_raw());
-                    let file = pinion_proto::spec::FileSpec { path, owner, group, mode: None };
+                    let file = pinion_proto::spec::FileSpec { path, owner, group, ..Default::default() };
                     (part.parse().expect("a part"), file)
                 })
                 .into();

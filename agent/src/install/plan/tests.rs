@@ -50,7 +50,10 @@ fn steps(plan: &Plan) -> Vec<String> {
 #[test]
 fn the_certificate_is_put_in_place_after_its_key() {
     let plan = Plan::forward(Layout::Copy, Part::ALL.map(|part| wanted(part, "x")).to_vec(), 1, &observed(None, &[]));
-    assert_eq!(steps(&plan), ["ca", "chain", "key", "cert", "fullchain", "combined"]);
+    assert_eq!(
+        steps(&plan),
+        ["ca", "chain", "key", "encrypted_key", "cert", "der", "fullchain", "combined", "pkcs12", "jks"]
+    );
     assert_eq!(plan.make, [PathBuf::from(DIRECTORY)]);
 }
 

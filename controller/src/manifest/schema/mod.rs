@@ -128,7 +128,7 @@ enum WrittenGuest {
     Name(GuestNameText),
 }
 
-/// Files by what they contain, all PEM.
+/// Files by what they contain, as PEM where nothing else is said.
 #[derive(JsonSchema)]
 #[schemars(rename = "Files", deny_unknown_fields, transform = needs(&[]))]
 struct WrittenFiles {
@@ -144,6 +144,30 @@ struct WrittenFiles {
     ca: WrittenFile,
     /// Leaf, intermediates and private key.
     combined: WrittenSecretFile,
+    /// The leaf alone, as DER.
+    der: WrittenFile,
+    /// Leaf, intermediates and private key behind a password, PKCS #12.
+    pkcs12: WrittenKeystore,
+    /// The same as Java's first keystore.
+    jks: WrittenKeystore,
+    /// The private key behind a password, PKCS #8.
+    encrypted_key: WrittenKeystore,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Keystore", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenKeystore {
+    /// An absolute path in the guest; absent only when the recipe has it.
+    path: PathText,
+    /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
+    mode: SecretMode,
+    /// A user's name or number.
+    owner: AccountText,
+    /// A group's name or number.
+    group: AccountText,
+    /// Where the password is, in the guest; made there if there is none. Beside the file, with `.password` behind its name, if
+    /// absent.
+    password_file: PathText,
 }
 
 #[derive(JsonSchema)]
@@ -298,7 +322,7 @@ fn a_certificate_or_roots(schema: &mut Schema) {
     };
     let placements = json!({ "items": { "properties": none_of(&["sans", "probe"]) } });
     let mut none = none_of(&["common_name", "sans", "key", "duration", "renew_before", "shared"]);
-    let files = json!({ "properties": none_of(&["cert", "chain", "fullchain", "key", "combined"]) });
+    let files = json!({ "properties": none_of(&["cert", "chain", "fullchain", "key", "combined", "der", "pkcs12", "jks", "encrypted_key"]) });
     let mut placements = placements;
     if let Some(properties) = placements["items"]["properties"].as_object_mut() {
         properties.insert("files".to_owned(), files);
