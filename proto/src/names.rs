@@ -4,6 +4,8 @@
 //! Invariant: two names are equal exactly when a verifier would treat them as the same name,
 //! so sets of names compare without regard to order, letter case or the spelling of an address.
 
+mod normal;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -56,7 +58,7 @@ impl SubjectName {
                     Err(NameError::Kind("an IP address of odd length".into()))
                 }
             }
-            other => Err(NameError::Kind(shown(&format!("{other:?}")))),
+            other => Err(NameError::Kind(kind(other))),
         }
     }
 }
@@ -173,8 +175,16 @@ pub enum NameError {
     /// The text is not an e-mail address.
     #[error("`{0}` is not an e-mail address of the form local@domain")]
     Email(String),
+    /// A CA would write the name otherwise.
+    #[error("`{name}` cannot be a certificate's name as it is written: {why}")]
+    Spelling {
+        /// The text that was read.
+        name: String,
+        /// What to write instead.
+        why: &'static str,
+    },
     /// A kind of name that Pinion does not use.
-    #[error("a certificate name of an unsupported kind: {0}")]
+    #[error("the certificate has a name that Pinion never orders: {0}")]
     Kind(String),
     /// No name at all.
     #[error("a certificate needs at least one name")]
@@ -182,6 +192,18 @@ pub enum NameError {
     /// There are more names than a certificate may have.
     #[error("{0} names are more than the {max} that a certificate may have", max = SubjectNames::MAX)]
     TooMany(usize),
+}
+
+/// A name of a kind that is never ordered, in words.
+fn kind(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DirectoryName(name) => format!("the directory name `{}`", shown(&name.to_string())),
+        GeneralName::OtherName(oid, _) => format!("an other name of the kind {oid}"),
+        GeneralName::RegisteredID(oid) => format!("the registered ID {oid}"),
+        GeneralName::X400Address(_) => "an X.400 address".to_owned(),
+        GeneralName::EDIPartyName(_) => "an EDI party name".to_owned(),
+        _ => "one of an unknown kind".to_owned(),
+    }
 }
 
 fn dns(text: &str) -> Result<SubjectName, NameError> {

@@ -109,6 +109,12 @@ impl IssuerError {
         }
     }
 
+    /// Whether each further try costs the CA a certificate that nobody can use, until a person has changed something.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        matches!(self, Self::Unfit { .. })
+    }
+
     /// The error as the trouble of a placement: what was attempted, and when it is tried again.
     #[must_use]
     pub fn trouble(&self, attempt: impl Into<String>, retry_at: Option<Timestamp>) -> Trouble {

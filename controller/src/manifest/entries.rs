@@ -186,7 +186,7 @@ fn usage(node: Node<'_>) -> Option<Usage> {
 }
 
 fn common_name(node: Node<'_>) -> Option<SubjectName> {
-    let name: SubjectName = node.parsed("a name in quotes")?;
+    let name = name(node)?;
     let length = name.plain().chars().count();
     if length > MAX_COMMON_NAME {
         node.problem(format_args!(
@@ -198,8 +198,14 @@ fn common_name(node: Node<'_>) -> Option<SubjectName> {
     Some(name)
 }
 
+/// A name, in the spelling that CAs give it.
+fn name(node: Node<'_>) -> Option<SubjectName> {
+    let name: SubjectName = node.parsed("a name in quotes")?;
+    name.normal().map_err(|error| node.problem(error)).ok()
+}
+
 fn sans(node: Node<'_>) -> Option<Vec<SubjectName>> {
-    node.each("a list of names", |n| n.parsed("a name in quotes"))
+    node.each("a list of names", name)
 }
 
 fn names(common: &SubjectName, mut sans: Vec<SubjectName>, fail: impl Fn(String)) -> Option<SubjectNames> {

@@ -131,7 +131,9 @@ impl Signing {
                 None
             }
             Err(error) => {
-                let trouble = error.trouble(format!("have {id} signed by {issuer}"), error.retry_at(now, &id));
+                let rarely = || error.is_costly().then(|| now + world.backoff().delay(u32::MAX, &id));
+                let retry_at = error.retry_at(now, &id).or_else(rarely);
+                let trouble = error.trouble(format!("have {id} signed by {issuer}"), retry_at);
                 effects.trouble(&id, Some(generation), trouble);
                 effects.save(id.guest);
                 None

@@ -79,6 +79,11 @@ impl World {
         }
     }
 
+    /// How long to wait after failures.
+    pub(crate) fn backoff(&self) -> Backoff {
+        self.backoff
+    }
+
     /// The manifest in force.
     pub(crate) fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest.manifest

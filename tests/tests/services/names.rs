@@ -37,7 +37,7 @@ fn served_names(options: HostOptions, sans: &[String]) -> BTreeSet<String> {
 }
 
 /// Every kind of name as the manifest has it, and as `openssl x509 -ext subjectAltName` prints it.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 12] = [
     ("*.internal.example", "DNS:*.internal.example"),
     ("other.example", "DNS:other.example"),
     ("10.0.0.111", "IP Address:10.0.0.111"),
@@ -46,6 +46,11 @@ const KINDS: [(&str, &str); 8] = [
     ("::1", "IP Address:0:0:0:0:0:0:0:1"),
     ("spiffe://internal.example/service/web", "URI:spiffe://internal.example/service/web"),
     ("admin@internal.example", "email:admin@internal.example"),
+    // As step-ca writes what people write.
+    ("::ffff:10.0.0.5", "IP Address:10.0.0.5"),
+    ("HTTP://OK.lan", "URI:http://ok.lan"),
+    ("Https://Web.LAN:8443/Path%2fA?X=Y", "URI:https://web.lan:8443/Path%2fA?X=Y"),
+    ("uri:URN:Test:X", "URI:urn:Test:X"),
 ];
 
 fn every_kind_is_served(options: HostOptions) {

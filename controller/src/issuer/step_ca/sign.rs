@@ -170,7 +170,18 @@ fn chain(step_ca: &StepCa, answer: &http::Answer) -> Result<Chain, IssuerError> 
     const DOING: &str = "read what was signed";
     let SignResponse { crt, ca, cert_chain } = json(&step_ca.settings, DOING, answer)?;
     let pem = if cert_chain.is_empty() { format!("{crt}\n{ca}") } else { cert_chain.join("\n") };
-    Chain::from_pem(&pem).map_err(|e| step_ca.settings.unavailable(DOING, e))
+    Chain::from_pem(&pem).map_err(|error| match error {
+        // The request has names of the right kinds alone: others are of the CA's making.
+        CertificateError::Name(_) | CertificateError::NoNames => IssuerError::Unfit {
+            message: format!("{}: {error}", step_ca.settings.who()),
+            remedy: format!(
+                "correct the template of provisioner `{}` on the CA so that it keeps exactly the ordered names (`.SANs`)",
+                step_ca.settings.provisioner
+            ),
+            held_until: None,
+        },
+        error => step_ca.settings.unavailable(DOING, error),
+    })
 }
 
 /// What has been done already about one request's failures.

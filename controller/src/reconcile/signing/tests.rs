@@ -174,6 +174,19 @@ fn an_answer_is_a_certificate_or_a_failed_attempt() {
 }
 
 #[test]
+fn what_costs_a_certificate_each_time_is_tried_at_the_longest_pause() {
+    let world = requested(&GuestKey::new());
+    let unfit = IssuerError::Unfit { message: "other names".into(), remedy: "mend it".into(), held_until: None };
+    let refused = IssuerError::Refused { message: "no".into() };
+    for (error, first) in [(unfit, 48 * 60), (refused, 0)] {
+        let (effects, _) = Fixture::new().answer(&world, at(0), Err(error));
+        let [Change::AttemptFailed(_, trouble)] = effects.changes()[..] else { panic!("{effects:?}") };
+        let pause = trouble.retry_at.map_or(0, |at| at.since(self::at(0)).as_secs());
+        assert!(pause >= first && pause <= 3600 && (first > 0 || pause == 0), "{trouble:?}");
+    }
+}
+
+#[test]
 fn that_an_issuer_shortens_is_known_until_it_signs_for_longer() {
     let key = GuestKey::new();
     let mut world = requested(&key);

@@ -187,6 +187,29 @@ async fn names_of_every_kind_come_back_exactly() {
 }
 
 #[tokio::test]
+async fn names_that_a_template_adds_are_told_in_words() {
+    for (name, words) in [
+        (r#"{"type":"dn","asn1Value":{"commonName":"Somebody"}}"#, "the directory name `CN=Somebody`"),
+        (r#"{"type":"registeredID","value":"1.2.3.4"}"#, "the registered ID 1.2.3.4"),
+        (r#"{"type":"userPrincipalName","value":"a@example"}"#, "an other name of the kind 1.3.6.1.4.1.311.20.2.3"),
+    ] {
+        let template = format!(
+            r#"{{"subject":{{{{ toJson .Subject }}}},"sans":[{{{{ range .SANs }}}}{{{{ toJson . }}}},{{{{ end }}}}{name}],
+                "keyUsage":["digitalSignature"],"extKeyUsage":["serverAuth"]}}"#
+        );
+        let ca = StepCa::start_with(|config| {
+            config["authority"]["provisioners"][0]["options"] = json!({ "x509": { "template": template } });
+        })
+        .expect("a CA");
+        let error = Fixture::of(&ca).sign(&["a.internal.example"], HOUR).await.expect_err("refused");
+        unfit(&error, &[words, "template of provisioner `admin`"]);
+        assert!(error.is_costly() && error.halt() == Halt::Blocked);
+        let said = error.to_string();
+        assert!(!said.contains("Name(") && !said.contains("Oid") && !said.contains("ID("), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_provisioner_with_a_limit_shortens_and_says_how_to_lift_it() {
     let ca = StepCa::start_with(|config| {
         config["authority"]["provisioners"][0]["claims"] =
