@@ -1,15 +1,15 @@
-//! `pinion-agent recipe check` and `recipe list`. Both look at files alone; the daemon need not run.
+//! `pinion-agent recipe check`, `list` and `show`. All look at files alone; the daemon need not run.
 
 use std::path::Path;
 
 use clap::Subcommand;
-use pinion_proto::{exit::Exit, spec::PlainName};
+use pinion_proto::{causes::chain, exit::Exit, names::SubjectName, spec::PlainName};
 use serde::Serialize;
 
 use super::print_json;
 use crate::{
     config::Config,
-    recipe::{self, Complaint, Listed},
+    recipe::{self, Complaint, Listed, RecipeError},
 };
 
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,15 @@ pub(super) enum Verb {
     ///
     /// Your own recipe overrides a shipped one of its name. With --json, each entry has the number of its mistakes.
     List,
+    /// Show what a recipe does, the lines to write into the service's own configuration, and what this guest must allow.
+    #[command(after_long_help = "Example:\n  pinion-agent recipe show nginx --common-name web.lan")]
+    Show {
+        /// The recipe's name, as `recipe list` shows it.
+        name: PlainName,
+        /// The certificate's common name, for the paths.
+        #[arg(long, value_name = "NAME")]
+        common_name: Option<SubjectName>,
+    },
     /// Report every mistake in a recipe, each with line, column and what to do. Exits with 2 if there is one.
     ///
     /// Also reports what this guest's agent.toml does not allow: directories, units, containers, Swarm services, paths to
@@ -34,6 +43,7 @@ pub(super) enum Verb {
 pub(super) fn recipe(config: &Config, verb: Verb, json: bool) -> Exit {
     match verb {
         Verb::List => list(config, json),
+        Verb::Show { name, common_name } => show(config, &name, common_name.as_ref(), json),
         Verb::Check { file } => check(config, &file, json),
     }
 }
@@ -77,6 +87,19 @@ fn row(one: &Listed) -> String {
         (_, 0) => {}
     }
     row
+}
+
+fn show(config: &Config, name: &PlainName, common_name: Option<&SubjectName>, json: bool) -> Exit {
+    match recipe::show(name, config, common_name) {
+        Ok(shown) if json => print_json(&shown),
+        Ok(shown) => print!("{}", shown.to_text()),
+        Err(error) => {
+            eprintln!("pinion-agent: {}; {}", chain(&error), error.remedy());
+            let unknown = matches!(error, RecipeError::Unknown { .. });
+            return if unknown { Exit::NoSuchName } else { Exit::Usage };
+        }
+    }
+    Exit::Reached
 }
 
 #[derive(Debug, Serialize)]

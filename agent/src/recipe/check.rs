@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn shipped_recipes_have_nothing_wrong_with_them_but_what_only_a_host_allows() {
-        for (name, text) in SHIPPED {
+        for &(name, text) in SHIPPED {
             let found = complaints(text);
             if name == "pveproxy" {
                 assert!(

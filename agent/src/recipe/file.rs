@@ -3,6 +3,7 @@
 //! An operator's recipe comes before a shipped one of the same name.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
@@ -66,9 +67,30 @@ pub struct Recipe {
     /// Where the store's readers get it, a file of PEM certificates: each root has to be in it.
     #[serde(default)]
     pub(super) store: Option<GuestPath>,
+    /// What the service's own configuration needs; read by people alone.
+    #[serde(default)]
+    pub(super) configure: Option<Configure>,
     /// It allows its placements nothing by itself: the guest's agent.toml has to.
     #[serde(default)]
     pub(super) restricted: bool,
+}
+
+/// What a person writes into the service's own configuration, once.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configure {
+    /// Where.
+    #[serde(default)]
+    pub(super) file: Option<String>,
+    /// What, with `{PART}` for the path of each part.
+    #[serde(default)]
+    pub(super) lines: Option<String>,
+    /// What else is to be known.
+    #[serde(default)]
+    pub(super) note: Option<String>,
+    /// Written from the service's documentation and sources, and not run with the service.
+    #[serde(default)]
+    pub(super) untried: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -136,15 +158,24 @@ pub(super) enum Required {
 /// # Errors
 /// There is none of that name, or the operator's cannot be read or understood.
 pub fn find(name: &PlainName, directory: &Path) -> Result<Recipe, RecipeError> {
+    let (text, path) = find_text(name, directory)?;
+    parse(&text, path)
+}
+
+/// The text of the recipe `name`, and where an operator's is or would be.
+///
+/// # Errors
+/// There is none of that name, or the operator's cannot be read.
+pub(super) fn find_text(name: &PlainName, directory: &Path) -> Result<(Cow<'static, str>, PathBuf), RecipeError> {
     let file = format!("{name}.toml");
     let path = directory.join(&file);
     match trusted::open(directory, &file) {
         Ok(Some(opened)) => match text(opened.file) {
-            Ok(text) => parse(&text, path),
+            Ok(text) => Ok((text.into(), path)),
             Err(source) => Err(RecipeError::Read { path, source }),
         },
         Ok(None) => match shipped::text(name.as_str()) {
-            Some(text) => parse(text, path),
+            Some(text) => Ok((text.into(), path)),
             None => Err(RecipeError::Unknown { name: name.clone(), path }),
         },
         Err(Distrust::Look { source, .. }) => Err(RecipeError::Read { path, source }),

@@ -32,7 +32,7 @@ pub struct Listed {
 /// The operator's directory is there and cannot be read.
 pub fn list(config: &Config) -> io::Result<Vec<Listed>> {
     let mut all = own(config)?;
-    for (name, text) in SHIPPED {
+    for &(name, text) in SHIPPED {
         if all.iter().all(|own| own.name != name) {
             all.push(Listed {
                 name: name.to_owned(),
@@ -75,7 +75,7 @@ fn own(config: &Config) -> io::Result<Vec<Listed>> {
 }
 
 /// The first sentence of the first comment.
-fn about(text: &str) -> String {
+pub(super) fn about(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.trim_start().strip_prefix('#'));
     let comment = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     let sentence = comment.split_once(". ").map_or(comment.as_str(), |(first, _)| first);

@@ -19,6 +19,7 @@ mod shipped;
 mod refusal;
 mod check;
 mod list;
+mod show;
 mod one_or_more;
 
 use pinion_proto::spec::{GuestPath, PlacementSpec};
@@ -32,6 +33,7 @@ pub use list::{Listed, list};
 pub use protected::SSL;
 pub use refusal::{JobError, allow};
 pub use reload::{Levels, ReloadAction};
+pub use show::{ShownFile, ShownRecipe, show};
 
 use crate::config::{Allow, Config};
 use decide::decide;

@@ -42,6 +42,14 @@ impl PathTemplate {
         }
     }
 
+    /// As the recipe writes it, with this common name where there is one.
+    pub(super) fn shown(&self, common_name: Option<&SubjectName>) -> String {
+        match common_name {
+            Some(name) => self.0.replace(COMMON_NAME, &file_name(name)),
+            None => self.0.to_string(),
+        }
+    }
+
     /// Whether each root has a path of its own.
     pub(super) fn is_for_each_root(&self) -> bool {
         self.0.contains(ROOT)

@@ -30,7 +30,14 @@ fn give(owner: &str, paths: &[&Path]) -> Result<()> {
     process::run(Command::new("chown").arg(owner).args(paths), b"", PATIENCE)?.succeeded().map(drop)
 }
 
-fn install(guest: &Guest, name: &str, command: &[&str], reload: ReloadBy, listens: SocketAddr) -> Result<Unit> {
+/// A server's unit, started by this command.
+pub(crate) fn install(
+    guest: &Guest,
+    name: &str,
+    command: &[&str],
+    reload: ReloadBy,
+    listens: SocketAddr,
+) -> Result<Unit> {
     let (first, rest) = command.split_first().context("a command has a program")?;
     let mut words =
         vec![if first.starts_with('/') { (*first).to_owned() } else { program::found(first)?.display().to_string() }];

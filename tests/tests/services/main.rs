@@ -1,6 +1,7 @@
 //! Services get what the manifest asks for: files, keys and names, from the embedded CA and from a real step-ca.
 
 mod daemons;
+mod debian_recipes;
 mod files;
 mod keys;
 mod keystores;

@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 19] = [
+pub(super) const TESTS: [(&str, &str); 22] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -25,6 +25,9 @@ pub(super) const TESTS: [(&str, &str); 19] = [
     ("vsftpd", "vsftpd"),
     // Java's own reader of its keystores.
     ("keytool", "default-jre-headless"),
+    ("apache2", "apache2-bin"),
+    ("mosquitto", "mosquitto"),
+    ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),
