@@ -151,7 +151,14 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
     )
         .prop_map(|(path, mode, owner)| {
             let mode = mode.map(|bits| FileMode::from_bits(bits).expect("permission bits"));
-            FileSpec { password_file: path.clone(), path, mode, group: owner.clone(), owner }
+            FileSpec {
+                legacy: mode.map(|_| true),
+                password_file: path.clone(),
+                path,
+                mode,
+                group: owner.clone(),
+                owner,
+            }
         });
     let files = vec((select(&Part::ALL[..]), file), 0..4).prop_map(BTreeMap::from_iter);
     let validate = prop_oneof![Just(Validate::Nothing), parsed("[a-z]{1,9}").prop_map(Validate::Hook)];

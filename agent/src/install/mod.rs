@@ -69,7 +69,7 @@ pub fn wanted(files: &dyn Files, config: &Config, job: &Job, bundle: &Bundle) ->
             (None, Some(password), Some(credential)) => {
                 let password = passwords::of(files, config, &job.ground, password, (uid, gid))?;
                 let failed = |source| InstallError::Keystore { path: file.path.clone(), source };
-                let made = keystore::encode(file.part, credential, job.certificate.as_str(), &password);
+                let made = keystore::encode(file.part, file.legacy, credential, job.certificate.as_str(), &password);
                 made.map_err(failed)?.unwrap_or_default()
             }
             (None, ..) => bundle.content(file.part, &job.roots),

@@ -6,7 +6,10 @@
 
 mod der;
 mod error;
+mod encrypted;
 mod jks;
+mod kdf;
+mod legacy;
 mod pbes2;
 mod pkcs12;
 mod salts;
@@ -18,7 +21,6 @@ use zeroize::Zeroizing;
 
 use crate::bundle::Credential;
 pub use error::{EncodeError, MAX_PASSWORD, PasswordError};
-use pbes2::Encrypted;
 use salts::Salts;
 
 /// The password of a file.
@@ -52,22 +54,24 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The content of a part behind a password; `alias` is what the pair in it is called. None for a part that has no password.
+/// The content of a part behind a password; `alias` is what the pair in it is called, and `legacy` has PKCS #12 with the algorithms
+/// of before 2021. None for a part that has no password.
 ///
 /// # Errors
 /// The library refuses.
 pub fn encode(
     part: Part,
+    legacy: bool,
     credential: &Credential,
     alias: &str,
     password: &Password,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, EncodeError> {
     let (salts, password) = (Salts::new(credential, part.as_str(), &password.0), password.0.as_str());
     let bytes = match part {
-        Part::Pkcs12 => pkcs12::encode(credential, alias, password, &salts)?,
+        Part::Pkcs12 => pkcs12::encode(legacy, credential, alias, password, &salts)?,
         Part::Jks => jks::encode(credential, alias, password, &salts)?,
         Part::EncryptedKey => {
-            let key = Encrypted::new(&credential.key.to_pkcs8(), password, &salts, "key")?;
+            let key = pbes2::encrypt(&credential.key.to_pkcs8(), password, &salts, "key")?;
             let pem = pem::Pem::new("ENCRYPTED PRIVATE KEY", key.private_key_info());
             let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
             pem::encode_config(&pem, lines).into_bytes()

@@ -1,14 +1,15 @@
-//! PKCS #12 (RFC 7292): a private key and its chain behind one password, with AES-256 and an HMAC by SHA-256 over all.
+//! PKCS #12 (RFC 7292): a private key and its chain behind one password, with AES-256 and an HMAC by SHA-256
+//! over all, or with the algorithms of before 2021.
 //!
 //! Invariant: as in [`super::pbes2`], the same content gives the same bytes.
 
 use aws_lc_rs::{digest, hmac};
-use zeroize::Zeroizing;
 
 use super::{
     der::{NULL, bmp, explicit, integer, octets, oid, sequence, set},
     error::EncodeError,
-    pbes2::Encrypted,
+    kdf::{Purpose, derive},
+    legacy, pbes2,
     salts::Salts,
 };
 use crate::bundle::Credential;
@@ -20,6 +21,7 @@ const CERTIFICATE_BAG: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c,
 const X509: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x16, 0x01];
 const FRIENDLY_NAME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x14];
 const LOCAL_KEY_ID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x15];
+const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 
 /// How often the key of the HMAC is hashed.
@@ -27,6 +29,7 @@ const ITERATIONS: u32 = 10_000;
 
 /// The file, with this name for the pair in it.
 pub(super) fn encode(
+    is_legacy: bool,
     credential: &Credential,
     alias: &str,
     password: &str,
@@ -35,7 +38,8 @@ pub(super) fn encode(
     let id: [u8; 20] = salts.of("local key id");
     let name = sequence(&[&oid(FRIENDLY_NAME), &set(&[&bmp(alias)])]);
     let attributes = set(&[&name, &sequence(&[&oid(LOCAL_KEY_ID), &set(&[&octets(&id)])])]);
-    let key = Encrypted::new(&credential.key.to_pkcs8(), password, salts, "key")?;
+    let encrypt = if is_legacy { legacy::encrypt } else { pbes2::encrypt };
+    let key = encrypt(&credential.key.to_pkcs8(), password, salts, "key")?;
     let key = sequence(&[&oid(SHROUDED_KEY_BAG), &explicit(&key.private_key_info()), &attributes]);
     let key = sequence(&[&oid(DATA), &explicit(&octets(&sequence(&[&key])))]);
     let mut bags = Vec::new();
@@ -47,41 +51,22 @@ pub(super) fn encode(
         bags.push(sequence(&[&oid(CERTIFICATE_BAG), &bag, attributes]));
     }
     let bags: Vec<&[u8]> = bags.iter().map(Vec::as_slice).collect();
-    let [algorithm, content] = Encrypted::new(&sequence(&bags), password, salts, "certificates")?.content();
+    let [algorithm, content] = encrypt(&sequence(&bags), password, salts, "certificates")?.content();
     let content = sequence(&[&oid(DATA), &algorithm, &content]);
     let certificates = sequence(&[&oid(ENCRYPTED_DATA), &explicit(&sequence(&[&integer(0), &content]))]);
     let safe = sequence(&[&certificates, &key]);
-    let mac = mac(&safe, password, &salts.of("mac salt"));
+    let mac = mac(is_legacy, &safe, password, &salts.of("mac salt"));
     Ok(sequence(&[&integer(3), &sequence(&[&oid(DATA), &explicit(&octets(&safe))]), &mac]))
 }
 
 /// `MacData`.
-fn mac(safe: &[u8], password: &str, salt: &[u8; 16]) -> Vec<u8> {
-    let key = mac_key(password, salt);
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key), safe);
-    let digest = sequence(&[&sequence(&[&oid(SHA256), NULL]), &octets(mac.as_ref())]);
-    sequence(&[&digest, &octets(salt), &integer(ITERATIONS)])
-}
-
-/// The key of the HMAC (RFC 7292, appendix B.2, with SHA-256: its one block is long enough).
-fn mac_key(password: &str, salt: &[u8]) -> Zeroizing<[u8; 32]> {
-    const BLOCK: usize = 64;
-    let password: Zeroizing<Vec<u8>> =
-        Zeroizing::new(password.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect());
-    let filled = |bytes: &[u8]| {
-        let length = bytes.len().div_ceil(BLOCK) * BLOCK;
-        Zeroizing::new(bytes.iter().copied().cycle().take(length).collect::<Vec<u8>>())
+fn mac(is_legacy: bool, safe: &[u8], password: &str, salt: &[u8; 16]) -> Vec<u8> {
+    let (hash, mac, name, iterations) = match is_legacy {
+        true => (&digest::SHA1_FOR_LEGACY_USE_ONLY, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SHA1, legacy::ITERATIONS),
+        false => (&digest::SHA256, hmac::HMAC_SHA256, SHA256, ITERATIONS),
     };
-    let mut input = Zeroizing::new(vec![3; BLOCK]);
-    input.extend_from_slice(&filled(salt));
-    input.extend_from_slice(&filled(&password));
-    let mut key = Zeroizing::new([0; 32]);
-    let mut hashed = digest::digest(&digest::SHA256, &input);
-    for _ in 1..ITERATIONS {
-        hashed = digest::digest(&digest::SHA256, hashed.as_ref());
-    }
-    for (byte, hashed) in key.iter_mut().zip(hashed.as_ref()) {
-        *byte = *hashed;
-    }
-    key
+    let key = derive(hash, Purpose::Mac, password, salt, iterations, hash.output_len());
+    let signed = hmac::sign(&hmac::Key::new(mac, &key), safe);
+    let digest = sequence(&[&sequence(&[&oid(name), NULL]), &octets(signed.as_ref())]);
+    sequence(&[&digest, &octets(salt), &integer(iterations)])
 }

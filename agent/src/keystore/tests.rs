@@ -38,7 +38,7 @@ fn credential(algorithm: KeyAlgorithm) -> Credential {
 
 fn made(part: Part, credential: &Credential, password: &str) -> Vec<u8> {
     let password = Password::read(format!("{password}\n").as_bytes()).expect("a password");
-    encode(part, credential, "Web.1", &password).expect("encoded").expect("a part with a password").to_vec()
+    encode(part, false, credential, "Web.1", &password).expect("encoded").expect("a part with a password").to_vec()
 }
 
 /// What a program says about a file, or the other way round.
@@ -74,6 +74,24 @@ fn openssl_reads_every_kind_of_key_from_pkcs12_and_from_an_encrypted_key() {
         let found = run("openssl", &["pkey", "-in", "key", "-passin", "file:password"], directory.path());
         assert!(found.contains(pem.trim()), "{algorithm}: {found}");
     }
+}
+
+#[test]
+fn openssl_and_java_read_what_programs_of_before_2021_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (password, credential) = (Password::read(b"changeit").expect("a password"), credential(KeyAlgorithm::Rsa2048));
+    std::fs::write(directory.path().join("password"), "changeit").expect("written");
+    let made = encode(Part::Pkcs12, true, &credential, "web", &password).expect("encoded").expect("a keystore");
+    std::fs::write(directory.path().join("p12"), &*made).expect("written");
+    let legacy = ["pkcs12", "-legacy", "-info", "-in", "p12", "-passin", "file:password", "-nodes"];
+    let found = run("openssl", &legacy, directory.path());
+    assert!(
+        found.contains(credential.key.to_pem().trim()) && found.matches("BEGIN CERTIFICATE").count() == 2,
+        "{found}"
+    );
+    assert!(found.contains("MAC: sha1") && found.contains("pbeWithSHA1And3-KeyTripleDES-CBC"), "{found}");
+    let list = ["-list", "-keystore", "p12", "-storetype", "PKCS12", "-storepass:file", "password"];
+    assert!(run("keytool", &list, directory.path()).contains("PrivateKeyEntry"));
 }
 
 #[test]

@@ -105,6 +105,8 @@ pub(super) struct FileTemplate {
     pub(super) group: Option<Account>,
     #[serde(default)]
     pub(super) password_file: Option<GuestPath>,
+    #[serde(default)]
+    pub(super) legacy: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -81,8 +81,10 @@ fn file(
     let group = given.and_then(|given| given.group.as_ref()).or(template.and_then(|template| template.group.as_ref()));
     let password = given.and_then(|given| given.password_file.as_ref());
     let password = password.or(template.and_then(|template| template.password_file.as_ref())).cloned();
+    let legacy = given.and_then(|given| given.legacy).or(template.and_then(|template| template.legacy));
     JobFile {
         part,
+        legacy: legacy.unwrap_or(false),
         // A path that would be too long with these letters has none, and then a password must be named.
         password_file: password.or_else(|| format!("{path}.password").parse().ok()).filter(|_| part.has_password()),
         path,

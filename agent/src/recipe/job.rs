@@ -90,6 +90,8 @@ pub struct JobFile {
     pub group: Account,
     /// Where its password is, if it is behind one.
     pub password_file: Option<GuestPath>,
+    /// PKCS #12 with the algorithms of before 2021.
+    pub legacy: bool,
     /// The one root that it contains, where each has a file of its own.
     pub root: Option<RootCertificate>,
 }

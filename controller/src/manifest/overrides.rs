@@ -26,9 +26,10 @@ pub(super) fn files(node: Node<'_>, path_needed: bool) -> Option<BTreeMap<Part, 
 }
 
 fn file(node: Node<'_>, part: Part, path_needed: bool) -> Option<FileSpec> {
-    let known: &[&str] = match part.has_password() {
-        true => &["path", "mode", "owner", "group", "password_file"],
-        false => &["path", "mode", "owner", "group"],
+    let known: &[&str] = match part {
+        Part::Pkcs12 => &["path", "mode", "owner", "group", "password_file", "legacy"],
+        _ if part.has_password() => &["path", "mode", "owner", "group", "password_file"],
+        _ => &["path", "mode", "owner", "group"],
     };
     let fields = Fields::of(node, "an object with a path", known)?;
     if path_needed && !fields.has("path") {
@@ -39,7 +40,15 @@ fn file(node: Node<'_>, part: Part, path_needed: bool) -> Option<FileSpec> {
     let owner = fields.optional("owner", |n| n.parsed("a user's name or number in quotes"));
     let group = fields.optional("group", |n| n.parsed("a group's name or number in quotes"));
     let password_file = fields.optional("password_file", |n| n.parsed("an absolute path"));
-    Some(FileSpec { path: path?, mode: mode?, owner: owner?, group: group?, password_file: password_file? })
+    let legacy = fields.optional("legacy", |n| n.boolean());
+    Some(FileSpec {
+        path: path?,
+        mode: mode?,
+        owner: owner?,
+        group: group?,
+        password_file: password_file?,
+        legacy: legacy?,
+    })
 }
 
 fn mode(node: Node<'_>, part: Part) -> Option<FileMode> {

@@ -574,6 +574,9 @@ pub struct FileSpec {
     /// Where the password of a part behind one is; absent: beside the file.
     #[prost(string, optional, tag = "6")]
     pub password_file: ::core::option::Option<::prost::alloc::string::String>,
+    /// PKCS #12 with the algorithms that programs of before 2021 read.
+    #[prost(bool, optional, tag = "7")]
+    pub legacy: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Validate {

@@ -163,6 +163,9 @@ pub struct FileSpec {
     /// in the text of a spec without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<GuestPath>,
+    /// PKCS #12 with the algorithms that programs of before 2021 read. Not in the text of a spec without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<bool>,
 }
 
 /// Permission bits, at most 0o777, written as octal text: `0640`.

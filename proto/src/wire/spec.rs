@@ -100,6 +100,7 @@ fn write_file((part, file): (Part, FileSpec)) -> pb::FileSpec {
         owner: file.owner.map(|owner| owner.to_string()),
         group: file.group.map(|group| group.to_string()),
         password_file: file.password_file.map(|path| path.to_string()),
+        legacy: file.legacy,
     }
 }
 
@@ -110,6 +111,7 @@ fn read_file(file: &pb::FileSpec) -> Result<FileSpec, WireError> {
         owner: file.owner.as_deref().map(|owner| parse("file.owner", owner)).transpose()?,
         group: file.group.as_deref().map(|group| parse("file.group", group)).transpose()?,
         password_file: file.password_file.as_deref().map(|path| parse("file.password_file", path)).transpose()?,
+        legacy: file.legacy,
     })
 }
 

@@ -147,11 +147,28 @@ struct WrittenFiles {
     /// The leaf alone, as DER.
     der: WrittenFile,
     /// Leaf, intermediates and private key behind a password, PKCS #12.
-    pkcs12: WrittenKeystore,
+    pkcs12: WrittenPkcs12,
     /// The same as Java's first keystore.
     jks: WrittenKeystore,
     /// The private key behind a password, PKCS #8.
     encrypted_key: WrittenKeystore,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Pkcs12", deny_unknown_fields, transform = needs(&[]))]
+struct WrittenPkcs12 {
+    /// An absolute path in the guest; absent only when the recipe has it.
+    path: PathText,
+    /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
+    mode: SecretMode,
+    /// A user's name or number.
+    owner: AccountText,
+    /// A group's name or number.
+    group: AccountText,
+    /// Where the password is, in the guest, as in `jks`.
+    password_file: PathText,
+    /// With the algorithms that programs of before 2021 read: triple DES and SHA-1. No, if absent.
+    legacy: bool,
 }
 
 #[derive(JsonSchema)]

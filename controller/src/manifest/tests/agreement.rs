@@ -56,7 +56,7 @@ fn good_documents_are_good_for_both() {
         (&format!("{PLACEMENT}/files"), json!({"ca": {"path": "/etc/ssl/ca.pem"}})),
         (
             &format!("{PLACEMENT}/files"),
-            json!({"pkcs12": {"path": "/etc/ssl/x.p12", "password_file": "/etc/ssl/x.pw"}, "der": {"path": "/etc/ssl/x.der"}}),
+            json!({"pkcs12": {"path": "/etc/ssl/x.p12", "password_file": "/etc/ssl/x.pw", "legacy": true}, "der": {"path": "/etc/ssl/x.der"}}),
         ),
         (
             &format!("{PLACEMENT}/files"),
@@ -130,6 +130,7 @@ fn what_is_wrong_in_structure_is_wrong_for_both() {
         (&format!("{PLACEMENT}/recipe"), json!(null)),
         (&format!("{PLACEMENT}/files"), json!([])),
         (&format!("{PLACEMENT}/files"), json!({"jks": {"path": "/etc/ssl/x.jks", "mode": "0644"}})),
+        (&format!("{PLACEMENT}/files"), json!({"jks": {"path": "/etc/ssl/x.jks", "legacy": true}})),
         (&format!("{PLACEMENT}/files"), json!({"jks": {"path": "/etc/ssl/x.jks", "password": "changeit"}})),
         (&format!("{PLACEMENT}/files"), json!({"key": {"path": "/etc/ssl/x.key", "password_file": "/etc/ssl/x.pw"}})),
         (&format!("{PLACEMENT}/files"), json!({"crt": {}})),
