@@ -123,10 +123,10 @@ fn what_status_says_openssl_and_docker_see() {
          `client/` is where Pinion keeps a client's certificate for dockerd, `root_ca.crt` is step-ca's root.\n\n"
     );
     shell.text.clear();
-    let before = shell.run("pinion status");
+    let before = shell.run("pinion status --wide");
     let status = shell.block();
     shell.run("pinion ensure --renew --until served");
-    let after = shell.run("pinion status");
+    let after = shell.run("pinion status --wide");
     let renewed = shell.block();
     let mut serials = Vec::new();
     for (name, address) in [(NGINX, nginx.address()), (DOCKER, docker.address())] {
@@ -151,7 +151,7 @@ fn what_status_says_openssl_and_docker_see() {
 
     let text = format!(
         "{head}## Before\n\n{status}\n## A renewal, to the end\n\n{renewed}\n\
-         ## What the services show\n\nThe serial numbers are those of `pinion status`, and the chain verifies under step-ca's root.\n\n\
+         ## What the services show\n\nThe serial numbers are those of `pinion status --wide`, and the chain verifies under step-ca's root.\n\n\
          {looked}\n## What docker says to it\n\n{docker_block}"
     );
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in target/");

@@ -44,7 +44,7 @@ pub(super) enum Verb {
     Channel,
     /// Show what the controller would do now, and why. Changes nothing.
     Plan,
-    /// Show every placement: stage, names, expiry, serial, next renewal, and what is wrong.
+    /// Show every placement, the worst first: validity, stage, expiry, next renewal, names, and what is wrong.
     #[command(
         after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json\n  pinion status --check"
     )]
@@ -59,8 +59,11 @@ pub(super) enum Verb {
         ///
         /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
         /// something that is due waits, with 5 if the controller can't be reached, and with 0 otherwise.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "wide")]
         check: bool,
+        /// Show every column, all names, and moments as they are, however wide that is.
+        #[arg(long)]
+        wide: bool,
     },
     /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///

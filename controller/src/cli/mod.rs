@@ -15,8 +15,10 @@ mod identity;
 mod issuer;
 mod manifest;
 mod moment;
+mod placements;
 mod plan;
 mod purge;
+mod relative;
 mod serve;
 mod session;
 mod show;
@@ -95,8 +97,10 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan => plan::plan(&session).await,
-        Verb::Status { names, guests, check: true } => check::check(&session, Selection::new(names, guests)).await,
-        Verb::Status { names, guests, check: false } => status::status(&session, Selection::new(names, guests)).await,
+        Verb::Status { names, guests, check: true, .. } => check::check(&session, Selection::new(names, guests)).await,
+        Verb::Status { names, guests, wide, check: false } => {
+            status::status(&session, Selection::new(names, guests), wide).await
+        }
         Verb::Ensure(EnsureArgs { names, guests, renew, now, until, timeout, wait }) => {
             let selection = Selection::new(names, guests);
             ensure::ensure(&session, Ensure { selection, renew, now, until, wait }, timeout).await

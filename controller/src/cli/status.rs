@@ -2,20 +2,26 @@
 
 use pinion_proto::{exit::Exit, printable::Shown};
 
-use super::{Session, ask, print_json, table::table, unexpected};
+use super::{
+    Session, ask,
+    placements::{self, Look},
+    print_json, relative,
+    table::table,
+    unexpected,
+};
 use crate::admin::{
     presence::Presence,
-    protocol::{Answer, Ask, GuestStatus, PlacementStatus, Selection, Status},
+    protocol::{Answer, Ask, GuestStatus, Selection, Status},
 };
 
 /// Prints how everything is.
-pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
+pub(super) async fn status(session: &Session, selection: Selection, is_wide: bool) -> Exit {
     match ask(session, &Ask::Status(selection)).await {
         Ok(Answer::Status(status)) => {
             if session.json {
                 print_json(&status);
             } else {
-                print!("{}", words(&status));
+                print!("{}", words(&status, Look::of_stdout(is_wide)));
             }
             Exit::Reached
         }
@@ -25,7 +31,7 @@ pub(super) async fn status(session: &Session, selection: Selection) -> Exit {
 }
 
 /// What people read of it.
-pub(super) fn words(status: &Status) -> String {
+pub(super) fn words(status: &Status, look: Look) -> String {
     // What concerns everything comes before the many lines.
     let mut out = String::new();
     for note in &status.notes {
@@ -34,9 +40,9 @@ pub(super) fn words(status: &Status) -> String {
     for trouble in &status.troubles {
         out += &format!("host: {trouble}\n\n");
     }
-    let rows: Vec<_> = status.placements.iter().map(row).collect();
-    out += &table(["VALIDITY", "PLACEMENT", "STAGE", "EXPIRES", "RENEWS", "SERIAL", "NAMES"], &rows);
-    for placement in &status.placements {
+    let placements = placements::worst_first(&status.placements);
+    out += &placements::table(&placements, look);
+    for placement in placements {
         if let Some(trouble) = &placement.trouble {
             out += &format!("\n{}: {trouble}\n", placement.placement);
         }
@@ -51,12 +57,11 @@ pub(super) fn words(status: &Status) -> String {
     if !status.guests.is_empty() {
         out.push('\n');
         let link = |guest: &GuestStatus| match (guest.linked, guest.since) {
-            (true, Some(since)) => format!("linked since {since}"),
-            (false, Some(since)) => format!("away since {since}"),
-            (_, None) if guest.presence.kind.is_some() => {
-                format!("never linked: run `pinion guest enroll {}`", guest.guest)
-            }
-            (_, None) => "never linked: run `pinion token create` here and `pinion-agent join` there".into(),
+            (true, Some(since)) if look.width.is_none() => format!("linked since {since}"),
+            (false, Some(since)) if look.width.is_none() => format!("away since {since}"),
+            (true, Some(since)) => format!("linked for {}", relative::ago(since, look.now)),
+            (false, Some(since)) => format!("away for {}", relative::ago(since, look.now)),
+            (_, None) => "never linked".to_owned(),
         };
         let common = |guest: &GuestStatus| {
             (
@@ -83,6 +88,14 @@ pub(super) fn words(status: &Status) -> String {
             out += &table(["GUEST", "NAME", "AGENT", "LINK"], &rows);
         }
     }
+    for guest in status.guests.iter().filter(|guest| guest.since.is_none()) {
+        let remedy = if guest.presence.kind.is_some() {
+            format!("run `pinion guest enroll {}`", guest.guest)
+        } else {
+            format!("run `pinion token create --guest {}` here and `pinion-agent join` there", guest.guest)
+        };
+        out += &format!("\nguest {} was never linked: {remedy}\n", guest.guest);
+    }
     for guest in status.guests.iter().filter(|guest| guest.unlisted > 0) {
         out += &format!(
             "\nguest {0}: {1} more placements that the manifest does not name; `pinion show {0}` lists them\n",
@@ -90,44 +103,4 @@ pub(super) fn words(status: &Status) -> String {
         );
     }
     out
-}
-
-fn row(placement: &PlacementStatus) -> [String; 7] {
-    let stage = if placement.retired {
-        "retired".to_owned()
-    } else {
-        match &placement.trouble {
-            Some(trouble) => format!("{} ({})", placement.stage, trouble.halt),
-            None if placement.names.is_some()
-                && placement.goal < pinion_proto::stage::Stage::Served
-                && placement.stage >= placement.goal =>
-            {
-                format!("{} (not probed)", placement.stage)
-            }
-            None if placement.frozen.is_some() => format!("{} (frozen)", placement.stage),
-            None => placement.stage.to_string(),
-        }
-    };
-    let names = placement.names.iter().flat_map(|names| names.iter()).map(|name| name.plain());
-    let mut names: Vec<_> = names.collect();
-    let more = names.len().saturating_sub(3);
-    names.truncate(3);
-    let mut names = names.join(", ");
-    if placement.names.is_none() && !placement.retired {
-        // Roots alone: the beginning of a fingerprint is enough to tell them.
-        let roots: Vec<_> = placement.roots.iter().map(|root| format!("{:.16}…", root.to_string())).collect();
-        names = format!("roots of {}: {}", placement.issuer, roots.join(", "));
-    }
-    if more > 0 {
-        names += &format!(" and {more} more");
-    }
-    [
-        placement.validity.map(|validity| validity.to_string()).unwrap_or_default(),
-        placement.placement.clone(),
-        stage,
-        placement.not_after.map(|at| at.to_string()).unwrap_or_default(),
-        placement.renew_at.map(|at| at.to_string()).unwrap_or_default(),
-        placement.serial.clone().unwrap_or_default(),
-        names,
-    ]
 }

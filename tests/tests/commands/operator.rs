@@ -73,7 +73,7 @@ fn status_shows_what_is_asked_for() {
 
     let status = host.status().expect("a status");
     let serial = status.placement("web@1001").and_then(|found| found.serial.clone()).expect("it is there");
-    let words = said(&host, &["status", "web"]).stdout;
+    let words = said(&host, &["status", "web", "--wide"]).stdout;
     let of = |name: &str| words.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
     assert!(of("web@1001").contains(&serial) && of("web@1001").contains("web.internal.example"), "{words}");
     assert!(of("web@1002 ").contains("pending (waiting)") && of("web@1002:").contains("pinion-agent join"), "{words}");

@@ -56,7 +56,7 @@ fn from_nothing_every_guest_is_enrolled_and_served_without_another_command() {
     );
 
     let mut told = Transcript::new(&lab);
-    let status = told.on_host("pinion status");
+    let status = told.on_host("pinion status --wide");
     told.on_host("pinion guest list");
     let look = "openssl s_client -connect 10.0.0.101:443 -servername nginx.internal.example </dev/null 2>/dev/null \
                 | openssl x509 -noout -serial -subject";

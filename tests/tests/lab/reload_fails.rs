@@ -37,7 +37,7 @@ fn a_failed_reload_is_reported_with_its_cause_while_the_old_certificate_is_serve
     assert!(told_once.contains("exit code 3"), "{told_once}");
     // Once when it came up, however often it is tried, and once at the end.
     assert_eq!(told_once.matches("/run/nginx.pid").count(), 2, "{told_once}");
-    let status = told.on_host("pinion status gateway");
+    let status = told.on_host("pinion status --wide gateway");
     let events = told.on_host("pinion events | tail -n 8");
     let seen = told.on_host(LOOK);
     let failing = told.block();
@@ -60,7 +60,7 @@ fn a_failed_reload_is_reported_with_its_cause_while_the_old_certificate_is_serve
     told.in_guest(101, "systemctl restart nginx");
     let new = served("the renewed certificate to be served by itself");
     assert_ne!(new, old);
-    let status = told.on_host("pinion status gateway");
+    let status = told.on_host("pinion status --wide gateway");
     assert!(status.contains(&new) && !status.contains("waiting"), "{status}");
     let events = told.on_host("pinion events | tail -n 3");
     assert!(events.contains(&format!("gateway@101 is served (serial {new})")), "{events}");

@@ -140,7 +140,7 @@ fn wait_away(host: &Host, max: Duration) -> anyhow::Result<()> {
     let away = status.guest("1001").and_then(|guest| guest.since);
     anyhow::ensure!(away.is_some(), "the status says since when: {status:?}");
     let words = host.pinion(&["status"])?.succeeded()?.stdout;
-    anyhow::ensure!(words.contains("away since"), "{words}");
+    anyhow::ensure!(words.contains("away for"), "{words}");
     journal::wait_event(host, Kind::Unlinked, &["Guest 1001 is no longer linked"]).map(drop)
 }
 

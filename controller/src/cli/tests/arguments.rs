@@ -52,7 +52,7 @@ fn what_is_selected_is_names_and_a_guest() {
         ("freeze docker --guest host", &["docker"], Some("host")),
     ] {
         let (names, guests) = match parsed(line) {
-            Verb::Status { names, guests, check: false } => (names, guests),
+            Verb::Status { names, guests, check: false, wide: false } => (names, guests),
             Verb::Freeze { names, guest, .. } => (names, guest.into_iter().collect()),
             other => panic!("{line}: {other:?}"),
         };
@@ -77,6 +77,12 @@ fn a_check_is_a_status() {
     for (line, wanted) in [("status", false), ("status --check", true), ("status docker --check --json", true)] {
         assert!(matches!(parsed(line), Verb::Status { check, .. } if check == wanted), "{line}");
     }
+}
+
+#[test]
+fn a_wide_status_is_no_check() {
+    assert!(matches!(parsed("status --wide docker"), Verb::Status { wide: true, check: false, .. }));
+    assert_eq!(parse("status --wide --check").expect_err("one line is not wide").kind(), ErrorKind::ArgumentConflict);
 }
 
 #[test]
@@ -120,6 +126,16 @@ fn guests_are_listed_enrolled_woken_unlocked_forgotten_and_evicted() {
 }
 
 #[test]
+fn an_issuers_root_and_the_events_of_a_name_have_theirs() {
+    assert!(matches!(parsed("issuer root"), Verb::Issuer(IssuerVerb::Root { name: None })));
+    assert!(matches!(parsed("issuer root ca"), Verb::Issuer(IssuerVerb::Root { name: Some(name) }) if name == "ca"));
+    assert!(matches!(
+        parsed("events docker --since 8h"),
+        Verb::Events(EventsArgs { name: Some(name), since: Some(_), .. }) if name == "docker"
+    ));
+}
+
+#[test]
 fn every_other_command_has_its_line() {
     assert!(matches!(parsed("serve"), Verb::Serve));
     assert!(matches!(parsed("channel"), Verb::Channel));
@@ -129,12 +145,6 @@ fn every_other_command_has_its_line() {
     );
     assert!(matches!(parsed("purge --restore --force docker"), Verb::Purge { restore: true, force: true, .. }));
     assert!(matches!(parsed("token create --guest 101"), Verb::Token(TokenVerb::Create { guest }) if guest == "101"));
-    assert!(matches!(parsed("issuer root"), Verb::Issuer(IssuerVerb::Root { name: None })));
-    assert!(matches!(parsed("issuer root ca"), Verb::Issuer(IssuerVerb::Root { name: Some(name) }) if name == "ca"));
-    assert!(matches!(
-        parsed("events docker --since 8h"),
-        Verb::Events(EventsArgs { name: Some(name), since: Some(_), .. }) if name == "docker"
-    ));
     assert!(matches!(parsed("issuer check"), Verb::Issuer(IssuerVerb::Check)));
     assert!(matches!(parsed("manifest schema"), Verb::Manifest(ManifestVerb::Schema)));
     assert!(matches!(parsed("manifest check"), Verb::Manifest(ManifestVerb::Check { file: None })));

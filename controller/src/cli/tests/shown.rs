@@ -12,7 +12,7 @@ use crate::{
     admin::protocol::{
         GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, ShownPage, Status,
     },
-    cli::{check, ensure, events, guest, issuer, show, status},
+    cli::{check, ensure, events, guest, issuer, placements::Look, show, status},
     events::Event,
     inventory::GuestKind,
     issuer::IssuerCheck,
@@ -86,11 +86,16 @@ fn whole(placements: Vec<PlacementStatus>, guests: Vec<GuestStatus>) -> Status {
     }
 }
 
+/// The status at this moment, in a terminal of 80 columns.
+fn words(status: &Status) -> String {
+    status::words(status, Look { now: NOW, width: Some(80), is_coloured: false })
+}
+
 /// The stage's column of a placement.
 fn stage(change: impl FnOnce(&mut PlacementStatus)) -> String {
     let mut placement = placement();
     change(&mut placement);
-    let text = status::words(&whole(vec![placement], Vec::new()));
+    let text = words(&whole(vec![placement], Vec::new()));
     let (head, row) = (text.lines().next().expect("a head"), text.lines().nth(1).expect("a row"));
     let (from, to) = (head.find("STAGE").expect("a column"), head.find("EXPIRES").expect("a column"));
     row[from..to].trim_end().to_owned()
@@ -117,7 +122,7 @@ fn what_is_wrong_with_the_host_comes_first_and_with_a_placement_below_the_table(
     let mut all = whole(vec![placement], Vec::new());
     all.notes = vec!["the manifest is damaged".into()];
     all.troubles = vec![trouble(Halt::Waiting)];
-    let text = status::words(&all);
+    let text = words(&all);
     let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
     assert!(at("note: the manifest is damaged") < at("host: waiting: reload nginx: exit 1; look at its log"));
     assert!(at("host: ") < at("PLACEMENT"));
@@ -157,24 +162,30 @@ fn a_check_is_as_bad_as_the_worst_and_says_everything_in_one_line() {
 }
 
 #[test]
-fn more_than_three_names_are_counted() {
+fn more_names_than_one_are_counted() {
     let mut one = placement();
     let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
     let names: Vec<_> = names.iter().map(|name| name.parse().expect("a name")).collect();
     one.names = Some(names.clone().try_into().expect("names"));
-    let text = status::words(&whole(vec![one.clone()], Vec::new()));
-    assert!(text.contains("a.example, b.example, c.example and 2 more\n"), "{text}");
+    let text = words(&whole(vec![one.clone()], Vec::new()));
+    assert!(text.contains("a.example +4\n"), "{text}");
+    let all = whole(vec![one.clone()], Vec::new());
+    let wide = status::words(&all, Look { now: NOW, width: None, is_coloured: false });
+    assert!(wide.contains("c.example, d.example, e.example  0A\n"), "{wide}");
     one.names = Some(names[..3].to_vec().try_into().expect("names"));
-    assert!(status::words(&whole(vec![one], Vec::new())).contains("b.example, c.example\n"));
+    assert!(words(&whole(vec![one.clone()], Vec::new())).contains("a.example +2\n"));
+    one.names = Some(names[..1].to_vec().try_into().expect("names"));
+    assert!(words(&whole(vec![one], Vec::new())).contains("a.example\n"));
 }
 
 #[test]
 fn a_guest_is_linked_away_or_never_seen() {
-    let shown = |guest| status::words(&whole(Vec::new(), vec![guest]));
-    assert!(shown(guest_status(true, Some(NOW))).contains(&format!("linked since {NOW}")));
-    assert!(shown(guest_status(false, Some(NOW))).contains(&format!("away since {NOW}")));
+    let shown = |guest| words(&whole(Vec::new(), vec![guest]));
+    let before = |seconds: i64| Some(Timestamp::from_unix(NOW.unix() - seconds));
+    assert!(shown(guest_status(true, before(3 * 3600))).contains("linked for 3h\n"));
+    assert!(shown(guest_status(false, before(90))).contains("away for 90s\n"));
     let without = shown(guest_status(false, None));
-    assert!(without.contains("`pinion token create`") && !without.contains("KIND"), "{without}");
+    assert!(without.contains("`pinion token create --guest 1001`") && !without.contains("KIND"), "{without}");
     let mut known = guest_status(false, None);
     (known.presence.kind, known.presence.running) = (Some(GuestKind::Lxc), Some(true));
     known.unlisted = 4;
