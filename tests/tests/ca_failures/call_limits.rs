@@ -73,7 +73,9 @@ async fn a_failing_ca_gets_no_storm() {
         ca.behave("/1.0/sign", manner.clone());
         let start = Instant::now();
         let asked = host.pinion(&["ensure", "--renew", "--timeout", "100ms"]).expect("pinion runs");
-        assert_eq!(asked.code(), 3, "{asked}");
+        // What needs a person ends it at once, where that is known in time.
+        let codes: &[i32] = if matches!(manner, Manner::Answer(403, _)) { &[3, 4] } else { &[3] };
+        assert!(codes.contains(&asked.code()), "{asked}");
         until("five failures of each placement", PATIENCE, || match self::failures(&host) - failures {
             enough if enough >= 5 * HOURS.len() => Ok(()),
             few => Err(few),
