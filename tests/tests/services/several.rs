@@ -72,6 +72,9 @@ fn nginx_is_served_when_both_of_its_ports_show_the_certificate() {
     let trouble = held.expect("it is reported").trouble.expect("a trouble");
     assert!(trouble.halt == Halt::Waiting && !trouble.to_string().contains(&nginx.address().to_string()), "{trouble}");
     assert_eq!(nginx.unit().restarts(), 0, "{}", nginx.unit().log());
+    // Nor is it taken for served at a later look, of which there are several in that time.
+    let waited = host.pinion(&["ensure", "web", "--until", "served", "--timeout", "3s"]).expect("it runs");
+    assert!(waited.succeeded().is_err(), "the second port does not show it");
 
     guest.write("etc/nginx/nginx.conf", &single).expect("written");
     listen_too(&guest, second.address(), PAIR);
