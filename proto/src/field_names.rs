@@ -5,12 +5,24 @@ use crate::id::shown;
 /// The message about a field that does not exist, with the one that was probably meant.
 #[must_use]
 pub fn unknown(name: &str, known: &[&str]) -> String {
-    // A third of the letters may be wrong; more is another word.
-    let near = |candidate: &&&str| distance(name, candidate) <= (candidate.len() / 3).max(1);
-    match known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)) {
+    match nearest(name, known.iter().copied()) {
         Some(near) => format!("there is no field `{}` here; did you mean `{near}`?", shown(name)),
         None => format!("there is no field `{}` here; use {}", shown(name), known.join(", ")),
     }
+}
+
+/// The one that was probably meant by a name that nothing has.
+#[must_use]
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    // A third of the letters may be wrong; more is another word.
+    let near = |candidate: &&str| distance(name, candidate) <= (candidate.len() / 3).max(1);
+    known.filter(near).min_by_key(|candidate| distance(name, candidate))
+}
+
+/// `; did you mean X?`, or nothing where nothing is like it.
+#[must_use]
+pub fn did_you_mean<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
+    nearest(name, known).map(|near| format!("; did you mean `{}`?", shown(near))).unwrap_or_default()
 }
 
 /// The edit distance with neighbours swapped counted as one (optimal string alignment), letters without

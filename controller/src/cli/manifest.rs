@@ -1,23 +1,34 @@
 //! `pinion manifest check` and `pinion manifest schema`.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use pinion_proto::{causes::chain, exit::Exit};
+use pinion_proto::{causes::chain, exit::Exit, field_names::did_you_mean, spec::PlainName};
 
 use super::print_json;
-use crate::manifest::{
-    self,
-    file::{self, FileError},
+use crate::{
+    config::Config,
+    manifest::{
+        self, GuestRef, Manifest,
+        file::{self, FileError},
+    },
 };
 
+/// The issuer that is always there.
+const DEFAULT_ISSUER: &str = "embedded";
+
 /// Says everything that is wrong with a manifest.
-pub(super) fn check(path: &Path, json: bool) -> Exit {
+pub(super) fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
     match file::load(path) {
         Ok(manifest) => {
             let (certificates, placements) = (manifest.certificates.len(), manifest.placement_count());
+            let warnings = config.map(|config| unknown(&manifest, config)).unwrap_or_default();
+            for warning in &warnings {
+                eprintln!("{}: warning: {warning}", path.display());
+            }
             if json {
                 let document = serde_json::json!({
                     "ok": true, "certificates": certificates, "placements": placements, "problems": [],
+                    "warnings": warnings,
                 });
                 print_json(&document);
             } else {
@@ -37,6 +48,34 @@ pub(super) fn check(path: &Path, json: bool) -> Exit {
             Exit::Usage
         }
     }
+}
+
+/// What the manifest names and this host does not have: issuers, and guests where Proxmox does not list them.
+pub(super) fn unknown(manifest: &Manifest, config: &Config) -> Vec<String> {
+    let issuers = || config.issuers.keys().map(PlainName::as_str).chain([DEFAULT_ISSUER]);
+    let guests = || config.guests.keys().map(String::as_str);
+    let mut warnings = BTreeSet::new();
+    for certificate in &manifest.certificates {
+        let issuer = certificate.issuer.as_str();
+        if !issuers().any(|known| known == issuer) {
+            let meant = did_you_mean(issuer, issuers());
+            warnings
+                .insert(format!("controller.toml has no issuer `{issuer}`, which {} names{meant}", certificate.name));
+        }
+        for placement in &certificate.placements {
+            // Of a host with Proxmox only the running controller knows the guests: `pinion status` says it.
+            if let (GuestRef::Name(name), None) = (&placement.guest, &config.proxmox)
+                && !guests().any(|known| known.eq_ignore_ascii_case(name.as_str()))
+            {
+                let meant = did_you_mean(name.as_str(), guests());
+                warnings.insert(format!(
+                    "controller.toml has no guest named `{name}`, which {} names{meant}",
+                    certificate.name
+                ));
+            }
+        }
+    }
+    warnings.into_iter().collect()
 }
 
 /// Prints the JSON Schema.

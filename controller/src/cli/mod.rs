@@ -77,7 +77,8 @@ async fn dispatch(args: Args) -> Exit {
         return manifest::schema();
     }
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
-        return manifest::check(file, args.json);
+        // Where there is no configuration, nothing is compared with it.
+        return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json);
     }
     if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
         return config::check(&args.root, start, args.json);
@@ -120,7 +121,9 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Guest(GuestVerb::Forget { guest, compromised: true }) => guest::evict(&session, guest, true).await,
         Verb::Guest(GuestVerb::Evict { guest, compromised }) => guest::evict(&session, guest, compromised).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
-        Verb::Manifest(ManifestVerb::Check { .. }) => manifest::check(&session.config.manifest, session.json),
+        Verb::Manifest(ManifestVerb::Check { .. }) => {
+            manifest::check(&session.config.manifest, Some(&session.config), session.json)
+        }
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
         Verb::Backup { file } => backup::take(&session.config, &file, session.json),
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),

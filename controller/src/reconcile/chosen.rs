@@ -1,6 +1,9 @@
 //! Which of the manifest's placements a command means.
 
-use pinion_proto::id::{Guest, shown};
+use pinion_proto::{
+    field_names::did_you_mean,
+    id::{Guest, shown},
+};
 
 use crate::{
     admin::protocol::{Answer, Selection},
@@ -70,7 +73,11 @@ pub(super) fn no_such_name(world: &World, name: &str) -> Answer {
     let guest = name.rsplit_once('@').map(|(_, guest)| guest);
     let why = guest.and_then(|guest| world.inventory().guest_of(guest).err());
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    Answer::NoSuchName(format!("no certificate or placement of the manifest is called {}{why}", shown(name)))
+    let certificates = || world.manifest().certificates.iter().map(|certificate| certificate.name.as_str());
+    let certificate = name.split_once('@').map_or(name, |(certificate, _)| certificate);
+    let is_there = certificates().any(|known| known == certificate);
+    let meant = if is_there { String::new() } else { did_you_mean(certificate, certificates()) };
+    Answer::NoSuchName(format!("no certificate or placement of the manifest is called {}{why}{meant}", shown(name)))
 }
 
 /// Whether anybody has ever told of this guest.

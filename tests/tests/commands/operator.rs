@@ -161,7 +161,17 @@ fn the_schema_is_json_and_check_names_every_mistake_with_its_place() {
     let schema = document(&host, &["manifest", "schema"]);
     assert!(schema["properties"]["certificates"].is_object(), "{schema}");
     let good = said(&host, &["manifest", "check"]);
-    assert!(good.stdout.contains("1 certificates in 1 places"), "{good}");
+    assert!(good.stdout.contains("1 certificates in 1 places") && good.stderr.is_empty(), "{good}");
+    let mut strange = files("web", &[1001]);
+    (strange["issuer"], strange["placements"][0]["guest"]) = (json!("embeded"), json!("servces"));
+    let other = host.root().join("other.json");
+    fs::write(&other, json!({ "version": 1, "certificates": [strange] }).to_string()).expect("written");
+    let warned = said(&host, &["manifest", "check", &other.display().to_string()]);
+    for words in ["no issuer `embeded`, which web names; did you mean `embedded`?", "no guest named `servces`"] {
+        assert!(warned.stderr.contains(words), "{words} in {warned}");
+    }
+    let near = host.pinion(&["ensure", "wbe"]).expect("it runs");
+    assert!(near.code() == 6 && near.stderr.contains("did you mean `web`?"), "{near}");
 
     let path = host.root().join("etc/pinion/certificate-manifest.json");
     let text = "{ \"version\": 1,\n  \"certificates\": [\n    { \"name\": \"a\", \"common_name\": \"a..example\",\n      \
