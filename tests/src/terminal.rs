@@ -1,6 +1,12 @@
 //! A command on a terminal: what a person at a keyboard sees, and how it ends.
 
-use std::{fs::File, io::Read, process::Command, thread, time::Duration};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::{
@@ -17,6 +23,14 @@ use crate::{process::Finished, wait};
 /// # Errors
 /// There are no terminals, it cannot be started, or it runs longer than `max` and is killed then.
 pub fn run(command: &mut Command, max: Duration) -> Result<Finished> {
+    converse(command, &[], max)
+}
+
+/// The same, with somebody at the keyboard who answers each of these prompts, in their order, with a line.
+///
+/// # Errors
+/// As [`run`].
+pub fn converse(command: &mut Command, answers: &[(&str, &str)], max: Duration) -> Result<Finished> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).context("open a terminal")?;
     grantpt(&master).and_then(|()| unlockpt(&master)).context("unlock the terminal")?;
     let name = ptsname(&master, Vec::new()).context("name the terminal")?;
@@ -32,11 +46,19 @@ pub fn run(command: &mut Command, max: Duration) -> Result<Finished> {
     // As long as anyone but the child has its end open, reading does not end: not the command's copies either.
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     drop(slave);
+    let answers: Vec<_> = answers.iter().map(|&(prompt, line)| (prompt.to_owned(), line.to_owned())).collect();
     let reader = thread::spawn(move || {
         let (mut master, mut seen, mut buffer) = (File::from(master), Vec::new(), [0; 4096]);
+        let (mut answers, mut answered) = (answers.into_iter().peekable(), 0);
         // The last end that is closed makes reading fail with EIO.
         while let Ok(count @ 1..) = master.read(&mut buffer) {
             seen.extend_from_slice(&buffer[..count]);
+            let asked = String::from_utf8_lossy(seen.get(answered..).unwrap_or_default()).into_owned();
+            if let Some((_, line)) = answers.next_if(|(prompt, _)| asked.contains(prompt)) {
+                answered = seen.len();
+                // A command that has ended reads no answer.
+                master.write_all(format!("{line}\n").as_bytes()).ok();
+            }
         }
         seen
     });

@@ -5,10 +5,10 @@ use std::{io::Read, path::Path, sync::Arc};
 use pinion_proto::{causes::chain, clock::SystemClock, exit::Exit, token::JoinToken};
 use zeroize::Zeroizing;
 
-use super::{ask::send, print_json};
+use super::{ask::send, keyboard, print_json};
 use crate::{
     config::Config,
-    identity::IdentityError,
+    identity::{Identity, IdentityError},
     install::files::RealFiles,
     link::{
         addresses, count,
@@ -22,7 +22,11 @@ const MAX_TOKEN: u64 = 16 * 1024;
 
 /// Turns a token into this guest's identity, and notifies a running daemon.
 pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Exit {
-    let text = match read(file) {
+    let read = match file {
+        None if keyboard::is_there() => typed().await,
+        _ => read(file),
+    };
+    let text = match read {
         Ok(text) => text,
         Err(why) => {
             eprintln!("pinion-agent: {why}");
@@ -40,6 +44,17 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             return Exit::Usage;
         }
     };
+    if let Ok(Some(before)) = Identity::load(config)
+        && before.guest != token.guest
+        && keyboard::is_there()
+        && !keyboard::is_yes(&format!(
+            "This machine is guest {}, and the token is for guest {}. Join as guest {}?",
+            before.guest, token.guest, token.guest
+        ))
+    {
+        eprintln!("pinion-agent: nothing was changed; the token can still be used, in guest {}", token.guest);
+        return Exit::Usage;
+    }
     let identity = match join::join(&token, config, Arc::new(SystemClock)).await {
         Ok(identity) => identity,
         Err(error) => {
@@ -88,6 +103,17 @@ fn exit(error: &JoinError) -> Exit {
         JoinError::Dial(_) => Exit::Unreachable,
         JoinError::Tls(_) | JoinError::Call(_) | JoinError::Identity(_) => Exit::Internal,
     }
+}
+
+/// A token that a person types or pastes.
+async fn typed() -> Result<Zeroizing<String>, String> {
+    let read =
+        keyboard::secret("Join token (from `pinion token create` on the host; it is not shown): ", MAX_TOKEN).await;
+    let text = read.map_err(|error| format!("cannot read the token from the terminal: {error}"))?;
+    if text.trim().is_empty() {
+        return Err("no token was typed: create one with `pinion token create --guest VMID` on the host".into());
+    }
+    Ok(text)
 }
 
 fn read(file: Option<&Path>) -> Result<Zeroizing<String>, String> {

@@ -5,6 +5,7 @@ pub mod wait;
 mod ask;
 mod config;
 mod join;
+mod keyboard;
 mod name;
 mod print;
 mod recipe;
@@ -51,7 +52,8 @@ enum Verb {
     /// Get this guest's identity with a join token from standard input.
     ///
     /// Create the token on the host with `pinion token create --guest VMID`. It works once, within ten minutes. This command
-    /// never reads a token from the command line, where other users could see it.
+    /// never reads a token from the command line, where other users could see it. On a terminal it asks for the token and
+    /// does not show it.
     Join {
         /// Read the token from FILE instead of standard input.
         #[arg(long, value_name = "FILE")]

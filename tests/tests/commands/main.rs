@@ -5,6 +5,7 @@ mod check;
 mod permissions;
 mod ensure;
 mod feature_script;
+mod join_prompt;
 mod looked_at;
 mod help;
 mod operator;
