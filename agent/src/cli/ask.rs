@@ -6,6 +6,7 @@
 use std::{fs, io, os::unix::fs::FileTypeExt, os::unix::fs::MetadataExt, path::PathBuf};
 
 use pinion_proto::{
+    errln,
     exit::Exit,
     lines,
     peer::{self, ConnectError},
@@ -62,7 +63,7 @@ impl AskError {
 /// Sends a question to the daemon. Why it cannot be sent is printed, and becomes an exit code.
 pub(super) async fn ask(config: &Config, question: &LocalAsk) -> Result<Answers, Exit> {
     send(config, question).await.map_err(|error| {
-        eprintln!("pinion-agent: {}", error.words(config));
+        errln!("pinion-agent: {}", error.words(config));
         Exit::Unreachable
     })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use pinion_proto::{causes::chain, exit::Exit};
+use pinion_proto::{causes::chain, errln, exit::Exit, outln};
 use serde::Serialize;
 
 use super::print_json;
@@ -47,13 +47,13 @@ fn check(root: &Path, json: bool) -> Exit {
         print_json(&Checked { file: &file, ok, mistakes, error });
     } else if ok {
         let words = if file.exists() { "no mistakes" } else { "does not exist; the defaults apply" };
-        println!("{}: {words}", file.display());
+        outln!("{}: {words}", file.display());
     } else {
         for mistake in &mistakes {
-            println!("{}:{mistake}", file.display());
+            outln!("{}:{mistake}", file.display());
         }
         if let Some(error) = error {
-            eprintln!("pinion-agent: {error}");
+            errln!("pinion-agent: {error}");
         }
     }
     if ok { Exit::Reached } else { Exit::Usage }

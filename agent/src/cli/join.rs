@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use pinion_proto::{causes::chain, clock::SystemClock, exit::Exit, token::JoinToken};
+use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, token::JoinToken};
 use zeroize::Zeroizing;
 
 use super::{ask::send, keyboard, print_json};
@@ -29,14 +29,14 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
     let text = match read {
         Ok(text) => text,
         Err(why) => {
-            eprintln!("pinion-agent: {why}");
+            errln!("pinion-agent: {why}");
             return Exit::Usage;
         }
     };
     let token = match JoinToken::parse(text.trim()) {
         Ok(token) => token,
         Err(error) => {
-            eprintln!(
+            errln!(
                 "pinion-agent: this is not a join token: {}; create one with `pinion token create --guest VMID` on \
                  the host",
                 chain(&error)
@@ -52,13 +52,13 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             before.guest, token.guest, token.guest
         ))
     {
-        eprintln!("pinion-agent: nothing was changed; the token can still be used, in guest {}", token.guest);
+        errln!("pinion-agent: nothing was changed; the token can still be used, in guest {}", token.guest);
         return Exit::Usage;
     }
     let identity = match join::join(&token, config, Arc::new(SystemClock)).await {
         Ok(identity) => identity,
         Err(error) => {
-            eprintln!("pinion-agent: {}", chain(&error));
+            errln!("pinion-agent: {}", chain(&error));
             return exit(&error);
         }
     };
@@ -70,7 +70,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
                 .map_err(|source| IdentityError::Write { path: addresses::path(config), source })
         });
     if let Err(error) = stored.and_then(|()| identity.save(config)) {
-        eprintln!(
+        errln!(
             "pinion-agent: joined, but the identity cannot be stored: {}; correct that and join again with a new token",
             chain(&error)
         );
@@ -80,17 +80,18 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
     if let Err(error) = send(config, &LocalAsk::Joined).await
         && !error.is_nobody()
     {
-        eprintln!("pinion-agent: {}", error.words(config));
-        eprintln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
+        errln!("pinion-agent: {}", error.words(config));
+        errln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
     }
     if json {
         print_json(&serde_json::json!({
             "guest": identity.guest, "identity_generation": identity.generation, "not_after": identity.not_after,
         }));
     } else {
-        eprintln!(
+        errln!(
             "joined as guest {}; the identity is valid until {}, and the agent renews it",
-            identity.guest, identity.not_after
+            identity.guest,
+            identity.not_after
         );
     }
     Exit::Reached

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a secret that is typed is not shown, and the terminal is as it was afterwards, also when it is interrupted.
 
+use pinion_proto::{err, errln};
 use std::{
     io::{self, BufRead, IsTerminal, Read, Stdin},
     process,
@@ -25,7 +26,7 @@ pub(super) fn is_there() -> bool {
 /// The terminal cannot be read.
 pub(super) async fn secret(prompt: &str, max: u64) -> io::Result<Zeroizing<String>> {
     let hidden = Hidden::begin(io::stdin())?;
-    eprint!("{prompt}");
+    err!("{prompt}");
     let read = tokio::task::spawn_blocking(move || {
         let mut line = Zeroizing::new(String::new());
         io::stdin().lock().take(max).read_line(&mut line).map(|_| line)
@@ -33,12 +34,12 @@ pub(super) async fn secret(prompt: &str, max: u64) -> io::Result<Zeroizing<Strin
     tokio::select! {
         line = read => {
             drop(hidden);
-            eprintln!();
+            errln!();
             line.map_err(io::Error::other)?
         }
         _ = ctrl_c() => {
             drop(hidden);
-            eprintln!();
+            errln!();
             // The thread that reads ends with the process alone.
             process::exit(INTERRUPTED)
         }
@@ -47,7 +48,7 @@ pub(super) async fn secret(prompt: &str, max: u64) -> io::Result<Zeroizing<Strin
 
 /// Asks a question that is answered with yes or no; anything but a yes is a no.
 pub(super) fn is_yes(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
+    err!("{question} [y/N] ");
     let mut line = String::new();
     let read = io::stdin().lock().take(16).read_line(&mut line);
     read.is_ok() && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")

@@ -1,5 +1,4 @@
 //! The command line of `pinion-agent`: a file a verb.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
 pub mod wait;
 mod ask;
@@ -19,7 +18,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use crate::{config::Config, run};
 use clap::{CommandFactory as _, Parser, Subcommand};
 pub use name::Name;
-use pinion_proto::{causes::chain, clock::SystemClock, daemon, exit::Exit, stage::Stage};
+use pinion_proto::{causes::chain, clock::SystemClock, daemon, errln, exit::Exit, stage::Stage};
 use print::print_json;
 
 /// Keeps the TLS certificates of this guest alive.
@@ -117,7 +116,7 @@ pub fn main() -> ExitCode {
             exit.into()
         }
         Err(error) => {
-            eprintln!("pinion-agent: cannot start: {error}");
+            errln!("pinion-agent: cannot start: {error}");
             Exit::Internal.into()
         }
     }
@@ -149,7 +148,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Await { names, until, timeout } => match wait::names(&names) {
             Ok(names) => wait::wait(&config, &names, until, timeout, args.json).await,
             Err(error) => {
-                eprintln!("pinion-agent: {error}");
+                errln!("pinion-agent: {error}");
                 Exit::Usage
             }
         },

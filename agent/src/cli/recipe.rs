@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Subcommand;
-use pinion_proto::{causes::chain, exit::Exit, names::SubjectName, spec::PlainName};
+use pinion_proto::{causes::chain, errln, exit::Exit, names::SubjectName, out, outln, spec::PlainName};
 use serde::Serialize;
 
 use super::print_json;
@@ -57,7 +57,7 @@ fn list(config: &Config, json: bool) -> Exit {
     let recipes = match recipe::list(config) {
         Ok(recipes) => recipes,
         Err(error) => {
-            eprintln!("pinion-agent: cannot read {}: {error}", config.recipes.display());
+            errln!("pinion-agent: cannot read {}: {error}", config.recipes.display());
             return Exit::Internal;
         }
     };
@@ -65,7 +65,7 @@ fn list(config: &Config, json: bool) -> Exit {
         print_json(&List { recipes });
     } else {
         for one in &recipes {
-            println!("{}", row(one));
+            outln!("{}", row(one));
         }
     }
     Exit::Reached
@@ -92,9 +92,9 @@ fn row(one: &Listed) -> String {
 fn show(config: &Config, name: &PlainName, common_name: Option<&SubjectName>, json: bool) -> Exit {
     match recipe::show(name, config, common_name) {
         Ok(shown) if json => print_json(&shown),
-        Ok(shown) => print!("{}", shown.to_text()),
+        Ok(shown) => out!("{}", shown.to_text()),
         Err(error) => {
-            eprintln!("pinion-agent: {}; {}", chain(&error), error.remedy());
+            errln!("pinion-agent: {}; {}", chain(&error), error.remedy());
             let unknown = matches!(error, RecipeError::Unknown { .. });
             return if unknown { Exit::NoSuchName } else { Exit::Usage };
         }
@@ -113,7 +113,7 @@ fn check(config: &Config, file: &Path, json: bool) -> Exit {
     let text = match recipe::read(file) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("pinion-agent: cannot read {}: {error}", file.display());
+            errln!("pinion-agent: cannot read {}: {error}", file.display());
             return Exit::Usage;
         }
     };
@@ -123,10 +123,10 @@ fn check(config: &Config, file: &Path, json: bool) -> Exit {
     if json {
         print_json(&Checked { file, ok, complaints });
     } else if ok {
-        println!("{}: no mistakes", file.display());
+        outln!("{}: no mistakes", file.display());
     } else {
         for Complaint { line, column, why, remedy } in &complaints {
-            println!("{}:{line}:{column}: {why}; {remedy}", file.display());
+            outln!("{}:{line}:{column}: {why}; {remedy}", file.display());
         }
     }
     if ok { Exit::Reached } else { Exit::Usage }

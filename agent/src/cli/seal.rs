@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{causes::chain, exit::Exit};
+use pinion_proto::{causes::chain, errln, exit::Exit};
 
 use super::print_json;
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
                 }));
             }
             for line in lines(config, &sealed) {
-                eprintln!("{line}");
+                errln!("{line}");
             }
             Exit::Reached
         }
@@ -41,11 +41,11 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
                     "exit": Exit::Blocked.code(), "why": why, "obstacles": obstacles, "remedy": remedy,
                 }));
             }
-            eprintln!("pinion-agent: this guest is not sealed: {why}");
+            errln!("pinion-agent: this guest is not sealed: {why}");
             for obstacle in obstacles {
-                eprintln!("  {obstacle}");
+                errln!("  {obstacle}");
             }
-            eprintln!("  {remedy}");
+            errln!("  {remedy}");
             Exit::Blocked
         }
     }

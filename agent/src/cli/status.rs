@@ -1,6 +1,6 @@
 //! `pinion-agent status`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{errln, exit::Exit, out};
 
 use super::{
     ask::{answer, ask},
@@ -22,16 +22,16 @@ pub(super) async fn status(config: &Config, json: bool) -> Exit {
             if json {
                 print_json(&status);
             } else {
-                print!("{}", table(&status));
+                out!("{}", table(&status));
             }
             Exit::Reached
         }
         Ok(None) => {
-            eprintln!("pinion-agent: the daemon closed the connection without an answer");
+            errln!("pinion-agent: the daemon closed the connection without an answer");
             Exit::Unreachable
         }
         Err(error) => {
-            eprintln!(
+            errln!(
                 "pinion-agent: cannot read the daemon's answer: {error}; does the daemon run another version? \
                 (systemctl restart pinion-agent)"
             );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     clock::{Clock, SystemClock, Timestamp},
+    errln,
     exit::Exit,
     id::IdError,
     stage::{Halt, Stage},
@@ -54,7 +55,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
             Verdict::Elsewhere(why) => return finish(Exit::NoSuchName, &why, last.as_ref(), names, json),
             Verdict::Wait(why) => {
                 if why != printed {
-                    eprintln!("waiting: {why}");
+                    errln!("waiting: {why}");
                     printed = why;
                 }
             }
@@ -65,7 +66,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
             Ok(Ok(Some(status))) => last = Some(status),
             Ok(Ok(None) | Err(_)) => {
                 // The daemon went away, for an update perhaps: it is given what is left of the time.
-                eprintln!("waiting: the agent's daemon is restarting");
+                errln!("waiting: the agent's daemon is restarting");
                 loop {
                     if Instant::now() >= deadline {
                         return Exit::Unreachable;
@@ -78,7 +79,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
                             break;
                         }
                         Err(error) if error.is_stranger() => {
-                            eprintln!("pinion-agent: {}", error.words(config));
+                            errln!("pinion-agent: {}", error.words(config));
                             return Exit::Unreachable;
                         }
                         Err(_) => {}
@@ -220,7 +221,7 @@ fn finish(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name], j
         print_json(&document(exit, why, status, names));
     }
     for line in last_lines(exit, why, status, names) {
-        eprintln!("{line}");
+        errln!("{line}");
     }
     exit
 }

@@ -30,6 +30,9 @@ const MAX_TRUSTED: usize = 256;
 /// The longest question (bytes): thousands of names.
 pub(super) const MAX_QUESTION: u64 = 64 * 1024;
 
+/// The longest question of root and of the controller's own user (bytes): a manifest of 10,000 placements.
+const MAX_TRUSTED_QUESTION: u64 = 8 * 1024 * 1024;
+
 /// Of a question that is too long, so much more is read and thrown away (bytes).
 const MAX_PASSED_OVER: u64 = 16 * MAX_QUESTION;
 
@@ -58,12 +61,21 @@ impl Callers {
         Self { own: rustix::process::geteuid().as_raw(), by_user: Arc::default() }
     }
 
+    /// The longest question that this user may ask (bytes).
+    pub(super) fn longest(&self, user: u32) -> u64 {
+        if self.trusts(user) { MAX_TRUSTED_QUESTION } else { MAX_QUESTION }
+    }
+
+    fn trusts(&self, user: u32) -> bool {
+        user == 0 || user == self.own
+    }
+
     /// A place for one more connection of this user.
     ///
     /// # Errors
     /// There is none, in words.
     pub(super) fn enter(&self, user: u32) -> Result<Place, String> {
-        let trusted = |user: u32| user == 0 || user == self.own;
+        let trusted = |user: u32| self.trusts(user);
         let mut by_user = lock(&self.by_user);
         let of_one = by_user.get(&user).copied().unwrap_or(0);
         let of_all: usize = by_user.iter().filter(|(user, _)| !trusted(**user)).map(|(_, count)| count).sum();
@@ -95,12 +107,16 @@ impl Drop for Place {
     }
 }
 
-/// The question; none where the caller has gone.
+/// The question, of at most `max` bytes; none where the caller has gone.
 ///
 /// # Errors
 /// It is too long, is no question, or does not come in `time`.
-pub(super) async fn question(read: &mut (impl AsyncBufRead + Unpin), time: Duration) -> io::Result<Option<Ask>> {
-    match timeout(time, lines::read_limited::<Ask>(read, MAX_QUESTION)).await {
+pub(super) async fn question(
+    read: &mut (impl AsyncBufRead + Unpin),
+    max: u64,
+    time: Duration,
+) -> io::Result<Option<Ask>> {
+    match timeout(time, lines::read_limited::<Ask>(read, max)).await {
         Ok(read) => read,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not arrive within {time:?}"))),
     }
@@ -138,6 +154,7 @@ mod tests {
             assert!(callers.enter(user).expect_err("enough").contains("16 connections"), "{user}");
         }
         assert!(callers.enter(1004).expect_err("all are taken").contains("64 callers"));
+        assert_eq!([0, 998, 1000].map(|user| callers.longest(user) > MAX_QUESTION), [true, true, false]);
         for user in [0, 998] {
             places.extend((0..16).map(|_| callers.enter(user).expect("never taken by others")));
         }
@@ -150,16 +167,16 @@ mod tests {
     async fn a_question_comes_soon_and_is_short() {
         let (mut caller, stream) = duplex(4096);
         let mut read = BufReader::new(stream);
-        let late = question(&mut read, Duration::from_millis(50)).await.expect_err("nothing comes");
+        let late = question(&mut read, MAX_QUESTION, Duration::from_millis(50)).await.expect_err("nothing comes");
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         caller.write_all(b"\"plan\"\n").await.expect("written");
         let writing = tokio::spawn(async move {
             // Whoever reads no further ends it.
             drop(caller.write_all(&vec![b' '; 1024 * 1024]).await);
         });
-        let asked = question(&mut read, ASK_TIME).await;
+        let asked = question(&mut read, MAX_QUESTION, ASK_TIME).await;
         assert!(matches!(asked, Ok(Some(Ask::Plan))), "{asked:?}");
-        let long = question(&mut read, ASK_TIME).await.expect_err("too long");
+        let long = question(&mut read, MAX_QUESTION, ASK_TIME).await.expect_err("too long");
         assert!(long.to_string().contains("too long"), "{long}");
         drop(read);
         writing.await.expect("it ends");

@@ -31,7 +31,7 @@ use crate::{
     identity::{GuestRecord, Identities},
     inventory::{Inventory, NoGuest},
     issuer::Issuers,
-    manifest::file::ManifestFile,
+    manifest::{Manifest, file::ManifestFile},
 };
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
@@ -119,7 +119,7 @@ impl Admin {
         let peer = stream.peer_cred()?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
-        let ask = match question(&mut read, ASK_TIME).await {
+        let ask = match question(&mut read, self.callers.longest(peer.uid()), ASK_TIME).await {
             Ok(Some(ask)) => ask,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -186,6 +186,10 @@ impl Admin {
             Ask::Status(selection) => Question::FromPlan(FromPlan::Status(selection)),
             Ask::Show(ask) => Question::FromPlan(FromPlan::Show(ask)),
             Ask::Plan => Question::FromPlan(FromPlan::Plan),
+            Ask::PlanOf(text) => {
+                let manifest = Manifest::parse(text.as_bytes()).map_err(|error| Answer::Refused(chain(&error)))?;
+                Question::FromPlan(FromPlan::PlanOf(Box::new(manifest)))
+            }
             Ask::Purge(ask) => Question::FromPlan(FromPlan::Purge(ask)),
             Ask::Ensure(ensure) => Question::Waits(Waits::Ensure(ensure)),
             Ask::Enroll(text) => Question::Waits(Waits::Enroll(self.guest(&text)?)),

@@ -23,6 +23,8 @@ pub enum Ask {
     Status(Selection),
     /// [`Answer::Plan`].
     Plan,
+    /// [`Answer::Plan`]: what would be done if this text were the manifest.
+    PlanOf(String),
     /// [`Answer::Progress`] at each change until everything is reached or the asker goes away; then [`Answer::Ensured`].
     Ensure(Ensure),
     /// [`Answer::Token`].
@@ -87,6 +89,7 @@ impl Ask {
             Self::Status(_)
             | Self::Show(_)
             | Self::Plan
+            | Self::PlanOf(_)
             | Self::Guests
             | Self::Issuers
             | Self::IssuerRoots(_)

@@ -12,6 +12,8 @@ use super::{
     purge::AskPurge,
 };
 
+use crate::manifest::Manifest;
+
 /// A question for the loop, and where its answers go.
 #[derive(Debug)]
 pub struct Request {
@@ -65,6 +67,8 @@ pub enum FromPlan {
     Show(AskShow),
     /// Everything that would be done now.
     Plan,
+    /// Everything that would be done if this were the manifest.
+    PlanOf(Box<Manifest>),
     /// Remove the files of retired placements.
     Purge(AskPurge),
 }

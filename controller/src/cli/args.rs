@@ -43,7 +43,14 @@ pub(super) enum Verb {
     /// else.
     Channel,
     /// Show what the controller would do now, and why. Changes nothing.
-    Plan,
+    ///
+    /// With FILE, shows what it would do if FILE were the manifest: before you put it in place.
+    #[command(after_long_help = "Examples:\n  pinion plan\n  pinion plan new-manifest.json")]
+    Plan {
+        /// A manifest that is not in force.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Show every placement, the worst first: validity, stage, expiry, next renewal, names, and what is wrong.
     #[command(
         after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json\n  pinion status --check"

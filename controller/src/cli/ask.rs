@@ -6,6 +6,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt};
 
 use pinion_proto::{
+    errln,
     exit::Exit,
     lines,
     peer::{self, ConnectError},
@@ -41,17 +42,17 @@ impl Conversation {
         attempt.await.map_err(|error: ConnectError| {
             let socket = socket.display();
             match error.stranger() {
-                Some(uid) => eprintln!(
+                Some(uid) => errln!(
                     "pinion: a process of user {} listens on {socket}, not the controller, so its answer is not \
                      trusted; find that process (`ss -xlp`), end it, and restart the controller (systemctl restart \
                      pinion)",
                     LocalUsers::read(&session.config.root).unwrap_or_default().shown(uid)
                 ),
-                None if matches!(&error, ConnectError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied) => eprintln!(
+                None if matches!(&error, ConnectError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied) => errln!(
                     "pinion: this user may not use the controller's socket {socket}: {error}; only root and members \
                      of the group pinion may (run `usermod -aG pinion USER` and log in again)"
                 ),
-                None => eprintln!(
+                None => errln!(
                     "pinion: the controller can't be reached at {socket}: {error}; is `pinion serve` up? (systemctl status \
                      pinion)"
                 ),
@@ -64,29 +65,29 @@ impl Conversation {
     pub(super) async fn next(&mut self) -> Result<Answer, Exit> {
         match lines::read::<Answer>(&mut self.answers).await {
             Ok(Some(Answer::NoSuchName(why))) => {
-                eprintln!("pinion: {why}");
+                errln!("pinion: {why}");
                 Err(Exit::NoSuchName)
             }
             Ok(Some(Answer::Refused(why))) => {
-                eprintln!("pinion: {why}");
+                errln!("pinion: {why}");
                 Err(Exit::Usage)
             }
             // Somebody has to give this user the right, or another user has to ask.
             Ok(Some(Answer::Forbidden(why))) => {
-                eprintln!("pinion: {why}");
+                errln!("pinion: {why}");
                 Err(Exit::Blocked)
             }
             Ok(Some(Answer::Failed(why))) => {
-                eprintln!("pinion: {why}");
+                errln!("pinion: {why}");
                 Err(Exit::Internal)
             }
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => {
-                eprintln!("pinion: the controller stopped before it answered; run the command again when it is back");
+                errln!("pinion: the controller stopped before it answered; run the command again when it is back");
                 Err(Exit::Unreachable)
             }
             Err(error) => {
-                eprintln!(
+                errln!(
                     "pinion: cannot read the controller's answer: {error}; if it runs another version, restart it \
                      (systemctl restart pinion)"
                 );

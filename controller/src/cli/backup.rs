@@ -5,7 +5,9 @@ use std::path::Path;
 use pinion_proto::{
     causes::chain,
     clock::{Clock as _, SystemClock},
+    errln,
     exit::Exit,
+    outln,
 };
 
 use super::print_json;
@@ -21,8 +23,8 @@ pub(super) fn take(config: &Config, file: &Path, json: bool) -> Exit {
             if json {
                 print_json(&taken);
             } else {
-                println!("{}: {} files, SHA-256 {}", taken.file.display(), taken.entries, taken.sha256);
-                eprintln!("it contains the keys of Pinion's CAs: protect it like a key");
+                outln!("{}: {} files, SHA-256 {}", taken.file.display(), taken.entries, taken.sha256);
+                errln!("it contains the keys of Pinion's CAs: protect it like a key");
             }
             Exit::Reached
         }
@@ -37,11 +39,11 @@ pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
             if json {
                 print_json(&restored);
             } else {
-                println!("restored {} files as they were at {}", restored.entries, restored.made_at);
+                outln!("restored {} files as they were at {}", restored.entries, restored.made_at);
                 for before in &restored.before {
-                    println!("what was there before: {}", before.display());
+                    outln!("what was there before: {}", before.display());
                 }
-                eprintln!(
+                errln!(
                     "start both processes now (systemctl start pinion-channel pinion); `pinion status` then lists \
                      the guests whose identity was renewed after the backup"
                 );
@@ -53,7 +55,7 @@ pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
 }
 
 fn told(error: &BackupError) -> Exit {
-    eprintln!("pinion: {}", chain(error));
+    errln!("pinion: {}", chain(error));
     match error {
         BackupError::Bad { .. } | BackupError::Refused(_) => Exit::Usage,
         BackupError::Running => Exit::Blocked,

@@ -2,6 +2,7 @@
 
 use pinion_proto::{
     exit::Exit,
+    outln,
     printable::line,
     stage::Halt,
     verdict::{Tally, Verdict},
@@ -21,7 +22,7 @@ pub(super) async fn check(session: &Session, selection: Selection) -> Exit {
             if session.json {
                 print_json(&serde_json::json!({ "exit": exit.code(), "text": text }));
             } else {
-                println!("{text}");
+                outln!("{text}");
             }
             exit
         }

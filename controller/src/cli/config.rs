@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{errln, exit::Exit, outln};
 
 use super::print_json;
 use crate::config::check;
@@ -16,19 +16,19 @@ pub(super) fn check(root: &Path, start: bool, json: bool) -> Exit {
     if json {
         print_json(&report);
     } else if report.ok && !start {
-        println!("{file}: good");
+        outln!("{file}: good");
     }
     for problem in &report.problems {
-        eprintln!("{file}:{problem}");
+        errln!("{file}:{problem}");
     }
     if let Some(words) = &report.unreadable {
-        eprintln!("{words}");
+        errln!("{words}");
     }
     for finding in &report.findings {
-        eprintln!("{}{file}: {finding}", if start { "warning: " } else { "" });
+        errln!("{}{file}: {finding}", if start { "warning: " } else { "" });
     }
     if broken {
-        eprintln!(
+        errln!(
             "correct it; docs/controller.md describes every setting; a running daemon keeps the settings with which \
              it started"
         );

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pinion_proto::exit::Exit;
+use pinion_proto::{errln, exit::Exit};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, print_json, unexpected};
@@ -66,20 +66,20 @@ fn finish(exit: Exit, mut view: View, progress: &EnsureProgress, session: &Sessi
     }
     view.close();
     for line in lines.iter().filter(|line| !line.reached) {
-        eprintln!("{}: {}", line.placement, why(line));
+        errln!("{}: {}", line.placement, why(line));
     }
     let (reached, all) = (lines.iter().filter(|line| line.reached).count(), lines.len());
     match exit {
-        Exit::Reached if all == 0 => eprintln!("nothing to do: the manifest has no such placements"),
-        Exit::Reached => eprintln!("{reached} of {all} reached"),
-        Exit::TimedOut => eprintln!("timed out with {reached} of {all} reached; the controller keeps trying"),
+        Exit::Reached if all == 0 => errln!("nothing to do: the manifest has no such placements"),
+        Exit::Reached => errln!("{reached} of {all} reached"),
+        Exit::TimedOut => errln!("timed out with {reached} of {all} reached; the controller keeps trying"),
         _ => {
             let blocked = lines.iter().filter(|line| line.is_blocked()).count();
             let others = match all - reached - blocked {
                 0 => String::new(),
                 others => format!("; the controller keeps trying the other {others}"),
             };
-            eprintln!("{reached} of {all} reached, {blocked} blocked: needs a person{others}");
+            errln!("{reached} of {all} reached, {blocked} blocked: needs a person{others}");
         }
     }
     exit
@@ -143,7 +143,7 @@ impl View {
                     let text = if line.reached { reached(line) } else { why(line) };
                     let news = news(line).unwrap_or_else(|| text.clone());
                     if told.get(&line.placement) != Some(&news) {
-                        eprintln!("{}: {text}", line.placement);
+                        errln!("{}: {text}", line.placement);
                         told.insert(line.placement.clone(), news);
                     }
                 }

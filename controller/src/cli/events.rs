@@ -1,6 +1,6 @@
 //! `pinion events`.
 
-use pinion_proto::{exit::Exit, printable::Shown};
+use pinion_proto::{exit::Exit, outln, printable::Shown};
 
 use super::{Conversation, Session, args::EventsArgs, print_json, unexpected};
 use crate::{
@@ -23,7 +23,7 @@ pub(super) async fn events(session: &Session, args: EventsArgs) -> Exit {
     loop {
         match conversation.next().await {
             Ok(Answer::Event(event)) if session.json => print_json(&event),
-            Ok(Answer::Event(event)) => println!("{}", line(&event)),
+            Ok(Answer::Event(event)) => outln!("{}", line(&event)),
             Ok(Answer::End) => return Exit::Reached,
             Ok(other) => return unexpected(&other),
             Err(exit) => return exit,

@@ -1,6 +1,6 @@
 //! `pinion freeze`.
 
-use pinion_proto::{clock::Timestamp, exit::Exit};
+use pinion_proto::{clock::Timestamp, exit::Exit, outln};
 
 use super::{Session, ask, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, AskFreeze, Selection};
@@ -13,10 +13,10 @@ pub(super) async fn freeze(session: &Session, selection: Selection, until: Optio
                 print_json(&frozen);
             } else {
                 if frozen.freezes.is_empty() {
-                    println!("nothing is frozen");
+                    outln!("nothing is frozen");
                 }
                 for note in &frozen.notes {
-                    println!("{note}");
+                    outln!("{note}");
                 }
             }
             Exit::Reached

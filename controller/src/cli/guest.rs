@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pinion_proto::{clock::Timestamp, exit::Exit};
+use pinion_proto::{clock::Timestamp, errln, exit::Exit, out, outln};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, ask, print_json, table::table, unexpected};
@@ -17,7 +17,7 @@ pub(super) async fn list(session: &Session) -> Exit {
             } else {
                 let rows: Vec<_> = guests.into_iter().map(row).collect();
                 let head = ["GUEST", "NAME", "KIND", "STATE", "HOSTNAME", "JOINED", "IDENTITY", "RENEWED", "LOCKED"];
-                print!("{}", table(head, &rows));
+                out!("{}", table(head, &rows));
             }
             Exit::Reached
         }
@@ -37,7 +37,7 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
         if session.json {
             print_json(&serde_json::json!({ "exit": exit.code(), "guest": guest, "told": words }));
         } else {
-            eprintln!("{words}");
+            errln!("{words}");
         }
         exit
     };
@@ -45,7 +45,7 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
         match timeout_at(deadline, conversation.next()).await {
             Ok(Ok(Answer::Step(step))) => {
                 if !session.json {
-                    eprintln!("guest {guest}: {step}");
+                    errln!("guest {guest}: {step}");
                 }
             }
             Ok(Ok(Answer::Enrolled(words))) => return end(Exit::Reached, &words),
@@ -81,9 +81,9 @@ pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -
             if session.json {
                 print_json(&serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines }));
             } else {
-                println!("guest {guest} is evicted: its identity is refused from now on");
+                outln!("guest {guest} is evicted: its identity is refused from now on");
                 for line in lines {
-                    println!("{line}");
+                    outln!("{line}");
                 }
             }
             Exit::Reached
@@ -108,7 +108,7 @@ fn tell(session: &Session, answer: Result<Answer, Exit>, done: &str) -> Exit {
             if session.json {
                 print_json(&serde_json::json!({ "done": done }));
             } else {
-                eprintln!("{done}");
+                errln!("{done}");
             }
             Exit::Reached
         }

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use pinion_proto::{
     causes::chain,
     clock::{Clock, SystemClock},
+    errln,
     exit::Exit,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -56,13 +57,13 @@ async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Exit {
     let becomes = match becomes(wanted, roots) {
         Ok(becomes) => becomes,
         Err(why) => {
-            eprintln!("pinion: {why}");
+            errln!("pinion: {why}");
             return Exit::Usage;
         }
     };
     let what = if wanted == Wanted::Embedded { "root of the embedded CA" } else { "identity root" };
     if !yes {
-        eprintln!("pinion: {}; {}. If you want this, add --yes", becomes.happens(what), becomes.consequence());
+        errln!("pinion: {}; {}. If you want this, add --yes", becomes.happens(what), becomes.consequence());
         return Exit::Usage;
     }
     if UnixStream::connect(&session.config.socket).await.is_ok() {
@@ -104,22 +105,22 @@ async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Exit {
     };
     match left() {
         Ok(()) => {
-            eprintln!("the next start of {}; {}", becomes.does(what), becomes.consequence());
+            errln!("the next start of {}; {}", becomes.does(what), becomes.consequence());
             if let Some(next) = becomes.next_steps() {
-                eprintln!("{next}");
+                errln!("{next}");
             }
             Exit::Reached
         }
         Err(StoreError::Locked { .. }) => running(what),
         Err(error) => {
-            eprintln!("pinion: cannot request a new {what}: {}", chain(&error));
+            errln!("pinion: cannot request a new {what}: {}", chain(&error));
             Exit::Internal
         }
     }
 }
 
 fn running(what: &str) -> Exit {
-    eprintln!(
+    errln!(
         "pinion: the controller or the root process is running and uses its {what}: stop both first (systemctl stop \
          pinion pinion-channel)"
     );

@@ -1,7 +1,9 @@
 //! `pinion issuer check` and `pinion issuer root`.
 
 use pinion_proto::{
+    errln,
     exit::Exit,
+    out,
     printable::Shown,
     stage::{Halt, Trouble},
 };
@@ -17,7 +19,7 @@ pub(super) async fn check(session: &Session) -> Exit {
                 print_json(&reports);
             } else {
                 for report in &reports {
-                    print!("{}", words(report));
+                    out!("{}", words(report));
                 }
             }
             verdict(reports.iter().map(|report| report.trouble.as_ref()))
@@ -36,18 +38,18 @@ pub(super) async fn root(session: &Session, name: Option<String>) -> Exit {
             }
             for report in &reports {
                 if let Some(trouble) = &report.trouble {
-                    eprintln!("pinion: {}: {trouble}", report.name);
+                    errln!("pinion: {}: {trouble}", report.name);
                 }
                 for root in report.roots.iter().filter(|_| !session.json) {
                     let signing = if root.is_signing { "" } else { ", not the one that it signs under now" };
-                    eprintln!(
+                    errln!(
                         "{}: {}, SHA-256 {}, valid until {}{signing}",
                         report.name,
                         Shown(&root.subject),
                         root.fingerprint,
                         root.not_after
                     );
-                    print!("{}", root.pem);
+                    out!("{}", root.pem);
                 }
             }
             verdict(reports.iter().map(|report| report.trouble.as_ref()))

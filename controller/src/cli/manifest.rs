@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use pinion_proto::{causes::chain, exit::Exit, field_names::did_you_mean, spec::PlainName};
+use pinion_proto::{causes::chain, errln, exit::Exit, field_names::did_you_mean, outln, spec::PlainName};
 
 use super::print_json;
 use crate::{
@@ -23,7 +23,7 @@ pub(super) fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
             let (certificates, placements) = (manifest.certificates.len(), manifest.placement_count());
             let warnings = config.map(|config| unknown(&manifest, config)).unwrap_or_default();
             for warning in &warnings {
-                eprintln!("{}: warning: {warning}", path.display());
+                errln!("{}: warning: {warning}", path.display());
             }
             if json {
                 let document = serde_json::json!({
@@ -32,7 +32,7 @@ pub(super) fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
                 });
                 print_json(&document);
             } else {
-                println!("{}: good: {certificates} certificates in {placements} places", path.display());
+                outln!("{}: good: {certificates} certificates in {placements} places", path.display());
             }
             Exit::Reached
         }
@@ -44,7 +44,7 @@ pub(super) fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
                 };
                 print_json(&serde_json::json!({ "ok": false, "problems": problems }));
             }
-            eprintln!("{}", chain(&error));
+            errln!("{}", chain(&error));
             Exit::Usage
         }
     }
@@ -82,11 +82,11 @@ pub(super) fn unknown(manifest: &Manifest, config: &Config) -> Vec<String> {
 pub(super) fn schema() -> Exit {
     match serde_json::to_string_pretty(&manifest::schema()) {
         Ok(text) => {
-            println!("{text}");
+            outln!("{text}");
             Exit::Reached
         }
         Err(error) => {
-            eprintln!("pinion: cannot print the schema: {error}");
+            errln!("pinion: cannot print the schema: {error}");
             Exit::Internal
         }
     }

@@ -1,5 +1,4 @@
 //! The command line of `pinion`: a file a verb.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks to people")]
 
 mod args;
 mod ask;
@@ -31,7 +30,7 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use pinion_proto::{causes::chain, daemon, exit::Exit, message::PurgeManner};
+use pinion_proto::{causes::chain, daemon, errln, exit::Exit, message::PurgeManner};
 
 use crate::{
     admin::protocol::{Ensure, Selection},
@@ -65,7 +64,7 @@ pub fn main() -> ExitCode {
             exit.into()
         }
         Err(error) => {
-            eprintln!("pinion: cannot start: {error}");
+            errln!("pinion: cannot start: {error}");
             Exit::Internal.into()
         }
     }
@@ -97,7 +96,7 @@ async fn dispatch(args: Args) -> Exit {
     match args.verb {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
-        Verb::Plan => plan::plan(&session).await,
+        Verb::Plan { file } => plan::plan(&session, file.as_deref()).await,
         Verb::Status { names, guests, check: true, .. } => check::check(&session, Selection::new(names, guests)).await,
         Verb::Status { names, guests, wide, check: false } => {
             status::status(&session, Selection::new(names, guests), wide).await

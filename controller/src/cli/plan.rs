@@ -1,29 +1,49 @@
 //! `pinion plan`.
 
-use pinion_proto::exit::Exit;
+use std::path::Path;
+
+use pinion_proto::{causes::chain, errln, exit::Exit, out, outln};
 
 use super::{Session, ask, print_json, table::table, unexpected};
-use crate::admin::protocol::{Answer, Ask};
+use crate::{
+    admin::protocol::{Answer, Ask},
+    manifest::{self, file::FileError},
+};
 
-/// Prints what would be done now.
-pub(super) async fn plan(session: &Session) -> Exit {
-    match ask(session, &Ask::Plan).await {
+/// Prints what would be done now, or with the manifest in a file.
+pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Exit {
+    let question = match file.map(of) {
+        None => Ask::Plan,
+        Some(Ok(question)) => question,
+        Some(Err(error)) => {
+            errln!("{}", chain(&error));
+            return Exit::Usage;
+        }
+    };
+    match ask(session, &question).await {
         Ok(Answer::Plan(plan)) => {
             if session.json {
                 print_json(&plan);
                 return Exit::Reached;
             }
             let rows: Vec<_> = plan.steps.into_iter().map(|step| [step.placement, step.action, step.why]).collect();
-            print!("{}", table(["PLACEMENT", "ACTION", "WHY"], &rows));
+            out!("{}", table(["PLACEMENT", "ACTION", "WHY"], &rows));
             for note in plan.notes {
-                println!("note: {note}");
+                outln!("note: {note}");
             }
             if let Some(at) = plan.wake_at {
-                println!("next scheduled change: {at}");
+                outln!("next scheduled change: {at}");
             }
             Exit::Reached
         }
         Ok(other) => unexpected(&other),
         Err(exit) => exit,
     }
+}
+
+/// The question about a manifest that is good as far as can be told here.
+fn of(path: &Path) -> Result<Ask, FileError> {
+    manifest::file::load(path)?;
+    let read = |source| FileError::Read { path: path.to_owned(), source };
+    std::fs::read_to_string(path).map(Ask::PlanOf).map_err(read)
 }

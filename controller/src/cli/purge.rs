@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use pinion_proto::{exit::Exit, printable::Shown};
+use pinion_proto::{errln, exit::Exit, outln, printable::Shown};
 use tokio::time::timeout;
 
 use super::{Conversation, Session, ask, print_json, unexpected};
@@ -56,13 +56,13 @@ async fn listen(events: &mut Conversation, mut awaited: BTreeSet<String>, told: 
 
 fn print(purging: &Purging, told: &[Event]) {
     for event in told {
-        println!("{}", Shown(&event.text));
+        outln!("{}", Shown(&event.text));
     }
     if told.len() < purging.at_once.len() {
-        eprintln!("the agents are still removing files; `pinion events` shows when it is done");
+        errln!("the agents are still removing files; `pinion events` shows when it is done");
     }
     if !purging.later.is_empty() {
-        eprintln!(
+        errln!(
             "not linked: {}; their agents remove the files as soon as they link, and `pinion events` shows when it is done",
             purging.later.join(", ")
         );

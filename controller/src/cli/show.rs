@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pinion_proto::{exit::Exit, printable::Shown, report::Details, stage::Stage};
+use pinion_proto::{exit::Exit, out, outln, printable::Shown, report::Details, stage::Stage};
 
 use super::{Session, ask, events, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, ShownPage};
@@ -14,7 +14,7 @@ pub(super) async fn show(session: &Session, name: String, from: usize, count: us
             if session.json {
                 print_json(&shown);
             } else {
-                print!("{}", words(&name, &shown));
+                out!("{}", words(&name, &shown));
                 if shown.guest.is_none() && shown.total <= MAX_WITH_EVENTS {
                     print_events(session, &shown).await;
                 }
@@ -36,10 +36,10 @@ async fn print_events(session: &Session, shown: &ShownPage) {
     for placement in &shown.placements {
         let events = events::last_of(session, &placement.placement, LAST_EVENTS).await;
         if !events.is_empty() {
-            println!("\nlast events of {}", Shown(&placement.placement));
+            outln!("\nlast events of {}", Shown(&placement.placement));
         }
         for event in &events {
-            println!("  {}", events::line(event));
+            outln!("  {}", events::line(event));
         }
     }
 }

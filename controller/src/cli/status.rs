@@ -1,6 +1,6 @@
 //! `pinion status`.
 
-use pinion_proto::{exit::Exit, printable::Shown};
+use pinion_proto::{exit::Exit, out, printable::Shown};
 
 use super::{
     Session, ask,
@@ -21,7 +21,7 @@ pub(super) async fn status(session: &Session, selection: Selection, is_wide: boo
             if session.json {
                 print_json(&status);
             } else {
-                print!("{}", words(&status, Look::of_stdout(is_wide)));
+                out!("{}", words(&status, Look::of_stdout(is_wide)));
             }
             Exit::Reached
         }

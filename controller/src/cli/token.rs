@@ -1,6 +1,6 @@
 //! `pinion token create`.
 
-use pinion_proto::exit::Exit;
+use pinion_proto::{errln, exit::Exit, outln};
 
 use super::{Session, ask, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask};
@@ -13,8 +13,8 @@ pub(super) async fn create(session: &Session, guest: String) -> Exit {
             Exit::Reached
         }
         Ok(Answer::Token(token)) => {
-            println!("{token}");
-            eprintln!(
+            outln!("{token}");
+            errln!(
                 "this token works once, within ten minutes, for guest {guest}: pipe it into `pinion-agent \
                 join` there"
             );

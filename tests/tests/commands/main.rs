@@ -1,6 +1,7 @@
 //! What people and scripts call, on the host and in guests: what it shows, what it means, and how it ends.
 
 mod await_certificate;
+mod broken_pipe;
 mod check;
 mod permissions;
 mod ensure;
@@ -9,5 +10,6 @@ mod join_prompt;
 mod looked_at;
 mod help;
 mod operator;
+mod plan_file;
 mod shown;
 mod impostor_daemons;

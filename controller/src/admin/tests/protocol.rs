@@ -30,6 +30,7 @@ fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
     vec![
         (Ask::Status(selection()), json!({ "status": selected }), None),
         (Ask::Plan, json!("plan"), None),
+        (Ask::PlanOf("{}".into()), json!({ "plan-of": "{}" }), None),
         (Ask::Guests, json!("guests"), None),
         (Ask::Issuers, json!("issuers"), None),
         (
@@ -157,7 +158,7 @@ async fn ask_by(bytes: usize) -> std::io::Result<Option<Ask>> {
     line.resize(bytes - 1, b' ');
     line.push(b'\n');
     caller.write_all(&line).await.expect("written");
-    question(&mut BufReader::new(stream), Duration::from_secs(60)).await
+    question(&mut BufReader::new(stream), MAX_QUESTION, Duration::from_secs(60)).await
 }
 
 #[tokio::test]
@@ -174,7 +175,7 @@ async fn a_caller_who_says_nothing_or_half_a_question_asks_nothing() {
         let (mut caller, stream) = duplex(64);
         caller.write_all(text.as_bytes()).await.expect("written");
         drop(caller);
-        let question = question(&mut BufReader::new(stream), Duration::from_secs(60)).await;
+        let question = question(&mut BufReader::new(stream), MAX_QUESTION, Duration::from_secs(60)).await;
         assert_eq!(question.as_ref().is_ok_and(Option::is_none), asked, "{text:?}: {question:?}");
     }
 }
