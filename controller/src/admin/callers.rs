@@ -62,7 +62,7 @@ impl Callers {
     }
 
     /// The longest question that this user may ask (bytes).
-    pub(super) fn longest(&self, user: u32) -> u64 {
+    pub(super) fn max_question(&self, user: u32) -> u64 {
         if self.trusts(user) { MAX_TRUSTED_QUESTION } else { MAX_QUESTION }
     }
 
@@ -154,7 +154,7 @@ mod tests {
             assert!(callers.enter(user).expect_err("enough").contains("16 connections"), "{user}");
         }
         assert!(callers.enter(1004).expect_err("all are taken").contains("64 callers"));
-        assert_eq!([0, 998, 1000].map(|user| callers.longest(user) > MAX_QUESTION), [true, true, false]);
+        assert_eq!([0, 998, 1000].map(|user| callers.max_question(user) > MAX_QUESTION), [true, true, false]);
         for user in [0, 998] {
             places.extend((0..16).map(|_| callers.enter(user).expect("never taken by others")));
         }

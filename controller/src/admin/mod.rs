@@ -119,7 +119,7 @@ impl Admin {
         let peer = stream.peer_cred()?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
-        let ask = match question(&mut read, self.callers.longest(peer.uid()), ASK_TIME).await {
+        let ask = match question(&mut read, self.callers.max_question(peer.uid()), ASK_TIME).await {
             Ok(Some(ask)) => ask,
             Ok(None) => return Ok(()),
             Err(error) => {

@@ -210,10 +210,11 @@ impl Sessions {
         }
     }
 
-    /// A guest has answered what it was asked to remove.
+    /// A guest has answered what it was asked to remove. Looks at what is there next are counted anew.
     pub(super) fn purged(&mut self, id: &PlacementId) {
         if let Some(session) = self.sessions.get_mut(&id.guest) {
             session.purges.remove(&id.certificate);
+            session.looks.remove(&id.certificate);
         }
     }
 }

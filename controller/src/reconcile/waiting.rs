@@ -90,9 +90,9 @@ fn start(
     effects: &mut Effects,
 ) -> Result<Waiter, Answer> {
     let chosen = Chosen::of_known_guests(world, &ensure.selection)?;
-    if let Some(problem) = &world.in_force().problem {
-        // What is in force is not what the administrator wants.
-        return Err(Answer::Refused(format!("the manifest on disk is not in force: {problem}")));
+    // What is in force is not what the administrator wants; that a certificate is renewed all the same may be urgent.
+    if let Some(refusal) = not_in_force(world).filter(|_| !ensure.renew) {
+        return Err(refusal);
     }
     let manifest = world.manifest().clone();
     let mut wanted = Vec::with_capacity(manifest.placement_count());
@@ -131,6 +131,12 @@ fn start(
     Ok(Waiter { ensure, chosen, above, answers, believed_from, looks, sent: HashMap::new() })
 }
 
+/// Why nothing can be said to be as it should be, if the manifest on disk is broken.
+fn not_in_force(world: &World) -> Option<Answer> {
+    let problem = world.in_force().problem.as_ref()?;
+    Some(Answer::Refused(format!("the manifest on disk is not in force: {problem}")))
+}
+
 impl Waiter {
     /// When its placements' troubles become believable; none once they are.
     fn believes_at(&self) -> Option<Instant> {
@@ -161,7 +167,8 @@ impl Waiter {
         }
         let is_reached = placements.iter().all(|line| line.reached);
         if is_reached || (is_blocked && is_over && !self.ensure.wait) {
-            return self.answers.try_send(Answer::Ensured(EnsureProgress { placements })).is_ok();
+            let ended = not_in_force(view.world).unwrap_or(Answer::Ensured(EnsureProgress { placements }));
+            return self.answers.try_send(ended).is_ok();
         }
         let changed: Vec<_> =
             placements.into_iter().filter(|line| self.sent.get(&line.placement) != Some(line)).collect();

@@ -87,7 +87,9 @@ fn a_bad_manifest_at_the_start_is_reported_first_and_stops_no_renewal() {
         // An agent whose links end after moments dials less and less often; a restarted one dials at once.
         site.guest.restart().expect("the agent starts again");
         site.guest.wait_linked(&site.host).expect("linked");
-        site.host.renew(&[], "served").unwrap_or_else(|error| panic!("{damage:?}: {error:#}"));
+        let renewed = site.host.pinion(&["ensure", "--renew", "--until", "served", "--timeout", "30s"]);
+        let renewed = renewed.expect("pinion runs");
+        assert!(renewed.code() == 2 && renewed.stderr.contains(&shown), "{damage:?}: it says so: {renewed}");
         let renewed = site.serial().expect("all agree");
         assert_ne!(renewed, serial, "{damage:?}: renewals go on");
         serial = renewed;
@@ -143,7 +145,8 @@ fn a_bad_manifest_under_a_running_controller_changes_nothing() {
         let note = status.notes.iter().find(|note| note.contains(&path.display().to_string()));
         assert!(note.is_some(), "{damage:?}: {:?}", status.notes);
         let ensured = site.host.pinion(&["ensure"]).expect("pinion runs");
-        assert_eq!(ensured.code(), 0, "{damage:?}: what is in force is held: {ensured}");
+        let words = "the manifest on disk is not in force";
+        assert!(ensured.code() == 2 && ensured.stderr.contains(words), "{damage:?}: {ensured}");
         assert_eq!(site.serial().expect("all agree"), serial);
         assert!(damaged.is_untouched().expect("it is there"));
         damaged.repair().expect("it is repaired");

@@ -199,3 +199,15 @@ fn the_next_root_goes_once_to_those_that_know_roots_and_lack_it() {
     sessions.send_root(Some(&next));
     assert_eq!(received(&mut queue), ["root"]);
 }
+
+#[test]
+fn after_a_purge_looks_are_counted_anew() {
+    let (mut sessions, mut queue) = linked(8);
+    for (number, expected) in [(2, &["look"][..]), (2, &[]), (1, &[])] {
+        sessions.look(&id("web@101"), number);
+        assert_eq!(received(&mut queue), expected, "{number}");
+    }
+    sessions.purged(&id("web@101"));
+    sessions.look(&id("web@101"), 1);
+    assert_eq!(received(&mut queue), ["look"]);
+}
