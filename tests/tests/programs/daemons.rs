@@ -167,7 +167,11 @@ fn lines_in_the_journal_have_a_priority_and_no_time_of_their_own() {
     std::fs::remove_file(&config).expect("removed");
     let mut guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest's directory");
     guest.start().expect("it starts");
-    let text = guest.agent().expect("it runs").log();
+    let text = wait::until("its first line", PATIENCE, || match guest.agent().map(|agent| agent.log()) {
+        Some(text) if text.contains('\n') => Ok(text),
+        other => Err(format!("{other:?}")),
+    });
+    let text = text.expect("it says that it has started");
     assert!(text.starts_with("20") && !text.contains("<6>"), "{text}");
     host.stop().expect("nothing runs");
 }
