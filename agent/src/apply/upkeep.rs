@@ -16,7 +16,10 @@ use super::{
     root_store,
     settle::settle,
 };
-use crate::probe::{self, Seen};
+use crate::{
+    probe::{self, Seen},
+    reload,
+};
 
 /// What a look between two tries does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,11 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     repair(attempt).await?;
     let Some(held) = &attempt.switch.ledger.held else { return Ok(()) };
     let (stage, is_unnotified) = (held.stage, held.unnotified);
+    if stage > Stage::Installed && is_behind(attempt).await? {
+        tracing::warn!(certificate = %attempt.switch.name, "The service has other secrets than this certificate's, and gets these again");
+        attempt.publish_stage(Stage::Installed);
+        return notify::check_and_notify(attempt).await;
+    }
     let targets = &attempt.job.probes;
     let (false, Some(leaf), false) = (targets.is_empty(), held.bundle.leaf().cloned(), is_unnotified) else {
         if is_unnotified || stage < Stage::Reloaded {
@@ -132,6 +140,17 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
             Err(failure.into())
         }
     }
+}
+
+/// Whether a service has gone back to what it had before it was notified.
+async fn is_behind(attempt: &Attempt<'_>) -> Result<bool, Interrupt> {
+    let (config, about) = (attempt.switch.config(), attempt.about());
+    for (_, action) in attempt.notices() {
+        if attempt.switch.unless_stopped(reload::is_behind(config, action, &about)).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What follows from what a service shows.

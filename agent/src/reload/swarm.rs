@@ -53,8 +53,7 @@ struct Target {
 pub(super) async fn update(config: &Config, swarm: &SwarmSecrets, about: &About) -> Result<(), ReloadError> {
     let docker = Docker::find(config, about).await?;
     let used = used(&docker, swarm).await?;
-    let wanted: BTreeMap<&SecretName, String> =
-        swarm.secrets.values().map(|name| (name, format!("{name}-{}", about.generation))).collect();
+    let wanted = wanted(swarm, about);
     for (part, name) in &swarm.secrets {
         if let Some(version) = wanted.get(name) {
             make(&docker, *part, version, about).await?;
@@ -70,6 +69,21 @@ pub(super) async fn update(config: &Config, swarm: &SwarmSecrets, about: &About)
     }
     prune(&docker, &wanted, about).await;
     Ok(())
+}
+
+/// Whether a service has other secrets than this generation's.
+///
+/// # Errors
+/// There is no such service, or this node does not manage the Swarm.
+pub(super) async fn is_behind(config: &Config, swarm: &SwarmSecrets, about: &About) -> Result<bool, ReloadError> {
+    let docker = Docker::find(config, about).await?;
+    let used = used(&docker, swarm).await?;
+    Ok(!exchange(&used, &wanted(swarm, about)).is_empty())
+}
+
+/// The versions of the secrets that a service should have.
+fn wanted<'s>(swarm: &'s SwarmSecrets, about: &About) -> BTreeMap<&'s SecretName, String> {
+    swarm.secrets.values().map(|name| (name, format!("{name}-{}", about.generation))).collect()
 }
 
 /// How an update of a service goes (Docker Engine API, `ServiceUpdateStatus`).

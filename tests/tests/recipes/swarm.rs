@@ -148,6 +148,15 @@ fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
     check(&place.serial("ui").expect("installed")).expect("the first");
     let renewed = place.renew("ui", "reloaded").expect("renewed");
     check(&renewed).expect("the second");
+    // `docker stack deploy` puts the secret of its file back: that is noticed, and undone.
+    let generation = place.host.status().expect("a status").placement("ui@1001").and_then(|ui| ui.generation);
+    let (ours, theirs) =
+        (format!("{KEY}-{}", generation.expect("installed")), format!("source={KEY},target={KEY},mode=0400"));
+    let update = ["service", "update", "--quiet", "--detach", "--secret-rm", &ours, "--secret-add", &theirs];
+    swarm.cli(&[update.as_slice(), &["portainer_portainer"]].concat()).expect("as a deployment does");
+    place.host.ensure(&["ui"], "reloaded").expect("it is looked at, and has its secrets again");
+    check(&renewed).expect("the second again");
+
     let how = swarm.cli(&[
         "service",
         "inspect",
