@@ -63,7 +63,6 @@ impl View<'_> {
         };
         let now = match (&planned.decision, report.and_then(|report| report.incoming.as_ref())) {
             _ if reached => "reached",
-            _ if linked && !is_seen => "being looked at",
             (Decision::Order(order), _) if order.step == Step::Ask => "waiting for the guest's request",
             (Decision::Order(_), _) if id.as_ref().is_some_and(|id| view.parts.signing.is_under_way(id)) => {
                 "being signed"
@@ -74,6 +73,8 @@ impl View<'_> {
             (Decision::Order(_), _) => "to be signed",
             (Decision::Keep, Some(incoming)) if incoming.progress == Progress::Delivered => "being installed",
             (Decision::Keep, Some(_)) => "being delivered",
+            // What is under way says more.
+            _ if linked && !is_seen => "being looked at",
             (Decision::Keep, None) => "being looked at",
             (Decision::Trust(_), _) => "being sent its roots",
             (Decision::Purge, _) => "being removed",
