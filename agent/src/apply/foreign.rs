@@ -1,6 +1,6 @@
 //! What is in the places of a placement's new files and no placement's own.
 //!
-//! Invariant: it is told of before it is replaced, and kept.
+//! Invariant: it is reported before it is replaced, and a copy is kept.
 
 use pinion_proto::{id::CertificateName, report::Original, spec::GuestPath, wire::MAX_ORIGINALS};
 
@@ -30,7 +30,7 @@ pub(super) fn survey(shared: &Shared, files: &dyn Files, ledger: &Ledger, job: &
     if found.is_empty() {
         return Vec::new();
     }
-    // What cannot be read is told of when it is tried.
+    // What cannot be read fails the installation, which reports it.
     let Ok(others) = shared.files_of_others(None) else { return Vec::new() };
     let found =
         found.into_iter().filter(|(path, there)| !others.contains(path) && !there.content.trim_ascii().is_empty());

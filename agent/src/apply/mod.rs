@@ -169,7 +169,7 @@ impl Placements {
         }
         match self.lock().get(&certificate) {
             Some(entry) => entry.mailbox.post(|letters| letters.purge = Some(purge)),
-            // Whoever asks thinks that it is there.
+            // The controller asks because it still has a report of it.
             None => self.shared.answer(Purged::all(certificate)),
         }
     }

@@ -1,7 +1,7 @@
 //! A placement whose files a person wants removed, all of them or those of earlier specs.
 //!
-//! Invariants: what a service's configuration still names goes only when a person, told of it, wants that; what came of it
-//! is told, and what was begun is finished after a crash.
+//! Invariants: what a service's configuration still names is removed only if a person has been warned and insists; the
+//! controller hears what came of it, and a removal that a crash interrupted is finished.
 
 use pinion_proto::{
     id::CertificateName,
@@ -38,7 +38,9 @@ impl Task<'_> {
     /// Removes what earlier specs put elsewhere.
     pub(super) async fn purge_left_behind(&mut self) -> Result<(), Stopped> {
         let Some(purge) = self.purging.take() else { return Ok(()) };
-        if !purge.force && self.is_named(&purge).await? {
+        let named = if purge.force { Vec::new() } else { self.parts.switch.named(true).await? };
+        if !named.is_empty() {
+            self.keep(named);
             return Ok(());
         }
         match self.parts.switch.purge_left_behind().await? {
@@ -84,16 +86,6 @@ impl Task<'_> {
                 Ok(false)
             }
         }
-    }
-
-    /// Whether a configuration names what is to be removed; then it stays, and that is told.
-    async fn is_named(&mut self, purge: &Purge) -> Result<bool, Stopped> {
-        let named = self.parts.switch.named(purge.left_behind).await?;
-        let is_named = !named.is_empty();
-        if is_named {
-            self.keep(named);
-        }
-        Ok(is_named)
     }
 
     /// The files stay, because a configuration names them.

@@ -215,7 +215,7 @@ impl Task<'_> {
         if self.parts.switch.is_answered() {
             self.parts.switch.save_rest().await;
         }
-        // Who waits for a look is told with what it has found.
+        // Whoever waits for this look gets its result.
         self.parts.status.looked(self.look.link);
         self.parts.status.publish(&self.parts.switch, &self.parts.request);
         self.parts.switch.shared.has_looked(&self.parts.switch.name, self.look.here);

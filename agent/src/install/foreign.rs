@@ -119,7 +119,7 @@ pub fn kept(state: &Path, root: &Path, target: &Path) -> impl Iterator<Item = Ve
 }
 
 /// The path of a target below the root, as the guest sees it, without its `/`.
-fn inside<'t>(root: &Path, target: &'t Path) -> &'t Path {
+pub(super) fn inside<'t>(root: &Path, target: &'t Path) -> &'t Path {
     let inside = target.strip_prefix(root).unwrap_or(target);
     inside.strip_prefix("/").unwrap_or(inside)
 }

@@ -31,36 +31,40 @@ pub fn places(root: &Path, paths: &[&GuestPath]) -> Vec<String> {
     if paths.is_empty() {
         return Vec::new();
     }
-    let top = root.join(CONFIGURATION);
-    let (mut open, mut read, mut found) = (vec![(top.clone(), 0)], 0, Vec::new());
+    let mut found = Vec::new();
+    for path in files(&root.join(CONFIGURATION)) {
+        let Some(text) = text(&path) else { continue };
+        let shown = Path::new("/").join(path.strip_prefix(root).unwrap_or(&path));
+        found.extend(lines(&text, paths).map(|(line, name)| format!("{}:{line} names {name}", shown.display())));
+        if found.len() >= MAX_NAMED {
+            break;
+        }
+    }
+    found.truncate(MAX_NAMED);
+    found
+}
+
+/// The files below a directory, at most so many, those that links in it lead to as well.
+fn files(top: &Path) -> Vec<PathBuf> {
+    let (mut open, mut files) = (vec![(top.to_owned(), 0)], Vec::new());
     while let Some((directory, depth)) = open.pop() {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         entries.sort_unstable();
         for path in entries {
-            let Ok(kind) = path.symlink_metadata().map(|metadata| metadata.file_type()) else { continue };
-            let is_passed_over =
-                path.strip_prefix(&top).is_ok_and(|path| PASSED_OVER.iter().any(|passed| path == Path::new(passed)));
-            if kind.is_dir() && depth < MAX_DEPTH && !is_passed_over {
+            let is_directory = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+            let is_passed_over = PASSED_OVER.iter().any(|passed| path == top.join(passed));
+            if is_directory && depth < MAX_DEPTH && !is_passed_over {
                 open.push((path, depth + 1));
-            } else if kind.is_file() || (kind.is_symlink() && path.metadata().is_ok_and(|metadata| metadata.is_file()))
-            {
-                read += 1;
-                if read > MAX_FILES {
-                    return found;
-                }
-                let Some(text) = text(&path) else { continue };
-                let shown = Path::new("/").join(path.strip_prefix(root).unwrap_or(&path));
-                for (line, name) in lines(&text, paths) {
-                    found.push(format!("{}:{line} names {name}", shown.display()));
-                    if found.len() == MAX_NAMED {
-                        return found;
-                    }
-                }
+            } else if path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                files.push(path);
+            }
+            if files.len() == MAX_FILES {
+                return files;
             }
         }
     }
-    found
+    files
 }
 
 /// A file of text; none where it is none, or large.

@@ -33,8 +33,7 @@ pub fn of(path: &GuestPath, content: &[u8]) -> Original {
 /// A path as the guest sees it.
 #[must_use]
 pub fn seen_from(root: &Path, path: &Path) -> Option<GuestPath> {
-    let inside = path.strip_prefix(root).unwrap_or(path);
-    Path::new("/").join(inside).to_str()?.parse().ok()
+    Path::new("/").join(foreign::inside(root, path)).to_str()?.parse().ok()
 }
 
 /// Those that are still of use: certificates that have not ended, and private keys where their certificate has not, or no

@@ -76,7 +76,7 @@ pub struct Recipe {
 }
 
 /// What a person writes into the service's own configuration, once.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Configure {
     /// Where.
@@ -258,7 +258,7 @@ impl RecipeError {
     }
 }
 
-fn parse(text: &str, path: PathBuf) -> Result<Recipe, RecipeError> {
+pub(super) fn parse(text: &str, path: PathBuf) -> Result<Recipe, RecipeError> {
     toml::from_str(text).map_err(|e| {
         let (line, column) = line_and_column(text, e.span().map_or(0, |span| span.start));
         RecipeError::Content { path, line, column, why: e.message().replace('\n', ", ") }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Complaint, ReloadAction, check,
-    file::{self, Configure, FileTemplate, Recipe, RecipeError, Required},
+    file::{self, FileTemplate, Recipe, RecipeError, Required},
     list,
 };
 use crate::config::Config;
@@ -55,10 +55,9 @@ pub struct ShownFile {
 /// # Errors
 /// There is none of that name, or the operator's cannot be read or understood.
 pub fn show(name: &PlainName, config: &Config, common_name: Option<&SubjectName>) -> Result<ShownRecipe, RecipeError> {
-    let recipe = file::find(name, &config.recipes)?;
-    let (text, _) = file::find_text(name, &config.recipes)?;
-    let nothing = Configure { file: None, lines: None, note: None, untried: false };
-    let configure = recipe.configure.clone().unwrap_or(nothing);
+    let (text, path) = file::find_text(name, &config.recipes)?;
+    let recipe = file::parse(&text, path)?;
+    let configure = recipe.configure.clone().unwrap_or_default();
     let files = recipe.files.iter().map(|(part, file)| ShownFile {
         part: part.to_string(),
         path: file.path.shown(common_name),
@@ -103,12 +102,8 @@ fn reload(recipe: &Recipe) -> Vec<String> {
     if recipe.requires.contains(&Required::Reload) {
         return vec!["what the placement says in `reload`".into()];
     }
-    let mut ways = Vec::new();
-    for first in recipe.reload.iter().filter_map(ReloadAction::of) {
-        ways.push(first.to_string());
-        ways.extend(recipe.escalate.iter().filter_map(|level| level.above(&first)).map(|way| format!("else {way}")));
-    }
-    ways
+    let named = |(level, way): (usize, &ReloadAction)| if level == 0 { way.to_string() } else { format!("else {way}") };
+    recipe.services().iter().flat_map(|levels| levels.iter().enumerate().map(named).collect::<Vec<_>>()).collect()
 }
 
 fn probe(probe: &file::ProbeTemplate) -> String {

@@ -95,7 +95,7 @@ async fn what_a_living_placement_left_behind_goes_and_nothing_else() {
     placements.desire(vec![with_ca("web", "/etc/ssl/after.crt")]);
     let left: GuestPath = "/etc/ssl/before.crt".parse().expect("a path");
     report(&placements, "web", "moved", |report| report.left_behind.contains(&left)).await;
-    // A configuration names it: first that is told.
+    // A configuration names it: that is reported first.
     fs::write(guest.at("etc/service.conf"), "# a comment\nca = /etc/ssl/before.crt\n").expect("written");
     let purge = Purge { left_behind: true, ..Purge::all(name("web")) };
     placements.purge(purge.clone());
@@ -160,7 +160,7 @@ async fn files_that_a_configuration_names_stay_until_they_are_purged_by_force() 
     assert!(trouble.halt == Halt::Blocked && trouble.remedy.contains("pinion purge --force web"), "{trouble}");
     assert!(guest.has_pair());
 
-    // By a person: nothing is done, and that is told.
+    // Asked by a person: nothing is removed, and the answer says why.
     is_retired(&placements).await;
     placements.purge(Purge::all(name("web")));
     assert_eq!(answer(&mut answers).await.named, [words]);

@@ -1,4 +1,4 @@
-//! What a status means for those who wait, and what they are told at the end.
+//! What a status means for a command that waits, and what the command prints at the end.
 
 use pinion_proto::{clock::Timestamp, stage::Trouble};
 
