@@ -99,7 +99,21 @@ impl Nginx {
 
 fn configuration(guest: &Guest, port: &Port, certificate: &str, key: &str) -> String {
     let path = |inside: &str| guest.path(inside).display().to_string();
-    let root = path("/var/lib/nginx");
+    let server = format!(
+        "\t\tlisten {} ssl;\n\
+         \t\tssl_certificate {};\n\
+         \t\tssl_certificate_key {};\n\
+         \t\treturn 200 \"a guest's nginx\\n\";\n",
+        port.address(),
+        path(certificate),
+        path(key),
+    );
+    with_server(&guest.path("/var/lib/nginx"), &server)
+}
+
+/// A configuration that keeps all of nginx's files below a directory, with these lines in its one server.
+pub(crate) fn with_server(root: &Path, server: &str) -> String {
+    let root = root.display();
     format!(
         "daemon off;\nworker_processes 1;\npid {root}/nginx.pid;\nerror_log stderr notice;\n\
          events {{ worker_connections 64; }}\n\
@@ -110,15 +124,7 @@ fn configuration(guest: &Guest, port: &Port, certificate: &str, key: &str) -> St
          \tfastcgi_temp_path {root}/fastcgi;\n\
          \tuwsgi_temp_path {root}/uwsgi;\n\
          \tscgi_temp_path {root}/scgi;\n\
-         \tserver {{\n\
-         \t\tlisten {} ssl;\n\
-         \t\tssl_certificate {};\n\
-         \t\tssl_certificate_key {};\n\
-         \t\treturn 200 \"a guest's nginx\\n\";\n\
-         \t}}\n\
-         }}\n",
-        port.address(),
-        path(certificate),
-        path(key),
+         \tserver {{\n{server}\t}}\n\
+         }}\n"
     )
 }

@@ -7,6 +7,7 @@ use rcgen::generate_simple_self_signed;
 
 use super::{StepCa, rollover::create};
 use crate::{
+    nginx::with_server,
     port::{self, Port},
     process::Process,
     program, wait,
@@ -80,24 +81,15 @@ impl CaProxy {
 
 /// The CA is below `/step/`, and also where it expects to be.
 fn configuration(root: &Path, port: &Port, ca: &str) -> String {
-    let (root, address) = (root.display(), port.address());
     let to_ca = |place: &str| format!("\t\tlocation {place} {{ proxy_pass {ca}/; proxy_ssl_verify off; }}\n");
-    format!(
-        "daemon off;\nworker_processes 1;\npid {root}/nginx.pid;\nerror_log stderr notice;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{\n\
-         \taccess_log off;\n\
-         \tclient_body_temp_path {root}/body;\n\
-         \tproxy_temp_path {root}/proxy;\n\
-         \tfastcgi_temp_path {root}/fastcgi;\n\
-         \tuwsgi_temp_path {root}/uwsgi;\n\
-         \tscgi_temp_path {root}/scgi;\n\
-         \tserver {{\n\
-         \t\tlisten {address} ssl;\n\
-         \t\tssl_certificate {root}/proxy.crt;\n\
-         \t\tssl_certificate_key {root}/proxy.key;\n{}{}\t}}\n\
-         }}\n",
+    let server = format!(
+        "\t\tlisten {} ssl;\n\
+         \t\tssl_certificate {1}/proxy.crt;\n\
+         \t\tssl_certificate_key {1}/proxy.key;\n{2}{3}",
+        port.address(),
+        root.display(),
         to_ca("/step/"),
         to_ca("/"),
-    )
+    );
+    with_server(root, &server)
 }
