@@ -31,7 +31,7 @@ use crate::{
     identity::{GuestRecord, Identities},
     inventory::{Inventory, NoGuest},
     issuer::Issuers,
-    manifest::{Manifest, file::ManifestFile},
+    manifest::{GuestNameError, Manifest, file::ManifestFile},
 };
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
@@ -180,6 +180,10 @@ impl Admin {
             Ask::Acknowledge(text) => Question::AtOnce(AtOnce::NoteEnd(self.guest(&text)?)),
             Ask::Evict { guest, compromised } => {
                 Question::AtOnce(AtOnce::Evict { guest: self.evict(&guest, caller)?, compromised })
+            }
+            Ask::AcceptName(text) => {
+                let name = text.parse().map_err(|error: GuestNameError| Answer::Refused(error.to_string()))?;
+                Question::AtOnce(AtOnce::AcceptName(name))
             }
             Ask::Wake(text) => Question::AtOnce(AtOnce::Wake(self.guest(&text)?)),
             Ask::Freeze(ask) => Question::AtOnce(AtOnce::Freeze(ask)),

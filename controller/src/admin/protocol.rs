@@ -36,6 +36,8 @@ pub enum Ask {
     Enroll(String),
     /// [`Answer::End`]: a guest has been started or changed, and is looked at now.
     Wake(String),
+    /// [`Answer::End`] once the manifest means the guest that has this name now.
+    AcceptName(String),
     /// [`Answer::End`] once a locked guest may join again.
     Unlock(String),
     /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
@@ -99,6 +101,7 @@ impl Ask {
             Self::Token(_) => Some("pinion token create"),
             Self::Enroll(_) => Some("pinion guest enroll"),
             Self::Wake(_) => Some("pinion guest wake"),
+            Self::AcceptName(_) => Some("pinion guest accept-name"),
             Self::Unlock(_) => Some("pinion guest unlock"),
             Self::Forget(_) | Self::Acknowledge(_) => Some("pinion guest forget"),
             Self::Purge(_) => Some("pinion purge"),

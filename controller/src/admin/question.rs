@@ -12,7 +12,7 @@ use super::{
     purge::AskPurge,
 };
 
-use crate::manifest::Manifest;
+use crate::manifest::{GuestName, Manifest};
 
 /// A question for the loop, and where its answers go.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub enum AtOnce {
     Forget(Guest),
     /// Note the end of a guest that was destroyed.
     NoteEnd(Guest),
+    /// A person says that the manifest means the guest that has this name now.
+    AcceptName(GuestName),
     /// A guest has been started or changed.
     Wake(Guest),
     /// A person has made a token for a guest, or taken its lock away.

@@ -47,7 +47,7 @@ const MAX_ENTRY: usize = 64 * 1024 * 1024;
 const MAX_ENTRIES: usize = 100_000;
 
 /// The documents and directories of the local area that are kept.
-const LOCAL: [&str; 5] = ["authorities", "replaced", "listed-guests", "freezes", "evictions"];
+const LOCAL: [&str; 6] = ["authorities", "replaced", "listed-guests", "freezes", "evictions", "guest-names"];
 
 /// The documents and directories of the root process that are kept.
 const CHANNEL: [&str; 5] = ["identity-ca", "identity-ca-next", "identity-former", "identity-domain", "authorities"];

@@ -223,6 +223,15 @@ pub(super) enum GuestVerb {
         #[arg(value_name = "G")]
         guest: String,
     },
+    /// Let a name in the manifest mean the guest that has it now.
+    ///
+    /// When a guest is renamed and another one gets its name, Pinion does nothing for the placements that the manifest has
+    /// under that name until you say which guest you mean.
+    AcceptName {
+        /// The guest's name, as the manifest has it.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Let a locked guest join again.
     ///
     /// Pinion locks a guest that used an identity which had been renewed, as a clone or a restored snapshot does. Make sure

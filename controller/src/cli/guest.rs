@@ -1,4 +1,4 @@
-//! `pinion guest list`, `enroll`, `wake`, `unlock` and `forget`.
+//! `pinion guest list`, `enroll`, `wake`, `accept-name`, `unlock` and `forget`.
 
 use std::time::Duration;
 
@@ -63,6 +63,12 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
 pub(super) async fn wake(session: &Session, guest: String) -> Exit {
     let done = format!("the controller checks guest {guest} now");
     tell(session, ask(session, &Ask::Wake(guest)).await, &done)
+}
+
+/// Lets a name in the manifest mean the guest that has it now.
+pub(super) async fn accept_name(session: &Session, name: String) -> Exit {
+    let done = format!("the manifest's guest {name} is from now on the one that has this name on Proxmox");
+    tell(session, ask(session, &Ask::AcceptName(name)).await, &done)
 }
 
 /// Lets a locked guest join again.

@@ -115,6 +115,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Guest(GuestVerb::List) => guest::list(&session).await,
         Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
         Verb::Guest(GuestVerb::Wake { guest }) => guest::wake(&session, guest).await,
+        Verb::Guest(GuestVerb::AcceptName { name }) => guest::accept_name(&session, name).await,
         Verb::Guest(GuestVerb::Unlock { guest }) => guest::unlock(&session, guest).await,
         Verb::Guest(GuestVerb::Forget { guest, compromised: false }) => guest::forget(&session, guest).await,
         Verb::Guest(GuestVerb::Forget { guest, compromised: true }) => guest::evict(&session, guest, true).await,

@@ -3,6 +3,7 @@
 //! Invariant: an event is told to the log and to the file once; losing the file, or not being able to write it, loses
 //! history and nothing else.
 
+mod document;
 mod event;
 mod journal;
 mod limit;
@@ -24,9 +25,10 @@ use pinion_proto::{
 use tokio::sync::broadcast;
 use tracing::{error, info, warn};
 
+pub(crate) use document::Document;
 pub use event::{Event, Kind};
 pub(crate) use limit::EventLimit;
-pub(crate) use what::{CertificateEvent, Document, GuestEvent, HostEvent, IssuerEvent, PlacementEvent, What};
+pub(crate) use what::{CertificateEvent, GuestEvent, HostEvent, IssuerEvent, NameEvent, PlacementEvent, What};
 pub(crate) use words::{WHILE_UNWRITABLE, taken_back_or_cloned};
 
 /// A follower that is further behind than this misses events and is told so.

@@ -8,12 +8,14 @@ use std::{net::SocketAddr, time::Duration};
 use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
-    id::{CertificateName, Guest, PlacementId},
+    id::{CertificateName, Guest, PlacementId, Vmid},
     message::Purged,
     report::Original,
     spec::PlainName,
     stage::{Stage, Trouble},
 };
+
+use super::document::Document;
 
 /// Something that happened, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,27 +85,6 @@ pub(crate) enum HostEvent {
     RenewalAsked(usize),
 }
 
-/// What the controller remembers, each in documents of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Document {
-    /// What guests reported.
-    Reports,
-    /// Which guests Proxmox listed.
-    Departures,
-    /// Which guests were evicted.
-    Evictions,
-    /// What is frozen.
-    Freezes,
-    /// What is to be revoked.
-    Revocations,
-    /// The shared keys.
-    SharedKeys,
-    /// Certificates on their way to guests.
-    Undelivered,
-    /// The events.
-    Journal,
-}
-
 /// What happens to an issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IssuerEvent {
@@ -164,6 +145,8 @@ pub(crate) enum GuestEvent {
     Forgotten,
     /// A person has made a join token for it.
     TokenMade,
+    /// Something happens to the name by which the manifest means it.
+    Name(NameEvent),
     /// A person has it enrolled.
     EnrolAsked,
     /// A person, or a hookscript, says that it has started.
@@ -174,6 +157,19 @@ pub(crate) enum GuestEvent {
     AgentPutBack(String),
     /// This keeps it from being enrolled.
     NotEnrolled(Trouble),
+}
+
+/// What happens to the name by which the manifest means a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NameEvent {
+    /// The guest has it no more.
+    Lost(Trouble),
+    /// The guest has it again.
+    Again(String),
+    /// The guest has it, which belonged to one that is gone.
+    TakenOver { name: String, from: Vmid },
+    /// A person says that it means this guest.
+    Accepted(String),
 }
 
 /// What happens to a certificate, in every place.

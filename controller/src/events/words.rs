@@ -11,7 +11,7 @@ use pinion_proto::{
 
 use super::{
     Event, Kind,
-    what::{CertificateEvent, Document, GuestEvent, HostEvent, IssuerEvent, PlacementEvent, What},
+    what::{CertificateEvent, GuestEvent, HostEvent, IssuerEvent, NameEvent, PlacementEvent, What},
 };
 
 /// What goes on, and what waits, while the state that nodes share cannot be written.
@@ -126,21 +126,6 @@ impl HostEvent {
     }
 }
 
-impl Document {
-    fn unreadable(self) -> &'static str {
-        match self {
-            Self::Reports => "What a guest reported before is unknown until it links again",
-            Self::Departures => "Cannot read which guests there were before",
-            Self::Evictions => "Cannot read the list of evicted guests, so Pinion enrols no guest by itself",
-            Self::Freezes => "Cannot read the freezes, so nothing is frozen now",
-            Self::Revocations => "Cannot read which certificates to revoke, so they are left to expire",
-            Self::SharedKeys => "Cannot list the shared keys",
-            Self::Undelivered => "Cannot read an undelivered certificate; it is signed once more if it is needed",
-            Self::Journal => "Cannot read earlier events",
-        }
-    }
-}
-
 impl IssuerEvent {
     fn words(&self) -> String {
         match self {
@@ -233,6 +218,7 @@ impl GuestEvent {
             Self::TokenMade => {
                 (Kind::Token, format!("A join token for guest {guest} was created; it works once, within ten minutes"))
             }
+            Self::Name(event) => event.words(guest),
             Self::EnrolAsked => {
                 (Kind::Asked, format!("Guest {guest} is being enrolled: Pinion brings in an agent and an identity"))
             }
@@ -248,6 +234,20 @@ impl GuestEvent {
                 ),
             ),
             Self::NotEnrolled(trouble) => (Kind::Trouble, trouble.to_string()),
+        }
+    }
+}
+
+impl NameEvent {
+    fn words(&self, guest: Guest) -> (Kind, String) {
+        match self {
+            Self::Lost(trouble) => (Kind::Trouble, trouble.to_string()),
+            Self::Again(name) => (Kind::Controller, format!("Guest {guest} is named {name} again")),
+            Self::TakenOver { name, from } => (
+                Kind::Controller,
+                format!("The manifest means guest {guest} by {name} from now on: guest {from} is gone"),
+            ),
+            Self::Accepted(name) => (Kind::Asked, format!("The manifest means guest {guest} by {name} from now on")),
         }
     }
 }

@@ -1,21 +1,30 @@
 //! Which guests exist, what Proxmox says of each, and which one the manifest means.
 //!
-//! Invariant: a name stands for at most one guest; two guests of one name have to be named by number. What
-//! Proxmox says goes before what the configuration says.
+//! Invariant: a name stands for at most one guest: the one that it has meant so far, for as long as that exists; two
+//! guests that have got one name at once have to be named by number. What Proxmox says goes before what the
+//! configuration says.
 
 mod guest;
+mod known_names;
 pub mod proxmox;
+mod unresolved;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use pinion_proto::{
+    clock::Timestamp,
     hwaddr::HwAddr,
     id::{Guest, Vmid},
     report::GuestFacts,
-    stage::{Halt, Trouble},
+    stage::Trouble,
 };
 
 pub use guest::{GuestInfo, GuestKind, Node};
+pub(crate) use known_names::{KnownNames, NameChange};
+pub use unresolved::{NoGuest, UnresolvedGuest};
 
 use crate::{
     identity::Whose,
@@ -27,6 +36,10 @@ use crate::{
 pub struct Inventory {
     guests: BTreeMap<Vmid, GuestInfo>,
     by_name: HashMap<GuestName, Vec<Vmid>>,
+    /// Names that the configuration has, and no guest on Proxmox.
+    configured: HashSet<GuestName>,
+    /// Which guests the manifest's names have meant so far.
+    known_names: Arc<KnownNames>,
     knowledge: Knowledge,
     problem: Option<Trouble>,
     trouble: Option<Trouble>,
@@ -76,7 +89,10 @@ impl Inventory {
         inventory.knowledge = Knowledge::Complete;
         let names = names.iter().filter_map(|(name, vmid)| Some((name.parse::<GuestName>().ok()?, *vmid)));
         for (name, vmid) in names {
-            inventory.by_name.entry(name).or_insert_with(|| vec![vmid]);
+            if !inventory.by_name.contains_key(&name) {
+                inventory.configured.insert(name.clone());
+                inventory.by_name.insert(name, vec![vmid]);
+            }
         }
         inventory
     }
@@ -92,6 +108,34 @@ impl Inventory {
     #[must_use]
     pub fn awaited(names: BTreeMap<String, Vmid>) -> Self {
         Self { knowledge: Knowledge::Awaited, ..Self::from_names(names) }
+    }
+
+    /// The inventory with which guests the manifest's names have meant so far.
+    #[must_use]
+    pub(crate) fn with_known_names(mut self, known_names: Arc<KnownNames>) -> Self {
+        self.known_names = known_names;
+        self
+    }
+
+    /// What the names that the manifest uses mean from now on, and what has changed of that.
+    pub(crate) fn names_from_now<'m>(
+        &self,
+        used: impl Iterator<Item = &'m GuestName>,
+        now: Timestamp,
+    ) -> (KnownNames, Vec<NameChange>) {
+        self.known_names.observe(used.collect(), self, now)
+    }
+
+    /// Which guests the manifest's names have meant so far.
+    #[must_use]
+    pub(crate) fn known_names(&self) -> &Arc<KnownNames> {
+        &self.known_names
+    }
+
+    /// The guests that have a name now.
+    #[must_use]
+    pub fn holders(&self, name: &GuestName) -> &[Vmid] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The inventory with why it is not what Proxmox would say now.
@@ -267,7 +311,7 @@ impl Inventory {
         }
         let name =
             word.parse().map_err(|_| NoGuest::NotAGuest(format!("`{word}` is neither a VMID nor a guest's name")))?;
-        Ok(self.resolve(&GuestRef::Name(name))?)
+        Ok(self.holder(&name)?)
     }
 
     /// A placement as somebody types it, with its guest's number in place of the guest's name; as it is, where no single
@@ -280,7 +324,8 @@ impl Inventory {
         }
     }
 
-    /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later.
+    /// Which guest the manifest means. A VMID is taken as it is, known or not: the guest may be made later. A name means
+    /// the guest that it has meant so far, while that exists: [`Self::renamed`] says whether it is called so still.
     ///
     /// # Errors
     /// A name that no guest has, or more than one.
@@ -288,68 +333,51 @@ impl Inventory {
         match guest {
             GuestRef::Host => Ok(Guest::Host),
             GuestRef::Vmid(vmid) => Ok(Guest::Vmid(*vmid)),
-            GuestRef::Name(name) => match self.by_name.get(name).map(Vec::as_slice) {
-                Some([one]) => Ok(Guest::Vmid(*one)),
-                None | Some([]) if self.is_awaited() => Err(UnresolvedGuest::Awaited(name.clone())),
-                None | Some([]) => Err(UnresolvedGuest::Unknown(name.clone())),
-                Some(several) => Err(UnresolvedGuest::Ambiguous(name.clone(), several.to_vec())),
+            GuestRef::Name(name) => match self.known_names.owner(name, self) {
+                Some(owner) => Ok(Guest::Vmid(owner)),
+                None => self.holder(name),
             },
         }
     }
-}
 
-/// Why a word on the command line means no guest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoGuest {
-    /// It is neither `host`, nor a VMID, nor a name that a guest may have.
-    #[error("{0}")]
-    NotAGuest(String),
-    /// It is a name, and leads nowhere.
-    #[error(transparent)]
-    Unresolved(#[from] UnresolvedGuest),
-}
-
-/// Why the manifest's name for a guest leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnresolvedGuest {
-    /// No guest has the name.
-    #[error("this host knows no guest named {0}")]
-    Unknown(GuestName),
-    /// Proxmox has not listed any guest yet.
-    #[error("this host does not know its guests yet, and so not which one is named {0}")]
-    Awaited(GuestName),
-    /// More than one has it.
-    #[error("{} guests are named {}: {}", .1.len(), .0, list(.1))]
-    Ambiguous(GuestName, Vec<Vmid>),
-}
-
-impl UnresolvedGuest {
-    /// As a placement's trouble.
+    /// Why nothing is done for the guest that a name has meant so far: it is not called so any more.
     #[must_use]
-    pub fn trouble(&self) -> Trouble {
-        let (name, remedy) = match self {
-            Self::Awaited(name) => (
-                name,
-                "nothing for this placement: Pinion continues when it can read the list of guests; the first \
-                    lines of `pinion status` say what is wrong",
-            ),
-            Self::Unknown(name) => {
-                (name, "write its VMID into the manifest, or correct the name; Pinion tries again when either changes")
-            }
-            Self::Ambiguous(name, _) => (name, "write the VMID into the manifest instead of the name"),
-        };
-        Trouble {
-            halt: if matches!(self, Self::Awaited(_)) { Halt::Waiting } else { Halt::Blocked },
-            attempt: format!("find the guest {name}"),
-            cause: self.to_string(),
-            remedy: remedy.to_owned(),
-            retry_at: None,
+    pub fn renamed(&self, guest: &GuestRef) -> Option<Trouble> {
+        let GuestRef::Name(name) = guest else { return None };
+        self.known_names.renamed(name, self)
+    }
+
+    /// The one guest that has a name now.
+    fn holder(&self, name: &GuestName) -> Result<Guest, UnresolvedGuest> {
+        match self.holders(name) {
+            [one] => Ok(Guest::Vmid(*one)),
+            [] if self.is_awaited() => Err(UnresolvedGuest::Awaited(name.clone())),
+            [] => Err(UnresolvedGuest::Unknown(name.clone())),
+            several => Err(UnresolvedGuest::Ambiguous(name.clone(), several.to_vec())),
         }
     }
 }
 
-fn list(vmids: &[Vmid]) -> String {
-    vmids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+impl known_names::Listing for Inventory {
+    fn is_complete(&self) -> bool {
+        self.is_complete()
+    }
+
+    fn is_proof(&self) -> bool {
+        self.is_complete() && self.problem.is_none()
+    }
+
+    fn holders(&self, name: &GuestName) -> &[Vmid] {
+        self.holders(name)
+    }
+
+    fn is_configured(&self, name: &GuestName) -> bool {
+        self.configured.contains(name)
+    }
+
+    fn name_now(&self, guest: Vmid) -> Option<&str> {
+        self.guests.get(&guest).map(|info| info.name.as_deref().unwrap_or_default())
+    }
 }
 
 #[cfg(test)]

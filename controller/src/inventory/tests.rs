@@ -1,5 +1,7 @@
 //! What the manifest's names for guests lead to.
 
+use pinion_proto::stage::Halt;
+
 use super::*;
 
 fn vmid(number: u32) -> Vmid {

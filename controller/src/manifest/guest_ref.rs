@@ -3,6 +3,7 @@
 use std::fmt;
 
 use pinion_proto::id::Vmid;
+use serde::{Deserialize, Serialize};
 
 /// A guest as the manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +28,8 @@ impl fmt::Display for GuestRef {
 
 /// A guest's Proxmox name: a DNS name (the format of `hostname:` and `name:` in its config), in lower case,
 /// because Proxmox and DNS do not tell letters by their case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct GuestName(Box<str>);
 
 impl GuestName {
@@ -53,6 +55,20 @@ impl std::str::FromStr for GuestName {
         } else {
             Err(GuestNameError::Malformed(pinion_proto::id::shown(text)))
         }
+    }
+}
+
+impl TryFrom<String> for GuestName {
+    type Error = GuestNameError;
+
+    fn try_from(text: String) -> Result<Self, GuestNameError> {
+        text.parse()
+    }
+}
+
+impl From<GuestName> for String {
+    fn from(name: GuestName) -> Self {
+        name.0.into()
     }
 }
 

@@ -127,7 +127,11 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             let shared_key = reports.shared_key(&certificate.name);
             let reach = Reach { guest, inventory, link, enrolment };
             let case = Case { certificate, placement, reach, entry, shared_key, keys_differ, trust, now };
-            let (Verdict { decision, ordered, wake_at: wake }, renew_at) = policies::decide(&case);
+            let (verdict, renew_at) = policies::decide(&case);
+            // Of a guest that is not called so any more nothing is asked, until a person says which one is meant.
+            let renamed = inventory.renamed(&placement.guest);
+            let Verdict { decision, ordered, wake_at: wake } =
+                renamed.map_or(verdict, |trouble| Verdict::of(Decision::Block(trouble)));
             let waits_for_root = trust.is_some_and(|trust| trust.waits(case.held(), renew_at, now).is_some());
             // A moment that has come already is no reason to wake: what it brings is in this plan.
             if let Some(wake) = wake.filter(|wake| *wake > now) {

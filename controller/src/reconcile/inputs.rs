@@ -16,7 +16,9 @@ use super::{
     departures::Departures,
     enrolment::Enrolment,
     evictions::{Eviction, Evictions},
-    freezing, links, observe,
+    freezing,
+    guest_names::GuestNames,
+    links, observe,
     parts::Parts,
     perform::Outlets,
     purging::Purging,
@@ -95,6 +97,7 @@ impl Reconciler {
             departures: Departures::restore(store, events, now),
             evictions: Evictions::restore(store, events, now),
             enrolment,
+            guest_names: GuestNames::default(),
             signing: Signing::default(),
             deliveries: Deliveries::restore(undelivered),
             revocations: Revocations::restore(store, &resources.issuers, events, now),
@@ -285,6 +288,9 @@ impl Reconciler {
             AtOnce::NoteEnd(guest) => {
                 self.act(now, |this, effects| this.parts.departures.note_end(guest, caller, effects))
             }
+            AtOnce::AcceptName(name) => self.act(now, |this, effects| {
+                this.parts.guest_names.accept(&name, &this.world, &this.resources.store, caller, effects)
+            }),
             AtOnce::Wake(guest) => self.act(now, |this, effects| this.parts.enrolment.wake(guest, caller, effects)),
             AtOnce::LetIn(guest) => self.act(now, |this, effects| {
                 this.parts.evictions.let_in(guest, &this.resources.store, effects);

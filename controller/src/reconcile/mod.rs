@@ -32,6 +32,7 @@ mod enrolment;
 mod evictions;
 mod expiry_watch;
 mod freezing;
+mod guest_names;
 mod inputs;
 mod links;
 mod observe;

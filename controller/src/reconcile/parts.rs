@@ -2,7 +2,7 @@
 
 use super::{
     clock_watch::ClockWatch, delivery::Deliveries, departures::Departures, enrolment::Enrolment, evictions::Evictions,
-    purging::Purging, revocation::Revocations, roots::RootQueries, signing::Signing,
+    guest_names::GuestNames, purging::Purging, revocation::Revocations, roots::RootQueries, signing::Signing,
 };
 
 /// The parts of the loop, each with its own state.
@@ -12,6 +12,7 @@ pub(super) struct Parts {
     pub(super) departures: Departures,
     pub(super) evictions: Evictions,
     pub(super) enrolment: Enrolment,
+    pub(super) guest_names: GuestNames,
     pub(super) signing: Signing,
     pub(super) deliveries: Deliveries,
     pub(super) revocations: Revocations,

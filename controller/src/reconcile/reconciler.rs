@@ -40,6 +40,8 @@ impl Reconciler {
     pub(super) fn pass(&mut self) -> Wake {
         let now = self.resources.clock.now();
         let manifest = self.world.manifest().clone();
+        // Which guest each name means comes first: everything else is about guests.
+        self.act(now, |this, effects| this.parts.guest_names.step(&this.world, &this.resources.store, effects));
         // What has changed by itself.
         let before = self.act(now, |this, effects| {
             let (world, resources, parts) = (&this.world, &this.resources, &mut this.parts);

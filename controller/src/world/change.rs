@@ -14,7 +14,7 @@ use pinion_proto::{
 };
 
 use super::{SharedKey, World};
-use crate::{freeze::Freezes, issuer::IssuerRoots, planner::Turn};
+use crate::{freeze::Freezes, inventory::KnownNames, issuer::IssuerRoots, planner::Turn};
 
 /// One change of what is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,8 @@ pub(crate) enum Change {
     Shortened(PlainName, Option<Duration>),
     /// All that is frozen.
     Freezes(Freezes),
+    /// Which guests the manifest's names mean.
+    KnownNames(KnownNames),
     /// Why the state that nodes share cannot be written, if so.
     SharedState(Option<String>),
 }
@@ -91,6 +93,7 @@ impl World {
             Change::Shortened(issuer, Some(to)) => drop(self.shortened.insert(issuer, to)),
             Change::Shortened(issuer, None) => drop(self.shortened.remove(&issuer)),
             Change::Freezes(freezes) => reports.set_freezes(freezes),
+            Change::KnownNames(names) => self.set_known_names(names),
             Change::SharedState(problem) => self.shared_state_problem = problem,
         }
     }

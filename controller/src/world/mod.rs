@@ -35,11 +35,11 @@ pub use guest_entry::{GuestEntry, Link};
 pub use placement::{Attempt, DeliveryNote, PlacementEntry, ReportedExpiry};
 pub use record::{PlacementRecord, ReportRecord};
 pub use reports::{Reports, SharedKey};
-pub(crate) use restore::{remove_record, restore, write_record};
+pub(crate) use restore::{KNOWN_NAMES, remove_record, restore, write_record};
 
 use crate::{
     config::advertise::Reachable,
-    inventory::Inventory,
+    inventory::{Inventory, KnownNames},
     issuer::IssuerRoots,
     manifest::{Manifest, file::InForce},
     planner::{self, Plan, backoff::Backoff},
@@ -168,9 +168,16 @@ impl World {
         self.manifest = next;
     }
 
-    /// Other guests are there.
+    /// Other guests are there. What the manifest's names have meant so far stays.
     pub(crate) fn set_inventory(&mut self, next: Arc<Inventory>) {
-        self.inventory = next;
+        let known_names = self.inventory.known_names().clone();
+        self.inventory = Arc::new(Arc::unwrap_or_clone(next).with_known_names(known_names));
+    }
+
+    /// The manifest's names mean these guests.
+    fn set_known_names(&mut self, next: KnownNames) {
+        let inventory = std::mem::take(&mut self.inventory);
+        self.inventory = Arc::new(Arc::unwrap_or_clone(inventory).with_known_names(Arc::new(next)));
     }
 
     /// Guests reach this controller by other addresses.

@@ -15,12 +15,16 @@ use super::{ReportRecord, World, shared_keys};
 use crate::{
     events::{CertificateEvent, Document, Events, HostEvent, What},
     freeze::{self, Freezes},
+    inventory::KnownNames,
     manifest::file::InForce,
     planner::backoff::Backoff,
     store::{Area, Store},
 };
 
 const REPORTS: &str = "reports";
+
+/// The document with what the manifest's names have meant.
+pub(crate) const KNOWN_NAMES: &str = "guest-names";
 
 /// What was known when the controller stopped, and the manifest that is in force now.
 pub(crate) fn restore(store: &Store, events: &Events, manifest: InForce, backoff: Backoff, now: Timestamp) -> World {
@@ -57,6 +61,10 @@ pub(crate) fn restore(store: &Store, events: &Events, manifest: InForce, backoff
     match store.read::<Freezes>(Area::Local, freeze::DOCUMENT) {
         Ok(kept) => world.reports.set_freezes(kept.unwrap_or_default()),
         Err(error) => unreadable(Document::Freezes, &error),
+    }
+    match store.read::<KnownNames>(Area::Local, KNOWN_NAMES) {
+        Ok(kept) => world.set_known_names(kept.unwrap_or_default()),
+        Err(error) => unreadable(Document::GuestNames, &error),
     }
     world
 }

@@ -5,5 +5,6 @@ mod destroyed;
 mod two_hundred_guests;
 mod proxmox_files;
 mod quorum;
+mod renamed;
 mod guest_changes;
 mod root_process;

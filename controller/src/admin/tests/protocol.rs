@@ -51,6 +51,7 @@ fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
         (Ask::Token("101".into()), json!({ "token": "101" }), Some("pinion token create")),
         (Ask::Enroll("101".into()), json!({ "enroll": "101" }), Some("pinion guest enroll")),
         (Ask::Wake("101".into()), json!({ "wake": "101" }), Some("pinion guest wake")),
+        (Ask::AcceptName("web".into()), json!({ "accept-name": "web" }), Some("pinion guest accept-name")),
         (Ask::Unlock("101".into()), json!({ "unlock": "101" }), Some("pinion guest unlock")),
         (Ask::Forget("101".into()), json!({ "forget": "101" }), Some("pinion guest forget")),
         (Ask::Acknowledge("101".into()), json!({ "acknowledge": "101" }), Some("pinion guest forget")),

@@ -113,6 +113,7 @@ fn asked(question: &Question) -> String {
         Question::AtOnce(AtOnce::Forget(guest)) => format!("Forget(\"{guest}\")"),
         Question::AtOnce(AtOnce::NoteEnd(guest)) => format!("NoteEnd(\"{guest}\")"),
         Question::AtOnce(AtOnce::Wake(guest)) => format!("Wake(\"{guest}\")"),
+        Question::AtOnce(AtOnce::AcceptName(name)) => format!("AcceptName(\"{name}\")"),
         Question::AtOnce(AtOnce::LetIn(guest)) => format!("LetIn(\"{guest}\")"),
         Question::Waits(Waits::Enroll(guest)) => format!("Enroll(\"{guest}\")"),
         Question::FromPlan(ask) => format!("{ask:?}"),

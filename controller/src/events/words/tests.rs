@@ -6,6 +6,7 @@ use pinion_proto::{
 };
 
 use super::*;
+use crate::events::Document;
 
 fn at() -> Timestamp {
     Timestamp::from_unix(1_800_000_000)

@@ -5,6 +5,7 @@ mod many;
 mod patience;
 mod plan;
 mod presence;
+mod renamed;
 mod renewals;
 mod rollover;
 mod rounds;
