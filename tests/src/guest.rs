@@ -27,12 +27,14 @@ use crate::{
 /// What the guest allows, and how patient its agent is.
 #[derive(Debug, Clone)]
 pub struct GuestOptions {
-    /// Directories that the agent may write to.
+    /// Directories that the agent may write to, beside what each recipe needs.
     pub directories: Vec<String>,
-    /// Units that it may reload and restart.
+    /// Units that it may reload and restart, beside those of each recipe.
     pub units: Vec<String>,
-    /// Containers that it may restart and send a signal.
+    /// Containers that it may restart and send a signal, beside those of each recipe.
     pub containers: Vec<String>,
+    /// Recipes add nothing to these lists.
+    pub complete: bool,
     /// How long it waits after a first failure.
     pub retry_initial: Duration,
     /// How long it waits at most.
@@ -44,35 +46,13 @@ pub struct GuestOptions {
 }
 
 impl Default for GuestOptions {
-    /// What the shipped recipes need, and retries fit for a test.
+    /// What the tests' own services need, and retries fit for a test.
     fn default() -> Self {
-        let all = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         Self {
-            directories: all(&[
-                "/etc/ssl",
-                "/etc/pinion/certs",
-                "/etc/nginx/ssl",
-                "/etc/haproxy/certs",
-                "/etc/caddy/certs",
-                "/etc/traefik/certs",
-                "/etc/postgresql/tls",
-                "/etc/docker/tls",
-                "/etc/portainer/certs",
-                "/root/.docker",
-                "/etc/docker/certs.d",
-                "/usr/local/share/ca-certificates",
-                "/etc/pki/ca-trust/source/anchors",
-            ]),
-            units: all(&[
-                "nginx.service",
-                "haproxy.service",
-                "caddy.service",
-                "traefik.service",
-                "postgresql.service",
-                "docker.service",
-                "tls-server.service",
-            ]),
-            containers: all(&["portainer", "web"]),
+            directories: vec!["/etc/ssl".into(), "/etc/docker/certs.d".into()],
+            units: vec!["tls-server.service".into()],
+            containers: vec!["web".into()],
+            complete: false,
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(2),
             retry_blocked: None,
@@ -297,19 +277,23 @@ impl Guest {
         symlink(&program, &link).with_context(|| format!("link {} to {}", link.display(), program.display()))
     }
 
-    /// Adds a group with the number that the machine gives it, so that the machine's program of that group can read
-    /// what the guest's group may.
+    /// Adds an account of the machine's, its user and its group, with the numbers that they have there, so that the
+    /// machine's program of that account can read what the guest's may.
     ///
     /// # Errors
-    /// The machine has no such group, or a file cannot be read or written.
-    pub fn adopt_group(&self, name: &str) -> Result<()> {
-        let machine = fs::read_to_string("/etc/group").context("read the machine's groups")?;
-        let line = machine.lines().find(|line| line.split(':').next() == Some(name));
-        let mut line = line.with_context(|| format!("the machine has no group {name}"))?.to_owned();
-        if !getuid().is_root() {
-            line = format!("{name}:x:{}:", getgid().as_raw());
+    /// The machine has no such account, or a file cannot be read or written.
+    pub fn adopt_account(&self, name: &str) -> Result<()> {
+        let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+        for (file, own) in
+            [("etc/group", format!("{name}:x:{gid}:")), ("etc/passwd", format!("{name}:x:{uid}:{gid}::/:/nonexistent"))]
+        {
+            let machine = fs::read_to_string(Path::new("/").join(file)).with_context(|| format!("read /{file}"))?;
+            let line = machine.lines().find(|line| line.split(':').next() == Some(name));
+            let line = line.with_context(|| format!("the machine has no {name} in /{file}"))?;
+            let line = if uid == 0 { line } else { &own };
+            self.write(file, &format!("{}{line}\n", self.read(file)?))?;
         }
-        self.write("etc/group", &format!("{}{line}\n", self.read("etc/group")?))
+        Ok(())
     }
 
     /// Writes an executable file into the guest's `hooks.d`.
@@ -346,9 +330,11 @@ impl Guest {
         let said = |name: &str, period: Option<Duration>| {
             period.map(|period| format!("{name} = \"{}ms\"\n", period.as_millis())).unwrap_or_default()
         };
+        let prefix = if options.complete { "" } else { "extra_" };
         // A test restarts in a minute what a guest does in a month.
         let text = format!(
-            "{}restarts_per_hour = 1000\n[allow]\ndirectories = [{}]\nunits = [{}]\ncontainers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n{}",
+            "{}restarts_per_hour = 1000\n[allow]\n{prefix}directories = [{}]\n{prefix}units = [{}]\n\
+             {prefix}containers = [{}]\n\n[retry]\ninitial = \"{}ms\"\nmax = \"{}ms\"\n{}",
             said("check_every", options.check_every),
             list(&options.directories),
             list(&options.units),

@@ -22,6 +22,7 @@ pub mod look;
 pub mod memory;
 pub mod nginx;
 pub mod openssl;
+pub mod outage;
 pub mod pair;
 pub mod port;
 pub mod process;

@@ -83,7 +83,7 @@ fn dockerd_takes_new_files_by_a_restart_and_leaves_nothing_behind() {
     let (guest, authority) = (guest(), Authority::new());
     let docker = Docker::install(&guest, "/etc/docker/tls").expect("docker.io is installed");
     let root = guest.path("/etc/docker/tls/ca.pem");
-    fs::write(&root, &authority.root).expect("the root is written");
+    guest.write("/etc/docker/tls/ca.pem", &authority.root).expect("the root is written");
     let first = authority.place(&guest, "/etc/docker/tls/cert.pem", "/etc/docker/tls/key.pem");
     docker.unit().start().expect("dockerd starts");
     look::wait_served(docker.address(), NAME, &root, &first).expect("it serves the first leaf");

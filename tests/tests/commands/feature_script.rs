@@ -152,8 +152,7 @@ fn the_feature_script_ends_with_0_when_dockerd_serves_the_certificate() {
 #[test]
 fn the_feature_script_ends_with_4_when_the_guest_refuses_and_leaves_dockerd_alone() {
     let host = Host::start(&HostOptions::default()).expect("a host");
-    let mut options = GuestOptions::default();
-    options.directories.retain(|directory| directory != "/etc/docker/tls");
+    let options = GuestOptions { complete: true, units: vec!["docker.service".into()], ..GuestOptions::default() };
     let site = Site::join(&host, &options);
     let manifest = json!({ "version": 1, "certificates": [site.certificate()] });
     host.write_manifest(&manifest).expect("written");

@@ -16,7 +16,7 @@ pub(crate) const CONFIGURATION: &str = "/etc/caddy/Caddyfile";
 
 /// Caddy as a unit that is told over the port `admin`, and `caddy validate` as the hook `caddy-test`.
 pub(crate) fn install(guest: &Guest, port: &Port, admin: &Port) -> Result<Unit> {
-    guest.adopt_group("caddy")?;
+    guest.adopt_account("caddy")?;
     let path = |inside: &str| guest.path(inside).display().to_string();
     let caddyfile = format!(
         "{{\n\tadmin {}\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n\tstorage file_system {}\n}}\n\

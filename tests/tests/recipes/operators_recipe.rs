@@ -1,9 +1,12 @@
 //! An operator's own recipe: looked at, dropped into a directory, used.
 
-use pinion_tests::tls_server::TlsServer;
+use pinion_tests::{
+    guest::{Guest, GuestOptions},
+    tls_server::TlsServer,
+};
 use serde_json::{Value, json};
 
-use crate::fixture::{Place, goes_round, guest, placement};
+use crate::fixture::{Place, goes_round, placement};
 
 const GOOD: &str = "\
 # The cache. It is ours.
@@ -30,7 +33,9 @@ mode = \"0644\"
 
 #[test]
 fn recipe_check_reports_all_mistakes_and_a_correct_recipe_is_used() {
-    let guest = guest().expect("a guest");
+    // What the recipe itself names is allowed only if the guest's own lists have it.
+    let options = GuestOptions { complete: true, ..GuestOptions::default() };
+    let guest = Guest::prepare("1001", &options).expect("a guest");
     let file = |end: &str| format!("/etc/ssl/cache/web.internal.example.{end}");
     let server = TlsServer::install(&guest, &file("crt"), &file("key")).expect("built");
     guest.write("etc/pinion/recipes.d/cache.toml", BAD).expect("written");

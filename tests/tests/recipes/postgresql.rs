@@ -34,7 +34,7 @@ pub(crate) const CONFIGURATION: &str = "/var/lib/postgresql/data/postgresql.auto
 /// A server of its own in the guest, as the user postgres: it refuses to run as root. It says what it makes of its
 /// configuration in the hook `postgresql-test`.
 pub(crate) fn install(guest: &Guest, port: &Port) -> Result<Unit> {
-    guest.adopt_group("postgres")?;
+    guest.adopt_account("postgres")?;
     let data = guest.path("/var/lib/postgresql/data");
     let as_postgres = |program: &Path, arguments: &[&str]| -> Result<Vec<String>> {
         let own = ["--reuid=postgres", "--regid=postgres", "--init-groups"].map(str::to_owned);

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 pub(crate) type Pair = (&'static str, &'static str);
 
 /// A directory of the guest's, and where it is for this process.
-fn directory(guest: &Guest, inside: &str) -> Result<String> {
+pub(super) fn directory(guest: &Guest, inside: &str) -> Result<String> {
     let path = guest.path(inside);
     fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     Ok(path.display().to_string())
@@ -26,7 +26,7 @@ fn outside(guest: &Guest, (certificate, key): Pair) -> (String, String) {
     (guest.path(certificate).display().to_string(), guest.path(key).display().to_string())
 }
 
-fn give(owner: &str, paths: &[&Path]) -> Result<()> {
+pub(super) fn give(owner: &str, paths: &[&Path]) -> Result<()> {
     process::run(Command::new("chown").arg(owner).args(paths), b"", PATIENCE)?.succeeded().map(drop)
 }
 
@@ -164,6 +164,7 @@ pub(crate) fn haproxy(guest: &Guest, combined: &str, port: &Port, more: &str) ->
     );
     guest.write("etc/haproxy/haproxy.cfg", &text)?;
     let configuration = guest.path("/etc/haproxy/haproxy.cfg").display().to_string();
+    guest.write_hook("haproxy-test", &format!("#!/bin/sh\nexec haproxy -c -f {configuration}\n"))?;
     let command = ["haproxy", "-W", "-db", "-f", &configuration];
     install(guest, "haproxy", &command, ReloadBy::Signal(Signal::USR2), port.address())
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     daemons::{self, install},
+    large_daemons,
     several::place,
 };
 
@@ -25,15 +26,13 @@ const NAME: &str = "web.internal.example";
 /// How often a renewal reloads and restarts the service.
 const RELOADED: (usize, usize) = (1, 0);
 const RESTARTED: (usize, usize) = (0, 1);
+const LEFT_ALONE: (usize, usize) = (0, 0);
 
-/// A guest that allows the recipe's directory and unit, whose server has these accounts.
-fn guest(directory: &str, unit: &str, group: Option<&str>) -> (Host, Guest) {
-    let mut options = GuestOptions::default();
-    options.directories.push(directory.to_owned());
-    options.units.push(format!("{unit}.service"));
-    let (host, guest) = place(&options);
-    if let Some(group) = group {
-        guest.adopt_group(group).expect("the server's package has made it");
+/// A guest in which the recipe alone says what it needs, whose server has this account.
+fn guest(account: Option<&str>) -> (Host, Guest) {
+    let (host, guest) = place(&GuestOptions::default());
+    if let Some(account) = account {
+        guest.adopt_account(account).expect("the server's package has made it");
     }
     (host, guest)
 }
@@ -86,7 +85,7 @@ fn says(told: Result<()>) {
 #[test]
 fn apache_is_reloaded() {
     let (directory, port) = ("/etc/apache2/tls", Port::reserve().expect("a port"));
-    let (host, guest) = guest(directory, "apache2", None);
+    let (host, guest) = guest(None);
     let run = guest.path("/run/apache2");
     fs::create_dir_all(&run).expect("made");
     let lines = lines(&guest, "apache", directory).expect("shown").replace("*:443", &port.address().to_string());
@@ -111,7 +110,7 @@ fn apache_is_reloaded() {
 #[test]
 fn mosquitto_is_reloaded() {
     let (directory, port) = ("/etc/mosquitto/tls", Port::reserve().expect("a port"));
-    let (host, guest) = guest(directory, "mosquitto", Some("mosquitto"));
+    let (host, guest) = guest(Some("mosquitto"));
     let lines = lines(&guest, "mosquitto", directory).expect("shown");
     let lines = lines.replace("listener 8883", &format!("listener {} 127.0.0.1", port.number()));
     guest
@@ -126,7 +125,7 @@ fn mosquitto_is_reloaded() {
 #[test]
 fn redis_is_restarted() {
     let (directory, port) = ("/etc/redis/tls", Port::reserve().expect("a port"));
-    let (host, guest) = guest(directory, "redis-server", Some("redis"));
+    let (host, guest) = guest(Some("redis"));
     let lines = lines(&guest, "redis", directory).expect("shown");
     let lines = lines.replace("tls-port 6379", &format!("tls-port {}\nbind 127.0.0.1\nsave \"\"", port.number()));
     guest.write("etc/redis/redis.conf", &format!("{lines}\n")).expect("written");
@@ -139,12 +138,12 @@ fn redis_is_restarted() {
 #[test]
 fn postfix_and_dovecot_are_reloaded_each_by_its_recipe() {
     let [smtp, imap, pop3] = [(); 3].map(|()| Port::reserve().expect("a port"));
-    let (host, guest) = guest("/etc/postfix/tls", "postfix", None);
+    let (host, guest) = guest(None);
     let pair = ("/etc/postfix/tls/web.internal.example.crt", "/etc/postfix/tls/web.internal.example.key");
     let unit = daemons::postfix(&guest, pair, &smtp).expect("postfix is installed");
     says(goes_round(&host, &guest, &unit, "postfix", probe_after(&smtp, "smtp"), RELOADED));
 
-    let (host, guest) = self::guest("/etc/dovecot/tls", "dovecot", None);
+    let (host, guest) = self::guest(None);
     let pair = ("/etc/dovecot/tls/web.internal.example.crt", "/etc/dovecot/tls/web.internal.example.key");
     let unit = daemons::dovecot(&guest, pair, &imap, &pop3).expect("dovecot is installed");
     says(goes_round(&host, &guest, &unit, "dovecot", probe_after(&imap, "imap"), RELOADED));
@@ -153,7 +152,7 @@ fn postfix_and_dovecot_are_reloaded_each_by_its_recipe() {
 #[test]
 fn mariadb_and_openldap_are_restarted_each_by_its_recipe() {
     let [database, ldap] = [(); 2].map(|()| Port::reserve().expect("a port"));
-    let (host, guest) = guest("/etc/mysql/tls", "mariadb", None);
+    let (host, guest) = guest(None);
     let pair = ("/etc/mysql/tls/web.internal.example.crt", "/etc/mysql/tls/web.internal.example.key");
     let unit = daemons::mariadb(&guest, pair, &database).expect("mariadb is installed");
     let mut more = probe_after(&database, "mysql");
@@ -161,15 +160,47 @@ fn mariadb_and_openldap_are_restarted_each_by_its_recipe() {
     more["files"] = json!({ "key": { "group": "root" } });
     says(goes_round(&host, &guest, &unit, "mariadb", more, RESTARTED));
 
-    let (host, guest) = self::guest("/etc/ldap/tls", "slapd", Some("openldap"));
+    let (host, guest) = self::guest(Some("openldap"));
     let pair = ("/etc/ldap/tls/web.internal.example.crt", "/etc/ldap/tls/web.internal.example.key");
     let unit = daemons::slapd(&guest, pair, &ldap).expect("slapd is installed");
     says(goes_round(&host, &guest, &unit, "openldap", probe_after(&ldap, "ldap"), RESTARTED));
 }
 
 #[test]
+fn rabbitmq_notices_the_new_pair_itself() {
+    let [amqp, names, node] = [(); 3].map(|()| Port::reserve().expect("a port"));
+    let directory = "/etc/rabbitmq/tls";
+    let (host, guest) = guest(Some("rabbitmq"));
+    // As Debian's package has it: nobody else's files would be safe from its owner there.
+    fs::create_dir_all(guest.path("/etc/rabbitmq")).expect("made");
+    daemons::give("rabbitmq", &[&guest.path("/etc/rabbitmq")]).expect("given");
+    let lines = lines(&guest, "rabbitmq", directory).expect("shown");
+    let rabbitmq = large_daemons::rabbitmq(&guest, &lines, &amqp, [&names, &node]).expect("rabbitmq is installed");
+    says(goes_round(&host, &guest, &rabbitmq.unit, "rabbitmq", probe(&amqp), LEFT_ALONE));
+}
+
+#[test]
+fn cups_reads_the_pair_for_each_connection() {
+    let (directory, port) = ("/etc/cups/ssl", Port::reserve().expect("a port"));
+    let (host, guest) = guest(None);
+    let lines = lines(&guest, "cups", directory).expect("shown");
+    let unit = large_daemons::cups(&guest, &lines, &port).expect("cups is installed");
+    says(goes_round(&host, &guest, &unit, "cups", probe(&port), LEFT_ALONE));
+}
+
+#[test]
+fn samba_is_restarted() {
+    let (directory, port) = ("/etc/samba/tls", Port::reserve().expect("a port"));
+    let (host, guest) = guest(None);
+    let lines = lines(&guest, "samba", directory).expect("shown");
+    let listens = large_daemons::ldaps(&port);
+    let unit = large_daemons::samba(&guest, &lines, listens).expect("samba is installed");
+    says(goes_round(&host, &guest, &unit, "samba", json!({ "probe": { "connect": listens } }), RESTARTED));
+}
+
+#[test]
 fn a_recipe_is_shown_and_an_unknown_one_is_said_to_be_unknown() {
-    let (_host, guest) = guest("/etc/mysql/tls", "mariadb", None);
+    let (_host, guest) = guest(None);
     let run = |arguments: &[&str]| guest.pinion_agent(arguments).expect("it runs");
     let nginx = run(&["recipe", "show", "nginx", "--common-name", NAME]);
     let words = format!("ssl_certificate     /etc/nginx/ssl/{NAME}.crt;");

@@ -95,7 +95,7 @@ fn a_service_behind_the_proxy_protocol_is_asked_by_it_when_the_manifest_says_so(
         if let Some(version) = version {
             probe["proxy_protocol"] = json!(version);
         }
-        let placement = json!({ "guest": 1001, "probe": probe, "reload": { "reload": "haproxy.service" },
+        let placement = json!({ "guest": 1001, "recipe": "haproxy", "probe": probe, "validate": { "hook": "haproxy-test" },
             "files": { "combined": { "path": file } } });
         order(&host, &[("web", &placement)]);
     };

@@ -5,6 +5,7 @@ mod debian_recipes;
 mod files;
 mod keys;
 mod keystores;
+mod large_daemons;
 mod looked_at;
 mod names;
 mod neighbours;

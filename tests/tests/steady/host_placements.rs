@@ -26,6 +26,7 @@ fn own_agent(host: &Host) -> Guest {
     let options = GuestOptions {
         directories: allowed.map(ToOwned::to_owned).into(),
         units: vec!["pveproxy.service".into()],
+        complete: true,
         ..GuestOptions::default()
     };
     let mut own = Guest::prepare("host", &options).expect("the host's own agent");
@@ -52,13 +53,13 @@ fn the_host_has_its_own_list_and_serves_beside_its_guests() {
     let (fullchain, key) = ("/etc/pve/local/pveproxy-ssl.pem", "/etc/pve/local/pveproxy-ssl.key");
     let pveproxy = TlsServer::install_as(&own, "pveproxy.service", fullchain, key).expect("built");
     let ca = "/etc/pinion/certs/ca.crt";
-    let nginx = files("/etc/nginx/ssl/old.crt", "/etc/nginx/ssl/old.key");
+    let guests = files("/etc/ssl/old/old.crt", "/etc/ssl/old/old.key");
     host.write_manifest(&manifest(json!([
         { "name": "pve", "common_name": "pve.internal.example", "placements": [{
             "host": true, "recipe": "pveproxy", "files": { "ca": { "path": ca } },
             "probe": { "connect": pveproxy.address() } }] },
         { "name": "old", "common_name": "old.internal.example", "placements": [
-            { "host": true, "files": files(CHAIN, KEY) }, { "guest": 1001, "files": nginx } ] },
+            { "host": true, "files": files(CHAIN, KEY) }, { "guest": 1001, "files": guests } ] },
         { "name": "stray", "common_name": "stray.internal.example", "placements": [{
             "host": true, "files": files("/etc/nginx/ssl/stray.crt", "/etc/nginx/ssl/stray.key") }] },
     ])))
@@ -105,7 +106,7 @@ fn the_host_has_its_own_list_and_serves_beside_its_guests() {
     look::wait_served(pveproxy.address(), "pve.internal.example", &own.path(ca), &serial("pve@host")).expect("served");
     assert_eq!(openssl::serial(&own.read(CHAIN).expect("there")).expect("a leaf"), serial("old@host"));
     assert_eq!(
-        openssl::serial(&guest.read("/etc/nginx/ssl/old.crt").expect("there")).expect("a leaf"),
+        openssl::serial(&guest.read("/etc/ssl/old/old.crt").expect("there")).expect("a leaf"),
         serial("old@1001")
     );
     assert!(openssl::is_pair(&own.path(CHAIN), &own.path(KEY)).expect("openssl runs"));

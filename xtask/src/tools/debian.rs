@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 22] = [
+pub(super) const TESTS: [(&str, &str); 26] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -28,6 +28,11 @@ pub(super) const TESTS: [(&str, &str); 22] = [
     ("apache2", "apache2-bin"),
     ("mosquitto", "mosquitto"),
     ("redis-server", "redis-server"),
+    ("rabbitmq-server", "rabbitmq-server"),
+    ("cupsd", "cups-daemon"),
+    ("samba", "samba-ad-dc"),
+    // It has no program: what a new domain is made of.
+    ("/usr/share/samba/setup/provision.ldif", "samba-ad-provision"),
     ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),

@@ -18,6 +18,7 @@ impl Disk {
     /// Over a directory, which is empty.
     pub(crate) fn mount(at: &Path) -> Result<Self> {
         let disk = Self { at: at.to_owned() };
+        fs::create_dir_all(at).with_context(|| format!("make {}", at.display()))?;
         disk.run(&["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=256,mode=0755", "tmpfs"], &[at])?;
         Ok(disk)
     }
