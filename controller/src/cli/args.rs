@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand};
 use pinion_proto::{clock::Timestamp, stage::Stage};
 
-use super::moment;
+use super::{import::ImportVerb, moment};
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -139,7 +139,7 @@ pub(super) enum Verb {
     /// Create join tokens for guests that you join by hand.
     #[command(subcommand)]
     Token(TokenVerb),
-    /// Check the manifest, or print its schema.
+    /// Check the manifest, print its schema, or import an older one.
     #[command(subcommand)]
     Manifest(ManifestVerb),
     /// Write everything that this installation needs into one file, mode 0600.
@@ -290,6 +290,9 @@ pub(super) enum ManifestVerb {
     },
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
+    /// Make a manifest of an older one.
+    #[command(subcommand)]
+    Import(ImportVerb),
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ mod events;
 mod freeze;
 mod guest;
 mod identity;
+mod import;
 mod issuer;
 mod manifest;
 mod moment;
@@ -39,6 +40,7 @@ use crate::{
 };
 use args::{Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
+use import::ImportVerb;
 use session::{Session, print_json, unexpected};
 
 /// All commands and options, with their help.
@@ -78,6 +80,9 @@ async fn dispatch(args: Args) -> Exit {
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
         // Where there is no configuration, nothing is compared with it.
         return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json);
+    }
+    if let Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) = &args.verb {
+        return import::import(import, args.json);
     }
     if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
         return config::check(&args.root, start, args.json);
@@ -125,6 +130,7 @@ async fn dispatch(args: Args) -> Exit {
             manifest::check(&session.config.manifest, Some(&session.config), session.json)
         }
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
+        Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(args))) => import::import(&args, session.json),
         Verb::Backup { file } => backup::take(&session.config, &file, session.json),
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
         Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),

@@ -14,6 +14,7 @@ mod errors;
 pub mod file;
 mod fields;
 mod guest_ref;
+pub mod import;
 mod spec_hash;
 mod last_good;
 mod length;

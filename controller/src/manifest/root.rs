@@ -94,8 +94,8 @@ fn read(bytes: &[u8], local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> 
 fn version(node: Node<'_>) -> bool {
     if matches!(node.value, Value::Array(_)) {
         node.problem(
-            "a list at the top is the older format without a version: write {\"version\": 1, \"certificates\": […]}; \
-             docs/manifest.md describes the entries",
+            "a list at the top is the older format without a version: `pinion manifest import phoenix FILE` makes a \
+             manifest of it",
         );
         return false;
     }

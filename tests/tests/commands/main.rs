@@ -9,6 +9,7 @@ mod feature_script;
 mod join_prompt;
 mod looked_at;
 mod help;
+mod import;
 mod operator;
 mod plan_file;
 mod shown;

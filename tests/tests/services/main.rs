@@ -3,6 +3,7 @@
 mod daemons;
 mod debian_recipes;
 mod files;
+mod imported;
 mod keys;
 mod keystores;
 mod large_daemons;

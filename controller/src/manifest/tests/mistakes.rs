@@ -86,7 +86,7 @@ fn whole_files_that_are_no_manifest() {
         (b"{'version': 1}", "the name of a field in double quotes"),
         (b"{\"version\": 01}", "not JSON"),
         (b"{\"version\": \"\\ud800\"}", "not JSON"),
-        (b"[{\"common_name\": \"x\"}]", "docs/manifest.md"),
+        (b"[{\"common_name\": \"x\"}]", "manifest import phoenix"),
         (b"3", "expected the manifest: an object, found a number"),
         (
             b"{\"version\": 2, \"certficates\": 7}",
