@@ -5,10 +5,9 @@
 
 use std::{
     fmt, fs,
-    io::Write,
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use pinion_proto::tls;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
@@ -26,7 +25,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::program;
+use serde_json::Value;
 
 /// What comes before TLS.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +34,7 @@ pub enum Before {
     Nothing,
     /// The line of the PROXY protocol, version 1.
     Proxy,
-    /// The dialogue of this protocol, as `openssl s_client -starttls` has it.
+    /// The dialogue of this protocol, as a probe's `starttls` calls it.
     StartTls(&'static str),
 }
 
@@ -58,30 +57,29 @@ impl Client {
     /// Begins to shake hands with the service at `address`, asking for `name`.
     ///
     /// # Errors
-    /// The name is none, or openssl is not installed.
+    /// The name is none.
     pub fn start(address: SocketAddr, name: &str, before: Before) -> Result<Self> {
         let server = ServerName::try_from(name.to_owned()).with_context(|| format!("ask for {name}"))?;
         let config = Arc::new(config()?);
-        let openssl = program::found("openssl")?;
-        let name = name.to_owned();
-        Ok(Self::start_with(move || match before {
-            Before::StartTls(protocol) => {
-                let mut command = Command::new(&openssl);
-                command.args([
-                    "s_client",
-                    "-connect",
-                    &address.to_string(),
-                    "-servername",
-                    &name,
-                    "-starttls",
-                    protocol,
-                ]);
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                command.status().is_ok_and(|status| status.success())
+        Ok(Self::start_with(move || shake(&config, &server, address, before).is_ok()))
+    }
+
+    /// As [`Self::start`], where and how a placement's `probe` says it.
+    ///
+    /// # Errors
+    /// It says neither, or as theirs.
+    pub fn of_probe(probe: &Value, name: &str) -> Result<Self> {
+        let connect = probe["connect"].as_str().context("a probe has an address")?;
+        let before = match (probe["starttls"].as_str(), probe.get("proxy_protocol")) {
+            (Some(protocol), _) => {
+                let known = ["smtp", "imap", "pop3", "ftp", "ldap", "mysql"];
+                let known = known.into_iter().find(|known| *known == protocol);
+                Before::StartTls(known.with_context(|| format!("STARTTLS for {protocol}"))?)
             }
-            Before::Nothing => shake(&config, &server, address, "").is_ok(),
-            Before::Proxy => shake(&config, &server, address, PROXY).is_ok(),
-        }))
+            (None, Some(_)) => Before::Proxy,
+            (None, None) => Before::Nothing,
+        };
+        Self::start(connect.parse().context("read an address")?, name, before)
     }
 
     /// Begins to call this, which shakes hands and says whether that went well.
@@ -140,15 +138,65 @@ impl fmt::Display for Outage {
     }
 }
 
-fn shake(config: &Arc<ClientConfig>, server: &ServerName<'static>, address: SocketAddr, before: &str) -> Result<()> {
+fn shake(config: &Arc<ClientConfig>, server: &ServerName<'static>, address: SocketAddr, before: Before) -> Result<()> {
     let mut connection = ClientConnection::new(Arc::clone(config), server.clone())?;
     let mut stream = TcpStream::connect_timeout(&address, STALLED)?;
     stream.set_read_timeout(Some(STALLED)).and_then(|()| stream.set_write_timeout(Some(STALLED)))?;
-    stream.write_all(before.as_bytes())?;
+    match before {
+        Before::Nothing => {}
+        Before::Proxy => stream.write_all(PROXY)?,
+        Before::StartTls("smtp") => {
+            line(&mut stream, "220")?;
+            stream.write_all(b"EHLO client.internal.example\r\n")?;
+            while line(&mut stream, "250")?.starts_with("250-") {}
+            stream.write_all(b"STARTTLS\r\n")?;
+            line(&mut stream, "220")?;
+        }
+        Before::StartTls("imap") => {
+            line(&mut stream, "* OK")?;
+            stream.write_all(b"a STARTTLS\r\n")?;
+            line(&mut stream, "a OK")?;
+        }
+        Before::StartTls("pop3") => {
+            line(&mut stream, "+OK")?;
+            stream.write_all(b"STLS\r\n")?;
+            line(&mut stream, "+OK")?;
+        }
+        Before::StartTls("ftp") => {
+            line(&mut stream, "220")?;
+            stream.write_all(b"AUTH TLS\r\n")?;
+            line(&mut stream, "234")?;
+        }
+        Before::StartTls("ldap") => {
+            stream.write_all(LDAP)?;
+            let mut head = [0; 2];
+            stream.read_exact(&mut head)?;
+            stream.read_exact(&mut vec![0; usize::from(head[1])])?;
+        }
+        Before::StartTls("mysql") => {
+            let mut head = [0; 4];
+            stream.read_exact(&mut head)?;
+            stream.read_exact(&mut vec![0; usize::from(u16::from_le_bytes([head[0], head[1]]))])?;
+            stream.write_all(&[MYSQL, &[0; 23]].concat())?;
+        }
+        Before::StartTls(other) => bail!("nobody has written the dialogue of {other}"),
+    }
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }
     Ok(())
+}
+
+/// One line, which begins so.
+fn line(stream: &mut TcpStream, start: &str) -> Result<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte)?;
+        line.push(byte[0]);
+    }
+    let line = String::from_utf8(line)?;
+    ensure!(line.starts_with(start), "{line:?} and not {start}");
+    Ok(line)
 }
 
 fn config() -> Result<ClientConfig> {
@@ -197,7 +245,13 @@ impl ServerCertVerifier for Any {
 }
 
 /// As from a proxy on the same machine.
-const PROXY: &str = "PROXY TCP4 127.0.0.1 127.0.0.1 50000 443\r\n";
+const PROXY: &[u8] = b"PROXY TCP4 127.0.0.1 127.0.0.1 50000 443\r\n";
+
+/// An `ExtendedRequest` for StartTLS (RFC 4511, 4.14).
+const LDAP: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
+
+/// The beginning of an `SSLRequest`: its length and number, that it speaks the protocol of version 4.1 and TLS, 16 MiB, UTF-8.
+const MYSQL: &[u8] = &[32, 0, 0, 1, 0x00, 0x8a, 0, 0, 0, 0, 0, 1, 33];
 
 /// Between two handshakes.
 const PAUSE: Duration = Duration::from_millis(20);

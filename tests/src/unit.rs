@@ -170,7 +170,7 @@ impl State {
         let mut process = Process::spawn(&self.spec.name, &mut command(&self.spec.command), &self.log)?;
         let address = self.spec.listens;
         // A process that has ended is an answer too: there is nothing to wait for any more.
-        let up = wait::until(&format!("{} to listen on {address}", self.spec.name), PATIENCE, || {
+        let up = wait::until(&format!("{} to listen on {address}", self.spec.name), START, || {
             match process.check_running() {
                 Err(ended) => Ok(Err(ended)),
                 Ok(()) if !port::is_listening(process.id(), address) => Err("it does not listen there".to_owned()),
@@ -301,6 +301,9 @@ fn command(words: &[String]) -> Command {
     command.args(arguments);
     command
 }
+
+/// The largest of the services, RabbitMQ, starts in 7 s, and in half a minute on a machine with nine times as much to do.
+const START: Duration = Duration::from_secs(120);
 
 /// A service takes longer to reload than this to be noticed.
 const LOOK: Duration = Duration::from_millis(10);

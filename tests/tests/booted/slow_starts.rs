@@ -1,9 +1,15 @@
 //! Services that take their time to start, and one that does not come up: how often each is started, and what it serves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pinion_proto::stage::Halt;
-use pinion_tests::lab::slow_service::{SlowService, host_of};
+use pinion_tests::{
+    lab::{
+        booted::Booted,
+        slow_service::{SlowService, host_of},
+    },
+    outage::Client,
+};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -25,9 +31,18 @@ const SERVICES: [SlowService; 3] = [
     },
 ];
 
+/// A client on the booted host itself.
+fn client(host: &Arc<Booted>, service: &SlowService) -> Client {
+    let (host, address) = (Arc::clone(host), format!("127.0.0.1:{}", service.port));
+    Client::start_with(move || {
+        let words = ["openssl", "s_client", "-connect", &address];
+        host.run_with(&words, b"").is_ok_and(|ended| ended.code() == 0)
+    })
+}
+
 #[test]
 fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_once_when_it_crashes() {
-    let host = host_of(&SERVICES).unwrap_or_else(|error| panic!("{error:#}"));
+    let host = Arc::new(host_of(&SERVICES).unwrap_or_else(|error| panic!("{error:#}")));
     let wait_served = |service: &SlowService, before: Option<&str>| {
         service.wait_served(&host, before, LONG).unwrap_or_else(|error| panic!("{error:#}"))
     };
@@ -37,8 +52,10 @@ fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_
     let starts = [late, notify].map(|service| service.starts(&host));
     assert!(starts.iter().all(|starts| *starts <= 2), "by hand, and for the first certificate: {starts:?}");
     for ((service, serial), starts) in [late, notify].into_iter().zip(&first).zip(starts) {
+        let client = client(&host, service);
         host.run(&["pinion", "ensure", service.name, "--renew", "--until", "issued"]).expect("it runs");
         wait_served(service, Some(serial));
+        client.end(&format!("slow starts, {}", service.name), "0 reloads, 1 restart").expect("measured");
         assert_eq!(service.starts(&host), starts + 1, "{}: and for the renewed one", service.name);
     }
 
@@ -53,6 +70,7 @@ fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_
 
     // One that does not come up with its new files has its old ones within seconds, and not after two minutes.
     host.well(&["cp", "/srv/crash/cert.pem", "/srv/crash/good"]).expect("copied");
+    let client = client(&host, crash);
     host.run(&["pinion", "ensure", "crash", "--renew", "--until", "issued"]).expect("it runs");
     let trouble = host.wait_status("the crash to be reported", Duration::from_secs(40), |status| {
         let placement = status.placement(&crash.id())?;
@@ -62,4 +80,5 @@ fn a_service_is_restarted_once_however_long_it_starts_and_gets_its_old_files_at_
     assert!(trouble.halt == Halt::Blocked && trouble.cause.contains("systemd"), "{trouble}");
     assert!(trouble.remedy.contains("`settle`"), "{trouble}");
     host.well(&["cmp", "/srv/crash/good", "/srv/crash/cert.pem"]).expect("its old certificate is back");
+    client.end("slow starts, crash", "0 reloads, 1 restart, and 1 with the old files").expect("measured");
 }

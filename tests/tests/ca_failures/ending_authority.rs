@@ -5,10 +5,15 @@ use pinion_proto::{
     bundle::{certificates_from_pem, certificates_to_pem},
     stage::{Halt, Stage},
 };
-use pinion_tests::{ca::StepCa, host::Host, journal, openssl};
+use pinion_tests::{
+    ca::StepCa,
+    host::Host,
+    journal, openssl,
+    outage::{Before, Client},
+};
 use serde_json::{Value, json};
 
-use super::site::{PLACEMENT, Site, issuer_of};
+use super::site::{NAME, PLACEMENT, Site, issuer_of};
 
 /// Due at once in a life of minutes, and after a day in one of 30 days.
 fn renewed_early() -> Value {
@@ -28,6 +33,7 @@ fn the_earliest_end_in_the_chain_counts_and_nothing_storms_until_the_authority_i
     ca.renew_intermediate("0s", "20m").expect("it ends soon");
     let mut site = Site::try_start(issuer_of(&ca), "", renewed_early()).expect("the site starts");
     site.bring_up().expect("the first certificate is served");
+    let client = Client::start(site.server.address(), NAME, Before::Nothing).expect("a client");
     let warned = warnings(&site.host);
     assert!(warned.contains("Test Intermediate CA expires at") && warned.contains("ca.json"), "{warned}");
 
@@ -58,6 +64,7 @@ fn the_earliest_end_in_the_chain_counts_and_nothing_storms_until_the_authority_i
     site.host.ensure(&["web"], "served").expect("somebody asks, so that it is tried at once");
     site.wait_renewed(&before);
     assert_eq!((ca.signed(), site.server.unit().reloads(), site.server.unit().restarts()), (1, 1, 0));
+    client.end("an authority that ends first, and is renewed", "1 reload, 0 restarts").expect("measured");
     assert!(!warnings(&site.host).contains("Intermediate"), "{}", warnings(&site.host));
 }
 

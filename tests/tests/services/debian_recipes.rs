@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use pinion_tests::{
     guest::{Guest, GuestOptions},
     host::Host,
+    outage::Client,
     port::Port,
     process::Finished,
     site,
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     daemons::{self, install},
     large_daemons,
-    several::place,
+    several::{counted, place},
 };
 
 const NAME: &str = "web.internal.example";
@@ -55,6 +56,7 @@ fn goes_round(
     expected: (usize, usize),
 ) -> Result<()> {
     let mut placement = json!({ "guest": 1001, "recipe": recipe });
+    let probe = more["probe"].clone();
     let (fields, Value::Object(more)) = (placement.as_object_mut().context("an object")?, more) else { return Ok(()) };
     fields.extend(more);
     let web = json!({ "name": "web", "common_name": NAME, "placements": [placement] });
@@ -64,8 +66,10 @@ fn goes_round(
     let log = || format!("{}\n{}", guest.log_tail(), unit.log());
     host.ensure(&[], "served").with_context(log)?;
     let before = (unit.reloads(), unit.restarts());
+    let client = Client::of_probe(&probe, NAME)?;
     host.renew(&["web"], "served").with_context(log)?;
     let told = (unit.reloads() - before.0, unit.restarts() - before.1);
+    client.end(&format!("recipe {recipe}"), counted(told))?;
     ensure!(told == expected, "{recipe}: {told:?} reloads and restarts\n{}", log());
     Ok(())
 }

@@ -3,10 +3,20 @@
 use std::time::Duration;
 
 use pinion_proto::stage::{Halt, Stage, Trouble};
-use pinion_tests::{guest::GuestOptions, host::Host, nginx::Nginx, port::Port, site};
+use pinion_tests::{
+    guest::GuestOptions,
+    host::Host,
+    nginx::Nginx,
+    outage::{Before, Client},
+    port::Port,
+    site,
+};
 use serde_json::{Value, json};
 
-use super::{daemons, several::place};
+use super::{
+    daemons,
+    several::{counted, place},
+};
 
 fn options(units: &[&str]) -> GuestOptions {
     let soon = Duration::from_millis(200);
@@ -79,8 +89,15 @@ fn databases_directories_and_file_servers_turn_to_tls_in_their_own_ways() {
     ordered(true);
     host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}"));
     let before = units.each_ref().map(|unit| unit.restarts());
+    let clients = placements(true).into_iter().map(|(name, placement)| {
+        (name, Client::of_probe(&placement["probe"], &format!("{name}.internal.example")).expect("a client"))
+    });
+    let clients: Vec<_> = clients.collect();
     host.renew(&[], "served").unwrap_or_else(|error| panic!("{error:#}"));
     let after = units.each_ref().map(|unit| unit.restarts());
+    for (name, client) in clients {
+        client.end(&format!("STARTTLS, {name}"), counted((0, 1))).expect("measured");
+    }
     assert_eq!(after, before.map(|restarts| restarts + 1), "each once for the renewed one");
 }
 
@@ -107,7 +124,11 @@ fn a_service_behind_the_proxy_protocol_is_asked_by_it_when_the_manifest_says_so(
     for version in ["v1", "v2"] {
         ordered(Some(version));
         host.ensure(&[], "served").unwrap_or_else(|error| panic!("{version}: {error:#}\n{}", unit.log()));
+        let reloads = unit.reloads();
+        let client = Client::start(port.address(), "web.internal.example", Before::Proxy).expect("a client");
         host.renew(&[], "served").expect("renewed");
+        let told = counted((unit.reloads() - reloads, unit.restarts()));
+        client.end(&format!("the PROXY protocol, {version}"), told).expect("measured");
     }
     assert_eq!(unit.restarts(), 0, "{}", unit.log());
 }

@@ -8,10 +8,13 @@ use pinion_tests::{
     host::{Host, HostOptions},
     look,
     nginx::Nginx,
+    outage::{Before, Client},
     process::Finished,
     site,
 };
 use serde_json::{Value, json};
+
+use super::several::counted;
 
 /// The certificate's and the key's path.
 type Pair = (&'static str, &'static str);
@@ -62,10 +65,15 @@ fn a_pair_of_each_kind_of_key_is_seen_on_one_port() {
     host.write_manifest(&site::manifest(both)).expect("written");
     host.ensure(&[], "installed").expect("installed");
     nginx.unit().start().expect("nginx starts");
+    host.ensure(&[], "served").expect("both are seen");
+    let reloads = nginx.unit().reloads();
+    let client = Client::start(nginx.address(), "web.internal.example", Before::Nothing).expect("a client");
     for _ in 0..2 {
         host.ensure(&[], "served").expect("both are seen");
         host.renew(&[], "served").expect("and both renewed ones");
     }
+    let told = counted((nginx.unit().reloads() - reloads, nginx.unit().restarts()));
+    client.end("an RSA and an ECDSA pair on one port, two renewals of both", told).expect("measured");
     assert_eq!(nginx.unit().restarts(), 0, "{}", nginx.unit().log());
 }
 
@@ -102,12 +110,14 @@ fn a_wildcard_that_the_default_server_hides_is_asked_for_by_its_name_and_disturb
     };
     hidden("pinion-probe.apps.internal.example");
     let told = nginx.unit().reloads();
+    let client = Client::start(nginx.address(), "a.apps.internal.example", Before::Nothing).expect("a client");
     // Each renewal is told once, and none so firmly that nginx is restarted.
     for _ in 0..4 {
         host.renew(&["apps"], "reloaded").expect("renewed");
         hidden("pinion-probe.apps.internal.example");
     }
     assert_eq!((nginx.unit().reloads(), nginx.unit().restarts()), (told + 4, 0), "{}", nginx.unit().log());
+    client.end("a wildcard that is not the default server, four renewals", counted((4, 0))).expect("measured");
 
     ordered(&json!([]), Some("a.apps.internal.example"));
     host.ensure(&["apps"], "served").expect("asked for by the name that the manifest says");

@@ -2,7 +2,14 @@
 
 use std::{path::PathBuf, process::Command};
 
-use pinion_tests::{process, site::Site, wait::PATIENCE};
+use pinion_tests::{
+    outage::{Before, Client},
+    process,
+    site::Site,
+    wait::PATIENCE,
+};
+
+use super::several::counted;
 
 /// Undoes what a test did to a file, whatever becomes of the test.
 struct Undone {
@@ -32,6 +39,9 @@ fn a_file_that_is_a_mount_or_may_not_change_is_told_as_such_and_renewed_when_it_
     ];
     for (program, arguments, undo, undo_arguments, words) in cases {
         let before = site.serial().expect("all agree");
+        let unit = site.server.unit();
+        let reloads = unit.reloads();
+        let client = Client::start(site.server.address(), Site::NAME, Before::Nothing).expect("a client");
         run(program, arguments);
         let undone = Undone { program: undo, arguments: undo_arguments.iter().map(ToString::to_string).collect() };
         let asked = site.host.pinion(&["ensure", "web", "--renew", "--until", "served", "--timeout", "30s"]);
@@ -40,6 +50,8 @@ fn a_file_that_is_a_mount_or_may_not_change_is_told_as_such_and_renewed_when_it_
         assert_eq!(site.serial().expect("all agree"), before, "what was there is served");
         drop(undone);
         site.host.ensure(&["web"], "served").expect("it goes on");
+        let told = counted((unit.reloads() - reloads, unit.restarts()));
+        client.end(&format!("a key file with {program}"), told).expect("measured");
         assert_ne!(site.serial().expect("all agree"), before);
     }
 }

@@ -7,6 +7,7 @@ use pinion_tests::{
     guest::{Guest, GuestOptions},
     host::{Host, HostOptions},
     nginx::Nginx,
+    outage::{Before, Client},
     port::Port,
     process::Finished,
     site,
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use super::daemons;
 
+const NAME: &str = "web.internal.example";
 const PAIR: (&str, &str) = ("/etc/nginx/ssl/web.crt", "/etc/nginx/ssl/web.key");
 const OLD: (&str, &str) = ("/etc/nginx/ssl/old.crt", "/etc/nginx/ssl/old.key");
 
@@ -26,6 +28,11 @@ pub(super) fn place(options: &GuestOptions) -> (Host, Guest) {
     guest.start().expect("started");
     guest.wait_linked(&host).expect("linked");
     (host, guest)
+}
+
+/// Reloads and restarts, for people.
+pub(super) fn counted((reloads, restarts): (usize, usize)) -> String {
+    format!("{reloads} reloads, {restarts} restarts")
 }
 
 /// Has nginx listen on a second port, with this pair.
@@ -57,7 +64,12 @@ fn nginx_is_served_when_both_of_its_ports_show_the_certificate() {
     nginx.unit().start().expect("nginx starts");
     host.ensure(&[], "served").expect("on both ports");
     let reloads = nginx.unit().reloads();
+    let clients = [nginx.address(), second.address()].map(|at| Client::start(at, NAME, Before::Nothing));
     host.renew(&["web"], "served").expect("renewed on both ports");
+    for (client, which) in clients.into_iter().zip(["first", "second"]) {
+        let told = counted((nginx.unit().reloads() - reloads, nginx.unit().restarts()));
+        client.and_then(|client| client.end(&format!("nginx on two ports, the {which}"), told)).expect("measured");
+    }
     assert_eq!((nginx.unit().reloads(), nginx.unit().restarts()), (reloads + 1, 0), "{}", nginx.unit().log());
 
     // The second port keeps another pair: it is named, and nginx is not restarted for it.
@@ -106,7 +118,13 @@ fn postfix_and_dovecot_share_a_pair_and_each_is_reloaded_once() {
     let log = || format!("{}\n{}\n{}", guest.log_tail(), postfix.log(), dovecot.log());
     host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
     let before = counts();
+    let clients = [(&smtp, "smtp"), (&imap, "imap"), (&pop3, "pop3")]
+        .map(|(port, protocol)| (Client::start(port.address(), NAME, Before::StartTls(protocol)), protocol));
     host.renew(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    for (client, protocol) in clients {
+        let told = "1 reload of each, 0 restarts";
+        client.and_then(|client| client.end(&format!("Postfix and Dovecot, {protocol}"), told)).expect("measured");
+    }
     assert_eq!(counts(), before.map(|(reloads, restarts)| (reloads + 1, restarts)), "{}", log());
 
     // One that is stopped is waited for, and the other one is reloaded once all the same.

@@ -11,11 +11,14 @@ use pinion_tests::{
     look,
     nginx::Nginx,
     openssl,
+    outage::{Before, Client},
     process::{Finished, run},
     status::PlacementJson,
     wait::PATIENCE,
 };
 use serde_json::{Value, json};
+
+use super::several::counted;
 
 const NGINX: &str = "nginx.internal.example";
 const DOCKER: &str = "docker.internal.example";
@@ -167,6 +170,8 @@ fn a_certificate_that_no_peer_accepts_replaces_nothing() {
     assert_eq!((held(&site), site.disturbed()), (before.clone(), disturbed), "nothing is replaced, nobody disturbed");
     site.docker_version(&site.client()).succeeded().expect("the client is let in as before");
 
+    let clients = [(site.nginx.address(), "nginx"), (site.docker.address(), "dockerd")]
+        .map(|(at, name)| (Client::start(at, NGINX, Before::Nothing), name));
     // The client is welcome to a certificate for clients, when it tries again.
     site.sign_with(r#", "extKeyUsage": ["clientAuth"]"#);
     for server in ["nginx", "docker"] {
@@ -183,6 +188,10 @@ fn a_certificate_that_no_peer_accepts_replaces_nothing() {
     let after = held(&site);
     assert!(after.0 != before.0 && after.1 != before.1 && after.2 != before.2);
     site.docker_version(&site.client()).succeeded().expect("the client is let in with the new one");
+    for ((client, name), told) in clients.into_iter().zip([(1, 0), (0, 1)]) {
+        let case = format!("a certificate for clients alone, refused by {name}, and a good one after it");
+        client.and_then(|client| client.end(&case, counted(told))).expect("measured");
+    }
     let [reloads, restarts, docker_reloads, docker_restarts] = disturbed;
     assert_eq!(site.disturbed(), [reloads + 1, restarts, docker_reloads, docker_restarts + 1]);
 }
