@@ -4,6 +4,7 @@ mod await_certificate;
 mod broken_pipe;
 mod check;
 mod permissions;
+mod phoenix_scripts;
 mod ensure;
 mod feature_script;
 mod join_prompt;

@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 26] = [
+pub(super) const TESTS: [(&str, &str); 28] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -37,6 +37,9 @@ pub(super) const TESTS: [(&str, &str); 26] = [
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),
     ("pgrep", "procps"),
+    // For the scripts in packaging: what they read, and what reads them.
+    ("jq", "jq"),
+    ("shellcheck", "shellcheck"),
     // The lab: its containers, its guests' file systems, its network, its namespaces.
     ("lxc-start", "lxc"),
     ("debootstrap", "debootstrap"),
