@@ -1,8 +1,8 @@
 //! Makes `docs/transcript.md`: what an operator types, and what real programs answer.
 //!
 //! Each line is run by a shell just as it is shown; only `pinion` stands for `pinion --root DIRECTORY`.
-//! The text lands in `target/transcript.md`. That one and then `target/lab-reload.md`, which the lab's `reload_fails`
-//! leaves, are the new one in `docs/`.
+//! The text lands in `target/transcript.md` and `target/transcript-status.md`. These two and then `target/lab-reload.md`,
+//! which the lab's `reload_fails` leaves, are the new one in `docs/`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,10 +13,10 @@ use pinion_tests::{
     host::{Host, HostOptions},
     nginx::Nginx,
     process::run,
-    program,
-    wait::PATIENCE,
+    program, site,
+    wait::{self, PATIENCE},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NGINX: &str = "nginx.internal.example";
 const DOCKER: &str = "docker.internal.example";
@@ -156,4 +156,65 @@ fn what_status_says_openssl_and_docker_see() {
     );
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in target/");
     fs::write(target.join("transcript.md"), text).expect("the transcript is written");
+}
+
+/// A placement whose files are all there is to it.
+fn files_alone(name: &str, directory: &str, issuer: &str) -> Value {
+    json!({ "name": name, "common_name": format!("{name}.internal.example"), "issuer": issuer, "placements": [{ "guest": 101,
+        "files": { "fullchain": { "path": format!("{directory}/{name}.crt") },
+                   "key": { "path": format!("{directory}/{name}.key") } } }] })
+}
+
+#[test]
+fn what_status_says_of_many_and_what_one_placement_and_a_recipe_are() {
+    let mut ca = StepCa::start().expect("step-ca is installed");
+    let mut options = HostOptions::step_ca(ca.issuer().expect("a root"), &json!([]));
+    options.guests = [("gateway".to_owned(), 101)].into();
+    let host = Host::start(&options).expect("a host");
+    let gateway = Guest::join(&host, 101).expect("a guest");
+    let (certificate, key) = (format!("/etc/nginx/ssl/{NGINX}.crt"), format!("/etc/nginx/ssl/{NGINX}.key"));
+    let nginx = Nginx::install(&gateway, &certificate, &key).expect("nginx is installed");
+    let mut all: Vec<Value> =
+        (1..20).map(|number| files_alone(&format!("app-{number:02}"), "/etc/ssl/apps", "embedded")).collect();
+    all.push(json!({ "name": "gateway", "common_name": NGINX, "placements": [nginx.placement(&gateway)] }));
+    host.write_manifest(&site::manifest(json!(all))).expect("written");
+    host.ensure(&[], "installed").expect("installed");
+    nginx.unit().start().expect("nginx starts");
+    host.ensure(&["gateway"], "served").expect("served");
+    // One whose CA ends in a moment, one whose service's package is not there yet, and one that the guest does not allow.
+    ca.renew_intermediate("0s", "20s").expect("it ends soon");
+    all.push(files_alone("old", "/etc/ssl/old", "step-ca"));
+    all.push(json!({ "name": "mqtt", "common_name": "mqtt.internal.example",
+        "placements": [{ "guest": 101, "recipe": "mosquitto" }] }));
+    all.push(files_alone("vault", "/srv/vault", "embedded"));
+    host.write_manifest(&site::manifest(json!(all))).expect("written");
+    let told = wait::until("one to expire, one to be blocked and one to wait", 2 * PATIENCE, || {
+        let told = host.pinion(&["status"]).map_err(|error| format!("{error:#}"))?.stdout;
+        let row = |words: [&str; 2]| told.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let all = row(["expired", "old@101"]) && row(["vault@101", "(blocked)"]) && row(["mqtt@101", "(waiting)"]);
+        if all { Ok(told) } else { Err(told) }
+    });
+    let told = told.unwrap_or_else(|error| panic!("{error:#}"));
+    let table = told.lines().take_while(|line| !line.is_empty());
+    assert!(table.clone().count() == 24 && table.clone().all(|line| line.chars().count() <= 80), "{told}");
+
+    let mut shell = Shell::new(&host);
+    let agent = program::own("pinion-agent").expect("pinion-agent is built");
+    let wrapper = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", agent.display(), gateway.root().display());
+    executable(&shell.directory.path().join("pinion-agent"), &wrapper);
+    shell.run("pinion status");
+    let status = shell.block();
+    shell.run("pinion show gateway");
+    let shown = shell.block();
+    shell.run(&format!("pinion-agent recipe show nginx --common-name {NGINX}"));
+    let recipe = shell.block();
+    let text = format!(
+        "\n## Many placements\n\n\
+         By the same tests, which leave it in `target/transcript-status.md`: another host, with one guest. One certificate\n\
+         has expired with its CA, one is at a path that the guest does not allow, and one waits for the group of its\n\
+         service; twenty are as they should be.\n\n{status}\n## One placement\n\n{shown}\n## A recipe\n\n{recipe}"
+    );
+    let text = text.replace(&gateway.root().display().to_string(), "");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in target/");
+    fs::write(target.join("transcript-status.md"), text).expect("the transcript is written");
 }
