@@ -267,6 +267,9 @@ pub struct PlanDocument {
     /// What is to be known of issuers whose roots change.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the manifest names and nobody here knows: guests and recipes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// When something changes by itself next.
     pub wake_at: Option<Timestamp>,
 }

@@ -61,6 +61,13 @@ impl Conversation {
         })
     }
 
+    /// The first answer, of a controller that there may not be: nothing is said where none comes.
+    pub(super) async fn quiet(config: &Config, ask: &Ask) -> Option<Answer> {
+        let (read, mut write) = peer::connect(&config.socket, &owners(config)).await.ok()?.into_split();
+        lines::write(&mut write, ask).await.ok()?;
+        lines::read(&mut BufReader::new(read)).await.ok()?
+    }
+
     /// The next answer. What is no answer is told, and becomes an exit code.
     pub(super) async fn next(&mut self) -> Result<Answer, Exit> {
         match lines::read::<Answer>(&mut self.answers).await {

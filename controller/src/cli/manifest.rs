@@ -1,11 +1,14 @@
 //! `pinion manifest check` and `pinion manifest schema`.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use pinion_proto::{causes::chain, errln, exit::Exit, field_names::did_you_mean, outln, spec::PlainName};
 
-use super::print_json;
+use tokio::time::timeout;
+
+use super::{Conversation, print_json};
 use crate::{
+    admin::protocol::{Answer, Ask},
     config::Config,
     manifest::{
         self, GuestRef, Manifest,
@@ -13,15 +16,27 @@ use crate::{
     },
 };
 
+/// How a warning about a guest's name begins, on a host without Proxmox.
+const NO_GUEST: &str = "controller.toml has no guest named";
+
+/// How long a running controller is waited for: without its answer, less is checked.
+const CONTROLLER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The issuer that is always there.
 const DEFAULT_ISSUER: &str = "embedded";
 
 /// Says everything that is wrong with a manifest.
-pub(super) fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
+pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
     match file::load(path) {
         Ok(manifest) => {
             let (certificates, placements) = (manifest.certificates.len(), manifest.placement_count());
-            let warnings = config.map(|config| unknown(&manifest, config)).unwrap_or_default();
+            let mut warnings = config.map(|config| unknown(&manifest, config)).unwrap_or_default();
+            if let (Some(config), Ok(text)) = (config, std::fs::read_to_string(path)) {
+                let more = unknown_to_controller(config, text).await;
+                // What the configuration says of a guest's name, the controller says too.
+                warnings.retain(|warning| !warning.contains(NO_GUEST) || more.is_empty());
+                warnings.extend(more);
+            }
             for warning in &warnings {
                 errln!("{}: warning: {warning}", path.display());
             }
@@ -68,14 +83,21 @@ pub(super) fn unknown(manifest: &Manifest, config: &Config) -> Vec<String> {
                 && !guests().any(|known| known.eq_ignore_ascii_case(name.as_str()))
             {
                 let meant = did_you_mean(name.as_str(), guests());
-                warnings.insert(format!(
-                    "controller.toml has no guest named `{name}`, which {} names{meant}",
-                    certificate.name
-                ));
+                warnings.insert(format!("{NO_GUEST} `{name}`, which {} names{meant}", certificate.name));
             }
         }
     }
     warnings.into_iter().collect()
+}
+
+/// What the running controller does not know of it: guests that Proxmox does not list, and recipes. Nothing where no
+/// controller answers.
+async fn unknown_to_controller(config: &Config, text: String) -> Vec<String> {
+    let asked = timeout(CONTROLLER_PATIENCE, Conversation::quiet(config, &Ask::PlanOf(text))).await;
+    match asked {
+        Ok(Some(Answer::Plan(plan))) => plan.warnings,
+        _ => Vec::new(),
+    }
 }
 
 /// Prints the JSON Schema.

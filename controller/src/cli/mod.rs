@@ -79,7 +79,7 @@ async fn dispatch(args: Args) -> Exit {
     }
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
         // Where there is no configuration, nothing is compared with it.
-        return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json);
+        return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json).await;
     }
     if let Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) = &args.verb {
         return import::import(import, args.json);
@@ -127,7 +127,7 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Guest(GuestVerb::Evict { guest, compromised }) => guest::evict(&session, guest, compromised).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => {
-            manifest::check(&session.config.manifest, Some(&session.config), session.json)
+            manifest::check(&session.config.manifest, Some(&session.config), session.json).await
         }
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
         Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(args))) => import::import(&args, session.json),

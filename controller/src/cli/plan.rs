@@ -28,6 +28,9 @@ pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Exit {
             }
             let rows: Vec<_> = plan.steps.into_iter().map(|step| [step.placement, step.action, step.why]).collect();
             out!("{}", table(["PLACEMENT", "ACTION", "WHY"], &rows));
+            for warning in plan.warnings {
+                outln!("warning: {warning}");
+            }
             for note in plan.notes {
                 outln!("note: {note}");
             }

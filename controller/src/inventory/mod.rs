@@ -16,6 +16,7 @@ use std::{
 
 use pinion_proto::{
     clock::Timestamp,
+    field_names::did_you_mean,
     hwaddr::HwAddr,
     id::{Guest, Vmid},
     report::GuestFacts,
@@ -347,12 +348,19 @@ impl Inventory {
         self.known_names.renamed(name, self)
     }
 
+    /// Which guest was probably meant by a name that none has, as the end of a sentence.
+    fn meant_by(&self, name: &GuestName) -> String {
+        let mut names: Vec<_> = self.by_name.keys().map(GuestName::as_str).collect();
+        names.sort_unstable();
+        did_you_mean(name.as_str(), names.into_iter())
+    }
+
     /// The one guest that has a name now.
     fn holder(&self, name: &GuestName) -> Result<Guest, UnresolvedGuest> {
         match self.holders(name) {
             [one] => Ok(Guest::Vmid(*one)),
             [] if self.is_awaited() => Err(UnresolvedGuest::Awaited(name.clone())),
-            [] => Err(UnresolvedGuest::Unknown(name.clone())),
+            [] => Err(UnresolvedGuest::Unknown(name.clone(), self.meant_by(name))),
             several => Err(UnresolvedGuest::Ambiguous(name.clone(), several.to_vec())),
         }
     }

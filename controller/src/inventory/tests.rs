@@ -71,7 +71,7 @@ fn a_name_must_lead_to_one_guest() {
     let error = inventory.resolve(&named("web")).expect_err("two guests have it");
     assert_eq!(error.to_string(), "2 guests are named web: 200, 201");
     let error = inventory.resolve(&named("wbe")).expect_err("none has it");
-    assert_eq!(error.to_string(), "this host knows no guest named wbe");
+    assert_eq!(error.to_string(), "this host knows no guest named wbe; did you mean `web`?");
     assert_eq!(error.trouble().halt, Halt::Blocked);
 }
 

@@ -21,9 +21,9 @@ pub enum NoGuest {
 /// Why the manifest's name for a guest leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnresolvedGuest {
-    /// No guest has the name.
-    #[error("this host knows no guest named {0}")]
-    Unknown(GuestName),
+    /// No guest has the name; and which was probably meant, as the end of a sentence.
+    #[error("this host knows no guest named {0}{1}")]
+    Unknown(GuestName, String),
     /// Proxmox has not listed any guest yet.
     #[error("this host does not know its guests yet, and so not which one is named {0}")]
     Awaited(GuestName),
@@ -42,7 +42,7 @@ impl UnresolvedGuest {
                 "nothing for this placement: Pinion continues when it can read the list of guests; the first \
                     lines of `pinion status` say what is wrong",
             ),
-            Self::Unknown(name) => {
+            Self::Unknown(name, _) => {
                 (name, "write its VMID into the manifest, or correct the name; Pinion tries again when either changes")
             }
             Self::Ambiguous(name, _) => (name, "write the VMID into the manifest instead of the name"),

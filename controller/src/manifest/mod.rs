@@ -23,6 +23,7 @@ mod overrides;
 mod root;
 mod schema;
 mod services;
+mod shipped_recipes;
 mod trust;
 mod uniqueness;
 pub mod window;
@@ -33,6 +34,7 @@ pub use errors::{ManifestErrors, Problem};
 pub use guest_ref::{GuestName, GuestNameError, GuestRef};
 pub use root::{Manifest, VERSION};
 pub use schema::schema;
+pub(crate) use shipped_recipes::SHIPPED_RECIPES;
 pub use spec_hash::SpecHash;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod placement;
 mod plan;
 mod show;
 mod status;
+mod unknown;
 mod view;
 
 pub(super) use health::Health;

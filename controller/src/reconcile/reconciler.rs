@@ -95,8 +95,8 @@ impl Reconciler {
         let answer = match ask {
             FromPlan::Status(selection) => answers::status(view, &self.resources, &selection, plan),
             FromPlan::Show(ask) => answers::show(view, &ask, plan),
-            FromPlan::Plan => answers::plan(&self.world, plan),
-            FromPlan::PlanOf(manifest) => answers::plan(&self.world, &self.world.plan(&manifest, now)),
+            FromPlan::Plan => answers::plan(&self.world, self.world.manifest(), plan),
+            FromPlan::PlanOf(manifest) => answers::plan(&self.world, &manifest, &self.world.plan(&manifest, now)),
             FromPlan::Purge(ask) => {
                 self.act(now, |this, effects| this.parts.purging.ask(&ask, &caller, &this.world, plan, effects))
             }

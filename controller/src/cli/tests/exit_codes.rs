@@ -83,7 +83,7 @@ fn progress(reached: bool, halt: Option<Halt>) -> EnsureProgress {
 
 /// Each command that asks the controller, with an answer that it ends well with.
 fn asking() -> Vec<(&'static str, Answer)> {
-    let plan = PlanDocument { steps: Vec::new(), notes: Vec::new(), wake_at: None };
+    let plan = PlanDocument { steps: Vec::new(), notes: Vec::new(), warnings: Vec::new(), wake_at: None };
     let frozen = Frozen { freezes: Vec::new(), notes: Vec::new() };
     vec![
         ("plan", Answer::Plan(plan)),

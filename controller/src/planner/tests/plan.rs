@@ -18,7 +18,7 @@ fn names_of_guests_are_resolved() {
     let lost = by_name("gatway");
     let planned = world.one(&lost);
     let Decision::Block(trouble) = &planned.decision else { panic!("blocked") };
-    assert_eq!(trouble.cause, "this host knows no guest named gatway");
+    assert_eq!(trouble.cause, "this host knows no guest named gatway; did you mean `gateway`?");
     assert_eq!((planned.id(), planned.label()), (None, "web@gatway".to_owned()));
 }
 

@@ -1,13 +1,15 @@
 //! Everything that would be done now, for `pinion plan`.
 
+use super::unknown::unknown;
 use crate::{
     admin::protocol::{Answer, PlanDocument, PlanStep},
+    manifest::Manifest,
     planner::{Decision, Plan, Planned},
     world::World,
 };
 
 /// Everything that would be done now, for `pinion plan`.
-pub(in crate::reconcile) fn plan(world: &World, plan: &Plan<'_>) -> Answer {
+pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan<'_>) -> Answer {
     let mut steps: Vec<_> = plan
         .placements
         .iter()
@@ -42,7 +44,7 @@ pub(in crate::reconcile) fn plan(world: &World, plan: &Plan<'_>) -> Answer {
         why: format!("it is not in the manifest; its files stay until `pinion purge {id}`"),
     }));
     let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
-    Answer::Plan(PlanDocument { steps, notes, wake_at: plan.wake_at })
+    Answer::Plan(PlanDocument { steps, notes, warnings: unknown(manifest, world), wake_at: plan.wake_at })
 }
 
 /// What was there before Pinion and is to be replaced.

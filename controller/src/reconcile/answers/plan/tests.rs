@@ -28,7 +28,7 @@ fn what_is_kept_says_why() {
         link(&mut world, "101", vec![report]);
         world.apply(Change::Roots("embedded".parse().expect("a name"), roots()), at(0));
         let manifest = world.manifest().clone();
-        let Answer::Plan(document) = plan(&world, &world.plan(&manifest, at(0))) else { panic!("a plan") };
+        let Answer::Plan(document) = plan(&world, &manifest, &world.plan(&manifest, at(0))) else { panic!("a plan") };
         let [step] = document.steps.as_slice() else { panic!("{what}: one step: {document:?}") };
         assert_eq!((step.placement.as_str(), step.action.as_str()), ("web@101", action), "{what}");
         assert!(step.why.starts_with(why), "{what}: {}", step.why);
@@ -40,7 +40,7 @@ fn what_the_manifest_does_not_name_stays_until_a_person_has_it_removed() {
     let mut world = world(r#"{"version": 1, "certificates": []}"#);
     link(&mut world, "101", vec![holds(1, leaf(1, at(-60)))]);
     let manifest = world.manifest().clone();
-    let Answer::Plan(document) = plan(&world, &world.plan(&manifest, at(0))) else { panic!("a plan") };
+    let Answer::Plan(document) = plan(&world, &manifest, &world.plan(&manifest, at(0))) else { panic!("a plan") };
     let [step] = document.steps.as_slice() else { panic!("one step: {document:?}") };
     assert_eq!((step.placement.as_str(), step.action.as_str()), ("web@101", "retired"));
     assert!(step.why.ends_with("`pinion purge web@101`"), "{}", step.why);
