@@ -147,6 +147,7 @@ impl Evictions {
     ) -> Vec<String> {
         let Eviction { guest, compromised, .. } = eviction;
         let mut lines = Vec::new();
+        let kept = kept_in(world, guest);
         if compromised {
             lines.extend(compromise::revoke(&mut self.rekey, guest, world, revocations, resources, effects));
         }
@@ -165,6 +166,13 @@ impl Evictions {
             "the agent of guest {guest} and the files that it installed stay there; to let the guest in again, run \
              `pinion guest enroll {guest}` or create a join token"
         ));
+        if !kept.is_empty() {
+            lines.push(format!(
+                "files from before Pinion are kept in guest {guest}, private keys among them perhaps; remove them there \
+                 if the guest passes to somebody else: {}",
+                kept.join(", ")
+            ));
+        }
         if !compromised {
             lines.push(format!(
                 "if someone else may have its keys, run `pinion guest evict --compromised {guest}`: it revokes the \
@@ -223,6 +231,16 @@ impl Evictions {
         };
         Some(format!("this cannot be recorded, and holds only until the controller stops: {why}"))
     }
+}
+
+/// Where a guest keeps what Pinion replaced, as it last reported.
+fn kept_in(world: &World, guest: Guest) -> Vec<String> {
+    let placements = world.reports().guest(guest).into_iter().flat_map(|entry| entry.placements());
+    let originals = placements.filter_map(|(_, entry)| entry.report()).flat_map(|report| &report.originals);
+    let mut kept: Vec<_> = originals.filter_map(|original| Some(original.kept.as_ref()?.to_string())).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept
 }
 
 /// Ends whatever brings an evicted guest in, and refuses what that has given it by now.

@@ -73,6 +73,30 @@ fn what_an_evicted_guest_brings_with_it_ends() {
 }
 
 #[test]
+fn where_files_from_before_pinion_are_kept_is_said() {
+    let original = |kept: Option<&str>| pinion_proto::report::Original {
+        path: "/etc/nginx/ssl/web.key".parse().expect("a path"),
+        subject: String::new(),
+        issuer: String::new(),
+        not_after: None,
+        kept: kept.map(|kept| kept.parse().expect("a path")),
+    };
+    let copy = "/var/lib/pinion-agent/replaced/web/etc/nginx/ssl/web.key";
+    for (kept, is_said) in [(Some(copy), true), (None, false)] {
+        let mut world = world(WEB);
+        let report = holds(1, leaf(0x11, at(-60)));
+        link(
+            &mut world,
+            "101",
+            vec![pinion_proto::report::PlacementReport { originals: vec![original(kept)], ..report }],
+        );
+        let (_, lines, _) = evict(&world, false, true);
+        let said = lines.iter().any(|line| line.contains(copy) && line.contains("remove them there"));
+        assert_eq!(said, is_said, "{lines:?}");
+    }
+}
+
+#[test]
 fn what_is_said_is_what_is_done_and_what_cannot_be() {
     let held = || {
         let mut world = world(WEB);
