@@ -62,6 +62,7 @@ impl Agent {
             controller: None,
             error: None,
             informed: false,
+            manifest_problem: None,
         });
         let (who, identity) = watch::channel(None);
         let joined = Arc::new(Notify::new());

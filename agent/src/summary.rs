@@ -84,7 +84,14 @@ mod tests {
         let all =
             [report("web", None), report("mail", Some(Halt::Blocked)), report("db", Some(Halt::Waiting)), retired];
         let now = Timestamp::from_unix(1_800_000_000);
-        let mut link = LinkStatus { linked: false, since: now, controller: None, error: None, informed: false };
+        let mut link = LinkStatus {
+            linked: false,
+            since: now,
+            controller: None,
+            error: None,
+            informed: false,
+            manifest_problem: None,
+        };
         let said = |link: &LinkStatus| line(all.iter().map(|report| (report, None)), link, now);
         assert_eq!(said(&link), "1 blocked (mail), 1 waiting (db), 1 of 3 placements good; not linked");
         link.controller = Some("10.0.0.13:7443".parse().expect("an address"));

@@ -158,7 +158,12 @@ pub enum ToAgent {
     Controllers(Controllers),
     /// Another root to trust for the controller's identity.
     Root(Box<EndorsedRoot>),
+    /// What is wrong with the manifest on the host's disk, which is not in force for it; none when nothing is any more.
+    ManifestProblem(Option<String>),
 }
+
+/// The longest that is said of a manifest's problem (characters): one mistake with its place.
+pub const MAX_MANIFEST_PROBLEM: usize = 400;
 
 /// Where the controllers of an installation are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -291,6 +291,7 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         controllers().prop_map(ToAgent::Controllers),
         identity,
     ]
+        option::of("[a-z ]{1,40}").prop_map(ToAgent::ManifestProblem),
 }
 
 /// Flips, cuts and repeats: bytes that are nearly a message reach deeper than noise.

@@ -91,6 +91,7 @@ mod tests {
                 controller: None,
                 error: None,
                 informed: false,
+                manifest_problem: None,
             },
             placements: Vec::new(),
         }

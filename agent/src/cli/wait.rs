@@ -51,6 +51,7 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
         let verdict = last.as_ref().map_or(Verdict::Wait(String::new()), |status| decide(status, &wanted));
         match verdict {
             Verdict::Done => return finish(Exit::Reached, "", last.as_ref(), names, json),
+            Verdict::NotInForce(why) => return finish(Exit::Usage, &why, last.as_ref(), names, json),
             Verdict::Blocked(why) => return finish(Exit::Blocked, &why, last.as_ref(), names, json),
             Verdict::Elsewhere(why) => return finish(Exit::NoSuchName, &why, last.as_ref(), names, json),
             Verdict::Wait(why) => {
@@ -117,11 +118,28 @@ enum Verdict {
     Wait(String),
     /// One needs a person.
     Blocked(String),
+    /// What is here may not be what is wanted, because the manifest on the host's disk is not in force.
+    NotInForce(String),
     /// One is a placement of another guest.
     Elsewhere(String),
 }
 
+/// What a status means. Nothing ends well while the manifest on the host's disk is broken: what it asks for is not known.
+/// What is under way by the manifest in force goes on.
 fn decide(status: &LocalStatus, wanted: &Wanted<'_>) -> Verdict {
+    let verdict = decide_by_placements(status, wanted);
+    let Some(problem) = status.link.manifest_problem.as_ref().filter(|_| status.link.linked) else { return verdict };
+    let is_missing = status.link.informed && wanted.names.iter().any(|name| placement(status, name).is_none());
+    match verdict {
+        Verdict::Elsewhere(_) => verdict,
+        Verdict::Wait(_) if !is_missing => verdict,
+        _ => Verdict::NotInForce(format!(
+            "the manifest on the host is not in force: {problem}; correct it there (`pinion manifest check`)"
+        )),
+    }
+}
+
+fn decide_by_placements(status: &LocalStatus, wanted: &Wanted<'_>) -> Verdict {
     let Wanted { names, until, now, .. } = *wanted;
     let mut waits = Vec::new();
     let mut blocks = Vec::new();
@@ -200,12 +218,16 @@ fn expired(found: &LocalPlacement, until: Stage, now: Timestamp) -> bool {
 /// At the end of the time: a name that the controller has not placed here is no name.
 fn at_the_deadline(status: Option<&LocalStatus>, wanted: &Wanted<'_>) -> (Exit, String) {
     let Some(status) = status else { return (Exit::Unreachable, "the daemon did not answer".into()) };
+    if let Verdict::NotInForce(why) = decide(status, wanted) {
+        return (Exit::Usage, why);
+    }
     if let Some(unknown) = wanted.names.iter().find(|name| status.link.informed && placement(status, name).is_none()) {
         let why = format!("the manifest has no certificate `{}` for this guest", unknown.certificate);
         return (Exit::NoSuchName, why);
     }
     match decide(status, wanted) {
         Verdict::Done => (Exit::Reached, String::new()),
+        Verdict::NotInForce(why) => (Exit::Usage, why),
         Verdict::Blocked(why) => (Exit::Blocked, why),
         Verdict::Wait(why) => (Exit::TimedOut, why),
         Verdict::Elsewhere(why) => (Exit::NoSuchName, why),

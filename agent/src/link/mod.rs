@@ -67,6 +67,9 @@ pub struct LinkStatus {
     pub error: Option<String>,
     /// Whether the controller has said what this guest should hold, since the agent started.
     pub informed: bool,
+    /// What is wrong with the manifest on the host's disk, as the controller says while it is linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_problem: Option<String>,
 }
 
 /// What the link works with.
@@ -125,6 +128,7 @@ impl Link {
                 controller: Some(address),
                 error: None,
                 informed: status.informed,
+                manifest_problem: None,
             };
         });
     }
@@ -137,6 +141,7 @@ impl Link {
             }
             status.linked = false;
             status.controller = None;
+            status.manifest_problem = None;
             status.error = Some(why);
         });
     }
@@ -260,6 +265,11 @@ impl Link {
             ToAgent::Purge(purge) => self.placements.purge(purge),
             ToAgent::Retry(certificate) => self.placements.retry(&certificate),
             ToAgent::Look(certificate, number) => self.placements.look(&certificate, number),
+            ToAgent::ManifestProblem(problem) => {
+                self.status.send_if_modified(|status| {
+                    std::mem::replace(&mut status.manifest_problem, problem) != status.manifest_problem
+                });
+            }
             ToAgent::Identity(_) | ToAgent::Controllers(_) | ToAgent::Root(_) => {}
         }
     }

@@ -66,6 +66,7 @@ impl Reconciler {
             plan = self.plan(&manifest, now);
         }
         // Guests are sent what they should hold, and then what was signed for it.
+        self.outlets.sessions.send_manifest_problem(self.world.in_force().problem.as_deref());
         self.outlets.sessions.send_desired(&plan, self.world.inventory());
         self.outlets.sessions.send_addresses(&self.resources.node, &self.world.reachable().addresses);
         self.outlets.sessions.send_root(self.resources.identities.next_root());

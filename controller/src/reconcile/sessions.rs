@@ -9,7 +9,8 @@ use std::{
 use pinion_proto::{
     bundle::{EndorsedRoot, Fingerprint},
     id::{CertificateName, Guest, PlacementId},
-    message::{ControllerNode, Controllers, Delivery, Purge, ToAgent},
+    message::{ControllerNode, Controllers, Delivery, MAX_MANIFEST_PROBLEM, Purge, ToAgent},
+    printable::line,
     spec::{PlacementSpec, PlainName},
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -45,6 +46,8 @@ struct Session {
     knows_addresses: bool,
     /// Whether it is to be sent the controller's next root.
     lacks_root: bool,
+    /// What it was told of the manifest on disk.
+    manifest_problem: Option<String>,
 }
 
 impl Sessions {
@@ -69,6 +72,7 @@ impl Sessions {
             looks: HashMap::new(),
             knows_addresses: false,
             lacks_root: false,
+            manifest_problem: None,
         };
         self.sessions.insert(guest, session);
     }
@@ -166,6 +170,18 @@ impl Sessions {
         let Some(next) = next else { return };
         for session in self.sessions.values_mut().filter(|session| session.lacks_root) {
             session.lacks_root = !session.send(ToAgent::Root(Box::new(next.clone())), &mut self.queue_full);
+        }
+    }
+
+    /// Tells the guests what is wrong with the manifest on disk, so that who waits there learns it: the first mistake alone,
+    /// because what else is in the manifest is none of theirs.
+    pub(super) fn send_manifest_problem(&mut self, problem: Option<&str>) {
+        let first = problem.and_then(|problem| problem.lines().map(str::trim).find(|line| !line.is_empty()));
+        let first = first.map(|first| line(first, MAX_MANIFEST_PROBLEM));
+        for session in self.sessions.values_mut().filter(|session| session.manifest_problem != first) {
+            if session.send(ToAgent::ManifestProblem(first.clone()), &mut self.queue_full) {
+                session.manifest_problem.clone_from(&first);
+            }
         }
     }
 

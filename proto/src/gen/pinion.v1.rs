@@ -348,7 +348,7 @@ pub mod to_controller {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -375,6 +375,9 @@ pub mod to_agent {
         Look(super::Look),
         #[prost(message, tag = "9")]
         PurgeFiles(super::Purge),
+        /// What is wrong with the manifest on the host's disk, in short, while it is not in force; empty when nothing is any more.
+        #[prost(string, tag = "10")]
+        ManifestProblem(::prost::alloc::string::String),
     }
 }
 /// A person waits for what a placement is now: it is looked at at once, whenever the next look would be.

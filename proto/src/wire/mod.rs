@@ -21,7 +21,10 @@ use crate::{
     clock::Timestamp,
     hwaddr::HwAddr,
     id::shown,
-    message::{Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, Purge, ToAgent, ToController},
+    message::{
+        Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, MAX_MANIFEST_PROBLEM, Purge, ToAgent, ToController,
+    },
+    printable::line,
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
     spec::MAX_ROOTS,
 };
@@ -133,6 +136,9 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
             root: RootCertificate::parse(&root.root_der).map_err(|e| wrong("root.root_der", e))?,
             endorsement: root.endorsement_der,
         })),
+        Message::ManifestProblem(problem) => {
+            ToAgent::ManifestProblem((!problem.is_empty()).then(|| line(&problem, MAX_MANIFEST_PROBLEM)))
+        }
         Message::Identity(identity) => {
             ToAgent::Identity(IssuedIdentity { chain: identity.chain_der, generation: identity.identity_generation })
         }
@@ -156,6 +162,9 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
             root_der: endorsed.root.der().to_vec(),
             endorsement_der: endorsed.endorsement,
         }),
+        ToAgent::ManifestProblem(problem) => {
+            Message::ManifestProblem(problem.map(|problem| line(&problem, MAX_MANIFEST_PROBLEM)).unwrap_or_default())
+        }
         ToAgent::Identity(identity) => {
             Message::Identity(pb::Identity { chain_der: identity.chain, identity_generation: identity.generation })
         }

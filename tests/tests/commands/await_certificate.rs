@@ -1,6 +1,9 @@
 //! `pinion-agent await` as scripts use it: it comes back when the certificate is there, or with the true reason.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use pinion_tests::{
     ca::StepCa,
@@ -170,4 +173,26 @@ fn it_waits_for_all_of_several_names_and_tells_them_in_json() {
     let document: Value = serde_json::from_str(&finished.stdout).expect("stdout is one JSON document");
     assert_eq!((finished.code(), &document["exit"]), (6, &json!(6)));
     assert!(document["why"].as_str().is_some_and(|why| why.contains("third")), "{document}");
+}
+
+#[test]
+fn it_ends_with_2_and_the_reason_while_the_manifest_on_the_host_is_broken() {
+    let (host, guest) = site(&json!([files("web")]));
+    guest.pinion_agent(&["await", "web"]).and_then(|f| f.succeeded()).expect("it is installed");
+    let path = host.root().join("etc/pinion/certificate-manifest.json");
+    let good = fs::read_to_string(&path).expect("a manifest");
+    // Who waits already learns it, too.
+    let waiting = start(&guest, &["new", "--timeout", "60s"]);
+    fs::write(&path, good.replacen("\"name\"", "\"nam\u{1b}e\"", 1)).expect("written");
+    host.pinion(&["status"]).expect("it looks");
+    let (code, log) = code(waiting);
+    assert!(code == 2 && log.contains("manifest on the host is not in force"), "{code}: {log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+    let ended = guest.pinion_agent(&["await", "web", "--timeout", "30s", "--json"]).expect("it runs");
+    assert_eq!(ended.code(), 2, "{ended}");
+    assert!(ended.stdout.contains("certificate-manifest.json") && ended.stdout.contains("\"exit\":2"), "{ended}");
+    // A restart of the agent changes nothing about it, and the mended manifest ends it.
+    fs::write(&path, good).expect("written");
+    host.ensure(&[], "installed").expect("it is good");
+    guest.pinion_agent(&["await", "web"]).and_then(|f| f.succeeded()).expect("it is good");
 }

@@ -55,7 +55,14 @@ fn status(placements: Vec<LocalPlacement>, informed: bool) -> String {
         version: "0".into(),
         guest: Some("1001".parse().expect("a guest")),
         identity_not_after: None,
-        link: LinkStatus { linked: true, since: Timestamp::from_unix(0), controller: None, error: None, informed },
+        link: LinkStatus {
+            linked: true,
+            since: Timestamp::from_unix(0),
+            controller: None,
+            error: None,
+            informed,
+            manifest_problem: None,
+        },
         placements,
     };
     format!("{}\n", serde_json::to_string(&status).expect("JSON"))

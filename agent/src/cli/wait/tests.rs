@@ -18,6 +18,7 @@ fn status(placements: Vec<LocalPlacement>) -> LocalStatus {
             controller: None,
             error: None,
             informed: true,
+            manifest_problem: None,
         },
         placements,
     }
@@ -80,6 +81,7 @@ fn a_renewal_that_needs_a_person_is_not_there_and_one_that_waits_leaves_what_is(
             Verdict::Wait(_) => 3,
             Verdict::Blocked(_) => 4,
             Verdict::Elsewhere(_) => 6,
+            Verdict::NotInForce(_) => 2,
         }
     };
     for (what, stage, halt, renewing, until, expected) in [
@@ -232,4 +234,34 @@ fn the_last_lines_say_how_it_ended() {
 fn all_names_are_names_or_none_is_taken() {
     assert_eq!(names(&["docker".into(), "web@1001".into()]).expect("names").len(), 2);
     names(&["docker".into(), "../web".into()]).expect_err("one is none");
+}
+
+#[test]
+fn nothing_ends_well_while_the_manifest_on_the_host_is_broken() {
+    let (docker, both) = (asked("docker"), vec![asked("docker").remove(0), asked("other").remove(0)]);
+    let broken = |placements, informed| {
+        let mut status = status(placements);
+        status.link.manifest_problem = Some("certificate-manifest.json:3:1: it is broken".into());
+        status.link.informed = informed;
+        status
+    };
+    let ends = |status: &LocalStatus, names: &[Name]| match decide(status, &wanted(names, Stage::Installed)) {
+        Verdict::NotInForce(why) => why.contains("it is broken") && why.contains("pinion manifest check"),
+        _ => false,
+    };
+    let (served, blocked) = (at(Stage::Served, None), at(Stage::Pending, Some(Halt::Blocked)));
+    for (what, placements, informed, names, expected) in [
+        ("it is there", vec![served.clone()], true, &docker, true),
+        ("it needs a person", vec![blocked], true, &docker, true),
+        ("it is under way", vec![at(Stage::Pending, None)], true, &docker, false),
+        ("one is not placed here", vec![at(Stage::Pending, None)], true, &both, true),
+        ("what is placed here is not said yet", vec![], false, &docker, false),
+    ] {
+        assert_eq!(ends(&broken(placements, informed), names), expected, "{what}");
+    }
+    let mut gone = broken(vec![served], true);
+    gone.link.linked = false;
+    assert_eq!(decide(&gone, &wanted(&docker, Stage::Installed)), Verdict::Done, "who is not linked does not know");
+    let late = at_the_deadline(Some(&broken(vec![], true)), &wanted(&docker, Stage::Installed));
+    assert_eq!(late.0, Exit::Usage);
 }

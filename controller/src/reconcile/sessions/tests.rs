@@ -35,6 +35,8 @@ fn received(queue: &mut Queue) -> Vec<&'static str> {
             ToAgent::Look(..) => "look",
             ToAgent::Purge(_) => "purge",
             ToAgent::Root(_) => "root",
+            ToAgent::ManifestProblem(Some(_)) => "manifest is broken",
+            ToAgent::ManifestProblem(None) => "manifest is good",
             _ => "other",
         });
     }
