@@ -183,14 +183,18 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
             option::of(select(&StartTls::ALL[..])),
             option::of(1..=3600_u64),
             option::of(parsed("v1|v2")),
+            option::of(parsed("[a-z]{1,9}\\.service")),
         )
-            .prop_map(|((ip, port), server_name, starttls, settle, proxy_protocol)| Probe::Tls(TlsProbe {
-                proxy_protocol,
-                connect: (std::net::Ipv4Addr::from_bits(ip), port).into(),
-                server_name,
-                starttls,
-                settle: settle.map(|seconds| seconds.try_into().expect("within an hour")),
-            })),
+            .prop_map(|((ip, port), server_name, starttls, settle, proxy_protocol, unit)| Probe::Tls(
+                TlsProbe {
+                    unit,
+                    proxy_protocol,
+                    connect: (std::net::Ipv4Addr::from_bits(ip), port).into(),
+                    server_name,
+                    starttls,
+                    settle: settle.map(|seconds| seconds.try_into().expect("within an hour")),
+                }
+            )),
     ];
     let key = (select(&KeyAlgorithm::ALL[..]), any::<bool>()).prop_map(|(algorithm, always)| KeyPolicy {
         algorithm,
@@ -287,11 +291,11 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
             ToAgent::Purge(Purge { certificate, left_behind, restore, force })
         }),
         certificate().prop_map(ToAgent::Retry),
+        option::of("[a-z ]{1,40}").prop_map(ToAgent::ManifestProblem),
         (certificate(), any::<u64>()).prop_map(|(certificate, number)| ToAgent::Look(certificate, number)),
         controllers().prop_map(ToAgent::Controllers),
         identity,
     ]
-        option::of("[a-z ]{1,40}").prop_map(ToAgent::ManifestProblem),
 }
 
 /// Flips, cuts and repeats: bytes that are nearly a message reach deeper than noise.

@@ -52,8 +52,16 @@ impl<'a> Attempt<'a> {
 
     /// How each service is to be notified now.
     pub(super) fn notices(&self) -> Vec<Notice<'a>> {
-        let escalation = self.driver.escalation;
-        self.job.services.iter().map(|service| (service, escalation.action(service))).collect()
+        self.job.services.iter().map(|service| (service, self.action(service))).collect()
+    }
+
+    /// How a service is to be notified now: more firmly only if it is the one that has not followed.
+    pub(super) fn action(&self, service: &'a Levels) -> &'a ReloadAction {
+        if self.job.services.len() == 1 || self.driver.is_blamed(service) {
+            self.driver.escalation.action(service)
+        } else {
+            service.mildest()
+        }
     }
 
     /// Waits for the placement's turn at each of its services, in the order in which all placements do.
@@ -101,6 +109,7 @@ impl<'a> Attempt<'a> {
     /// The goal, or as much of it as there is to see: the way back is no longer needed.
     pub(super) async fn reach(&mut self, stage: Stage) -> Result<(), Interrupt> {
         self.driver.escalation.reset();
+        self.driver.blame_nobody();
         self.driver.told.forget();
         if let Some(held) = &mut self.switch.ledger.held
             && !held.unnotified

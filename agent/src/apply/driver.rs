@@ -3,7 +3,7 @@
 //! A placement has two of them: `newer` for the certificate that was asked for last, `current` for the one in place while
 //! a newer one is held up. Invariant: neither knows of the other, so what fails with one says nothing of the other.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::CertificateName};
 use tokio::time::Instant;
@@ -13,7 +13,11 @@ use super::{
     escalate::Escalation,
     failure::{Failure, NextTry, at},
 };
-use crate::{config::Config, ledger::Installed, recipe::ReloadAction};
+use crate::{
+    config::Config,
+    ledger::Installed,
+    recipe::{Levels, ReloadAction},
+};
 
 /// The pause between two looks whether something is there that somebody else brings.
 const SOON: Duration = Duration::from_secs(5);
@@ -23,6 +27,8 @@ const SOON: Duration = Duration::from_secs(5);
 pub(super) struct Driver {
     pub(super) escalation: Escalation,
     pub(super) told: Told,
+    /// Of several services, those that have not followed since all of them last showed what they should.
+    blamed: BTreeSet<Box<str>>,
     retries: Retries,
     due: Instant,
 }
@@ -71,7 +77,23 @@ pub(super) struct Now {
 
 impl Driver {
     pub(super) fn new(due: Instant) -> Self {
-        Self { escalation: Escalation::default(), told: Told::default(), retries: Retries::default(), due }
+        let (escalation, told) = (Escalation::default(), Told::default());
+        Self { escalation, told, blamed: BTreeSet::new(), retries: Retries::default(), due }
+    }
+
+    /// A service has not followed.
+    pub(super) fn blame(&mut self, service: &Levels) {
+        self.blamed.insert(service.strongest().service().into());
+    }
+
+    /// All services have followed.
+    pub(super) fn blame_nobody(&mut self) {
+        self.blamed.clear();
+    }
+
+    /// Whether a service has not followed.
+    pub(super) fn is_blamed(&self, service: &Levels) -> bool {
+        self.blamed.contains(service.strongest().service())
     }
 
     /// How many tries have failed since the last success.

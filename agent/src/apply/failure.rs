@@ -290,6 +290,19 @@ impl Failure {
         )
     }
 
+    /// Adds that nobody can tell which of these services serves a place, so that none of them is disturbed for it.
+    pub(super) fn behind_one_of(mut self, connect: &str, services: &[&str]) -> Self {
+        self.cause.push_str(&format!(
+            "; {} may be behind it, so the agent restarts none of them for it",
+            services.join(" or ")
+        ));
+        self.remedy = format!(
+            "write the service of {connect} as `unit` in the placement's `probe`, or restart it yourself; also {}",
+            self.remedy
+        );
+        self
+    }
+
     /// The service shows a certificate that has nothing to do with the placement.
     pub(super) fn stranger(connect: &str, other: &Other, wanted: &str) -> Self {
         let asked = other.asked.as_ref().map(|name| format!(", asked for {name},")).unwrap_or_default();

@@ -47,11 +47,11 @@ impl<'a> Looks<'a> {
     /// Looks once in each place, at most for `patience`.
     pub(super) async fn once(
         switch: &FileSwitch,
-        targets: &'a [ProbeTarget],
+        targets: impl IntoIterator<Item = &'a ProbeTarget>,
         leaf: &Leaf,
         patience: Duration,
     ) -> Result<Self, Interrupt> {
-        let mut seen = Vec::with_capacity(targets.len());
+        let mut seen = Vec::new();
         for target in targets {
             seen.push((target, switch.unless_stopped(probe::look(target, leaf, patience)).await?));
         }
@@ -130,6 +130,7 @@ mod tests {
     fn target(port: u16) -> ProbeTarget {
         ProbeTarget {
             connect: ([127, 0, 0, 1], port).into(),
+            unit: None,
             server_name: None,
             starttls: None,
             proxy_protocol: None,

@@ -39,6 +39,7 @@ mod kept;
 mod looks;
 mod mailbox;
 mod notify;
+mod pairing;
 mod predecessor;
 mod purge;
 mod removal;

@@ -11,6 +11,7 @@ use super::{
     failure::{Failure, Interrupt},
     gone::Gone,
     looks::{GLANCE, Looks},
+    pairing,
     rollback::{self, Symptom},
     root_store,
     service::{Exchanges, Turns},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     probe::{Other, Seen},
-    recipe::{Job, ProbeTarget, ReloadAction},
+    recipe::{Job, Levels, ProbeTarget, ReloadAction},
     reload::{self, ReloadError},
 };
 
@@ -78,7 +79,7 @@ pub(super) async fn notify(attempt: &mut Attempt<'_>, mut turn: Turns, exchanges
                 }
                 Outcome::Refused(error) => {
                     told.push(*notice);
-                    return refused(attempt, &told, action, &error).await;
+                    return refused(attempt, &told, notice, &error).await;
                 }
             }
             turn.notified(job.turn_of(service), action);
@@ -135,7 +136,7 @@ async fn notify_one(attempt: &Attempt<'_>, action: &ReloadAction) -> Result<Outc
 /// of a start would only begin it anew.
 async fn has_started_with_it(attempt: &Attempt<'_>, notice: &Notice<'_>) -> Result<bool, Interrupt> {
     let (switch, about) = (&*attempt.switch, attempt.about());
-    let targets = targets_of(attempt, notice);
+    let targets = pairing::likely(attempt.job, notice.0);
     let (false, Some(leaf), true) = (targets.is_empty(), switch.leaf(), switch.is_in_place_for(GLANCE)) else {
         return Ok(false);
     };
@@ -152,26 +153,24 @@ async fn has_started_with_it(attempt: &Attempt<'_>, notice: &Notice<'_>) -> Resu
     Ok(Looks::once(switch, targets, &leaf, GLANCE).await?.has_no_other())
 }
 
-/// Where a service is looked at, as far as that can be told: where there are as many places as services, they belong together
-/// in their order. Nothing depends on it but which service is notified once more or less.
-fn targets_of<'a>(attempt: &Attempt<'a>, notice: &Notice<'_>) -> &'a [ProbeTarget] {
-    let (services, targets) = (&attempt.job.services, &attempt.job.probes);
-    let index = services.iter().position(|service| service == notice.0).filter(|_| services.len() == targets.len());
-    index.and_then(|index| targets.get(index..=index)).unwrap_or(targets)
-}
-
-/// Before services are notified again: those that show the certificate need not be, but for the last try before a stronger one.
+/// Before services are notified again: those that show the certificate need not be. Where only the order of the probes says
+/// which service is which, all are for once before a stronger action, unless that disturbs them.
 pub(super) fn only_who_shows_another(attempt: &mut Attempt<'_>, looks: &Looks<'_>) {
     attempt.driver.told.forget();
-    if attempt.driver.escalation.is_last_of_level() || attempt.job.services.len() != attempt.job.probes.len() {
-        return;
-    }
     if let Some(held) = &attempt.switch.ledger.held {
         attempt.driver.told.of(held);
     }
-    for notice in attempt.notices() {
-        if targets_of(attempt, &notice).iter().all(|target| looks.is_served_at(target)) {
-            attempt.driver.told.add(notice.1);
+    let (job, is_last) = (attempt.job, attempt.driver.escalation.is_last_of_level());
+    let is_certain = job.probes.iter().any(|target| target.unit.is_some());
+    for (service, action) in attempt.notices() {
+        let shows_another = |target: &&ProbeTarget| !looks.is_served_at(target);
+        let again = if action.may_disturb() {
+            pairing::own(job, service).iter().any(shows_another)
+        } else {
+            (is_last && !is_certain) || pairing::likely(job, service).iter().any(shows_another)
+        };
+        if !again {
+            attempt.driver.told.add(action);
         }
     }
 }
@@ -220,9 +219,10 @@ async fn not_all_notified(attempt: &mut Attempt<'_>, told: &[Notice<'_>], held_u
 async fn refused(
     attempt: &mut Attempt<'_>,
     told: &[Notice<'_>],
-    action: &ReloadAction,
+    (service, action): &Notice<'_>,
     error: &ReloadError,
 ) -> Result<(), Interrupt> {
+    attempt.driver.blame(service);
     let failure = Failure::reload(action.to_string(), error, attempt.failures());
     attempt.driver.escalation.failed();
     attempt.driver.told.forget();
@@ -250,8 +250,7 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
         Seen::Other(Other { serial, .. }) => {
             attempt.driver.escalation.failed();
             let failure = Failure::other(&connect, serial, leaf.serial());
-            let restarts = actions.iter().any(|action| action.is_disruptive());
-            if restarts { failure.disturbing() } else { failure }
+            blame(attempt, &looks, worst.target, failure)
         }
         Seen::NotListening(_) | Seen::NoTls(_) => match Gone::of(worst.seen) {
             Some(gone) => Failure::silent(&connect, gone, worst.target.restart),
@@ -259,6 +258,28 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
         },
     };
     Err(looks.and_elsewhere(failure, worst.target).into())
+}
+
+/// Notes which services show another certificate: they alone are notified more firmly. Where several may be behind the
+/// place, none of them is disturbed for it, and a person can say which it is.
+fn blame(attempt: &mut Attempt<'_>, looks: &Looks<'_>, at: &ProbeTarget, failure: Failure) -> Failure {
+    let job = attempt.job;
+    for service in &job.services {
+        if pairing::own(job, service).iter().any(|target| !looks.is_served_at(target)) {
+            attempt.driver.blame(service);
+        }
+    }
+    let behind = pairing::behind(job, at);
+    let disturbs = |service: &&&Levels| service.iter().any(ReloadAction::may_disturb);
+    match behind.as_slice() {
+        [one] if attempt.action(one).is_disruptive() => failure.disturbing(),
+        [] | [_] => failure,
+        several if several.iter().any(|service| disturbs(&service)) => {
+            let names: Vec<_> = several.iter().map(|service| service.strongest().service()).collect();
+            failure.behind_one_of(&at.name(), &names)
+        }
+        _ => failure,
+    }
 }
 
 /// Puts the old files back where a service was there before the new ones came, and is not now.

@@ -147,6 +147,7 @@ mod tests {
     fn a_service_that_does_not_answer_has_the_time_that_its_start_takes() {
         let target = ProbeTarget {
             connect: ([127, 0, 0, 1], 443).into(),
+            unit: None,
             server_name: None,
             starttls: None,
             proxy_protocol: None,

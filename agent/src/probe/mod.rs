@@ -284,6 +284,7 @@ mod tests {
             listener,
             ProbeTarget {
                 connect,
+                unit: None,
                 server_name: Some("a.example".into()),
                 starttls: None,
                 proxy_protocol: None,

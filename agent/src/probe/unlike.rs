@@ -193,6 +193,7 @@ mod tests {
     fn each_obstacle_has_its_own_remedy_and_nobody_is_told_to_start_the_service() {
         let at = ProbeTarget {
             connect: ([127, 0, 0, 1], 443).into(),
+            unit: None,
             server_name: None,
             starttls: None,
             proxy_protocol: None,

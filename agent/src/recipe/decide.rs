@@ -77,6 +77,7 @@ fn probes(spec: &PlacementSpec, recipe: Option<&Recipe>, leaf: &LeafSpec, scope:
     let templates = recipe.map(|recipe| recipe.probe.as_slice()).unwrap_or_default();
     let target = |tls: TlsProbe, settle: Option<Duration>| ProbeTarget {
         connect: tls.connect,
+        unit: tls.unit,
         server_name: server_name(tls.server_name.as_ref().unwrap_or_else(|| a_host_of(leaf))),
         starttls: tls.starttls,
         proxy_protocol: tls.proxy_protocol,

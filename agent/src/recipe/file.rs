@@ -13,7 +13,9 @@ use std::{
 
 use pinion_proto::{
     names::SubjectName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, Reload, StartTls, TlsProbe, Usage},
+    spec::{
+        Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, Reload, StartTls, TlsProbe, Unit, Usage,
+    },
     text_position::line_and_column,
 };
 use serde::Deserialize;
@@ -113,6 +115,9 @@ pub(super) struct FileTemplate {
 #[serde(deny_unknown_fields)]
 pub(super) struct ProbeTemplate {
     pub(super) connect: SocketAddr,
+    /// Which of the recipe's units is behind it.
+    #[serde(default)]
+    pub(super) unit: Option<Unit>,
     #[serde(default)]
     pub(super) server_name: Option<SubjectName>,
     /// What is spoken before TLS.
@@ -132,6 +137,7 @@ impl ProbeTemplate {
             server_name: self.server_name.clone(),
             starttls: self.starttls,
             proxy_protocol: self.proxy_protocol,
+            unit: self.unit.clone(),
             ..TlsProbe::at(self.connect)
         }
     }

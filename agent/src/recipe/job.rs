@@ -6,7 +6,7 @@ use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     content::Content,
     id::CertificateName,
-    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, StartTls, Usage},
+    spec::{Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, StartTls, Unit, Usage},
 };
 
 use super::{ground::Ground, reload::Levels};
@@ -112,6 +112,8 @@ pub enum Check {
 pub struct ProbeTarget {
     /// Its address.
     pub connect: SocketAddr,
+    /// The unit that serves it; none where nobody says.
+    pub unit: Option<Unit>,
     /// The name to ask for; none for a service that is known by its address.
     pub server_name: Option<Box<str>>,
     /// What is spoken before TLS.

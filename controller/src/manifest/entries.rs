@@ -151,6 +151,14 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let validate = fields.optional("validate", overrides::validate);
     let reloads = fields.optional("reload", services::reloads);
     let probes = fields.optional("probe", services::probes);
+    if let (Some(Some(reloads)), Some(Some(probes))) = (&reloads, &probes)
+        && let Some(unit) = services::unknown_unit(reloads, probes)
+    {
+        fields.problem_with(
+            "probe",
+            format!("`{unit}` is the \"unit\" of a probe, but none of the units in \"reload\": name one of those"),
+        );
+    }
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let usage = fields.optional("usage", usage);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use jsonc_parser::ast::Value;
 use pinion_proto::{
     names::SubjectName,
-    spec::{MAX_SERVICES, Probe, Reload, TlsProbe},
+    spec::{MAX_SERVICES, Probe, Reload, TlsProbe, Unit},
 };
 
 use super::{
@@ -18,10 +18,24 @@ use super::{
     overrides::{hook, one_of},
 };
 
+const UNIT: &str = "a service unit such as \"nginx.service\"";
+
 /// The first of what was read, and the rest, as a spec has them.
 pub(super) fn first<T>(read: Option<Vec<T>>) -> (Option<T>, Vec<T>) {
     let mut all = read.unwrap_or_default().into_iter();
     (all.next(), all.collect())
+}
+
+/// A unit that a probe names and that is not among those that are notified.
+pub(super) fn unknown_unit<'p>(reloads: &[Reload], probes: &'p [Probe]) -> Option<&'p Unit> {
+    let units = probes.iter().filter_map(|probe| match probe {
+        Probe::Tls(tls) => tls.unit.as_ref(),
+        Probe::Nothing => None,
+    });
+    let is_notified = |unit: &Unit| {
+        reloads.iter().any(|reload| matches!(reload, Reload::Reload(known) | Reload::Restart(known) if known == unit))
+    };
+    units.into_iter().find(|unit| !is_notified(unit))
 }
 
 /// One value of `reload`, or a list of them.
@@ -67,7 +81,6 @@ fn one_or_more<T: PartialEq>(
 
 /// `"nothing"`, or an object with exactly one way to tell the service, such as `{"reload": …}`.
 fn reload(node: Node<'_>) -> Option<Reload> {
-    const UNIT: &str = "a service unit such as \"nginx.service\"";
     match one_of(node, &["reload", "restart", "hook", "container", "signal", "touch", "swarm"])? {
         None => Some(Reload::Nothing),
         Some(("reload", fields)) => fields.required("reload", |n| n.parsed(UNIT)).map(Reload::Reload),
@@ -85,9 +98,10 @@ fn probe(node: Node<'_>) -> Option<Probe> {
     if node.text_is("nothing") {
         return Some(Probe::Nothing);
     }
-    let known = ["connect", "server_name", "starttls", "proxy_protocol", "settle"];
+    let known = ["connect", "unit", "server_name", "starttls", "proxy_protocol", "settle"];
     let fields = Fields::of(node, "\"nothing\" or an object with \"connect\"", &known)?;
     let connect = fields.required("connect", address);
+    let unit = fields.optional("unit", |n| n.parsed(UNIT));
     let server_name = fields.optional("server_name", |node| {
         let name: SubjectName = node.parsed("a host name")?;
         match &name {
@@ -107,6 +121,7 @@ fn probe(node: Node<'_>) -> Option<Probe> {
         starttls: starttls?,
         settle: settle?,
         proxy_protocol: proxy_protocol?,
+        unit: unit?,
     }))
 }
 

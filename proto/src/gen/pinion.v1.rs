@@ -681,6 +681,9 @@ pub struct TlsProbe {
     /// In place of "starttls": "mysql", "ldap", "pop3" or "ftp", which an agent that does not know this field would refuse there.
     #[prost(string, optional, tag = "6")]
     pub newer_starttls: ::core::option::Option<::prost::alloc::string::String>,
+    /// The systemd unit that serves it: one of those that the placement reloads or restarts.
+    #[prost(string, optional, tag = "7")]
+    pub unit: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An issued certificate for an ordered generation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

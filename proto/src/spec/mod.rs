@@ -111,12 +111,20 @@ impl PlacementSpec {
     #[must_use]
     pub fn level(&self) -> u32 {
         if self.files.keys().any(|part| part.is_newer()) {
-            return 3;
+            return 3.max(self.level_of_probes());
         }
-        if self.probes().any(|probe| matches!(probe, Probe::Tls(tls) if tls.is_newer())) {
-            return 2;
+        if self.level_of_probes() > 0 {
+            return self.level_of_probes();
         }
         u32::from(!self.more_reloads.is_empty() || !self.more_probes.is_empty())
+    }
+
+    fn level_of_probes(&self) -> u32 {
+        let tls = || self.probes().filter_map(|probe| if let Probe::Tls(tls) = probe { Some(tls) } else { None });
+        if tls().any(|tls| tls.unit.is_some()) {
+            return 4;
+        }
+        if tls().any(TlsProbe::is_newer) { 2 } else { 0 }
     }
 }
 
@@ -124,7 +132,7 @@ impl PlacementSpec {
 pub const MAX_SERVICES: usize = 16;
 
 /// Which fields of a spec an agent of this version knows: [`PlacementSpec::level`].
-pub const SPEC_LEVEL: u32 = 3;
+pub const SPEC_LEVEL: u32 = 4;
 
 /// An issuer has one root, and two while one takes the other's place; more is a mistake.
 pub const MAX_ROOTS: usize = 16;

@@ -84,13 +84,16 @@ pub struct TlsProbe {
     /// What is sent before anything else; absent: nothing. Not in the text of a spec without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Which of the placement's units serves it; absent: nobody says. Not in the text of a spec without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl TlsProbe {
     /// A handshake at this address, with nothing else said.
     #[must_use]
     pub fn at(connect: SocketAddr) -> Self {
-        Self { connect, server_name: None, starttls: None, settle: None, proxy_protocol: None }
+        Self { connect, server_name: None, starttls: None, settle: None, proxy_protocol: None, unit: None }
     }
 
     /// Whether an agent of before [`super::SPEC_LEVEL`] 2 cannot make it.

@@ -195,6 +195,7 @@ fn read_probe(probe: pb::Probe) -> Result<Probe, WireError> {
                 .transpose()?,
             proxy_protocol: tls.proxy_protocol.map(|version| parse("probe.proxy_protocol", &version)).transpose()?,
             settle: tls.settle_seconds.map(Settle::try_from).transpose().map_err(|e| wrong("probe.settle", e))?,
+            unit: tls.unit.map(|unit| parse("probe.unit", &unit)).transpose()?,
         })),
     }
 }
@@ -213,6 +214,7 @@ fn write_probe(probe: Probe) -> pb::Probe {
                 server_name: tls.server_name.map(|name| name.to_string()),
                 settle_seconds: tls.settle.map(u64::from),
                 proxy_protocol: tls.proxy_protocol.map(|version| version.as_str().into()),
+                unit: tls.unit.map(|unit| unit.to_string()),
             })
         }
     };

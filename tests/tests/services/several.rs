@@ -11,6 +11,7 @@ use pinion_tests::{
     port::Port,
     process::Finished,
     site,
+    wait::{self, PATIENCE},
 };
 use serde_json::json;
 
@@ -140,4 +141,75 @@ fn postfix_and_dovecot_share_a_pair_and_each_is_reloaded_once() {
     host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
     let [(reloads, restarts), (_, dovecots)] = counts();
     assert_eq!((reloads, restarts, dovecots), (before[0].0 + 1, 0, 0), "{}", log());
+}
+
+/// Postfix and Dovecot with one pair, both restarted for a new certificate, and served; Dovecot then keeps the certificate
+/// that it has, whatever it is told. How often each has been restarted.
+fn dovecot_keeps_its_own(units: [Option<&str>; 3], check: impl Fn(&Host, &dyn Fn() -> [usize; 2], &SocketAddr)) {
+    let soon = Duration::from_millis(200);
+    let mut options = GuestOptions { check_every: Some(soon), retry_max: soon, ..GuestOptions::default() };
+    options.units.extend(["postfix.service".to_owned(), "dovecot.service".to_owned()]);
+    let (host, guest) = place(&options);
+    let (pair, own) = (("/etc/ssl/mail/mail.crt", "/etc/ssl/mail/mail.key"), ("/etc/ssl/own.crt", "/etc/ssl/own.key"));
+    let [smtp, imap, pop3] = [(); 3].map(|()| Port::reserve().expect("a port"));
+    let postfix = daemons::postfix(&guest, pair, &smtp).expect("postfix is installed");
+    let dovecot = daemons::dovecot(&guest, pair, &imap, &pop3).expect("dovecot is installed");
+    let mut probes = [(&imap, "imap"), (&pop3, "pop3"), (&smtp, "smtp")]
+        .map(|(port, starttls)| json!({ "connect": port.address(), "starttls": starttls }));
+    for (probe, unit) in probes.iter_mut().zip(units) {
+        if let Some(unit) = unit {
+            probe["unit"] = unit.into();
+        }
+    }
+    let mail = json!({ "name": "mail", "common_name": "mail.internal.example", "placements": [{ "guest": 1001,
+        "files": { "fullchain": { "path": pair.0 }, "key": { "path": pair.1 } },
+        "reload": [{ "restart": "postfix.service" }, { "restart": "dovecot.service" }], "probe": probes }] });
+    host.write_manifest(&site::manifest(json!([mail]))).expect("written");
+    host.ensure(&[], "installed").expect("installed");
+    for unit in [&postfix, &dovecot] {
+        unit.start().unwrap_or_else(|error| panic!("{error:#}\n{}", unit.log()));
+    }
+    let log = || format!("{}\n{}\n{}", guest.log_tail(), postfix.log(), dovecot.log());
+    host.ensure(&[], "served").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+
+    let mut text = guest.read("/etc/dovecot/dovecot.conf").expect("its configuration");
+    for (from, to) in [(pair.0, own.0), (pair.1, own.1)] {
+        guest.write(to.trim_start_matches('/'), &guest.read(from).expect("a file")).expect("written");
+        text = text.replace(&guest.path(from).display().to_string(), &guest.path(to).display().to_string());
+    }
+    guest.write("etc/dovecot/dovecot.conf", &text).expect("written");
+    let before = [postfix.restarts(), dovecot.restarts()];
+    host.renew(&["mail"], "reloaded").unwrap_or_else(|error| panic!("{error:#}\n{}", log()));
+    check(&host, &|| [postfix.restarts() - before[0], dovecot.restarts() - before[1]], &imap.address());
+}
+
+#[test]
+fn dovecot_that_keeps_its_certificate_is_restarted_again_and_postfix_is_not() {
+    let (postfix, dovecot) = (Some("postfix.service"), Some("dovecot.service"));
+    // What names no unit is behind the one that no other probe names.
+    for units in [[dovecot, dovecot, postfix], [None, None, postfix]] {
+        dovecot_keeps_its_own(units, |host, restarts, _| {
+            wait::until("dovecot to be restarted again", PATIENCE, || match restarts() {
+                [1, dovecot] if dovecot > 1 => Ok(()),
+                other => Err(format!("{other:?} restarts of postfix and dovecot")),
+            })
+            .unwrap_or_else(|error| panic!("{units:?}: {error:#}"));
+            let waited = host.pinion(&["ensure", "mail", "--until", "served", "--timeout", "3s"]).expect("it runs");
+            assert!(waited.succeeded().is_err() && restarts()[0] == 1, "{units:?}: {:?}", restarts());
+        });
+    }
+}
+
+#[test]
+fn neither_postfix_nor_dovecot_is_restarted_again_where_either_may_be_behind_a_probe() {
+    dovecot_keeps_its_own([None; 3], |host, restarts, imap| {
+        let held = host.wait_placement("mail@1001", |found| {
+            found.trouble.as_ref().is_some_and(|trouble| trouble.attempt.contains(&imap.to_string()))
+        });
+        let trouble = held.expect("it is reported").trouble.expect("a trouble");
+        assert!(trouble.cause.contains("postfix.service or dovecot.service may be behind it"), "{trouble}");
+        assert!(trouble.remedy.contains("`unit`"), "{trouble}");
+        let waited = host.pinion(&["ensure", "mail", "--until", "served", "--timeout", "3s"]).expect("it runs");
+        assert!(waited.succeeded().is_err() && restarts() == [1, 1], "once for the new certificate: {:?}", restarts());
+    });
 }

@@ -7,12 +7,13 @@ use pinion_proto::{
     stage::{Halt, Stage},
 };
 
-use super::guest::{Guest, Service, at_stage, issue, report, spec};
+use super::guest::{Guest, Service, at_stage, issue, ordered, report, spec};
 use crate::apply::Placements;
 
 async fn place() -> (Guest, Service, Service) {
     let mut guest = Guest::new();
     guest.allow_units(&["web", "imap"]);
+    guest.config.restarts_per_hour = 1000;
     let (web, imap) = (guest.service("web").await, guest.service("imap").await);
     (guest, web, imap)
 }
@@ -32,6 +33,17 @@ fn shared(services: &[&Service], restart: bool) -> PlacementSpec {
 
 fn hook(guest: &Guest, name: &str) -> PathBuf {
     guest.config.hooks.join(format!("{name}.service"))
+}
+
+/// The same, where each probe says which unit is behind it.
+fn with_units(mut spec: PlacementSpec, units: [&str; 2]) -> PlacementSpec {
+    let mut units = units.into_iter().map(|unit| format!("{unit}.service").parse().expect("a unit"));
+    for probe in spec.probe.iter_mut().chain(&mut spec.more_probes) {
+        if let Probe::Tls(tls) = probe {
+            tls.unit = units.next();
+        }
+    }
+    spec
 }
 
 async fn served(placements: &Placements, generation: u64) {
@@ -127,5 +139,58 @@ async fn old_files_come_back_for_a_service_that_went_and_not_for_one_that_was_no
     assert!(trouble.halt == Halt::Blocked && trouble.attempt.contains(&imap.address.to_string()), "{trouble}");
     assert_eq!(guest.serial(super::guest::CRT), before);
     assert!(web.calls().len() >= calls + 2, "of the new ones, and of the old ones");
+    placements.shutdown().await;
+}
+
+/// Waits until a service that keeps its old certificate is reported, and for some tries more.
+async fn held_up_at(placements: &Placements, service: &Service) -> String {
+    let at = service.address.to_string();
+    let held = report(placements, "web", "held up", |report| {
+        report.trouble.as_ref().is_some_and(|trouble| trouble.attempt.contains(&at))
+    });
+    let trouble = held.await.trouble.expect("just seen").to_string();
+    service.looked_at(20).await;
+    trouble
+}
+
+#[tokio::test]
+async fn a_service_that_shows_the_new_certificate_is_not_restarted_for_another_one() {
+    let (guest, web, mut imap) = place().await;
+    // The probes are the other way round: only what they say tells which is which.
+    let mut spec = shared(&[&web, &imap], true);
+    std::mem::swap(spec.probe.as_mut().expect("a probe"), &mut spec.more_probes[0]);
+    let spec = with_units(spec, ["imap", "web"]);
+    let placements = guest.start().await;
+    issue(&guest, &placements, &spec, 1).await;
+    served(&placements, 1).await;
+    imap.hook(&guest.config.hooks, "exit 0");
+    issue(&guest, &placements, &spec, 2).await;
+    let trouble = held_up_at(&placements, &imap).await;
+    assert!(!trouble.contains("may be behind it"), "{trouble}");
+    assert!(imap.calls().len() > 2, "it is restarted again: {:?}", imap.calls());
+    assert_eq!(web.calls().len(), 2, "once for each certificate: {:?}", web.calls());
+    imap.hook(&guest.config.hooks, "");
+    served(&placements, 2).await;
+    assert_eq!(web.calls().len(), 2, "{:?}", web.calls());
+    placements.shutdown().await;
+}
+
+#[tokio::test]
+async fn where_either_of_two_services_may_be_behind_a_place_neither_is_restarted_for_it() {
+    let (guest, web, mut imap) = place().await;
+    let spec = shared(&[&web, &imap], true);
+    let placements = guest.start().await;
+    issue(&guest, &placements, &spec, 1).await;
+    served(&placements, 1).await;
+    imap.hook(&guest.config.hooks, "exit 0");
+    issue(&guest, &placements, &spec, 2).await;
+    let trouble = held_up_at(&placements, &imap).await;
+    assert!(trouble.contains("web.service or imap.service may be behind it"), "{trouble}");
+    assert!(trouble.contains("as `unit` in the placement's `probe`"), "{trouble}");
+    assert_eq!((web.calls().len(), imap.calls().len()), (2, 2), "once for each certificate");
+    imap.hook(&guest.config.hooks, "");
+    placements.desire(vec![ordered(&with_units(spec, ["web", "imap"]), 2)]);
+    served(&placements, 2).await;
+    assert_eq!((web.calls().len(), imap.calls().len()), (2, 3), "it is known which one it is");
     placements.shutdown().await;
 }

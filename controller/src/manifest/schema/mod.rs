@@ -296,6 +296,8 @@ enum WrittenProbes {
 struct WrittenTls {
     /// Address and port, as the guest sees the service.
     connect: AddressText,
+    /// The systemd unit that serves it, where the placement notifies several.
+    unit: UnitText,
     /// The name to ask for; the common name if absent.
     server_name: ServerNameText,
     /// What is spoken before TLS; nothing if absent.

@@ -270,6 +270,13 @@ fn placements() {
         &format!("{AT}.probe"),
         "element 2 says what an element before it says",
     );
+    let unit = |unit: &str| {
+        let reload = r#""reload": [{"restart": "a.service"}, {"reload": "b.service"}]"#;
+        let probe = format!(r#""probe": [{{"connect": "127.0.0.1:25", "unit": "{unit}"}}]"#);
+        with("", &format!(r#""guest": 101, "recipe": "x", {reload}, {probe}"#))
+    };
+    assert!(Manifest::parse(unit("b.service").as_bytes()).is_ok());
+    says(&unit("c.service"), &format!("{AT}.probe"), "none of the units in \"reload\"");
 }
 
 #[test]
