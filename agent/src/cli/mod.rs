@@ -2,6 +2,7 @@
 
 pub mod wait;
 mod ask;
+mod completions;
 mod config;
 mod join;
 mod keyboard;
@@ -16,7 +17,11 @@ mod tests;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use crate::{config::Config, run};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use completions::Shell;
 pub use name::Name;
 use pinion_proto::{causes::chain, clock::SystemClock, daemon, errln, exit::Exit, stage::Stage};
 use print::print_json;
@@ -68,8 +73,8 @@ enum Verb {
         /// Certificates (`docker`) or placements (`docker@1001`) of this guest.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
-        /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
-        #[arg(long, value_name = "STAGE", default_value = "installed")]
+        /// Wait for this stage. A placement without a probe ends at `reloaded`.
+        #[arg(long, value_name = "STAGE", default_value = "installed", value_parser = stages())]
         until: Stage,
         /// How long to wait, for example 90s or 5m.
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
@@ -89,6 +94,20 @@ enum Verb {
     /// agent's records of them. The agent, its unit and agent.toml stay; a copy joins with its own token. Stop the daemon
     /// first. Exits with 4, removes nothing, and says why if something cannot be removed.
     Seal,
+    /// Print a script with which your shell completes this program's commands and options.
+    #[command(
+        after_long_help = "Examples:\n  pinion-agent completions bash > /etc/bash_completion.d/pinion-agent\n  source <(pinion-agent completions zsh)\n  pinion-agent completions fish > ~/.config/fish/completions/pinion-agent.fish"
+    )]
+    Completions {
+        /// Your shell.
+        shell: Shell,
+    },
+}
+
+/// The stages that can be waited for; `pending` is understood, and makes no sense to offer.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    let values = Stage::ALL.map(|stage| PossibleValue::new(stage.as_str()).hide(stage == Stage::Pending));
+    PossibleValuesParser::new(values).try_map(|word| word.parse())
 }
 
 /// All commands and options, with their help.
@@ -126,6 +145,9 @@ async fn dispatch(args: Args) -> Exit {
     if let Verb::Config(verb) = &args.verb {
         return config::config(&args.root, verb, args.json);
     }
+    if let Verb::Completions { shell } = args.verb {
+        return completions::completions(shell, command());
+    }
     let config = match Config::load(&args.root) {
         Ok(config) => config,
         Err(error) => {
@@ -156,6 +178,8 @@ async fn dispatch(args: Args) -> Exit {
         // It was done above, because it reads the file itself.
         Verb::Config(verb) => config::config(&args.root, &verb, args.json),
         Verb::Recipe(verb) => recipe::recipe(&config, verb, args.json),
+        // As this.
+        Verb::Completions { shell } => completions::completions(shell, command()),
         // Nothing else is to be done meanwhile, so it may block.
         Verb::Seal => seal::seal(&config, args.json),
     }

@@ -4,10 +4,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use pinion_proto::{clock::Timestamp, stage::Stage};
 
-use super::{import::ImportVerb, moment};
+use super::{completions::Shell, import::ImportVerb, moment};
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -172,6 +175,14 @@ pub(super) enum Verb {
     /// Show what happened.
     #[command(after_long_help = "Examples:\n  pinion events docker@1001\n  pinion events --since 8h --follow")]
     Events(EventsArgs),
+    /// Print a script with which your shell completes this program's commands and options.
+    #[command(
+        after_long_help = "Examples:\n  pinion completions bash > /etc/bash_completion.d/pinion\n  source <(pinion completions zsh)\n  pinion completions fish > ~/.config/fish/completions/pinion.fish"
+    )]
+    Completions {
+        /// Your shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -339,8 +350,8 @@ pub(super) struct EnsureArgs {
     /// Do not wait for the placements' windows. A freeze still holds.
     #[arg(long, requires = "renew")]
     pub(super) now: bool,
-    /// Wait for this stage: issued, installed, reloaded or served. A placement without a probe ends at `reloaded`.
-    #[arg(long, value_name = "STAGE", default_value = "served")]
+    /// Wait for this stage. A placement without a probe ends at `reloaded`.
+    #[arg(long, value_name = "STAGE", default_value = "served", value_parser = stages())]
     pub(super) until: Stage,
     /// How long to wait, for example 90s or 10m.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
@@ -364,4 +375,10 @@ pub(super) struct EventsArgs {
     /// Show the last N events; 100 without `--since`, and with it all.
     #[arg(long, value_name = "N")]
     pub(super) last: Option<usize>,
+}
+
+/// The stages that can be waited for; `pending` is understood, and makes no sense to offer.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    let values = Stage::ALL.map(|stage| PossibleValue::new(stage.as_str()).hide(stage == Stage::Pending));
+    PossibleValuesParser::new(values).try_map(|word| word.parse())
 }

@@ -5,6 +5,7 @@ mod ask;
 mod backup;
 mod channel;
 mod check;
+mod completions;
 mod config;
 mod ensure;
 mod events;
@@ -77,6 +78,9 @@ async fn dispatch(args: Args) -> Exit {
     if let Verb::Manifest(ManifestVerb::Schema) = args.verb {
         return manifest::schema();
     }
+    if let Verb::Completions { shell } = args.verb {
+        return completions::completions(shell, command());
+    }
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
         // Where there is no configuration, nothing is compared with it.
         return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json).await;
@@ -137,6 +141,8 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Issuer(IssuerVerb::Root { name }) => issuer::root(&session, name).await,
         Verb::Identity(verb) => identity::run(&session, verb).await,
+        // It was done above, because it needs no configuration.
+        Verb::Completions { shell } => completions::completions(shell, command()),
         Verb::Events(args) => events::events(&session, args).await,
     }
 }

@@ -3,12 +3,14 @@
 mod await_certificate;
 mod broken_pipe;
 mod check;
+mod completions;
 mod permissions;
 mod phoenix_scripts;
 mod ensure;
 mod feature_script;
 mod join_prompt;
 mod looked_at;
+mod manual;
 mod help;
 mod import;
 mod operator;

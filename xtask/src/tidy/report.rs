@@ -89,7 +89,7 @@ fn lines_below(crates: &Crates<'_>, directory: &str) -> usize {
     crates.tree.rust().filter(|file| file.path.starts_with(directory)).map(super::tree::File::lines).sum()
 }
 
-const CRATES: [&str; 5] = ["proto", "controller", "agent", "tests", "xtask"];
+const CRATES: [&str; 6] = ["proto", "controller", "agent", "manual", "tests", "xtask"];
 
 const SHIPPED: [&str; 3] = ["proto/", "controller/", "agent/"];
 
