@@ -22,6 +22,7 @@ pub mod message;
 pub mod token;
 pub mod bundle;
 pub mod clock;
+pub mod length;
 pub mod tls;
 pub mod wire;
 pub mod lines;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pinion_proto::stage::Halt;
+use pinion_proto::{length::Length, stage::Halt};
 
 use super::failure::Failure;
 use crate::probe::{Seen, Unlike};
@@ -79,6 +79,6 @@ impl Failure {
 fn too_slow(restart: Duration) -> String {
     format!(
         "if it needs longer than {} to start, write how long as `settle` in the placement's `probe`",
-        humantime::format_duration(restart)
+        Length(restart)
     )
 }

@@ -15,6 +15,7 @@ use pinion_proto::{
     causes::chain,
     clock::{Clock, Timestamp},
     id::{CertificateName, Guest, shown},
+    length::Length,
     message::{Hello, Purged, ToAgent, ToController},
     report::PlacementReport,
     spread,
@@ -112,7 +113,7 @@ impl Link {
             };
             failures = if started.elapsed() >= GOOD_LINK { 1 } else { failures + 1 };
             let pause = pause(identity.guest, failures);
-            warn!(%why, ?pause, "No link to the controller; the installed files stay, dialling again");
+            warn!(%why, pause = %Length(pause), "No link to the controller; the installed files stay, dialling again");
             self.lost(why);
             tokio::time::sleep(pause).await;
         }

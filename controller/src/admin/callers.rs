@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{lines, lock::lock};
+use pinion_proto::{length::Length, lines, lock::lock};
 use tokio::{
     io::{AsyncBufRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -118,7 +118,7 @@ pub(super) async fn question(
 ) -> io::Result<Option<Ask>> {
     match timeout(time, lines::read_limited::<Ask>(read, max)).await {
         Ok(read) => read,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not arrive within {time:?}"))),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not arrive within {}", Length(time)))),
     }
 }
 

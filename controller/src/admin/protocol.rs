@@ -7,6 +7,7 @@ use std::time::Duration;
 use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
+    length::written,
     stage::{Halt, Stage, Trouble},
 };
 use serde::{Deserialize, Serialize};
@@ -359,5 +360,6 @@ pub struct IssuerReport {
     /// Why it cannot sign.
     pub trouble: Option<Trouble>,
     /// How long the check took.
+    #[serde(with = "written")]
     pub took: Duration,
 }

@@ -168,7 +168,7 @@ impl Server {
         let guest = call.guest().map(tracing::field::display);
         match &answer {
             ChannelAnswer::Failed(failure) => {
-                warn!(uid, verb = call.verb(), guest, took, cause = ?failure.cause, why = %failure, "Call failed");
+                warn!(uid, verb = call.verb(), guest, took, why = %failure, "Call failed");
             }
             _ => info!(uid, verb = call.verb(), guest, took, "Call done"),
         }

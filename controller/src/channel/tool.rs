@@ -5,7 +5,10 @@
 
 use std::{ffi::OsStr, path::PathBuf, process::Stdio, time::Duration};
 
-use pinion_proto::process::{self, Ending, Keep, Output};
+use pinion_proto::{
+    length::Length,
+    process::{self, Ending, Keep, Output},
+};
 use tokio::process::Child;
 
 use super::{
@@ -101,10 +104,10 @@ impl Tools {
             Err(error) => Failure::new(Cause::Unexpected, format!("cannot wait for `{}`: {error}", tool.name())),
             Ok(Ending::TimedOut) => {
                 let text = format!(
-                    "`{} {}` did not end within {:?} and was killed",
+                    "`{} {}` did not end within {} and was killed",
                     tool.name(),
                     shown(arguments),
-                    bounds.patience
+                    Length(bounds.patience)
                 );
                 Failure::new(Cause::TimedOut, text)
             }

@@ -11,6 +11,7 @@ use pinion_proto::{
     causes::chain,
     clock::{Clock, SystemClock},
     id::Guest,
+    length::Length,
     token::JoinToken,
 };
 use tokio::time::timeout;
@@ -53,7 +54,7 @@ impl Verbs {
             Ok(done) => done,
             Err(_) => {
                 let whom = call.guest().map_or_else(String::new, |guest| format!(" for {guest}"));
-                let text = format!("`{}`{whom} took longer than {patience:?} and was stopped", call.verb());
+                let text = format!("`{}`{whom} took longer than {} and was stopped", call.verb(), Length(patience));
                 Err(Failure::new(Cause::TimedOut, text))
             }
         };

@@ -3,10 +3,8 @@
 //! Answers: in which words does a person read what happened?
 //! Invariant: each sentence stands here once, and says what to do where there is something to be done.
 
-use std::time::Duration;
-
 use pinion_proto::{
-    clock::Timestamp, id::Guest, message::Purged, report::GuestFacts, report::Original, spec::GuestPath,
+    clock::Timestamp, id::Guest, length::Length, message::Purged, report::GuestFacts, report::Original, spec::GuestPath,
 };
 
 use super::{
@@ -272,7 +270,7 @@ impl PlacementEvent {
             Self::Issued { issuer, not_after, shortened_to, .. } => {
                 let mut text = format!("{issuer} signed {id}, valid until {not_after}");
                 if let Some(allowed) = shortened_to {
-                    let allowed = humantime::format_duration(Duration::from_secs(allowed.as_secs()));
+                    let allowed = Length(*allowed);
                     text += &format!(", shortened to the {allowed} that it allows");
                 }
                 (Kind::Issued, text)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pinion_proto::{bundle::Fingerprint, clock::Timestamp, spec::PlainName};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, length::written, spec::PlainName};
 use serde::{Deserialize, Serialize};
 
 /// What was found out about an issuer without signing anything.
@@ -29,7 +29,7 @@ pub struct IssuerCheck {
     #[serde(default)]
     pub clock_difference: Option<i64>,
     /// The longest duration that was asked for and had to be shortened, if any was since the controller started.
-    #[serde(default)]
+    #[serde(default, with = "written::option")]
     pub shortened: Option<Duration>,
     /// Whether certificates that were replaced are revoked.
     #[serde(default)]
@@ -43,9 +43,12 @@ pub struct IssuerCheck {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
     /// A shorter request is raised to this.
+    #[serde(with = "written")]
     pub min: Duration,
     /// What it gives when it is not asked for any; Pinion always asks.
+    #[serde(with = "written")]
     pub default: Duration,
     /// A longer request is shortened to this.
+    #[serde(with = "written")]
     pub max: Duration,
 }

@@ -3,6 +3,7 @@
 use pinion_proto::{
     content::Content,
     key::{KeyPolicy, Rotation},
+    length::Length,
     names::{SubjectName, SubjectNames},
     spec::{PlainName, Usage},
 };
@@ -63,8 +64,8 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
             "renew_before",
             format_args!(
                 "{} before the end would be before the beginning, because the duration is {}: use less",
-                humantime::format_duration(before),
-                humantime::format_duration(duration)
+                Length(before),
+                Length(duration)
             ),
         );
     }

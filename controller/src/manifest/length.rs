@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use humantime::format_duration;
-use pinion_proto::spec::Settle;
+use pinion_proto::{length::Length, spec::Settle};
 
 use super::node::Node;
 
@@ -37,11 +36,10 @@ fn within(node: Node<'_>, least: Duration, max: Duration) -> Option<Duration> {
         return None;
     };
     if duration < least {
-        node.problem(format_args!("{} is too short: at least {}", format_duration(duration), format_duration(least)));
+        node.problem(format_args!("{} is too short: at least {}", Length(duration), Length(least)));
         None
     } else if duration > max {
-        let limit =
-            if max == MAX_DURATION { "3652d, which is ten years".into() } else { format_duration(max).to_string() };
+        let limit = if max == MAX_DURATION { "3652d, which is ten years".into() } else { Length(max).to_string() };
         node.problem(format_args!("{text} is too long: at most {limit}"));
         None
     } else if duration.subsec_nanos() != 0 {

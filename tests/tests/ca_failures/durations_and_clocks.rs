@@ -26,7 +26,11 @@ fn a_duration_above_the_maximum_is_shortened_and_reported_until_the_limit_is_lif
     let status = site.host.status().expect("a status");
     let placement = status.placement(PLACEMENT).expect("the placement");
     assert!(life(placement) <= 24 * HOUR && placement.trouble.is_none(), "{placement:?}");
-    assert!(status.notes.iter().any(|note| note.contains("step-ca") && note.contains("1day")), "{:?}", status.notes);
+    assert!(
+        status.notes.iter().any(|note| note.contains("step-ca") && note.contains("than 1d,")),
+        "{:?}",
+        status.notes
+    );
     let check = site.host.pinion(&["issuer", "check"]).expect("pinion runs").succeeded().expect("it could sign");
     assert!(check.stdout.contains("--x509-max-dur=720h"), "{check}");
 

@@ -1,5 +1,7 @@
 //! What an event says, and what it is filed under: people search for both.
 
+use std::time::Duration;
+
 use pinion_proto::{
     id::PlacementId,
     stage::{Halt, Stage, Trouble},
@@ -99,7 +101,7 @@ fn each_event_has_its_kind_and_its_sentence() {
         (
             issued(Some(Duration::from_millis(86_400_500))),
             "issued",
-            format!("step-ca signed web@1001, valid until {}, shortened to the 1day that it allows", at()),
+            format!("step-ca signed web@1001, valid until {}, shortened to the 1d that it allows", at()),
         ),
         (stage(false), "stage", "web@1001 is served".into()),
         (stage(true), "stage", "web@1001 went back to its previous certificate, which is served".into()),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{bundle::RootCertificate, lock::lock};
+use pinion_proto::{bundle::RootCertificate, length::Length, lock::lock};
 
 use super::{
     authorities,
@@ -37,12 +37,11 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     let given = if known { asked.min(durations.max) } else { asked };
     warnings.extend(authority.as_ref().and_then(|end| end.warning(&ca.settings, given, ca.skew.here())));
     if known && asked > durations.max {
-        let words = |duration: Duration| humantime::format_duration(duration).to_string();
         warnings.push(format!(
             "certificates ordered for {} are shortened to {}; to allow more, run on the CA: step ca provisioner \
              update {} --x509-max-dur={}h, and restart step-ca or send it SIGHUP",
-            words(asked),
-            words(durations.max),
+            Length(asked),
+            Length(durations.max),
             ca.settings.provisioner,
             asked.as_secs().div_ceil(3600)
         ));
@@ -65,7 +64,7 @@ pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     }
     let ahead = ca.skew.ahead();
     if ca.skew.significant().abs() >= BEHIND {
-        let by = humantime::format_duration(Duration::from_secs(ca.skew.significant().unsigned_abs()));
+        let by = Length(Duration::from_secs(ca.skew.significant().unsigned_abs()));
         let way = if ca.skew.significant() > 0 { "ahead of" } else { "behind" };
         warnings.push(format!("the CA's clock is {by} {way} this host's: run a time service (NTP) on both"));
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Fingerprint, id::shown, printable::line, spec::PlainName};
+use pinion_proto::{bundle::Fingerprint, id::shown, length::Length, printable::line, spec::PlainName};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::http::{Answer, CallError};
@@ -100,7 +100,7 @@ pub(super) fn not_now(settings: &Settings, doing: &str, answer: &Answer, why: im
     match answer.retry_after {
         None => settings.unavailable(doing, why),
         Some(after) => {
-            let asks = humantime::format_duration(after);
+            let asks = Length(after);
             IssuerError::Busy {
                 message: format!("{}: {doing}: {why}; it asks for a pause of {asks}", settings.who()),
                 after,

@@ -138,7 +138,7 @@ fn certificates() {
     says(
         &with(r#", "renew_before": "30d""#, r#""guest": 101, "recipe": "x""#),
         "certificates[0].renew_before",
-        "30days before the end",
+        "30d before the end",
     );
     says(&with(r#", "duration": "20y""#, r#""guest": 101, "recipe": "x""#), "certificates[0].duration", "too long");
     says(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use pinion_proto::{
     id::{Guest, PlacementId},
+    length::Length,
     stage::Trouble,
 };
 
@@ -77,7 +78,7 @@ pub(in crate::reconcile) fn status(
         notes.push(format!(
             "issuer {issuer} allows no more than {}, and certificates were shortened to that; `pinion issuer check` \
              says how to allow more",
-            humantime::format_duration(*limit)
+            Length(*limit)
         ));
     }
     let manifest = ManifestStatus { since: world.in_force().since, problem: world.in_force().problem.clone() };
