@@ -47,10 +47,11 @@ pub(super) enum Verb {
     Channel,
     /// Show what the controller would do now, and why. Changes nothing.
     ///
-    /// With FILE, shows what it would do if FILE were the manifest: before you put it in place.
+    /// With FILE, shows what it would do if FILE were the manifest, so that you can try a manifest before you put it in
+    /// place.
     #[command(after_long_help = "Examples:\n  pinion plan\n  pinion plan new-manifest.json")]
     Plan {
-        /// A manifest that is not in force.
+        /// The manifest to try.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -68,10 +69,10 @@ pub(super) enum Verb {
         /// Print one line, for monitoring, and exit by the worst placement.
         ///
         /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
-        /// something that is due waits, with 5 if the controller can't be reached, and with 0 otherwise.
+        /// something that is due is waiting, with 5 if the controller can't be reached, and with 0 otherwise.
         #[arg(long, conflicts_with = "wide")]
         check: bool,
-        /// Show every column, all names, and moments as they are, however wide that is.
+        /// Show every column, all names, and exact times, however wide the table gets.
         #[arg(long)]
         wide: bool,
     },
@@ -99,9 +100,9 @@ pub(super) enum Verb {
     },
     /// Remove the files of placements that are no longer in the manifest.
     ///
-    /// Of a placement that is in the manifest, only the files are removed that it left behind when its paths changed. Files
-    /// that a configuration below /etc of the guest still names stay, and you are told where. What was there before Pinion
-    /// is kept in the guest.
+    /// For a placement that is still in the manifest, removes only the files at its earlier paths. Keeps files that a
+    /// configuration below /etc in the guest still names, and tells you where they are named. The files that were there
+    /// before Pinion stay in the guest's keeping: `--restore` puts them back.
     Purge {
         /// Retired certificates (`docker`) or placements (`docker@1001`), as `pinion status` shows them.
         #[arg(required = true, value_name = "NAME")]
@@ -109,7 +110,7 @@ pub(super) enum Verb {
         /// Put back the files that were there before Pinion, unless their certificate has expired.
         #[arg(long)]
         restore: bool,
-        /// Remove files that a configuration still names, too.
+        /// Also remove files that a configuration still names.
         #[arg(long)]
         force: bool,
     },
@@ -148,7 +149,7 @@ pub(super) enum Verb {
     /// Write everything that this installation needs into one file, mode 0600.
     ///
     /// The file contains identities, the keys of Pinion's CAs and of shared certificates, the manifest, controller.toml and
-    /// its password files. The controller may run. Protect the file like a key.
+    /// its password files. You do not have to stop the controller. Protect the file like a key.
     Backup {
         /// The file to write; it must not exist.
         #[arg(value_name = "FILE")]
@@ -187,11 +188,11 @@ pub(super) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum IdentityVerb {
-    /// Have the next start create a new identity root, once. Stop the controller and the root process first.
+    /// Create a new identity root at the next start, once. Stop the controller and the root process first.
     ///
     /// If the old root still exists, agents learn to trust both, and the new root takes over at the first start of the
-    /// controller after all of them do; `pinion status` counts them. The new root is created by whoever has the old root's
-    /// key: the controller, or the root process (`pinion channel`). If the old root is lost, every guest must join again:
+    /// controller after all of them do; `pinion status` counts them. The process that has the old root's key creates the new
+    /// root: the controller, or the root process (`pinion channel`). If the old root is lost, every guest must join again:
     /// restore /var/lib/pinion/shared from a backup instead, if you have one.
     NewRoot {
         /// Create a new root for the embedded CA instead, because its root is lost.
@@ -325,9 +326,9 @@ pub(super) enum IssuerVerb {
     ///
     /// Exits with 3 if an issuer cannot be reached, and with 4 if one needs you.
     Check,
-    /// Print an issuer's root certificate as PEM, for clients that are to trust it.
+    /// Print an issuer's root certificate as PEM, for clients that should trust it.
     ///
-    /// Prints several while one root takes the other's place: clients need all of them.
+    /// Prints several roots while a new one replaces an old one: clients need all of them.
     #[command(after_long_help = "Example:\n  pinion issuer root > /usr/local/share/ca-certificates/pinion.crt")]
     Root {
         /// The issuer, as controller.toml names it; without it, those that the manifest uses.
@@ -347,7 +348,7 @@ pub(super) struct EnsureArgs {
     /// Get new certificates, even if the old ones are still good.
     #[arg(long, alias = "force")]
     pub(super) renew: bool,
-    /// Do not wait for the placements' windows. A freeze still holds.
+    /// Do not wait for the placements' windows. A freeze still applies.
     #[arg(long, requires = "renew")]
     pub(super) now: bool,
     /// Wait for this stage. A placement without a probe ends at `reloaded`.

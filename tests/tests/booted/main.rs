@@ -2,6 +2,7 @@
 
 mod boots;
 mod host_agent;
+mod journal;
 mod pve_cluster;
 mod slow_starts;
 mod sockets;
