@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    fmt::Display,
     io::{self, Stderr, Write},
 };
 
@@ -18,7 +17,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::printable::{Lines, Shown};
+use crate::printable::Lines;
 
 /// Logs to stderr, each message as one printable line, whoever's words are in it; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
 pub fn log() {
@@ -33,13 +32,10 @@ pub fn log() {
     }
 }
 
-/// Says on stderr why the program ends, in one line or more: the log may not be there yet.
-pub fn failed(program: &str, why: &dyn Display) {
-    let prefix = if is_journal() { priority(Level::ERROR) } else { "" };
-    let text = format!("{program}: {why}");
-    let lines: Vec<_> = text.lines().map(|line| format!("{prefix}{}\n", Shown(line))).collect();
-    // Without stderr there is nobody to say it to.
-    drop(io::stderr().write_all(lines.concat().as_bytes()));
+/// What a line begins with that a command writes to stderr; nothing where people read it.
+#[must_use]
+pub fn prefix(level: Level) -> &'static str {
+    if is_journal() { priority(level) } else { "" }
 }
 
 /// Everything is started: units that are ordered after this one may start (sd_notify(3)).

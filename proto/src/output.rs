@@ -23,7 +23,12 @@ pub fn err(text: fmt::Arguments<'_>) {
 }
 
 fn write(mut to: impl Write, text: fmt::Arguments<'_>) {
-    match to.write_fmt(text) {
+    check(to.write_fmt(text));
+}
+
+/// Goes on after something was printed, unless its reader has gone.
+pub fn check(printed: io::Result<()>) {
+    match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(CUT_OFF),
         // A disk that is full where the output goes: there is nobody to tell, and the exit code says what was done.
         Ok(()) | Err(_) => {}

@@ -6,10 +6,9 @@
 use std::{fs, io, os::unix::fs::FileTypeExt, os::unix::fs::MetadataExt, path::PathBuf};
 
 use pinion_proto::{
-    errln,
-    exit::Exit,
+    failure::Failure,
     lines,
-    peer::{self, ConnectError},
+    peer::{self, ConnectError, Daemon},
     users::LocalUsers,
 };
 use tokio::{
@@ -43,29 +42,17 @@ impl AskError {
         self.cause.stranger().is_some()
     }
 
-    /// In words, with what to do.
-    pub(super) fn words(&self, config: &Config) -> String {
-        let socket = self.socket.display();
-        match self.cause.stranger() {
-            Some(uid) => format!(
-                "a process of user {} listens on {socket}, not the agent's daemon, so its answer is not trusted; \
-                 find that process (`ss -xlp`), end it, and restart the agent (systemctl restart pinion-agent)",
-                LocalUsers::read(&config.root).unwrap_or_default().shown(uid)
-            ),
-            None => format!(
-                "the agent's daemon can't be reached at {socket}: {}; is `pinion-agent run` up? (systemctl status pinion-agent)",
-                self.cause
-            ),
-        }
+    /// Why the command fails that asked, with what to do.
+    pub(super) fn failure(&self, config: &Config) -> Failure {
+        let (name, access) = ("the agent's daemon", "only root may: run this command as root");
+        let daemon = Daemon { name, unit: "pinion-agent", socket: &self.socket, access };
+        self.cause.failure(&daemon, &LocalUsers::read(&config.root).unwrap_or_default())
     }
 }
 
-/// Sends a question to the daemon. Why it cannot be sent is printed, and becomes an exit code.
-pub(super) async fn ask(config: &Config, question: &LocalAsk) -> Result<Answers, Exit> {
-    send(config, question).await.map_err(|error| {
-        errln!("pinion-agent: {}", error.words(config));
-        Exit::Unreachable
-    })
+/// Sends a question to the daemon, or says why the command fails.
+pub(super) async fn ask(config: &Config, question: &LocalAsk) -> Result<Answers, Failure> {
+    send(config, question).await.map_err(|error| error.failure(config))
 }
 
 /// Sends a question to the daemon.
@@ -118,7 +105,7 @@ mod tests {
         let error = |cause| AskError { socket: "/run/agent.sock".into(), cause };
         let stranger = error(ConnectError::Stranger { uid: 1000 });
         assert!(stranger.is_stranger() && !stranger.is_nobody());
-        let words = stranger.words(&config);
+        let words = stranger.failure(&config).to_string();
         assert!(words.contains("mallory") && words.contains("/run/agent.sock"), "{words}");
         for (kind, nobody) in [
             (io::ErrorKind::NotFound, true),
@@ -127,7 +114,7 @@ mod tests {
         ] {
             let error = error(io::Error::from(kind).into());
             assert_eq!((error.is_nobody(), error.is_stranger()), (nobody, false), "{kind}");
-            assert!(error.words(&config).contains("systemctl status pinion-agent"), "{kind}");
+            assert_eq!(error.failure(&config).to_string().contains("systemctl status pinion-agent"), nobody, "{kind}");
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use pinion_proto::{causes::chain, errln, exit::Exit, outln};
+use pinion_proto::{errln, exit::Exit, failure::Failure, outln};
 use serde::Serialize;
 
-use super::print_json;
+use super::{print_failed, print_json};
 use crate::config::{CONFIG_FILE, Config, ConfigError, ConfigMistake};
 
 #[derive(Debug, Subcommand)]
@@ -40,11 +40,18 @@ fn check(root: &Path, json: bool) -> Exit {
     let (mistakes, error) = match Config::load(root) {
         Ok(_) => (Vec::new(), None),
         Err(ConfigError::Content { mistakes, .. }) => (mistakes, None),
-        Err(error) => (Vec::new(), Some(chain(&error))),
+        Err(error) => (Vec::new(), Some(error.failure().to_string())),
     };
     let ok = mistakes.is_empty() && error.is_none();
-    if json {
+    if json && ok {
         print_json(&Checked { file: &file, ok, mistakes, error });
+    } else if json {
+        let message = error.clone().unwrap_or_else(|| format!("{} has mistakes: {}", file.display(), mistakes.len()));
+        let mut failure = Failure::new(Exit::Usage, message);
+        if let Some(first) = mistakes.first() {
+            failure = failure.cause(first).remedy("correct it; docs/agent.md describes every setting");
+        }
+        print_failed(&Checked { file: &file, ok, mistakes, error }, &failure);
     } else if ok {
         let words = if file.exists() { "no mistakes" } else { "does not exist; the defaults apply" };
         outln!("{}: {words}", file.display());

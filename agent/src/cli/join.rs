@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, token::JoinToken};
+use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, failure::Failure, token::JoinToken};
 use zeroize::Zeroizing;
 
 use super::{ask::send, keyboard, print_json};
@@ -20,30 +20,18 @@ use crate::{
 /// A token is one line; whatever is longer is not one (bytes).
 const MAX_TOKEN: u64 = 16 * 1024;
 
+/// Where tokens come from.
+const CREATE: &str = "create one with `pinion token create --guest VMID` on the host";
+
 /// Turns a token into this guest's identity, and notifies a running daemon.
-pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Exit {
+pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     let read = match file {
         None if keyboard::is_there() => typed().await,
         _ => read(file),
     };
-    let text = match read {
-        Ok(text) => text,
-        Err(why) => {
-            errln!("pinion-agent: {why}");
-            return Exit::Usage;
-        }
-    };
-    let token = match JoinToken::parse(text.trim()) {
-        Ok(token) => token,
-        Err(error) => {
-            errln!(
-                "pinion-agent: this is not a join token: {}; create one with `pinion token create --guest VMID` on \
-                 the host",
-                chain(&error)
-            );
-            return Exit::Usage;
-        }
-    };
+    let text = read.map_err(|why| Failure::new(Exit::Usage, why))?;
+    let token = JoinToken::parse(text.trim())
+        .map_err(|error| Failure::new(Exit::Usage, "this is not a join token").cause(chain(&error)).remedy(CREATE))?;
     if let Ok(Some(before)) = Identity::load(config)
         && before.guest != token.guest
         && keyboard::is_there()
@@ -52,16 +40,11 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             before.guest, token.guest, token.guest
         ))
     {
-        errln!("pinion-agent: nothing was changed; the token can still be used, in guest {}", token.guest);
-        return Exit::Usage;
+        let words = format!("nothing was changed; the token can still be used, in guest {}", token.guest);
+        return Err(Failure::new(Exit::Usage, words));
     }
-    let identity = match join::join(&token, config, Arc::new(SystemClock)).await {
-        Ok(identity) => identity,
-        Err(error) => {
-            errln!("pinion-agent: {}", chain(&error));
-            return exit(&error);
-        }
-    };
+    let identity =
+        join::join(&token, config, Arc::new(SystemClock)).await.map_err(|error| Failure::of(exit(&error), &error))?;
     // Before the identity: whoever links with the new one begins to count anew, and dials where the token says.
     let stored = count::forget(config, &RealFiles)
         .map_err(|source| IdentityError::Write { path: count::path(config), source })
@@ -70,17 +53,15 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
                 .map_err(|source| IdentityError::Write { path: addresses::path(config), source })
         });
     if let Err(error) = stored.and_then(|()| identity.save(config)) {
-        errln!(
-            "pinion-agent: joined, but the identity cannot be stored: {}; correct that and join again with a new token",
-            chain(&error)
-        );
-        return Exit::Internal;
+        return Err(Failure::new(Exit::Internal, "joined, but the identity cannot be stored")
+            .cause(chain(&error))
+            .remedy("correct that and join again with a new token"));
     }
     // A daemon that is not running yet reads the identity when it starts.
     if let Err(error) = send(config, &LocalAsk::Joined).await
         && !error.is_nobody()
     {
-        errln!("pinion-agent: {}", error.words(config));
+        errln!("pinion-agent: {}", error.failure(config));
         errln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
     }
     if json {
@@ -94,7 +75,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Ex
             identity.not_after
         );
     }
-    Exit::Reached
+    Ok(Exit::Reached)
 }
 
 /// A refused token needs a person, with another one.
@@ -112,7 +93,7 @@ async fn typed() -> Result<Zeroizing<String>, String> {
         keyboard::secret("Join token (from `pinion token create` on the host; it is not shown): ", MAX_TOKEN).await;
     let text = read.map_err(|error| format!("cannot read the token from the terminal: {error}"))?;
     if text.trim().is_empty() {
-        return Err("no token was typed: create one with `pinion token create --guest VMID` on the host".into());
+        return Err(format!("no token was typed; {CREATE}"));
     }
     Ok(text)
 }

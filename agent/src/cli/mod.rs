@@ -14,7 +14,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
 
 use crate::{config::Config, run};
 use clap::{
@@ -23,8 +23,15 @@ use clap::{
 };
 use completions::Shell;
 pub use name::Name;
-use pinion_proto::{causes::chain, clock::SystemClock, daemon, errln, exit::Exit, stage::Stage};
-use print::print_json;
+use pinion_proto::{
+    clock::SystemClock,
+    daemon,
+    exit::Exit,
+    failure::{Failure, is_json_asked},
+    output,
+    stage::Stage,
+};
+use print::{print_failed, print_json};
 
 /// Keeps the TLS certificates of this guest alive.
 ///
@@ -80,12 +87,12 @@ enum Verb {
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
         timeout: std::time::Duration,
     },
-    /// Show this guest's placements: how far each has come, and what is wrong.
+    /// Show this guest's placements, the worst first: validity, stage, expiry, names, and what is wrong.
     Status,
     /// Check agent.toml.
     #[command(subcommand)]
     Config(config::Verb),
-    /// List the recipes, or check one that you write.
+    /// List the recipes, show what one does, or check your own.
     #[command(subcommand)]
     Recipe(recipe::Verb),
     /// Prepare this guest for copying, or for turning it into a template.
@@ -119,7 +126,11 @@ pub fn command() -> clap::Command {
 /// Runs the command line, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let json = args.json;
     // One thread: the agent's work is waiting. Slow steps go to threads that end when they are idle.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -129,58 +140,52 @@ pub fn main() -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let exit = runtime.block_on(dispatch(args));
+            let outcome = runtime.block_on(dispatch(args));
             // A hook that does not end must not keep the command from ending.
             runtime.shutdown_background();
-            exit.into()
+            outcome.unwrap_or_else(|failure| failure.report("pinion-agent", json)).into()
         }
-        Err(error) => {
-            errln!("pinion-agent: cannot start: {error}");
-            Exit::Internal.into()
-        }
+        Err(error) => Failure::new(Exit::Internal, "cannot start").cause(error).report("pinion-agent", json).into(),
     }
 }
 
-async fn dispatch(args: Args) -> Exit {
+/// Says what is wrong with a command line, or prints the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    // In the colours that the terminal has.
+    output::check(error.print());
+    if error.use_stderr() && is_json_asked(env::args_os()) {
+        print_json(&Failure::of_usage(&error.render().to_string()).within(serde_json::json!({})));
+    }
+    u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()).into()
+}
+
+async fn dispatch(args: Args) -> Result<Exit, Failure> {
     if let Verb::Config(verb) = &args.verb {
-        return config::config(&args.root, verb, args.json);
+        return Ok(config::config(&args.root, verb, args.json));
     }
     if let Verb::Completions { shell } = args.verb {
-        return completions::completions(shell, command());
+        return Ok(completions::completions(shell, command()));
     }
-    let config = match Config::load(&args.root) {
-        Ok(config) => config,
-        Err(error) => {
-            daemon::failed("pinion-agent", &chain(&error));
-            return Exit::Usage;
-        }
-    };
+    let config = Config::load(&args.root).map_err(|error| error.failure())?;
     match args.verb {
         Verb::Run => {
             daemon::log();
-            match run::run(config, Arc::new(SystemClock)).await {
-                Ok(()) => Exit::Reached,
-                Err(error) => {
-                    daemon::failed("pinion-agent", &format_args!("{error:#}"));
-                    Exit::Internal
-                }
-            }
+            let run = run::run(config, Arc::new(SystemClock)).await;
+            run.map_err(|error| Failure::of(Exit::Internal, error.as_ref()))?;
+            Ok(Exit::Reached)
         }
         Verb::Join { token_file } => join::join(&config, token_file.as_deref(), args.json).await,
         Verb::Await { names, until, timeout } => match wait::names(&names) {
             Ok(names) => wait::wait(&config, &names, until, timeout, args.json).await,
-            Err(error) => {
-                errln!("pinion-agent: {error}");
-                Exit::Usage
-            }
+            Err(error) => Err(Failure::of(Exit::Usage, &error)),
         },
         Verb::Status => status::status(&config, args.json).await,
         // It was done above, because it reads the file itself.
-        Verb::Config(verb) => config::config(&args.root, &verb, args.json),
+        Verb::Config(verb) => Ok(config::config(&args.root, &verb, args.json)),
         Verb::Recipe(verb) => recipe::recipe(&config, verb, args.json),
         // As this.
-        Verb::Completions { shell } => completions::completions(shell, command()),
+        Verb::Completions { shell } => Ok(completions::completions(shell, command())),
         // Nothing else is to be done meanwhile, so it may block.
-        Verb::Seal => seal::seal(&config, args.json),
+        Verb::Seal => Ok(seal::seal(&config, args.json)),
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use clap::Subcommand;
-use pinion_proto::{causes::chain, errln, exit::Exit, names::SubjectName, out, outln, spec::PlainName};
+use pinion_proto::{exit::Exit, failure::Failure, names::SubjectName, out, outln, spec::PlainName};
 use serde::Serialize;
 
-use super::print_json;
+use super::{print_failed, print_json};
 use crate::{
     config::Config,
     recipe::{self, Complaint, Listed, RecipeError},
@@ -40,7 +40,7 @@ pub(super) enum Verb {
 }
 
 /// Does what was asked.
-pub(super) fn recipe(config: &Config, verb: Verb, json: bool) -> Exit {
+pub(super) fn recipe(config: &Config, verb: Verb, json: bool) -> Result<Exit, Failure> {
     match verb {
         Verb::List => list(config, json),
         Verb::Show { name, common_name } => show(config, &name, common_name.as_ref(), json),
@@ -53,14 +53,10 @@ struct List {
     recipes: Vec<Listed>,
 }
 
-fn list(config: &Config, json: bool) -> Exit {
-    let recipes = match recipe::list(config) {
-        Ok(recipes) => recipes,
-        Err(error) => {
-            errln!("pinion-agent: cannot read {}: {error}", config.recipes.display());
-            return Exit::Internal;
-        }
-    };
+fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
+    let recipes = recipe::list(config).map_err(|error| {
+        Failure::new(Exit::Internal, format!("cannot read {}", config.recipes.display())).cause(&error).or_root(&error)
+    })?;
     if json {
         print_json(&List { recipes });
     } else {
@@ -68,7 +64,7 @@ fn list(config: &Config, json: bool) -> Exit {
             outln!("{}", row(one));
         }
     }
-    Exit::Reached
+    Ok(Exit::Reached)
 }
 
 fn row(one: &Listed) -> String {
@@ -89,17 +85,16 @@ fn row(one: &Listed) -> String {
     row
 }
 
-fn show(config: &Config, name: &PlainName, common_name: Option<&SubjectName>, json: bool) -> Exit {
+fn show(config: &Config, name: &PlainName, common_name: Option<&SubjectName>, json: bool) -> Result<Exit, Failure> {
     match recipe::show(name, config, common_name) {
         Ok(shown) if json => print_json(&shown),
         Ok(shown) => out!("{}", shown.to_text()),
         Err(error) => {
-            errln!("pinion-agent: {}; {}", chain(&error), error.remedy());
-            let unknown = matches!(error, RecipeError::Unknown { .. });
-            return if unknown { Exit::NoSuchName } else { Exit::Usage };
+            let exit = if matches!(error, RecipeError::Unknown { .. }) { Exit::NoSuchName } else { Exit::Usage };
+            return Err(Failure::of(exit, &error).remedy(error.remedy()));
         }
     }
-    Exit::Reached
+    Ok(Exit::Reached)
 }
 
 #[derive(Debug, Serialize)]
@@ -109,19 +104,20 @@ struct Checked<'a> {
     complaints: Vec<Complaint>,
 }
 
-fn check(config: &Config, file: &Path, json: bool) -> Exit {
-    let text = match recipe::read(file) {
-        Ok(text) => text,
-        Err(error) => {
-            errln!("pinion-agent: cannot read {}: {error}", file.display());
-            return Exit::Usage;
-        }
-    };
+fn check(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure> {
+    let text = recipe::read(file)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}", file.display())).cause(error))?;
     let mut complaints = recipe::check(&text, config);
     complaints.extend(misnamed(file));
     let ok = complaints.is_empty();
-    if json {
+    if json && ok {
         print_json(&Checked { file, ok, complaints });
+    } else if json {
+        let mut failure = Failure::new(Exit::Usage, format!("{} has mistakes: {}", file.display(), complaints.len()));
+        if let Some(Complaint { line, column, why, remedy }) = complaints.first() {
+            failure = failure.cause(format!("{line}:{column}: {why}")).remedy(remedy);
+        }
+        print_failed(&Checked { file, ok, complaints }, &failure);
     } else if ok {
         outln!("{}: no mistakes", file.display());
     } else {
@@ -129,7 +125,7 @@ fn check(config: &Config, file: &Path, json: bool) -> Exit {
             outln!("{}:{line}:{column}: {why}; {remedy}", file.display());
         }
     }
-    if ok { Exit::Reached } else { Exit::Usage }
+    Ok(if ok { Exit::Reached } else { Exit::Usage })
 }
 
 /// A file that the manifest could not name.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{causes::chain, errln, exit::Exit};
+use pinion_proto::{causes::chain, errln, exit::Exit, failure::Failure};
 
-use super::print_json;
+use super::{print_failed, print_json};
 use crate::{
     config::Config,
     install::files::{Files, RealFiles},
@@ -37,9 +37,12 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
             };
             let (why, remedy) = (chain(&error), error.remedy());
             if json {
-                print_json(&serde_json::json!({
+                let document = serde_json::json!({
                     "exit": Exit::Blocked.code(), "why": why, "obstacles": obstacles, "remedy": remedy,
-                }));
+                });
+                let failure =
+                    Failure::new(Exit::Blocked, "this guest is not sealed").cause(&why).remedy(remedy.clone());
+                print_failed(&document, &failure);
             }
             errln!("pinion-agent: this guest is not sealed: {why}");
             for obstacle in obstacles {

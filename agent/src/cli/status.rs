@@ -1,6 +1,18 @@
 //! `pinion-agent status`.
 
-use pinion_proto::{errln, exit::Exit, out};
+use std::cmp::Reverse;
+
+use pinion_proto::{
+    clock::Timestamp,
+    exit::Exit,
+    failure::Failure,
+    names::{SubjectName, SubjectNames},
+    out, relative,
+    stage::Validity,
+    table::{self, Look, Row},
+    verdict::Verdict,
+};
+use serde_json::Value;
 
 use super::{
     ask::{answer, ask},
@@ -8,39 +20,56 @@ use super::{
 };
 use crate::{
     config::Config,
-    local::{LocalAsk, LocalStatus},
+    local::{LocalAsk, LocalPlacement, LocalStatus},
 };
 
+/// The columns that are cut, names and then certificates, and how narrow they become.
+const NARROWEST: [(usize, usize); 2] = [(4, 10), (1, 14)];
+
 /// Prints what the daemon says of this guest.
-pub(super) async fn status(config: &Config, json: bool) -> Exit {
-    let mut stream = match ask(config, &LocalAsk::Status).await {
-        Ok(stream) => stream,
-        Err(exit) => return exit,
-    };
+pub(super) async fn status(config: &Config, json: bool) -> Result<Exit, Failure> {
+    let mut stream = ask(config, &LocalAsk::Status).await?;
     match answer(&mut stream).await {
         Ok(Some(status)) => {
+            let look = Look::of_stdout(false);
             if json {
-                print_json(&status);
+                print_json(&document(&status, look.now));
             } else {
-                out!("{}", table(&status));
+                out!("{}", words(&status, look));
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(None) => {
-            errln!("pinion-agent: the daemon closed the connection without an answer");
-            Exit::Unreachable
-        }
-        Err(error) => {
-            errln!(
-                "pinion-agent: cannot read the daemon's answer: {error}; does the daemon run another version? \
-                (systemctl restart pinion-agent)"
-            );
-            Exit::Internal
-        }
+        Ok(None) => Err(Failure::new(Exit::Unreachable, "the agent's daemon stopped before it answered")
+            .remedy("run the command again when it is back")),
+        Err(error) => Err(Failure::new(Exit::Internal, "cannot read the daemon's answer")
+            .cause(error)
+            .remedy("if it runs another version, restart it (systemctl restart pinion-agent)")),
     }
 }
 
-fn table(status: &LocalStatus) -> String {
+/// The daemon's answer, with how good each certificate is at this moment.
+fn document(status: &LocalStatus, now: Timestamp) -> Value {
+    let mut document = serde_json::to_value(status).unwrap_or_default();
+    let placements = document.get_mut("placements").and_then(Value::as_array_mut).into_iter().flatten();
+    for (document, placement) in placements.zip(&status.placements) {
+        document["validity"] = serde_json::to_value(validity(placement, now)).unwrap_or_default();
+    }
+    document
+}
+
+/// How good the certificate is that is here; none where there is none.
+fn validity(placement: &LocalPlacement, now: Timestamp) -> Option<Validity> {
+    // Which renewal is due is the controller's to say: here, one is late that is held up after it was ordered.
+    let is_late = placement.renewing && placement.trouble.is_some();
+    placement.not_after.map(|not_after| Validity::at(now, not_after, is_late))
+}
+
+fn verdict(placement: &LocalPlacement, now: Timestamp) -> Verdict {
+    // As `systemctl status pinion-agent` counts them.
+    Verdict::of(validity(placement, now), placement.trouble.as_ref().map(|trouble| trouble.halt), true)
+}
+
+fn words(status: &LocalStatus, look: Look) -> String {
     let mut out = match (&status.guest, &status.identity_not_after) {
         (Some(guest), Some(until)) => format!("guest {guest}, identity valid until {until}\n"),
         _ => "guest without an identity\n".to_owned(),
@@ -50,35 +79,62 @@ fn table(status: &LocalStatus) -> String {
         (None, Some(error)) => format!("not linked since {}: {error}\n", status.link.since),
         (None, None) => format!("not linked since {}\n", status.link.since),
     };
-    for placement in &status.placements {
-        let stage = if placement.retired { "retired" } else { placement.stage.as_str() };
-        out += &format!("{:<20} {stage:<10}", placement.certificate.as_str());
-        if let (Some(serial), Some(until)) = (&placement.serial, placement.not_after) {
-            out += &format!(" serial {serial}, expires {until}");
-        }
-        out.push('\n');
+    if status.placements.is_empty() {
+        return out + "no placements\n";
+    }
+    let mut placements: Vec<_> = status.placements.iter().collect();
+    // Stable: what is alike stays in the order of the names.
+    placements.sort_by_key(|one| (one.retired, Reverse((verdict(one, look.now), validity(one, look.now)))));
+    out.push('\n');
+    out += &table(&placements, look);
+    for placement in placements {
         if let Some(trouble) = &placement.trouble {
-            out += &format!("  {trouble}\n");
+            out += &format!("\n{}: {trouble}\n", placement.certificate);
         }
         if let Some(warning) = &placement.warning {
-            out += &format!("  warning: {warning}\n");
+            out += &format!("\n{}: warning: {warning}\n", placement.certificate);
         }
-    }
-    if status.placements.is_empty() {
-        out += "no placements\n";
     }
     out
 }
 
+fn table(placements: &[&LocalPlacement], look: Look) -> String {
+    let row = |placement: &&LocalPlacement| {
+        let stage = match (&placement.trouble, placement.retired) {
+            (_, true) => "retired".to_owned(),
+            (Some(trouble), _) => format!("{} ({})", placement.stage, trouble.halt),
+            (None, _) => placement.stage.to_string(),
+        };
+        let names: Vec<_> = placement.names.iter().flat_map(SubjectNames::iter).map(SubjectName::plain).collect();
+        let names = match names.as_slice() {
+            [first, rest @ ..] if !rest.is_empty() => format!("{first} +{}", rest.len()),
+            names => names.concat(),
+        };
+        Row {
+            cells: vec![
+                validity(placement, look.now).map(|validity| validity.to_string()).unwrap_or_default(),
+                placement.certificate.to_string(),
+                stage,
+                placement.not_after.map(|at| relative::from_now(at, look.now)).unwrap_or_default(),
+                names,
+            ],
+            verdict: (!placement.retired).then(|| verdict(placement, look.now)),
+        }
+    };
+    let rows: Vec<_> = placements.iter().map(row).collect();
+    table::table(&["VALIDITY", "CERTIFICATE", "STAGE", "EXPIRES", "NAMES"], &rows, &NARROWEST, look)
+}
+
 #[cfg(test)]
 mod tests {
-    use pinion_proto::{
-        clock::Timestamp,
-        stage::{Halt, Stage, Trouble},
-    };
+    use pinion_proto::stage::{Halt, Stage, Trouble};
 
     use super::*;
-    use crate::{link::LinkStatus, local::LocalPlacement};
+    use crate::link::LinkStatus;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    const LOOK: Look = Look { now: NOW, width: Some(80), is_coloured: false };
 
     fn status() -> LocalStatus {
         LocalStatus {
@@ -92,8 +148,32 @@ mod tests {
                 error: None,
                 informed: false,
                 manifest_problem: None,
+                manifest_problem: None,
             },
             placements: Vec::new(),
+        }
+    }
+
+    fn placement(certificate: &str, days: i64, halt: Option<Halt>) -> LocalPlacement {
+        LocalPlacement {
+            certificate: certificate.parse().expect("a name"),
+            stage: Stage::Served,
+            goal: Stage::Served,
+            generation: Some(3),
+            serial: Some("0A".into()),
+            names: Some(serde_json::from_value(serde_json::json!([format!("{certificate}.lan")])).expect("names")),
+            not_after: Some(Timestamp::from_unix(NOW.unix() + days * 86_400)),
+            trouble: halt.map(|halt| Trouble {
+                halt,
+                attempt: "reload".into(),
+                cause: "exit 1".into(),
+                remedy: "look".into(),
+                retry_at: None,
+            }),
+            warning: None,
+            retired: false,
+            renewing: halt == Some(Halt::Waiting),
+            looked: None,
         }
     }
 
@@ -101,47 +181,51 @@ mod tests {
     fn a_guest_that_has_not_joined_says_so() {
         let mut status = status();
         let since = Timestamp::from_unix(0);
-        assert_eq!(table(&status), format!("guest without an identity\nnot linked since {since}\nno placements\n"));
+        assert_eq!(
+            words(&status, LOOK),
+            format!("guest without an identity\nnot linked since {since}\nno placements\n")
+        );
         status.link.error = Some("connection refused".into());
-        assert!(table(&status).contains(&format!("not linked since {since}: connection refused\n")));
+        assert!(words(&status, LOOK).contains(&format!("not linked since {since}: connection refused\n")));
     }
 
     #[test]
-    fn a_placement_has_a_line_and_what_is_wrong_is_below_it() {
+    fn the_worst_come_first_in_80_columns_and_what_is_wrong_is_below_the_table() {
         let (since, until) = (Timestamp::from_unix(0), Timestamp::from_unix(1_800_000_000));
         let mut status = status();
         (status.guest, status.identity_not_after) = (Some("101".parse().expect("a guest")), Some(until));
         (status.link.linked, status.link.controller) = (true, Some("10.0.0.13:7443".parse().expect("an address")));
-        let mut docker = LocalPlacement {
-            certificate: "docker".parse().expect("a name"),
-            stage: Stage::Served,
-            goal: Stage::Served,
-            generation: Some(3),
-            serial: Some("0A".into()),
-            names: None,
-            not_after: Some(until),
-            trouble: Some(Trouble {
-                halt: Halt::Blocked,
-                attempt: "reload".into(),
-                cause: "exit 1".into(),
-                remedy: "look".into(),
-                retry_at: None,
-            }),
-            warning: Some("not allowed any more".into()),
-            retired: false,
-            renewing: false,
-            looked: None,
-        };
-        status.placements.push(docker.clone());
-        (docker.retired, docker.trouble, docker.warning, docker.serial) = (true, None, None, None);
-        status.placements.push(docker);
+        let (mut old, mut long) = (placement("old", 29, None), placement(&"long".repeat(15), 29, None));
+        old.retired = true;
+        long.names = Some(serde_json::from_value(serde_json::json!(["a.lan", "b.lan"])).expect("names"));
+        status.placements = vec![
+            old,
+            long,
+            placement("docker", 29, Some(Halt::Blocked)),
+            placement("late", 5, Some(Halt::Waiting)),
+            placement("over", -1, None),
+        ];
+        status.placements[2].warning = Some("not allowed any more".into());
+        let text = words(&status, LOOK);
         assert_eq!(
-            table(&status),
+            text,
             format!(
-                "guest 101, identity valid until {until}\nlinked to 10.0.0.13:7443 since {since}\n\
-                 docker               served     serial 0A, expires {until}\n  blocked: reload: exit 1; look\n  \
-                 warning: not allowed any more\ndocker               retired   \n"
+                "guest 101, identity valid until {until}\nlinked to 10.0.0.13:7443 since {since}\n\n\
+                 VALIDITY  CERTIFICATE                           STAGE             EXPIRES  NAMES\n\
+                 expired   over                                  served            24h ago  over.lan\n\
+                 ok        docker                                served (blocked)  in 29d   docker.lan\n\
+                 expiring  late                                  served (waiting)  in 5d    late.lan\n\
+                 ok        longlonglonglonglonglonglonglonglon…  served            in 29d   a.lan +1\n\
+                 ok        old                                   retired           in 29d   old.lan\n\n\
+                 docker: blocked: reload: exit 1; look\n\ndocker: warning: not allowed any more\n\n\
+                 late: waiting: reload: exit 1; look\n"
             )
         );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let document = document(&status, NOW);
+        let words: Vec<_> =
+            document["placements"].as_array().expect("a list").iter().map(|one| &one["validity"]).collect();
+        assert_eq!(words, ["ok", "ok", "ok", "expiring", "expired"]);
+        assert_eq!(document["placements"][4]["serial"], "0A");
     }
 }

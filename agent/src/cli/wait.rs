@@ -6,6 +6,7 @@ use pinion_proto::{
     clock::{Clock, SystemClock, Timestamp},
     errln,
     exit::Exit,
+    failure::Failure,
     id::IdError,
     stage::{Halt, Stage},
 };
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     Name,
     ask::{answer, ask, send},
-    print_json,
+    print_failed, print_json,
 };
 use crate::{
     config::Config,
@@ -34,14 +35,17 @@ pub fn names(texts: &[String]) -> Result<Vec<Name>, IdError> {
 }
 
 /// Waits until every name has come to `until`, or something else is certain.
-pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience: Duration, json: bool) -> Exit {
+pub(super) async fn wait(
+    config: &Config,
+    names: &[Name],
+    until: Stage,
+    patience: Duration,
+    json: bool,
+) -> Result<Exit, Failure> {
     let started = Instant::now();
     let deadline = started.checked_add(patience).unwrap_or(started + Duration::from_secs(365 * 86400));
     let certificates: Vec<_> = names.iter().map(|name| name.certificate.clone()).collect();
-    let mut stream = match ask(config, &LocalAsk::Watch(certificates)).await {
-        Ok(stream) => stream,
-        Err(exit) => return exit,
-    };
+    let mut stream = ask(config, &LocalAsk::Watch(certificates)).await?;
     let mut last: Option<LocalStatus> = None;
     let mut printed = String::new();
     let hostname = facts::hostname();
@@ -50,10 +54,10 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
         let wanted = Wanted { names, until, hostname: &hostname, now: SystemClock.now(), fresh };
         let verdict = last.as_ref().map_or(Verdict::Wait(String::new()), |status| decide(status, &wanted));
         match verdict {
-            Verdict::Done => return finish(Exit::Reached, "", last.as_ref(), names, json),
-            Verdict::NotInForce(why) => return finish(Exit::Usage, &why, last.as_ref(), names, json),
-            Verdict::Blocked(why) => return finish(Exit::Blocked, &why, last.as_ref(), names, json),
-            Verdict::Elsewhere(why) => return finish(Exit::NoSuchName, &why, last.as_ref(), names, json),
+            Verdict::Done => return Ok(finish(Exit::Reached, "", last.as_ref(), names, json)),
+            Verdict::NotInForce(why) => return Ok(finish(Exit::Usage, &why, last.as_ref(), names, json)),
+            Verdict::Blocked(why) => return Ok(finish(Exit::Blocked, &why, last.as_ref(), names, json)),
+            Verdict::Elsewhere(why) => return Ok(finish(Exit::NoSuchName, &why, last.as_ref(), names, json)),
             Verdict::Wait(why) => {
                 if why != printed {
                     errln!("waiting: {why}");
@@ -68,9 +72,12 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
             Ok(Ok(None) | Err(_)) => {
                 // The daemon went away, for an update perhaps: it is given what is left of the time.
                 errln!("waiting: the agent's daemon is restarting");
+                let mut failed = None;
                 loop {
                     if Instant::now() >= deadline {
-                        return Exit::Unreachable;
+                        return Err(failed.unwrap_or_else(|| {
+                            Failure::new(Exit::Unreachable, "the agent's daemon did not come back in time")
+                        }));
                     }
                     sleep(Duration::from_millis(200)).await;
                     let certificates = names.iter().map(|name| name.certificate.clone()).collect();
@@ -80,17 +87,16 @@ pub(super) async fn wait(config: &Config, names: &[Name], until: Stage, patience
                             break;
                         }
                         Err(error) if error.is_stranger() => {
-                            errln!("pinion-agent: {}", error.words(config));
-                            return Exit::Unreachable;
+                            return Err(error.failure(config));
                         }
-                        Err(_) => {}
+                        Err(error) => failed = Some(error.failure(config)),
                     }
                 }
             }
             Err(_) if Instant::now() >= deadline => {
                 let wanted = Wanted { fresh: true, now: SystemClock.now(), ..wanted };
                 let (exit, why) = at_the_deadline(last.as_ref(), &wanted);
-                return finish(exit, &why, last.as_ref(), names, json);
+                return Ok(finish(exit, &why, last.as_ref(), names, json));
             }
             Err(_) => {}
         }
@@ -239,8 +245,11 @@ fn placement<'a>(status: &'a LocalStatus, name: &Name) -> Option<&'a LocalPlacem
 }
 
 fn finish(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name], json: bool) -> Exit {
-    if json {
-        print_json(&document(exit, why, status, names));
+    let document = || document(exit, why, status, names);
+    match (json, exit) {
+        (false, _) => {}
+        (true, Exit::Reached) => print_json(&document()),
+        (true, _) => print_failed(&document(), &Failure::new(exit, message(exit)).cause(why)),
     }
     for line in last_lines(exit, why, status, names) {
         errln!("{line}");
@@ -255,6 +264,16 @@ fn document(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name])
     serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements })
 }
 
+/// How it ended, without why.
+fn message(exit: Exit) -> &'static str {
+    match exit {
+        Exit::TimedOut => "timed out, the agent keeps trying",
+        Exit::Blocked => "blocked, needs a person",
+        Exit::NoSuchName => "no such name in this guest",
+        _ => "the certificates cannot be waited for",
+    }
+}
+
 /// How it ended, for people.
 fn last_lines(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name]) -> Vec<String> {
     match exit {
@@ -266,8 +285,7 @@ fn last_lines(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name
             };
             names.iter().filter_map(line).collect()
         }
-        Exit::TimedOut => vec![format!("timed out, the agent keeps trying: {why}")],
-        Exit::Blocked => vec![format!("blocked, needs a person: {why}")],
+        Exit::TimedOut | Exit::Blocked => vec![format!("{}: {why}", message(exit))],
         _ => vec![format!("pinion-agent: {why}")],
     }
 }

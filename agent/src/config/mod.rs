@@ -15,7 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::settings::{self, Mistake};
+use pinion_proto::{
+    exit::Exit,
+    failure::Failure,
+    settings::{self, Mistake},
+};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -80,7 +84,7 @@ impl Config {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The root is not there.
-    #[error("cannot use {path} as the root directory: give an existing directory to --root", path = path.display())]
+    #[error("cannot use {path} as the root directory", path = path.display())]
     Root {
         /// What was given.
         path: PathBuf,
@@ -88,7 +92,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file cannot be read.
-    #[error("cannot read {path}: check that it is a file that the agent's user may read", path = path.display())]
+    #[error("cannot read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -125,6 +129,20 @@ pub enum ConfigError {
         /// Everything that is wrong with it, in the order of its lines; at least one.
         mistakes: Vec<ConfigMistake>,
     },
+}
+
+impl ConfigError {
+    /// Why a command fails that needs the configuration, with what to do.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::of(Exit::Usage, self);
+        match self {
+            Self::Root { .. } => failure.remedy("give an existing directory to --root"),
+            Self::Read { .. } => failure.remedy("make it a file that this user may read").or_root(self),
+            // The others say it where they say what is wrong.
+            Self::NotText { .. } | Self::TooLarge { .. } | Self::Empty { .. } | Self::Content { .. } => failure,
+        }
+    }
 }
 
 /// One thing that is wrong with agent.toml.

@@ -186,10 +186,17 @@ impl Client {
 
     fn away(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
-        let text = format!(
-            "the root process cannot be reached at {socket}: {error}; does `pinion-channel.service` \
-            run?"
-        );
+        let text = match error.kind() {
+            io::ErrorKind::NotFound => format!("the root process cannot be reached: there is no socket {socket}"),
+            io::ErrorKind::ConnectionRefused => {
+                format!("the root process cannot be reached: nobody listens on {socket}")
+            }
+            io::ErrorKind::PermissionDenied => format!(
+                "the root process cannot be reached: this user may not use its socket {socket}, which belongs to \
+                 `channel.user` of controller.toml: {error}"
+            ),
+            _ => format!("the root process cannot be reached at {socket}: {error}"),
+        };
         Failure::new(Cause::ToolMissing, text)
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! Invariant: only root and the user of `pinion serve` are believed.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt};
 
 use pinion_proto::{
-    errln,
     exit::Exit,
+    failure::Failure,
     lines,
-    peer::{self, ConnectError},
+    peer::{self, ConnectError, Daemon},
     users::LocalUsers,
 };
 use tokio::{
@@ -23,6 +23,10 @@ use crate::{
     config::Config,
 };
 
+/// What somebody does who may not use the controller's socket.
+const ACCESS: &str = "only root and members of the group pinion may: run this command as root, or run `usermod -aG pinion \
+    USER` and log in again";
+
 /// A conversation with the daemon: its answers, as long as this value is kept.
 pub(super) struct Conversation {
     answers: BufReader<OwnedReadHalf>,
@@ -32,7 +36,7 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// Asks the daemon something.
-    pub(super) async fn start(session: &Session, ask: &Ask) -> Result<Self, Exit> {
+    pub(super) async fn start(session: &Session, ask: &Ask) -> Result<Self, Failure> {
         let socket = &session.config.socket;
         let attempt = async {
             let (read, mut write) = peer::connect(socket, &owners(&session.config)).await?.into_split();
@@ -40,24 +44,8 @@ impl Conversation {
             Ok(Self { answers: BufReader::new(read), _question: write })
         };
         attempt.await.map_err(|error: ConnectError| {
-            let socket = socket.display();
-            match error.stranger() {
-                Some(uid) => errln!(
-                    "pinion: a process of user {} listens on {socket}, not the controller, so its answer is not \
-                     trusted; find that process (`ss -xlp`), end it, and restart the controller (systemctl restart \
-                     pinion)",
-                    LocalUsers::read(&session.config.root).unwrap_or_default().shown(uid)
-                ),
-                None if matches!(&error, ConnectError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied) => errln!(
-                    "pinion: this user may not use the controller's socket {socket}: {error}; only root and members \
-                     of the group pinion may (run `usermod -aG pinion USER` and log in again)"
-                ),
-                None => errln!(
-                    "pinion: the controller can't be reached at {socket}: {error}; is `pinion serve` up? (systemctl status \
-                     pinion)"
-                ),
-            }
-            Exit::Unreachable
+            let controller = Daemon { name: "the controller", unit: "pinion", socket, access: ACCESS };
+            error.failure(&controller, &LocalUsers::read(&session.config.root).unwrap_or_default())
         })
     }
 
@@ -68,44 +56,26 @@ impl Conversation {
         lines::read(&mut BufReader::new(read)).await.ok()?
     }
 
-    /// The next answer. What is no answer is told, and becomes an exit code.
-    pub(super) async fn next(&mut self) -> Result<Answer, Exit> {
+    /// The next answer. What is no answer is why the command fails.
+    pub(super) async fn next(&mut self) -> Result<Answer, Failure> {
         match lines::read::<Answer>(&mut self.answers).await {
-            Ok(Some(Answer::NoSuchName(why))) => {
-                errln!("pinion: {why}");
-                Err(Exit::NoSuchName)
-            }
-            Ok(Some(Answer::Refused(why))) => {
-                errln!("pinion: {why}");
-                Err(Exit::Usage)
-            }
+            Ok(Some(Answer::NoSuchName(why))) => Err(Failure::new(Exit::NoSuchName, why)),
+            Ok(Some(Answer::Refused(why))) => Err(Failure::new(Exit::Usage, why)),
             // Somebody has to give this user the right, or another user has to ask.
-            Ok(Some(Answer::Forbidden(why))) => {
-                errln!("pinion: {why}");
-                Err(Exit::Blocked)
-            }
-            Ok(Some(Answer::Failed(why))) => {
-                errln!("pinion: {why}");
-                Err(Exit::Internal)
-            }
+            Ok(Some(Answer::Forbidden(why))) => Err(Failure::new(Exit::Blocked, why)),
+            Ok(Some(Answer::Failed(why))) => Err(Failure::new(Exit::Internal, why)),
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => {
-                errln!("pinion: the controller stopped before it answered; run the command again when it is back");
-                Err(Exit::Unreachable)
-            }
-            Err(error) => {
-                errln!(
-                    "pinion: cannot read the controller's answer: {error}; if it runs another version, restart it \
-                     (systemctl restart pinion)"
-                );
-                Err(Exit::Internal)
-            }
+            Ok(None) => Err(Failure::new(Exit::Unreachable, "the controller stopped before it answered")
+                .remedy("run the command again when it is back")),
+            Err(error) => Err(Failure::new(Exit::Internal, "cannot read the controller's answer")
+                .cause(error)
+                .remedy("if it runs another version, restart it (systemctl restart pinion)")),
         }
     }
 }
 
 /// Asks the daemon something that has one answer.
-pub(super) async fn ask(session: &Session, question: &Ask) -> Result<Answer, Exit> {
+pub(super) async fn ask(session: &Session, question: &Ask) -> Result<Answer, Failure> {
     Conversation::start(session, question).await?.next().await
 }
 

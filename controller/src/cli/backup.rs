@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use pinion_proto::{
-    causes::chain,
     clock::{Clock as _, SystemClock},
     errln,
     exit::Exit,
+    failure::Failure,
     outln,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Writes a backup.
-pub(super) fn take(config: &Config, file: &Path, json: bool) -> Exit {
+pub(super) fn take(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure> {
     match backup::take(config, file, SystemClock.now()) {
         Ok(taken) => {
             if json {
@@ -26,14 +26,14 @@ pub(super) fn take(config: &Config, file: &Path, json: bool) -> Exit {
                 outln!("{}: {} files, SHA-256 {}", taken.file.display(), taken.entries, taken.sha256);
                 errln!("it contains the keys of Pinion's CAs: protect it like a key");
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Err(error) => told(&error),
+        Err(error) => Err(failure(&error)),
     }
 }
 
 /// Puts one back.
-pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
+pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Result<Exit, Failure> {
     match backup::restore(root, file, yes, SystemClock.now()) {
         Ok(restored) => {
             if json {
@@ -48,17 +48,17 @@ pub(super) fn restore(root: &Path, file: &Path, yes: bool, json: bool) -> Exit {
                      the guests whose identity was renewed after the backup"
                 );
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Err(error) => told(&error),
+        Err(error) => Err(failure(&error)),
     }
 }
 
-fn told(error: &BackupError) -> Exit {
-    errln!("pinion: {}", chain(error));
-    match error {
+fn failure(error: &BackupError) -> Failure {
+    let exit = match error {
         BackupError::Bad { .. } | BackupError::Refused(_) => Exit::Usage,
         BackupError::Running => Exit::Blocked,
         BackupError::Io { .. } | BackupError::Store(_) => Exit::Internal,
-    }
+    };
+    Failure::of(exit, error).or_root(error)
 }

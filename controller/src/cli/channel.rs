@@ -1,17 +1,12 @@
 //! `pinion channel`.
 
-use pinion_proto::{daemon, exit::Exit};
+use pinion_proto::{daemon, exit::Exit, failure::Failure};
 
 use crate::{channel::server, config::Config};
 
 /// Runs the root process.
-pub(super) async fn channel(config: Config) -> Exit {
+pub(super) async fn channel(config: Config) -> Result<Exit, Failure> {
     daemon::log();
-    match server::run(config).await {
-        Ok(()) => Exit::Reached,
-        Err(error) => {
-            daemon::failed("pinion", &format_args!("{error:#}"));
-            Exit::Internal
-        }
-    }
+    server::run(config).await.map_err(|error| Failure::of(Exit::Internal, error.as_ref()))?;
+    Ok(Exit::Reached)
 }

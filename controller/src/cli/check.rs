@@ -2,32 +2,33 @@
 
 use pinion_proto::{
     exit::Exit,
+    failure::Failure,
     outln,
     printable::line,
     stage::Halt,
     verdict::{Tally, Verdict},
 };
 
-use super::{Session, ask, print_json, unexpected};
+use super::{Session, ask, print_failed, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
 
 /// The longest text of one problem (characters): a line of a monitoring system.
 const MAX_PROBLEM: usize = 200;
 
 /// Prints whether all is well.
-pub(super) async fn check(session: &Session, selection: Selection) -> Exit {
-    match ask(session, &Ask::Status(selection)).await {
-        Ok(Answer::Status(status)) => {
+pub(super) async fn check(session: &Session, selection: Selection) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Status(selection)).await? {
+        Answer::Status(status) => {
             let (exit, text) = verdict(&status);
-            if session.json {
-                print_json(&serde_json::json!({ "exit": exit.code(), "text": text }));
-            } else {
-                outln!("{text}");
+            let document = || serde_json::json!({ "exit": exit.code(), "text": text });
+            match (session.json, exit) {
+                (false, _) => outln!("{text}"),
+                (true, Exit::Reached) => print_json(&document()),
+                (true, _) => print_failed(&document(), &Failure::new(exit, &text)),
             }
-            exit
+            Ok(exit)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 

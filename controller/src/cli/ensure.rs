@@ -7,24 +7,21 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pinion_proto::{errln, exit::Exit};
+use pinion_proto::{errln, exit::Exit, failure::Failure};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Conversation, Session, print_json, unexpected};
+use super::{Conversation, Session, print_failed, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, Ensure, EnsureProgress, ProgressLine};
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
 const MAX_BARS: usize = 30;
 
 /// Makes it so and waits.
-pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration) -> Exit {
+pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration) -> Result<Exit, Failure> {
     let now = Instant::now();
     let deadline = now.checked_add(patience).unwrap_or(now + Duration::from_secs(365 * 86400));
     let ask = Ask::Ensure(ensure);
-    let mut conversation = match Conversation::start(session, &ask).await {
-        Ok(conversation) => conversation,
-        Err(exit) => return exit,
-    };
+    let mut conversation = Conversation::start(session, &ask).await?;
     let mut view = View::new(!session.json && stderr().is_terminal());
     let mut known: BTreeMap<String, ProgressLine> = BTreeMap::new();
     loop {
@@ -37,21 +34,22 @@ pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration
             }
             Ok(Ok(Answer::Ensured(progress))) => {
                 let blocked = progress.placements.iter().any(ProgressLine::is_blocked);
-                return finish(if blocked { Exit::Blocked } else { Exit::Reached }, view, &progress, session);
+                let exit = if blocked { Exit::Blocked } else { Exit::Reached };
+                return Ok(finish(exit, view, &progress, session));
             }
             Ok(Ok(other)) => {
                 view.close();
-                return unexpected(&other);
+                return Err(unexpected(&other));
             }
-            Ok(Err(exit)) => {
+            Ok(Err(failure)) => {
                 view.close();
-                return exit;
+                return Err(failure);
             }
             Err(_) => {
                 let placements: Vec<_> = known.into_values().collect();
                 let is_blocked = placements.iter().any(ProgressLine::is_blocked);
                 let exit = if is_blocked { Exit::Blocked } else { Exit::TimedOut };
-                return finish(exit, view, &EnsureProgress { placements }, session);
+                return Ok(finish(exit, view, &EnsureProgress { placements }, session));
             }
         }
     }
@@ -59,30 +57,39 @@ pub(super) async fn ensure(session: &Session, ensure: Ensure, patience: Duration
 
 fn finish(exit: Exit, mut view: View, progress: &EnsureProgress, session: &Session) -> Exit {
     let lines = &progress.placements;
-    if session.json {
-        print_json(&serde_json::json!({ "exit": exit.code(), "placements": lines }));
-    } else {
-        view.show(progress);
+    let missing: Vec<_> = lines.iter().filter(|line| !line.reached).collect();
+    let missing: Vec<_> = missing.iter().map(|line| format!("{}: {}", line.placement, why(line))).collect();
+    let end = end(exit, lines);
+    let document = || serde_json::json!({ "exit": exit.code(), "placements": lines });
+    match (session.json, exit) {
+        (false, _) => view.show(progress),
+        (true, Exit::Reached) => print_json(&document()),
+        (true, _) => print_failed(&document(), &Failure::new(exit, &end).cause(missing.join("; "))),
     }
     view.close();
-    for line in lines.iter().filter(|line| !line.reached) {
-        errln!("{}: {}", line.placement, why(line));
+    for line in missing {
+        errln!("{line}");
     }
+    errln!("{end}");
+    exit
+}
+
+/// How it ended, in a line.
+fn end(exit: Exit, lines: &[ProgressLine]) -> String {
     let (reached, all) = (lines.iter().filter(|line| line.reached).count(), lines.len());
     match exit {
-        Exit::Reached if all == 0 => errln!("nothing to do: the manifest has no such placements"),
-        Exit::Reached => errln!("{reached} of {all} reached"),
-        Exit::TimedOut => errln!("timed out with {reached} of {all} reached; the controller keeps trying"),
+        Exit::Reached if all == 0 => "nothing to do: the manifest has no such placements".to_owned(),
+        Exit::Reached => format!("{reached} of {all} reached"),
+        Exit::TimedOut => format!("timed out with {reached} of {all} reached; the controller keeps trying"),
         _ => {
             let blocked = lines.iter().filter(|line| line.is_blocked()).count();
             let others = match all - reached - blocked {
                 0 => String::new(),
                 others => format!("; the controller keeps trying the other {others}"),
             };
-            errln!("{reached} of {all} reached, {blocked} blocked: needs a person{others}");
+            format!("{reached} of {all} reached, {blocked} blocked: needs a person{others}")
         }
     }
-    exit
 }
 
 /// How far it is, and what holds it up.

@@ -1,6 +1,6 @@
 //! `pinion events`.
 
-use pinion_proto::{exit::Exit, outln, printable::Shown};
+use pinion_proto::{exit::Exit, failure::Failure, outln, printable::Shown};
 
 use super::{Conversation, Session, args::EventsArgs, print_json, unexpected};
 use crate::{
@@ -12,21 +12,17 @@ use crate::{
 const LAST: usize = 100;
 
 /// Prints what happened, and goes on if it should.
-pub(super) async fn events(session: &Session, args: EventsArgs) -> Exit {
+pub(super) async fn events(session: &Session, args: EventsArgs) -> Result<Exit, Failure> {
     let EventsArgs { name, since, follow, last } = args;
     let last = last.unwrap_or(if since.is_some() { usize::MAX } else { LAST });
     let ask = Ask::Events(AskEvents { follow, last, name, since });
-    let mut conversation = match Conversation::start(session, &ask).await {
-        Ok(conversation) => conversation,
-        Err(exit) => return exit,
-    };
+    let mut conversation = Conversation::start(session, &ask).await?;
     loop {
-        match conversation.next().await {
-            Ok(Answer::Event(event)) if session.json => print_json(&event),
-            Ok(Answer::Event(event)) => outln!("{}", line(&event)),
-            Ok(Answer::End) => return Exit::Reached,
-            Ok(other) => return unexpected(&other),
-            Err(exit) => return exit,
+        match conversation.next().await? {
+            Answer::Event(event) if session.json => print_json(&event),
+            Answer::Event(event) => outln!("{}", line(&event)),
+            Answer::End => return Ok(Exit::Reached),
+            other => return Err(unexpected(&other)),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! `pinion freeze`.
 
-use pinion_proto::{clock::Timestamp, exit::Exit, outln};
+use pinion_proto::{clock::Timestamp, exit::Exit, failure::Failure, outln};
 
 use super::{Session, ask, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, AskFreeze, Selection};
 
 /// Freezes something, or lifts freezes, and prints what is frozen then.
-pub(super) async fn freeze(session: &Session, selection: Selection, until: Option<Timestamp>, lift: bool) -> Exit {
-    match ask(session, &Ask::Freeze(AskFreeze { selection, until, lift })).await {
-        Ok(Answer::Frozen(frozen)) => {
+pub(super) async fn freeze(
+    session: &Session,
+    selection: Selection,
+    until: Option<Timestamp>,
+    lift: bool,
+) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Freeze(AskFreeze { selection, until, lift })).await? {
+        Answer::Frozen(frozen) => {
             if session.json {
                 print_json(&frozen);
             } else {
@@ -19,9 +24,8 @@ pub(super) async fn freeze(session: &Session, selection: Selection, until: Optio
                     outln!("{note}");
                 }
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use pinion_proto::{clock::Timestamp, errln, exit::Exit, out, outln};
+use pinion_proto::{clock::Timestamp, errln, exit::Exit, failure::Failure, out, outln};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Conversation, Session, ask, print_json, table::table, unexpected};
+use super::{Conversation, Session, ask, print_failed, print_json, table::table, unexpected};
 use crate::admin::protocol::{Answer, Ask, IdentityStatus};
 
 /// Prints every guest that the manifest names or that has an identity.
-pub(super) async fn list(session: &Session) -> Exit {
-    match ask(session, &Ask::Guests).await {
-        Ok(Answer::Guests(guests)) => {
+pub(super) async fn list(session: &Session) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Guests).await? {
+        Answer::Guests(guests) => {
             if session.json {
                 print_json(&guests);
             } else {
@@ -19,27 +19,23 @@ pub(super) async fn list(session: &Session) -> Exit {
                 let head = ["GUEST", "NAME", "KIND", "STATE", "HOSTNAME", "JOINED", "IDENTITY", "RENEWED", "LOCKED"];
                 out!("{}", table(head, &rows));
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 
 /// Brings an agent and an identity into a guest, and waits until it is linked.
-pub(super) async fn enroll(session: &Session, guest: String, patience: Duration) -> Exit {
+pub(super) async fn enroll(session: &Session, guest: String, patience: Duration) -> Result<Exit, Failure> {
     let deadline = Instant::now() + patience;
-    let mut conversation = match Conversation::start(session, &Ask::Enroll(guest.clone())).await {
-        Ok(conversation) => conversation,
-        Err(exit) => return exit,
-    };
-    let end = |exit: Exit, words: &str| {
+    let mut conversation = Conversation::start(session, &Ask::Enroll(guest.clone())).await?;
+    let document = |exit: Exit, words: &str| serde_json::json!({ "exit": exit.code(), "guest": guest, "told": words });
+    let failed = |failure: Failure, words: &str| {
         if session.json {
-            print_json(&serde_json::json!({ "exit": exit.code(), "guest": guest, "told": words }));
-        } else {
-            errln!("{words}");
+            print_failed(&document(failure.exit(), words), &failure);
         }
-        exit
+        errln!("{words}");
+        Ok(failure.exit())
     };
     loop {
         match timeout_at(deadline, conversation.next()).await {
@@ -48,21 +44,31 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
                     errln!("guest {guest}: {step}");
                 }
             }
-            Ok(Ok(Answer::Enrolled(words))) => return end(Exit::Reached, &words),
-            Ok(Ok(Answer::NotEnrolled(trouble))) => return end(Exit::Blocked, &trouble.to_string()),
-            Ok(Ok(other)) => return unexpected(&other),
-            Ok(Err(exit)) => return exit,
+            Ok(Ok(Answer::Enrolled(words))) => {
+                if session.json {
+                    print_json(&document(Exit::Reached, &words));
+                } else {
+                    errln!("{words}");
+                }
+                return Ok(Exit::Reached);
+            }
+            Ok(Ok(Answer::NotEnrolled(trouble))) => {
+                return failed(Failure::of_trouble(Exit::Blocked, &trouble), &trouble.to_string());
+            }
+            Ok(Ok(other)) => return Err(unexpected(&other)),
+            Ok(Err(failure)) => return Err(failure),
             Err(_) => {
-                return end(Exit::TimedOut, &format!("timed out; the controller keeps trying to enrol guest {guest}"));
+                let words = format!("timed out; the controller keeps trying to enrol guest {guest}");
+                return failed(Failure::new(Exit::TimedOut, &words), &words);
             }
         }
     }
 }
 
 /// Has a guest looked at now.
-pub(super) async fn wake(session: &Session, guest: String) -> Exit {
+pub(super) async fn wake(session: &Session, guest: String) -> Result<Exit, Failure> {
     let done = format!("the controller checks guest {guest} now");
-    tell(session, ask(session, &Ask::Wake(guest)).await, &done)
+    tell(session, &ask(session, &Ask::Wake(guest)).await?, &done)
 }
 
 /// Lets a name in the manifest mean the guest that has it now.
@@ -72,18 +78,18 @@ pub(super) async fn accept_name(session: &Session, name: String) -> Exit {
 }
 
 /// Lets a locked guest join again.
-pub(super) async fn unlock(session: &Session, guest: String) -> Exit {
+pub(super) async fn unlock(session: &Session, guest: String) -> Result<Exit, Failure> {
     let done = format!(
         "guest {guest} is unlocked; to let it join, run `pinion token create --guest {guest}` here and \
             `pinion-agent join` in the guest"
     );
-    tell(session, ask(session, &Ask::Unlock(guest)).await, &done)
+    tell(session, &ask(session, &Ask::Unlock(guest)).await?, &done)
 }
 
 /// Puts a guest out.
-pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -> Exit {
-    match ask(session, &Ask::Evict { guest: guest.clone(), compromised }).await {
-        Ok(Answer::Evicted(lines)) => {
+pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Evict { guest: guest.clone(), compromised }).await? {
+        Answer::Evicted(lines) => {
             if session.json {
                 print_json(&serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines }));
             } else {
@@ -92,34 +98,32 @@ pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -
                     outln!("{line}");
                 }
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 
 /// Forgets a guest.
-pub(super) async fn forget(session: &Session, guest: String) -> Exit {
+pub(super) async fn forget(session: &Session, guest: String) -> Result<Exit, Failure> {
     let done = format!(
         "guest {guest} is forgotten; the files that its agent installed stay in the guest. If someone else may have \
          its keys, run `pinion guest evict --compromised {guest}`"
     );
-    tell(session, ask(session, &Ask::Forget(guest)).await, &done)
+    tell(session, &ask(session, &Ask::Forget(guest)).await?, &done)
 }
 
-fn tell(session: &Session, answer: Result<Answer, Exit>, done: &str) -> Exit {
+fn tell(session: &Session, answer: &Answer, done: &str) -> Result<Exit, Failure> {
     match answer {
-        Ok(Answer::End) => {
+        Answer::End => {
             if session.json {
                 print_json(&serde_json::json!({ "done": done }));
             } else {
                 errln!("{done}");
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(other)),
     }
 }
 

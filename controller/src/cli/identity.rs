@@ -7,6 +7,7 @@ use pinion_proto::{
     clock::{Clock, SystemClock},
     errln,
     exit::Exit,
+    failure::Failure,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Does it.
-pub(super) async fn run(session: &Session, verb: IdentityVerb) -> Exit {
+pub(super) async fn run(session: &Session, verb: IdentityVerb) -> Result<Exit, Failure> {
     let IdentityVerb::NewRoot { embedded, at_once, to_root_process, yes } = verb;
     let wanted = match (embedded, at_once, to_root_process) {
         (true, ..) => Wanted::Embedded,
@@ -45,7 +46,7 @@ enum Wanted {
 }
 
 /// Leaves the wish for a new root to the next start of the controller, or of the root process, which spends it.
-async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Exit {
+async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Result<Exit, Failure> {
     let (host, root_process) = (&session.config.root, session.config.root.join(DIRECTORY));
     let there = |document: &str| session.config.shared.join(format!("{document}.json")).exists();
     let roots = Roots {
@@ -54,20 +55,14 @@ async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Exit {
         of_root_process: root_process.join(format!("{ROOT_DOCUMENT}.json")).exists(),
         moving: there(NEXT_OF_ROOT_PROCESS),
     };
-    let becomes = match becomes(wanted, roots) {
-        Ok(becomes) => becomes,
-        Err(why) => {
-            errln!("pinion: {why}");
-            return Exit::Usage;
-        }
-    };
+    let becomes = becomes(wanted, roots).map_err(|why| Failure::new(Exit::Usage, why))?;
     let what = if wanted == Wanted::Embedded { "root of the embedded CA" } else { "identity root" };
     if !yes {
-        errln!("pinion: {}; {}. If you want this, add --yes", becomes.happens(what), becomes.consequence());
-        return Exit::Usage;
+        let words = format!("{}; {}", becomes.happens(what), becomes.consequence());
+        return Err(Failure::new(Exit::Usage, words).remedy("if you want this, add --yes"));
     }
     if UnixStream::connect(&session.config.socket).await.is_ok() {
-        return running(what);
+        return Err(running(what));
     }
     let (local, shared) = (&session.config.local, &session.config.shared);
     let name = if wanted == Wanted::Embedded { NEW_EMBEDDED_ROOT } else { NEW_ROOT };
@@ -109,22 +104,18 @@ async fn new_root(session: &Session, wanted: Wanted, yes: bool) -> Exit {
             if let Some(next) = becomes.next_steps() {
                 errln!("{next}");
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Err(StoreError::Locked { .. }) => running(what),
-        Err(error) => {
-            errln!("pinion: cannot request a new {what}: {}", chain(&error));
-            Exit::Internal
-        }
+        Err(StoreError::Locked { .. }) => Err(running(what)),
+        Err(error) => Err(Failure::new(Exit::Internal, format!("cannot request a new {what}"))
+            .cause(chain(&error))
+            .or_root(&error)),
     }
 }
 
-fn running(what: &str) -> Exit {
-    errln!(
-        "pinion: the controller or the root process is running and uses its {what}: stop both first (systemctl stop \
-         pinion pinion-channel)"
-    );
-    Exit::Blocked
+fn running(what: &str) -> Failure {
+    let words = format!("the controller or the root process is running and uses its {what}");
+    Failure::new(Exit::Blocked, words).remedy("stop both first (systemctl stop pinion pinion-channel)")
 }
 
 /// Which roots there are.

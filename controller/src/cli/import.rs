@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::Subcommand;
-use pinion_proto::{causes::chain, err, errln, exit::Exit, out, printable, spec::PlainName};
+use pinion_proto::{err, errln, exit::Exit, failure::Failure, out, printable, spec::PlainName};
 
 use crate::manifest::import::{self, ImportError, Imported, MAX_BYTES};
 
@@ -62,42 +62,28 @@ struct Output<'t> {
 }
 
 /// Imports.
-pub(super) fn import(args: &ImportArgs, json: bool) -> Exit {
-    let bytes = match read(&args.file) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            errln!("pinion: cannot read the old manifest {}: {error}", args.file.display());
-            return Exit::Usage;
-        }
-    };
+pub(super) fn import(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
+    let bytes = read(&args.file).map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot read the old manifest {}", args.file.display())).cause(error)
+    })?;
     let imported = match import::import(&bytes, args.issuer.clone()) {
         Ok(imported) => imported,
         Err(ImportError::Bad(errors)) => {
-            for line in errors.to_string().lines() {
-                errln!("{}:{line}", args.file.display());
-            }
-            return Exit::Usage;
+            let errors = errors.to_string();
+            let lines: Vec<_> = errors.lines().map(|line| format!("{}:{line}", args.file.display())).collect();
+            return Err(Failure::new(Exit::Usage, lines.join("\n")));
         }
-        Err(error) => {
-            errln!("pinion: {}", chain(&error));
-            return Exit::Internal;
-        }
+        Err(error) => return Err(Failure::of(Exit::Internal, &error)),
     };
     let report = if json {
-        match serde_json::to_string(&imported.report) {
-            Ok(text) => format!("{}\n", printable::json(&text)),
-            Err(error) => {
-                errln!("pinion: cannot write the report: {error}");
-                return Exit::Internal;
-            }
-        }
+        let text = serde_json::to_string(&imported.report)
+            .map_err(|error| Failure::new(Exit::Internal, "cannot write the report").cause(error))?;
+        format!("{}\n", printable::json(&text))
     } else {
         format!("{}\n", imported.report)
     };
     let outputs = outputs(args, &imported, &report);
-    if let Err(exit) = write(&outputs, args.force) {
-        return exit;
-    }
+    write(&outputs, args.force)?;
     if args.output.is_none() {
         out!("{}", imported.manifest);
     }
@@ -110,7 +96,7 @@ pub(super) fn import(args: &ImportArgs, json: bool) -> Exit {
     if !imported.report.hooks.is_empty() && hooks(args).is_none() {
         errln!("pinion: the hooks are not written: give --output FILE or --hooks DIR");
     }
-    Exit::Reached
+    Ok(Exit::Reached)
 }
 
 /// At most a byte more than is imported.
@@ -147,22 +133,17 @@ fn outputs<'t>(args: &ImportArgs, imported: &'t Imported, report: &'t str) -> Ve
     outputs
 }
 
-fn write(outputs: &[Output<'_>], force: bool) -> Result<(), Exit> {
+fn write(outputs: &[Output<'_>], force: bool) -> Result<(), Failure> {
     let there: Vec<_> = outputs.iter().filter(|output| output.path.symlink_metadata().is_ok()).collect();
     if !force && !there.is_empty() {
-        for output in there {
-            errln!(
-                "pinion: {} is there already: choose another file, or replace it with --force",
-                output.path.display()
-            );
-        }
-        return Err(Exit::Usage);
+        let there: Vec<_> = there.iter().map(|output| output.path.display().to_string()).collect();
+        return Err(Failure::new(Exit::Usage, format!("{} is there already", there.join(", ")))
+            .remedy("choose another file, or replace it with --force"));
     }
     for output in outputs {
-        if let Err(error) = output.write(force) {
-            errln!("pinion: cannot write {}: {error}", output.path.display());
-            return Err(Exit::Internal);
-        }
+        output.write(force).map_err(|error| {
+            Failure::new(Exit::Internal, format!("cannot write {}", output.path.display())).cause(error)
+        })?;
     }
     Ok(())
 }

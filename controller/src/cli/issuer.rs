@@ -3,6 +3,8 @@
 use pinion_proto::{
     errln,
     exit::Exit,
+    failure::Failure,
+    length::Length,
     out,
     printable::Shown,
     stage::{Halt, Trouble},
@@ -12,9 +14,9 @@ use super::{Session, ask, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, IssuerReport};
 
 /// Prints what each issuer says of itself. One that needs a person makes it 4, one that is away 3.
-pub(super) async fn check(session: &Session) -> Exit {
-    match ask(session, &Ask::Issuers).await {
-        Ok(Answer::Issuers(reports)) => {
+pub(super) async fn check(session: &Session) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Issuers).await? {
+        Answer::Issuers(reports) => {
             if session.json {
                 print_json(&reports);
             } else {
@@ -22,17 +24,16 @@ pub(super) async fn check(session: &Session) -> Exit {
                     out!("{}", words(report));
                 }
             }
-            verdict(reports.iter().map(|report| report.trouble.as_ref()))
+            Ok(verdict(reports.iter().map(|report| report.trouble.as_ref())))
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 
 /// Prints the roots of an issuer as PEM, and what they are beside that.
-pub(super) async fn root(session: &Session, name: Option<String>) -> Exit {
-    match ask(session, &Ask::IssuerRoots(name)).await {
-        Ok(Answer::IssuerRoots(reports)) => {
+pub(super) async fn root(session: &Session, name: Option<String>) -> Result<Exit, Failure> {
+    match ask(session, &Ask::IssuerRoots(name)).await? {
+        Answer::IssuerRoots(reports) => {
             if session.json {
                 print_json(&reports);
             }
@@ -52,10 +53,9 @@ pub(super) async fn root(session: &Session, name: Option<String>) -> Exit {
                     out!("{}", root.pem);
                 }
             }
-            verdict(reports.iter().map(|report| report.trouble.as_ref()))
+            Ok(verdict(reports.iter().map(|report| report.trouble.as_ref())))
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -77,12 +77,9 @@ pub(super) fn words(report: &IssuerReport) -> String {
         out += &format!("  {trouble}\n");
     }
     let Some(check) = &report.check else { return out };
-    let duration = |duration: std::time::Duration| {
-        humantime::format_duration(std::time::Duration::from_secs(duration.as_secs())).to_string()
-    };
     out += &format!("  kind         {}\n", check.kind);
     if let Some(address) = &check.address {
-        out += &format!("  reached at   {address} in {} ms\n", report.took.as_millis());
+        out += &format!("  reached at   {address} in {}\n", Length(report.took));
     }
     if let Some(root) = check.root {
         out += &format!("  root         {root}\n");
@@ -91,13 +88,13 @@ pub(super) fn words(report: &IssuerReport) -> String {
         out += &format!("  provisioner  {provisioner}\n");
     }
     let durations = &check.durations;
-    let (min, default, max) = (duration(durations.min), duration(durations.default), duration(durations.max));
+    let (min, default, max) = (Length(durations.min), Length(durations.default), Length(durations.max));
     out += &format!("  durations    at least {min}, usually {default}, at most {max}\n");
     if let Some(seconds) = check.clock_difference {
         out += &format!("  clock        {seconds:+} s from this host's\n");
     }
     if let Some(asked) = check.shortened {
-        out += &format!("  shortened    {} was asked for\n", duration(asked));
+        out += &format!("  shortened    {} was asked for\n", Length(asked));
     }
     if check.revokes_replaced {
         out += "  replaced     certificates are revoked\n";

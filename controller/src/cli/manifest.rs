@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use pinion_proto::{causes::chain, errln, exit::Exit, field_names::did_you_mean, outln, spec::PlainName};
+use pinion_proto::{
+    causes::chain, errln, exit::Exit, failure::Failure, field_names::did_you_mean, outln, spec::PlainName,
+};
 
 use tokio::time::timeout;
 
-use super::{Conversation, print_json};
+use super::{Conversation, print_failed, print_json};
 use crate::{
     admin::protocol::{Answer, Ask},
     config::Config,
@@ -57,7 +59,8 @@ pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> E
                     FileError::Bad { errors, .. } => serde_json::to_value(&errors.problems).unwrap_or_default(),
                     FileError::Read { .. } => serde_json::Value::Array(Vec::new()),
                 };
-                print_json(&serde_json::json!({ "ok": false, "problems": problems }));
+                let document = serde_json::json!({ "ok": false, "problems": problems });
+                print_failed(&document, &Failure::of(Exit::Usage, &error));
             }
             errln!("{}", chain(&error));
             Exit::Usage
@@ -101,15 +104,9 @@ async fn unknown_to_controller(config: &Config, text: String) -> Vec<String> {
 }
 
 /// Prints the JSON Schema.
-pub(super) fn schema() -> Exit {
-    match serde_json::to_string_pretty(&manifest::schema()) {
-        Ok(text) => {
-            outln!("{text}");
-            Exit::Reached
-        }
-        Err(error) => {
-            errln!("pinion: cannot print the schema: {error}");
-            Exit::Internal
-        }
-    }
+pub(super) fn schema() -> Result<Exit, Failure> {
+    let text = serde_json::to_string_pretty(&manifest::schema())
+        .map_err(|error| Failure::new(Exit::Internal, "cannot print the schema").cause(error))?;
+    outln!("{text}");
+    Ok(Exit::Reached)
 }

@@ -19,7 +19,6 @@ mod moment;
 mod placements;
 mod plan;
 mod purge;
-mod relative;
 mod serve;
 mod session;
 mod show;
@@ -29,10 +28,15 @@ mod table;
 mod tests;
 mod token;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
-use pinion_proto::{causes::chain, daemon, errln, exit::Exit, message::PurgeManner};
+use pinion_proto::{
+    exit::Exit,
+    failure::{Failure, is_json_asked},
+    message::PurgeManner,
+    output,
+};
 
 use crate::{
     admin::protocol::{Ensure, Selection},
@@ -42,7 +46,7 @@ use crate::{
 use args::{Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 use import::ImportVerb;
-use session::{Session, print_json, unexpected};
+use session::{Session, print_failed, print_json, unexpected};
 
 /// All commands and options, with their help.
 #[must_use]
@@ -53,7 +57,11 @@ pub fn command() -> clap::Command {
 /// Runs the command line, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let json = args.json;
     let serving = matches!(args.verb, Verb::Serve | Verb::Channel);
     let mut builder = if serving {
         tokio::runtime::Builder::new_multi_thread()
@@ -62,44 +70,48 @@ pub fn main() -> ExitCode {
     };
     match builder.enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(dispatch(args));
+            let outcome = runtime.block_on(dispatch(args));
             runtime.shutdown_background();
-            exit.into()
+            outcome.unwrap_or_else(|failure| failure.report("pinion", json)).into()
         }
-        Err(error) => {
-            errln!("pinion: cannot start: {error}");
-            Exit::Internal.into()
-        }
+        Err(error) => Failure::new(Exit::Internal, "cannot start").cause(error).report("pinion", json).into(),
     }
 }
 
-async fn dispatch(args: Args) -> Exit {
+/// Says what is wrong with a command line, or prints the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    // In the colours that the terminal has.
+    output::check(error.print());
+    if error.use_stderr() && is_json_asked(env::args_os()) {
+        print_json(&Failure::of_usage(&error.render().to_string()).within(serde_json::json!({})));
+    }
+    u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()).into()
+}
+
+async fn dispatch(args: Args) -> Result<Exit, Failure> {
     // What needs no configuration works without one.
     if let Verb::Manifest(ManifestVerb::Schema) = args.verb {
         return manifest::schema();
     }
     if let Verb::Completions { shell } = args.verb {
-        return completions::completions(shell, command());
+        return Ok(completions::completions(shell, command()));
     }
     if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
         // Where there is no configuration, nothing is compared with it.
-        return manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json).await;
+        return Ok(manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json).await);
     }
     if let Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) = &args.verb {
         return import::import(import, args.json);
     }
     if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
-        return config::check(&args.root, start, args.json);
+        return Ok(config::check(&args.root, start, args.json));
     }
     if let Verb::Restore { file, yes } = &args.verb {
         return backup::restore(&args.root, file, *yes, args.json);
     }
     let config = match Config::load(&args.root) {
         Ok(config) => config,
-        Err(error) => {
-            daemon::failed("pinion", &chain(&error));
-            return Exit::Usage;
-        }
+        Err(error) => return Err(Failure::of(Exit::Usage, &error).or_root(&error)),
     };
     let session = Session { config, json: args.json };
     match args.verb {
@@ -131,18 +143,18 @@ async fn dispatch(args: Args) -> Exit {
         Verb::Guest(GuestVerb::Evict { guest, compromised }) => guest::evict(&session, guest, compromised).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => {
-            manifest::check(&session.config.manifest, Some(&session.config), session.json).await
+            Ok(manifest::check(&session.config.manifest, Some(&session.config), session.json).await)
         }
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
         Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(args))) => import::import(&args, session.json),
         Verb::Backup { file } => backup::take(&session.config, &file, session.json),
         Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
-        Verb::Config(ConfigVerb::Check { start }) => config::check(&session.config.root, start, session.json),
+        Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&session.config.root, start, session.json)),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Issuer(IssuerVerb::Root { name }) => issuer::root(&session, name).await,
         Verb::Identity(verb) => identity::run(&session, verb).await,
         // It was done above, because it needs no configuration.
-        Verb::Completions { shell } => completions::completions(shell, command()),
+        Verb::Completions { shell } => Ok(completions::completions(shell, command())),
         Verb::Events(args) => events::events(&session, args).await,
     }
 }

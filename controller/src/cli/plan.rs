@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pinion_proto::{causes::chain, errln, exit::Exit, out, outln};
+use pinion_proto::{exit::Exit, failure::Failure, out, outln};
 
 use super::{Session, ask, print_json, table::table, unexpected};
 use crate::{
@@ -11,20 +11,16 @@ use crate::{
 };
 
 /// Prints what would be done now, or with the manifest in a file.
-pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Exit {
+pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
     let question = match file.map(of) {
         None => Ask::Plan,
-        Some(Ok(question)) => question,
-        Some(Err(error)) => {
-            errln!("{}", chain(&error));
-            return Exit::Usage;
-        }
+        Some(question) => question.map_err(|error| Failure::of(Exit::Usage, &error))?,
     };
-    match ask(session, &question).await {
-        Ok(Answer::Plan(plan)) => {
+    match ask(session, &question).await? {
+        Answer::Plan(plan) => {
             if session.json {
                 print_json(&plan);
-                return Exit::Reached;
+                return Ok(Exit::Reached);
             }
             let rows: Vec<_> = plan.steps.into_iter().map(|step| [step.placement, step.action, step.why]).collect();
             out!("{}", table(["PLACEMENT", "ACTION", "WHY"], &rows));
@@ -37,10 +33,9 @@ pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Exit {
             if let Some(at) = plan.wake_at {
                 outln!("next scheduled change: {at}");
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 

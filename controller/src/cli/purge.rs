@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use pinion_proto::{errln, exit::Exit, outln, printable::Shown};
+use pinion_proto::{errln, exit::Exit, failure::Failure, outln, printable::Shown};
 use tokio::time::timeout;
 
-use super::{Conversation, Session, ask, print_json, unexpected};
+use super::{Conversation, Session, ask, print_failed, print_json, unexpected};
 use crate::{
     admin::{
         protocol::{Answer, Ask, AskEvents},
@@ -18,29 +18,35 @@ use crate::{
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// Has files of placements removed, and says what came of it in guests that are linked.
-pub(super) async fn purge(session: &Session, purge: AskPurge) -> Exit {
+pub(super) async fn purge(session: &Session, purge: AskPurge) -> Result<Exit, Failure> {
     let names = purge.names.clone();
     // What happens is listened to before it can.
     let events = Conversation::start(session, &Ask::Events(AskEvents { follow: true, ..AskEvents::default() })).await;
-    let purging = match ask(session, &Ask::Purge(purge)).await {
-        Ok(Answer::Purging(purging)) => purging,
-        Ok(other) => return unexpected(&other),
-        Err(exit) => return exit,
+    let purging = match ask(session, &Ask::Purge(purge)).await? {
+        Answer::Purging(purging) => purging,
+        other => return Err(unexpected(&other)),
     };
     let (awaited, mut told) = (purging.at_once.iter().cloned().collect(), Vec::new());
     if let Ok(mut events) = events {
         // Who does not answer in time is told of below.
         timeout(ANSWER_TIME, listen(&mut events, awaited, &mut told)).await.ok();
     }
-    let is_refused = told.iter().any(|event| event.kind == Kind::Refused);
-    let exit = if is_refused { Exit::Blocked } else { Exit::Reached };
-    if session.json {
+    let refused: Vec<_> =
+        told.iter().filter(|event| event.kind == Kind::Refused).map(|event| event.text.as_str()).collect();
+    let exit = if refused.is_empty() { Exit::Reached } else { Exit::Blocked };
+    let document = || {
         let texts: Vec<_> = told.iter().map(|event| &event.text).collect();
-        print_json(&serde_json::json!({ "purging": names, "results": texts }));
-    } else {
-        print(&purging, &told);
+        serde_json::json!({ "purging": names, "results": texts })
+    };
+    match (session.json, exit) {
+        (false, _) => print(&purging, &told),
+        (true, Exit::Reached) => print_json(&document()),
+        (true, _) => {
+            let failure = Failure::new(exit, format!("an agent refused to purge {}", names.join(", ")));
+            print_failed(&document(), &failure.cause(refused.join("; ")));
+        }
     }
-    exit
+    Ok(exit)
 }
 
 /// Takes the events of these until each of them has one.

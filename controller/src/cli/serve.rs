@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use pinion_proto::{clock::SystemClock, daemon, exit::Exit};
+use pinion_proto::{clock::SystemClock, daemon, exit::Exit, failure::Failure};
 
 use crate::{
     authority::AuthorityError, channel::protocol::Cause, config::Config, identity::IdentityError,
@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// Runs the daemon.
-pub(super) async fn serve(config: Config) -> Exit {
+pub(super) async fn serve(config: Config) -> Result<Exit, Failure> {
     daemon::log();
     match serve::run(config, Arc::new(SystemClock)).await {
-        Ok(()) => Exit::Reached,
+        Ok(()) => Ok(Exit::Reached),
         Err(error) => {
-            daemon::failed("pinion", &format_args!("{error:#}"));
             // What a person has to mend in a file is theirs; the rest is ours.
-            if error.chain().any(is_for_a_person) { Exit::Usage } else { Exit::Internal }
+            let exit = if error.chain().any(is_for_a_person) { Exit::Usage } else { Exit::Internal };
+            Err(Failure::of(exit, error.as_ref()))
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use pinion_proto::{exit::Exit, out, outln, printable::Shown, report::Details, stage::Stage};
+use pinion_proto::{exit::Exit, failure::Failure, out, outln, printable::Shown, report::Details, stage::Stage};
 
 use super::{Session, ask, events, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, PlacementStatus, ShownPage};
 
 /// Prints a guest with its placements, or placements whole, from one on.
-pub(super) async fn show(session: &Session, name: String, from: usize, count: usize) -> Exit {
-    match ask(session, &Ask::Show(AskShow { name: name.clone(), from, count })).await {
-        Ok(Answer::Shown(shown)) => {
+pub(super) async fn show(session: &Session, name: String, from: usize, count: usize) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Show(AskShow { name: name.clone(), from, count })).await? {
+        Answer::Shown(shown) => {
             if session.json {
                 print_json(&shown);
             } else {
@@ -19,10 +19,9 @@ pub(super) async fn show(session: &Session, name: String, from: usize, count: us
                     print_events(session, &shown).await;
                 }
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -1,32 +1,25 @@
 //! `pinion status`.
 
-use pinion_proto::{exit::Exit, out, printable::Shown};
+use pinion_proto::{exit::Exit, failure::Failure, out, printable::Shown, relative, table::Look};
 
-use super::{
-    Session, ask,
-    placements::{self, Look},
-    print_json, relative,
-    table::table,
-    unexpected,
-};
+use super::{Session, ask, placements, print_json, table::table, unexpected};
 use crate::admin::{
     presence::Presence,
     protocol::{Answer, Ask, GuestStatus, Selection, Status},
 };
 
 /// Prints how everything is.
-pub(super) async fn status(session: &Session, selection: Selection, is_wide: bool) -> Exit {
-    match ask(session, &Ask::Status(selection)).await {
-        Ok(Answer::Status(status)) => {
+pub(super) async fn status(session: &Session, selection: Selection, is_wide: bool) -> Result<Exit, Failure> {
+    match ask(session, &Ask::Status(selection)).await? {
+        Answer::Status(status) => {
             if session.json {
                 print_json(&status);
             } else {
                 out!("{}", words(&status, Look::of_stdout(is_wide)));
             }
-            Exit::Reached
+            Ok(Exit::Reached)
         }
-        Ok(other) => unexpected(&other),
-        Err(exit) => exit,
+        other => Err(unexpected(&other)),
     }
 }
 

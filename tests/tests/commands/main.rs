@@ -7,6 +7,7 @@ mod completions;
 mod permissions;
 mod phoenix_scripts;
 mod ensure;
+mod failures;
 mod feature_script;
 mod join_prompt;
 mod looked_at;

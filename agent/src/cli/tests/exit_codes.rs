@@ -25,7 +25,8 @@ use crate::{
 async fn run(root: &Path, line: &str) -> Exit {
     let arguments = ["pinion-agent", "--root", root.to_str().expect("a path")];
     let args = Args::try_parse_from(arguments.into_iter().chain(line.split_whitespace()));
-    dispatch(args.unwrap_or_else(|error| panic!("{line}: {error}"))).await
+    let outcome = dispatch(args.unwrap_or_else(|error| panic!("{line}: {error}"))).await;
+    outcome.unwrap_or_else(|failure| failure.report("pinion-agent", line.contains("--json")))
 }
 
 /// A guest with a state directory, so that its owner's processes are believed.

@@ -38,7 +38,8 @@ impl Host {
     async fn run(&self, line: &str) -> Exit {
         let arguments = ["pinion", "--root", self.root.path().to_str().expect("a path")];
         let args = Args::try_parse_from(arguments.into_iter().chain(line.split_whitespace()));
-        dispatch(args.unwrap_or_else(|error| panic!("{line}: {error}"))).await
+        let outcome = dispatch(args.unwrap_or_else(|error| panic!("{line}: {error}"))).await;
+        outcome.unwrap_or_else(|failure| failure.report("pinion", line.contains("--json")))
     }
 
     fn path(&self, name: &str) -> String {

@@ -5,6 +5,7 @@ use pinion_proto::{
     exit::Exit,
     report::Details,
     stage::{Halt, Stage, Trouble, Validity},
+    table::Look,
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     admin::protocol::{
         GuestStatus, IdentityStatus, IssuerReport, ManifestStatus, PlacementStatus, ProgressLine, ShownPage, Status,
     },
-    cli::{check, ensure, events, guest, issuer, placements::Look, show, status},
+    cli::{check, ensure, events, guest, issuer, show, status},
     events::Event,
     inventory::GuestKind,
     issuer::IssuerCheck,
@@ -332,7 +333,7 @@ fn an_issuers_check_says_what_it_allows_and_what_was_shortened() {
     let check: IssuerCheck = serde_json::from_value(serde_json::json!({
         "name": "step-ca", "kind": "step-ca", "address": "10.0.0.5:443", "root": format!("{}", pinion_proto::bundle::Fingerprint::of(b"root")),
         "provisioner": "pinion", "clock_difference": -7, "shortened": { "secs": 2_592_000, "nanos": 0 },
-        "durations": { "min": { "secs": 300, "nanos": 0 }, "default": { "secs": 86_400, "nanos": 0 },
+        "durations": { "min": { "secs": 300, "nanos": 0 }, "default": "1d",
                        "max": { "secs": 86_400, "nanos": 0 } },
         "revokes_replaced": true, "warnings": ["the clock differs"],
     }))
@@ -346,11 +347,11 @@ fn an_issuers_check_says_what_it_allows_and_what_was_shortened() {
     let text = issuer::words(&report);
     for line in [
         "step-ca\n  waiting: reload nginx",
-        "reached at   10.0.0.5:443 in 12 ms\n",
+        "reached at   10.0.0.5:443 in 12ms\n",
         "provisioner  pinion\n",
-        "durations    at least 5m, usually 1day, at most 1day\n",
+        "durations    at least 5m, usually 1d, at most 1d\n",
         "clock        -7 s from this host's\n",
-        "shortened    30days was asked for\n",
+        "shortened    30d was asked for\n",
         "replaced     certificates are revoked\n",
         "warning      the clock differs\n",
     ] {

@@ -1,18 +1,20 @@
 //! Moments as people think of them at a glance: `in 29d`, `3h ago`.
 
-use pinion_proto::clock::Timestamp;
+use crate::clock::Timestamp;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// A moment, seen from `now`.
-pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
+#[must_use]
+pub fn from_now(at: Timestamp, now: Timestamp) -> String {
     if at >= now { format!("in {}", length(at.since(now).as_secs())) } else { format!("{} ago", ago(at, now)) }
 }
 
 /// How long ago a moment is.
-pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
     length(now.since(at).as_secs())
 }
 
