@@ -64,7 +64,7 @@ fn what_makes_no_sense_is_wrong_usage() {
         ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ("frobnicate", ErrorKind::InvalidSubcommand),
         ("await", ErrorKind::MissingRequiredArgument),
-        ("await docker --until done", ErrorKind::ValueValidation),
+        ("await docker --until done", ErrorKind::InvalidValue),
         ("await docker --timeout 5", ErrorKind::ValueValidation),
         ("await docker --timeout soon", ErrorKind::ValueValidation),
         ("await docker --forever", ErrorKind::UnknownArgument),

@@ -206,7 +206,7 @@ fn what_makes_no_sense_is_wrong_usage() {
         ("frobnicate", ErrorKind::InvalidSubcommand),
         // Without a renewal there is nothing that could wait for a window.
         ("ensure --now", ErrorKind::MissingRequiredArgument),
-        ("ensure --until done", ErrorKind::ValueValidation),
+        ("ensure --until done", ErrorKind::InvalidValue),
         ("ensure --timeout 5", ErrorKind::ValueValidation),
         ("ensure --guest", ErrorKind::InvalidValue),
         ("purge", ErrorKind::MissingRequiredArgument),
