@@ -72,9 +72,9 @@ pub(super) async fn wake(session: &Session, guest: String) -> Result<Exit, Failu
 }
 
 /// Lets a name in the manifest mean the guest that has it now.
-pub(super) async fn accept_name(session: &Session, name: String) -> Exit {
+pub(super) async fn accept_name(session: &Session, name: String) -> Result<Exit, Failure> {
     let done = format!("the manifest's guest {name} is from now on the one that has this name on Proxmox");
-    tell(session, ask(session, &Ask::AcceptName(name)).await, &done)
+    tell(session, &ask(session, &Ask::AcceptName(name)).await?, &done)
 }
 
 /// Lets a locked guest join again.
