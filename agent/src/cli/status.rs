@@ -148,7 +148,6 @@ mod tests {
                 error: None,
                 informed: false,
                 manifest_problem: None,
-                manifest_problem: None,
             },
             placements: Vec::new(),
         }
