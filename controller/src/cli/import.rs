@@ -162,9 +162,12 @@ impl Output<'_> {
             if force {
                 return fs::rename(&beside, &self.path);
             }
-            // A link, unlike a rename, does not replace a file that has come meanwhile.
-            fs::hard_link(&beside, &self.path)?;
-            fs::remove_file(&beside)
+            // A link, unlike a rename, does not replace a file that has come meanwhile; Proxmox's file system has none.
+            match fs::hard_link(&beside, &self.path) {
+                Ok(()) => fs::remove_file(&beside),
+                Err(error) if self.path.symlink_metadata().is_ok() => Err(error),
+                Err(_) => fs::rename(&beside, &self.path),
+            }
         });
         if written.is_err() {
             fs::remove_file(&beside).ok();

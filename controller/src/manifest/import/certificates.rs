@@ -145,10 +145,11 @@ impl Collected {
     }
 }
 
-/// Letters, digits, `.`, `_` and `-` of a name, with room for what may follow.
+/// Letters, digits, `.`, `_` and `-` of a name, with room for what may follow: `-client`, a number, and in a hook's name
+/// `-reload`. All of it has 63 at most.
 fn plain(name: &str) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let name: String = name.chars().map(legal).take(48).collect();
+    let name: String = name.chars().map(legal).take(40).collect();
     let name = name.trim_start_matches(['.', '_', '-']);
     if name.is_empty() { "certificate".into() } else { name.to_owned() }
 }

@@ -6,7 +6,7 @@ use pinion_proto::{
     containers::SwarmSecrets,
     id::Guest,
     names::SubjectName,
-    spec::{Part, Reload},
+    spec::{MAX_SERVICES, Part, Reload},
 };
 
 use super::{
@@ -109,6 +109,12 @@ fn notified(all: &mut Gathered) -> Vec<Reload> {
             each.push(reload);
         }
     }
+    // The recipe's own and a hook may come besides.
+    for more in each.split_off(each.len().min(MAX_SERVICES - 2)) {
+        let shown = serde_json::to_string(&more).unwrap_or_default();
+        let why = format!("a placement notifies at most {MAX_SERVICES} services");
+        all.left.push((Left { why, command: None }, shown));
+    }
     each
 }
 
@@ -121,8 +127,11 @@ fn swarm(all: &mut Gathered) -> Vec<Reload> {
         for (name, part) in &secrets {
             // What the service sees is the secret's own name, unless the update says otherwise.
             let target = seen.iter().find(|(_, source)| source == name).and_then(|(target, _)| target.parse().ok());
-            if seen.is_empty() || target.is_some() {
-                parts.insert(*part, target.unwrap_or_else(|| name.clone()));
+            let Some(target) = target.or_else(|| seen.is_empty().then(|| name.clone())) else { continue };
+            if parts.values().any(|other| *other == target) || parts.contains_key(part) {
+                left(all, "the service sees this secret or this part already", "docker secret create", name.as_str());
+            } else {
+                parts.insert(*part, target);
             }
         }
         if parts.is_empty() {

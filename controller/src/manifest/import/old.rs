@@ -24,7 +24,7 @@ use super::{
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// More than guests on a host.
-const MAX_ENTRIES: usize = 5_000;
+const MAX_ENTRIES: usize = 2_000;
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
 const MAX_COMMON_NAME: usize = 64;
@@ -84,7 +84,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<OldEntry>, ManifestErrors> {
     let tree = document::tree(text)?;
     let findings = Findings::new(text);
     let node = Node { value: &tree, path: &Path::Root, findings: &findings };
-    let entries = entries(node);
+    let entries = entries(node, text);
     match (findings.into_errors(), entries) {
         (Some(errors), _) => Err(errors),
         (None, Some(entries)) => Ok(entries),
@@ -93,7 +93,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<OldEntry>, ManifestErrors> {
     }
 }
 
-fn entries(node: Node<'_>) -> Option<Vec<OldEntry>> {
+fn entries(node: Node<'_>, text: &str) -> Option<Vec<OldEntry>> {
     if let Value::Object(object) = node.value {
         let words = if object.get("version").is_some() {
             "this file has a version, so it is a manifest of Pinion's already: `pinion manifest check` checks it"
@@ -112,14 +112,17 @@ fn entries(node: Node<'_>) -> Option<Vec<OldEntry>> {
         ));
         return None;
     }
-    let mut number = 0;
+    // Lines are counted from one entry to the next, because each is asked for.
+    let (mut number, mut line, mut counted) = (0, 1, 0);
     node.each("a list of entries", |node| {
         number += 1;
-        entry(node, number)
+        line += text.get(counted..node.at()).unwrap_or_default().matches('\n').count();
+        counted = node.at();
+        entry(node, number, line)
     })
 }
 
-fn entry(node: Node<'_>, number: usize) -> Option<OldEntry> {
+fn entry(node: Node<'_>, number: usize, line: usize) -> Option<OldEntry> {
     let mut notes = Vec::new();
     // What nobody knows here is noted, not refused; a field that is there twice is a mistake all the same.
     let named: Vec<&str> = match node.value {
@@ -160,7 +163,7 @@ fn entry(node: Node<'_>, number: usize) -> Option<OldEntry> {
     }
     Some(OldEntry {
         number,
-        line: fields.line(node.at()),
+        line,
         common_name,
         sans,
         guest,

@@ -9,10 +9,10 @@ use deno_task_shell::parser::{
 };
 
 /// Longer than any line that somebody wrote by hand (bytes).
-const MAX_LINE: usize = 8 * 1024;
+const MAX_LINE: usize = 4 * 1024;
 
-/// The parser recurses at each of these, and tries some twice.
-const MAX_BRACKETS: usize = 16;
+/// The parser recurses at each of these, and tries some twice: each doubles its work.
+const MAX_BRACKETS: usize = 8;
 
 /// The parser recurses at each of these, too; each is half of an operator.
 const MAX_OPERATORS: usize = 256;

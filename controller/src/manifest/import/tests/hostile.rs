@@ -36,6 +36,26 @@ fn long_and_deep_lines_are_left_to_a_person() {
     }
 }
 
+/// Each bracket may double what the parser has to try; no line takes long for it.
+#[test]
+fn no_line_and_no_file_takes_long() {
+    let begun = std::time::Instant::now();
+    for depth in 0..=16 {
+        imported(&json!([entry(&format!("{}x{}", "A=$(".repeat(depth), " b)".repeat(depth)))]));
+        imported(&json!([entry(&format!("{}x{}", "{a,".repeat(depth), "}".repeat(depth)))]));
+    }
+    let entries: Vec<_> = (0..1_000)
+        .map(|number| {
+            let mut entry = entry("pct exec 101 -- systemctl restart app");
+            entry["common_name"] = format!("a{number}.example").into();
+            entry
+        })
+        .collect();
+    assert_eq!(imported(&json!(entries)).report.certificates, 1_000);
+    // Seconds where something doubles, a tenth of one otherwise; the machine may be busy.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn nothing_that_is_printed_hides_or_moves_words() {
     let hostile = "\u{202e}\u{1b}[2J\u{200b}\n\r";
@@ -94,6 +114,8 @@ fn line() -> impl Strategy<Value = String> {
         Just("{a,b} "),
         Just("docker secret create x /tmp/key.pem; "),
         Just("docker service update --force x "),
+        Just("docker secret create x /tmp/cert.pem; "),
+        Just("systemctl restart a b c d e f g h i j k l m n o p; "),
         Just("\u{202e}"),
         Just("-"),
         Just("--"),

@@ -267,6 +267,35 @@ fn what_is_not_known_becomes_a_hook_and_a_line_of_the_report() {
 }
 
 #[test]
+fn more_than_a_placement_can_have_is_left() {
+    let units = (0..40).map(|number| format!("app{number}")).collect::<Vec<_>>().join(" ");
+    let (certificates, report) = documents(&json!([entry(&inside(&format!("{PAIR}; systemctl restart {units}")))]));
+    assert_eq!(certificates[0]["placements"][0]["reload"].as_array().map(Vec::len), Some(15));
+    assert!(look_at(&report).contains("at most 16 services"), "{}", look_at(&report));
+    let twice = "docker secret create x /tmp/key.pem; docker secret create x /tmp/cert.pem; docker secret create y /tmp/key.pem; \
+                 docker service update --force web";
+    let (certificates, report) = documents(&json!([entry(&inside(twice))]));
+    assert_eq!(certificates[0]["placements"][0]["reload"][0]["swarm"]["secrets"], json!({ "key": "x" }));
+    assert!(look_at(&report).contains("sees this secret or this part already"), "{}", look_at(&report));
+}
+
+#[test]
+fn a_hook_has_a_name_however_long_the_certificates_is() {
+    let mut long = entry("pct exec 101 -- curl http://x/");
+    long["common_name"] = "*.a-very-long-name-of-an-organisation.internal.example".into();
+    long["cert_type"] = "client".into();
+    let mut again = long.clone();
+    again["sans"] = json!(["10.0.0.1"]);
+    let (certificates, report) = documents(&json!([long, again]));
+    for certificate in certificates.as_array().expect("a list") {
+        let reload = certificate["placements"][0]["reload"].clone();
+        let name = format!("{}-reload", certificate["name"].as_str().expect("a name"));
+        assert_eq!(reload, json!({ "hook": name }));
+    }
+    assert_eq!(report["hooks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn several_commands_of_which_one_is_not_known() {
     let line = inside(&format!("{PAIR} && systemctl restart app && curl http://x/ && chmod 600 /etc/ssl/app/app.key"));
     let (certificates, report) = documents(&json!([entry(&line)]));
