@@ -114,7 +114,7 @@ mod tests {
         ] {
             let error = error(io::Error::from(kind).into());
             assert_eq!((error.is_nobody(), error.is_stranger()), (nobody, false), "{kind}");
-            assert_eq!(error.failure(&config).to_string().contains("systemctl status pinion-agent"), nobody, "{kind}");
+            assert_eq!(error.failure(&config).to_string().contains("systemctl"), nobody, "{kind}");
         }
     }
 }

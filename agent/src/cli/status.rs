@@ -210,12 +210,12 @@ mod tests {
             text,
             format!(
                 "guest 101, identity valid until {until}\nlinked to 10.0.0.13:7443 since {since}\n\n\
-                 VALIDITY  CERTIFICATE                           STAGE             EXPIRES  NAMES\n\
-                 expired   over                                  served            24h ago  over.lan\n\
-                 ok        docker                                served (blocked)  in 29d   docker.lan\n\
-                 expiring  late                                  served (waiting)  in 5d    late.lan\n\
-                 ok        longlonglonglonglonglonglonglonglon…  served            in 29d   a.lan +1\n\
-                 ok        old                                   retired           in 29d   old.lan\n\n\
+                 VALIDITY  CERTIFICATE                      STAGE             EXPIRES  NAMES\n\
+                 expired   over                             served            24h ago  over.lan\n\
+                 ok        docker                           served (blocked)  in 29d   docker.lan\n\
+                 expiring  late                             served (waiting)  in 5d    late.lan\n\
+                 ok        longlonglonglonglonglonglonglo…  served            in 29d   a.lan +1\n\
+                 ok        old                              retired           in 29d   old.lan\n\n\
                  docker: blocked: reload: exit 1; look\n\ndocker: warning: not allowed any more\n\n\
                  late: waiting: reload: exit 1; look\n"
             )
