@@ -8,6 +8,7 @@ pub mod id;
 pub mod hwaddr;
 pub mod names;
 pub mod key;
+pub mod keyboard;
 pub mod output;
 pub mod printable;
 pub mod private_key;

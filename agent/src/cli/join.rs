@@ -2,10 +2,10 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, failure::Failure, token::JoinToken};
+use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, failure::Failure, keyboard, token::JoinToken};
 use zeroize::Zeroizing;
 
-use super::{ask::send, keyboard, print_json};
+use super::{ask::send, print_json};
 use crate::{
     config::Config,
     identity::{Identity, IdentityError},
@@ -39,6 +39,7 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Re
             "This machine is guest {}, and the token is for guest {}. Join as guest {}?",
             before.guest, token.guest, token.guest
         ))
+        .await
     {
         let words = format!("nothing was changed; the token can still be used, in guest {}", token.guest);
         return Err(Failure::new(Exit::Usage, words));

@@ -5,7 +5,6 @@ mod ask;
 mod completions;
 mod config;
 mod join;
-mod keyboard;
 mod name;
 mod print;
 mod recipe;
