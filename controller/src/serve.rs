@@ -106,6 +106,7 @@ impl Controller {
             issuers: issuers.clone(),
             events: events.clone(),
             inventory: inventory.clone(),
+            channel: config.proxmox.is_some().then(|| channel.clone()),
             clock: clock.clone(),
             advertise: advertise.clone(),
             access: Access::new(config.root.clone()),

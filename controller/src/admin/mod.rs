@@ -3,6 +3,7 @@
 //! Invariant: the socket is for root and the group `pinion` (mode 0660), and [`caller`] says who of them may ask what;
 //! what it says holds no secret but the join token that was asked for.
 
+mod agent_removal;
 pub mod caller;
 pub mod callers;
 mod direct;
@@ -26,6 +27,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
+    channel::client::Client,
     config::advertise::Reachable,
     events::{Events, GuestEvent, What},
     identity::{GuestRecord, Identities},
@@ -48,6 +50,8 @@ enum Asked {
     Loop(Question),
     /// This is the answer, once the loop lets the guest in.
     LetIn(Guest, Answer),
+    /// The loop, and then the guest's own side.
+    Evict(Guest, Question),
     /// The identities.
     Guests,
     /// The issuers.
@@ -73,6 +77,8 @@ pub struct Admin {
     pub events: Arc<Events>,
     /// Which guests there are.
     pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// The root process, on a Proxmox host.
+    pub channel: Option<Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
@@ -141,6 +147,7 @@ impl Admin {
             match self.question(ask, &caller) {
                 Ok(Asked::Loop(question)) => self.ask_loop(&mut write, question, caller).await,
                 Ok(Asked::LetIn(guest, answer)) => self.let_in(&mut write, guest, answer, caller).await,
+                Ok(Asked::Evict(guest, question)) => self.put_out(&mut write, guest, question, caller).await,
                 Ok(Asked::Guests) => lines::write(&mut write, &self.guests()).await,
                 Ok(Asked::Issuers) => lines::write(&mut write, &self.issuers().await).await,
                 Ok(Asked::Roots(name)) => lines::write(&mut write, &self.roots(name.as_deref()).await).await,
@@ -179,7 +186,8 @@ impl Admin {
             },
             Ask::Acknowledge(text) => Question::AtOnce(AtOnce::NoteEnd(self.guest(&text)?)),
             Ask::Evict { guest, compromised } => {
-                Question::AtOnce(AtOnce::Evict { guest: self.evict(&guest, caller)?, compromised })
+                let guest = self.evict(&guest, caller)?;
+                return Ok(Asked::Evict(guest, Question::AtOnce(AtOnce::Evict { guest, compromised })));
             }
             Ask::AcceptName(text) => {
                 let name = text.parse().map_err(|error: GuestNameError| Answer::Refused(error.to_string()))?;
@@ -209,6 +217,25 @@ impl Admin {
             return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;
         }
         lines::write(write, &answer).await
+    }
+
+    /// Has the loop put a guest out, and then takes the agent out of it.
+    async fn put_out(
+        &self,
+        write: &mut OwnedWriteHalf,
+        guest: Guest,
+        question: Question,
+        caller: Caller,
+    ) -> io::Result<()> {
+        self.ask_loop(write, question, caller.clone()).await?;
+        let inventory = self.inventory.borrow().clone();
+        let removal = agent_removal::remove(self.channel.as_ref(), &inventory, guest).await;
+        match &removal.trouble {
+            Some(trouble) => self.record(guest, GuestEvent::AgentStays(trouble.to_string()), &caller),
+            None if removal.gone => self.record(guest, GuestEvent::AgentRemoved, &caller),
+            None => {}
+        }
+        lines::write(write, &Answer::AgentRemoval(Box::new(removal))).await
     }
 
     async fn ask_loop(&self, write: &mut OwnedWriteHalf, question: Question, caller: Caller) -> io::Result<()> {

@@ -12,6 +12,7 @@ use pinion_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::agent_removal::AgentRemoval;
 use super::purge::{AskPurge, Purging};
 pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status};
 use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
@@ -43,7 +44,8 @@ pub enum Ask {
     Unlock(String),
     /// [`Answer::End`] once a guest's identity and what is known of it are forgotten.
     Forget(String),
-    /// [`Answer::Evicted`]: a guest's identity is refused, and it is not brought in again by itself.
+    /// [`Answer::Evicted`]: a guest's identity is refused, and it is not brought in again by itself; then
+    /// [`Answer::AgentRemoval`].
     Evict {
         /// The guest.
         guest: String,
@@ -246,6 +248,8 @@ pub enum Answer {
     Purging(Purging),
     /// To [`Ask::Evict`]: what was done and what could not be, in lines.
     Evicted(Vec<String>),
+    /// To [`Ask::Evict`], after [`Answer::Evicted`]: what became of the agent in the guest.
+    AgentRemoval(Box<AgentRemoval>),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.

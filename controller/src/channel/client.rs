@@ -18,7 +18,8 @@ use rustix::process::geteuid;
 use tokio::{io::BufReader, time::timeout};
 
 use super::protocol::{
-    Call, Cause, ChannelAnswer, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Revision, Secret, Target,
+    Call, Cause, ChannelAnswer, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Removed, Revision,
+    Secret, Target,
 };
 
 /// How long a call may wait for its turn, on top of its own patience.
@@ -84,6 +85,17 @@ impl Client {
     /// None was kept, or a step did not go through.
     pub async fn restore(&self, guest: Target) -> Result<(), Failure> {
         self.done(&Call::Restore { guest }).await
+    }
+
+    /// Takes the agent, its unit, its identity and what it remembers out; the services' files stay. Safe to repeat.
+    ///
+    /// # Errors
+    /// The guest cannot be reached, or a step did not go through.
+    pub async fn remove(&self, guest: Target) -> Result<Removed, Failure> {
+        match self.call(&Call::Remove { guest }).await? {
+            ChannelAnswer::Removed(removed) => Ok(removed),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Lets the agent join with a token of that same guest.
@@ -208,6 +220,7 @@ fn unexpected(answer: &ChannelAnswer) -> Failure {
         ChannelAnswer::Looked(_) => "looked",
         ChannelAnswer::NodeAuthority(_) => "node-authority",
         ChannelAnswer::NextRoot(_) => "next-root",
+        ChannelAnswer::Removed(_) => "removed",
         ChannelAnswer::Done => "done",
         ChannelAnswer::Failed(_) => "failed",
     };

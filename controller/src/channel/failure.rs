@@ -54,6 +54,8 @@ pub enum Cause {
     ToolMissing,
     /// No agent is there for this guest's processor, or what is there cannot be used.
     Unpackaged,
+    /// The agent in the guest is a package of its distribution.
+    Packaged,
     /// The guest's disk is full.
     NoSpace,
     /// The guest, its agent or the root process does not do this.
@@ -87,6 +89,7 @@ impl Cause {
             | Self::NoTools
             | Self::ToolMissing
             | Self::Unpackaged
+            | Self::Packaged
             | Self::NoSpace
             | Self::Refused
             | Self::Unexpected => Halt::Blocked,
@@ -130,6 +133,7 @@ impl Cause {
                 "install the agent for the guest's processor below /usr/lib/pinion/agent on the host, or join by hand \
                  with `pinion token create --guest VMID`"
             }
+            Self::Packaged => "run `apt purge pinion-agent` in the guest",
             Self::NoSpace => "free space in the guest: the agent needs 20 MB on the file system of /usr/bin",
             Self::Refused => "read the guest's message above, and its log (`journalctl -u pinion-agent` in the guest)",
             Self::Unexpected => "run `journalctl -u pinion-channel` on the host",

@@ -13,18 +13,18 @@ use super::{
 };
 
 /// The agent that the last install replaced.
-const PREVIOUS: &str = "/usr/bin/pinion-agent.previous";
+pub(super) const PREVIOUS: &str = "/usr/bin/pinion-agent.previous";
 
 /// The guest's own word on what the agent may do: brought in once, never replaced.
-const CONFIGURATION: &str = "/etc/pinion/agent.toml";
+pub(super) const CONFIGURATION: &str = "/etc/pinion/agent.toml";
 
-const CONFIGURATION_DIRECTORY: &str = "/etc/pinion";
-const UNIT: &str = "/etc/systemd/system/pinion-agent.service";
-const OPENRC_SCRIPT: &str = "/etc/init.d/pinion-agent";
-const START_SCRIPT: &str = "/etc/pinion/start-agent";
+pub(super) const CONFIGURATION_DIRECTORY: &str = "/etc/pinion";
+pub(super) const UNIT: &str = "/etc/systemd/system/pinion-agent.service";
+pub(super) const OPENRC_SCRIPT: &str = "/etc/init.d/pinion-agent";
+pub(super) const START_SCRIPT: &str = "/etc/pinion/start-agent";
 
 /// A file that is not complete yet has this at its end.
-const PENDING: &str = ".pinion-new";
+pub(super) const PENDING: &str = ".pinion-new";
 
 /// Until the service manager has stopped one agent, which finishes its work first, and started the other.
 const RESTART_TIME: Duration = Duration::from_secs(90);
@@ -62,14 +62,14 @@ pub(super) async fn install(reach: &impl Reach, package: &Package, replacing: im
 }
 
 /// A file and its name in the guest.
-struct Place {
-    file: PackagedFile,
-    to: &'static str,
+pub(super) struct Place {
+    pub(super) file: PackagedFile,
+    pub(super) to: &'static str,
 }
 
 impl Place {
     /// Its name until it is complete.
-    fn pending(&self) -> String {
+    pub(super) fn pending(&self) -> String {
         format!("{}{PENDING}", self.to)
     }
 }
@@ -111,7 +111,7 @@ async fn start(reach: &impl Reach, init: Init) -> Result<(), Failure> {
 }
 
 /// Whole files beside their names.
-async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
+pub(super) async fn bring(reach: &impl Reach, files: &[Place]) -> Result<(), Failure> {
     let pending: Vec<String> = files.iter().map(Place::pending).collect();
     let remove = ["rm", "-f"].into_iter().chain(pending.iter().map(String::as_str)).collect::<Vec<_>>();
     must(reach, "make /etc/pinion", &["mkdir", "-p", CONFIGURATION_DIRECTORY], b"", SHORT).await?;
@@ -147,15 +147,15 @@ async fn copy(reach: &impl Reach, from: &str, to: &str) -> Result<(), Failure> {
 }
 
 /// Gives a whole file its name, in one step.
-async fn rename(reach: &impl Reach, from: &str, to: &str) -> Result<(), Failure> {
+pub(super) async fn rename(reach: &impl Reach, from: &str, to: &str) -> Result<(), Failure> {
     must(reach, &format!("put {to} in place"), &["mv", "-f", from, to], b"", SHORT).await.map(drop)
 }
 
 /// Not [`PENDING`]: a copy is made while the new binary waits under that.
-const COPYING: &str = ".pinion-copy";
+pub(super) const COPYING: &str = ".pinion-copy";
 
 /// The SHA-256 of each of these files that there is.
-async fn sums<'p>(
+pub(super) async fn sums<'p>(
     reach: &impl Reach,
     paths: impl Iterator<Item = &'p str>,
 ) -> Result<BTreeMap<String, String>, Failure> {

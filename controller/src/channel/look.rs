@@ -20,7 +20,7 @@ pub(super) const SYSTEMD: &str = "/run/systemd/system";
 pub(super) const OPENRC: &str = "/sbin/openrc-run";
 
 /// The agent's identity, where its configuration does not put it elsewhere.
-const IDENTITY: &str = "/var/lib/pinion-agent/identity.json";
+pub(super) const IDENTITY: &str = "/var/lib/pinion-agent/identity.json";
 
 /// What there is in a guest.
 pub(super) async fn look(reach: &impl Reach) -> Result<Looked, Failure> {

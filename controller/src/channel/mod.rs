@@ -26,6 +26,7 @@ mod boot;
 mod install;
 mod join;
 mod reach;
+mod remove;
 mod replaced;
 mod pct;
 mod qm;

@@ -55,6 +55,11 @@ pub enum Call {
         /// The guest.
         guest: Target,
     },
+    /// Take the agent, its unit, its identity and what it remembers out: [`ChannelAnswer::Removed`].
+    Remove {
+        /// The guest.
+        guest: Target,
+    },
     /// Let the agent join with this token: [`ChannelAnswer::Done`] once it has its identity.
     Join {
         /// The guest.
@@ -87,6 +92,7 @@ impl Call {
             Self::Look { .. } => "look",
             Self::Install { .. } => "install",
             Self::Restore { .. } => "restore",
+            Self::Remove { .. } => "remove",
             Self::Join { .. } => "join",
             Self::NodeAuthority { .. } => "node-authority",
             Self::NextRoot => "next-root",
@@ -102,6 +108,7 @@ impl Call {
             | Self::Look { guest }
             | Self::Install { guest }
             | Self::Restore { guest }
+            | Self::Remove { guest }
             | Self::Join { guest, .. } => Some(*guest),
         }
     }
@@ -116,7 +123,7 @@ impl Call {
             Self::NodeAuthority { .. } | Self::NextRoot => 30,
             // The agent's own dialling of every address is in it.
             Self::Join { .. } => 90,
-            Self::Restore { .. } => 120,
+            Self::Restore { .. } | Self::Remove { .. } => 120,
             // Six megabytes in pieces, each through the guest agent's serial line.
             Self::Install { .. } => 300,
         })
@@ -181,6 +188,8 @@ pub enum ChannelAnswer {
     NodeAuthority(Box<NodeAuthority>),
     /// To [`Call::NextRoot`]; none where no other root was asked for, or it has taken over.
     NextRoot(Option<Box<NextRoot>>),
+    /// To [`Call::Remove`].
+    Removed(Removed),
     /// It is so.
     Done,
     /// It is not.
@@ -234,6 +243,16 @@ pub struct FoundAgent {
     /// The last second of its identity, where its daemon says so.
     #[serde(default)]
     pub expires: Option<Timestamp>,
+}
+
+/// What became of the agent in a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Whether there was anything to remove.
+    pub was_there: bool,
+    /// What stays, by its paths in the guest: what a person wrote, and files from before Pinion.
+    #[serde(default)]
+    pub kept: Vec<String>,
 }
 
 /// A processor, by the name that packages have for it.

@@ -26,6 +26,7 @@ use super::{
     protocol::{Call, Cause, ChannelAnswer, Failure, Secret, Target},
     qm::Qm,
     reach::Reach,
+    remove,
     replaced::Replaced,
     tool::Tools,
 };
@@ -99,6 +100,7 @@ impl Verbs {
                 self.replaced.check(*guest, Instant::now())?;
                 install::restore(reach).await.map(|()| ChannelAnswer::Done)
             }
+            Call::Remove { .. } => remove::remove(reach, &self.package).await.map(ChannelAnswer::Removed),
             Call::Join { token, .. } => join::join(reach, token).await.map(|()| ChannelAnswer::Done),
         }
     }

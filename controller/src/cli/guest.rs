@@ -1,4 +1,4 @@
-//! `pinion guest list`, `enroll`, `wake`, `accept-name`, `unlock` and `forget`.
+//! `pinion guest list`, `enroll`, `wake`, `accept-name`, `unlock`, `forget` and `evict`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use pinion_proto::{clock::Timestamp, errln, exit::Exit, failure::Failure, out, o
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, ask, print_failed, print_json, table::table, unexpected};
-use crate::admin::protocol::{Answer, Ask, IdentityStatus};
+use crate::admin::protocol::{AgentRemoval, Answer, Ask, IdentityStatus};
 
 /// Prints every guest that the manifest names or that has an identity.
 pub(super) async fn list(session: &Session) -> Result<Exit, Failure> {
@@ -86,19 +86,57 @@ pub(super) async fn unlock(session: &Session, guest: String) -> Result<Exit, Fai
     tell(session, &ask(session, &Ask::Unlock(guest)).await?, &done)
 }
 
-/// Puts a guest out.
+/// Puts a guest out, and takes the agent out of it. One whose agent stays although Pinion tried makes it 4.
 pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -> Result<Exit, Failure> {
-    match ask(session, &Ask::Evict { guest: guest.clone(), compromised }).await? {
-        Answer::Evicted(lines) => {
-            if session.json {
-                print_json(&serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines }));
-            } else {
-                outln!("guest {guest} is evicted: its identity is refused from now on");
-                for line in lines {
-                    outln!("{line}");
-                }
-            }
-            Ok(Exit::Reached)
+    let say = |line: &str| {
+        if !session.json {
+            outln!("{line}");
+        }
+    };
+    let PutOut { lines, agent } = put_out(session, &guest, compromised, say).await?;
+    let document = || {
+        serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines, "agent": agent })
+    };
+    let Some(trouble) = &agent.trouble else {
+        if session.json {
+            print_json(&document());
+        }
+        return Ok(Exit::Reached);
+    };
+    if session.json {
+        print_failed(&document(), &Failure::of_trouble(Exit::Blocked, trouble));
+    }
+    errln!("pinion: {trouble}");
+    Ok(Exit::Blocked)
+}
+
+/// What became of a guest that was put out.
+#[derive(Debug)]
+pub(super) struct PutOut {
+    /// What was done and what could not be.
+    pub(super) lines: Vec<String>,
+    /// What became of its agent.
+    pub(super) agent: AgentRemoval,
+}
+
+/// Has a guest put out, and says each line as it comes.
+pub(super) async fn put_out(
+    session: &Session,
+    guest: &str,
+    compromised: bool,
+    say: impl Fn(&str),
+) -> Result<PutOut, Failure> {
+    let mut conversation = Conversation::start(session, &Ask::Evict { guest: guest.to_owned(), compromised }).await?;
+    let lines = match conversation.next().await? {
+        Answer::Evicted(lines) => lines,
+        other => return Err(unexpected(&other)),
+    };
+    say(&format!("guest {guest} is evicted: its identity is refused from now on"));
+    lines.iter().for_each(|line| say(line));
+    match conversation.next().await? {
+        Answer::AgentRemoval(agent) => {
+            agent.lines.iter().for_each(|line| say(line));
+            Ok(PutOut { lines, agent: *agent })
         }
         other => Err(unexpected(&other)),
     }

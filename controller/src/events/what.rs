@@ -133,6 +133,10 @@ pub(crate) enum GuestEvent {
     Evicted(Option<String>),
     /// What the eviction does.
     EvictionStep(String),
+    /// It is evicted, and the agent is out of it.
+    AgentRemoved,
+    /// It is evicted, and this keeps the agent from being removed.
+    AgentStays(String),
     /// That it is refused, because it is evicted, cannot be written.
     EvictionUnwritten(String),
     /// It is evicted, and has linked.

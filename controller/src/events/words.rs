@@ -201,6 +201,8 @@ impl GuestEvent {
                 format!("Guest {guest} was evicted: its identity is refused, but this cannot be recorded yet: {why}"),
             ),
             Self::EvictionStep(line) => (Kind::Asked, format!("Guest {guest} evicted: {line}")),
+            Self::AgentRemoved => (Kind::Asked, format!("The agent was removed from guest {guest}")),
+            Self::AgentStays(why) => (Kind::Failed, format!("Guest {guest} evicted, but its agent stays: {why}")),
             Self::EvictionUnwritten(why) => {
                 (Kind::Failed, format!("Cannot record yet that guest {guest} is refused: {why}"))
             }

@@ -162,10 +162,7 @@ impl Evictions {
             let waiting: Vec<_> = self.rekey.iter().map(ToString::to_string).collect();
             lines.push(format!("a new key waits until the shared state can be written: {}", waiting.join(", ")));
         }
-        lines.push(format!(
-            "the agent of guest {guest} and the files that it installed stay there; to let the guest in again, run \
-             `pinion guest enroll {guest}` or create a join token"
-        ));
+        lines.push(format!("to let guest {guest} in again, run `pinion guest enroll {guest}` or create a join token"));
         if !kept.is_empty() {
             lines.push(format!(
                 "files from before Pinion are kept in guest {guest}, private keys among them perhaps; remove them there \

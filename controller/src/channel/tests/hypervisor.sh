@@ -52,6 +52,7 @@ inside() {
 		return ;;
 	systemctl | rc-update | rc-service | /etc/pinion/start-agent)
 		echo "$*" >>"$guest/services"
+		case $* in *disable* | *stop*) rm -f "$guest/running"; return ;; esac
 		case $* in *restart* | /etc/*) cp "$guest/usr/bin/pinion-agent" "$guest/running" ;; esac
 		return ;;
 	/usr/bin/pinion-agent)
@@ -82,7 +83,10 @@ inside() {
 		echo "dd: error writing '/usr/bin/x': No space left on device" >&2
 		return 1
 	fi
-	if [ -e "$guest/breaks" ] && [ "$(cat "$guest/breaks")" = "$1" ]; then
+	# At the first use of the program, or at a later one.
+	if [ -e "$guest/breaks" ] && [ "$(cat "$guest/breaks")" = "$1" ] && [ "$(cat "$guest/breaks-at" 2>/dev/null || echo 1)" -gt 1 ]; then
+		echo $(($(cat "$guest/breaks-at") - 1)) >"$guest/breaks-at"
+	elif [ -e "$guest/breaks" ] && [ "$(cat "$guest/breaks")" = "$1" ]; then
 		rm "$guest/breaks"
 		echo "$1: Input/output error" >&2
 		return 1

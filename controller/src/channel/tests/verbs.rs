@@ -7,7 +7,7 @@ use super::{
     package::{elf, package_in},
 };
 use crate::{
-    channel::protocol::{Architecture, Cause, FoundAgent, Init, Target},
+    channel::protocol::{Architecture, Cause, FoundAgent, Init, Removed, Target},
     inventory::GuestKind::{Lxc, Qemu},
 };
 
@@ -82,6 +82,147 @@ async fn a_newer_agent_replaces_an_older_one_which_can_be_put_back() {
         let refused = client.restore(old).await.expect_err("it was not replaced");
         assert!(refused.cause == Cause::Refused && refused.text.contains("30 minutes"), "{refused}");
         assert_eq!(agent(&hypervisor, old), elf(62, &newer));
+    }
+}
+
+/// What is in a guest of a certificate in the layout `symlink`, and of its agent's state.
+fn served(hypervisor: &Hypervisor, guest: Target) {
+    for directory in ["etc/nginx/ssl/.pinion/web/3", "var/lib/pinion-agent/placements"] {
+        fs::create_dir_all(hypervisor.path(guest, directory)).expect("made");
+    }
+    hypervisor.write(guest, "etc/nginx/ssl/.pinion/web/3/web.key", "a key");
+    std::os::unix::fs::symlink("3", hypervisor.path(guest, "etc/nginx/ssl/.pinion/web/current")).expect("a link");
+    let link = hypervisor.path(guest, "etc/nginx/ssl/web.key");
+    std::os::unix::fs::symlink(".pinion/web/current/web.key", link).expect("a link");
+    for name in
+        ["identity.json", ".identity.json.pinion-new", "links", "lock", "controllers.json", "placements/web.json"]
+    {
+        hypervisor.write(guest, &format!("var/lib/pinion-agent/{name}"), "the agent's");
+    }
+}
+
+#[tokio::test]
+async fn the_agent_leaves_a_guest_and_the_services_files_stay() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let client = &hypervisor.client;
+        assert_eq!(client.remove(guest).await.expect("nothing to do"), Removed::default());
+        client.install(guest).await.expect("installed");
+        client.install(guest).await.expect("installed");
+        hypervisor.write(guest, "usr/bin/pinion-agent.previous", "an old one");
+        hypervisor.write(guest, "usr/bin/pinion-agent.pinion-new", "half of one");
+        served(&hypervisor, guest);
+
+        assert_eq!(client.remove(guest).await.expect("removed"), Removed { was_there: true, kept: Vec::new() });
+        for gone in ["etc/pinion", "var/lib/pinion-agent", "running"] {
+            assert!(!hypervisor.path(guest, gone).exists(), "{gone}");
+        }
+        assert!(
+            hypervisor.names(guest, "usr/bin").is_empty() && hypervisor.names(guest, "etc/systemd/system").is_empty()
+        );
+        assert_eq!(hypervisor.read(guest, "etc/nginx/ssl/web.key"), "a key", "nginx reads it as before");
+        let services = hypervisor.read(guest, "services");
+        assert!(
+            services.ends_with(
+                "disable --now pinion-agent.service\nsystemctl daemon-reload\nsystemctl reset-failed \
+            pinion-agent.service\n"
+            ),
+            "{services}"
+        );
+        assert_eq!(client.remove(guest).await.expect("repeated"), Removed::default());
+        assert_eq!(client.restore(guest).await.expect_err("there is none").cause, Cause::Refused);
+        client.install(guest).await.expect("and it may come again");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_wrote_and_what_was_there_before_stays() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        hypervisor.client.install(guest).await.expect("installed");
+        served(&hypervisor, guest);
+        hypervisor.write(guest, "etc/pinion/agent.toml", "# the guest's own word\n");
+        fs::create_dir_all(hypervisor.path(guest, "var/lib/pinion-agent/replaced/1")).expect("made");
+        hypervisor.write(guest, "var/lib/pinion-agent/replaced/1/web.key", "from before");
+        let kept = vec!["/var/lib/pinion-agent/replaced".to_owned(), "/etc/pinion/agent.toml".to_owned()];
+        let removed = hypervisor.client.remove(guest).await.expect("removed");
+        assert_eq!(removed, Removed { was_there: true, kept: kept.clone() });
+        assert_eq!(hypervisor.names(guest, "var/lib/pinion-agent"), ["replaced"]);
+        assert_eq!(hypervisor.read(guest, "var/lib/pinion-agent/replaced/1/web.key"), "from before");
+        let again = hypervisor.client.remove(guest).await.expect("repeated");
+        assert_eq!(again, Removed { was_there: false, kept });
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_breaks_off_is_finished_by_the_next() {
+    let hypervisor = Hypervisor::new();
+    for (number, kind) in [(101, Lxc), (1001, Qemu)] {
+        let guest = hypervisor.add(number, kind, "x86_64\n");
+        let client = &hypervisor.client;
+        // The first, second and third use of `rm`.
+        for uses in 1..=3 {
+            client.install(guest).await.expect("installed");
+            served_again(&hypervisor, guest);
+            hypervisor.write(guest, "breaks-at", &uses.to_string());
+            hypervisor.write(guest, "breaks", "rm");
+            let failure = client.remove(guest).await.expect_err("it breaks off");
+            assert!(failure.text.contains("Input/output error"), "{uses}: {failure}");
+            assert!(!hypervisor.path(guest, "running").exists(), "{uses}: it was stopped first");
+            let removed = client.remove(guest).await.expect("finished");
+            assert!(removed.kept.is_empty(), "{uses}: {removed:?}");
+            assert!(!hypervisor.path(guest, "var/lib/pinion-agent").exists(), "{uses}");
+            assert!(hypervisor.names(guest, "usr/bin").is_empty(), "{uses}");
+        }
+        assert_eq!(hypervisor.read(guest, "etc/nginx/ssl/web.key"), "a key");
+    }
+}
+
+fn served_again(hypervisor: &Hypervisor, guest: Target) {
+    drop(fs::remove_dir_all(hypervisor.path(guest, "etc/nginx")));
+    served(hypervisor, guest);
+}
+
+#[tokio::test]
+async fn an_agent_that_a_package_brought_is_left_to_the_package() {
+    let hypervisor = Hypervisor::new();
+    let guest = hypervisor.add(101, Lxc, "x86_64\n");
+    hypervisor.client.install(guest).await.expect("installed");
+    fs::create_dir_all(hypervisor.path(guest, "var/lib/dpkg/info")).expect("made");
+    hypervisor.write(guest, "var/lib/dpkg/info/pinion-agent.list", "/usr/bin/pinion-agent\n");
+    let failure = hypervisor.client.remove(guest).await.expect_err("it is dpkg's");
+    assert!(failure.cause == Cause::Packaged && failure.cause.remedy().contains("apt purge"), "{failure}");
+    assert!(hypervisor.path(guest, "running").exists() && hypervisor.path(guest, AGENT).exists(), "nothing was done");
+}
+
+#[tokio::test]
+async fn an_agent_without_systemd_is_stopped_by_what_started_it() {
+    let hypervisor = Hypervisor::new();
+    for (number, is_openrc, services) in [
+        (101, false, "/etc/pinion/start-agent\n/etc/pinion/start-agent stop\n"),
+        (
+            102,
+            true,
+            "rc-update add pinion-agent default\nrc-service pinion-agent restart\nrc-service pinion-agent stop\nrc-update \
+             del pinion-agent default\n",
+        ),
+    ] {
+        let guest = hypervisor.add(number, Lxc, "x86_64\n");
+        fs::remove_dir(hypervisor.path(guest, "run/systemd/system")).expect("removed");
+        if is_openrc {
+            hypervisor.write(guest, "sbin/openrc-run", "");
+        }
+        hypervisor.client.install(guest).await.expect("installed");
+        // One of before starts the agent whatever it is told.
+        if !is_openrc {
+            hypervisor.write(guest, "etc/pinion/start-agent", "# an earlier version's");
+        }
+        assert!(hypervisor.client.remove(guest).await.expect("removed").was_there);
+        assert_eq!(hypervisor.read(guest, "services"), services);
+        assert!(!hypervisor.path(guest, "running").exists() && !hypervisor.path(guest, "etc/pinion").exists());
+        assert!(hypervisor.names(guest, "etc/init.d").is_empty());
     }
 }
 
