@@ -30,7 +30,7 @@ pub use self::{
     registry::{IssuerConfig, Issuers},
     roots::IssuerRoots,
     serial::Serial,
-    step_ca::{CaUrl, StepCaConfig},
+    step_ca::{CaUrl, Password, StepCaConfig, shown_roots},
 };
 
 /// A request to sign, already compared with the manifest.

@@ -19,8 +19,10 @@ use pinion_proto::{
 };
 
 use super::{
-    Issuer, IssuerCheck, IssuerError, IssuerRoots, Revocation, Serial, Signed, SigningRequest, StepCaConfig,
-    embedded::Embedded, queue::Queue, step_ca::StepCa,
+    Issuer, IssuerCheck, IssuerError, IssuerRoots, Password, Revocation, Serial, Signed, SigningRequest, StepCaConfig,
+    embedded::Embedded,
+    queue::Queue,
+    step_ca::{StepCa, check_unconfigured},
 };
 use crate::{
     settings::{self, Fields},
@@ -98,6 +100,24 @@ impl IssuerConfig {
             ],
         };
         files.into_iter().flatten()
+    }
+
+    /// Looks whether the issuer could sign with this configuration, before anything uses it, and without signing. `password`
+    /// is used instead of the file that the configuration names. None for an issuer inside the controller.
+    ///
+    /// # Errors
+    /// What keeps it from signing.
+    pub async fn check(
+        &self,
+        name: &PlainName,
+        password: Option<Password>,
+        clock: Arc<dyn Clock>,
+        root: &Path,
+    ) -> Result<Option<IssuerCheck>, IssuerError> {
+        match self {
+            Self::Embedded => Ok(None),
+            Self::StepCa(config) => check_unconfigured(name, config, password, clock, root).await.map(Some),
+        }
     }
 
     /// The issuer, and how many calls to it may be under way at once.

@@ -130,7 +130,7 @@ fn default_concurrency() -> NonZeroU16 {
 }
 
 /// A signature takes milliseconds; a CA that takes this long is in trouble.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A new root is at work for years, and waits this long for its guests.
 const ROOTS_EVERY: Duration = Duration::from_secs(60);

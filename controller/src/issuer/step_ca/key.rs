@@ -15,11 +15,14 @@ use pinion_proto::{bundle::Fingerprint, id::shown};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{jwe, jwk::TokenKey, provisioner::Listed, settings::Settings};
+use super::{
+    jwe,
+    jwk::TokenKey,
+    password::{MAX_PASSWORD, Password},
+    provisioner::Listed,
+    settings::Settings,
+};
 use crate::issuer::IssuerError;
-
-/// A password is a line of text, not a disk (bytes).
-const MAX_PASSWORD: u64 = 4096;
 
 /// A key is a JWK, encrypted or not, not a disk (bytes).
 const MAX_KEY: u64 = 64 * 1024;
@@ -49,9 +52,9 @@ pub(super) async fn open(
     if let Some(before) = before.filter(|key| key.source == source && key.id == public.kid) {
         return Ok(before.clone());
     }
-    let password_file = settings.password_file.clone();
+    let (password, password_file) = (settings.password.clone(), settings.password_file.clone());
     // Deriving the key takes up to a second of one core on purpose.
-    let opened = tokio::task::spawn_blocking(move || unlock(&text, password_file.as_deref()));
+    let opened = tokio::task::spawn_blocking(move || unlock(&text, password.as_ref(), password_file.as_deref()));
     let opened = opened.await.map_err(|e| settings.unavailable("open the provisioner's key", e))?;
     let json = opened.map_err(|why| unopened(settings, &why))?;
     let key = TokenKey::parse(&json).map_err(|why| {
@@ -81,7 +84,11 @@ struct Written {
     tag: String,
 }
 
-fn unlock(text: &str, password_file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+fn unlock(
+    text: &str,
+    password: Option<&Password>,
+    password_file: Option<&Path>,
+) -> Result<Zeroizing<Vec<u8>>, Unopened> {
     let text = text.trim_ascii();
     let compact = if text.starts_with('{') {
         match serde_json::from_str(text) {
@@ -94,6 +101,9 @@ fn unlock(text: &str, password_file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>
     } else {
         text.to_owned()
     };
+    if let Some(password) = password {
+        return Ok(jwe::open(&compact, password.reveal().as_bytes())?);
+    }
     let password = read_password(password_file.ok_or(Unopened::NoPassword)?).map_err(Unopened::File)?;
     Ok(jwe::open(&compact, &password)?)
 }
@@ -189,6 +199,10 @@ fn unopened(settings: &Settings, why: &Unopened) -> IssuerError {
             &format!("cannot read the password file {file}: {error}"),
             format!("write the password of provisioner `{provisioner}` into it, mode 0600, owned by the user pinion"),
         ),
+        Unopened::Key(error @ jwe::JweError::Password) if settings.password.is_some() => settings.misconfigured(
+            &format!("the key of provisioner `{provisioner}`: {error}"),
+            format!("give the password of provisioner `{provisioner}`; this is not the password of the CA's own keys"),
+        ),
         Unopened::Key(error @ jwe::JweError::Password) => settings.misconfigured(
             &format!("the key of provisioner `{provisioner}`: {error} (from {file})"),
             format!(
@@ -219,14 +233,14 @@ mod tests {
         let flattened = serde_json::json!({ "protected": parts[0], "encrypted_key": parts[1], "iv": parts[2],
             "ciphertext": parts[3], "tag": parts[4] });
         for text in [JWK.to_owned(), format!("\n{JWK}\n"), compact.clone(), format!("{flattened:#}\n")] {
-            let Ok(opened) = unlock(&text, Some(&password)) else { panic!("{text}") };
+            let Ok(opened) = unlock(&text, None, Some(&password)) else { panic!("{text}") };
             assert_eq!(opened.as_slice(), JWK.as_bytes(), "{text}");
         }
-        assert!(unlock(JWK, None).is_ok(), "a key that is not encrypted needs no password");
-        assert!(matches!(unlock(&compact, None), Err(Unopened::NoPassword)));
+        assert!(unlock(JWK, None, None).is_ok(), "a key that is not encrypted needs no password");
+        assert!(matches!(unlock(&compact, None, None), Err(Unopened::NoPassword)));
         std::fs::write(&password, "other").expect("written");
-        assert!(matches!(unlock(&compact, Some(&password)), Err(Unopened::Key(jwe::JweError::Password))));
-        assert!(matches!(unlock("nonsense", Some(&password)), Err(Unopened::Key(jwe::JweError::Malformed(_)))));
+        assert!(matches!(unlock(&compact, None, Some(&password)), Err(Unopened::Key(jwe::JweError::Password))));
+        assert!(matches!(unlock("nonsense", None, Some(&password)), Err(Unopened::Key(jwe::JweError::Malformed(_)))));
     }
 
     #[test]

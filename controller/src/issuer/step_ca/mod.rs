@@ -15,6 +15,7 @@ mod http;
 mod jwe;
 mod jwk;
 mod key;
+mod password;
 mod provisioner;
 mod revoke;
 mod roots;
@@ -24,11 +25,15 @@ mod settings;
 mod sign;
 mod skew;
 mod token;
+mod unconfigured;
 
 use std::time::Duration;
 
 pub use config::{CaUrl, StepCaConfig};
+pub use password::Password;
 pub use server::StepCa;
+pub(super) use unconfigured::check as check_unconfigured;
+pub use unconfigured::shown_roots;
 
 use super::{
     BoxFuture, Issuer, IssuerCheck, IssuerError, IssuerRoots, Revocation, Revocations, Roots, Serial, Signed,

@@ -16,7 +16,7 @@ use pinion_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    http::Http,
+    http::{Answer, Http},
     settings::{Settings, call_failed, json},
 };
 use crate::{
@@ -151,6 +151,21 @@ pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCer
     let signing = chain.first().and_then(|issuing| end(issuing, &chain, &roots)).unwrap_or(first);
     Ok((roots, signing))
 }
+
+/// The first roots of an answer to `GET /roots`, whoever gave it; none of an answer that lists none.
+pub(super) fn listed(answer: &Answer) -> Vec<RootCertificate> {
+    #[derive(Deserialize)]
+    struct Roots {
+        crts: Vec<String>,
+    }
+    let roots = Some(answer).filter(|answer| answer.status.is_success());
+    let roots = roots.and_then(|answer| serde_json::from_slice::<Roots>(&answer.body).ok());
+    let pems = roots.map(|roots| roots.crts).unwrap_or_default();
+    pems.iter().take(MAX_LISTED).filter_map(|pem| RootCertificate::from_pem(pem).ok()).collect()
+}
+
+/// More roots than anybody compares.
+const MAX_LISTED: usize = 4;
 
 /// The root that a chain from this intermediate ends at.
 fn end(first: &RootCertificate, intermediates: &[RootCertificate], roots: &[RootCertificate]) -> Option<Fingerprint> {

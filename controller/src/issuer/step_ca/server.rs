@@ -62,7 +62,8 @@ impl StepCa {
         if let Some(session) = held.as_ref().filter(|session| !session.is_stale(self.skew.here())) {
             return Ok(session.clone());
         }
-        let session = Arc::new(Session::open(&self.settings, &self.memory, &self.skew, held.as_deref()).await?);
+        let session =
+            Arc::new(Session::open(&self.settings, self.memory.successors(), &self.skew, held.as_deref()).await?);
         *held = Some(session.clone());
         Ok(session)
     }
@@ -75,7 +76,8 @@ impl StepCa {
             return Ok(());
         }
         *held = None;
-        *held = Some(Arc::new(Session::open(&self.settings, &self.memory, &self.skew, Some(failed)).await?));
+        *held =
+            Some(Arc::new(Session::open(&self.settings, self.memory.successors(), &self.skew, Some(failed)).await?));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use super::{
     http::{Http, Trust},
     key::{self, OpenedKey},
     provisioner::find_provisioner,
-    roots::Memory,
+    roots,
     settings::{Settings, json},
     skew::Skew,
 };
@@ -39,14 +39,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Proves the CA and opens the provisioner's key. What `before` has that still holds is kept.
+    /// Proves the CA and opens the provisioner's key. `successors` are the roots beside the configured one that it has said
+    /// that it has. What `before` has that still holds is kept.
     pub(super) async fn open(
         settings: &Settings,
-        memory: &Memory,
+        successors: Vec<RootCertificate>,
         skew: &Arc<Skew>,
         before: Option<&Session>,
     ) -> Result<Self, IssuerError> {
-        let successors = memory.successors();
         let roots = match fetch_root(settings, skew).await {
             Ok(root) => [vec![root], successors].concat(),
             // It has given that root up, and while it had it, it said which came in its place.
@@ -96,20 +96,8 @@ async fn fetch_root(settings: &Settings, skew: &Arc<Skew>) -> Result<RootCertifi
 
 /// The CA does not know the root: which does it have? The answer is unproven, and only for the message.
 async fn other_root(settings: &Settings, anyone: &Http) -> IssuerError {
-    #[derive(Deserialize)]
-    struct Roots {
-        crts: Vec<String>,
-    }
-    let answer = anyone.get("/roots").await.ok().filter(|answer| answer.status.is_success());
-    let roots = answer.and_then(|answer| serde_json::from_slice::<Roots>(&answer.body).ok());
-    let prints: Vec<String> = roots
-        .map(|roots| roots.crts)
-        .unwrap_or_default()
-        .iter()
-        .take(4)
-        .filter_map(|pem| RootCertificate::from_pem(pem).ok())
-        .map(|root| root.fingerprint().to_string())
-        .collect();
+    let roots = anyone.get("/roots").await.map(|answer| roots::listed(&answer)).unwrap_or_default();
+    let prints: Vec<String> = roots.iter().map(|root| root.fingerprint().to_string()).collect();
     if prints.is_empty() {
         // Without a root of its own it may be no step-ca at all, such as a proxy whose backend is away.
         return settings.unavailable("fetch the root", "it answers 404 Not Found and has no root to offer");

@@ -10,7 +10,10 @@ use std::{
 use pinion_proto::{bundle::Fingerprint, id::shown, length::Length, printable::line, spec::PlainName};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::http::{Answer, CallError};
+use super::{
+    http::{Answer, CallError},
+    password::Password,
+};
 use crate::issuer::{IssuerError, StepCaConfig};
 
 /// Longer than untrusted text is otherwise shown: step-ca's messages say the reason last (characters).
@@ -26,6 +29,8 @@ pub(super) struct Settings {
     pub(super) fingerprint: Fingerprint,
     pub(super) provisioner: String,
     pub(super) password_file: Option<PathBuf>,
+    /// What a person has given in place of the password file's content.
+    pub(super) password: Option<Password>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
@@ -42,6 +47,7 @@ impl Settings {
             fingerprint: config.fingerprint,
             provisioner: config.provisioner.clone(),
             password_file: config.password_file.as_ref().map(|file| root.join(file)),
+            password: None,
             key_file: config.key_file.as_ref().map(|file| root.join(file)),
             concurrency: config.concurrency.get().into(),
             timeout: config.timeout,
