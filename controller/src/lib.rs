@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod serve;
+pub mod setup;
 pub mod config;
 pub mod settings;
 pub mod manifest;

@@ -2,7 +2,9 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use pinion_proto::{causes::chain, clock::SystemClock, errln, exit::Exit, failure::Failure, keyboard, token::JoinToken};
+use pinion_proto::{
+    causes::chain, clock::SystemClock, errln, exit::Exit, failure::Failure, keyboard, token::JoinToken,
+};
 use zeroize::Zeroizing;
 
 use super::{ask::send, print_json};

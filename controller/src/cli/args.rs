@@ -10,7 +10,7 @@ use clap::{
 };
 use pinion_proto::{clock::Timestamp, stage::Stage};
 
-use super::{completions::Shell, import::ImportVerb, moment};
+use super::{completions::Shell, events::EventsArgs, import::ImportVerb, moment, setup::SetupArgs};
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -45,6 +45,24 @@ pub(super) enum Verb {
     /// token into them with pct and qm, and keeps the key of the identity root. `pinion serve` cannot make it do anything
     /// else.
     Channel,
+    /// Write the first configuration, check the CA, and start Pinion on this host. Asks what you do not give.
+    ///
+    /// You can repeat this command safely: it keeps every file that is there. Writes controller.toml, an empty manifest, and
+    /// the provisioner's password (mode 0600, for the user `pinion`), which it reads from the terminal or from standard
+    /// input. Exits with 2 if something is missing or wrong, with 3 if the CA cannot be reached, with 4 if it needs you, and
+    /// with 5 if the controller does not start.
+    #[command(
+        after_long_help = "Examples:\n  pinion setup\n  pinion setup --yes --issuer embedded\n  pinion setup --advertise 10.0.0.13:7443 --issuer step-ca --url https://10.0.0.10:9000 --fingerprint SHA256 --provisioner pinion < password"
+    )]
+    Setup(SetupArgs),
+    /// Evict every guest, remove the agent from all of them, and say how to remove Pinion from this host.
+    ///
+    /// The certificates and keys that Pinion installed stay, and services keep serving them. Exits with 4 if an agent stays.
+    Uninstall {
+        /// Do not ask. Needed without a terminal.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show what the controller would do now, and why. Changes nothing.
     ///
     /// With FILE, shows what it would do if FILE were the manifest, so that you can try a manifest before you put it in
@@ -265,8 +283,12 @@ pub(super) enum GuestVerb {
         #[arg(long)]
         compromised: bool,
     },
-    /// Evict a guest: refuse its identity, and do not enrol it again until you ask for it.
-    #[command(after_long_help = "Example:\n  pinion guest evict --compromised 1001")]
+    /// Evict a guest: refuse its identity, remove the agent from it, and do not enrol it again until you ask for it.
+    ///
+    /// Pinion removes the agent, its unit, its identity and its state through the hypervisor. The certificates and keys that
+    /// it installed stay, and services keep serving them. Exits with 4 if Pinion cannot reach the guest: the eviction holds
+    /// all the same, and you can run this command again later.
+    #[command(after_long_help = "Examples:\n  pinion guest evict 1001\n  pinion guest evict --compromised 1001")]
     Evict {
         /// The guest: a VMID, a name, or `host`.
         #[arg(value_name = "G")]
@@ -360,22 +382,6 @@ pub(super) struct EnsureArgs {
     /// Also wait for what needs a person.
     #[arg(long)]
     pub(super) wait: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct EventsArgs {
-    /// Only events about this certificate (`docker`), placement (`docker@1001`) or guest.
-    #[arg(value_name = "NAME")]
-    pub(super) name: Option<String>,
-    /// Only events since then: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h for the last 8 hours.
-    #[arg(long, value_name = "T", value_parser = moment::past)]
-    pub(super) since: Option<Timestamp>,
-    /// Keep running, and show events as they happen.
-    #[arg(long, short)]
-    pub(super) follow: bool,
-    /// Show the last N events; 100 without `--since`, and with it all.
-    #[arg(long, value_name = "N")]
-    pub(super) last: Option<usize>,
 }
 
 /// The stages that can be waited for; `pending` is understood, and makes no sense to offer.

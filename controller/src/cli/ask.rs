@@ -79,6 +79,11 @@ pub(super) async fn ask(session: &Session, question: &Ask) -> Result<Answer, Fai
     Conversation::start(session, question).await?.next().await
 }
 
+/// Whether the daemon answers; says nothing if not.
+pub(super) async fn answers(session: &Session) -> bool {
+    Conversation::quiet(&session.config, &Ask::Guests).await.is_some()
+}
+
 /// The users that `pinion serve` may run as: the one that the configuration names, and the one that its state belongs to.
 fn owners(config: &Config) -> Vec<u32> {
     let user = &config.channel.user;

@@ -1,8 +1,8 @@
 //! `pinion events`.
 
-use pinion_proto::{exit::Exit, failure::Failure, outln, printable::Shown};
+use pinion_proto::{clock::Timestamp, exit::Exit, failure::Failure, outln, printable::Shown};
 
-use super::{Conversation, Session, args::EventsArgs, print_json, unexpected};
+use super::{Conversation, Session, moment, print_json, unexpected};
 use crate::{
     admin::protocol::{Answer, Ask, AskEvents},
     events::Event,
@@ -10,6 +10,23 @@ use crate::{
 
 /// So many events are shown where nothing else is said.
 const LAST: usize = 100;
+
+/// Which events.
+#[derive(Debug, clap::Args)]
+pub(super) struct EventsArgs {
+    /// Only events about this certificate (`docker`), placement (`docker@1001`) or guest.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Only events since then: 2026-12-24T18:00Z, "2026-12-24 18:00" by this host's clock, or 8h for the last 8 hours.
+    #[arg(long, value_name = "T", value_parser = moment::past)]
+    pub(super) since: Option<Timestamp>,
+    /// Keep running, and show events as they happen.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// Show the last N events; 100 without `--since`, and with it all.
+    #[arg(long, value_name = "N")]
+    pub(super) last: Option<usize>,
+}
 
 /// Prints what happened, and goes on if it should.
 pub(super) async fn events(session: &Session, args: EventsArgs) -> Result<Exit, Failure> {

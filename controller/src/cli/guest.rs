@@ -94,9 +94,7 @@ pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -
         }
     };
     let PutOut { lines, agent } = put_out(session, &guest, compromised, say).await?;
-    let document = || {
-        serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines, "agent": agent })
-    };
+    let document = || serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines, "agent": agent });
     let Some(trouble) = &agent.trouble else {
         if session.json {
             print_json(&document());

@@ -21,12 +21,14 @@ mod plan;
 mod purge;
 mod serve;
 mod session;
+mod setup;
 mod show;
 mod status;
 mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod uninstall;
 
 use std::{env, process::ExitCode};
 
@@ -89,32 +91,28 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 async fn dispatch(args: Args) -> Result<Exit, Failure> {
-    // What needs no configuration works without one.
-    if let Verb::Manifest(ManifestVerb::Schema) = args.verb {
-        return manifest::schema();
+    let Args { root, json, verb } = args;
+    match verb {
+        // What needs no configuration works without one.
+        Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
+        Verb::Completions { shell } => Ok(completions::completions(shell, command())),
+        Verb::Manifest(ManifestVerb::Check { file: Some(file) }) => {
+            // Where there is no configuration, nothing is compared with it.
+            Ok(manifest::check(&file, Config::load(&root).ok().as_ref(), json).await)
+        }
+        Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) => import::import(&import, json),
+        Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&root, start, json)),
+        Verb::Setup(given) => Ok(setup::setup(&root, given, json).await),
+        Verb::Restore { file, yes } => backup::restore(&root, &file, yes, json),
+        verb => match Config::load(&root) {
+            Ok(config) => configured(Session { config, json }, verb).await,
+            Err(error) => Err(Failure::of(Exit::Usage, &error).or_root(&error)),
+        },
     }
-    if let Verb::Completions { shell } = args.verb {
-        return Ok(completions::completions(shell, command()));
-    }
-    if let Verb::Manifest(ManifestVerb::Check { file: Some(file) }) = &args.verb {
-        // Where there is no configuration, nothing is compared with it.
-        return Ok(manifest::check(file, Config::load(&args.root).ok().as_ref(), args.json).await);
-    }
-    if let Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) = &args.verb {
-        return import::import(import, args.json);
-    }
-    if let Verb::Config(ConfigVerb::Check { start }) = args.verb {
-        return Ok(config::check(&args.root, start, args.json));
-    }
-    if let Verb::Restore { file, yes } = &args.verb {
-        return backup::restore(&args.root, file, *yes, args.json);
-    }
-    let config = match Config::load(&args.root) {
-        Ok(config) => config,
-        Err(error) => return Err(Failure::of(Exit::Usage, &error).or_root(&error)),
-    };
-    let session = Session { config, json: args.json };
-    match args.verb {
+}
+
+async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan { file } => plan::plan(&session, file.as_deref()).await,
@@ -156,5 +154,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         // It was done above, because it needs no configuration.
         Verb::Completions { shell } => Ok(completions::completions(shell, command())),
         Verb::Events(args) => events::events(&session, args).await,
+        Verb::Setup(args) => Ok(setup::setup(&session.config.root, args, session.json).await),
+        Verb::Uninstall { yes } => uninstall::uninstall(&session, yes).await,
     }
 }

@@ -156,7 +156,8 @@ fn listens(address: IpAddr) -> Result<(), String> {
     }
 }
 
-fn cannot_be_dialled(address: &SocketAddr) -> bool {
+/// Whether nobody could reach this host at an address.
+pub(crate) fn cannot_be_dialled(address: &SocketAddr) -> bool {
     address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast()
 }
 

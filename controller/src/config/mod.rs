@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The port of every example and firewall rule.
-const PORT: u16 = 7443;
+pub const PORT: u16 = 7443;
 
 /// The user that the package makes.
 const USER: &str = "pinion";
@@ -130,6 +130,14 @@ impl Config {
             },
         })
     }
+}
+
+/// Looks whether this could be the text of the configuration.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn check_text(text: &str) -> Result<(), String> {
+    settings::read(text, written::read).map(drop).map_err(|mistakes| mistakes.to_string())
 }
 
 /// The files with issuers' secrets that a configuration's text names; none where it is wrong.

@@ -4,5 +4,6 @@ mod boots;
 mod host_agent;
 mod journal;
 mod pve_cluster;
+mod set_up;
 mod slow_starts;
 mod sockets;

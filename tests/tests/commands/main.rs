@@ -16,5 +16,6 @@ mod help;
 mod import;
 mod operator;
 mod plan_file;
+mod setup;
 mod shown;
 mod impostor_daemons;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "how long it took, and what the operator sees, are something to know")]
 
 mod bad_host;
+mod evicted;
 mod failing_channels;
 mod small_guests;
 mod host_files;

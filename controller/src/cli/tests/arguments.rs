@@ -6,8 +6,8 @@ use clap::{Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{
-    Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb,
-    args::{EventsArgs, IdentityVerb},
+    Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
+    events::EventsArgs,
 };
 
 fn parse(line: &str) -> Result<Args, clap::Error> {

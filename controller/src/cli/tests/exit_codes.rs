@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::protocol::{Answer, EnsureProgress, Frozen, IssuerReport, PlanDocument, ProgressLine},
+    admin::protocol::{AgentRemoval, Answer, EnsureProgress, Frozen, IssuerReport, PlanDocument, ProgressLine},
     admin::purge::Purging,
     cli::{Args, dispatch},
     config::Config,
@@ -64,6 +64,11 @@ impl Host {
 
 fn line(answer: &Answer) -> String {
     format!("{}\n", serde_json::to_string(answer).expect("JSON"))
+}
+
+/// What became of the agent of an evicted guest.
+fn removal(trouble: Option<Trouble>) -> String {
+    line(&Answer::AgentRemoval(Box::new(AgentRemoval { gone: trouble.is_none(), lines: Vec::new(), trouble })))
 }
 
 fn trouble(halt: Halt) -> Trouble {
@@ -121,7 +126,8 @@ async fn a_controller_that_is_not_there_is_5_for_every_command_that_asks_it() {
 async fn an_answer_is_0_with_and_without_json() {
     for (command, answer) in asking() {
         let host = Host::new();
-        let controller = host.controller(line(&answer), true);
+        let evicted = matches!(answer, Answer::Evicted(_)).then(|| removal(None));
+        let controller = host.controller(line(&answer) + &evicted.unwrap_or_default(), true);
         for json in ["", " --json"] {
             assert_eq!(host.run(&format!("{command}{json}")).await, Exit::Reached, "{command}{json}");
         }
@@ -161,6 +167,7 @@ async fn ensure_and_enroll_tell_reached_late_and_blocked_apart() {
     let ensured = |reached, halt| line(&Answer::Ensured(progress(reached, halt)));
     let on_the_way = [Answer::Progress(progress(false, None)), Answer::Progress(progress(false, Some(Halt::Waiting)))];
     let on_the_way: String = on_the_way.iter().map(line).collect();
+    let evicted = line(&Answer::Evicted(Vec::new()));
     let cases = [
         ("ensure docker", ensured(true, None), Exit::Reached),
         // It is as was asked, whatever the next renewal is up against.
@@ -170,6 +177,8 @@ async fn ensure_and_enroll_tell_reached_late_and_blocked_apart() {
         ("ensure docker", line(&Answer::Ensured(EnsureProgress { placements: Vec::new() })), Exit::Reached),
         ("ensure docker --timeout 1s", on_the_way, Exit::TimedOut),
         ("guest enroll 101", line(&Answer::NotEnrolled(trouble(Halt::Blocked))), Exit::Blocked),
+        // The agent stays, and nobody tries again by itself.
+        ("guest evict 101", evicted + &removal(Some(trouble(Halt::Waiting))), Exit::Blocked),
         (
             "guest enroll 101",
             line(&Answer::Step("waiting".into())) + &line(&Answer::Enrolled("in".into())),

@@ -124,7 +124,7 @@ fn what_is_said_is_what_is_done_and_what_cannot_be() {
             true,
             "has no record that it was signed for this guest, and does not revoke it",
         ),
-        ("it has expired", expired(), true, true, "stay there"),
+        ("it has expired", expired(), true, true, "pinion guest enroll"),
     ];
     for (what, world, compromised, can_revoke, expected) in cases {
         let (_, lines, effects) = evict(&world, compromised, can_revoke);
