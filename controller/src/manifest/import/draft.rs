@@ -12,7 +12,7 @@ use super::{
     command,
     gather::{Gathered, Placed, gather},
     old::{Kind, OldEntry},
-    recipes::Recipe,
+    recipes::{self, Recipe},
     sources::Sources,
     step::{Left, Step, What},
 };
@@ -143,6 +143,17 @@ fn draft(entry: &OldEntry, guest: Guest, mut all: Gathered, chained: bool) -> Dr
     if entry.include_ca {
         with_roots(recipe, &mut all);
     }
+    if guest == Guest::Host {
+        all.look.push("it is on the host, where an agent must run: see docs/proxmox.md".into());
+    }
+    let has = |part| all.files.contains_key(&part);
+    if has(Part::Fullchain) != has(Part::Key) {
+        let (known, other) = if has(Part::Key) { ("key", "certificate") } else { ("certificate", "key") };
+        all.look.push(format!("the place of the {known} is known, and that of the {other} is not: set its \"path\""));
+    }
+    for recipe in all.units.iter().filter_map(|(unit, ..)| recipes::for_unit(unit.as_str())) {
+        all.look.push(format!("Pinion has a recipe `{recipe}` for this service: see docs/recipes.md"));
+    }
     let files = files(entry, guest, recipe, &mut all);
     if let Some(probe) = recipe.and_then(|recipe| recipe.probe) {
         all.look.push(format!(
@@ -180,9 +191,6 @@ fn known_paths(entry: &OldEntry, guest: Guest, all: &mut Gathered) {
             )),
             Err(error) => all.look.push(format!("{field} is left out: {error}")),
         }
-    }
-    if all.files.len() == 1 {
-        all.look.push("only one of cert_path and key_path is known: the other is where the recipe puts it".into());
     }
 }
 

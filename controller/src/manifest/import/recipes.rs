@@ -178,6 +178,25 @@ pub(super) const RECIPES: &[Recipe] = &[
     Recipe { name: "files", files: OWN, notifies: Notifies::Nothing, probe: None, client: false, note: None },
 ];
 
+/// Units with a recipe of their own that no old entry becomes, because its files are elsewhere.
+pub(super) const MORE: &[(&str, &str)] = &[
+    ("apache2.service", "apache"),
+    ("caddy.service", "caddy"),
+    ("dovecot.service", "dovecot"),
+    ("haproxy.service", "haproxy"),
+    ("mariadb.service", "mariadb"),
+    ("mosquitto.service", "mosquitto"),
+    ("postfix.service", "postfix"),
+    ("postgresql.service", "postgresql"),
+    ("redis-server.service", "redis"),
+    ("slapd.service", "openldap"),
+];
+
+/// The recipe that a person may choose for a unit.
+pub(super) fn for_unit(unit: &str) -> Option<&'static str> {
+    MORE.iter().find(|(known, _)| *known == unit).map(|(_, recipe)| *recipe)
+}
+
 /// The recipe of this name.
 pub(super) fn named(name: &str) -> &'static Recipe {
     RECIPES.iter().find(|recipe| recipe.name == name).unwrap_or(&RECIPES[RECIPES.len() - 1])

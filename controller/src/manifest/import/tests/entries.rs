@@ -54,6 +54,24 @@ fn an_entry_without_any_guest_is_on_the_host() {
 }
 
 #[test]
+fn half_a_pair_an_agent_on_the_host_and_another_recipe_are_told() {
+    let (certificate, report) =
+        one(entry("pct push 101 /tmp/cert.pem /etc/ssl/b/b.pem && pct exec 101 -- systemctl reload haproxy"));
+    assert_eq!(certificate["placements"][0]["files"], json!({ "fullchain": { "path": "/etc/ssl/b/b.pem" } }));
+    let looked = look_at(&report);
+    assert!(looked.contains("that of the key is not") && looked.contains("a recipe `haproxy`"), "{looked}");
+    let (certificate, report) = one(json!({ "common_name": "c.example", "key_path": "/srv/c/key.pem" }));
+    assert_eq!(
+        certificate["placements"],
+        json!([{ "host": true, "recipe": "files", "files": { "key": { "path": "/srv/c/key.pem" } } }])
+    );
+    let looked = look_at(&report);
+    for words in ["there is no cert_path", "that of the certificate is not", "where an agent must run"] {
+        assert!(looked.contains(words), "{words}: {looked}");
+    }
+}
+
+#[test]
 fn what_ran_on_the_host_for_a_guest_is_told_and_not_run() {
     let (certificate, report) = one(
         json!({ "common_name": "web.internal.example", "guest_id": 101, "guest_type": "lxc",

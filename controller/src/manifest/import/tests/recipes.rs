@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use pinion_proto::spec::Part;
 use serde_json::{Value, json};
 
-use super::super::recipes::{Notifies, RECIPES};
+use super::super::recipes::{MORE, Notifies, RECIPES};
 
 #[test]
 fn the_table_is_what_the_agent_ships() {
@@ -34,5 +34,14 @@ fn the_table_is_what_the_agent_ships() {
         let own = recipe.reload().map(|reload| serde_json::to_value(reload).expect("JSON"));
         assert_eq!(own.unwrap_or_default(), shipped["reload"], "{}", recipe.name);
         assert_eq!(recipe.notifies == Notifies::Placement, shipped["requires"] == json!(["reload"]), "{}", recipe.name);
+    }
+}
+
+#[test]
+fn units_with_recipes_of_their_own_are_those_that_these_notify() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/recipes");
+    for (unit, recipe) in MORE {
+        let text = fs::read_to_string(directory.join(format!("{recipe}.toml"))).expect(recipe);
+        assert!(text.contains(&format!("{unit:?}")), "{recipe} does not notify {unit}: {text}");
     }
 }
