@@ -69,9 +69,10 @@ pub(super) fn import(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
     let imported = match import::import(&bytes, args.issuer.clone()) {
         Ok(imported) => imported,
         Err(ImportError::Bad(errors)) => {
-            let errors = errors.to_string();
-            let lines: Vec<_> = errors.lines().map(|line| format!("{}:{line}", args.file.display())).collect();
-            return Err(Failure::new(Exit::Usage, lines.join("\n")));
+            // Each mistake is a line that begins with its place, as editors know it.
+            let file = args.file.display();
+            let lines: String = errors.to_string().lines().map(|line| format!("\n{file}:{line}")).collect();
+            return Err(Failure::new(Exit::Usage, format!("the old manifest cannot be imported:{lines}")));
         }
         Err(error) => return Err(Failure::of(Exit::Internal, &error)),
     };
@@ -137,7 +138,7 @@ fn write(outputs: &[Output<'_>], force: bool) -> Result<(), Failure> {
     let there: Vec<_> = outputs.iter().filter(|output| output.path.symlink_metadata().is_ok()).collect();
     if !force && !there.is_empty() {
         let there: Vec<_> = there.iter().map(|output| output.path.display().to_string()).collect();
-        return Err(Failure::new(Exit::Usage, format!("{} is there already", there.join(", ")))
+        return Err(Failure::new(Exit::Usage, format!("already there: {}", there.join(", ")))
             .remedy("choose another file, or replace it with --force"));
     }
     for output in outputs {
