@@ -63,6 +63,18 @@ pub fn own(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The directory with both Debian packages of this version, made of the programs that the tests belong to.
+///
+/// # Errors
+/// They are not built.
+pub fn packages(version: &str) -> Result<PathBuf> {
+    let directory = own("pinion")?.with_file_name("../test-packages").join(version);
+    if !directory.is_dir() {
+        bail!("{} is not there: run `cargo xtask test`", directory.display());
+    }
+    Ok(directory)
+}
+
 /// `pinion-agent` with everything linked in, as guests get it.
 ///
 /// # Errors

@@ -111,8 +111,18 @@ enum Verb {
         #[arg(long, value_name = "DIRECTORY")]
         root: Option<PathBuf>,
     },
-    /// Build both release binaries into target/dist, and print where they are and how big.
-    Dist,
+    /// Build a release into target/dist: Debian packages, the agent for other distributions, sums, and what it all is made from.
+    ///
+    /// Needs a Debian machine, no newer than the oldest that the packages are for, and installs debhelper where it is
+    /// missing. Prints each file and its size.
+    Dist {
+        /// Sign SHA256SUMS with this key of GnuPG's.
+        #[arg(long, value_name = "KEY")]
+        sign: Option<String>,
+        /// Only the Debian packages that the tests install, of debug builds that are there already.
+        #[arg(long, conflicts_with = "sign")]
+        for_tests: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,6 +192,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Bench { arguments } => bench::run(root, arguments),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Tidy { report, root: other } => tidy::run(other.as_deref().unwrap_or(root), *report),
-        Verb::Dist => dist::run(root).map(|()| ExitCode::SUCCESS),
+        Verb::Dist { for_tests: true, .. } => dist::for_tests(root).map(|()| ExitCode::SUCCESS),
+        Verb::Dist { sign, .. } => dist::run(root, sign.as_deref()).map(|()| ExitCode::SUCCESS),
     }
 }

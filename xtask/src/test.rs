@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     binaries,
     children::{Children, cargo, shown},
-    codegen, suites, tidy, tools,
+    codegen, dist, suites, tidy, tools,
 };
 
 /// Runs the checks; an error ends the count early and counts as one failure.
@@ -38,6 +38,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     let wanted = [&tools::STEP_CA, &tools::STEP, &tools::TRAEFIK];
     let tools = tools::ensure(root, &children, may_install, &wanted)?;
     tools::ensure_machine(&children, may_install)?;
+    tools::ensure_packaging(&children, may_install)?;
     thread::scope(|scope| {
         // Minutes of Go's, in the shadow of everything that cargo builds.
         let tools = scope.spawn(|| tools.build(&children));
@@ -85,6 +86,8 @@ fn tests(root: &Path, children: &Children, tools: impl FnOnce() -> Result<OsStri
     let scratch = tempfile::Builder::new().prefix("pinion-").tempdir().context("make a directory for the tests")?;
     say("the agent for guests that have nothing");
     let agent = binaries::test_agent(root, children).context("build the static agent")?;
+    say("packages of both programs, in two versions");
+    dist::packages_for_tests(root, children, agent.clone()).context("make packages")?;
     say("the file systems of the lab's guests");
     let trees = children.run(Command::new(binaries::target(root).join("debug/lab")).arg("trees"))?;
     tally.count("the lab's file systems", trees.success());

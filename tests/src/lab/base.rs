@@ -35,11 +35,16 @@ pub enum Tree {
     WithoutSystemd,
     /// systemd, HAProxy, Caddy and PostgreSQL; owned as [`Self::Plain`].
     Services,
+    /// What Proxmox VE 8 is based on, with nginx; for a privileged one.
+    Bookworm,
+    /// What Proxmox VE 9 is based on, likewise.
+    Trixie,
 }
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd, Self::Services];
+    pub const ALL: [Self; 7] =
+        [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd, Self::Services, Self::Bookworm, Self::Trixie];
 
     fn name(self) -> &'static str {
         match self {
@@ -48,6 +53,8 @@ impl Tree {
             Self::Machine => "machine",
             Self::WithoutSystemd => "without-systemd",
             Self::Services => "services",
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
         }
     }
 
@@ -56,7 +63,7 @@ impl Tree {
     pub fn shift(self) -> u32 {
         match self {
             Self::Plain | Self::WithoutSystemd | Self::Services => SHIFT,
-            Self::Docker | Self::Machine => 0,
+            Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie => 0,
         }
     }
 
@@ -69,6 +76,7 @@ impl Tree {
             }
             Self::WithoutSystemd => "nginx-light",
             Self::Services => "systemd,systemd-sysv,dbus",
+            Self::Bookworm | Self::Trixie => "systemd,systemd-sysv,dbus,nginx-light",
         };
         format!("iproute2,procps,openssl,ca-certificates,{more}")
     }
@@ -77,7 +85,7 @@ impl Tree {
     /// knows nothing of PostgreSQL's virtual packages.
     fn added(self) -> &'static [&'static str] {
         match self {
-            Self::Plain | Self::Docker | Self::Machine => &[],
+            Self::Plain | Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie => &[],
             Self::WithoutSystemd => &["sysvinit-core", "openrc"],
             Self::Services => &["haproxy", "caddy", "postgresql"],
         }
@@ -103,17 +111,26 @@ impl Tree {
 
     fn masked(self) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Docker | Self::Services => [MASKED, DEVICES].concat(),
+            Self::Plain | Self::Docker | Self::Services | Self::Bookworm | Self::Trixie => [MASKED, DEVICES].concat(),
             // It has devices of its own.
             Self::Machine => MASKED.to_owned(),
             Self::WithoutSystemd => Vec::new(),
         }
     }
 
+    /// Debian's name of what it is made from.
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Trixie => "trixie",
+            // What Proxmox VE 8 and its guests in the field are.
+            _ => "bookworm",
+        }
+    }
+
     fn recipe(self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let packages = [&[&*self.packages()], self.added()].concat().join(" ");
-        (SUITE, packages, self.masked(), self.shift(), STEPS).hash(&mut hasher);
+        (self.suite(), packages, self.masked(), self.shift(), STEPS).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -124,7 +141,7 @@ impl Tree {
         fs::create_dir_all(&packages).with_context(|| format!("make {}", packages.display()))?;
         let mut debootstrap = Command::new("debootstrap");
         debootstrap.arg("--variant=minbase").arg(format!("--include={}", self.packages()));
-        debootstrap.arg(format!("--cache-dir={}", packages.display())).arg(SUITE).arg(&fresh);
+        debootstrap.arg(format!("--cache-dir={}", packages.display())).arg(self.suite()).arg(&fresh);
         // Where this machine gets its own packages from; debootstrap knows a place itself when there is none.
         debootstrap.args(mirror());
         process::run(&mut debootstrap, b"", MAX)?.succeeded()?;
@@ -177,9 +194,6 @@ pub(super) fn directory() -> PathBuf {
     project.join("target/lab")
 }
 
-/// What Proxmox VE 8 and its guests in the field are.
-const SUITE: &str = "bookworm";
-
 /// Changed when the steps of [`Tree::build`] change.
 const STEPS: u32 = 1;
 
@@ -207,7 +221,8 @@ fn mirror() -> Option<String> {
     let mut apt = Command::new("apt-get");
     apt.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"]);
     let told = process::run(&mut apt, b"", Duration::from_secs(30)).ok()?.succeeded().ok()?;
-    let fits = |line: &&str| line.ends_with(&format!(" {SUITE} main"));
+    // One place has all suites.
+    let fits = |line: &&str| line.ends_with(" bookworm main");
     told.stdout.lines().find(fits)?.split(' ').next().map(str::to_owned)
 }
 

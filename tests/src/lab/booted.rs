@@ -118,6 +118,16 @@ impl Booted {
         Ok(host)
     }
 
+    /// A Debian with nginx and nothing of Pinion's, for its packages.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn debian(role: Role) -> Result<Self> {
+        let mut lab = Lab::up(Vec::new())?;
+        lab.create(Spec { role, ..Spec::machine(HOST, "pve1", "10.0.0.113/24") })?;
+        Ok(Self { lab })
+    }
+
     /// Runs a command in its files while it does not run.
     fn offline(&self, words: &[&str]) -> Result<()> {
         let root = format!("/var/lib/lxc/{HOST}/rootfs");

@@ -58,6 +58,10 @@ pub enum Role {
     Unit,
     /// Nothing of its own.
     Empty,
+    /// A Debian 12 alone, as Proxmox VE 8 is based on it, with nginx.
+    Debian12,
+    /// A Debian 13 alone, as Proxmox VE 9 is based on it, with nginx.
+    Debian13,
 }
 
 /// What starts a guest's services.
@@ -207,7 +211,11 @@ impl Spec {
             (Kind::Container, Init::Systemd, _) if self.role == Role::Services => Tree::Services,
             (Kind::Container, Init::Systemd, _) => Tree::Plain,
             (Kind::Container, Init::OpenRc | Init::Script, _) => Tree::WithoutSystemd,
-            (Kind::Machine, _, Body::Container) => Tree::Docker,
+            (Kind::Machine, _, Body::Container) => match self.role {
+                Role::Debian12 => Tree::Bookworm,
+                Role::Debian13 => Tree::Trixie,
+                _ => Tree::Docker,
+            },
             (Kind::Machine, _, Body::Machine) => Tree::Machine,
         }
     }

@@ -47,6 +47,15 @@ pub(super) const TESTS: [(&str, &str); 28] = [
     ("unshare", "util-linux"),
 ];
 
+/// What makes packages, looks at them, and signs what is released.
+pub(super) const PACKAGING: [(&str, &str); 5] = [
+    ("dpkg-buildpackage", "dpkg-dev"),
+    ("dh", "debhelper"),
+    ("readelf", "binutils"),
+    ("gpg", "gnupg"),
+    ("lintian", "lintian"),
+];
+
 /// An emulated machine, and its disk.
 pub(super) const MACHINE: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("mkfs.ext4", "e2fsprogs")];
 

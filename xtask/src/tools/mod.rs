@@ -14,10 +14,12 @@ use anyhow::{Context, Result, bail};
 use crate::children::Children;
 use go::GoTool;
 pub(crate) use go::{STEP, STEP_CA, TRAEFIK};
+pub(crate) use rust::Inventory;
 
 mod debian;
 mod go;
 mod program;
+mod rust;
 mod traefik;
 
 /// Sees to it that Debian's programs are there, and looks for these of Go's.
@@ -40,6 +42,11 @@ pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool, wanted
 /// Sees to it that what a real VM in the lab needs is there.
 pub(crate) fn ensure_machine(children: &Children, may_install: bool) -> Result<()> {
     debian::ensure(&debian::MACHINE, children, may_install)
+}
+
+/// Sees to it that what makes Debian packages is there.
+pub(crate) fn ensure_packaging(children: &Children, may_install: bool) -> Result<()> {
+    debian::ensure(&debian::PACKAGING, children, may_install)
 }
 
 /// The Go programs: where some are, and what has to be built yet.

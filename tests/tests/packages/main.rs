@@ -1,0 +1,6 @@
+//! What is released, where people install it: packages on fresh Debian 12 and 13 machines with a real systemd, and the agent's
+//! archive in guests with other service managers.
+
+mod archive;
+mod life;
+mod release;
