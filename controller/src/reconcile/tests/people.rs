@@ -17,13 +17,18 @@ async fn what_a_person_changes_reaches_linked_guests() {
     controller.manifest.send_replace(in_force(WEB));
     assert_eq!(agent.desired().await, []);
     until("it is an event", || disk.says("A manifest with 1 certificates in 1 places is in force")).await;
-    // The same manifest with a mistake in the file is no other one: nothing is sent, and the mistake is told.
+    // The same manifest with a mistake in the file is no other one: only the mistake is sent, for those who wait.
     let mut mistaken = controller.manifest.borrow().clone();
     mistaken.problem = Some("line 3: a comma is missing".into());
     controller.manifest.send_replace(mistaken);
     let status = controller.status().await;
     assert_eq!(status.manifest.problem.as_deref(), Some("line 3: a comma is missing"));
-    assert!(agent.queue.try_recv().is_err(), "nothing was sent");
+    let sent = agent.queue.try_recv().expect("the mistake");
+    assert!(
+        matches!(&*sent, ToAgent::ManifestProblem(Some(problem)) if problem == "line 3: a comma is missing"),
+        "{sent:?}"
+    );
+    assert!(agent.queue.try_recv().is_err(), "nothing else was sent");
     let names = [("gateway".to_owned(), 102.try_into().expect("a VMID"))];
     controller.inventory.send_replace(Arc::new(Inventory::from_names(names.into())));
     let status = controller.status().await;
