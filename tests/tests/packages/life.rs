@@ -123,14 +123,13 @@ fn start_nginx(host: &Booted) {
     host.well(&["systemctl", "restart", "nginx.service"]).expect("nginx runs");
 }
 
-/// What docs/proxmox.md says: settings, a manifest, and the host's own agent.
+/// What docs/proxmox.md says: `pinion setup`, a manifest, and the host's own agent.
 fn set_up(host: &Booted) {
-    let config = b"listen = \"0.0.0.0:7443\"\nadvertise = [\"127.0.0.1:7443\"]\n";
-    host.write("/etc/pinion/controller.toml", 0o644, config).expect("written");
+    let setup = ["pinion", "setup", "--yes", "--issuer", "embedded", "--advertise", "127.0.0.1:7443"];
+    host.well(&setup).unwrap_or_else(|error| panic!("{error:#}\n{}", host.journal()));
     let manifest = json!({ "version": 1, "defaults": { "issuer": "embedded" }, "certificates": [
         { "name": "web", "common_name": NAME, "placements": [{ "host": true, "recipe": "nginx" }] }] });
     host.write_manifest(&manifest).expect("written");
-    host.well(&["systemctl", "start", "pinion-channel.service", "pinion.service"]).expect("started");
     host.wait_well().expect("well");
     host.join().expect("the host's agent joins");
 }
