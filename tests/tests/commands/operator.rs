@@ -167,7 +167,9 @@ fn the_schema_is_json_and_check_names_every_mistake_with_its_place() {
     let other = host.root().join("other.json");
     fs::write(&other, json!({ "version": 1, "certificates": [strange] }).to_string()).expect("written");
     let warned = said(&host, &["manifest", "check", &other.display().to_string()]);
-    for words in ["no issuer `embeded`, which web names; did you mean `embedded`?", "no guest named `servces`"] {
+    for words in
+        ["no issuer `embeded`, which web names; did you mean `embedded`?", "no guest named servces, which web names"]
+    {
         assert!(warned.stderr.contains(words), "{words} in {warned}");
     }
     let near = host.pinion(&["ensure", "wbe"]).expect("it runs");
