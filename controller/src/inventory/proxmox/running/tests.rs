@@ -9,6 +9,8 @@ use std::{
         },
     },
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -63,7 +65,15 @@ impl Sleeper {
         // It waits for its input to end, whatever its arguments are.
         let mut command = Command::new("/bin/sh");
         command.arg0(name).args(["-c", "read -r _"]).args(arguments);
-        Self(command.stdin(Stdio::piped()).spawn().expect("started"))
+        let child = command.stdin(Stdio::piped()).spawn().expect("started");
+        // It has been started before the kernel knows its command line (execve(2) sets that last).
+        let command_line = format!("/proc/{}/cmdline", child.id());
+        let by = Instant::now() + Duration::from_secs(10);
+        while fs::read(&command_line).expect("its command line").is_empty() {
+            assert!(Instant::now() < by, "{command_line} stays empty");
+            thread::yield_now();
+        }
+        Self(child)
     }
 }
 
@@ -109,7 +119,7 @@ fn a_number_that_was_given_to_another_process_says_nothing() {
     let runs = || running.look().expect("looked at").has(number(1001), GuestKind::Qemu);
     assert!(runs(), "it began before its file was written");
     // The file of a machine that was killed an hour ago.
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
     File::options().write(true).open(&file).and_then(|file| file.set_modified(long_ago)).expect("set back");
     assert!(!runs(), "a process that began later is another one");
 }
