@@ -5,7 +5,10 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -114,7 +117,8 @@ impl Installation {
         let socket = lab.path("/run/pinion-channel/channel.sock");
         wait::until("the root process's socket", PATIENCE, || {
             channel.check_running().map_err(|error| error.to_string())?;
-            if socket.exists() { Ok(()) } else { Err("it is not there".to_owned()) }
+            // The file is there a moment before anybody listens (bind(2), then listen(2)).
+            UnixStream::connect(&socket).map(drop).map_err(|error| error.to_string())
         })
     }
 
