@@ -9,23 +9,30 @@ use anyhow::{Context, Result};
 
 use crate::{children::Children, tools::Inventory};
 
-/// The programs' packages.
+/// The programs' folders, and their packages.
 const PACKAGES: [(&str, &str); 2] = [("controller", "pinion-controller"), ("agent", "pinion-agent")];
 
 /// Writes one CycloneDX document for each program; their paths.
 pub(super) fn boms(root: &Path, children: &Children, tools: &Inventory, directory: &Path) -> Result<Vec<PathBuf>> {
-    let written = PACKAGES.map(|(folder, package)| {
-        let mut command = tools.cyclonedx();
-        let name = format!("{package}.cdx");
-        command.args(["cyclonedx", "--format", "json", "--no-build-deps", "--override-filename", &name]);
-        command.arg("--manifest-path").arg(root.join(folder).join("Cargo.toml"));
-        children.run_well(&mut command).with_context(|| format!("list what {package} is made from"))?;
-        // The tool writes beside Cargo.toml, and cannot be told otherwise.
-        let (from, to) = (root.join(folder).join(format!("{name}.json")), directory.join(format!("{name}.json")));
-        fs::rename(&from, &to).with_context(|| format!("move {} to {}", from.display(), to.display()))?;
-        Ok(to)
-    });
-    written.into_iter().collect()
+    let mut command = tools.cyclonedx();
+    command.args(["cyclonedx", "--format", "json", "--no-build-deps", "--override-filename", "bom.cdx"]);
+    command.arg("--manifest-path").arg(root.join("Cargo.toml"));
+    children.run_well(&mut command).context("list what the programs are made from")?;
+    // The tool writes one beside each package's Cargo.toml, and cannot be told otherwise.
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(root).with_context(|| format!("list {}", root.display()))? {
+        let folder = entry.context("list the packages")?.path();
+        let from = folder.join("bom.cdx.json");
+        let package = PACKAGES.iter().find(|(name, _)| folder.ends_with(name));
+        if let (true, Some((_, package))) = (from.is_file(), package) {
+            let to = directory.join(format!("{package}.cdx.json"));
+            fs::rename(&from, &to).with_context(|| format!("move {} to {}", from.display(), to.display()))?;
+            paths.push(to);
+        } else if from.is_file() {
+            fs::remove_file(&from).with_context(|| format!("remove {}", from.display()))?;
+        }
+    }
+    Ok(paths)
 }
 
 /// Writes the licences of everything that is linked, as one document for both programs.

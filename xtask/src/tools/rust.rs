@@ -20,7 +20,7 @@ pub(crate) struct Inventory {
 
 /// Crates and their versions, with cargo-about's feature that makes it a program.
 const CRATES: [(&str, &str, &[&str]); 2] =
-    [("cargo-cyclonedx", "0.5.7", &[]), ("cargo-about", "0.8.4", &["--features", "cli"])];
+    [("cargo-cyclonedx", "0.5.9", &[]), ("cargo-about", "0.9.3", &["--features", "cli"])];
 
 impl Inventory {
     /// Builds what is missing, which takes minutes.
