@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 use crate::printable::Lines;
 
-/// Logs to stderr, each message as one printable line, whoever's words are in it; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
+/// Logs to stderr, each message as one printable line, even if it contains text from outside; `RUST_LOG` says how much, as `LEVEL` or `TARGET=LEVEL,…`.
 pub fn log() {
     let asked = env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));

@@ -1,7 +1,7 @@
 //! Tables of placements for people: in the width of the terminal, what is wrong in colour.
 //!
 //! Invariant: no line is wider than asked for as long as the columns that are not cut leave room; a cell is one printable
-//! line, whoever's words are in it.
+//! line, even if it contains text from outside.
 
 use std::{
     borrow::Cow,

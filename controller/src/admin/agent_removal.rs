@@ -1,4 +1,4 @@
-//! Taking the agent out of a guest that was evicted, and what a person is told about it.
+//! Removes the agent from an evicted guest, and reports what was removed and what remains.
 //!
 //! Answers: is the agent gone, what stays in the guest, and if it could not be reached, what can a person do?
 //! Invariant: this comes after the eviction, never before it: otherwise Pinion would bring the agent in again by itself.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pinion_proto::printable::whole;
 
-/// Rows under a head, as text that ends with a line end; a cell is one printable line, whoever's words are in it.
+/// Rows under a head, as text that ends with a line end; a cell is one printable line, even if it contains text from outside.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(str::len);
     let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| whole(cell))).collect();

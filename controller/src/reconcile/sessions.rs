@@ -46,7 +46,7 @@ struct Session {
     knows_addresses: bool,
     /// Whether it is to be sent the controller's next root.
     lacks_root: bool,
-    /// What it was told of the manifest on disk.
+    /// The last problem with the manifest on disk that this guest was sent.
     manifest_problem: Option<String>,
 }
 

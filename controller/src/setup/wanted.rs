@@ -130,7 +130,7 @@ impl Wanted {
     }
 }
 
-/// The text of a manifest that asks for nothing yet, and uses this issuer where nothing else is said.
+/// The text of a manifest without certificates, with this issuer as the default.
 #[must_use]
 pub fn empty_manifest(issuer: Option<&str>) -> String {
     let issuer = issuer.unwrap_or(EMBEDDED);

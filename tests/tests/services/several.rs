@@ -144,7 +144,7 @@ fn postfix_and_dovecot_share_a_pair_and_each_is_reloaded_once() {
 }
 
 /// Postfix and Dovecot with one pair, both restarted for a new certificate, and served; Dovecot then keeps the certificate
-/// that it has, whatever it is told. How often each has been restarted.
+/// that it has, although it is reloaded and restarted. How often each has been restarted.
 fn dovecot_keeps_its_own(units: [Option<&str>; 3], check: impl Fn(&Host, &dyn Fn() -> [usize; 2], &SocketAddr)) {
     let soon = Duration::from_millis(200);
     let mut options = GuestOptions { check_every: Some(soon), retry_max: soon, ..GuestOptions::default() };

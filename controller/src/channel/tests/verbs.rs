@@ -215,7 +215,7 @@ async fn an_agent_without_systemd_is_stopped_by_what_started_it() {
             hypervisor.write(guest, "sbin/openrc-run", "");
         }
         hypervisor.client.install(guest).await.expect("installed");
-        // One of before starts the agent whatever it is told.
+        // The script of an earlier version starts the agent, even if it is called with `stop`.
         if !is_openrc {
             hypervisor.write(guest, "etc/pinion/start-agent", "# an earlier version's");
         }

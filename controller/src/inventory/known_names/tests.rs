@@ -70,7 +70,7 @@ fn a_name_stays_with_its_guest_for_as_long_as_that_exists() {
             vec![both(), listed(&[(101, "db"), (102, "web")]), both()],
             (Some(101), false, Some(102), false),
         ),
-        // Whoever destroys a guest and gives its name to another one has said what is meant.
+        // The former guest no longer exists, so the name can only mean the new one.
         ("destroyed", vec![both(), listed(&[(102, "db")])], (None, false, Some(102), false)),
         (
             "made anew with another number",

@@ -152,7 +152,7 @@ pub(super) async fn ask(settings: &Settings, http: &Http) -> Result<(Vec<RootCer
     Ok((roots, signing))
 }
 
-/// The first roots of an answer to `GET /roots`, whoever gave it; none of an answer that lists none.
+/// The first roots in an answer to `GET /roots`, which is not verified here; empty if the answer lists none.
 pub(super) fn listed(answer: &Answer) -> Vec<RootCertificate> {
     #[derive(Deserialize)]
     struct Roots {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::issuer::{IssuerCheck, IssuerError};
 
-/// The roots that whoever answers at this address shows. They are unproven.
+/// The roots that the server at this address sends. Nothing proves yet that they are the CA's.
 ///
 /// # Errors
 /// Nobody answers there, or it is no step-ca.

@@ -39,7 +39,7 @@ pub(super) enum Statement {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) all: Vec<String>,
-    /// Those that stand for the files that they match.
+    /// The words with wildcards, which the shell would expand to file names.
     pub(super) patterns: Vec<String>,
 }
 
@@ -199,7 +199,7 @@ fn is_harmless(redirect: Option<&Redirect>) -> bool {
     }
 }
 
-/// What a word says, and whether it stands for the files that it matches.
+/// A word's text, and whether it contains wildcards.
 fn literal(word: &Word) -> Result<(String, bool), String> {
     let mut literal = (String::new(), false);
     word.parts().iter().try_for_each(|part| push(part, false, &mut literal))?;
