@@ -197,6 +197,16 @@ impl Booted {
         process::run(self.lab.guest_command(HOST, name)?.args(arguments), input, PATIENCE)
     }
 
+    /// Makes a key and a certificate that nobody trusts, as a service has before Pinion comes.
+    ///
+    /// # Errors
+    /// openssl cannot write them.
+    pub fn make_pair(&self, certificate: &str, key: &str) -> Result<()> {
+        let words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let to = ["-days", "1", "-subj", "/CN=snakeoil.invalid", "-keyout", key, "-out", certificate];
+        self.well(&[words, to].concat()).map(drop)
+    }
+
     /// One of a unit's properties (systemctl(1), `show`).
     ///
     /// # Errors

@@ -21,25 +21,7 @@ fn served() -> Booted {
     host.boot().expect("it boots");
     host.wait_well().expect("well");
     // As Proxmox has it before anybody brings another.
-    let made = host.well(&[
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=snakeoil.invalid",
-        "-keyout",
-        "/etc/pve/local/pveproxy-ssl.key",
-        "-out",
-        "/etc/pve/local/pveproxy-ssl.pem",
-    ]);
-    made.expect("a pair");
+    host.make_pair("/etc/pve/local/pveproxy-ssl.pem", "/etc/pve/local/pveproxy-ssl.key").expect("a pair");
     host.well(&["systemctl", "enable", "--now", "pveproxy.service"]).expect("the web interface");
     host.join().expect("the host's agent joins");
     wait_served(&host, "at first");

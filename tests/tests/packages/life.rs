@@ -100,25 +100,7 @@ fn life(role: Role) {
 /// nginx with a pair that nobody trusts.
 fn start_nginx(host: &Booted) {
     host.well(&["mkdir", "-p", "/etc/nginx/ssl"]).expect("a directory");
-    let made = host.well(&[
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=snakeoil.invalid",
-        "-keyout",
-        &format!("/etc/nginx/ssl/{NAME}.key"),
-        "-out",
-        &format!("/etc/nginx/ssl/{NAME}.crt"),
-    ]);
-    made.expect("a pair");
+    host.make_pair(&format!("/etc/nginx/ssl/{NAME}.crt"), &format!("/etc/nginx/ssl/{NAME}.key")).expect("a pair");
     host.write("/etc/nginx/sites-enabled/pve1", 0o644, SITE.as_bytes()).expect("written");
     host.well(&["systemctl", "restart", "nginx.service"]).expect("nginx runs");
 }
