@@ -18,30 +18,32 @@ const NAME: &str = "portainer";
 pub(super) struct InContainer {
     docker: Docker,
     port: Port,
-    /// The docker command line's calls, and how many of its restarts fail from now on.
+    /// The docker command line's restarts; while this file is there, each of them fails; and while this one is, the
+    /// next, which removes it.
     calls: PathBuf,
-    refusals: PathBuf,
+    refuses: PathBuf,
+    refuses_once: PathBuf,
     certificates: PathBuf,
 }
 
 impl InContainer {
     /// Nothing runs yet. Whatever the agent has docker do goes through a script that counts.
     pub(super) fn of(guest: &Guest, docker: Docker) -> Result<Self> {
-        let [calls, refusals] = ["/run/docker-calls", "/run/docker-refusals"].map(|inside| guest.path(inside));
+        let [calls, refuses, refuses_once] =
+            ["calls", "refuses", "refuses-once"].map(|what| guest.path(&format!("/run/docker-{what}")));
         let script = format!(
             "#!/bin/sh\n\
              case \" $* \" in *' restart '*)\n\
              \techo \"$*\" >>'{calls}'\n\
-             \tleft=$(cat '{refusals}' 2>/dev/null || echo 0)\n\
-             \tif [ \"$left\" -gt 0 ]; then\n\
-             \t\techo $((left - 1)) >'{refusals}'\n\
+             \tif [ -e '{refuses}' ] || rm '{refuses_once}' 2>/dev/null; then\n\
              \t\techo 'the test wants this to fail' >&2\n\
              \t\texit 1\n\
              \tfi\n\
              esac\n\
              exec '{docker}' \"$@\"\n",
             calls = calls.display(),
-            refusals = refusals.display(),
+            refuses = refuses.display(),
+            refuses_once = refuses_once.display(),
             docker = program::found("docker")?.display(),
         );
         let link = guest.path("/usr/bin/docker");
@@ -50,7 +52,7 @@ impl InContainer {
         guest.write_hook("docker-command", &script)?;
         fs::rename(guest.hook_path("docker-command"), &link).context("replace the guest's docker")?;
         let certificates = guest.path("/etc/portainer/certs");
-        Ok(Self { docker, port: Port::reserve()?, calls, refusals, certificates })
+        Ok(Self { docker, port: Port::reserve()?, calls, refuses, refuses_once, certificates })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -64,12 +66,6 @@ impl InContainer {
     fn exchange(&self, directory: &str) -> Result<()> {
         self.docker.cli(&["rm", "--force", NAME])?;
         self.run_with(directory)
-    }
-
-    fn refuse_next(&self, requests: u32) -> Result<()> {
-        let fresh = self.refusals.with_extension("new");
-        let written = fs::write(&fresh, requests.to_string()).and_then(|()| fs::rename(&fresh, &self.refusals));
-        written.context("have docker say no")
     }
 }
 
@@ -100,11 +96,13 @@ impl Subject for InContainer {
     }
 
     fn refuse(&self, refuses: bool) -> Result<()> {
-        self.refuse_next(if refuses { 1_000_000 } else { 0 })
+        if refuses { fs::write(&self.refuses, "") } else { fs::remove_file(&self.refuses) }
+            .context("have docker say no")
     }
 
     fn refuse_once(&self) -> Result<bool> {
-        self.refuse_next(1).map(|()| true)
+        fs::write(&self.refuses_once, "").context("have docker say no once")?;
+        Ok(true)
     }
 
     fn replace(&self, _: &str, to: &str) -> Result<()> {
