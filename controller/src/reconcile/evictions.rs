@@ -5,9 +5,11 @@
 //! not by the manifest, nor by what was under way when it was evicted. Of a compromised one every certificate that this
 //! controller had signed for it and that has not expired is revoked at once, where its issuer can; no certificate is
 //! signed with a shared key that it had, and what others hold with that key is revoked when they serve another
-//! (`compromise`). All of this is written to the local area and goes on until it is done.
+//! (`compromise`). All of this is written to the local area, with a copy in the shared one for when the local one is lost
+//! (`copies`), and goes on until it is done.
 
 mod compromise;
+mod copies;
 
 use std::collections::BTreeSet;
 
@@ -25,11 +27,9 @@ use crate::{
     events::{Document, Events, GuestEvent, HostEvent, What},
     identity::Identities,
     planner::{self, Planned},
-    store::{Area, Store},
+    store::Store,
     world::{Change, World},
 };
-
-const DOCUMENT: &str = "evictions";
 
 /// What is known of guests that were put out.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub(super) struct Evictions {
     /// Guests that a person has let in since then.
     #[serde(skip)]
     let_in: BTreeSet<Guest>,
+    /// The copy in the shared area is still to be made.
+    #[serde(skip)]
+    uncopied: bool,
 }
 
 /// One guest that was put out.
@@ -59,8 +62,8 @@ pub(super) struct Eviction {
 impl Evictions {
     /// What was known when the controller stopped.
     pub(super) fn restore(store: &Store, events: &Events, now: Timestamp) -> Self {
-        match store.read(Area::Local, DOCUMENT) {
-            Ok(kept) => kept.unwrap_or_default(),
+        match copies::read(store) {
+            Ok((kept, uncopied)) => Self { uncopied, ..kept },
             Err(error) => {
                 let why = chain(&error);
                 events.record(What::Host(HostEvent::Unreadable(Document::Evictions, why.clone())).at(now));
@@ -101,6 +104,8 @@ impl Evictions {
     ) {
         if self.unread.is_some() {
             self.reread(resources, effects);
+        } else {
+            self.copy(&resources.store);
         }
         self.give_keys_up(world, revocations, resources, effects);
     }
@@ -123,9 +128,9 @@ impl Evictions {
     }
 
     fn reread(&mut self, resources: &Resources, effects: &mut Effects) {
-        match resources.store.read::<Self>(Area::Local, DOCUMENT) {
-            Ok(kept) => {
-                self.merge(kept.unwrap_or_default());
+        match copies::read(&resources.store) {
+            Ok((kept, _)) => {
+                self.merge(kept);
                 effects.event(What::Host(HostEvent::EvictionsReadable));
                 for eviction in &self.guests {
                     put_out(eviction.guest, &resources.identities, effects);
@@ -220,11 +225,21 @@ impl Evictions {
         self.unread = None;
     }
 
+    /// Makes the copy in the shared area, if it is still to be made and can be.
+    fn copy(&mut self, store: &Store) {
+        self.uncopied = self.uncopied && !copies::copy(self, store);
+    }
+
     /// Returns what to say when that cannot be written.
-    fn write(&self, store: &Store) -> Option<String> {
+    fn write(&mut self, store: &Store) -> Option<String> {
         let why = match &self.unread {
             Some(why) => why.clone(),
-            None => chain(&store.write(Area::Local, DOCUMENT, self).err()?),
+            None => {
+                let written = copies::write(self, store);
+                self.uncopied = true;
+                self.copy(store);
+                chain(&written.err()?)
+            }
         };
         Some(format!("this cannot be recorded, and holds only until the controller stops: {why}"))
     }

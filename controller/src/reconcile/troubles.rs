@@ -47,9 +47,10 @@ pub(super) fn evictions_unreadable(why: &str) -> Trouble {
         halt: Halt::Blocked,
         attempt: "read the list of evicted guests".into(),
         cause: format!("{why}; until then Pinion enrols no guest by itself"),
-        remedy: "restore the file from a backup; or remove it, and evict the guests again that must stay out: `pinion \
-             events` lists them"
-            .into(),
+        remedy:
+            "restore the file from a backup; or remove it: if it is the one in `local`, its copy in `shared` is used \
+             then; evict the guests again that are missing in it: `pinion events` lists them"
+                .into(),
         retry_at: None,
     }
 }

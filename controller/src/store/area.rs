@@ -5,7 +5,8 @@
 //! | the roots with their keys, and the trust domain | which root was last seen, the authority of this node |
 //! | which guest has which identity, and who must join again | what guests reported, and which guests were listed |
 //! | join tokens, as hashes | what is signed and not yet delivered, what is to be revoked |
-//! | keys of `shared` certificates, the roots of step-ca | evictions, freezes, the last good manifest, events |
+//! | keys of `shared` certificates, the roots of step-ca | freezes, the last good manifest, events |
+//! | a copy of the evictions | evictions |
 //!
 //! Invariant: what must be the same on every node is in the shared area, and nothing else is; it keeps to what pmxcfs can do.
 

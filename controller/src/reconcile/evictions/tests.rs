@@ -11,6 +11,7 @@ use crate::{
         revocation::SignedLeaf,
         testing::{TWO, WEB, at, guest, holds, id, leaf, link, resources, revoking, root_user, world},
     },
+    store::Area,
     world::SharedKey,
 };
 
@@ -42,6 +43,36 @@ fn nobody_is_brought_in_while_it_is_not_known_who_was_evicted() {
     assert!(unread.admits(guest("1002")), "a person let it in meanwhile");
 }
 
+#[test]
+fn who_is_evicted_is_known_when_the_local_list_is_lost_and_when_the_shared_state_is_restored() {
+    let (_directory, resources) = resources(issuers(false));
+    let store = &resources.store;
+    let is_evicted = |number: &str| {
+        let mut kept = Evictions::restore(store, &resources.events, at(0));
+        kept.copy(store);
+        kept.has(guest(number))
+    };
+    assert!(!is_evicted("101"), "nobody was ever evicted");
+    let mut list = evictions(&["101"]);
+    assert_eq!(list.write(store), None);
+    store.remove(Area::Local, copies::DOCUMENT).expect("lost");
+    assert!(is_evicted("101"), "the copy says so");
+
+    // The shared state of before is restored: what the local list says is later.
+    let before: Evictions = store.read(Area::Shared, copies::DOCUMENT).expect("read").expect("a copy");
+    let mut list = evictions(&["102"]);
+    assert_eq!(list.write(store), None);
+    store.write(Area::Shared, copies::DOCUMENT, &before).expect("restored");
+    assert!(is_evicted("102") && !is_evicted("101"));
+    store.remove(Area::Local, copies::DOCUMENT).expect("lost");
+    assert!(is_evicted("102") && !is_evicted("101"), "the copy was made anew");
+
+    // Nobody is brought in while neither can be read.
+    store.remove(Area::Local, copies::DOCUMENT).expect("lost");
+    store.replace(Area::Shared, copies::DOCUMENT, &"damaged").expect("damaged");
+    assert!(!Evictions::restore(store, &resources.events, at(0)).admits(guest("103")));
+}
+
 /// Evicts guest 101 of a world, with an issuer that can revoke or not: what is said, and what is to be done.
 fn evict(world: &World, compromised: bool, can_revoke: bool) -> (Evictions, Vec<String>, Effects) {
     let (_directory, resources) = resources(issuers(can_revoke));
@@ -49,7 +80,7 @@ fn evict(world: &World, compromised: bool, can_revoke: bool) -> (Evictions, Vec<
     let mut effects = Effects::at(at(0));
     let order = eviction("101", compromised);
     let lines = evictions.evict(order, world, &mut revocations, &resources, &mut effects);
-    let kept: Option<Evictions> = resources.store.read(Area::Local, DOCUMENT).expect("it can be read");
+    let kept: Option<Evictions> = resources.store.read(Area::Local, copies::DOCUMENT).expect("it can be read");
     assert_eq!(kept.map(|kept| kept.guests), Some(evictions.guests.clone()), "it is written before it is answered");
     (evictions, lines, effects)
 }
@@ -178,7 +209,7 @@ fn an_evicted_guest_is_kept_out_until_a_person_lets_it_in() {
 #[test]
 fn what_could_not_be_read_is_read_as_soon_as_it_can_be() {
     let (_directory, resources) = resources(issuers(false));
-    let path = resources.store.file(Area::Local, DOCUMENT).expect("a path");
+    let path = resources.store.file(Area::Local, copies::DOCUMENT).expect("a path");
     std::fs::write(&path, "not JSON").expect("written");
     let mut evictions = Evictions::restore(&resources.store, &resources.events, at(0));
     assert!(!evictions.admits(guest("102")), "it is not known who was evicted");
