@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub use restore::{Restored, restore};
+pub use restore::{Restored, Wishes, restore};
 pub use take::{Taken, take};
 
 use crate::{

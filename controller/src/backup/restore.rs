@@ -3,7 +3,9 @@
 //! Invariant: all or nothing. Everything is written beside what is there, then exchanged with it, the shared area by one
 //! rename; what fails before the end is exchanged back. What was there before stays, under a name of its own. Nothing is
 //! done while a controller runs, and nothing that is there is replaced unless a person says so. Root does in the
-//! controller's directories only what their owner could do.
+//! controller's directories only what their owner could do. Nobody who was evicted is let in by it (`evicted`).
+
+mod evicted;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -12,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::{clock::Timestamp, file_lock::FileLock, users::LocalUsers};
+use pinion_proto::{clock::Timestamp, file_lock::FileLock, id::Guest, users::LocalUsers};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -36,15 +38,28 @@ pub struct Restored {
     pub entries: usize,
     /// Where what was there before is now.
     pub before: Vec<PathBuf>,
+    /// The guests that stay evicted.
+    pub evicted: Vec<Guest>,
 }
 
-/// Puts a backup back below `root`. `replace` says that what is there may be replaced.
+/// What a person says with the file.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// What is there may be replaced.
+    pub replace: bool,
+    /// `controller.toml`, the manifest and password files that are there stay as they are.
+    pub keep_settings: bool,
+    /// Guests that were evicted after the backup was made.
+    pub evict: Vec<Guest>,
+}
+
+/// Puts a backup back below `root`.
 ///
 /// # Errors
 /// The file is no whole backup, the controller runs, something is there already, or the disk refuses: then everything is
 /// as it was.
-pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Result<Restored, BackupError> {
-    let (entries, made_at) = read(file)?;
+pub fn restore(root: &Path, file: &Path, wishes: &Wishes, now: Timestamp) -> Result<Restored, BackupError> {
+    let (mut entries, made_at) = read(file)?;
     let state = root.join("var/lib/pinion");
     let places = Places {
         shared: state.join("shared"),
@@ -63,7 +78,15 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
         other => other?,
     };
     let _channel = places.lock_channel(&entries)?;
-    if !replace && let Some(there) = places.in_use(&entries) {
+    if wishes.keep_settings {
+        entries.retain(|path, _| !is_setting(path) || places.live(path).is_none_or(|live| !live.exists()));
+    }
+    let present = places.present_evictions();
+    let evicted = evicted::keep(&mut entries, present.as_deref().map(Vec::as_slice), &wishes.evict, root, now)
+        .map_err(|why| BackupError::Bad { path: file.into(), why })?;
+    if !wishes.replace
+        && let Some(there) = places.in_use(&entries)
+    {
         let text = format!(
             "{} exists already; `pinion restore {} --yes` replaces it, and keeps a copy",
             there.display(),
@@ -77,7 +100,7 @@ pub fn restore(root: &Path, file: &Path, replace: bool, now: Timestamp) -> Resul
         return Err(error);
     }
     let before = keep_aside(swaps, now);
-    Ok(Restored { made_at, entries: entries.len(), before })
+    Ok(Restored { made_at, entries: entries.len(), before, evicted })
 }
 
 /// Reads and checks the file before anything is touched.
@@ -95,6 +118,11 @@ fn read(file: &Path) -> Result<(Entries, Timestamp), BackupError> {
     let mut text = Zeroizing::new(Vec::new());
     opened.take(MAX_FILE).read_to_end(&mut text).map_err(failed("read", file))?;
     decode(&text).map_err(bad)
+}
+
+/// Whether a file says what a person wants. Which identity root there is, is not of that kind: it belongs to the state.
+fn is_setting(path: &str) -> bool {
+    path.starts_with("etc/") && path != "etc/identity-root"
 }
 
 /// Where the parts of a backup go.
@@ -128,6 +156,15 @@ impl Places {
             "channel" => self.channel.join(rest),
             _ => self.etc.join(rest),
         })
+    }
+
+    /// The list of evicted guests that is there now.
+    fn present_evictions(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let read = |path: &&str| {
+            let live = self.live(path)?;
+            acting(self.owner, &live, || Ok(read_plain(&live))).ok()?
+        };
+        evicted::PATHS.iter().find_map(read)
     }
 
     /// Something that would be replaced: any state, or a file that says something else.

@@ -4,6 +4,8 @@
 //! everything is read twice until nothing has changed between the two. What is read in the controller's directories is
 //! what their owner could read, of regular files; what was written is known to be restorable.
 
+mod keep;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -42,13 +44,29 @@ pub struct Taken {
     pub entries: usize,
     /// The file's SHA-256.
     pub sha256: Fingerprint,
+    /// Older backups in the same directory that were removed.
+    pub removed: Vec<PathBuf>,
 }
 
-/// Writes a backup into a file that is not there yet.
+/// Writes a backup into a file that is not there yet, or under a name with the time into a directory. There all but the
+/// newest `keep` backups with such names are removed, if that is given.
 ///
 /// # Errors
-/// There is nothing to back up, something cannot be read, or the file cannot be made.
-pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, BackupError> {
+/// There is nothing to back up, something cannot be read, the file cannot be made, or an older one not be removed.
+pub fn take(config: &Config, place: &Path, keep: Option<usize>, now: Timestamp) -> Result<Taken, BackupError> {
+    let directory = place.is_dir().then_some(place);
+    if keep.is_some() && directory.is_none() {
+        let text = format!("{} is not a directory: `--keep` needs one, in which the backups are", place.display());
+        return Err(BackupError::Refused(text));
+    }
+    let mut taken = take_file(config, &directory.map_or(place.into(), |there| there.join(keep::name(now))), now)?;
+    if let (Some(directory), Some(keep)) = (directory, keep) {
+        taken.removed = keep::prune(directory, keep)?;
+    }
+    Ok(taken)
+}
+
+fn take_file(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, BackupError> {
     if file.symlink_metadata().is_ok() {
         let text = format!("{} exists already: name a new file, so that no backup is lost", file.display());
         return Err(BackupError::Refused(text));
@@ -75,7 +93,8 @@ pub fn take(config: &Config, file: &Path, now: Timestamp) -> Result<Taken, Backu
         return Err(BackupError::Refused(format!("no backup was made, because it could not be restored: {why}")));
     }
     write(file, &text)?;
-    Ok(Taken { file: file.into(), entries: entries.len(), sha256: Fingerprint::of(&text) })
+    let sha256 = Fingerprint::of(&text);
+    Ok(Taken { file: file.into(), entries: entries.len(), sha256, removed: Vec::new() })
 }
 
 fn settled(config: &Config) -> Result<Entries, BackupError> {
@@ -229,10 +248,10 @@ mod tests {
         fs::write(&secret, "{}").expect("written");
         let freezes = config.local.join("freezes.json");
         symlink(&secret, &freezes).expect("a link");
-        take(&config, &file, NOW).expect_err("a link");
+        take(&config, &file, None, NOW).expect_err("a link");
         fs::remove_file(&freezes).expect("removed");
         mknodat(CWD, &freezes, FileType::Fifo, 0o644.into(), 0).expect("a pipe");
-        let refused = take(&config, &file, NOW).expect_err("a pipe");
+        let refused = take(&config, &file, None, NOW).expect_err("a pipe");
         assert!(refused.to_string().contains("not a regular file"), "{refused}");
         fs::remove_file(&freezes).expect("removed");
         if rustix::process::geteuid().is_root() {
@@ -242,10 +261,24 @@ mod tests {
             fs::write(roots.join("x.json"), "{}").expect("written");
             fs::set_permissions(&roots, fs::Permissions::from_mode(0o700)).expect("closed");
             symlink(&roots, config.local.join("replaced")).expect("a link");
-            take(&config, &file, NOW).expect_err("what the controller could not read");
+            take(&config, &file, None, NOW).expect_err("what the controller could not read");
             fs::remove_file(config.local.join("replaced")).expect("removed");
         }
-        take(&config, &file, NOW).expect("a backup");
+        take(&config, &file, None, NOW).expect("a backup");
+    }
+
+    #[test]
+    fn in_a_directory_a_backup_gets_a_name_and_older_ones_go() {
+        let (root, config) = host();
+        let directory = root.path().join("backups");
+        take(&config, &directory, Some(2), NOW).expect_err("no directory yet");
+        fs::create_dir(&directory).expect("made");
+        for day in 0..3 {
+            let now = NOW + Duration::from_secs(day * 86_400);
+            let taken = take(&config, &directory, Some(2), now).expect("a backup");
+            assert!(taken.file.is_file() && taken.removed.len() == usize::from(day == 2), "{taken:?}");
+        }
+        assert_eq!(fs::read_dir(&directory).expect("listed").count(), 2);
     }
 
     #[test]
@@ -253,7 +286,7 @@ mod tests {
         let (root, config) = host();
         let file = root.path().join("backup");
         fs::write(config.local.join("freezes.json"), "{").expect("written");
-        let refused = take(&config, &file, NOW).expect_err("damaged");
+        let refused = take(&config, &file, None, NOW).expect_err("damaged");
         assert!(refused.to_string().contains("freezes.json"), "{refused}");
         assert!(!file.exists());
     }

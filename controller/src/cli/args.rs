@@ -10,7 +10,9 @@ use clap::{
 };
 use pinion_proto::{clock::Timestamp, stage::Stage};
 
-use super::{completions::Shell, events::EventsArgs, import::ImportVerb, moment, setup::SetupArgs};
+use super::{
+    backup::RestoreArgs, completions::Shell, events::EventsArgs, import::ImportVerb, moment, setup::SetupArgs,
+};
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
 ///
@@ -168,20 +170,25 @@ pub(super) enum Verb {
     ///
     /// The file contains identities, the keys of Pinion's CAs and of shared certificates, the manifest, controller.toml and
     /// its password files. You do not have to stop the controller. Protect the file like a key.
+    #[command(
+        after_long_help = "Examples:\n  pinion backup /root/before-the-upgrade.backup\n  pinion backup --keep 30 /var/backups/pinion"
+    )]
     Backup {
-        /// The file to write; it must not exist.
+        /// The file to write, which must not exist; or a directory: then the file's name has the time.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Keep the N newest backups in this directory, and remove the older ones. Removes only files whose names this
+        /// command has given.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
     },
     /// Restore a backup, all of it or nothing. Stop the controller first.
-    Restore {
-        /// The file that `pinion backup` wrote.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Replace the existing state; a copy of it is kept.
-        #[arg(long)]
-        yes: bool,
-    },
+    ///
+    /// Guests that are evicted in the backup or in the existing state stay evicted.
+    #[command(
+        after_long_help = "Examples:\n  pinion restore /root/pinion.backup\n  pinion restore --yes --evict 104 /root/pinion.backup"
+    )]
+    Restore(RestoreArgs),
     /// Check controller.toml.
     #[command(subcommand)]
     Config(ConfigVerb),

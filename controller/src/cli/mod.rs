@@ -103,7 +103,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) => import::import(&import, json),
         Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&root, start, json)),
         Verb::Setup(given) => Ok(setup::setup(&root, given, json).await),
-        Verb::Restore { file, yes } => backup::restore(&root, &file, yes, json),
+        Verb::Restore(args) => backup::restore(&root, args, json),
         verb => match Config::load(&root) {
             Ok(config) => configured(Session { config, json }, verb).await,
             Err(error) => Err(Failure::of(Exit::Usage, &error).or_root(&error)),
@@ -145,8 +145,8 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         }
         Verb::Manifest(ManifestVerb::Schema) => manifest::schema(),
         Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(args))) => import::import(&args, session.json),
-        Verb::Backup { file } => backup::take(&session.config, &file, session.json),
-        Verb::Restore { file, yes } => backup::restore(&session.config.root, &file, yes, session.json),
+        Verb::Backup { file, keep } => backup::take(&session.config, &file, keep.map(usize::from), session.json),
+        Verb::Restore(args) => backup::restore(&session.config.root, args, session.json),
         Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&session.config.root, start, session.json)),
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Issuer(IssuerVerb::Root { name }) => issuer::root(&session, name).await,

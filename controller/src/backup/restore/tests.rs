@@ -29,6 +29,10 @@ fn backup(root: &Path) -> PathBuf {
     file
 }
 
+fn replacing() -> Wishes {
+    Wishes { replace: true, ..Wishes::default() }
+}
+
 fn owner(path: &Path) -> u32 {
     path.symlink_metadata().expect("there").uid()
 }
@@ -42,7 +46,7 @@ fn a_link_in_the_controllers_area_gives_nothing_away() {
     let (file, state) = (backup(root.path()), root.path().join("var/lib/pinion"));
     let lock = state.join("local/controller.lock");
     symlink(&target, &lock).expect("a link");
-    restore(root.path(), &file, true, NOW).expect_err("a link is no lock");
+    restore(root.path(), &file, &replacing(), NOW).expect_err("a link is no lock");
     assert_eq!(owner(&target), 0);
     fs::remove_file(&lock).expect("removed");
 
@@ -50,13 +54,13 @@ fn a_link_in_the_controllers_area_gives_nothing_away() {
     let roots = root.path().join("roots");
     fs::create_dir(&roots).expect("made");
     symlink(&roots, state.join("local/replaced")).expect("a link");
-    restore(root.path(), &file, true, NOW).expect_err("pinion may not write there");
+    restore(root.path(), &file, &replacing(), NOW).expect_err("pinion may not write there");
     assert!(fs::read_dir(&roots).expect("listed").next().is_none());
     fs::remove_file(state.join("local/replaced")).expect("removed");
     symlink(&target, state.join("local/.freezes.json.restoring")).expect("a link");
     symlink(&target, state.join("local/freezes.json")).expect("a link");
 
-    let restored = restore(root.path(), &file, true, NOW).expect("restored");
+    let restored = restore(root.path(), &file, &replacing(), NOW).expect("restored");
     assert_eq!(restored.entries, 4);
     assert_eq!((owner(&target), fs::read_to_string(&target).expect("read")), (0, "secret".to_owned()));
     for path in [

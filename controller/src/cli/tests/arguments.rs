@@ -7,7 +7,7 @@ use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{
     Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
-    events::EventsArgs,
+    backup::RestoreArgs, events::EventsArgs,
 };
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -156,12 +156,20 @@ fn every_other_command_has_its_line() {
 }
 
 #[test]
+fn backups_and_restorations_have_their_options() {
+    assert!(matches!(parsed("backup a.tar"), Verb::Backup { file, keep: None } if file == Path::new("a.tar")));
+    assert!(matches!(parsed("backup --keep 30 backups"), Verb::Backup { keep: Some(30), .. }));
+    assert!(matches!(parsed("restore a.tar"), Verb::Restore(RestoreArgs { yes: false, .. })));
+    let all = parsed("restore a.tar --yes --keep-settings --evict 104 --evict host");
+    assert!(
+        matches!(all, Verb::Restore(RestoreArgs { yes: true, keep_settings: true, evict, .. }) if evict.len() == 2)
+    );
+}
+
+#[test]
 fn every_other_command_has_its_options() {
     assert!(matches!(parsed("plan"), Verb::Plan { file: None }));
     assert!(matches!(parsed("plan a.json"), Verb::Plan { file: Some(file) } if file == Path::new("a.json")));
-    assert!(matches!(parsed("backup a.tar"), Verb::Backup { file } if file == Path::new("a.tar")));
-    assert!(matches!(parsed("restore a.tar"), Verb::Restore { yes: false, .. }));
-    assert!(matches!(parsed("restore a.tar --yes"), Verb::Restore { yes: true, .. }));
     assert!(matches!(parsed("show docker"), Verb::Show { from: 0, count: 20, .. }));
     assert!(matches!(parsed("show docker --from 20 --count 5"), Verb::Show { from: 20, count: 5, .. }));
     assert!(matches!(
