@@ -29,6 +29,7 @@ pub mod process;
 pub mod program;
 pub mod site;
 pub mod status;
+pub mod steps;
 pub mod terminal;
 pub mod tls_server;
 pub mod traces;

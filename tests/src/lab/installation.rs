@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{Lab, spec::RESTARTS};
 use crate::{
+    ca,
     process::{Finished, Process},
     program,
     status::StatusJson,
@@ -26,6 +27,9 @@ use crate::{
 
 /// Where guests reach the controller.
 pub const CONTROLLER: &str = "10.0.0.13:7443";
+
+/// Where `pinion setup` puts the provisioner's password.
+const PASSWORD: &str = "/etc/pinion/step-ca.password";
 
 /// The user's number on the lab's host: Debian gives system users numbers from 100 to 999.
 const USER: u32 = 979;
@@ -63,14 +67,12 @@ impl Installation {
         let mut config = format!("listen = \"0.0.0.0:7443\"\nadvertise = [\"{CONTROLLER}\"]\n{section}\n");
         if lab.guests.contains_key(&103) {
             let issuer = lab.issuer()?;
-            own(&lab.path(&issuer.password_file.display().to_string()))?;
+            write(lab, PASSWORD, 0o600, ca::PASSWORD)?;
+            own(&lab.path(PASSWORD))?;
             config += &format!(
                 "[issuers.step-ca]\ntype = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{}\"\nprovisioner = \"{}\"\n\
-                 password_file = \"{}\"\nroots_every = \"1s\"\n",
-                issuer.url,
-                issuer.fingerprint,
-                issuer.provisioner,
-                issuer.password_file.display()
+                 password_file = \"{PASSWORD}\"\nroots_every = \"1s\"\n",
+                issuer.url, issuer.fingerprint, issuer.provisioner,
             );
         }
         config += "[issuers.embedded]\ntype = \"embedded\"\n[retry]\ninitial = \"1s\"\nmax = \"5s\"\n";
@@ -101,6 +103,9 @@ impl Installation {
     /// # Errors
     /// One of them does not come up.
     pub fn start(&mut self, lab: &Lab) -> Result<()> {
+        // As systemd makes the units' StateDirectory.
+        make(lab, "/var/lib/pinion", 0o700, true)?;
+        make(lab, "/var/lib/pinion-channel", 0o700, false)?;
         self.start_channel(lab)?;
         self.start_serve(lab)
     }
@@ -136,6 +141,23 @@ impl Installation {
             serve.check_running().map_err(|error| error.to_string())?;
             status(lab).map(drop).map_err(|error| format!("{error:#}"))
         })
+    }
+
+    /// Ends both, the controller first, which asks the other.
+    ///
+    /// # Errors
+    /// One does not end on SIGTERM.
+    pub fn stop(&mut self) -> Result<()> {
+        self.stop_serve()?;
+        self.channel.take().map_or(Ok(()), |mut channel| channel.stop().map(drop))
+    }
+
+    /// Ends the controller.
+    ///
+    /// # Errors
+    /// It does not end on SIGTERM.
+    pub fn stop_serve(&mut self) -> Result<()> {
+        self.serve.take().map_or(Ok(()), |mut serve| serve.stop().map(drop))
     }
 
     /// The controller's process.

@@ -20,6 +20,7 @@ pub mod installation;
 pub mod life;
 pub mod namespace;
 pub mod network;
+pub mod operator;
 pub mod place;
 pub mod pmxcfs;
 mod proxies;

@@ -13,6 +13,7 @@ mod network;
 mod from_nothing;
 mod privileges;
 mod pve_cluster;
+mod recovery;
 mod reload_fails;
 mod new_issuer_root;
 mod template;
