@@ -18,6 +18,8 @@ use super::facts::Facts;
 pub(super) struct Tree {
     /// Text files, in order of their paths.
     pub(super) files: Vec<File>,
+    /// The paths of all other files, which are not read.
+    others: Vec<String>,
     /// Every directory that has a file somewhere below it.
     pub(super) folders: Vec<String>,
 }
@@ -55,13 +57,15 @@ impl Tree {
     pub(super) fn read(root: &Path) -> Result<Self> {
         let mut paths = Vec::new();
         list(root, root, &mut paths)?;
+        let (read, others): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| READ.iter().any(|end| path.ends_with(end)));
         let mut files = Vec::new();
-        for path in paths {
+        for path in read {
             let whole = root.join(&path);
             let text = fs::read_to_string(&whole).with_context(|| format!("read {}", whole.display()))?;
             files.push((path, text));
         }
-        Self::of(files)
+        Ok(Self { others, ..Self::of(files)? })
     }
 
     /// A checkout of these files.
@@ -89,15 +93,21 @@ impl Tree {
                 .collect::<Result<Vec<_>>>()
         })?;
         let files = texts.into_iter().zip(read).map(|((path, text), facts)| File { path, text, facts }).collect();
-        Ok(Self { files, folders })
+        Ok(Self { files, folders, others: Vec::new() })
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&File> {
         self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok().map(|at| &self.files[at])
     }
 
+    /// Whether there is such a file, read or not.
+    pub(super) fn has_file(&self, path: &str) -> bool {
+        self.file(path).is_some() || self.others.iter().any(|other| other == path)
+    }
+
     pub(super) fn has_folder(&self, path: &str) -> bool {
-        self.folders.binary_search_by(|folder| folder.as_str().cmp(path)).is_ok()
+        let is_above = |file: &String| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        self.folders.binary_search_by(|folder| folder.as_str().cmp(path)).is_ok() || self.others.iter().any(is_above)
     }
 
     /// Rust that people write.
@@ -124,7 +134,7 @@ fn list(root: &Path, directory: &Path, paths: &mut Vec<String>) -> Result<()> {
         let kind = entry.file_type().with_context(|| format!("look at {}", path.display()))?;
         if kind.is_dir() && !name.starts_with('.') && name != "target" {
             list(root, &path, paths)?;
-        } else if kind.is_file() && READ.iter().any(|end| name.ends_with(end)) {
+        } else if kind.is_file() {
             let relative: PathBuf = path.strip_prefix(root).with_context(failed)?.to_owned();
             paths.push(relative.to_string_lossy().into_owned());
         }
@@ -160,6 +170,7 @@ mod tests {
         let tree = Tree::read(root.path()).expect("read");
         assert_eq!(tree.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a/src/lib.rs"]);
         assert_eq!(tree.folders, ["a", "a/src"]);
+        assert!(tree.has_file("z.bin") && tree.has_file("a/src/lib.rs") && !tree.has_file("a/src"));
         assert!(tree.file("a/src/lib.rs").is_some() && tree.file("a").is_none() && tree.has_folder("a/src"));
     }
 

@@ -10,6 +10,7 @@ mod docs_width;
 mod file_size;
 mod generated;
 mod impl_files;
+mod links;
 mod lints;
 mod mutable_world;
 mod proxmox_paths;
@@ -39,6 +40,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "mutable-world", check: mutable_world::check },
     Rule { name: "circles", check: circles::check },
     Rule { name: "docs-width", check: docs_width::check },
+    Rule { name: "links", check: links::check },
     Rule { name: "words", check: words::check },
 ];
 
