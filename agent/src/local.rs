@@ -44,10 +44,11 @@ pub enum LocalAsk {
 
 /// Everything about this guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LocalStatus {
     /// The agent's version.
     pub version: String,
-    /// Who this is; none before joining.
+    /// Which guest this is; null before it has joined.
     pub guest: Option<Guest>,
     /// The last second of the identity's validity.
     pub identity_not_after: Option<Timestamp>,
@@ -59,12 +60,13 @@ pub struct LocalStatus {
 
 /// One placement, for people and scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LocalPlacement {
-    /// Which certificate.
+    /// The certificate's name.
     pub certificate: CertificateName,
     /// How far the installed content has come.
     pub stage: Stage,
-    /// How far it can come.
+    /// How far it can come: `reloaded` if there is no probe.
     pub goal: Stage,
     /// The installed content's number.
     pub generation: Option<u64>,
@@ -74,17 +76,17 @@ pub struct LocalPlacement {
     pub names: Option<SubjectNames>,
     /// The last second in which the installed certificate is valid: the earliest end in its chain.
     pub not_after: Option<Timestamp>,
-    /// What holds it up.
+    /// Why it makes no progress; null if nothing is in the way.
     pub trouble: Option<Trouble>,
     /// What a person should change here, although nothing holds it up.
     #[serde(default)]
     pub warning: Option<String>,
-    /// No longer in the manifest.
+    /// Whether it is no longer in the manifest.
     pub retired: bool,
     /// Whether what is installed is to be replaced, and is not yet.
     #[serde(default)]
     pub renewing: bool,
-    /// Whether it was looked at since a [`LocalAsk::Watch`] named it; none where nobody asked for that.
+    /// Whether the agent has looked at it since somebody asked for that; absent if nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<bool>,
 }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use pinion_proto::{clock::Timestamp, id::Guest, report::PlacementReport, spec::Opening, stage::Trouble};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -34,7 +35,7 @@ pub(crate) const DOCUMENT: &str = "freezes";
 pub const MAX_FREEZES: usize = 1000;
 
 /// One freeze.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Freeze {
     /// A certificate (`docker`) or a placement (`docker@1001`); none means all.
     #[serde(default)]
@@ -42,12 +43,12 @@ pub struct Freeze {
     /// Only what is in this guest.
     #[serde(default)]
     pub guest: Option<Guest>,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
-    /// Until when; none until it is lifted.
+    /// When it ends; null if only when it is lifted.
     #[serde(default)]
     pub until: Option<Timestamp>,
-    /// Who wanted it.
+    /// The user who asked for it.
     pub by: Caller,
 }
 

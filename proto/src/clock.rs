@@ -99,7 +99,7 @@ impl FromStr for Timestamp {
     }
 }
 
-string_serde!(Timestamp);
+string_serde!(Timestamp, { "type": "string", "format": "date-time" });
 
 /// Where the time comes from. Tests own one whose hands they move.
 pub trait Clock: fmt::Debug + Send + Sync {

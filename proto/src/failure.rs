@@ -22,6 +22,7 @@ use crate::{
 
 /// Why a command ends with something else than 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// What was tried, and on what.
     message: String,
@@ -33,6 +34,7 @@ pub struct Failure {
     remedy: Option<String>,
     /// The process's exit code.
     #[serde(rename = "exit_code", serialize_with = "code")]
+    #[cfg_attr(feature = "schema", schemars(with = "u8"))]
     exit: Exit,
 }
 

@@ -224,6 +224,24 @@ pub fn shown(text: &str) -> String {
 /// Serde as the text of `Display` and `FromStr`.
 macro_rules! string_serde {
     ($type:ty) => {
+        $crate::id::string_serde!($type, { "type": "string" });
+    };
+    ($type:ty, $schema:tt) => {
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)

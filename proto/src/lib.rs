@@ -32,6 +32,8 @@ pub mod lines;
 pub mod peer;
 pub mod users;
 pub mod exit;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod causes;
 pub mod text_position;
 pub mod lock;

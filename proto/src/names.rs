@@ -105,6 +105,21 @@ string_serde!(SubjectName);
 #[serde(try_from = "Vec<SubjectName>", into = "Vec<SubjectName>")]
 pub struct SubjectNames(BTreeSet<SubjectName>);
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SubjectNames {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SubjectNames".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<SubjectName>::json_schema(generator)
+    }
+}
+
 impl SubjectNames {
     /// More names than a server's handshake can carry in a reasonable flight of packets.
     pub const MAX: usize = 500;

@@ -69,6 +69,7 @@ pub struct PlacementReport {
 
 /// What a placement comes to in its guest: lines of text for people, by which nothing is decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Details {
     /// Each file: its part, path, mode and owner.
     #[serde(default)]

@@ -8,6 +8,7 @@ use crate::{clock::Timestamp, printable::Shown};
 
 /// How far a placement has come. Stages are ordered: a later one includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Nothing is there yet.
@@ -60,6 +61,7 @@ pub struct UnknownStage(String);
 
 /// How good the certificate is that a placement holds. It stands beside the stage, and is about time alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Validity {
     /// It is valid, and nothing keeps it from being renewed in time.
@@ -102,6 +104,7 @@ impl fmt::Display for Validity {
 
 /// Why a placement is not further on. Everything a person at 3 a.m. needs, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Trouble {
     /// Whether it continues by itself.
     pub halt: Halt,
@@ -132,6 +135,7 @@ impl fmt::Display for Trouble {
 
 /// Whether a placement that is held up needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Halt {
     /// It continues by itself when the cause goes.

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use pinion_proto::{errln, exit::Exit, failure::Failure, outln};
-use serde::Serialize;
 
-use super::{print_failed, print_json};
-use crate::config::{CONFIG_FILE, Config, ConfigError, ConfigMistake};
+use super::{documents::ConfigChecked, print_failed, print_json};
+use crate::config::{CONFIG_FILE, Config, ConfigError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -16,16 +15,6 @@ pub(super) enum Verb {
     /// Reads the file exactly as the daemon does when it starts. If there is no file, the defaults apply, and nothing is
     /// wrong.
     Check,
-}
-
-#[derive(Debug, Serialize)]
-struct Checked<'a> {
-    file: &'a Path,
-    ok: bool,
-    mistakes: Vec<ConfigMistake>,
-    /// What is wrong with the file as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
 }
 
 /// Does what was asked, below this root.
@@ -44,14 +33,15 @@ fn check(root: &Path, json: bool) -> Exit {
     };
     let ok = mistakes.is_empty() && error.is_none();
     if json && ok {
-        print_json(&Checked { file: &file, ok, mistakes, error });
+        print_json(&ConfigChecked { file: &file, ok, mistakes });
     } else if json {
         let message = error.clone().unwrap_or_else(|| format!("{} has mistakes: {}", file.display(), mistakes.len()));
         let mut failure = Failure::new(Exit::Usage, message);
         if let Some(first) = mistakes.first() {
-            failure = failure.cause(first).remedy("correct it; docs/agent.md describes every setting");
+            failure =
+                failure.cause(first).remedy("correct it; docs/reference/configuration.md describes every setting");
         }
-        print_failed(&Checked { file: &file, ok, mistakes, error }, &failure);
+        print_failed(&ConfigChecked { file: &file, ok, mistakes }, &failure);
     } else if ok {
         let words = if file.exists() { "no mistakes" } else { "does not exist; the defaults apply" };
         outln!("{}: {words}", file.display());

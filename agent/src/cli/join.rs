@@ -7,7 +7,7 @@ use pinion_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::{ask::send, print_json};
+use super::{ask::send, documents::Joined, print_json};
 use crate::{
     config::Config,
     identity::{Identity, IdentityError},
@@ -68,9 +68,11 @@ pub(super) async fn join(config: &Config, file: Option<&Path>, json: bool) -> Re
         errln!("pinion-agent: the identity is stored; the daemon will use it when it starts");
     }
     if json {
-        print_json(&serde_json::json!({
-            "guest": identity.guest, "identity_generation": identity.generation, "not_after": identity.not_after,
-        }));
+        print_json(&Joined {
+            guest: identity.guest,
+            identity_generation: identity.generation,
+            not_after: identity.not_after,
+        });
     } else {
         errln!(
             "joined as guest {}; the identity is valid until {}, and the agent renews it",

@@ -4,6 +4,7 @@ pub mod wait;
 mod ask;
 mod completions;
 mod config;
+mod documents;
 mod join;
 mod name;
 mod print;
@@ -21,6 +22,8 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use completions::Shell;
+#[cfg(feature = "schema")]
+pub use documents::documents;
 pub use name::Name;
 use pinion_proto::{
     clock::SystemClock,
@@ -37,7 +40,7 @@ use print::{print_failed, print_json};
 /// The agent creates the private keys here, installs the certificates that the controller sends, reloads the services,
 /// and checks what they serve.
 #[derive(Debug, Parser)]
-#[command(name = "pinion-agent", version, after_help = EXIT_CODES)]
+#[command(name = "pinion-agent", version, after_help = Exit::summary())]
 struct Args {
     /// Use DIR in place of `/` for configuration, state, sockets and every installed file.
     #[arg(long, global = true, default_value = "/", value_name = "DIR")]
@@ -48,10 +51,6 @@ struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 reached, 1 internal failure, 2 usage or bad config, 3 timed out (still trying), 4 blocked (needs a person), 5 \
-the agent's daemon can't be reached, 6 no such name.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use clap::Subcommand;
 use pinion_proto::{exit::Exit, failure::Failure, names::SubjectName, out, outln, spec::PlainName};
-use serde::Serialize;
 
-use super::{print_failed, print_json};
+use super::{
+    documents::{RecipeChecked, Recipes},
+    print_failed, print_json,
+};
 use crate::{
     config::Config,
     recipe::{self, Complaint, Listed, RecipeError},
@@ -48,17 +50,12 @@ pub(super) fn recipe(config: &Config, verb: Verb, json: bool) -> Result<Exit, Fa
     }
 }
 
-#[derive(Debug, Serialize)]
-struct List {
-    recipes: Vec<Listed>,
-}
-
 fn list(config: &Config, json: bool) -> Result<Exit, Failure> {
     let recipes = recipe::list(config).map_err(|error| {
         Failure::new(Exit::Internal, format!("cannot read {}", config.recipes.display())).cause(&error).or_root(&error)
     })?;
     if json {
-        print_json(&List { recipes });
+        print_json(&Recipes { recipes });
     } else {
         for one in &recipes {
             outln!("{}", row(one));
@@ -97,13 +94,6 @@ fn show(config: &Config, name: &PlainName, common_name: Option<&SubjectName>, js
     Ok(Exit::Reached)
 }
 
-#[derive(Debug, Serialize)]
-struct Checked<'a> {
-    file: &'a Path,
-    ok: bool,
-    complaints: Vec<Complaint>,
-}
-
 fn check(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure> {
     let text = recipe::read(file)
         .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}", file.display())).cause(error))?;
@@ -111,13 +101,13 @@ fn check(config: &Config, file: &Path, json: bool) -> Result<Exit, Failure> {
     complaints.extend(misnamed(file));
     let ok = complaints.is_empty();
     if json && ok {
-        print_json(&Checked { file, ok, complaints });
+        print_json(&RecipeChecked { file, ok, complaints });
     } else if json {
         let mut failure = Failure::new(Exit::Usage, format!("{} has mistakes: {}", file.display(), complaints.len()));
         if let Some(Complaint { line, column, why, remedy }) = complaints.first() {
             failure = failure.cause(format!("{line}:{column}: {why}")).remedy(remedy);
         }
-        print_failed(&Checked { file, ok, complaints }, &failure);
+        print_failed(&RecipeChecked { file, ok, complaints }, &failure);
     } else if ok {
         outln!("{}: no mistakes", file.display());
     } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pinion_proto::{causes::chain, errln, exit::Exit, failure::Failure};
 
-use super::{print_failed, print_json};
+use super::{documents::SealDocument, print_failed, print_json};
 use crate::{
     config::Config,
     install::files::{Files, RealFiles},
@@ -17,13 +17,14 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
     match seal::seal(config, &files) {
         Ok(sealed) => {
             if json {
-                print_json(&serde_json::json!({
-                    "exit": Exit::Reached.code(),
-                    "guest": sealed.guest,
-                    "removed": sealed.removed.iter().map(|path| shown(config, path)).collect::<Vec<_>>(),
-                    "left": sealed.left,
-                    "machine_id": sealed.machine_id,
-                }));
+                print_json(&SealDocument {
+                    exit: Exit::Reached.code(),
+                    guest: sealed.guest,
+                    removed: Some(sealed.removed.iter().map(|path| shown(config, path)).collect()),
+                    left: Some(&sealed.left),
+                    machine_id: Some(sealed.machine_id),
+                    ..SealDocument::default()
+                });
             }
             for line in lines(config, &sealed) {
                 errln!("{line}");
@@ -31,15 +32,19 @@ pub(super) fn seal(config: &Config, json: bool) -> Exit {
             Exit::Reached
         }
         Err(error) => {
-            let obstacles = match &error {
+            let obstacles: Vec<String> = match &error {
                 SealError::Obstacles(obstacles) => obstacles.iter().map(ToString::to_string).collect(),
                 _ => Vec::new(),
             };
             let (why, remedy) = (chain(&error), error.remedy());
             if json {
-                let document = serde_json::json!({
-                    "exit": Exit::Blocked.code(), "why": why, "obstacles": obstacles, "remedy": remedy,
-                });
+                let document = SealDocument {
+                    exit: Exit::Blocked.code(),
+                    why: Some(why.clone()),
+                    obstacles: Some(obstacles.clone()),
+                    remedy: Some(remedy.clone()),
+                    ..SealDocument::default()
+                };
                 let failure =
                     Failure::new(Exit::Blocked, "this guest is not sealed").cause(&why).remedy(remedy.clone());
                 print_failed(&document, &failure);

@@ -12,10 +12,10 @@ use pinion_proto::{
     table::{self, Look, Row},
     verdict::Verdict,
 };
-use serde_json::Value;
 
 use super::{
     ask::{answer, ask},
+    documents::StatusDocument,
     print_json,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) async fn status(config: &Config, json: bool) -> Result<Exit, Failure>
         Ok(Some(status)) => {
             let look = Look::of_stdout(false);
             if json {
-                print_json(&document(&status, look.now));
+                print_json(&StatusDocument::new(&status, |placement| validity(placement, look.now)));
             } else {
                 out!("{}", words(&status, look));
             }
@@ -45,16 +45,6 @@ pub(super) async fn status(config: &Config, json: bool) -> Result<Exit, Failure>
             .cause(error)
             .remedy("if it runs another version, restart it (systemctl restart pinion-agent)")),
     }
-}
-
-/// The daemon's answer, with how good each certificate is at this moment.
-fn document(status: &LocalStatus, now: Timestamp) -> Value {
-    let mut document = serde_json::to_value(status).unwrap_or_default();
-    let placements = document.get_mut("placements").and_then(Value::as_array_mut).into_iter().flatten();
-    for (document, placement) in placements.zip(&status.placements) {
-        document["validity"] = serde_json::to_value(validity(placement, now)).unwrap_or_default();
-    }
-    document
 }
 
 /// How good the certificate is that is here; none where there is none.
@@ -221,7 +211,8 @@ mod tests {
             )
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        let document = document(&status, NOW);
+        let document = serde_json::to_value(StatusDocument::new(&status, |placement| validity(placement, NOW)));
+        let document = document.expect("JSON");
         let words: Vec<_> =
             document["placements"].as_array().expect("a list").iter().map(|one| &one["validity"]).collect();
         assert_eq!(words, ["ok", "ok", "ok", "expiring", "expired"]);

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     Name,
     ask::{answer, ask, send},
+    documents::Awaited,
     print_failed, print_json,
 };
 use crate::{
@@ -258,10 +259,9 @@ fn finish(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name], j
 }
 
 /// How it ended, for programs.
-fn document(exit: Exit, why: &str, status: Option<&LocalStatus>, names: &[Name]) -> serde_json::Value {
-    let placements: Vec<_> =
-        status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
-    serde_json::json!({ "exit": exit.code(), "why": why, "placements": placements })
+fn document<'a>(exit: Exit, why: &'a str, status: Option<&'a LocalStatus>, names: &[Name]) -> Awaited<'a> {
+    let placements = status.iter().flat_map(|status| names.iter().filter_map(|name| placement(status, name))).collect();
+    Awaited { exit: exit.code(), why, placements }
 }
 
 /// How it ended, without why.

@@ -5,6 +5,7 @@
 
 mod allow;
 mod network;
+mod tables;
 mod values;
 mod written;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 pub use allow::{Allow, Hooks, List};
 pub use network::{Network, NetworkError};
+pub use tables::TABLES;
 pub use values::{Config, Retry, SOCKET};
 use written::Document;
 pub(crate) use written::Period;
@@ -119,7 +121,7 @@ pub enum ConfigError {
     },
     /// Says what it may not.
     #[error(
-        "{}; correct {}, see docs/agent.md, or remove the file to use the shipped defaults",
+        "{}; correct {}, see docs/reference/configuration.md, or remove the file to use the shipped defaults",
         placed(path, mistakes),
         those(mistakes)
     )]
@@ -147,6 +149,7 @@ impl ConfigError {
 
 /// One thing that is wrong with agent.toml.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConfigMistake {
     /// From 1.
     pub line: usize,

@@ -57,6 +57,7 @@ const RENEWAL_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How the link is, for those who ask in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinkStatus {
     /// Whether the controller is there.
     pub linked: bool,

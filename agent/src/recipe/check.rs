@@ -25,6 +25,7 @@ use crate::config::Config;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Complaint {
     /// From 1.
     pub line: usize,

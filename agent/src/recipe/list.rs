@@ -13,6 +13,7 @@ const MAX_ABOUT: usize = 120;
 
 /// A recipe that a placement may name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Listed {
     /// Its name.
     pub name: String,

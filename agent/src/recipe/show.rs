@@ -14,6 +14,7 @@ use crate::config::Config;
 
 /// A recipe as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShownRecipe {
     /// Its name.
     pub name: String,
@@ -41,6 +42,7 @@ pub struct ShownRecipe {
 
 /// One file of a recipe's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShownFile {
     /// What it contains.
     pub part: String,

@@ -7,6 +7,7 @@ use pinion_proto::{
     id::Guest,
     stage::{Halt, Trouble},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What became of the agent in a guest.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentRemoval {
     /// Whether the guest has no agent any more.
     pub gone: bool,

@@ -1,12 +1,13 @@
 //! What Proxmox says of a guest, for the command line.
 
 use pinion_proto::id::Guest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{GuestKind, Inventory, Node};
 
 /// What Proxmox says of a guest; nothing where it does not tell of guests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     /// Container or virtual machine.
     pub kind: Option<GuestKind>,
@@ -14,9 +15,9 @@ pub struct Presence {
     pub node: Option<String>,
     /// Whether it runs.
     pub running: Option<bool>,
-    /// What Proxmox is doing with it.
+    /// The lock that Proxmox has on it, such as `backup`; null if none.
     pub lock: Option<String>,
-    /// Whether guests are made from it.
+    /// Whether it is a template.
     #[serde(default)]
     pub template: bool,
     /// Its tags.

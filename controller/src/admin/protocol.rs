@@ -10,6 +10,7 @@ use pinion_proto::{
     length::written,
     stage::{Halt, Stage, Trouble},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::agent_removal::AgentRemoval;
@@ -141,7 +142,7 @@ pub struct AskShow {
 }
 
 /// A page of what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownPage {
     /// The guest, where one was asked for.
     pub guest: Option<GuestStatus>,
@@ -189,7 +190,7 @@ pub struct AskFreeze {
 }
 
 /// What is frozen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Frozen {
     /// All freezes.
     pub freezes: Vec<Freeze>,
@@ -265,7 +266,7 @@ pub enum Answer {
 }
 
 /// What would be done now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanDocument {
     /// A step for each placement.
     pub steps: Vec<PlanStep>,
@@ -280,7 +281,7 @@ pub struct PlanDocument {
 }
 
 /// What would be done for a placement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanStep {
     /// `docker@1001`.
     pub placement: String,
@@ -298,7 +299,7 @@ pub struct EnsureProgress {
 }
 
 /// How far one placement is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgressLine {
     /// `docker@1001`.
     pub placement: String,
@@ -329,7 +330,7 @@ impl ProgressLine {
 }
 
 /// The roots that an issuer's certificates end at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerRootsReport {
     /// The issuer's name.
     pub name: String,
@@ -340,7 +341,7 @@ pub struct IssuerRootsReport {
 }
 
 /// One root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerRoot {
     /// The SHA-256 of its DER.
     pub fingerprint: Fingerprint,
@@ -355,7 +356,7 @@ pub struct IssuerRoot {
 }
 
 /// An issuer's check, good or bad.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerReport {
     /// The issuer's name.
     pub name: String,
@@ -365,5 +366,6 @@ pub struct IssuerReport {
     pub trouble: Option<Trouble>,
     /// How long the check took.
     #[serde(with = "written")]
+    #[schemars(with = "String")]
     pub took: Duration,
 }

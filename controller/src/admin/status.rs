@@ -11,20 +11,21 @@ use pinion_proto::{
     report::Details,
     stage::{Stage, Trouble, Validity},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
 use crate::freeze::Freeze;
 
 /// Every placement and guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The controller's version.
     pub version: String,
     /// Which manifest is in force.
     #[serde(default)]
     pub manifest: ManifestStatus,
-    /// What the operator should know that belongs to no placement.
+    /// What an administrator should know that belongs to no placement.
     pub notes: Vec<String>,
     /// What is wrong with the host as a whole, and concerns every guest.
     #[serde(default)]
@@ -39,30 +40,30 @@ pub struct Status {
 }
 
 /// Which manifest is in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestStatus {
-    /// Since when it is; none before there ever was one.
+    /// Since when it is in force; null before there ever was one.
     pub since: Option<Timestamp>,
-    /// Why the file on disk is not the one that is in force, each problem with file, line and column.
+    /// Why the file on disk is not in force, each problem with file, line and column; null if it is.
     pub problem: Option<String>,
 }
 
 /// One placement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlacementStatus {
-    /// `docker@1001`; the manifest's name for the guest, when nobody knows which that is.
+    /// `docker@1001`; with the manifest's name for the guest if its number is not known.
     pub placement: String,
     /// The certificate.
     pub certificate: CertificateName,
-    /// The guest, where it is known.
+    /// The guest: its VMID, or `host`; null if it is not known.
     pub guest: Option<Guest>,
-    /// The guest's name, where it has one.
+    /// The guest's name; null if it has none.
     pub guest_name: Option<String>,
     /// How far the installed content has come.
     pub stage: Stage,
-    /// How far it can come: `reloaded` where there is nothing to look at.
+    /// How far it can come: `reloaded` if there is no probe.
     pub goal: Stage,
-    /// How good the installed certificate is; none while nothing is installed.
+    /// How good the installed certificate is; null while nothing is installed.
     #[serde(default)]
     pub validity: Option<Validity>,
     /// Whether something is to be done for it now: what is installed is missing, late, not what the manifest asks for, or
@@ -71,7 +72,7 @@ pub struct PlacementStatus {
     pub due: bool,
     /// The installed content's number.
     pub generation: Option<u64>,
-    /// The generation that is on its way.
+    /// The number of the content that is on its way; null if none is.
     pub incoming: Option<u64>,
     /// The installed leaf's serial number, as `openssl x509 -serial` prints it.
     pub serial: Option<String>,
@@ -85,17 +86,17 @@ pub struct PlacementStatus {
     pub renew_at: Option<Timestamp>,
     /// Who signed what is installed; who will, while nothing is.
     pub issuer: String,
-    /// The fingerprints of the roots in its files of roots; none where it has no such file.
+    /// The fingerprints of the roots in its file `ca`; empty if it has none.
     #[serde(default)]
     pub roots: Vec<Fingerprint>,
     /// Whether it is no longer in the manifest and its files are still there.
     pub retired: bool,
     /// Files at places that the manifest named earlier.
     pub left_behind: Vec<String>,
-    /// The freeze that lasts longest, where it is frozen.
+    /// The freeze that lasts longest; null if it is not frozen.
     #[serde(default)]
     pub frozen: Option<Freeze>,
-    /// What holds it up.
+    /// Why it makes no progress; null if nothing is in the way.
     pub trouble: Option<Trouble>,
     /// What a person should change in the guest, although nothing holds it up.
     #[serde(default)]
@@ -112,26 +113,26 @@ pub struct PlacementStatus {
     /// When its service may be disturbed, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
-    /// What it comes to in its guest.
+    /// Its files, services and probes in words, as `pinion show` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
 }
 
 /// One guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestStatus {
-    /// Which.
+    /// Its VMID, or `host`.
     pub guest: Guest,
-    /// Its name, where it has one.
+    /// Its name; null if it has none.
     pub name: Option<String>,
     /// Whether its agent is linked.
     pub linked: bool,
-    /// Since when; none if it never was.
+    /// Since when that is so; null if it never was linked.
     pub since: Option<Timestamp>,
-    /// How many more placements it has that the manifest does not name than are listed.
+    /// How many placements that the manifest does not contain are not listed.
     #[serde(default)]
     pub unlisted: usize,
-    /// The agent's version, as it last said.
+    /// The agent's version, as it last reported it.
     pub agent_version: Option<String>,
     /// What Proxmox says of it.
     #[serde(flatten)]
@@ -139,23 +140,23 @@ pub struct GuestStatus {
 }
 
 /// A guest that has an identity, or that the manifest names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IdentityStatus {
-    /// Which guest.
+    /// Its VMID, or `host`.
     pub guest: Guest,
-    /// Its name, where it has one.
+    /// Its name; null if it has none.
     pub name: Option<String>,
     /// What Proxmox says of it.
     #[serde(flatten)]
     pub presence: Presence,
-    /// How many identities it has had; 0 when it has none.
+    /// How many identities it has had; 0 if it has none.
     pub generation: u64,
-    /// When it joined last; none when it has no identity.
+    /// When it joined last; null if it has no identity.
     pub joined_at: Option<Timestamp>,
-    /// When it was given the newest identity; none when it has none.
+    /// When it got its newest identity; null if it has none.
     pub issued_at: Option<Timestamp>,
-    /// What it said its host name was when it joined.
+    /// The host name that it reported when it joined.
     pub hostname: String,
-    /// Why it is locked, if it is.
+    /// Why it is locked; null if it is not.
     pub locked: Option<String>,
 }

@@ -16,6 +16,7 @@ use std::{
 
 use pinion_proto::{clock::Timestamp, file_lock::FileLock, id::Guest, users::LocalUsers};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -30,7 +31,7 @@ use crate::{
 const USER: &str = "pinion";
 
 /// What was restored.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Restored {
     /// When the backup was made.
     pub made_at: Timestamp,

@@ -17,6 +17,7 @@ use std::{
 
 use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
 use rustix::fs::OFlags;
+use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -36,7 +37,7 @@ const MAX_READS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A backup that was taken.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Taken {
     /// The file.
     pub file: PathBuf,

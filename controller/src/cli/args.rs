@@ -8,7 +8,7 @@ use clap::{
     Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use pinion_proto::{clock::Timestamp, stage::Stage};
+use pinion_proto::{clock::Timestamp, exit::Exit, stage::Stage};
 
 use super::{
     backup::RestoreArgs, completions::Shell, events::EventsArgs, import::ImportVerb, moment, setup::SetupArgs,
@@ -19,7 +19,7 @@ use super::{
 /// The manifest lists your certificates and where you want them. `pinion serve` has the issuer sign them and sends them
 /// to the agent in each guest. The agent installs them, reloads the service, and checks what the service serves.
 #[derive(Debug, Parser)]
-#[command(name = "pinion", version, after_help = EXIT_CODES)]
+#[command(name = "pinion", version, after_help = Exit::summary())]
 pub(super) struct Args {
     /// Use DIR in place of `/` for configuration, state and sockets.
     #[arg(long, global = true, default_value = "/", value_name = "DIR")]
@@ -30,10 +30,6 @@ pub(super) struct Args {
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 reached, 1 internal failure, 2 usage or bad manifest or config, 3 timed out (still trying), 4 blocked (needs \
-a person), 5 the daemon can't be reached, 6 no such name.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

@@ -9,7 +9,7 @@ use pinion_proto::{
     verdict::{Tally, Verdict},
 };
 
-use super::{Session, ask, print_failed, print_json, unexpected};
+use super::{Session, ask, documents::Checked, print_failed, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
 
 /// The longest text of one problem (characters): a line of a monitoring system.
@@ -20,7 +20,7 @@ pub(super) async fn check(session: &Session, selection: Selection) -> Result<Exi
     match ask(session, &Ask::Status(selection)).await? {
         Answer::Status(status) => {
             let (exit, text) = verdict(&status);
-            let document = || serde_json::json!({ "exit": exit.code(), "text": text });
+            let document = || Checked { exit: exit.code(), text: &text };
             match (session.json, exit) {
                 (false, _) => outln!("{text}"),
                 (true, Exit::Reached) => print_json(&document()),

@@ -43,7 +43,7 @@ pub(super) fn check(root: &Path, start: bool, json: bool) -> Exit {
 }
 
 /// What to do about mistakes.
-const CORRECT: &str = "correct it; docs/controller.md describes every setting; a running daemon keeps the settings with \
+const CORRECT: &str = "correct it; docs/reference/configuration.md describes every setting; a running daemon keeps the settings with \
     which it started";
 
 /// What is wrong in one sentence; the report has every mistake.

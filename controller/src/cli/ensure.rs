@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pinion_proto::{errln, exit::Exit, failure::Failure};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Conversation, Session, print_failed, print_json, unexpected};
+use super::{Conversation, Session, documents::Ensured, print_failed, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, Ensure, EnsureProgress, ProgressLine};
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
@@ -60,7 +60,7 @@ fn finish(exit: Exit, mut view: View, progress: &EnsureProgress, session: &Sessi
     let missing: Vec<_> = lines.iter().filter(|line| !line.reached).collect();
     let missing: Vec<_> = missing.iter().map(|line| format!("{}: {}", line.placement, why(line))).collect();
     let end = end(exit, lines);
-    let document = || serde_json::json!({ "exit": exit.code(), "placements": lines });
+    let document = || Ensured { exit: exit.code(), placements: lines };
     match (session.json, exit) {
         (false, _) => view.show(progress),
         (true, Exit::Reached) => print_json(&document()),

@@ -5,7 +5,13 @@ use std::time::Duration;
 use pinion_proto::{clock::Timestamp, errln, exit::Exit, failure::Failure, out, outln};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Conversation, Session, ask, print_failed, print_json, table::table, unexpected};
+use super::{
+    Conversation, Session, ask,
+    documents::{Done, Enrolled, Evicted},
+    print_failed, print_json,
+    table::table,
+    unexpected,
+};
 use crate::admin::protocol::{AgentRemoval, Answer, Ask, IdentityStatus};
 
 /// Prints every guest that the manifest names or that has an identity.
@@ -29,10 +35,9 @@ pub(super) async fn list(session: &Session) -> Result<Exit, Failure> {
 pub(super) async fn enroll(session: &Session, guest: String, patience: Duration) -> Result<Exit, Failure> {
     let deadline = Instant::now() + patience;
     let mut conversation = Conversation::start(session, &Ask::Enroll(guest.clone())).await?;
-    let document = |exit: Exit, words: &str| serde_json::json!({ "exit": exit.code(), "guest": guest, "told": words });
     let failed = |failure: Failure, words: &str| {
         if session.json {
-            print_failed(&document(failure.exit(), words), &failure);
+            print_failed(&Enrolled { exit: failure.exit().code(), guest: &guest, told: words }, &failure);
         }
         errln!("{words}");
         Ok(failure.exit())
@@ -46,7 +51,7 @@ pub(super) async fn enroll(session: &Session, guest: String, patience: Duration)
             }
             Ok(Ok(Answer::Enrolled(words))) => {
                 if session.json {
-                    print_json(&document(Exit::Reached, &words));
+                    print_json(&Enrolled { exit: Exit::Reached.code(), guest: &guest, told: &words });
                 } else {
                     errln!("{words}");
                 }
@@ -94,7 +99,7 @@ pub(super) async fn evict(session: &Session, guest: String, compromised: bool) -
         }
     };
     let PutOut { lines, agent } = put_out(session, &guest, compromised, say).await?;
-    let document = || serde_json::json!({ "guest": guest, "compromised": compromised, "done": lines, "agent": agent });
+    let document = || Evicted { guest: &guest, compromised, done: &lines, agent: &agent };
     let Some(trouble) = &agent.trouble else {
         if session.json {
             print_json(&document());
@@ -153,7 +158,7 @@ fn tell(session: &Session, answer: &Answer, done: &str) -> Result<Exit, Failure>
     match answer {
         Answer::End => {
             if session.json {
-                print_json(&serde_json::json!({ "done": done }));
+                print_json(&Done { done });
             } else {
                 errln!("{done}");
             }

@@ -8,7 +8,7 @@ use pinion_proto::{
 
 use tokio::time::timeout;
 
-use super::{Conversation, print_failed, print_json};
+use super::{Conversation, documents::ManifestCheck, print_failed, print_json};
 use crate::{
     admin::protocol::{Answer, Ask},
     config::Config,
@@ -43,11 +43,13 @@ pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> E
                 errln!("{}: warning: {warning}", path.display());
             }
             if json {
-                let document = serde_json::json!({
-                    "ok": true, "certificates": certificates, "placements": placements, "problems": [],
-                    "warnings": warnings,
+                print_json(&ManifestCheck {
+                    ok: true,
+                    certificates: Some(certificates),
+                    placements: Some(placements),
+                    problems: Vec::new(),
+                    warnings: Some(warnings),
                 });
-                print_json(&document);
             } else {
                 outln!("{}: good: {certificates} certificates in {placements} places", path.display());
             }
@@ -56,11 +58,13 @@ pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> E
         Err(error) => {
             if json {
                 let problems = match &error {
-                    FileError::Bad { errors, .. } => serde_json::to_value(&errors.problems).unwrap_or_default(),
-                    FileError::Read { .. } => serde_json::Value::Array(Vec::new()),
+                    FileError::Bad { errors, .. } => errors.problems.clone(),
+                    FileError::Read { .. } => Vec::new(),
                 };
-                let document = serde_json::json!({ "ok": false, "problems": problems });
-                print_failed(&document, &Failure::of(Exit::Usage, &error));
+                print_failed(
+                    &ManifestCheck { problems, ..ManifestCheck::default() },
+                    &Failure::of(Exit::Usage, &error),
+                );
             }
             errln!("{}", chain(&error));
             Exit::Usage

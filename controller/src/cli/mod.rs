@@ -7,6 +7,7 @@ mod channel;
 mod check;
 mod completions;
 mod config;
+mod documents;
 mod ensure;
 mod events;
 mod freeze;
@@ -47,6 +48,7 @@ use crate::{
 };
 use args::{Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
+pub use documents::documents;
 use import::ImportVerb;
 use session::{Session, print_failed, print_json, unexpected};
 

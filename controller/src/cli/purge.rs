@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use pinion_proto::{errln, exit::Exit, failure::Failure, outln, printable::Shown};
 use tokio::time::timeout;
 
-use super::{Conversation, Session, ask, print_failed, print_json, unexpected};
+use super::{Conversation, Session, ask, documents::Purged, print_failed, print_json, unexpected};
 use crate::{
     admin::{
         protocol::{Answer, Ask, AskEvents},
@@ -35,8 +35,8 @@ pub(super) async fn purge(session: &Session, purge: AskPurge) -> Result<Exit, Fa
         told.iter().filter(|event| event.kind == Kind::Refused).map(|event| event.text.as_str()).collect();
     let exit = if refused.is_empty() { Exit::Reached } else { Exit::Blocked };
     let document = || {
-        let texts: Vec<_> = told.iter().map(|event| &event.text).collect();
-        serde_json::json!({ "purging": names, "results": texts })
+        let texts: Vec<_> = told.iter().map(|event| event.text.as_str()).collect();
+        Purged { purging: &names, results: texts }
     };
     match (session.json, exit) {
         (false, _) => print(&purging, &told),

@@ -20,7 +20,7 @@ use tokio::signal::ctrl_c;
 
 pub(super) use args::SetupArgs;
 use questions::Stopped;
-use report::Report;
+pub(super) use report::Report;
 
 use super::{Session, ask, issuer::words};
 use crate::{

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Session, ask,
+    documents::{Left, Uninstalled},
     guest::{PutOut, put_out},
     print_failed, print_json, unexpected,
 };
@@ -46,11 +47,9 @@ pub(super) async fn uninstall(session: &Session, yes: bool) -> Result<Exit, Fail
     let stay = || Failure::new(Exit::Blocked, format!("agents are still in guests: {}", guests.len() - gone));
     let failure = failed.or_else(|| (gone < guests.len()).then(stay));
     if session.json {
-        let guests: Vec<_> = left
-            .iter()
-            .map(|(guest, out)| serde_json::json!({ "guest": guest, "done": out.lines, "agent": out.agent }))
-            .collect();
-        let document = serde_json::json!({ "guests": guests, "gone": gone, "stays": stays });
+        let guests: Vec<_> =
+            left.iter().map(|(guest, out)| Left { guest, done: &out.lines, agent: &out.agent }).collect();
+        let document = Uninstalled { guests, gone, stays: &stays };
         match &failure {
             Some(failure) => print_failed(&document, failure),
             None => print_json(&document),

@@ -12,13 +12,15 @@ use std::{
 };
 
 use pinion_proto::{causes::chain, users::LocalUsers};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Advertised, Config, ConfigError};
 use crate::manifest::{DEFAULT_ISSUER, Problem, file};
 
 /// All that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ConfigCheck")]
 pub struct Report {
     /// The `controller.toml` that was checked.
     pub file: PathBuf,
@@ -34,7 +36,7 @@ pub struct Report {
 }
 
 /// Something that the file says and that cannot work on this host as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// The setting's name as it is written, for example `advertise`.
     pub setting: String,

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod advertise;
 mod proxmox;
+mod tables;
 mod written;
 
 use std::{
@@ -23,6 +24,7 @@ use thiserror::Error;
 
 pub use advertise::Advertised;
 pub use proxmox::{Enroll, Proxmox};
+pub use tables::TABLES;
 use written::Written;
 
 use crate::{
@@ -201,7 +203,7 @@ pub enum ConfigError {
         line: usize,
     },
     /// It says something wrong.
-    #[error("{}\ncorrect it; docs/controller.md describes every setting", mistakes.lines(path))]
+    #[error("{}\ncorrect it; docs/reference/configuration.md describes every setting", mistakes.lines(path))]
     Wrong {
         /// The `controller.toml` that was read.
         path: PathBuf,

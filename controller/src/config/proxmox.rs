@@ -2,9 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
+use pinion_proto::settings::{Otherwise, Table, setting};
 use serde::Deserialize;
 
 use crate::settings::Fields;
+
+/// The settings of the section.
+pub(super) const PROXMOX: Table = Table {
+    name: "proxmox",
+    about: "Both processes read this table: restart `pinion-channel` and `pinion` after a change.",
+    settings: &[
+        setting(
+            "enroll",
+            "`manifest`, `tagged` or `never`",
+            Otherwise::Value("\"manifest\""),
+            "Which guests Pinion enrols by itself: all that the manifest names, those of them that have the tag, or \
+             none.",
+        ),
+        setting("tag", "text", Otherwise::Value("\"pinion\""), "That tag."),
+        setting(
+            "node",
+            "name",
+            Otherwise::Words("the host's name up to its first dot"),
+            "This node's name in the cluster.",
+        ),
+        setting("directory", "path", Otherwise::Value("\"/etc/pve\""), "The directory with Proxmox's files."),
+    ],
+};
 
 /// Where Proxmox's files are when nothing else is said.
 const DIRECTORY: &str = "/etc/pve";
@@ -54,7 +78,7 @@ pub(super) struct WrittenProxmox {
 impl WrittenProxmox {
     /// Reads the section `[proxmox]`; mistakes are noted in it.
     pub(super) fn read(section: &Fields<'_>) -> Self {
-        section.known(&["enroll", "tag", "node", "directory"]);
+        section.known(&PROXMOX.names());
         Self {
             enroll: section.optional("enroll"),
             tag: section.optional("tag"),

@@ -9,7 +9,11 @@ use pinion_proto::{
     spec::PlainName,
 };
 
-use super::{advertise::Advertised, proxmox::WrittenProxmox};
+use super::{
+    advertise::Advertised,
+    proxmox::WrittenProxmox,
+    tables::{CHANNEL, RETRY, TOP},
+};
 use crate::{
     issuer::IssuerConfig,
     settings::{Fields, Pause},
@@ -43,7 +47,7 @@ pub(super) struct WrittenRetry {
 
 /// Reads the whole file.
 pub(super) fn read(top: &Fields<'_>) -> Written {
-    top.known(&["trust_domain", "listen", "advertise", "issuers", "retry", "guests", "proxmox", "channel"]);
+    top.known(&TOP.names());
     Written {
         trust_domain: top.optional("trust_domain"),
         listen: top.optional("listen"),
@@ -66,7 +70,7 @@ fn read_issuers(issuers: &Fields<'_>) -> BTreeMap<PlainName, IssuerConfig> {
 }
 
 fn read_retry(retry: &Fields<'_>) -> WrittenRetry {
-    retry.known(&["initial", "max"]);
+    retry.known(&RETRY.names());
     let read = WrittenRetry { initial: retry.optional("initial"), max: retry.optional("max") };
     if let (Some(initial), Some(max)) = (&read.initial, &read.max)
         && initial.0 > max.0
@@ -81,7 +85,7 @@ fn read_guests(guests: &Fields<'_>) -> BTreeMap<String, Vmid> {
 }
 
 fn read_channel(channel: &Fields<'_>) -> WrittenChannel {
-    channel.known(&["user", "tools", "identity_root"]);
+    channel.known(&CHANNEL.names());
     WrittenChannel {
         user: channel.optional("user"),
         tools: channel.optional("tools"),

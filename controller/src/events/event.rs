@@ -5,6 +5,7 @@ use pinion_proto::{
     id::{CertificateName, Guest},
     printable::line,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -13,28 +14,28 @@ use crate::caller::Caller;
 const MAX_TEXT: usize = 16_000;
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What kind of thing.
+    /// Its kind.
     pub kind: Kind,
-    /// In which guest.
+    /// The guest that it is about: its VMID, or `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<Guest>,
-    /// With which certificate.
+    /// The certificate that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateName>,
-    /// With which of its contents.
+    /// The number of the placement's content, or of the guest's identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// The leaf's serial number.
+    /// The certificate's serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// The local user who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Box<Caller>>,
-    /// In words: one printable line.
+    /// The sentence: one printable line.
     pub text: String,
 }
 
@@ -94,12 +95,12 @@ pub(super) enum Urgency {
 }
 
 /// Kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The controller has started or stops.
+    /// The controller starts or stops, or something about this host changes for the better.
     Controller,
-    /// A manifest is in force, or one was rejected.
+    /// Another manifest is in force.
     Manifest,
     /// A token was made.
     Token,
@@ -113,33 +114,33 @@ pub enum Kind {
     Linked,
     /// A guest's link is gone.
     Unlinked,
-    /// A guest was taken back to an earlier state: rolled back to a snapshot, or restored.
+    /// A guest was rolled back to a snapshot, or restored from a backup, or is locked because it may have been.
     RolledBack,
     /// Something was refused: a join, a link, a request.
     Refused,
     /// A certificate was signed.
     Issued,
-    /// A certificate that was replaced was revoked.
+    /// A certificate was revoked.
     Revoked,
-    /// An issuer has other roots.
+    /// The roots of an issuer change.
     Roots,
-    /// Signing, or revoking, failed.
+    /// Something that Pinion has to do failed: signing, revoking, reading or writing its state.
     Failed,
     /// A placement has come to another stage.
     Stage,
-    /// A placement is held up in its guest.
+    /// A placement or a guest makes no progress.
     Trouble,
-    /// The renewal of a certificate is due, and something holds it up.
+    /// A certificate expires soon, and its renewal is late.
     Expiring,
     /// A certificate in use has expired.
     Expired,
     /// A placement is no longer in the manifest.
     Retired,
-    /// A placement's files were removed, or are to stay.
+    /// A placement's files were removed.
     Purged,
-    /// A placement's file takes the place of one that was there before Pinion.
+    /// A placement replaces a file that was there before Pinion.
     Replaced,
-    /// A guest was destroyed, or made anew.
+    /// A guest was destroyed, or created again.
     Destroyed,
     /// A person asked for something.
     Asked,
@@ -173,6 +174,16 @@ impl Kind {
             Self::Replaced => "replaced",
             Self::Destroyed => "destroyed",
             Self::Asked => "asked",
+        }
+    }
+
+    /// The level at which such an event is logged: `error`, `warning` or `info`.
+    #[must_use]
+    pub fn level(self) -> &'static str {
+        match self.urgency() {
+            Urgency::Error => "error",
+            Urgency::Warning => "warning",
+            Urgency::Info => "info",
         }
     }
 

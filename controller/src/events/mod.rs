@@ -5,6 +5,7 @@
 
 mod document;
 mod event;
+mod examples;
 mod journal;
 mod limit;
 mod what;
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 
 pub(crate) use document::Document;
 pub use event::{Event, Kind};
+pub use examples::examples;
 pub(crate) use limit::EventLimit;
 pub(crate) use what::{CertificateEvent, GuestEvent, HostEvent, IssuerEvent, NameEvent, PlacementEvent, What};
 pub(crate) use words::{WHILE_UNWRITABLE, taken_back_or_cloned};

@@ -5,10 +5,11 @@
 use std::fmt;
 
 use pinion_proto::hwaddr::HwAddr;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a guest is to Proxmox: which of its tools reach it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
     /// An LXC container, which `pct` manages.

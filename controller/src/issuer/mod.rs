@@ -27,10 +27,10 @@ pub mod step_ca;
 pub use self::{
     check::{Durations, IssuerCheck},
     error::IssuerError,
-    registry::{IssuerConfig, Issuers},
+    registry::{EMBEDDED_TABLE, IssuerConfig, Issuers},
     roots::IssuerRoots,
     serial::Serial,
-    step_ca::{CaUrl, Password, StepCaConfig, shown_roots},
+    step_ca::{CaUrl, Password, STEP_CA_TABLE, StepCaConfig, shown_roots},
 };
 
 /// A request to sign, already compared with the manifest.

@@ -15,6 +15,7 @@ use std::{
 
 use pinion_proto::{
     clock::{Clock, Timestamp},
+    settings::{Otherwise, Table, setting},
     spec::PlainName,
 };
 
@@ -34,6 +35,21 @@ const EMBEDDED: &str = "embedded";
 
 /// Signing inside the controller takes a core each: more at once would only take turns.
 const EMBEDDED_CONCURRENCY: NonZeroU16 = NonZeroU16::MIN.saturating_add(3);
+
+/// The settings of a table `[issuers.NAME]` of the embedded CA.
+pub const EMBEDDED_TABLE: Table = Table {
+    name: "issuers.NAME, with type = \"embedded\"",
+    about: "A CA inside the controller. It is always there under the name `embedded`, without a table.",
+    settings: &[
+        setting("type", "`embedded`", Otherwise::Required, "The kind of issuer."),
+        setting(
+            "revoke_replaced",
+            "`false`",
+            Otherwise::Value("false"),
+            "Only for issuers of type `step-ca`: the embedded CA publishes no list of revoked certificates.",
+        ),
+    ],
+};
 
 /// An issuer as it is configured: a table `[issuers.NAME]` of controller.toml.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +86,7 @@ impl IssuerConfig {
         let kind: String = table.required("type")?;
         match kind.as_str() {
             "embedded" => {
-                table.known(&["type", "revoke_replaced"]);
+                table.known(&EMBEDDED_TABLE.names());
                 // There for its message: nobody asks the embedded CA what is revoked.
                 if table.optional("revoke_replaced") == Some(true) {
                     table.problem(

@@ -66,7 +66,7 @@ impl Wanted {
     /// An answer cannot be in that file; in words.
     pub fn settings(&self, root: &Path) -> Result<String, String> {
         let mut text = String::from(
-            "# Written by `pinion setup`; /usr/share/doc/pinion/controller.md explains every setting.\n\n",
+            "# Written by `pinion setup`; /usr/share/doc/pinion/reference/configuration.md describes every setting.\n\n",
         );
         if let Some(listen) = self.listen() {
             text += &format!("listen = {}\n\n", quoted(&listen));

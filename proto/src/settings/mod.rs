@@ -7,6 +7,7 @@
 
 mod fields;
 mod mistake;
+mod setting;
 mod whole;
 
 use toml::{Spanned, de::DeTable};
@@ -14,6 +15,7 @@ use toml::{Spanned, de::DeTable};
 pub use fields::Fields;
 use mistake::Findings;
 pub use mistake::Mistake;
+pub use setting::{Otherwise, Setting, Table, setting};
 pub use whole::{Whole, read_whole};
 
 /// Reads a text by `read`, which is given the fields at its top and goes on after what it complained about.

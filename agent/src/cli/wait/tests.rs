@@ -223,10 +223,11 @@ fn the_last_lines_say_how_it_ended() {
     assert_eq!(lines(Exit::TimedOut, "docker: issued"), ["timed out, the agent keeps trying: docker: issued"]);
     assert_eq!(lines(Exit::Blocked, "docker: x"), ["blocked, needs a person: docker: x"]);
     assert_eq!(lines(Exit::NoSuchName, "no certificate"), ["pinion-agent: no certificate"]);
-    let document = document(Exit::Reached, "", Some(&here), &names);
+    let json = |document| serde_json::to_value(document).expect("JSON");
+    let document = json(document(Exit::Reached, "", Some(&here), &names));
     assert_eq!((&document["exit"], &document["why"]), (&0.into(), &"".into()));
     assert_eq!(document["placements"][0]["serial"], "01");
-    let nothing = super::document(Exit::Unreachable, "gone", None, &names);
+    let nothing = json(super::document(Exit::Unreachable, "gone", None, &names));
     assert_eq!((nothing["exit"].as_u64(), nothing["placements"].as_array().map(Vec::len)), (Some(5), Some(0)));
 }
 

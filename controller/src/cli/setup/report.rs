@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pinion_proto::{errln, exit::Exit, failure::Failure, out, outln};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
 };
 
 /// What was done.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Setup")]
+pub(in crate::cli) struct Report {
     #[serde(skip)]
     pub(super) json: bool,
     exit: u8,

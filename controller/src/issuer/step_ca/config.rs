@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
-use pinion_proto::bundle::Fingerprint;
+use pinion_proto::{
+    bundle::Fingerprint,
+    settings::{Otherwise, Table, setting},
+};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::settings::{Fields, Pause};
@@ -31,20 +34,59 @@ pub struct StepCaConfig {
     pub roots_every: Duration,
 }
 
+/// The settings of a table `[issuers.NAME]` of a step-ca.
+pub const STEP_CA_TABLE: Table = Table {
+    name: "issuers.NAME, with type = \"step-ca\"",
+    about: "A step-ca server.",
+    settings: &[
+        setting("type", "`step-ca`", Otherwise::Required, "The kind of issuer."),
+        setting(
+            "url",
+            "https address",
+            Otherwise::Required,
+            "`https://HOST:PORT`, or `https://HOST:PORT/PATH` if a reverse proxy has the CA below a path. Use an \
+             address: a name may depend on a service that needs a certificate first.",
+        ),
+        setting(
+            "fingerprint",
+            "64 hexadecimal digits",
+            Otherwise::Required,
+            "The SHA-256 of the root: `step certificate fingerprint root_ca.crt`. Pinion trusts the CA by this only.",
+        ),
+        setting("provisioner", "text", Otherwise::Required, "The name of a JWK provisioner."),
+        setting(
+            "password_file",
+            "path",
+            Otherwise::Words("required, unless `key_file` is not encrypted"),
+            "The file with the provisioner's password. Only the user `pinion` may read it.",
+        ),
+        setting(
+            "key_file",
+            "path",
+            Otherwise::Words("the key that the CA publishes"),
+            "The file with the provisioner's private key, as `step crypto jwk create` writes it, if the CA does not \
+             publish it (`encryptedKey` in ca.json). Only the user `pinion` may read it.",
+        ),
+        setting(
+            "concurrency",
+            "number",
+            Otherwise::Value("16"),
+            "How many calls run at once. Certificates that expire soonest come first.",
+        ),
+        setting("timeout", "duration", Otherwise::Value("\"15s\""), "The time limit for one call."),
+        setting(
+            "revoke_replaced",
+            "boolean",
+            Otherwise::Value("false"),
+            "Whether Pinion revokes a certificate when its successor is in use.",
+        ),
+        setting("roots_every", "duration", Otherwise::Value("\"60s\""), "How often Pinion asks the CA for its roots."),
+    ],
+};
+
 impl StepCaConfig {
     pub(in crate::issuer) fn read(table: &Fields<'_>) -> Option<Self> {
-        table.known(&[
-            "type",
-            "url",
-            "fingerprint",
-            "provisioner",
-            "password_file",
-            "key_file",
-            "concurrency",
-            "timeout",
-            "revoke_replaced",
-            "roots_every",
-        ]);
+        table.known(&STEP_CA_TABLE.names());
         let pause = |name, otherwise| table.optional(name).map_or(otherwise, |Pause(pause)| pause);
         // Each is read before one of them ends it, so that all mistakes are reported.
         let (url, fingerprint) = (table.required("url"), table.required("fingerprint"));

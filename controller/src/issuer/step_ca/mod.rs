@@ -29,7 +29,7 @@ mod unconfigured;
 
 use std::time::Duration;
 
-pub use config::{CaUrl, StepCaConfig};
+pub use config::{CaUrl, STEP_CA_TABLE, StepCaConfig};
 pub use password::Password;
 pub use server::StepCa;
 pub(super) use unconfigured::check as check_unconfigured;

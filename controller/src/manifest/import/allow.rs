@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pinion_proto::{id::Guest, spec::Reload};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{certificates::Certificate, recipes::OWN_DIRECTORY};
 
 /// Lines of `[allow]` in the agent.toml of a guest, by setting.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Allow(pub BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Allow {

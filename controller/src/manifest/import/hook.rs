@@ -10,22 +10,23 @@ use pinion_proto::{
     printable::{is_printable, whole},
     spec::PlainName,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{old::OldEntry, step::Left};
 
 /// A hook to review.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Hook {
     /// The file's name, as the manifest has it.
     pub name: PlainName,
-    /// Where it is for.
+    /// The guest that it is for.
     pub guest: Guest,
     /// The entry that it comes from, counted from 1.
     pub entry: usize,
     /// The file, below the directory of hooks.
     pub file: String,
-    /// Whether the manifest names it; one for the host where no placement is is for reading alone.
+    /// Whether the new manifest names it. One that it does not name is only for you to read.
     pub named: bool,
     /// Its text.
     pub content: String,

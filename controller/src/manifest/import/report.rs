@@ -5,12 +5,14 @@
 use std::{collections::BTreeMap, fmt};
 
 use pinion_proto::{id::Guest, printable::Shown};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{allow::Allow, hook::Hook};
 
 /// All that is to be said about an import.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Import")]
 pub struct Report {
     /// Each entry of the old manifest, in its order.
     pub entries: Vec<EntryReport>,
@@ -25,9 +27,9 @@ pub struct Report {
 }
 
 /// What became of an entry.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EntryReport {
-    /// Counted from 1.
+    /// Its number in the old manifest, counted from 1.
     pub entry: usize,
     /// Where it begins in the old manifest.
     pub line: usize,
@@ -35,16 +37,16 @@ pub struct EntryReport {
     pub common_name: String,
     /// The placements.
     pub became: Vec<Became>,
-    /// Why these.
+    /// Why it became these.
     pub why: Vec<String>,
     /// What a person should look at.
     pub look_at: Vec<String>,
 }
 
 /// A placement that an entry became.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Became {
-    /// As `docker@1001`.
+    /// Its name, as `docker@1001`.
     pub placement: String,
     /// The recipe that it has.
     pub recipe: Option<&'static str>,

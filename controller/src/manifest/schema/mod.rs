@@ -33,19 +33,21 @@ struct WrittenManifest {
     /// The version of the format.
     #[schemars(range(min = 1, max = 1))]
     version: u32,
-    /// What certificates that say nothing of their own take.
+    /// What holds for certificates that do not say it themselves.
     defaults: WrittenDefaults,
     /// Every certificate; each name once.
     certificates: Vec<WrittenCertificate>,
 }
 
-/// What certificates that say nothing of their own take.
+/// What holds for certificates that do not say it themselves.
 #[derive(JsonSchema)]
 #[schemars(rename = "Defaults", deny_unknown_fields, transform = needs(&[]))]
 struct WrittenDefaults {
-    /// Who signs; `embedded`, Pinion's own CA, if absent.
+    /// Who signs: the name of an issuer in controller.toml, or `embedded`, Pinion's own CA.
+    #[schemars(extend("default" = "embedded"))]
     issuer: Name,
-    /// How long certificates should be valid; 30d if absent.
+    /// How long certificates should be valid.
+    #[schemars(extend("default" = "30d"))]
     duration: Length,
 }
 
@@ -53,27 +55,34 @@ struct WrittenDefaults {
 #[derive(JsonSchema)]
 #[schemars(rename = "Certificate", deny_unknown_fields, transform = a_certificate_or_roots)]
 struct WrittenCertificate {
-    /// What people call it; as in `pinion status NAME`.
+    /// Your name for it, as in `pinion status NAME`: up to 63 letters, digits, `.`, `_`, `-`. Unique.
     name: Name,
-    /// The subject's common name; always one of the names.
+    /// The subject's common name, at most 64 characters, which is always one of its names, too. Required, except with `trust`.
     common_name: CommonName,
-    /// More names: DNS names, wildcards, IP addresses, URIs, e-mail addresses.
+    /// More names: DNS names, wildcards (`*.internal.example`), IP addresses, URIs, e-mail addresses. Pinion orders each in
+    /// the spelling that CAs use: `::ffff:10.0.0.5` is `10.0.0.5`, `HTTP://OK.lan` is `http://ok.lan`. It refuses a URI that a
+    /// CA would write otherwise, such as one with a fragment.
     sans: Vec<SanText>,
     /// How its keys are made.
     key: WrittenKey,
-    /// How long it should be valid; a CA that allows less shortens it.
+    /// How long it should be valid: `12h`, `30d`, from 5 minutes to 10 years. That of `defaults` if absent. If the CA allows
+    /// less, the certificate lives shorter, and Pinion says so.
     duration: Length,
-    /// How long before its end it is renewed; at two thirds of its life if absent. Less than `duration`.
+    /// How long before its end it is renewed, less than `duration`. If the CA shortens the lifetime, this shrinks in
+    /// proportion. If absent, a third of the lifetime.
     renew_before: Length,
-    /// The issuer whose roots are installed.
+    /// Who signs it, or with `trust`: whose roots are installed. That of `defaults` if absent.
     issuer: Name,
-    /// One key in all places, which the controller makes and keeps. Otherwise each place makes its own.
+    /// Whether all places have one key and certificate. The controller creates the key, stores it (0600), and sends it over
+    /// the link. This is the only case in which a private key leaves the place where it was created.
+    #[schemars(extend("default" = false))]
     shared: bool,
-    /// Which side of a connection shows it, for placements that do not say so themselves.
+    /// Which side of a connection shows it, for placements that do not say it themselves.
     usage: UsageWord,
-    /// The issuer's roots are placed, and no certificate.
+    /// Whether the issuer's roots are installed, and no certificate. Then there is no `sans`, and `files` has only `ca`.
+    #[schemars(extend("default" = false))]
     trust: bool,
-    /// Where it goes; each guest once.
+    /// The places that it is installed in; each guest once.
     placements: Vec<WrittenPlacement>,
 }
 
@@ -81,9 +90,11 @@ struct WrittenCertificate {
 #[derive(JsonSchema)]
 #[schemars(rename = "Key", deny_unknown_fields, transform = needs(&[]))]
 struct WrittenKey {
-    /// What kind of key; `ecdsa-p256` if absent.
+    /// The kind of key.
+    #[schemars(extend("default" = "ecdsa-p256"))]
     algorithm: Algorithm,
-    /// When it is made anew: with each certificate (`always`, if absent), or only when the algorithm changes.
+    /// When a new key is made: with each certificate (`always`), or only when the algorithm changes (`never`).
+    #[schemars(extend("default" = "always"))]
     rotation: RotationWord,
 }
 
@@ -91,33 +102,36 @@ struct WrittenKey {
 #[derive(JsonSchema)]
 #[schemars(rename = "Placement", deny_unknown_fields, transform = needs(&[]), transform = one_place_and_something_to_write)]
 struct WrittenPlacement {
-    /// A VMID, or a guest's name in Proxmox.
+    /// A VMID (`1001`) or a name (`"gateway"`): the guest's name on Proxmox, or else a name from `[guests]` in
+    /// controller.toml.
     guest: WrittenGuest,
-    /// On the Proxmox host itself.
+    /// Instead of `guest`: on the Proxmox host itself, by an agent that runs there.
     #[schemars(extend("const" = true))]
     host: bool,
-    /// Instead of the certificate's.
+    /// These names instead of the certificate's `sans`. Not with `shared`.
     sans: Vec<SanText>,
-    /// How this kind of service takes its certificate, for example `nginx`.
+    /// The kind of service, such as `nginx` or `docker`: a shipped recipe, or one of the guest's own.
     recipe: Name,
-    /// What is written where; over the recipe's.
+    /// Which files are written. Required without a recipe; otherwise they override the recipe's, field by field.
     files: WrittenFiles,
-    /// How the files change: all at once through links, or one by one; over the recipe's.
+    /// How the files are replaced: all at once through links, or one by one. Overrides the recipe's; `copy` without a recipe.
     layout: LayoutWord,
-    /// How new files are checked before the service is told; over the recipe's.
+    /// How new files are checked before the service is notified. Overrides the recipe's.
     validate: WrittenValidate,
-    /// How the service is told, or a list for several services; over the recipe's.
+    /// How the service is notified, or a list for several services. Overrides the recipe's.
     reload: WrittenReloads,
-    /// How the agent looks at what is served, or a list, all of which must serve it; over the recipe's.
+    /// Where the agent checks what is served, or a list of places that must all serve it. Overrides the recipe's.
     probe: WrittenProbes,
-    /// When the service may be disturbed.
+    /// When the service may be disturbed; at any time if absent.
     window: WrittenWindow,
-    /// Where something must be mounted before the files are touched, for example `/mnt/pve/nfs`; `/` when nothing has to be,
-    /// whatever the guest has noted. The guest finds out by itself if absent.
+    /// Where something must be mounted before the files are touched, for example `/mnt/pve/nfs`. `/` if nothing has to be,
+    /// whatever the agent has recorded. If absent, the agent finds out by itself.
     requires_mount: MountPointText,
-    /// Which side of a connection shows the certificate; over the certificate's and the recipe's.
+    /// Which side of a connection shows the certificate. Pinion refuses a certificate from the issuer that peers would not
+    /// accept there. Overrides the certificate's and the recipe's.
     usage: UsageWord,
-    /// Remove the files and hold nothing.
+    /// Whether the files are removed, and nothing is installed.
+    #[schemars(extend("default" = false))]
     purge: bool,
 }
 
@@ -132,25 +146,25 @@ enum WrittenGuest {
 #[derive(JsonSchema)]
 #[schemars(rename = "Files", deny_unknown_fields, transform = needs(&[]))]
 struct WrittenFiles {
-    /// The leaf alone.
+    /// The leaf only.
     cert: WrittenFile,
     /// The intermediates.
     chain: WrittenFile,
-    /// Leaf and intermediates.
+    /// Leaf and intermediates: what most servers want.
     fullchain: WrittenFile,
-    /// The private key.
+    /// The private key, PKCS #8.
     key: WrittenSecretFile,
     /// The issuer's root.
     ca: WrittenFile,
-    /// Leaf, intermediates and private key.
+    /// Leaf, intermediates and private key in one file.
     combined: WrittenSecretFile,
-    /// The leaf alone, as DER.
+    /// The leaf only, as DER.
     der: WrittenFile,
-    /// Leaf, intermediates and private key behind a password, PKCS #12.
+    /// Leaf, intermediates and private key behind a password: PKCS #12, with AES-256 and SHA-256.
     pkcs12: WrittenPkcs12,
-    /// The same as Java's first keystore.
+    /// The same as a Java keystore of the old kind. Java 9 and later read `pkcs12`, which is safer.
     jks: WrittenKeystore,
-    /// The private key behind a password, PKCS #8.
+    /// The private key behind a password: PKCS #8, with AES-256 and SHA-256.
     encrypted_key: WrittenKeystore,
 }
 
@@ -161,13 +175,15 @@ struct WrittenPkcs12 {
     path: PathText,
     /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
     mode: SecretMode,
-    /// A user's name or number.
+    /// A user's name or number; root if neither this nor the recipe says otherwise.
     owner: AccountText,
-    /// A group's name or number.
+    /// A group's name or number; root if neither this nor the recipe says otherwise.
     group: AccountText,
-    /// Where the password is, in the guest, as in `jks`.
+    /// The file with the password, in the guest; the agent makes a password if there is none. If absent: the keystore's path
+    /// and `.password`.
     password_file: PathText,
-    /// With the algorithms that programs of before 2021 read: triple DES and SHA-1. No, if absent.
+    /// Whether the algorithms are those that programs of before 2021 read: triple DES and SHA-1.
+    #[schemars(extend("default" = false))]
     legacy: bool,
 }
 
@@ -178,12 +194,12 @@ struct WrittenKeystore {
     path: PathText,
     /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
     mode: SecretMode,
-    /// A user's name or number.
+    /// A user's name or number; root if neither this nor the recipe says otherwise.
     owner: AccountText,
-    /// A group's name or number.
+    /// A group's name or number; root if neither this nor the recipe says otherwise.
     group: AccountText,
-    /// Where the password is, in the guest; made there if there is none. Beside the file, with `.password` behind its name, if
-    /// absent.
+    /// The file with the password, in the guest; the agent makes a password if there is none. If absent: the keystore's path
+    /// and `.password`.
     password_file: PathText,
 }
 
@@ -194,9 +210,9 @@ struct WrittenFile {
     path: PathText,
     /// Octal permission bits; 0644 if neither this nor the recipe says otherwise.
     mode: Mode,
-    /// A user's name or number.
+    /// A user's name or number; root if neither this nor the recipe says otherwise.
     owner: AccountText,
-    /// A group's name or number.
+    /// A group's name or number; root if neither this nor the recipe says otherwise.
     group: AccountText,
 }
 
@@ -207,9 +223,9 @@ struct WrittenSecretFile {
     path: PathText,
     /// Octal permission bits, none for others; 0600 if neither this nor the recipe says otherwise.
     mode: SecretMode,
-    /// A user's name or number.
+    /// A user's name or number; root if neither this nor the recipe says otherwise.
     owner: AccountText,
-    /// A group's name or number.
+    /// A group's name or number; root if neither this nor the recipe says otherwise.
     group: AccountText,
 }
 
@@ -218,7 +234,7 @@ struct WrittenSecretFile {
 enum WrittenValidate {
     /// Not at all.
     Nothing,
-    /// By a file in the guest's /etc/pinion/hooks.d.
+    /// Run a hook: a file in the guest's /etc/pinion/hooks.d.
     Hook(Name),
 }
 
@@ -240,13 +256,13 @@ enum WrittenReload {
     Reload(UnitText),
     /// Restart a unit.
     Restart(UnitText),
-    /// By a file in the guest's /etc/pinion/hooks.d.
+    /// Run a hook: a file in the guest's /etc/pinion/hooks.d.
     Hook(Name),
     /// Restart a container.
     Container(ContainerText),
     /// Send a container a signal.
     Signal(WrittenSignal),
-    /// Set the file's time of change to now, for a service that watches it.
+    /// Set the modification time of a file or directory to now, for a service that watches it.
     Touch(PathText),
     /// Give a Swarm service new versions of its secrets.
     Swarm(WrittenSwarm),
@@ -266,7 +282,7 @@ struct WrittenSignal {
 struct WrittenSwarm {
     /// The service's full name.
     service: ServiceText,
-    /// What the service sees in /run/secrets, by what it contains.
+    /// What the service sees in /run/secrets, for each part.
     secrets: WrittenSecrets,
 }
 
@@ -296,23 +312,24 @@ enum WrittenProbes {
 struct WrittenTls {
     /// Address and port, as the guest sees the service.
     connect: AddressText,
-    /// The systemd unit that serves it, where the placement notifies several.
+    /// The systemd unit that serves it, if the placement notifies several.
     unit: UnitText,
-    /// The name to ask for; the common name if absent.
+    /// The name to ask for. If absent: the common name, or the first other host name if that is a wildcard.
     server_name: ServerNameText,
     /// What is spoken before TLS; nothing if absent.
     starttls: StartTlsWord,
     /// The version of HAProxy's PROXY protocol that the service expects before anything else; none if absent.
     proxy_protocol: ProxyProtocolWord,
-    /// How long the service may take to come back after it was notified, at most 1h; as its recipe says if absent.
+    /// How long the service may take to come back after it was notified, at most 1h. If absent, 120 s after a restart and
+    /// 5 s after a reload, or what its recipe says.
     settle: Length,
 }
 
-/// When it may be disturbed: from `from` on its `days` to the next `to`.
+/// When a service may be disturbed: from `from` on its `days` to the next `to`.
 #[derive(JsonSchema)]
 #[schemars(rename = "Window", deny_unknown_fields, transform = needs(&[]), transform = both_ends_or_days)]
 struct WrittenWindow {
-    /// On which it opens; every day if absent.
+    /// The days on which it opens; every day if absent.
     #[schemars(length(min = 1))]
     days: Vec<Day>,
     /// When it opens, HH:MM.

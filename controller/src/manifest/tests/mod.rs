@@ -2,6 +2,7 @@
 //! at its place, all of them at once.
 
 mod agreement;
+mod defaults;
 mod mistakes;
 mod trust;
 mod windows;
