@@ -1,11 +1,30 @@
-//! Makes the generated half of `proto/` from its `.proto` files, without protoc.
+//! What is generated and committed: the half of `proto/` that its `.proto` files describe, without protoc, and docs/reference.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-/// Writes the generated code into `proto/src/gen`, or compares it with what is there.
+use crate::children::{Children, cargo};
+
+/// Writes the generated files, or compares them with what is there.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+    protocol(root, check)?;
+    reference(root, &Children::watched()?, check)
+}
+
+/// The reference, which a program writes that knows both of Pinion's: see `manual`.
+pub(crate) fn reference(root: &Path, children: &Children, check: bool) -> Result<()> {
+    let mut command = cargo(root);
+    command.args(["run", "--quiet", "--locked", "-p", "pinion-manual", "--", "reference"]);
+    command.arg(root.join("docs/reference"));
+    if check {
+        command.arg("--check");
+    }
+    children.run_well(&mut command)
+}
+
+/// The generated code in `proto/src/gen`.
+pub(crate) fn protocol(root: &Path, check: bool) -> Result<()> {
     let include = root.join("proto/proto");
     let files = ["pinion/v1/join.proto", "pinion/v1/link.proto"];
     let descriptors = protox::compile(files, [&include]).context("compile the .proto files")?;

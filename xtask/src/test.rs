@@ -64,13 +64,10 @@ fn builds(root: &Path, children: &Children, tools: impl FnOnce() -> Result<OsStr
     let built = check("build", cargo(root).args(["build", "--locked", "--workspace", "--bins"]))?;
 
     say("generated code: cargo xtask codegen --check");
-    let generated = codegen::run(root, true);
-    if let Err(error) = &generated {
-        eprintln!("{error:#}");
-    }
-    tally.count("generated code", generated.is_ok());
+    tally.attempt("generated code", &codegen::protocol(root, true));
 
     if built {
+        tally.attempt("the reference", &codegen::reference(root, children, true));
         tests(root, children, tools, tally)
     } else {
         // Tests against yesterday's programs would prove nothing.
@@ -130,6 +127,14 @@ impl Tally {
         } else {
             self.failed += 1;
         }
+    }
+
+    /// Adds one check that says why it failed.
+    fn attempt(&mut self, name: &str, result: &Result<()>) {
+        if let Err(error) = result {
+            eprintln!("{error:#}");
+        }
+        self.count(name, result.is_ok());
     }
 
     /// Adds what a test program said; one that ended without saying how it went has failed.

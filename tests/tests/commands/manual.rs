@@ -18,7 +18,7 @@ fn pages(command: &clap::Command, name: &str, into: &mut BTreeSet<String>) {
 #[test]
 fn every_command_has_a_page_without_mistakes() {
     let directory = tempfile::tempdir().expect("a directory");
-    pinion_manual::write(directory.path()).expect("written");
+    pinion_manual::pages::write(directory.path()).expect("written");
     let mut expected = BTreeSet::new();
     pages(&pinion_controller::cli::command(), "pinion", &mut expected);
     pages(&pinion_agent::cli::command(), "pinion-agent", &mut expected);

@@ -26,7 +26,8 @@ pub(super) fn write(root: &Path, programs: &Programs, children: &Children, direc
             fs::write(&file, completions(program, shell)?).with_context(|| format!("write {}", file.display()))?;
         }
     }
-    children.run_well(cargo(root).args(["run", "--quiet", "--locked", "-p", "pinion-manual", "--"]).arg(&pages))
+    children
+        .run_well(cargo(root).args(["run", "--quiet", "--locked", "-p", "pinion-manual", "--", "pages"]).arg(&pages))
 }
 
 /// The script that a program prints for a shell.

@@ -13,13 +13,14 @@ use super::{debian, directory::start_empty, programs::Programs};
 use crate::children::Children;
 
 /// What it has beside the program and the licences, from the checkout, and its modes.
-const FILES: [(&str, u32); 7] = [
+const FILES: [(&str, u32); 8] = [
     ("packaging/agent/install", 0o755),
     ("packaging/agent/start-agent", 0o755),
     ("packaging/agent/pinion-agent.openrc", 0o755),
     ("packaging/agent/pinion-agent.service", 0o644),
     ("packaging/agent/agent.toml", 0o644),
     ("docs/agent.md", 0o644),
+    ("docs/reference/configuration.md", 0o644),
     ("LICENSE", 0o644),
 ];
 
