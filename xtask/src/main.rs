@@ -94,7 +94,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Generate proto/src/gen from the .proto files; needs no protoc.
+    /// Generate proto/src/gen from the .proto files, without protoc, and docs/reference from the programs.
     Codegen {
         /// Only compare, and fail when they differ.
         #[arg(long)]
@@ -194,5 +194,36 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Tidy { report, root: other } => tidy::run(other.as_deref().unwrap_or(root), *report),
         Verb::Dist { for_tests: true, .. } => dist::for_tests(root).map(|()| ExitCode::SUCCESS),
         Verb::Dist { sign, .. } => dist::run(root, sign.as_deref()).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The command lines in the documents, as the suite `documents` finds those of the programs.
+#[cfg(test)]
+#[path = "../../tests/tests/documents/shown.rs"]
+mod shown;
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn every_command_of_xtask_in_the_documents_is_one() {
+        let refusal = |shown: &shown::Shown| {
+            // `cargo xtask` is its name, in one word.
+            let words = std::iter::once("cargo xtask").chain(shown.words.iter().skip(2).map(String::as_str));
+            let error = Arguments::command().try_get_matches_from(words).err()?;
+            let is_help = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            );
+            (!is_help).then(|| error.to_string())
+        };
+        let (refused, count) = shown::refused(&["cargo xtask"], refusal);
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+        assert!(count > 30, "only {count} commands were found");
     }
 }
