@@ -182,8 +182,8 @@ struct WrittenPkcs12 {
     /// The file with the password, in the guest; the agent makes a password if there is none. If absent: the keystore's path
     /// and `.password`.
     password_file: PathText,
-    /// Whether the algorithms are those that programs of before 2021 read: triple DES and SHA-1.
-    #[schemars(extend("default" = false))]
+    /// Whether the algorithms are those that programs of before 2021 read: triple DES and SHA-1. They are not if neither this
+    /// nor the recipe says otherwise.
     legacy: bool,
 }
 
