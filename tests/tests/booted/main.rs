@@ -4,6 +4,7 @@ mod boots;
 mod host_agent;
 mod journal;
 mod pve_cluster;
+mod recovery;
 mod set_up;
 mod slow_starts;
 mod sockets;
