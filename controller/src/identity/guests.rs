@@ -286,19 +286,12 @@ impl Guests {
         Err(Refused::Stale { guest })
     }
 
-    /// Why a guest of which there is no record is refused: it was forgotten, or the record was lost.
+    /// Why a guest of which there is no record is refused: it was forgotten, or the record was lost. Who was forgotten is
+    /// remembered for longer than an identity lives.
     fn unknown(&self, guest: Guest, shown: &Peer) -> Refused {
-        let known = forgotten::when(&self.store, guest).or_else(|| {
-            // Guests that an earlier program has forgotten: what was given after everything else is what was lost.
-            let all = self.store.list(Area::Shared, DIRECTORY).unwrap_or_default();
-            let records =
-                all.iter().filter_map(|name| self.store.read(Area::Shared, &format!("{DIRECTORY}/{name}")).ok()?);
-            records.map(|record: GuestRecord| record.issued_at).max()
-        });
-        if known.is_none_or(|known| was_given_after(shown, known)) {
-            Refused::Newer { guest }
-        } else {
-            Refused::Unknown { guest }
+        match forgotten::when(&self.store, guest) {
+            Some(forgotten) if !was_given_after(shown, forgotten) => Refused::Unknown { guest },
+            _ => Refused::Newer { guest },
         }
     }
 

@@ -112,18 +112,19 @@ fn an_identity_given_in_the_second_of_the_record_is_not_newer_than_it() {
 }
 
 #[test]
-fn a_guest_without_a_record_is_unknown_where_others_were_given_theirs_later() {
+fn a_record_that_is_lost_stays_lost_whoever_joins_later() {
     let fixture = Fixture::new();
     let shown = fixture.joined("101");
     fs::remove_file(fixture.directory.path().join("shared/guests/101.json")).expect("removed");
-    let kind = |fixture: &Fixture| match fixture.admit("101", &shown) {
-        Err(Refused::Unknown { .. }) => "unknown",
-        Err(Refused::Newer { .. }) => "newer",
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(kind(&fixture), "newer", "there is nothing on record");
-    fixture.joined("102");
-    assert_eq!(kind(&fixture), "unknown", "another was given one in that second");
+    for what in ["there is nothing on record", "another has joined since"] {
+        assert!(matches!(fixture.admit("101", &shown), Err(Refused::Newer { .. })), "{what}");
+        fixture.later(Duration::from_secs(1));
+        fixture.joined("102");
+    }
+    let fixture = fixture.restarted();
+    assert!(matches!(fixture.admit("101", &shown), Err(Refused::Newer { .. })), "after a restart");
+    fixture.identities.forget(name("101")).expect("forgotten");
+    assert!(matches!(fixture.admit("101", &shown), Err(Refused::Unknown { .. })));
 }
 
 #[test]
