@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use pinion_proto::stage::Stage;
-use pinion_tests::lab::{
-    Lab, Spec,
-    installation::{Installation, LONG, pinion, wait_for},
-    network,
+use pinion_tests::{
+    lab::{
+        Lab, Spec,
+        installation::{Installation, LONG, pinion, wait_for},
+        network,
+        operator::Operator,
+    },
+    steps::Place,
 };
 use serde_json::json;
+
+use crate::small_guests::{container, numbered, wait_well};
 
 /// A dead link is noticed within 30 s, and the longest pause between two dials is a minute.
 const BACK: Duration = Duration::from_secs(100);
@@ -37,6 +43,30 @@ fn a_link_survives_what_networks_do() {
     network::heal(&lab, "vmbr0").expect("healed");
     served(&lab, &installation, BACK);
     renewed(&lab, &installation);
+}
+
+#[test]
+fn a_guest_whose_firewall_drops_everything_links_with_the_documented_rule() {
+    let lab = Lab::up(vec![container(104)]).expect("the lab comes up");
+    let mut installation = Installation::install(&lab, &numbered(&[104]), "").expect("installed");
+    installation.start(&lab).expect("started");
+    wait_well(&lab, &installation, &[104]);
+    let chain = |hook: &str| {
+        format!(
+            "add chain inet filter {hook} {{ type filter hook {hook} priority 0; policy drop; }}\n\
+             add rule inet filter {hook} ct state established,related accept\n"
+        )
+    };
+    let rules = format!("add table inet filter\n{}{}", chain("input"), chain("output"));
+    lab.exec(104, &["nft", &rules]).and_then(|done| done.succeeded()).expect("a firewall");
+    lab.sh(104, "systemctl restart pinion-agent").expect("restarted");
+    wait_for(&lab, &installation, "the link to be gone", LONG, |status| (!status.is_linked("104")).then_some(()))
+        .expect("it is gone");
+    let values = [("GUEST", "104"), ("HOST-ADDRESS", "10.0.0.13")];
+    Operator::with(&lab, &mut installation, "proxmox.md", &values)
+        .follow("Firewalls", &[Place::Guest])
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    wait_well(&lab, &installation, &[104]);
 }
 
 fn served(lab: &Lab, installation: &Installation, max: Duration) {

@@ -105,6 +105,16 @@ fn another_identity(lab: &Lab, installation: &Installation, vmid: u32) {
     wait_well(lab, installation, &[vmid]);
 }
 
+/// Waits until the status says in these words who must join again.
+fn wait_named(lab: &Lab, words: &str) {
+    let named = wait::until(words, PATIENCE, || {
+        let status = status(lab).map_err(|error| format!("{error:#}"))?;
+        let named = status.notes.iter().any(|note| note.contains(words) && note.contains("pinion token create"));
+        if named { Ok(()) } else { Err(format!("{:?}", status.notes)) }
+    });
+    named.expect("the status names who must join again");
+}
+
 fn sh(lab: &Lab, line: &str) -> String {
     lab.run(&["sh", "-ec", line]).and_then(Finished::succeeded).expect("it runs").stdout
 }
@@ -261,7 +271,7 @@ fn without_a_backup_guests_join_a_new_root_and_keep_their_certificates() {
 
 #[test]
 fn without_the_channel_each_guest_that_must_join_again_is_joined_by_hand() {
-    let lab = Lab::up(vec![Spec::gateway(), Spec::authority(), container(104)]).expect("a lab");
+    let lab = Lab::up(vec![Spec::gateway(), Spec::authority(), container(104), container(105)]).expect("a lab");
     let mut installation =
         Installation::install(&lab, &manifest(&[104]), "[proxmox]\nenroll = \"never\"").expect("installed");
     let own = &mut installation;
@@ -273,7 +283,9 @@ fn without_the_channel_each_guest_that_must_join_again_is_joined_by_hand() {
     let week_old = back_up(&lab, own);
     another_identity(&lab, own, 101);
     pinion(&lab, "guest evict 104").and_then(Finished::succeeded).expect("evicted");
-    let all = [101, 103];
+    own.write_manifest(&lab, &manifest(&[104, 105])).expect("written");
+    pinion(&lab, "guest enroll 105").and_then(Finished::succeeded).expect("enrolled");
+    let all = [101, 103, 105];
     let calm = wait_well(&lab, own, &all);
     let is_as_before = |lab: &Lab, own: &Installation, what: &str| {
         assert_eq!(wait_well(lab, own, &all), calm, "{what}: nothing was issued, reloaded or restarted");
@@ -283,15 +295,14 @@ fn without_the_channel_each_guest_that_must_join_again_is_joined_by_hand() {
     let host: &[Place] = &[Place::Host];
     follow(&lab, own, &[("Restore an old backup", host)], &[("FILE", &week_old)]);
     wait_well(&lab, own, &[103]);
-    let told = wait::until("guest 101 to be named", PATIENCE, || {
-        let status = status(&lab).map_err(|error| format!("{error:#}"))?;
-        let told = status.notes.iter().any(|note| note.contains("1 guest (101)"));
-        if told { Ok(()) } else { Err(format!("{:?}", status.notes)) }
-    });
-    told.expect("the status names who must join again");
     let join = "Join a guest again";
     let by_hand = [(join, &[Place::Host, Place::Guest][..])];
+    wait_named(&lab, "2 guests");
     follow(&lab, own, &by_hand, &[("GUEST", "101")]);
+    // Who is still missing is named as before, whoever has joined since.
+    own.stop_serve().and_then(|()| own.start_serve(&lab)).expect("restarted");
+    wait_named(&lab, "1 guest (105)");
+    follow(&lab, own, &by_hand, &[("GUEST", "105")]);
     is_as_before(&lab, own, "restored");
 
     // A move of which agents do not hear needs a hand in each.
@@ -301,7 +312,7 @@ fn without_the_channel_each_guest_that_must_join_again_is_joined_by_hand() {
     move_host(&lab, ADDRESSES[0], ADDRESSES[1]);
     let values = [("FILE", &*newest), ("NEW-ADDRESS", ADDRESSES[1])];
     follow(&lab, own, &[("After the old host is gone", &[Place::NewHost])], &values);
-    for vmid in ["101", "103"] {
+    for vmid in ["101", "103", "105"] {
         follow(&lab, own, &by_hand, &[("GUEST", vmid)]);
     }
     is_as_before(&lab, own, "moved without notice");
