@@ -47,7 +47,7 @@ fn instead_of_placeholders(words: &[String]) -> Vec<String> {
         let word = word.trim_matches(['[', ']']).trim_end_matches('…').trim_end_matches("...");
         let word = match word {
             "" | "…" => continue,
-            "G" | "VMID" => "1001",
+            "G" | "GUEST" | "VMID" => "1001",
             "NAME" | "NAME@VMID" => "web",
             "STAGE" => "served",
             "T" | "TIME" => "8h",
