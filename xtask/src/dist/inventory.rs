@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{children::Children, tools::Inventory};
+use crate::{
+    children::{Children, cargo},
+    tools::Inventory,
+};
 
 /// The programs' folders, and their packages.
 const PACKAGES: [(&str, &str); 2] = [("controller", "pinion-controller"), ("agent", "pinion-agent")];
@@ -38,6 +41,8 @@ pub(super) fn boms(root: &Path, children: &Children, tools: &Inventory, director
 /// Writes the licences of everything that is linked, as one document for both programs.
 pub(super) fn licenses(root: &Path, children: &Children, tools: &Inventory, directory: &Path) -> Result<PathBuf> {
     let path = directory.join("THIRD-PARTY-LICENSES.md");
+    // It reads the sources of every platform's crates, and what was built here needed this one's alone.
+    children.run_well(cargo(root).args(["fetch", "--locked"])).context("fetch the sources of what is linked")?;
     let mut command = tools.about();
     let packaging = root.join("packaging/licenses");
     command.current_dir(root).args(["about", "generate", "--workspace", "--offline", "--fail", "--config"]);
