@@ -50,9 +50,9 @@ const LINK_TIME: Duration = Duration::from_secs(60);
 /// between two dials.
 const REDIAL_TIME: Duration = Duration::from_secs(90);
 
-/// How a newer agent went wrong.
-const UNLINKED: &str = "the newer agent did not link within a minute";
-const UNSERVED: &str = "the newer agent is linked, but not everything that was served before is served again";
+/// How the packaged agent went wrong.
+const UNLINKED: &str = "the packaged agent did not link within a minute";
+const UNSERVED: &str = "the packaged agent is linked, but not everything that was served before is served again";
 
 /// A guest that was only just started, or has never been linked since the controller's start, is looked at after this.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
@@ -113,7 +113,9 @@ impl Enrolments {
             )));
         }
         let state = self.guests.entry(guest).or_insert_with(|| State::new(now));
-        if matches!(seen.link, Link::Linked { .. }) && seen.is_older() {
+        if matches!(seen.link, Link::Linked { .. }) && (seen.is_older() || seen.is_newer()) {
+            // An older agent takes a newer one's place only here: it may not know what that one has written.
+            state.replace_newer = seen.is_newer();
             // Also after it went wrong, here or elsewhere.
             self.rollout.resume();
         } else if matches!(seen.link, Link::Linked { .. }) && !state.must_rejoin && state.phase == Phase::Resting {
@@ -204,7 +206,8 @@ impl Enrolments {
         now: Timestamp,
         notes: &mut Vec<Note>,
     ) -> Option<Timestamp> {
-        let old = seen.is_older();
+        let unwanted = self.guests.get(&vmid).is_some_and(|state| state.replace_newer) && seen.is_newer();
+        let old = seen.is_older() || unwanted;
         if let Some(state) = self.guests.get_mut(&vmid) {
             match state.phase {
                 Phase::Working(_) => return None,
@@ -282,7 +285,7 @@ impl Enrolments {
         None
     }
 
-    /// With a newer agent a guest did not come back as it was.
+    /// With the packaged agent a guest did not come back as it was.
     fn put_back(
         &mut self,
         vmid: Vmid,
@@ -297,6 +300,7 @@ impl Enrolments {
             for asked in state.asked.drain(..) {
                 asked.try_send(Answer::NotEnrolled(trouble.clone())).ok();
             }
+            state.replace_newer = false;
         }
         self.start(vmid, info, Job::Restore, now);
         None

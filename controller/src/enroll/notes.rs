@@ -110,4 +110,8 @@ impl Seen<'_> {
     pub(super) fn is_older(&self) -> bool {
         self.version.is_some_and(|version| is_older(version, env!("CARGO_PKG_VERSION")))
     }
+
+    pub(super) fn is_newer(&self) -> bool {
+        self.version.is_some_and(|version| is_older(env!("CARGO_PKG_VERSION"), version))
+    }
 }

@@ -21,7 +21,7 @@ pub(super) const PROVING_TIME: Duration = Duration::from_secs(120);
 /// The state of replacing agents.
 #[derive(Debug, Default)]
 pub(super) struct Rollout {
-    /// Whether the newer agent has proven itself in one guest.
+    /// Whether the packaged agent has proven itself in one guest.
     proven: bool,
     /// Where it went wrong, and how.
     stopped: Option<(Vmid, String)>,
@@ -33,7 +33,7 @@ impl Rollout {
         self.stopped.is_none() && under_way < if self.proven { AT_ONCE } else { 1 }
     }
 
-    /// A guest is linked by the newer agent, and serves what it served.
+    /// A guest is linked by the packaged agent, and serves what it served.
     pub(super) fn proven(&mut self) {
         self.proven = true;
     }

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) was_served: bool,
     /// What it holds is known to be refused: it needs another identity.
     pub(super) must_rejoin: bool,
+    /// A person wants the packaged agent in it, although the one that is there is newer.
+    pub(super) replace_newer: bool,
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
     /// Those who asked for it and wait.
@@ -45,11 +47,11 @@ pub(super) enum Phase {
         until: Timestamp,
         shows: Identity,
     },
-    /// A newer agent was brought in, and has to link.
+    /// The packaged agent was brought in, and has to link.
     Upgrading {
         until: Timestamp,
     },
-    /// The newer agent is linked, and everything has to be served that was before.
+    /// The packaged agent is linked, and everything has to be served that was before.
     Proving {
         until: Timestamp,
     },
@@ -74,13 +76,14 @@ impl State {
             missing_since: now,
             was_served: false,
             must_rejoin: false,
+            replace_newer: false,
             failures: 0,
             not_before: None,
             asked: Vec::new(),
         }
     }
 
-    /// Whether its agent is being replaced by a newer one, or put back.
+    /// Whether its agent is being replaced by the packaged one, or put back.
     pub(super) fn is_upgrading(&self) -> bool {
         matches!(
             self.phase,

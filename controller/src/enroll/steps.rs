@@ -50,7 +50,7 @@ pub(super) async fn enrol(
     Ok(Identity::New)
 }
 
-/// Brings the newer agent into a guest that is linked.
+/// Brings the packaged agent into a guest that is linked.
 pub(super) async fn upgrade(tools: &Tools, target: Target, tell: impl Fn(EnrolStep)) -> Result<Identity, Failure> {
     tell(EnrolStep::Installing);
     tools.channel.install(target).await?;

@@ -157,7 +157,7 @@ pub(crate) enum GuestEvent {
     WakeAsked,
     /// Enrolling it has come so far.
     Enrolled(String),
-    /// Its newer agent went wrong, and the one before is put back.
+    /// The packaged agent went wrong in it, and the one before is put back.
     AgentPutBack(String),
     /// This keeps it from being enrolled.
     NotEnrolled(Trouble),

@@ -191,7 +191,8 @@ pub(super) fn version_note(world: &World) -> Option<String> {
     (all > 0).then(|| {
         format!(
             "agents that do not fit controller {version}: {}{more}; an agent may be up to two minor versions older \
-             than the controller, but not newer",
+             than the controller, but not newer. They keep their certificates served; `pinion guest enroll G` \
+             replaces the agent of a guest on this Proxmox host with the packaged one",
             words.join(", ")
         )
     })

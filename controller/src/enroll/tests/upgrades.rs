@@ -113,3 +113,42 @@ async fn one_that_is_not_served_again_is_put_back_and_stops_the_others_until_a_p
     fixture.ended(1).await;
     assert_eq!((fixture.calls(101).len(), fixture.calls(102)), (3, vec![]), "with one first");
 }
+
+#[tokio::test]
+async fn a_newer_agent_stays_until_a_person_asks_for_the_packaged_one() {
+    let mut fixture = Fixture::new(Enroll::Manifest, World::default());
+    let guests = inventory([(101, running()), (102, running())]);
+    for number in [101, 102] {
+        fixture.world.agents.lock().expect("agents").insert(vmid(number), agent("99.0.0", true, true));
+        fixture.linked.insert(vmid(number), "99.0.0".into());
+    }
+    fixture.pass(&guests, &[101, 102]);
+    fixture.after(3600, &guests, &[101, 102]);
+    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec![], vec![]), "a downgrade replaces none by itself");
+
+    let (answers, mut heard) = mpsc::channel(16);
+    let seen = Seen { link: Link::Linked { since: fixture.now }, version: Some("99.0.0"), served: true };
+    fixture.enrolments.ask(vmid(101), &guests, seen, answers, fixture.now).expect("a person asks");
+    fixture.after(1, &guests, &[101, 102]);
+    fixture.ended(1).await;
+    assert_eq!((fixture.calls(101), fixture.calls(102)), (vec!["install"], vec![]));
+    fixture.linked.insert(vmid(101), env!("CARGO_PKG_VERSION").into());
+    fixture.after(1, &guests, &[101, 102]);
+    let mut last = None;
+    while let Ok(answer) = heard.try_recv() {
+        last = Some(answer);
+    }
+    assert!(matches!(last, Some(Answer::Enrolled(_))), "{last:?}");
+
+    // The other one does not link with the older agent, and gets its newer one back.
+    let (answers, _heard) = mpsc::channel(16);
+    fixture.enrolments.ask(vmid(102), &guests, seen, answers, fixture.now).expect("a person asks");
+    fixture.after(1, &guests, &[101, 102]);
+    fixture.ended(1).await;
+    fixture.linked.remove(&vmid(102));
+    fixture.after(61, &guests, &[101, 102]);
+    fixture.ended(1).await;
+    fixture.linked.insert(vmid(102), "99.0.0".into());
+    fixture.after(3600, &guests, &[101, 102]);
+    assert_eq!(fixture.calls(102), ["install", "restore"], "not again by itself");
+}
