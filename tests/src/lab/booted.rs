@@ -3,21 +3,23 @@
 //! Answers: what do the units do to each other, over boots, restarts and the going and coming of `/etc/pve`? Real are the
 //! kernel, systemd, its sandboxes and directories, and Pinion's three daemons. `pve-cluster.service` is the lab's pmxcfs (see
 //! [`super::pmxcfs`]), `pveproxy.service` a small TLS server that reads the same files, `pct`, `qm` and `pvesh` are the lab's.
-//! The host is a privileged container of a lab that has no other guest; the guests in its `/etc/pve` are files alone.
+//! The host is a privileged container of a lab. Without other guests, those in its `/etc/pve` are files alone;
+//! [`Booted::proxmox`] has real ones beside it, which its tools reach over a [`relay`](super::relay).
 //!
 //! Invariant: what is not as on a Proxmox host is said here.
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, net::UnixListener},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-use super::{Lab, Role, Spec};
+use super::{Lab, Role, Spec, network::Network, pve::Kind, relay};
 use crate::{
     process::{self, Finished, copy_program},
     program,
@@ -64,6 +66,9 @@ const PVEPROXY: &str = "[Unit]\nDescription=PVE API Proxy Server\nAfter=pve-clus
 /// The host, installed; it says nothing about whether it runs.
 #[derive(Debug)]
 pub struct Booted {
+    // These end before the lab whose tools they start, and whose guests they say to run.
+    _relay: Option<relay::Relay>,
+    running: Vec<UnixListener>,
     lab: Lab,
 }
 
@@ -75,7 +80,7 @@ impl Booted {
     pub fn install(manifest: &Value) -> Result<Self> {
         let mut lab = Lab::up(Vec::new())?;
         lab.create(Spec { role: Role::Empty, ..Spec::machine(HOST, "pve1", "10.0.0.113/24") })?;
-        let host = Self { lab };
+        let host = Self { _relay: None, running: Vec::new(), lab };
         let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
         for (name, place) in [
             ("pinion", "/usr/bin/pinion"),
@@ -125,7 +130,67 @@ impl Booted {
     pub fn debian(role: Role) -> Result<Self> {
         let mut lab = Lab::up(Vec::new())?;
         lab.create(Spec { role, ..Spec::machine(HOST, "pve1", "10.0.0.113/24") })?;
-        Ok(Self { lab })
+        Ok(Self { _relay: None, running: Vec::new(), lab })
+    }
+
+    /// A Debian host up and running as Proxmox has it, with these containers, and nothing of Pinion's, for its packages.
+    ///
+    /// # Errors
+    /// It cannot be made, or a guest or the host does not come up.
+    pub fn proxmox(role: Role, guests: Vec<Spec>) -> Result<Self> {
+        ensure!(guests.iter().all(|guest| guest.kind == Kind::Container), "a booted host has no VMs beside it");
+        let listed: Vec<_> = guests.iter().map(|guest| guest.vmid).collect();
+        let mut lab = Lab::up(guests)?;
+        lab.create(Spec { role, ..Spec::machine(HOST, "pve1", "10.0.0.113/24") })?;
+        let relay = relay::Relay::start(lab.init(), HOST)?;
+        let mut host = Self { _relay: Some(relay), running: Vec::new(), lab };
+        copy_program(&program::own("pmxcfs")?, &host.path("/usr/bin/pmxcfs")).context("install pmxcfs")?;
+        for tool in relay::TOOLS {
+            let place = host.path("/usr/sbin").join(tool);
+            copy_program(&program::own("relayed")?, &place).with_context(|| format!("install {tool}"))?;
+        }
+        host.write("/etc/systemd/system/pve-cluster.service", 0o644, PVE_CLUSTER.as_bytes())?;
+        for directory in ["/etc/pve", "/var/lib/pve-cluster"] {
+            fs::create_dir_all(host.path(directory)).with_context(|| format!("make {directory}"))?;
+        }
+        host.offline(&["systemctl", "enable", "pve-cluster.service"])?;
+        // The packages' tests need it; a Proxmox host has none.
+        host.offline(&["systemctl", "disable", "nginx.service"])?;
+        host.boot()?;
+        host.well(&["mkdir", "-p", "/etc/pve/nodes/pve1/lxc"])?;
+        for vmid in &listed {
+            let conf = host.lab.files.read(*vmid)?.to_string();
+            let path = format!("/etc/pve/nodes/pve1/lxc/{vmid}.conf");
+            host.run_with(&["tee", &path], conf.as_bytes())?.succeeded()?;
+        }
+        host.running = relay::run_there(Network::of_guest(&host.lab, HOST)?, &listed)?;
+        Ok(host)
+    }
+
+    /// The lab with the guests beside it.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// A command on it, not started yet.
+    ///
+    /// # Errors
+    /// Never while it is there.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        self.lab.guest_command(HOST, name)
+    }
+
+    /// The same, for a terminal of the test's own: `lxc-attach` would put another one between.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn command_on_terminal(&self, name: &str) -> Result<Command> {
+        let init = self.lab.run(&["lxc-info", "-n", &HOST.to_string(), "-p", "-H"])?.succeeded()?.stdout;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", init.trim(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", name]);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
+        Ok(command)
     }
 
     /// Runs a command in its files while it does not run.

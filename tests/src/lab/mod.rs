@@ -26,6 +26,7 @@ pub mod pmxcfs;
 mod proxies;
 pub mod pve;
 mod qemu;
+pub mod relay;
 pub mod remains;
 pub mod rollover;
 mod services;

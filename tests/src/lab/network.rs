@@ -1,8 +1,47 @@
 //! What can happen to the lab's network.
 
+use std::{fs::File, os::fd::AsFd as _, path::PathBuf};
+
 use anyhow::{Context, Result};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Lab;
+
+/// A network of the lab's, for threads of the test's own.
+#[derive(Debug)]
+pub struct Network(File);
+
+impl Network {
+    /// The one of this lab.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn of(lab: &Lab) -> Result<Self> {
+        Self::of_process(&lab.init().to_string())
+    }
+
+    /// The one that a guest has for itself.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn of_guest(lab: &Lab, vmid: u32) -> Result<Self> {
+        let init = lab.namespace.run(&["lxc-info", "-n", &vmid.to_string(), "-p", "-H"])?.stdout;
+        Self::of_process(init.trim())
+    }
+
+    fn of_process(pid: &str) -> Result<Self> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        File::open(&path).map(Self).with_context(|| format!("open {}", path.display()))
+    }
+
+    /// From now on this thread is in it, until its end.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn enter(&self) -> Result<()> {
+        move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).context("enter the lab's network")
+    }
+}
 
 /// Takes a guest's first cable out of its bridge.
 ///
