@@ -63,11 +63,28 @@ pub fn own(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The version to which the tests upgrade: the same programs, which `cargo xtask test` has say this number.
+#[must_use]
+pub fn next_version() -> String {
+    let numbers = env!("CARGO_PKG_VERSION").split('.').map(|number| number.parse().unwrap_or_default());
+    let mut numbers: Vec<u64> = numbers.collect();
+    // As long as this one's.
+    let bumped = usize::from(numbers.get(1).is_some_and(|minor| minor % 10 != 9));
+    if let Some(number) = numbers.get_mut(bumped) {
+        *number += 1;
+    }
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
+}
+
 /// The directory with both Debian packages of this version, made of the programs that the tests belong to.
+/// `PINION_PACKAGES` names another one with this version, relative to the project: a release in `target/dist`.
 ///
 /// # Errors
 /// They are not built.
 pub fn packages(version: &str) -> Result<PathBuf> {
+    if let (Some(other), env!("CARGO_PKG_VERSION")) = (env::var_os("PINION_PACKAGES"), version) {
+        return Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(other));
+    }
     let directory = own("pinion")?.with_file_name("../test-packages").join(version);
     if !directory.is_dir() {
         bail!("{} is not there: run `cargo xtask test`", directory.display());

@@ -11,6 +11,9 @@ use serde::Deserialize;
 /// The whole document.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct StatusJson {
+    /// The controller's version.
+    #[serde(default)]
+    pub version: String,
     /// Every placement of the manifest.
     pub placements: Vec<PlacementJson>,
     /// Every guest that the controller knows.
@@ -96,6 +99,9 @@ pub struct GuestJson {
     /// Since when it is as it is.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// The agent's version, as it last said.
+    #[serde(default)]
+    pub agent_version: Option<String>,
     /// Its name, where it has one.
     #[serde(default)]
     pub name: Option<String>,

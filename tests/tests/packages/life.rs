@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
@@ -13,16 +12,14 @@ use pinion_tests::{
         Role,
         booted::{Booted, UNITS},
     },
-    process::Finished,
     program,
     wait::{self, PATIENCE},
 };
 use serde_json::json;
 
-const NAME: &str = "pve1.internal.example";
+use crate::apt::{VERSION, apt};
 
-/// The version that the tests are of, and the one to upgrade to; `cargo xtask test` makes both.
-const VERSIONS: [&str; 2] = [env!("CARGO_PKG_VERSION"), concat!(env!("CARGO_PKG_VERSION"), "+next")];
+const NAME: &str = "pve1.internal.example";
 
 /// nginx as a person has set it up: with a certificate of his own.
 const SITE: &str = "server {\n\tlisten 443 ssl;\n\tserver_name pve1.internal.example;\n\
@@ -44,7 +41,7 @@ fn life(role: Role) {
     start_nginx(&host);
     let before = files(&host);
 
-    apt(&host, "install", VERSIONS[0]);
+    apt(&host, "install", VERSION);
     for unit in ["pinion-channel.service", "pinion.service"] {
         assert_eq!(host.property(unit, "UnitFileState").expect("a state"), "enabled", "{unit}");
         // Not set up yet, and no failure either.
@@ -55,7 +52,8 @@ fn life(role: Role) {
     let serial = wait_served(&host, "installed");
     let nginx = host.property("nginx.service", "MainPID").expect("a process");
 
-    for (what, version) in [("upgraded", VERSIONS[1]), ("downgraded", VERSIONS[0])] {
+    let next = program::next_version();
+    for (what, version) in [("upgraded", &*next), ("downgraded", VERSION)] {
         let pids = UNITS.map(|unit| host.property(unit, "MainPID").expect("a process"));
         let looks = while_it_is_watched(&host, || apt(&host, "install", version));
         assert!(looks > 0, "the status was never there to look at");
@@ -73,7 +71,7 @@ fn life(role: Role) {
         host.well(&["test", "-e", kept]).expect(kept);
     }
 
-    apt(&host, "install", VERSIONS[0]);
+    apt(&host, "install", VERSION);
     host.wait_well().expect("installed again");
     assert_eq!(wait_served(&host, "installed again"), serial);
 
@@ -90,7 +88,7 @@ fn life(role: Role) {
     );
 
     // With the keys, because somebody asks for it.
-    apt(&host, "install", VERSIONS[0]);
+    apt(&host, "install", VERSION);
     host.well(&["sh", "-c", "echo pinion pinion/purge-keys boolean true | debconf-set-selections"]).expect("asked for");
     apt(&host, "purge", "");
     assert_eq!(left(&host, &before), BTreeSet::from([String::from("/etc/nginx/ssl")]));
@@ -114,26 +112,6 @@ fn set_up(host: &Booted) {
     host.write_manifest(&manifest).expect("written");
     host.wait_well().expect("well");
     host.join().expect("the host's agent joins");
-}
-
-/// Does it with both packages, and returns what was said.
-fn apt(host: &Booted, what: &str, version: &str) -> String {
-    let names = ["pinion", "pinion-agent"];
-    let words = if what == "install" {
-        let from = program::packages(version).expect("built");
-        names.map(|name| {
-            let file = format!("/root/{name}_{version}_amd64.deb");
-            let package = fs::read(from.join(format!("{name}_{version}_amd64.deb"))).expect("a package");
-            host.write(&file, 0o644, &package).expect("copied");
-            file
-        })
-    } else {
-        names.map(String::from)
-    };
-    let command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "--allow-downgrades", what];
-    let command: Vec<&str> = command.into_iter().chain(words.iter().map(String::as_str)).collect();
-    let done: Finished = host.well(&command).unwrap_or_else(|error| panic!("{what} {version}: {error:#}"));
-    done.stdout + &done.stderr
 }
 
 /// The serial of the certificate that nginx shows, as `pinion status` writes it.

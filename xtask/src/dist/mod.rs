@@ -21,6 +21,7 @@ mod glibc;
 mod inventory;
 mod pages;
 mod programs;
+mod renumbered;
 mod sums;
 mod tarball;
 
@@ -75,12 +76,14 @@ pub(crate) fn packages_for_tests(root: &Path, children: &Children, agent: PathBu
     let programs = Programs { controller: binaries::target(root).join("debug/pinion"), agent };
     let pages = binaries::target(root).join("test-packages");
     pages::write(root, &programs, children, &pages)?;
-    for version in [version(), concat!(env!("CARGO_PKG_VERSION"), "+next")] {
-        let directory = binaries::target(root).join("test-packages").join(version);
+    let next = renumbered::next(version());
+    let renumbered = renumbered::write(&programs, version(), &next, &pages.join("renumbered"))?;
+    for (version, programs) in [(version(), &programs), (&next, &renumbered)] {
+        let directory = pages.join(version);
         start_empty(&directory)?;
         let release = debian::Release { root, version, licenses: None, pages: &pages, compression: Compression::Quick };
-        debian::packages(&release, &programs, children, &directory)?;
-        tarball::agent(root, version, &programs, None, children, &directory)?;
+        debian::packages(&release, programs, children, &directory)?;
+        tarball::agent(root, version, programs, None, children, &directory)?;
     }
     Ok(())
 }
