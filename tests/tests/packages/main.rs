@@ -6,4 +6,5 @@ mod apt;
 mod archive;
 mod life;
 mod release;
+mod tutorial;
 mod upgrade;
