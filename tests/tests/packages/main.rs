@@ -4,7 +4,7 @@
 
 mod apt;
 mod archive;
+mod facts;
 mod life;
-mod release;
 mod tutorial;
 mod upgrade;
