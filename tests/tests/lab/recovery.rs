@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, time::Instant};
 
-use pinion_proto::stage::Stage;
+use pinion_proto::{bundle::RootCertificate, stage::Stage};
 use pinion_tests::{
     lab::{
         Lab, Spec,
@@ -38,7 +38,8 @@ struct Calm {
 /// nginx in 101 and a file in 103 by step-ca; in each of these others a file by the embedded CA.
 fn manifest(others: &[u32]) -> Value {
     let files = json!({ "fullchain": { "path": "/etc/ssl/story/fullchain.pem" },
-                        "key": { "path": "/etc/ssl/story/key.pem", "mode": "0600" } });
+                        "key": { "path": "/etc/ssl/story/key.pem", "mode": "0600" },
+                        "ca": { "path": "/etc/ssl/story/ca.pem" } });
     let file = |issuer: &str, guest: u32| {
         json!({ "name": format!("for-{guest}"), "common_name": format!("g{guest}.internal.example"), "issuer": issuer,
                 "placements": [{ "guest": guest, "files": files }] })
@@ -46,7 +47,9 @@ fn manifest(others: &[u32]) -> Value {
     let nginx = json!({ "name": "web", "common_name": "nginx.internal.example", "issuer": "step-ca",
                         "placements": [{ "guest": 101, "recipe": "nginx" }] });
     let others = others.iter().map(|guest| file("embedded", *guest));
-    let all: Vec<Value> = [nginx, file("step-ca", 103)].into_iter().chain(others).collect();
+    let trust = json!({ "name": "roots", "trust": true, "issuer": "embedded",
+                        "placements": [{ "guest": 101, "recipe": "ca-certificates" }] });
+    let all: Vec<Value> = [nginx, trust, file("step-ca", 103)].into_iter().chain(others).collect();
     json!({ "version": 1, "defaults": { "issuer": "step-ca", "duration": "24h" }, "certificates": all })
 }
 
@@ -113,6 +116,26 @@ fn wait_named(lab: &Lab, words: &str) {
         if named { Ok(()) } else { Err(format!("{:?}", status.notes)) }
     });
     named.expect("the status names who must join again");
+}
+
+/// 101 has this root, and trusts 105's certificate, whichever root that ends at.
+fn is_trusted(lab: &Lab, installation: &Installation, root: &str, what: &str) {
+    let root = RootCertificate::from_pem(root).expect("a root").fingerprint();
+    let chain = lab.read(105, "/etc/ssl/story/fullchain.pem").expect("a certificate");
+    lab.write(101, "/root/chain.pem", 0o644, chain.as_bytes()).expect("written");
+    wait_for(lab, installation, "101 to have the root", LONG, |status| {
+        let placement = status.placement("roots@101")?;
+        (placement.stage == Stage::Served && placement.roots.contains(&root)).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    let trusted = lab.sh(101, "openssl verify -CApath /etc/ssl/certs -untrusted /root/chain.pem /root/chain.pem");
+    trusted.unwrap_or_else(|error| panic!("{what}: {error:#}"));
+}
+
+/// 105's certificate ends at a root of this file.
+fn verifies(lab: &Lab, roots: &str) {
+    let chain = "/var/lib/lxc/105/rootfs/etc/ssl/story/fullchain.pem";
+    sh(lab, &format!("openssl verify -CAfile {roots} -untrusted {chain} {chain}"));
 }
 
 fn sh(lab: &Lab, line: &str) -> String {
@@ -251,6 +274,7 @@ fn without_a_backup_guests_join_a_new_root_and_keep_their_certificates() {
     let calm = wait_well(&lab, own, &all);
     let asked = signed(&lab).1;
     let root = pinion(&lab, "issuer root embedded").and_then(Finished::succeeded).expect("a root").stdout;
+    is_trusted(&lab, own, &root, "at first");
     own.stop().expect("stopped");
     lose_everything(&lab);
     let mine = "/var/backups/manifest.json";
@@ -263,10 +287,15 @@ fn without_a_backup_guests_join_a_new_root_and_keep_their_certificates() {
     assert_eq!(signed(&lab), (0, asked), "nothing was signed");
     let now = pinion(&lab, "issuer root embedded").and_then(Finished::succeeded).expect("a root").stdout;
     assert_ne!(now, root, "the embedded CA is another one");
+    // Whoever reads the file next to the certificate trusts it before and after.
+    let ca = "/var/lib/lxc/105/rootfs/etc/ssl/story/ca.pem";
+    verifies(&lab, ca);
+    is_trusted(&lab, own, &now, "under the old root");
     pinion(&lab, "ensure --renew --until reloaded").and_then(Finished::succeeded).expect("all is renewed");
-    fs::write(lab.path("/var/backups/root.pem"), now).expect("written");
-    let chain = "/var/lib/lxc/105/rootfs/etc/ssl/story/fullchain.pem";
-    sh(&lab, &format!("openssl verify -CAfile /var/backups/root.pem -untrusted {chain} {chain}"));
+    fs::write(lab.path("/var/backups/root.pem"), &now).expect("written");
+    verifies(&lab, "/var/backups/root.pem");
+    verifies(&lab, ca);
+    is_trusted(&lab, own, &now, "under the new root");
 }
 
 #[test]
