@@ -112,7 +112,7 @@ pub(super) fn too_many_signed(id: &PlacementId, allowed: u64, next: Timestamp) -
     Trouble {
         halt: Halt::Waiting,
         attempt: format!("have {id} signed"),
-        cause: format!("the guest had {allowed} certificates signed one after the other and installed none"),
+        cause: format!("{allowed} certificates were signed for it in a short time, and now it gets one a minute"),
         remedy: format!(
             "read the agent's log in the guest (`journalctl -u pinion-agent`); to sign another now, run \
             `pinion ensure {id} --renew`"
