@@ -27,6 +27,9 @@ const COPY: &str = "/var/backups/host/pinion";
 /// The host's addresses, one after the other.
 const ADDRESSES: [&str; 2] = ["10.0.0.13", "10.0.0.14"];
 
+/// Nobody is brought in, and the controller has the identity root itself.
+const WITHOUT_CHANNEL: &str = "[proxmox]\nenroll = \"never\"\n[channel]\nidentity_root = false";
+
 /// What must not happen to anybody without need: the serial number that each placement has, and the processes of 101's
 /// nginx, whose workers are others after each reload.
 #[derive(Debug, PartialEq, Eq)]
@@ -233,6 +236,16 @@ fn with_the_channel_every_agent_comes_back_by_itself() {
     is_as_before(&lab, own, "everything was lost");
     assert_eq!(joins(&lab), 0, "every identity is as good as before");
 
+    // Nothing but the old backup is left: who was evicted since has to be named.
+    own.stop().expect("stopped");
+    lose_everything(&lab);
+    let values = [("FILE", &*week_old), ("GUEST", "104")];
+    follow(&lab, own, &[("Guests that you evicted after the backup", host)], &values);
+    let rest = wait_well(&lab, own, &[101, 103]);
+    assert!(rest.serials.iter().all(|one| calm.serials.iter().any(|other| one == other)), "{rest:?} of {calm:?}");
+    assert_eq!(rest.nginx, calm.nginx);
+    stays_out(&lab, "named");
+
     // Another host with another address, of which nobody was told.
     own.stop().expect("stopped");
     move_host(&lab, ADDRESSES[0], ADDRESSES[1]);
@@ -301,8 +314,7 @@ fn without_a_backup_guests_join_a_new_root_and_keep_their_certificates() {
 #[test]
 fn without_the_channel_each_guest_that_must_join_again_is_joined_by_hand() {
     let lab = Lab::up(vec![Spec::gateway(), Spec::authority(), container(104), container(105)]).expect("a lab");
-    let mut installation =
-        Installation::install(&lab, &manifest(&[104]), "[proxmox]\nenroll = \"never\"").expect("installed");
+    let mut installation = Installation::install(&lab, &manifest(&[104]), WITHOUT_CHANNEL).expect("installed");
     let own = &mut installation;
     own.start(&lab).expect("started");
     for vmid in [101, 103, 104] {
