@@ -5,7 +5,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData, RsaKeySize, SanType};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -106,6 +110,40 @@ impl PrivateKey {
         Self::from_pkcs8(Zeroizing::new(block.into_contents()))
     }
 
+    /// Takes a key that another program has made, from PEM with the blocks that such files have: PKCS #8, SEC 1 (RFC 5915)
+    /// or PKCS #1 (RFC 8017), with an elliptic curve's parameters or certificates beside it.
+    ///
+    /// # Errors
+    /// No private key, more than one, one behind a password, or one of a kind that Pinion does not create.
+    pub fn from_foreign_pem(text: &[u8]) -> Result<Self, KeyError> {
+        let blocks = pem::parse_many(text).map_err(|_| KeyError::NoKey)?;
+        let mut keys = blocks.into_iter().filter(|block| block.tag().ends_with(LABEL));
+        let (Some(block), None) = (keys.next(), keys.next()) else { return Err(KeyError::NoKey) };
+        let is_encrypted = block.tag().starts_with("ENCRYPTED") || block.headers().get("DEK-Info").is_some();
+        let (label, der) = (block.tag().to_owned(), Zeroizing::new(block.into_contents()));
+        if is_encrypted {
+            return Err(KeyError::Encrypted);
+        }
+        let unknown = |why: String| KeyError::Malformed(why);
+        let pkcs8 = match label.as_str() {
+            LABEL => der,
+            "EC PRIVATE KEY" => {
+                let read = |kind| EcdsaKeyPair::from_private_key_der(kind, &der);
+                let pair = read(&ECDSA_P256_SHA256_ASN1_SIGNING)
+                    .or_else(|_| read(&ECDSA_P384_SHA384_ASN1_SIGNING))
+                    .map_err(|e| unknown(e.to_string()))?;
+                Zeroizing::new(pair.to_pkcs8v1().map_err(|e| unknown(e.to_string()))?.as_ref().to_vec())
+            }
+            "RSA PRIVATE KEY" => {
+                let pair = rsa::KeyPair::from_der(&der).map_err(|e| unknown(e.to_string()))?;
+                let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|e| unknown(e.to_string()))?;
+                Zeroizing::new(pkcs8.as_ref().to_vec())
+            }
+            other => return Err(unknown(format!("it is `{other}`"))),
+        };
+        Self::from_pkcs8(pkcs8)
+    }
+
     /// A request (PKCS #10, DER) for exactly these names with this common name, signed by the key.
     ///
     /// # Errors
@@ -161,6 +199,12 @@ pub enum KeyError {
     /// The text is not exactly one PEM block with a private key.
     #[error("the private key is not one PEM block of the kind `{LABEL}`")]
     Pem,
+    /// A file has no private key, or more than one.
+    #[error("it does not contain exactly one private key")]
+    NoKey,
+    /// The key in it is behind a password.
+    #[error("its private key is encrypted")]
+    Encrypted,
     /// No request could be made.
     #[error("cannot create the certificate request: {0}")]
     Request(String),
@@ -202,6 +246,43 @@ mod tests {
             assert_eq!(read.key_algorithm, Some(algorithm));
             let again = PrivateKey::from_pem(&key.to_pem()).expect("reads back");
             assert_eq!(again, key);
+        }
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_read_and_those_behind_a_password_are_told() {
+        let read = |text: &str| PrivateKey::from_foreign_pem(text.as_bytes());
+        let openssl = |arguments: &[&str]| {
+            let made = std::process::Command::new("openssl").args(arguments).output().expect("openssl");
+            assert!(made.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
+            String::from_utf8(made.stdout).expect("PEM")
+        };
+        for arguments in [
+            // With its parameters, and as SEC 1.
+            &["ecparam", "-name", "prime256v1", "-genkey"][..],
+            &["ecparam", "-name", "secp384r1", "-genkey", "-noout"],
+            &["genrsa", "-traditional", "2048"],
+            &["genrsa", "2048"],
+            &["genpkey", "-algorithm", "ed25519"],
+        ] {
+            let text = openssl(arguments);
+            let key = read(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+            assert_eq!(PrivateKey::from_pem(&key.to_pem()).expect("PKCS #8"), key, "{arguments:?}");
+        }
+        let own = PrivateKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+        assert_eq!(read(&own.to_pem()).expect("its own"), own);
+        let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        assert_eq!(read(&format!("{certificate}{}", *own.to_pem())).expect("beside a certificate"), own);
+        for (text, error) in [
+            (certificate.to_owned(), "exactly one"),
+            (format!("{}{}", *own.to_pem(), *own.to_pem()), "exactly one"),
+            (String::new(), "exactly one"),
+            (openssl(&["genrsa", "-aes128", "-passout", "pass:x", "2048"]), "encrypted"),
+            (openssl(&["genrsa", "-traditional", "-aes128", "-passout", "pass:x", "2048"]), "encrypted"),
+            (openssl(&["ecparam", "-name", "secp521r1", "-genkey", "-noout"]), "not PKCS #8 of a kind"),
+        ] {
+            let refused = read(&text).expect_err(error).to_string();
+            assert!(refused.contains(error), "{error}: {refused}");
         }
     }
 
