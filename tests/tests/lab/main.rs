@@ -10,6 +10,7 @@ mod killed_while_enrolling;
 mod guest_life;
 mod real_vm;
 mod network;
+mod feature_scripts;
 mod from_nothing;
 mod privileges;
 mod pve_cluster;
