@@ -5,7 +5,7 @@
 use std::{fmt, time::Duration};
 
 use pinion_proto::{
-    bundle::{CertificateError, PurposeError},
+    bundle::{CertificateError, Chain, PurposeError, RootCertificate},
     clock::Timestamp,
     key::KeyAlgorithm,
     message::Delivery,
@@ -38,6 +38,17 @@ pub struct Expected<'a> {
     pub usage: Option<Usage>,
 }
 
+/// What a certificate is to be, whoever ordered it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Exactly its names.
+    pub names: &'a SubjectNames,
+    /// The kind of its key.
+    pub algorithm: KeyAlgorithm,
+    /// Which side shows it; none where nobody says.
+    pub usage: Option<Usage>,
+}
+
 /// Checks a delivery at the moment `now`.
 ///
 /// # Errors
@@ -53,20 +64,38 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
         (Some(_), Some(_)) => return Err(Refusal::UnwantedKey),
         (None, None) => return Err(Refusal::NoKey),
     };
+    let Expected { common_name, names, algorithm, usage, .. } = expected;
+    check(&chain, &root, &key, Wanted { names, algorithm, usage }, now)?;
+    let common_name = Some(common_name.clone());
+    Ok(Bundle::of(generation, Credential { key, chain, root, issuer, common_name }))
+}
+
+/// Checks a key, its chain and the root at the moment `now`, whoever brought them.
+///
+/// # Errors
+/// The first thing that is not as wanted.
+pub fn check(
+    chain: &Chain,
+    root: &RootCertificate,
+    key: &PrivateKey,
+    wanted: Wanted<'_>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Wanted { names, algorithm, usage } = wanted;
     let leaf = chain.leaf();
     if leaf.key() != key.public() {
         return Err(Refusal::OtherKey { serial: leaf.serial().into() });
     }
-    if leaf.names() != expected.names {
+    if leaf.names() != names {
         return Err(Refusal::Names {
-            missing: list(expected.names.missing_from(leaf.names())),
-            extra: list(leaf.names().missing_from(expected.names)),
+            missing: list(names.missing_from(leaf.names())),
+            extra: list(leaf.names().missing_from(names)),
         });
     }
-    if leaf.key_algorithm() != Some(expected.algorithm) {
-        return Err(Refusal::Algorithm { ordered: expected.algorithm, delivered: leaf.key_algorithm() });
+    if leaf.key_algorithm() != Some(algorithm) {
+        return Err(Refusal::Algorithm { ordered: algorithm, delivered: leaf.key_algorithm() });
     }
-    chain.fits(expected.usage)?;
+    chain.fits(usage)?;
     if leaf.not_after() < now {
         return Err(Refusal::Expired { until: leaf.not_after(), now });
     }
@@ -74,9 +103,8 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
         return Err(Refusal::NotYet { from: leaf.not_before(), now });
     }
     // With a clock that lags a little the chain is judged at the moment the leaf begins to be valid.
-    chain.verify(&root, now.max(leaf.not_before()))?;
-    let common_name = Some(expected.common_name.clone());
-    Ok(Bundle::of(generation, Credential { key, chain, root, issuer, common_name }))
+    chain.verify(root, now.max(leaf.not_before()))?;
+    Ok(())
 }
 
 /// Why a delivery was not taken.

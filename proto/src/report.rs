@@ -65,6 +65,30 @@ pub struct PlacementReport {
     /// What the placement comes to in its guest; none before its agent has decided that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
+    /// The pair that is in the places of its files while it holds nothing; none where not all of them are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Box<Found>>,
+}
+
+/// A pair that was there before Pinion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Found {
+    /// It can be adopted, as far as the guest can tell.
+    Good(FoundPair),
+    /// Why it cannot.
+    Unfit(String),
+}
+
+/// A pair that a guest could adopt: it is what the spec asks for, is private, and is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundPair {
+    /// The end-entity certificate.
+    pub leaf: Leaf,
+    /// The last second in which its whole chain is valid.
+    pub chain_ends: Timestamp,
+    /// The root that its chain ends at, one of those in the spec.
+    pub root: Fingerprint,
 }
 
 /// What a placement comes to in its guest: lines of text for people, by which nothing is decided.
@@ -114,6 +138,7 @@ impl PlacementReport {
             + paths
             + self.originals.iter().map(Original::weight).sum::<usize>()
             + size_of_val(&*self.roots)
+            + self.found.as_ref().map_or(0, |found| found.weight())
     }
 
     /// The report of a placement that nothing is known of.
@@ -137,7 +162,18 @@ impl PlacementReport {
             usage: None,
             looked: 0,
             details: None,
+            found: None,
         }
+    }
+}
+
+impl Found {
+    fn weight(&self) -> usize {
+        let told = match self {
+            Self::Good(pair) => pair.leaf.der().len(),
+            Self::Unfit(why) => why.len(),
+        };
+        size_of::<Self>() + told
     }
 }
 
@@ -161,6 +197,10 @@ pub struct Original {
     /// Where a copy is kept in the guest; none while nothing is replaced yet.
     #[serde(default)]
     pub kept: Option<GuestPath>,
+    /// The SHA-256 of the subjectPublicKeyInfo of the private key in it, or of its certificate's; none where there is
+    /// neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Fingerprint>,
 }
 
 impl Original {
@@ -203,6 +243,9 @@ pub struct Held {
     /// The last second in which its whole chain is valid ([`crate::bundle::Chain::expires`]); none when that was not said.
     #[serde(default)]
     pub chain_ends: Option<Timestamp>,
+    /// It was there before Pinion, with its key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 impl Held {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+mod made;
+
+use made::{adoption, found, held, originals};
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
@@ -15,7 +18,7 @@ use pinion_proto::{
         ToController,
     },
     names::{SubjectName, SubjectNames},
-    report::{Details, GuestFacts, Held, Incoming, Original, PlacementReport, Progress},
+    report::{Details, GuestFacts, Incoming, PlacementReport, Progress},
     spec::{
         FileMode, FileSpec, Layout, Opening, Part, PlacementSpec, Probe, Reload, StartTls, TlsProbe, Usage, Validate,
     },
@@ -79,32 +82,6 @@ fn held_roots(number: u64) -> Box<[Fingerprint]> {
     (0..number % 3).map(|root| Fingerprint::of(&root.to_be_bytes())).collect()
 }
 
-/// A leaf for the reports, made once: what it says is not the wire's affair.
-fn held(generation: u64) -> Held {
-    static LEAF: std::sync::OnceLock<pinion_proto::bundle::Leaf> = std::sync::OnceLock::new();
-    let leaf = LEAF.get_or_init(|| {
-        let made = rcgen::CertificateParams::new(["a.example".to_owned()]).expect("parameters");
-        let made = made.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate");
-        pinion_proto::bundle::Leaf::parse(made.der()).expect("a leaf")
-    });
-    let common_name = generation.is_multiple_of(2).then(|| "a.example".parse().expect("a name"));
-    let root = generation.is_multiple_of(3).then(|| Fingerprint::of(&generation.to_be_bytes()));
-    let chain_ends = generation.is_multiple_of(5).then(|| leaf.not_before() + std::time::Duration::from_secs(1));
-    Held { generation, leaf: leaf.clone(), issuer: "step-ca".parse().expect("a name"), common_name, root, chain_ends }
-}
-
-/// What was in a report's places before Pinion.
-fn originals(number: u64) -> Vec<Original> {
-    let original = |number: u64| Original {
-        path: "/etc/ssl/web.crt".parse().expect("a path"),
-        subject: format!("a{number}.example"),
-        issuer: "Home CA".into(),
-        not_after: number.is_multiple_of(2).then(|| Timestamp::from_unix(1_800_000_000)),
-        kept: number.is_multiple_of(3).then(|| "/var/lib/kept".parse().expect("a path")),
-    };
-    (0..number % 4).map(original).collect()
-}
-
 fn report() -> impl Strategy<Value = PlacementReport> {
     let progress = prop_oneof![vec(any::<u8>(), 0..200).prop_map(Progress::Requested), Just(Progress::Delivered)];
     let incoming = (any::<u64>(), progress).prop_map(|(generation, progress)| Incoming { generation, progress });
@@ -129,6 +106,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                 left_behind,
                 roots: held_roots(last_generation),
                 looked: revision,
+                found: found(revision),
                 details: retired.then(|| {
                     Box::new(Details {
                         files: vec!["key /etc/a.key".into()],
@@ -235,6 +213,7 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
                 requires_mount: purge.then(|| "/mnt/pve/nfs".parse().expect("a mount point")),
                 usage: (!purge).then_some(Usage::Client),
                 purge,
+                adoption: ordered.and_then(adoption),
                 ordered,
                 trouble,
             }

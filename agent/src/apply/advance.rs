@@ -1,12 +1,13 @@
 //! One try to bring a placement to its goal, and one look after what is in place until the next try.
 //!
-//! Answers: in which order are mounts, leftovers, the request, the files and the service seen to?
+//! Answers: in which order are mounts, leftovers, what was there before, the request, the files and the service seen to?
 //! Invariant: only what is not as it should be is touched, so a try with nothing to do changes nothing.
 
 use pinion_proto::content::{Content, LeafSpec};
 use tokio::time::Instant;
 
 use super::{
+    adopt,
     attempt::{Attempt, decide},
     driver::Driver,
     failure::{Failure, Interrupt},
@@ -63,11 +64,10 @@ impl Parts {
             return Err(Failure::install(&error, failures).into());
         }
         self.switch.resume(Some(&job), failures).await?;
-        if self.switch.in_place(&job).is_none() {
-            self.switch.survey(&job).await?;
-        }
+        self.switch.survey(&job).await?;
         let outcome = match &job.content {
             Content::Roots => trust::trust(&mut self.attempt(&job)).await,
+            Content::Leaf(_) if adopt::consider(&mut self.attempt(&job)).await? => return Ok(()),
             Content::Leaf(leaf) => {
                 self.order(&job, leaf).await?;
                 self.choose_next(&job);

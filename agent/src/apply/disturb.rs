@@ -24,7 +24,7 @@ pub(super) fn may_disturb(switch: &FileSwitch, action: &ReloadAction) -> Result<
     let serves = journal.is_none_or(|journal| journal.was_serving);
     if action.may_disturb() && serves {
         let window = switch.ledger.spec.as_ref().and_then(|spec| spec.window.as_deref());
-        let ends = served(switch).map(|credential| credential.chain.expires());
+        let ends = served(switch).map(|credential| credential.chain.expires()).or_else(|| replaced_ends(switch));
         if let Some(closed) = window::closed(window, ends, switch.now()) {
             return Err(Failure::window(action.to_string(), closed, &switch.name).into());
         }
@@ -74,6 +74,11 @@ async fn write(
 fn reason(switch: &FileSwitch) -> Option<Timestamp> {
     let chain = &served(switch)?.chain;
     restarts::reason(chain.leaf().not_before(), chain.expires())
+}
+
+/// When what was there before Pinion, and is served until then, is no longer valid.
+fn replaced_ends(switch: &FileSwitch) -> Option<Timestamp> {
+    switch.ledger.originals.iter().filter_map(|original| original.not_after).min()
 }
 
 /// What the service serves until it is notified, as far as that is known.

@@ -14,7 +14,7 @@ use std::{
 use pinion_proto::{
     id::CertificateName,
     report::Original,
-    spec::{GuestPath, Layout},
+    spec::{GuestPath, Layout, Part},
     stage::Stage,
 };
 
@@ -88,6 +88,8 @@ impl Exchange {
         let undone = ledger.clone();
         let Before { was_serving, mut silent } = before;
         let former = ledger.held.take();
+        let adopted =
+            former.as_ref().is_some_and(|held| held.adopted && held.bundle.generation() == bundle.generation());
         let trusted = former.as_ref().map(|held| held.trusted.clone()).unwrap_or_default();
         for file in former.iter().flat_map(|held| &held.files) {
             if !ledger.left_behind.iter().any(|left| left.path == file.path) {
@@ -119,6 +121,8 @@ impl Exchange {
             roots: Box::default(),
             trusted,
             unnotified: false,
+            adopted,
+            as_found: Vec::new(),
         };
         held.set_roots(roots);
         ledger.held = Some(held);
@@ -214,7 +218,8 @@ impl Exchange {
     pub(super) fn differs(&self, ledger: &Ledger, job: &Job) -> Result<bool, ExchangeError> {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, observed) = self.compare(ledger, job, &held.bundle)?;
-        let as_written = Plan::forward(job.layout, wanted, held.bundle.generation(), &observed).is_empty();
+        let layout = held.layout(job.layout);
+        let as_written = Plan::forward(layout, wanted, held.bundle.generation(), &observed).is_empty();
         Ok(!as_written || held.roots != job.trusted(&held.bundle))
     }
 
@@ -224,16 +229,21 @@ impl Exchange {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, observed) = self.compare(ledger, job, &held.bundle)?;
         let (roots, files) = (job.trusted(&held.bundle), wanted.iter().map(Wanted::installed).collect());
-        if held.roots != roots && !is_as_wanted(&wanted, &observed) {
+        let cas: Vec<_> = wanted.iter().filter(|file| file.part == Part::Ca).map(|file| file.target.clone()).collect();
+        let (layout, has_other_roots) = (held.layout(job.layout), held.roots != roots);
+        if has_other_roots && !is_as_wanted(&wanted, &observed) {
             // Written down first: after a crash the files are as wanted, and nobody has been notified of them.
             if let Some(held) = &mut ledger.held {
                 held.unnotified = true;
             }
             self.save(ledger)?;
         }
-        let changed = self.put_right(ledger, job, job.layout)?;
+        let changed = self.put_right(ledger, job, layout)?;
         let Some(held) = &mut ledger.held else { return Ok(false) };
-        (held.layout, held.files) = (job.layout, files);
+        (held.layout, held.files) = (layout, files);
+        if has_other_roots {
+            held.as_found.retain(|found| !cas.contains(&found.path));
+        }
         held.set_roots(roots);
         if changed {
             held.stage = Stage::Installed;
@@ -271,7 +281,7 @@ impl Exchange {
     }
 
     /// Writes what differs from the held bundle; true when its readers may have got something else.
-    fn put_right(&self, ledger: &Ledger, job: &Job, layout: Layout) -> Result<bool, ExchangeError> {
+    pub(super) fn put_right(&self, ledger: &Ledger, job: &Job, layout: Layout) -> Result<bool, ExchangeError> {
         let Some(held) = &ledger.held else { return Ok(false) };
         let (wanted, observed) = self.compare(ledger, job, &held.bundle)?;
         let changed = !is_as_wanted(&wanted, &observed);
@@ -312,6 +322,19 @@ impl Exchange {
         let observed = Observed::look(self.files(), &self.name, targets.iter().map(PathBuf::as_path))?;
         for file in &mut wanted {
             file.acl = observed.at(&file.target).file().and_then(|there| there.acl.clone());
+        }
+        if let Some(held) = &ledger.held
+            && !held.as_found.is_empty()
+            && held.bundle.generation() == bundle.generation()
+        {
+            let has_other_roots = held.roots != job.trusted(bundle);
+            for file in wanted.iter_mut().filter(|file| file.part != Part::Ca || !has_other_roots) {
+                let found = held.as_found.iter().find(|found| found.path == file.target);
+                if let Some(found) = found.and_then(|found| found.file.as_ref()) {
+                    (file.uid, file.gid, file.mode) = (found.uid, found.gid, found.mode);
+                    file.content.clone_from(&found.content);
+                }
+            }
         }
         Ok((wanted, observed))
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: it is reported before it is replaced, and a copy is kept.
 
+use std::path::Path;
+
 use pinion_proto::{id::CertificateName, report::Original, spec::GuestPath, wire::MAX_ORIGINALS};
 
 use super::{exchange_error::ExchangeError, shared::Shared};
@@ -13,7 +15,7 @@ use crate::{
         original, place,
         plan::Wanted,
     },
-    ledger::Ledger,
+    ledger::{Ledger, SavedFile},
     recipe::{Job, JobFile},
 };
 
@@ -60,17 +62,29 @@ pub(super) fn keep(
     for (file, there) in &foreign {
         foreign::check(file.part, &file.path, &there.content)?;
     }
-    let config = &shared.context.config;
     for (file, there) in foreign {
-        let kept = foreign::keep(files, &config.state, &config.root, &file.target, there)?;
-        tracing::info!(certificate = %name, path = %file.path, kept = %kept.display(), "Kept a file that was there before");
-        if there.content.trim_ascii().is_empty() {
-            continue;
-        }
-        let kept = original::seen_from(&config.root, &kept);
-        ledger.originals.retain(|known| known.path != file.path);
-        ledger.originals.push(Original { kept, ..original::of(&file.path, &there.content) });
+        keep_one(shared, files, name, ledger, (&file.path, &file.target, there))?;
     }
+    Ok(())
+}
+
+/// Keeps a copy of a file that was there before, and notes whose it was: its path, its real path, and the file.
+pub(super) fn keep_one(
+    shared: &Shared,
+    files: &dyn Files,
+    name: &CertificateName,
+    ledger: &mut Ledger,
+    (path, target, there): (&GuestPath, &Path, &SavedFile),
+) -> Result<(), ExchangeError> {
+    let config = &shared.context.config;
+    let kept = foreign::keep(files, &config.state, &config.root, target, there)?;
+    tracing::info!(certificate = %name, %path, kept = %kept.display(), "Kept a file that was there before");
+    if there.content.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let kept = original::seen_from(&config.root, &kept);
+    ledger.originals.retain(|known| known.path != *path);
+    ledger.originals.push(Original { kept, ..original::of(path, &there.content) });
     ledger.originals.truncate(MAX_ORIGINALS);
     Ok(())
 }

@@ -10,17 +10,18 @@
 //! |---|---|
 //! | `mailbox`, `task`, `purge`, `kept` | when is something done? |
 //! | `advance` | in which order? |
-//! | `trust`, `install`, `upkeep` | which of the files and the service is seen to? |
+//! | `trust`, `adopt`, `install`, `upkeep` | which of the files and the service is seen to? |
 //! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
 //! | `attempt`, `disturb` | what does one try work with, and may it disturb the service? |
 //! | `looks`, `predecessor` | what do services show, and whose certificate is it that one shows instead? |
 //! | `status`, `details`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
 //! | `request` | which certificate is on its way? |
 //! | `switch` | what is known of the placement, and what of that is on disk? |
-//! | `exchange`, `removal`, `foreign` | how do files and ledger change together? |
+//! | `exchange`, `removal`, `found`, `foreign` | how do files and ledger change together? |
 //! | `failure`, `gone`, `exchange_error`, `window` | why did something fail or wait, and who must act? |
 //! | `shared`, `service`, `context` | what do all placements have in common? |
 
+mod adopt;
 mod advance;
 mod attempt;
 mod backoff;
@@ -33,6 +34,7 @@ mod exchange;
 mod exchange_error;
 mod failure;
 mod foreign;
+mod found;
 mod gone;
 mod install;
 mod kept;

@@ -125,6 +125,8 @@ mod tests {
             roots: Box::default(),
             trusted: Box::default(),
             unnotified: false,
+            adopted: false,
+            as_found: Vec::new(),
         };
         let file = SavedFile {
             uid: 0,

@@ -12,7 +12,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::CertificateName,
     message::Purged,
-    report::{Original, PlacementReport},
+    report::{Found, Original, PlacementReport},
     stage::Stage,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -45,7 +45,9 @@ pub(super) struct FileSwitch {
     /// Since when the files in place have been there, if they came in this run of the agent.
     in_place_since: Option<Instant>,
     /// What its new files would replace, as it was when they were asked for.
-    found: Vec<Original>,
+    replaced: Vec<Original>,
+    /// The pair that is there while nothing is held, as it is reported.
+    pub(super) found: Option<Found>,
     /// The exchange of files on its way to the disk, while the service is notified of them.
     syncing: Option<JoinHandle<Result<(), InstallError>>>,
 }
@@ -60,7 +62,8 @@ impl FileSwitch {
             answered: None,
             swept: false,
             in_place_since: None,
-            found: Vec::new(),
+            replaced: Vec::new(),
+            found: None,
             syncing: None,
         }
     }
@@ -101,7 +104,8 @@ impl FileSwitch {
             report.incoming = Some(order.incoming());
         }
         let is_new = |found: &&Original| self.ledger.originals.iter().all(|known| known.path != found.path);
-        report.originals.extend(self.found.iter().filter(is_new).cloned());
+        report.originals.extend(self.replaced.iter().filter(is_new).cloned());
+        report.found = self.found.clone().map(Box::new);
         report
     }
 
@@ -197,10 +201,14 @@ impl FileSwitch {
         }
     }
 
-    /// Looks what a job's new files would replace.
+    /// Looks what a job's new files would replace; what is in place replaces nothing any more.
     pub(super) async fn survey(&mut self, job: &Job) -> Result<(), Stopped> {
+        if self.in_place(job).is_some() {
+            self.replaced.clear();
+            return Ok(());
+        }
         let job = job.clone();
-        self.found = self.exchange(move |exchange, ledger| exchange.survey(ledger, &job)).await?;
+        self.replaced = self.exchange(move |exchange, ledger| exchange.survey(ledger, &job)).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use pinion_proto::{clock::Timestamp, report::Original, spec::GuestPath};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, private_key::PrivateKey, report::Original, spec::GuestPath};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 use super::{InstallError, files::Files, foreign, observed, unlink::unlink};
@@ -16,16 +16,22 @@ const NAMES: usize = 3;
 /// What is to be known of a file (PEM).
 #[must_use]
 pub fn of(path: &GuestPath, content: &[u8]) -> Original {
-    let nothing =
-        Original { path: path.clone(), subject: String::new(), issuer: String::new(), not_after: None, kept: None };
-    let text = String::from_utf8_lossy(content);
-    let blocks = pem::parse_many(text.as_bytes()).unwrap_or_default();
+    let nothing = Original {
+        path: path.clone(),
+        subject: String::new(),
+        issuer: String::new(),
+        not_after: None,
+        kept: None,
+        key: PrivateKey::from_foreign_pem(content).ok().map(|key| key.public()),
+    };
+    let blocks = pem::parse_many(content).unwrap_or_default();
     let Some(first) = blocks.iter().find(|block| block.tag() == "CERTIFICATE") else { return nothing };
     let Ok((_, certificate)) = X509Certificate::from_der(first.contents()) else { return nothing };
     Original {
         subject: whose(&certificate),
         issuer: name(certificate.issuer()),
         not_after: Some(Timestamp::from_unix(certificate.validity().not_after.timestamp())),
+        key: nothing.key.or_else(|| Some(Fingerprint::of(certificate.public_key().raw))),
         ..nothing
     }
 }
@@ -118,6 +124,7 @@ mod tests {
             issuer: String::new(),
             not_after: end.map(Timestamp::from_unix),
             kept: None,
+            key: None,
         };
         let now = Timestamp::from_unix(1000);
         let valid = |originals: &[Original]| {

@@ -60,7 +60,7 @@ fn words(error: &io::Error, refused_to_root: bool, path: &Path) -> Option<String
 }
 
 /// Whether the nearest directory that is there is on a share.
-pub(super) fn is_shared(path: &Path) -> bool {
+pub(crate) fn is_shared(path: &Path) -> bool {
     path.ancestors().find_map(|at| statfs(at).ok()).is_some_and(|found| SHARED.contains(&found.f_type))
 }
 

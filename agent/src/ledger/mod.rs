@@ -108,9 +108,21 @@ pub struct Installed {
     /// Other roots came beside a certificate that stayed: the service is to be notified, whatever it shows.
     #[serde(default, rename = "untold")]
     pub unnotified: bool,
+    /// Key and certificate were there before Pinion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+    /// Those of its files that stay as they were found, byte for byte, until the next generation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub as_found: Vec<Saved>,
 }
 
 impl Installed {
+    /// How its files are there: what stays as it was found is no link to a generation.
+    #[must_use]
+    pub fn layout(&self, wanted: Layout) -> Layout {
+        if self.as_found.is_empty() { wanted } else { Layout::Copy }
+    }
+
     /// Its files get other roots, of which its readers know nothing yet.
     pub fn set_roots(&mut self, roots: Box<[Fingerprint]>) {
         self.trusted = self.trusted.iter().filter(|root| roots.contains(root)).copied().collect();
@@ -225,6 +237,7 @@ impl Ledger {
                 common_name: credential.common_name.clone(),
                 root: Some(credential.root.fingerprint()),
                 chain_ends: Some(credential.chain.expires()),
+                adopted: held.adopted,
             })
         });
         let requested = self.order.as_ref().map(PendingRequest::incoming);

@@ -83,6 +83,8 @@ fn files_in_place_that_an_earlier_agent_recorded_are_copies_whose_roots_nobody_h
         roots: Box::default(),
         trusted: Box::default(),
         unnotified: true,
+        adopted: false,
+        as_found: Vec::new(),
     };
     let mut document = earliest();
     let mut held = serde_json::to_value(&installed).expect("JSON");
@@ -262,6 +264,8 @@ fn roots_that_come_beside_a_certificate_are_trusted_only_where_they_were_before(
         roots: roots[..2].into(),
         trusted: roots[..2].into(),
         unnotified: false,
+        adopted: false,
+        as_found: Vec::new(),
     };
     installed.set_roots(roots[1..].into());
     assert_eq!((&*installed.roots, &*installed.trusted), (&roots[1..], &roots[1..2]));

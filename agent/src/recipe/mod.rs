@@ -110,6 +110,7 @@ mod tests {
             purge: false,
             ordered: None,
             trouble: None,
+            adoption: None,
         }
     }
 

@@ -285,7 +285,7 @@ pub struct PlanDocument {
 pub struct PlanStep {
     /// `docker@1001`.
     pub placement: String,
-    /// keep, order, wait, block, purge or retired.
+    /// keep, order, adopt, trust, wait, block, purge or retired.
     pub action: String,
     /// Why, in words.
     pub why: String,

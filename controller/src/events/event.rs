@@ -138,6 +138,8 @@ pub enum Kind {
     Retired,
     /// A placement's files were removed.
     Purged,
+    /// A placement has taken over a pair that was there before Pinion.
+    Adopted,
     /// A placement replaces a file that was there before Pinion.
     Replaced,
     /// A guest was destroyed, or created again.
@@ -171,6 +173,7 @@ impl Kind {
             Self::Expired => "expired",
             Self::Retired => "retired",
             Self::Purged => "purged",
+            Self::Adopted => "adopted",
             Self::Replaced => "replaced",
             Self::Destroyed => "destroyed",
             Self::Asked => "asked",

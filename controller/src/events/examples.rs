@@ -180,12 +180,17 @@ fn placement() -> Vec<PlacementEvent> {
         PlacementEvent::PurgeAsked,
         purged(&[]),
         purged(&["/etc/nginx/sites-enabled/web:4 names /etc/nginx/ssl/web.crt"]),
+        PlacementEvent::Adopted { generation: 1, serial: serial(), not_after: at() },
+        PlacementEvent::NotAdopted(
+            "/etc/nginx/ssl/web.key has mode 0644: others than its owner could have read or changed it".into(),
+        ),
         PlacementEvent::Replaces(Box::new(Original {
             path: path(),
             subject: "CN=web.internal.example".into(),
             issuer: "CN=old CA".into(),
             not_after: Some(at()),
             kept: Some(parsed("/var/lib/pinion-agent/replaced/1/etc/nginx/ssl/web.crt")),
+            key: None,
         })),
         revoked(false),
         revoked(true),

@@ -208,6 +208,10 @@ pub(crate) enum PlacementEvent {
     PurgeAsked,
     /// What came of the removal of its files.
     Purged(Box<Purged>),
+    /// It has taken over a pair that was there before Pinion, as it is.
+    Adopted { generation: u64, serial: String, not_after: Timestamp },
+    /// It gets a certificate of its own in place of the pair that was there before Pinion; this is why.
+    NotAdopted(String),
     /// It replaces a file that was there before Pinion.
     Replaces(Box<Original>),
     /// A certificate of it was revoked.

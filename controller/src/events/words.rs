@@ -307,6 +307,11 @@ impl PlacementEvent {
             Self::PurgeAsked => (Kind::Asked, format!("The files of {id} will be removed")),
             Self::Purged(purged) if purged.named.is_empty() => (Kind::Purged, self::purged(id, purged)),
             Self::Purged(purged) => (Kind::Refused, not_purged(id, &purged.named)),
+            Self::Adopted { not_after, .. } => (
+                Kind::Adopted,
+                format!("{id} took over the certificate that was there, valid until {not_after}; nothing was changed"),
+            ),
+            Self::NotAdopted(because) => (Kind::Replaced, format!("{id} does not take over what is there: {because}")),
             Self::Replaces(original) => (Kind::Replaced, replaces(id, original)),
             Self::Revoked { issuer, serial, compromised: true, .. } => {
                 (Kind::Revoked, format!("{issuer} revoked {serial} of {id}, because someone else may have its key"))
@@ -329,6 +334,7 @@ impl PlacementEvent {
         match self {
             Self::Issued { generation, serial, .. }
             | Self::Stage { generation, serial, .. }
+            | Self::Adopted { generation, serial, .. }
             | Self::Expiry { generation, serial, .. }
             | Self::Revoked { generation, serial, .. }
             | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
@@ -339,6 +345,7 @@ impl PlacementEvent {
             | Self::Retired
             | Self::PurgeAsked
             | Self::Purged(_)
+            | Self::NotAdopted(_)
             | Self::Replaces(_) => (None, None),
         }
     }

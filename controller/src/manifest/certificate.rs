@@ -76,6 +76,8 @@ pub struct Placement {
     pub requires_mount: Option<MountPoint>,
     /// Which side of a connection shows the certificate; none where the recipe says.
     pub usage: Option<Usage>,
+    /// A good pair that is there already is taken over as it is.
+    pub adopt: bool,
     /// The files are to be removed and nothing is to be held.
     pub purge: bool,
 }

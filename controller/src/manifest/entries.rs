@@ -125,6 +125,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
             "window",
             "requires_mount",
             "usage",
+            "adopt",
             "purge",
         ],
     )?;
@@ -163,6 +164,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
     let window = fields.optional("window", |n| window::read(n, context.local));
     let requires_mount = fields.optional("requires_mount", overrides::mount_point);
     let usage = fields.optional("usage", usage);
+    let adopt = fields.or("adopt", true, |n| n.boolean());
     let purge = fields.or("purge", false, |n| n.boolean());
     let own_names = match own? {
         Some(own) => {
@@ -186,6 +188,7 @@ fn placement(node: Node<'_>, context: &Context<'_>, common: &Common<'_>) -> Opti
         window: window?,
         requires_mount: requires_mount?,
         usage: usage?.or(common.usage),
+        adopt: adopt?,
         purge: purge?,
     })
 }

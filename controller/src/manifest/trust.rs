@@ -91,6 +91,7 @@ fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {
         window: window?,
         requires_mount: requires_mount?,
         usage: None,
+        adopt: false,
         purge: purge?,
     })
 }

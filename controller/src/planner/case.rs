@@ -6,7 +6,7 @@ use pinion_proto::{
     stage::{Halt, Trouble},
 };
 
-use super::{decision::Decision, presence::Reach, rollover::Trust};
+use super::{decision::Decision, keys::KeyPlaces, presence::Reach, rollover::Trust};
 use crate::{
     manifest::{Certificate, Placement},
     world::{PlacementEntry, SharedKey},
@@ -22,6 +22,8 @@ pub(super) struct Case<'s> {
     pub(super) shared_key: Option<&'s SharedKey>,
     /// The certificate is shared, and its placements hold different keys of their own.
     pub(super) keys_differ: bool,
+    /// Where the keys are that were there before Pinion.
+    pub(super) keys: &'s KeyPlaces<'s>,
     /// What is to be trusted of its issuer, where that is known.
     pub(super) trust: Option<&'s Trust>,
     pub(super) now: Timestamp,

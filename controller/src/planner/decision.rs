@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use pinion_proto::{clock::Timestamp, key::KeyAlgorithm, names::SubjectName, spec::PlainName, stage::Trouble};
+use pinion_proto::{
+    bundle::Fingerprint, clock::Timestamp, id::PlacementId, key::KeyAlgorithm, names::SubjectName, spec::PlainName,
+    stage::Trouble,
+};
 use serde::Serialize;
 
 use super::rollover::RootChange;
@@ -19,10 +22,34 @@ pub enum Decision {
     Wait(Trouble),
     /// Something is to be done and needs a person; it is still retried.
     Block(Trouble),
+    /// A pair that was there before Pinion is adopted as it is.
+    Adopt(Adopt),
     /// The guest is sent other roots to trust.
     Trust(RootChange),
     /// The files are to be removed.
     Purge,
+}
+
+/// A pair that is to be adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Adopt {
+    /// The number that it gets.
+    pub generation: u64,
+    /// The SHA-256 of its leaf's DER.
+    pub leaf: Fingerprint,
+    /// Its serial number.
+    pub serial: String,
+    /// The last second in which its chain is valid.
+    pub expires: Timestamp,
+    /// When it is renewed.
+    pub renew_at: Timestamp,
+}
+
+impl fmt::Display for Adopt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { serial, expires, renew_at, .. } = self;
+        write!(f, "a good pair is there already: serial {serial}, valid until {expires}, to be renewed at {renew_at}")
+    }
 }
 
 /// A new generation of a placement.
@@ -54,6 +81,16 @@ pub enum Step {
 pub enum Why {
     /// Nothing is held.
     Missing,
+    /// Nothing is held, and what was there before Pinion is not adopted.
+    NotAdopted {
+        /// Why not.
+        because: String,
+    },
+    /// The key was there before Pinion, and somewhere else, too.
+    KeyElsewhere {
+        /// The other place.
+        placement: PlacementId,
+    },
     /// Somebody asked for it.
     Requested,
     /// The manifest has other names than the certificate.
@@ -109,6 +146,7 @@ impl fmt::Display for Decision {
             Self::Keep => f.write_str("keep"),
             Self::Order(order) => order.fmt(f),
             Self::Wait(trouble) | Self::Block(trouble) => trouble.fmt(f),
+            Self::Adopt(adopt) => adopt.fmt(f),
             Self::Trust(change) => change.fmt(f),
             Self::Purge => f.write_str("purge: the manifest says so"),
         }
@@ -125,6 +163,10 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("nothing is held"),
+            Self::NotAdopted { because } => write!(f, "what is there is not adopted: {because}"),
+            Self::KeyElsewhere { placement } => {
+                write!(f, "its key was there before Pinion, and is also at {placement}")
+            }
             Self::Requested => f.write_str("a renewal was requested"),
             Self::NamesChanged { added, removed } => {
                 f.write_str("names changed:")?;

@@ -6,7 +6,7 @@ use pinion_proto::{
     report::{Held, Incoming, Progress},
 };
 
-use super::{case::Case, decision::Why, misfit::misfit, renewal};
+use super::{adoption::Standing, case::Case, decision::Why, misfit::misfit, renewal};
 use crate::{manifest::PlacedLeaf, world::PlacementEntry};
 
 /// A placement of a certificate, and what follows from its guest's report.
@@ -16,6 +16,8 @@ pub(super) struct LeafCase<'c, 's> {
     pub(super) held: Option<&'s Held>,
     /// When what is held is renewed.
     pub(super) renew_at: Option<Timestamp>,
+    /// What is known of a pair that was there before Pinion, while nothing is held.
+    pub(super) standing: Standing<'s>,
     /// Why a new generation is needed, if one is.
     pub(super) why: Option<Why>,
     /// The generation of the guest's request, where that can be signed as the manifest is now.
@@ -26,8 +28,9 @@ impl<'c, 's> LeafCase<'c, 's> {
     pub(super) fn new(case: &'c Case<'s>, leaf: PlacedLeaf<'s>) -> Self {
         let held = case.held();
         let renew_at = held.map(|held| renewal::renew_at(&case.certificate.name, leaf.policy, case.reach.guest, held));
-        let why = renewal::why(case, leaf, held, renew_at);
-        let mut leaf_case = Self { case, leaf, held, renew_at, why, requested: None };
+        let standing = Standing::of(case, leaf);
+        let why = held.map_or_else(|| Some(standing.why()), |held| renewal::why(case, leaf, held, renew_at));
+        let mut leaf_case = Self { case, leaf, held, renew_at, standing, why, requested: None };
         leaf_case.requested = leaf_case.fitting_request();
         leaf_case
     }

@@ -4,9 +4,11 @@
 //! same plan. Level-triggered: nothing is remembered between two plans, so a plan that was not carried out
 //! is simply made again.
 
+mod adoption;
 pub mod backoff;
 mod case;
 mod decision;
+mod keys;
 mod leaf_case;
 mod misfit;
 mod planned;
@@ -35,7 +37,7 @@ use pinion_proto::{
 };
 use serde::Serialize;
 
-pub use decision::{Decision, Order, Step, Why};
+pub use decision::{Adopt, Decision, Order, Step, Why};
 pub use misfit::{Misfit, misfit};
 pub use planned::{Planned, label};
 pub use shared::needs_new_shared_key;
@@ -49,6 +51,8 @@ use crate::{
     world::{PlacementEntry, Reports},
 };
 use case::{Case, Verdict};
+use keys::KeyPlaces;
+use policies::Decided;
 use presence::Reach;
 use rollover::Trust;
 
@@ -103,6 +107,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
     let mut twice = Twice::default();
     let all_trust = rollover::trust(manifest, inventory, reports, now);
     let no_roots: Arc<[RootCertificate]> = Arc::default();
+    let keys = KeyPlaces::of(reports);
     for certificate in &manifest.certificates {
         twice.start(certificate);
         let keys_differ = shared::keys_differ(certificate, inventory, reports);
@@ -126,8 +131,8 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
             asked_for += usize::from(entry.is_some_and(|entry| entry.report().is_some()));
             let shared_key = reports.shared_key(&certificate.name);
             let reach = Reach { guest, inventory, link, enrolment };
-            let case = Case { certificate, placement, reach, entry, shared_key, keys_differ, trust, now };
-            let (verdict, renew_at) = policies::decide(&case);
+            let case = Case { certificate, placement, reach, entry, shared_key, keys_differ, keys: &keys, trust, now };
+            let Decided { verdict, renew_at, adoption } = policies::decide(&case);
             // Of a guest that is not called so any more nothing is asked, until a person says which one is meant.
             let renamed = inventory.renamed(&placement.guest);
             let Verdict { decision, ordered, wake_at: wake } =
@@ -151,6 +156,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
                 decision,
                 renew_at,
                 ordered,
+                adoption,
                 window,
                 roots,
                 waits_for_root,
@@ -184,6 +190,7 @@ fn unplaced<'m>(
         decision,
         renew_at: None,
         ordered: None,
+        adoption: None,
         window: None,
         roots: Arc::default(),
         waits_for_root: false,

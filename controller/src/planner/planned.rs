@@ -7,7 +7,7 @@ use pinion_proto::{
     clock::Timestamp,
     content::Content,
     id::{Guest, PlacementId},
-    spec::{Opening, PlacementSpec},
+    spec::{Adoption, AdoptionDecision, Opening, PlacementSpec},
     stage::Trouble,
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -30,6 +30,8 @@ pub struct Planned<'m> {
     pub renew_at: Option<Timestamp>,
     /// The generation that the guest is to prepare, or to keep preparing.
     pub ordered: Option<u64>,
+    /// What becomes of a pair that was there before Pinion; none where that is no question.
+    pub adoption: Option<AdoptionDecision>,
     /// When its service may be disturbed next; none for at any time.
     pub window: Option<Vec<Opening>>,
     /// Its issuer's roots; none while they are not known.
@@ -66,7 +68,7 @@ impl<'m> Planned<'m> {
     pub fn trouble(&self) -> Option<&Trouble> {
         match &self.decision {
             Decision::Wait(trouble) | Decision::Block(trouble) => Some(trouble),
-            Decision::Keep | Decision::Order(_) | Decision::Trust(_) | Decision::Purge => None,
+            Decision::Keep | Decision::Order(_) | Decision::Adopt(_) | Decision::Trust(_) | Decision::Purge => None,
         }
     }
 
@@ -79,7 +81,11 @@ impl<'m> Planned<'m> {
     /// What the guest is asked to hold.
     #[must_use]
     pub fn spec(&self) -> PlacementSpec {
-        spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())
+        let adoption = self.adoption.map(|decision| Adoption { issuer: self.certificate.issuer.clone(), decision });
+        PlacementSpec {
+            adoption,
+            ..spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())
+        }
     }
 }
 

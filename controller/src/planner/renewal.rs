@@ -32,13 +32,7 @@ pub fn renew_at(certificate: &CertificateName, policy: &LeafPolicy, guest: Guest
 }
 
 /// Why a new generation is needed; none when what is held is good.
-pub(super) fn why(
-    case: &Case<'_>,
-    leaf: PlacedLeaf<'_>,
-    held: Option<&Held>,
-    renew_at: Option<Timestamp>,
-) -> Option<Why> {
-    let Some(held) = held else { return Some(Why::Missing) };
+pub(super) fn why(case: &Case<'_>, leaf: PlacedLeaf<'_>, held: &Held, renew_at: Option<Timestamp>) -> Option<Why> {
     if case.entry.and_then(PlacementEntry::renew_above).is_some_and(|above| held.generation <= above) {
         return Some(Why::Requested);
     }
@@ -51,6 +45,11 @@ pub(super) fn why(
     if sharing_changed(case, leaf.policy, held) {
         return Some(Why::KeySharingChanged { shared: leaf.policy.shared });
     }
+    if held.adopted
+        && let Some(placement) = case.keys.elsewhere(held.leaf.key(), case.reach.guest, &case.certificate.name)
+    {
+        return Some(Why::KeyElsewhere { placement });
+    }
     if let Some(had) = case.entry.map(PlacementEntry::reached).filter(|had| *had > held.generation) {
         return Some(Why::TakenBack { held: held.generation, had });
     }
@@ -58,7 +57,7 @@ pub(super) fn why(
 }
 
 /// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
-fn changed(leaf: PlacedLeaf<'_>, held: &Held) -> Option<Why> {
+pub(super) fn changed(leaf: PlacedLeaf<'_>, held: &Held) -> Option<Why> {
     let PlacedLeaf { policy, issuer, names: wanted, .. } = leaf;
     if held.leaf.names() != wanted {
         return Some(Why::NamesChanged {

@@ -37,5 +37,6 @@ pub fn spec(
         purge: placement.purge,
         ordered,
         trouble: trouble.cloned(),
+        adoption: None,
     }
 }

@@ -6,7 +6,7 @@ use pinion_proto::{
     bundle::CertificateRequest,
     content::Content,
     id::{Guest, PlacementId},
-    report::{Original, PlacementReport, Progress},
+    report::{Found, Held, Original, PlacementReport, Progress},
     stage::{Stage, Trouble},
 };
 
@@ -22,7 +22,12 @@ use crate::{
 pub(super) fn step(world: &World, guest: Guest, report: &PlacementReport, ordered: Option<u64>, effects: &mut Effects) {
     let id = PlacementId { certificate: report.certificate.clone(), guest };
     let before = world.report(&id);
-    let news = [stage(before, report), trouble(before, report), refused_request(world, &id, report, ordered)];
+    let news = [
+        adopted(before, report),
+        stage(before, report),
+        trouble(before, report),
+        refused_request(world, &id, report, ordered),
+    ];
     for what in news.into_iter().flatten() {
         effects.limited_event(Some(guest), What::Placement(id.clone(), what));
     }
@@ -32,16 +37,37 @@ pub(super) fn step(world: &World, guest: Guest, report: &PlacementReport, ordere
     }
 }
 
+fn adopted(before: Option<&PlacementReport>, report: &PlacementReport) -> Option<PlacementEvent> {
+    let is_adopted = |held: &&Held| held.adopted;
+    let held = report.held.as_ref().filter(is_adopted)?;
+    let known = before.and_then(|before| before.held.as_ref()).filter(is_adopted);
+    known.is_none().then(|| PlacementEvent::Adopted {
+        generation: held.generation,
+        serial: held.leaf.serial().to_owned(),
+        not_after: held.expires(),
+    })
+}
+
+/// Whether its files of before Pinion are about to go, or are gone.
+fn replaces(report: &PlacementReport) -> bool {
+    let is_good = matches!(report.found.as_deref(), Some(Found::Good(_)));
+    // Until a certificate is under way, nobody knows yet what becomes of them.
+    let is_under_way = report.incoming.is_some() || report.held.is_some();
+    is_under_way && !is_good && report.held.as_ref().is_none_or(|held| !held.adopted)
+}
+
 /// Files of before Pinion that were not known.
 fn replaced<'r>(
     before: Option<&'r PlacementReport>,
     report: &'r PlacementReport,
 ) -> impl Iterator<Item = &'r Original> {
     let is_known = move |new: &Original| {
+        let before = before.filter(|before| replaces(before));
         let mut known = before.iter().flat_map(|before| &before.originals);
         known.any(|known| Original { kept: None, ..known.clone() } == Original { kept: None, ..new.clone() })
     };
-    report.originals.iter().filter(move |new| !is_known(new))
+    let originals = report.originals.iter().filter(|_| replaces(report));
+    originals.filter(move |new| !is_known(new))
 }
 
 fn stage(before: Option<&PlacementReport>, report: &PlacementReport) -> Option<PlacementEvent> {

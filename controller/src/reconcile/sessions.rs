@@ -251,10 +251,24 @@ impl Session {
 
 /// What makes a spec another one, within one manifest: there a placement's place in memory stands for it.
 fn fingerprint(planned: &Planned<'_>, hasher: &mut DefaultHasher) {
-    std::ptr::from_ref(planned.placement).addr().hash(hasher);
-    planned.ordered.hash(hasher);
-    planned.window.hash(hasher);
-    planned.roots.iter().for_each(|root| root.fingerprint().hash(hasher));
+    // All are named, so that nobody who adds one forgets to say whether it is sent.
+    let Planned {
+        placement,
+        ordered,
+        adoption,
+        window,
+        roots,
+        certificate: _,
+        guest: _,
+        decision: _,
+        renew_at: _,
+        waits_for_root: _,
+        disruptive: _,
+        turn: _,
+    } = planned;
+    std::ptr::from_ref(*placement).addr().hash(hasher);
+    (ordered, adoption, window).hash(hasher);
+    roots.iter().for_each(|root| root.fingerprint().hash(hasher));
     if let Some(trouble) = planned.trouble() {
         (&trouble.attempt, &trouble.cause, &trouble.remedy, trouble.retry_at.map(|at| at.unix())).hash(hasher);
         (trouble.halt == pinion_proto::stage::Halt::Blocked).hash(hasher);

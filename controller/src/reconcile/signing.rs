@@ -25,6 +25,7 @@ use super::{
     troubles,
 };
 use crate::{
+    events::{PlacementEvent, What},
     issuer::{IssuerError, SigningRequest},
     manifest::PlacedLeaf,
     planner::{Order, Plan, Planned, Step, Why},
@@ -94,6 +95,11 @@ impl Signing {
             }
             match prepare(world, &id, leaf, usage(world, &id, planned), order, store, effects) {
                 Prepared::Call(mut call) => {
+                    let is_first = world.placement(&id).is_none_or(|entry| entry.attempt().is_none());
+                    if let (Why::NotAdopted { because }, true) = (&order.why, is_first) {
+                        let what = PlacementEvent::NotAdopted(because.clone());
+                        effects.limited_event(Some(id.guest), What::Placement(id.clone(), what));
+                    }
                     call.is_kept = deliveries.has_room(self.under_way.len());
                     self.under_way.insert(id);
                     effects.sign(*call);

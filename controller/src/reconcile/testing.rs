@@ -100,6 +100,7 @@ pub(super) fn holds(generation: u64, leaf: Leaf) -> PlacementReport {
         common_name: Some("web.example".parse().expect("a name")),
         root: None,
         chain_ends: None,
+        adopted: false,
     };
     PlacementReport {
         last_generation: generation,

@@ -547,6 +547,23 @@ pub struct PlacementSpec {
     /// Which side of a connection shows the certificate: "server", "client" or "both"; over the recipe's.
     #[prost(string, optional, tag = "22")]
     pub usage: ::core::option::Option<::prost::alloc::string::String>,
+    /// What becomes of a good pair that is in the places of its files, while it holds nothing.
+    #[prost(message, optional, tag = "24")]
+    pub adoption: ::core::option::Option<Adoption>,
+}
+/// What becomes of a good pair that was there before Pinion, of a placement that holds nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Adoption {
+    /// The issuer's name in the manifest.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// The SHA-256 of the DER of the leaf that is adopted, as the generation that is ordered; empty when none is.
+    #[prost(bytes = "vec", tag = "2")]
+    pub adopted: ::prost::alloc::vec::Vec<u8>,
+    /// It is replaced. Otherwise, unless one is adopted, it stays as it is, and no request is made, until the controller has
+    /// seen the report of it.
+    #[prost(bool, tag = "3")]
+    pub replaced: bool,
 }
 /// The next stretches of time in which a service may be disturbed, soonest first.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -754,6 +771,25 @@ pub struct PlacementReport {
     /// What the placement comes to in this guest, for people to read; absent before the agent has decided it.
     #[prost(message, optional, tag = "17")]
     pub details: ::core::option::Option<Details>,
+    /// What is in the places of its files while it holds nothing, if all of them are there.
+    #[prost(message, optional, tag = "18")]
+    pub found: ::core::option::Option<Found>,
+}
+/// A pair that was there before Pinion.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Found {
+    /// Why it cannot be adopted, as far as the guest can tell; empty when it can.
+    #[prost(string, tag = "1")]
+    pub unfit: ::prost::alloc::string::String,
+    /// The leaf, DER, of a pair that can be adopted.
+    #[prost(bytes = "vec", tag = "2")]
+    pub leaf_der: ::prost::alloc::vec::Vec<u8>,
+    /// Unix seconds: the earliest end of the leaf and the certificates between it and the root.
+    #[prost(int64, tag = "3")]
+    pub chain_end: i64,
+    /// The SHA-256 of the DER of the root that its chain ends at.
+    #[prost(bytes = "vec", tag = "4")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
 }
 /// A file that Pinion replaces, or has replaced.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -772,6 +808,9 @@ pub struct Original {
     /// Where a copy is kept in the guest; empty while nothing is replaced yet.
     #[prost(string, tag = "5")]
     pub kept: ::prost::alloc::string::String,
+    /// The SHA-256 of the subjectPublicKeyInfo of the private key in it, or of its certificate's; empty where there is none.
+    #[prost(bytes = "vec", tag = "6")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
 }
 /// Lines of text for people, each short.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -808,6 +847,9 @@ pub struct Held {
     /// Unix seconds: the earliest end of the leaf and the certificates between it and the root; 0 when not known.
     #[prost(int64, tag = "6")]
     pub chain_end: i64,
+    /// It was there before Pinion, with its key.
+    #[prost(bool, tag = "7")]
+    pub adopted: bool,
 }
 /// What was ordered and is not installed yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,6 +3,7 @@
 //! Recipes live in the guest, so a spec carries a recipe's name and the manifest's overrides;
 //! nothing in it is a command line.
 
+mod adoption;
 mod error;
 mod files;
 mod service;
@@ -21,6 +22,7 @@ use crate::{
     stage::Trouble,
 };
 
+pub use adoption::{Adoption, AdoptionDecision};
 pub use error::SpecError;
 pub use files::{FileMode, FileSpec, Layout, Part};
 pub use service::{Opening, Probe, ProxyProtocol, Reload, Settle, StartTls, TlsProbe, Validate};
@@ -84,14 +86,20 @@ pub struct PlacementSpec {
     /// What holds it up on the controller's side.
     #[serde(default)]
     pub trouble: Option<Trouble>,
+    /// What becomes of a good pair that is there already; none where something is held, and from controllers that adopt
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Adoption>,
 }
 
 impl PlacementSpec {
-    /// A number that is another one when anything is that lasts, unlike the order, the trouble and the next openings:
+    /// A number that is another one when anything is that lasts, unlike the order, the trouble, the next openings and
+    /// what becomes of what is there already:
     /// a guest says by it which spec its report is about. Roots are reported one by one.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        let lasting = Self { ordered: None, trouble: None, window: None, roots: Vec::new(), ..self.clone() };
+        let lasting =
+            Self { ordered: None, trouble: None, window: None, adoption: None, roots: Vec::new(), ..self.clone() };
         // Maps and sets are sorted, so that equal specs are equal text.
         let text = serde_json::to_vec(&lasting).unwrap_or_default();
         Fingerprint::of(&text).short()

@@ -152,6 +152,7 @@ static PLACEMENT_REPORT: Shape = Shape {
         texts(11, "report.roots", MAX_PLACEMENTS * MAX_ROOTS),
         messages::<pb::Original>(16, "report.originals", &ORIGINAL, MAX_PLACEMENTS * MAX_ORIGINALS),
         one(17, "report.details", &DETAILS),
+        one(18, "report.found", &FOUND),
     ],
 };
 
@@ -165,6 +166,7 @@ static DETAILS: Shape = Shape {
     ],
 };
 
+static FOUND: Shape = plain("Found");
 static HELD: Shape = plain("Held");
 static INCOMING: Shape = plain("Incoming");
 static TROUBLE: Shape = plain("Trouble");
@@ -220,8 +222,11 @@ static PLACEMENT_SPEC: Shape = Shape {
         messages::<pb::Reload>(20, "spec.more_reloads", &RELOAD, MAX_PLACEMENTS * MAX_SERVICES),
         messages::<pb::FileSpec>(23, "spec.more_files", &FILE_SPEC, MAX_FILES),
         messages::<pb::Probe>(21, "spec.more_probes", &PROBE, MAX_PLACEMENTS * MAX_SERVICES),
+        one(24, "spec.adoption", &ADOPTION),
     ],
 };
+
+static ADOPTION: Shape = plain("Adoption");
 
 static FILE_SPEC: Shape = plain("FileSpec");
 static VALIDATE: Shape = plain("Validate");

@@ -3,11 +3,13 @@
 //! Invariant: what comes out of [`read_to_controller`] and its siblings has passed the parsers of the
 //! types it is made of; what comes off the wire malformed is a [`WireError`] that names the field.
 
+mod adoption;
 mod codec;
 mod controllers;
 mod count;
 mod details;
 mod error;
+mod fingerprint;
 mod limits;
 mod purged;
 mod spec;
@@ -31,6 +33,7 @@ use crate::{
 pub use codec::{Codec, CountingDecoder};
 pub use error::WireError;
 use error::{at_most, missing, parse, wrong};
+use fingerprint::read_fingerprint;
 use limits::MAX_LEFT_BEHIND;
 pub use limits::{Bounded, MAX_HWADDRS, MAX_NAMED, MAX_ORIGINALS, MAX_PLACEMENTS, MAX_TRUSTED};
 use spec::{read_spec, write_spec};
@@ -263,6 +266,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         usage: report.usage.as_deref().map(|usage| parse("report.usage", usage)).transpose()?,
         looked: report.looked,
         details: report.details.map(details::read_details).transpose()?.map(Box::new),
+        found: report.found.map(adoption::read_found).transpose()?.map(Box::new),
     })
 }
 
@@ -280,6 +284,7 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
             common_name: held.common_name.map(|name| name.to_string()).unwrap_or_default(),
             root: held.root.map(|root| root.as_bytes().to_vec()).unwrap_or_default(),
             chain_end: held.chain_ends.map_or(0, Timestamp::unix),
+            adopted: held.adopted,
         }),
         incoming: report.incoming.map(|incoming| {
             let (csr_der, delivered) = match incoming.progress {
@@ -298,18 +303,13 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         usage: report.usage.map(|usage| usage.to_string()),
         looked: report.looked,
         details: report.details.map(|details| details::write_details(*details)),
+        found: report.found.map(|found| adoption::write_found(*found)),
     }
 }
 
 fn read_trusted(roots: &[Vec<u8>]) -> Result<Vec<Fingerprint>, WireError> {
     at_most("hello.roots", roots.len(), MAX_TRUSTED)?;
     roots.iter().map(|root| read_fingerprint("hello.roots", root)).collect()
-}
-
-fn read_fingerprint(field: &'static str, bytes: &[u8]) -> Result<Fingerprint, WireError> {
-    let bytes =
-        <[u8; 32]>::try_from(bytes).map_err(|_| wrong(field, format!("{} bytes instead of 32", bytes.len())))?;
-    Ok(Fingerprint::from(bytes))
 }
 
 fn read_held(held: pb::Held) -> Result<Held, WireError> {
@@ -323,6 +323,7 @@ fn read_held(held: pb::Held) -> Result<Held, WireError> {
             .transpose()?,
         root: (!held.root.is_empty()).then(|| read_fingerprint("held.root", &held.root)).transpose()?,
         chain_ends: (held.chain_end != 0).then(|| Timestamp::from_unix(held.chain_end)),
+        adopted: held.adopted,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     WireError, at_most,
+    fingerprint::read_fingerprint,
     limits::{MAX_NAMED, MAX_ORIGINALS, MAX_PLACEMENTS},
     parse, pb,
     trouble::printable,
@@ -64,6 +65,7 @@ pub(super) fn read_original(original: &pb::Original) -> Result<Original, WireErr
         issuer: shown(&original.issuer),
         not_after: (original.not_after != 0).then(|| Timestamp::from_unix(original.not_after)),
         kept: kept.map(|kept| parse("original.kept", kept)).transpose()?,
+        key: (!original.key.is_empty()).then(|| read_fingerprint("original.key", &original.key)).transpose()?,
     })
 }
 
@@ -74,6 +76,7 @@ pub(super) fn write_original(original: Original) -> pb::Original {
         issuer: original.issuer,
         not_after: original.not_after.map_or(0, Timestamp::unix),
         kept: original.kept.map(|kept| kept.to_string()).unwrap_or_default(),
+        key: original.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a guest is asked to hold, between the generated messages and the checked ones.
 
 use super::{
+    adoption::{read_adoption, write_adoption},
     error::{WireError, at_most, missing, parse, wrong},
     pb,
     trouble::{read_trouble, write_trouble},
@@ -58,6 +59,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
         purge: spec.purge,
         ordered: (spec.ordered_generation != 0).then_some(spec.ordered_generation),
         trouble: spec.trouble.map(read_trouble),
+        adoption: spec.adoption.as_ref().map(read_adoption).transpose()?,
     })
 }
 
@@ -89,6 +91,7 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         purge: spec.purge,
         ordered_generation: spec.ordered.unwrap_or(0),
         trouble: spec.trouble.map(write_trouble),
+        adoption: spec.adoption.as_ref().map(write_adoption),
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn spec(certificate: &str, directory: &str, ordered: Option<u64>) -> 
         purge: false,
         ordered,
         trouble: None,
+        adoption: None,
     }
 }
 

@@ -22,3 +22,4 @@ mod token_secrecy;
 mod transcript;
 mod every_recipe;
 mod without_systemd;
+mod taken_over;

@@ -217,6 +217,7 @@ pub(in crate::apply) fn spec(certificate: &str, recipe: &str) -> PlacementSpec {
         purge: false,
         ordered: None,
         trouble: None,
+        adoption: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod tls_service;
 mod lifecycle;
 mod purging;
 mod odd_files;
+mod adopting;
 mod allowed_paths;
 mod roots;
 mod service_failures;

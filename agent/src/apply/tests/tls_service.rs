@@ -102,7 +102,8 @@ impl Service {
         drop(looked.expect("it is looked at").expect("it counts"));
     }
 
-    fn show(&self, chain: &str, key: &str) {
+    /// Shows this pair.
+    pub(super) fn show(&self, chain: &str, key: &str) {
         fs::write(self.directory.join("crt"), chain).expect("written");
         fs::write(self.directory.join("key"), key).expect("written");
     }

@@ -130,6 +130,10 @@ struct WrittenPlacement {
     /// Which side of a connection shows the certificate. Pinion refuses a certificate from the issuer that peers would not
     /// accept there. Overrides the certificate's and the recipe's.
     usage: UsageWord,
+    /// Whether a good pair that is in the places of the files already is adopted as it is. With `false`, it is replaced at
+    /// once.
+    #[schemars(extend("default" = true))]
+    adopt: bool,
     /// Whether the files are removed, and nothing is installed.
     #[schemars(extend("default" = false))]
     purge: bool,

@@ -85,6 +85,7 @@ fn good_documents_are_good_for_both() {
         (&format!("{PLACEMENT}/requires_mount"), json!("/")),
         (&format!("{PLACEMENT}/usage"), json!("client")),
         ("/certificates/0/usage", json!("both")),
+        (&format!("{PLACEMENT}/adopt"), json!(false)),
         (&format!("{PLACEMENT}/purge"), json!(false)),
     ] {
         both(&judge, &put(&example, pointer, value), true);
@@ -150,6 +151,7 @@ fn what_is_wrong_in_structure_is_wrong_for_both() {
         (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/../nfs")),
         (&format!("{PLACEMENT}/requires_mount"), json!("/mnt/nfs/")),
         (&format!("{PLACEMENT}/requires_mount"), json!(true)),
+        (&format!("{PLACEMENT}/adopt"), json!("no")),
         (&format!("{PLACEMENT}/usage"), json!("Client")),
         (&format!("{PLACEMENT}/usage"), json!(["client"])),
         ("/certificates/0/usage", json!("peer")),

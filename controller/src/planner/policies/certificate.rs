@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use pinion_proto::{
+    bundle::Fingerprint,
     report::{Held, Progress},
     stage::{Halt, Trouble},
 };
 
 use crate::{
     planner::{
+        adoption::Standing,
         case::{Verdict, held_up, held_up_until},
-        decision::{Decision, Order, Step, Why},
+        decision::{Adopt, Decision, Order, Step, Why},
         leaf_case::LeafCase,
     },
     world::PlacementEntry,
@@ -57,6 +59,40 @@ pub(super) fn wait_for_guest(it: &LeafCase<'_, '_>) -> Option<Verdict> {
     let unreachable = it.case.reach.unreachable(it.case.renewing())?;
     let ordered = it.requested.filter(|_| !unreachable.lets_go);
     Some(Verdict { decision: held_up(unreachable.trouble), ordered, wake_at: None })
+}
+
+/// Files are in its places, and the issuer has not said yet whether it could have signed what is in them.
+pub(super) fn wait_until_roots_are_known(it: &LeafCase<'_, '_>) -> Option<Verdict> {
+    let case = it.case;
+    let is_open = case.placement.adopt && !it.leaf.policy.shared && it.renew_above().is_none();
+    let is_there = it.held.is_none() && case.report().is_some_and(|report| !report.originals.is_empty());
+    if case.trust.is_some() || !is_open || !is_there || case.report()?.incoming.is_some() {
+        return None;
+    }
+    Some(Verdict::of(Decision::Wait(Trouble {
+        halt: Halt::Waiting,
+        attempt: format!("judge what is there at {}", case.label()),
+        cause: format!("{} has not announced its roots yet", it.leaf.issuer),
+        remedy: "`pinion issuer check` checks the issuer now".to_owned(),
+        retry_at: None,
+    })))
+}
+
+/// A pair that is as good as one that would be ordered is in the guest already. One that was asked for stays asked for.
+pub(super) fn adopt_what_is_there(it: &LeafCase<'_, '_>) -> Option<Verdict> {
+    let Standing::Good(pair, renew_at) = &it.standing else { return None };
+    let generation = it.case.entry.map_or(0, PlacementEntry::highest).checked_add(1)?;
+    if it.case.report()?.incoming.is_some() {
+        return None;
+    }
+    let decision = Decision::Adopt(Adopt {
+        generation,
+        leaf: Fingerprint::of(pair.leaf.der()),
+        serial: pair.leaf.serial().to_owned(),
+        expires: pair.chain_ends.min(pair.leaf.not_after()),
+        renew_at: *renew_at,
+    });
+    Some(Verdict { decision, ordered: Some(generation), wake_at: None })
 }
 
 /// A certificate was sent to the guest, which has not said that it has come, or has refused it.

@@ -7,9 +7,10 @@ mod certificate;
 mod purge;
 mod roots;
 
-use pinion_proto::{clock::Timestamp, content::Content};
+use pinion_proto::{clock::Timestamp, content::Content, spec::AdoptionDecision};
 
 use super::{
+    adoption,
     case::{Case, Verdict},
     leaf_case::LeafCase,
 };
@@ -18,10 +19,12 @@ use super::{
 pub(super) use certificate::{DELIVERY_PATIENCE, INSTALL_PATIENCE, MISFIT_PATIENCE, REFUSED_PATIENCE};
 
 /// What decides about a placement of a certificate, in this order; then [`certificate::ask_for_request`].
-const CERTIFICATE: [fn(&LeafCase<'_, '_>) -> Option<Verdict>; 8] = [
+const CERTIFICATE: [fn(&LeafCase<'_, '_>) -> Option<Verdict>; 10] = [
     certificate::keep_what_is_good,
     certificate::let_guest_install,
     certificate::wait_for_guest,
+    certificate::wait_until_roots_are_known,
+    certificate::adopt_what_is_there,
     certificate::await_delivery,
     certificate::back_off_after_failure,
     certificate::wait_for_new_root,
@@ -36,21 +39,38 @@ const ROOTS: [fn(&Case<'_>) -> Option<Verdict>; 3] =
 /// What decides about a placement whose files are to be removed, in this order; then [`purge::remove`].
 const PURGE: [fn(&Case<'_>) -> Option<Verdict>; 2] = [purge::nothing_is_there, purge::wait_for_guest];
 
-/// The decision for one placement, and when what is held is renewed.
-pub(super) fn decide(case: &Case<'_>) -> (Verdict, Option<Timestamp>) {
+/// What is decided for one placement.
+pub(super) struct Decided {
+    pub(super) verdict: Verdict,
+    /// When what is held is renewed.
+    pub(super) renew_at: Option<Timestamp>,
+    /// What becomes of a pair that was there before Pinion.
+    pub(super) adoption: Option<AdoptionDecision>,
+}
+
+impl Decided {
+    fn of(verdict: Verdict) -> Self {
+        Self { verdict, renew_at: None, adoption: None }
+    }
+}
+
+/// The decision for one placement.
+pub(super) fn decide(case: &Case<'_>) -> Decided {
     if case.placement.purge {
         let decided = PURGE.iter().find_map(|policy| policy(case));
-        return (decided.unwrap_or_else(|| purge::remove(case)), None);
+        return Decided::of(decided.unwrap_or_else(|| purge::remove(case)));
     }
     match case.certificate.content_at(case.placement) {
         Content::Leaf(leaf) => {
             let case = LeafCase::new(case, leaf);
             let decided = CERTIFICATE.iter().find_map(|policy| policy(&case));
-            (decided.unwrap_or_else(|| certificate::ask_for_request(&case)), case.renew_at)
+            let verdict = decided.unwrap_or_else(|| certificate::ask_for_request(&case));
+            let adoption = adoption::told(case.case, leaf, &case.standing, &verdict.decision);
+            Decided { verdict, renew_at: case.renew_at, adoption }
         }
         Content::Roots => {
             let decided = ROOTS.iter().find_map(|policy| policy(case));
-            (decided.unwrap_or_else(|| roots::change(case)), None)
+            Decided::of(decided.unwrap_or_else(|| roots::change(case)))
         }
     }
 }

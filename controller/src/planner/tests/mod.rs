@@ -1,5 +1,6 @@
 //! What operators and the reconciler rely on: when something is ordered, when not, and what is said about it.
 
+mod adopting;
 mod decisions;
 mod many;
 mod patience;
@@ -91,6 +92,7 @@ fn holding(certificate: &str, generation: u64, leaf: Leaf) -> PlacementReport {
             common_name: Some("a.example".parse().expect("a name")),
             root: None,
             chain_ends: None,
+            adopted: false,
         }),
         ..PlacementReport::nothing(certificate.parse().expect("a name"))
     }

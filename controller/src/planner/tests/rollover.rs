@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, IsCa};
 use super::*;
 use crate::{issuer::IssuerRoots, planner::rollover::RootChange};
 
-fn root() -> RootCertificate {
+pub(super) fn root() -> RootCertificate {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     RootCertificate::parse(parameters.self_signed(&key()).expect("a root").der()).expect("a root")

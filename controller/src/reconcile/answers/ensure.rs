@@ -76,6 +76,7 @@ impl View<'_> {
             // What is under way says more.
             _ if linked && !is_seen => "being looked at",
             (Decision::Keep, None) => "being looked at",
+            (Decision::Adopt(_), _) => "being adopted",
             (Decision::Trust(_), _) => "being sent its roots",
             (Decision::Purge, _) => "being removed",
             (Decision::Wait(_) | Decision::Block(_), _) => "held up",

@@ -31,6 +31,7 @@ pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan
                     },
                 ),
                 Decision::Order(order) => ("order", order.to_string()),
+                Decision::Adopt(adopt) => ("adopt", adopt.to_string()),
                 Decision::Wait(trouble) => ("wait", trouble.to_string()),
                 Decision::Block(trouble) => ("block", trouble.to_string()),
                 Decision::Purge => ("purge", "the manifest says so".to_owned()),
@@ -49,6 +50,9 @@ pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan
 
 /// What was there before Pinion and is to be replaced.
 fn replaces(world: &World, planned: &Planned<'_>) -> String {
+    if matches!(planned.decision, Decision::Adopt(_)) {
+        return String::new();
+    }
     let report = planned.id().and_then(|id| world.report(&id));
     let originals = report.iter().flat_map(|report| &report.originals).filter(|original| original.kept.is_none());
     originals.map(|original| format!("; it replaces {}, {original}, and keeps a copy", original.path)).collect()

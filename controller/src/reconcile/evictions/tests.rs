@@ -111,6 +111,7 @@ fn where_files_from_before_pinion_are_kept_is_said() {
         issuer: String::new(),
         not_after: None,
         kept: kept.map(|kept| kept.parse().expect("a path")),
+        key: None,
     };
     let copy = "/var/lib/pinion-agent/replaced/web/etc/nginx/ssl/web.key";
     for (kept, is_said) in [(Some(copy), true), (None, false)] {

@@ -78,3 +78,47 @@ fn a_request_that_does_not_fit_is_told_once_and_only_if_it_was_ordered() {
     let text = What::Placement("web@101".parse().expect("a placement"), refused).at(at(0)).text;
     assert!(told(None, &garbage(), Some(1))[0].starts_with(text.trim_end_matches("it is no request")));
 }
+
+#[test]
+fn what_was_there_is_told_when_it_goes_and_an_adoption_once() {
+    let original = Original {
+        path: "/etc/nginx/ssl/web.crt".parse().expect("a path"),
+        subject: "web.example".into(),
+        issuer: "Home CA".into(),
+        not_after: Some(at(60)),
+        kept: None,
+        key: None,
+    };
+    let with = |report| PlacementReport { originals: vec![original.clone()], ..report };
+    let found = PlacementReport {
+        found: Some(Box::new(Found::Good(pinion_proto::report::FoundPair {
+            leaf: leaf(1, at(0)),
+            chain_ends: at(60),
+            root: pinion_proto::bundle::Fingerprint::of(b"root"),
+        }))),
+        ..with(nothing("web"))
+    };
+    let mut adopted = with(at_stage(1, Stage::Served));
+    adopted.held.as_mut().expect("held").adopted = true;
+    let under_way = || with(incoming(nothing("web"), 1, GuestKey::new().request()));
+    let replaces = "web@101 will replace";
+    for (what, before, now, begins) in [
+        ("it is looked at", None, with(nothing("web")), &[][..]),
+        ("it is good", None, found.clone(), &[]),
+        ("it is adopted", Some(found.clone()), adopted.clone(), &["web@101 took over", "web@101 is served"]),
+        ("it stays", Some(adopted.clone()), adopted.clone(), &[]),
+        (
+            "it is adopted after a while",
+            Some(adopted),
+            with(at_stage(2, Stage::Installed)),
+            &["web@101 is inst", replaces],
+        ),
+        ("it is replaced", Some(found), under_way(), &[replaces]),
+        ("nothing was said before", None, under_way(), &[replaces]),
+        ("it was said", Some(under_way()), under_way(), &[]),
+    ] {
+        let told = told(before, &now, Some(1));
+        assert_eq!(told.len(), begins.len(), "{what}: {told:?}");
+        assert!(told.iter().zip(begins).all(|(told, begins)| told.starts_with(begins)), "{what}: {told:?}");
+    }
+}

@@ -54,6 +54,7 @@ fn says(reports: &mut Reports, placement: &str, generation: u64, number: u8, sta
         common_name: None,
         root: None,
         chain_ends: None,
+        adopted: false,
     };
     let mut report = PlacementReport::nothing(id.certificate.clone());
     (report.stage, report.held) = (stage, Some(held));

@@ -1,11 +1,14 @@
 //! What a linked guest is sent, how often, and what a full queue costs.
 
-use pinion_proto::clock::Timestamp;
+use pinion_proto::{
+    clock::Timestamp,
+    report::{Found, FoundPair},
+};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, link, root, world},
+    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, leaf, link, nothing, root, world},
     world::World,
 };
 
@@ -71,11 +74,18 @@ fn what_should_be_held_is_sent_when_it_is_something_else() {
         send_desired(&mut sessions, &one, at(0));
         assert_eq!(received(&mut queue), expected, "{what}");
     }
-    link(&mut one, "101", vec![crate::reconcile::testing::nothing("web")]);
+    link(&mut one, "101", vec![nothing("web")]);
     send_desired(&mut sessions, &one, at(0));
     assert_eq!(received(&mut queue), ["desired"], "a generation is ordered");
     assert_eq!([sessions.ordered(&id("web@101")), sessions.ordered(&id("web@102"))], [Some(1), None]);
     assert_eq!(sessions.ordered(&id("other@101")), None);
+    let mut found = nothing("web");
+    let leaf = leaf(1, at(0));
+    let pair = FoundPair { chain_ends: leaf.not_after(), root: Fingerprint::of(b"root"), leaf };
+    found.found = Some(Box::new(Found::Good(pair)));
+    link(&mut one, "101", vec![found]);
+    send_desired(&mut sessions, &one, at(0));
+    assert_eq!(received(&mut queue), ["desired"], "what is there is adopted, under the same number");
     send_desired(&mut sessions, &two, at(0));
     assert_eq!(received(&mut queue), ["desired"], "it was ordered by the other manifest");
     assert!(!sessions.take_queue_full());

@@ -52,6 +52,7 @@ pub(crate) fn measure() -> Result<Row> {
             common_name: Some(common_name.clone()),
             root: None,
             chain_ends: None,
+            adopted: false,
         };
         for guest in 0..GUESTS {
             let guest = Guest::Vmid((1000 + guest).try_into().context("a VMID")?);
