@@ -21,10 +21,10 @@ use super::guest::{
 };
 use crate::apply::Placements;
 
-const CA: &str = "etc/ssl/ca.crt";
+pub(super) const CA: &str = "etc/ssl/ca.crt";
 
 /// What somebody has put in the placement's places.
-struct Planted {
+pub(super) struct Planted {
     chain: Chain,
     key: PrivateKey,
 }
@@ -39,11 +39,11 @@ fn made(authority: &Authority, names: &[&str], from: i64, until: i64) -> Planted
 }
 
 impl Planted {
-    fn good(guest: &Guest) -> Self {
+    pub(super) fn good(guest: &Guest) -> Self {
         made(&guest.authority, NAMES, -60, 3600)
     }
 
-    fn leaf(&self) -> Fingerprint {
+    pub(super) fn leaf(&self) -> Fingerprint {
         Fingerprint::of(self.chain.leaf().der())
     }
 
@@ -51,10 +51,15 @@ impl Planted {
         certificates_to_pem(self.chain.certificates())
     }
 
-    /// In its places, with words of the person's own, and shown by the service.
-    fn plant(&self, guest: &Guest, service: &Service) {
+    /// In its places, with words of the person's own.
+    pub(super) fn put(&self, guest: &Guest) {
         write(&guest.at(CRT), &format!("# made by hand\n{}", self.pem()), 0o644);
         write(&guest.at(KEY), &format!("# the key\n{}", *self.key.to_pem()), 0o600);
+    }
+
+    /// The same, shown by the service.
+    fn plant(&self, guest: &Guest, service: &Service) {
+        self.put(guest);
         service.show(&self.pem(), &self.key.to_pem());
     }
 }
@@ -66,7 +71,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
 }
 
-fn adoption(decision: AdoptionDecision) -> Option<Adoption> {
+pub(super) fn adoption(decision: AdoptionDecision) -> Option<Adoption> {
     Some(Adoption { issuer: "embedded".parse().expect("a name"), decision })
 }
 

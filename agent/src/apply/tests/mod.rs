@@ -21,4 +21,5 @@ mod unmounting;
 mod disk_work;
 mod failed_operations;
 mod power_cuts;
+mod power_cuts_adopting;
 mod power_cuts_renewal;

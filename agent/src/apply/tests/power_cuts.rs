@@ -1,5 +1,5 @@
 //! The power goes at every operation of a first installation, of a way back and of a removal; renewals are in
-//! `power_cuts_renewal`. Afterwards the set is there or not there, the old one or the new one, and the agent continues by itself.
+//! `power_cuts_renewal`, adoptions in `power_cuts_adopting`. Afterwards the set is there or not there, the old one or the new one, and the agent continues by itself.
 
 use std::sync::{
     Arc,
@@ -212,32 +212,32 @@ async fn removal(layout: Layout, loss: Loss, cut: usize) -> bool {
 }
 
 /// A disk whose power will go.
-struct Disk {
+pub(super) struct Disk {
     left: Arc<AtomicUsize>,
     disk: Arc<Forgetful>,
 }
 
 impl Disk {
-    fn new(guest: &mut Guest) -> Self {
+    pub(super) fn new(guest: &mut Guest) -> Self {
         let left = Arc::new(AtomicUsize::new(usize::MAX));
         let disk = Arc::new(Forgetful::after(&left, &guest.at("/")));
         guest.files = Arc::clone(&disk) as Arc<dyn Files>;
         Self { left, disk }
     }
 
-    fn cut_after(&self, operations: usize) {
+    pub(super) fn cut_after(&self, operations: usize) {
         self.left.store(operations, Ordering::SeqCst);
     }
 
     /// The power is gone, and the agent with it; true when it went only after everything.
-    async fn lose(&self, placements: &Placements, loss: Loss) -> bool {
+    pub(super) async fn lose(&self, placements: &Placements, loss: Loss) -> bool {
         placements.shutdown().await;
         self.disk.lose(loss);
         self.left.load(Ordering::SeqCst) > 0
     }
 
     /// The power is back.
-    async fn back(self, guest: &mut Guest) -> Placements {
+    pub(super) async fn back(self, guest: &mut Guest) -> Placements {
         guest.files = Arc::new(RealFiles);
         guest.start().await
     }
