@@ -81,6 +81,12 @@ fn ten_entries_of_every_shape_become_a_manifest_the_same_each_time() {
         assert!(report.contains(&format!("entry {entry}, line ")), "{report}");
     }
     assert!(report.contains("10 entries became 9 certificates in 10 places"), "{report}");
+    let page = fs::read_to_string(project().join("docs/migration-example.md")).expect("it is there");
+    let manifest = fs::read_to_string(place.path("new.json")).expect("a manifest");
+    for (language, text) in [("text", &report), ("json", &manifest)] {
+        let block = format!("```{language}\n{}\n```\n", text.trim_end());
+        assert!(page.contains(&block), "docs/migration-example.md shows something else than this:\n{block}");
+    }
     let mode = |name: &str| place.path(name).metadata().expect(name).permissions().mode() & 0o7777;
     assert_eq!((mode("report.txt"), mode("new-hooks"), mode("new-hooks/1002")), (0o600, 0o700, 0o700));
     assert_eq!(mode("new-hooks/1002/portainer-agent-reload"), 0o600, "a hook is reviewed before it can run");
