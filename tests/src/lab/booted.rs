@@ -4,7 +4,7 @@
 //! kernel, systemd, its sandboxes and directories, and Pinion's three daemons. `pve-cluster.service` is the lab's pmxcfs (see
 //! [`super::pmxcfs`]), `pveproxy.service` a small TLS server that reads the same files, `pct`, `qm` and `pvesh` are the lab's.
 //! The host is a privileged container of a lab. Without other guests, those in its `/etc/pve` are files alone;
-//! [`Booted::proxmox`] has real ones beside it, which its tools reach over a [`relay`](super::relay).
+//! [`Booted::proxmox`] has real ones beside it, which its tools reach over a [`relay`].
 //!
 //! Invariant: what is not as on a Proxmox host is said here.
 
