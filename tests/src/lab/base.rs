@@ -39,12 +39,22 @@ pub enum Tree {
     Bookworm,
     /// What Proxmox VE 9 is based on, likewise.
     Trixie,
+    /// As [`Self::Bookworm`], with sshd and what Ansible needs where it works.
+    Managed,
 }
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Plain, Self::Docker, Self::Machine, Self::WithoutSystemd, Self::Services, Self::Bookworm, Self::Trixie];
+    pub const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::Docker,
+        Self::Machine,
+        Self::WithoutSystemd,
+        Self::Services,
+        Self::Bookworm,
+        Self::Trixie,
+        Self::Managed,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,6 +65,7 @@ impl Tree {
             Self::Services => "services",
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Managed => "managed",
         }
     }
 
@@ -63,7 +74,7 @@ impl Tree {
     pub fn shift(self) -> u32 {
         match self {
             Self::Plain | Self::WithoutSystemd | Self::Services => SHIFT,
-            Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie => 0,
+            Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie | Self::Managed => 0,
         }
     }
 
@@ -77,6 +88,7 @@ impl Tree {
             Self::WithoutSystemd => "nginx-light",
             Self::Services => "systemd,systemd-sysv,dbus",
             Self::Bookworm | Self::Trixie => "systemd,systemd-sysv,dbus,nginx-light",
+            Self::Managed => "systemd,systemd-sysv,dbus,nginx-light,openssh-server,python3,python3-apt",
         };
         format!("iproute2,procps,openssl,ca-certificates,{more}")
     }
@@ -85,7 +97,7 @@ impl Tree {
     /// knows nothing of PostgreSQL's virtual packages.
     fn added(self) -> &'static [&'static str] {
         match self {
-            Self::Plain | Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie => &[],
+            Self::Plain | Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie | Self::Managed => &[],
             Self::WithoutSystemd => &["sysvinit-core", "openrc"],
             Self::Services => &["haproxy", "caddy", "postgresql"],
         }
@@ -111,7 +123,9 @@ impl Tree {
 
     fn masked(self) -> Vec<&'static str> {
         match self {
-            Self::Plain | Self::Docker | Self::Services | Self::Bookworm | Self::Trixie => [MASKED, DEVICES].concat(),
+            Self::Plain | Self::Docker | Self::Services | Self::Bookworm | Self::Trixie | Self::Managed => {
+                [MASKED, DEVICES].concat()
+            }
             // It has devices of its own.
             Self::Machine => MASKED.to_owned(),
             Self::WithoutSystemd => Vec::new(),

@@ -38,7 +38,7 @@ pub(super) fn prepare(namespace: &Namespace, guest: &Container) -> Result<()> {
         Role::Traefik => proxies::traefik(namespace, guest),
         Role::Services => proxies::services(namespace, guest),
         Role::Unit => proxies::unit(namespace, guest),
-        Role::Empty | Role::Debian12 | Role::Debian13 => Ok(()),
+        Role::Empty | Role::Debian12 | Role::Debian13 | Role::Managed => Ok(()),
     }
 }
 

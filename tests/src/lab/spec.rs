@@ -62,6 +62,8 @@ pub enum Role {
     Debian12,
     /// A Debian 13 alone, as Proxmox VE 9 is based on it, with nginx.
     Debian13,
+    /// A Debian 12 with nginx that Ansible reaches over SSH.
+    Managed,
 }
 
 /// What starts a guest's services.
@@ -214,6 +216,7 @@ impl Spec {
             (Kind::Machine, _, Body::Container) => match self.role {
                 Role::Debian12 => Tree::Bookworm,
                 Role::Debian13 => Tree::Trixie,
+                Role::Managed => Tree::Managed,
                 _ => Tree::Docker,
             },
             (Kind::Machine, _, Body::Machine) => Tree::Machine,

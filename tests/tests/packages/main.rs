@@ -2,6 +2,7 @@
 //! archive in guests with other service managers.
 #![allow(clippy::print_stdout, reason = "what was measured is something to know")]
 
+mod ansible;
 mod apt;
 mod archive;
 mod facts;

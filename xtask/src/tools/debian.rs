@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 28] = [
+pub(super) const TESTS: [(&str, &str); 30] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -40,6 +40,9 @@ pub(super) const TESTS: [(&str, &str); 28] = [
     // For the scripts in packaging: what they read, and what reads them.
     ("jq", "jq"),
     ("shellcheck", "shellcheck"),
+    // For the roles in packaging/ansible.
+    ("ansible-playbook", "ansible-core"),
+    ("ssh", "openssh-client"),
     // The lab: its containers, its guests' file systems, its network, its namespaces.
     ("lxc-start", "lxc"),
     ("debootstrap", "debootstrap"),
