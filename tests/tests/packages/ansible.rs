@@ -35,6 +35,8 @@ fn the_roles_install_and_join_once_and_then_change_nothing() {
     setting.write("agent.toml", "[allow]\nextra_directories = [\"/srv/app\"]\n");
     setting.write("manifest.json", &manifest("/srv/app/app").to_string());
 
+    setting.reports_why_it_is_not_set_up();
+
     // Everything that ansible can be made to say has no token in it.
     let first = setting.play(&["-vvv"]).succeeded().expect("the first run");
     assert!(!(first.stdout.clone() + &first.stderr).contains(TOKEN), "{first}");
@@ -55,9 +57,11 @@ fn the_roles_install_and_join_once_and_then_change_nothing() {
     setting.sh(WITH_ARCHIVE, "test -e /etc/systemd/system/pinion-agent.service && ! dpkg -s pinion-agent");
 
     let before = setting.processes();
-    let second = setting.play(&[]).succeeded().expect("the second run");
-    assert_eq!((recap(&second, "changed="), recap(&second, "failed=")), (0, 0), "{second}");
-    assert_eq!(setting.processes(), before, "a daemon was restarted");
+    for options in [&[][..], &["--check"]] {
+        let again = setting.play(options).succeeded().expect("another run");
+        assert_eq!((recap(&again, "changed="), recap(&again, "failed=")), (0, 0), "{again}");
+        assert_eq!(setting.processes(), before, "a daemon was restarted");
+    }
 
     setting.refuses_what_is_wrong(&before);
 
@@ -178,6 +182,18 @@ impl Setting {
     fn processes(&self) -> Vec<String> {
         let line = "systemctl show --value --property MainPID pinion-channel pinion pinion-agent";
         HOSTS.iter().map(|(vmid, _, _)| self.sh(*vmid, line)).collect()
+    }
+
+    /// `pinion setup` says what is missing, in its own words, and the password stays out of what is printed.
+    fn reports_why_it_is_not_set_up(&self) {
+        let flags =
+            r#"{"pinion_controller_setup": ["--issuer", "step-ca"], "pinion_controller_password": "hush-3141"}"#;
+        let refused = self.play(&["-vvv", "--limit", "pve1", "-e", flags]);
+        assert!(refused.code() != 0 && refused.stdout.contains("`pinion setup`: "), "{refused}");
+        assert!(refused.stdout.contains("--url"), "{refused}");
+        assert!(!(refused.stdout.clone() + &refused.stderr).contains("hush-3141"), "{refused}");
+        assert!(!self.sh(CONTROLLER, "journalctl --no-pager").contains("hush-3141"));
+        self.sh(CONTROLLER, "test ! -e /etc/pinion/controller.toml");
     }
 
     /// A manifest or an agent.toml with a mistake, and a guest that the controller does not take, are reported in Pinion's own
