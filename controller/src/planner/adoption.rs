@@ -64,7 +64,7 @@ fn unfit(case: &Case<'_>, leaf: PlacedLeaf<'_>, pair: &FoundPair) -> Result<Time
     if !case.placement.adopt {
         return Err("the manifest says `\"adopt\": false`".to_owned());
     }
-    if case.entry.and_then(PlacementEntry::renew_above).is_some() {
+    if is_renewal_asked(case) {
         return Err("a renewal was requested".to_owned());
     }
     if case.trust.is_some_and(|trust| trust.roots.iter().all(|root| root.fingerprint() != pair.root)) {
@@ -97,7 +97,16 @@ fn unfit(case: &Case<'_>, leaf: PlacedLeaf<'_>, pair: &FoundPair) -> Result<Time
     Ok(renew_at)
 }
 
-/// What the guest is told of it; none where it has something, or nothing that could be adopted.
+/// Whether a good pair may be adopted: the placement holds nothing, has a key of its own, and nobody wants it replaced.
+pub(super) fn is_open(case: &Case<'_>, leaf: PlacedLeaf<'_>) -> bool {
+    case.held().is_none() && !leaf.policy.shared && case.placement.adopt && !is_renewal_asked(case)
+}
+
+fn is_renewal_asked(case: &Case<'_>) -> bool {
+    case.entry.and_then(PlacementEntry::renew_above).is_some()
+}
+
+/// What to tell the guest; none if the placement holds something already, or its key is shared.
 pub(super) fn told(
     case: &Case<'_>,
     leaf: PlacedLeaf<'_>,
@@ -107,11 +116,10 @@ pub(super) fn told(
     if case.held().is_some() || leaf.policy.shared {
         return None;
     }
-    let is_replaced = !case.placement.adopt || case.entry.and_then(PlacementEntry::renew_above).is_some();
     Some(match (decision, standing) {
         (Decision::Adopt(adopt), _) => AdoptionDecision::Adopt(adopt.leaf),
         (_, Standing::Replaced(_)) => AdoptionDecision::Replace,
-        _ if is_replaced => AdoptionDecision::Replace,
+        _ if !is_open(case, leaf) => AdoptionDecision::Replace,
         _ => AdoptionDecision::Undecided,
     })
 }

@@ -10,7 +10,7 @@ use pinion_proto::{
 
 use crate::{
     planner::{
-        adoption::Standing,
+        adoption::{self, Standing},
         case::{Verdict, held_up, held_up_until},
         decision::{Adopt, Decision, Order, Step, Why},
         leaf_case::LeafCase,
@@ -64,9 +64,9 @@ pub(super) fn wait_for_guest(it: &LeafCase<'_, '_>) -> Option<Verdict> {
 /// Files are in its places, and the issuer has not said yet whether it could have signed what is in them.
 pub(super) fn wait_until_roots_are_known(it: &LeafCase<'_, '_>) -> Option<Verdict> {
     let case = it.case;
-    let is_open = case.placement.adopt && !it.leaf.policy.shared && it.renew_above().is_none();
-    let is_there = it.held.is_none() && case.report().is_some_and(|report| !report.originals.is_empty());
-    if case.trust.is_some() || !is_open || !is_there || case.report()?.incoming.is_some() {
+    let report = case.report()?;
+    let is_asked_for = report.incoming.is_some();
+    if case.trust.is_some() || report.originals.is_empty() || is_asked_for || !adoption::is_open(case, it.leaf) {
         return None;
     }
     Some(Verdict::of(Decision::Wait(Trouble {
