@@ -38,7 +38,7 @@ pub struct Expected<'a> {
     pub usage: Option<Usage>,
 }
 
-/// What a certificate is to be, whoever ordered it.
+/// What a certificate must be like.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// Exactly its names.
@@ -70,7 +70,7 @@ pub fn verify(delivery: Delivery, expected: Expected<'_>, now: Timestamp) -> Res
     Ok(Bundle::of(generation, Credential { key, chain, root, issuer, common_name }))
 }
 
-/// Checks a key, its chain and the root at the moment `now`, whoever brought them.
+/// Checks a key, its chain and its root at the moment `now`.
 ///
 /// # Errors
 /// The first thing that is not as wanted.

@@ -1,7 +1,7 @@
 //! Which guests stay evicted after a restoration.
 //!
-//! Invariant: nobody is let in by restoring. Evicted is whoever is so in the backup, in the state that is replaced, and by
-//! the word of the person who restores.
+//! Invariant: restoring lets nobody in. A guest stays evicted if the backup or the replaced state says so, or the person who
+//! restores.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -41,8 +41,8 @@ struct Eviction {
     more: serde_json::Map<String, Value>,
 }
 
-/// Adds to the list in `entries` whoever is evicted in `present`, the list of before, and `named`. Returns all who stay
-/// evicted; in words why the lists cannot be read.
+/// Adds to the list in `entries` the guests of `present`, the list of before, and those in `named`. Returns all that stay
+/// evicted; the error says in words why the lists cannot be read.
 pub(super) fn keep(
     entries: &mut Entries,
     present: Option<&[u8]>,
