@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::agent_removal::AgentRemoval;
 use super::purge::{AskPurge, Purging};
-pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status};
+pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status, Wanted};
 use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
 
 /// A question.

@@ -116,6 +116,35 @@ pub struct PlacementStatus {
     /// Its files, services and probes in words, as `pinion show` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
+    /// Whether what is installed was there before Pinion, which took it over as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+    /// What the manifest asks for, and what is done about it; only in what `pinion show` and `pinion explain` print.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Box<Wanted>>,
+}
+
+/// What the manifest asks for in one place, and what is done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Wanted {
+    /// Every name of the certificate; empty if only roots are placed.
+    pub names: Vec<String>,
+    /// The kind of its key; null if only roots are placed.
+    pub key: Option<String>,
+    /// Whether every renewal makes a new key.
+    pub rotates: bool,
+    /// Whether the certificate's placements have one key.
+    pub shared: bool,
+    /// How long it should be valid, for example `30d`; null if only roots are placed.
+    pub duration: Option<String>,
+    /// Who should sign it, or whose roots are placed.
+    pub issuer: String,
+    /// Whether its files are to be removed.
+    pub purge: bool,
+    /// What is done now: keep, order, adopt, trust, wait, block or purge.
+    pub action: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// One guest.

@@ -4,14 +4,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{
-    Parser, Subcommand,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
-};
-use pinion_proto::{clock::Timestamp, exit::Exit, stage::Stage};
+use clap::{Parser, Subcommand};
+use pinion_proto::{clock::Timestamp, exit::Exit};
 
 use super::{
-    backup::RestoreArgs, completions::Shell, events::EventsArgs, import::ImportVerb, moment, setup::SetupArgs,
+    backup::RestoreArgs, completions::Shell, ensure::EnsureArgs, events::EventsArgs, explain::ExplainArgs,
+    import::ImportVerb, moment, setup::SetupArgs, status::StatusArgs,
 };
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
@@ -71,27 +69,8 @@ pub(super) enum Verb {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Show every placement, the worst first: validity, stage, expiry, next renewal, names, and what is wrong.
-    #[command(
-        after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json\n  pinion status --check"
-    )]
-    Status {
-        /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
-        #[arg(long = "guest", value_name = "G")]
-        guests: Vec<String>,
-        /// Print one line, for monitoring, and exit by the worst placement.
-        ///
-        /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
-        /// something that is due is waiting, with 5 if the controller can't be reached, and with 0 otherwise.
-        #[arg(long, conflicts_with = "wide")]
-        check: bool,
-        /// Show every column, all names, and exact times, however wide the table gets.
-        #[arg(long)]
-        wide: bool,
-    },
+    Status(StatusArgs),
+    Explain(ExplainArgs),
     /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///
     /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 as soon as one needs a
@@ -360,35 +339,4 @@ pub(super) enum IssuerVerb {
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct EnsureArgs {
-    /// Certificates (`docker`) or placements (`docker@1001`, or with the guest's name); all if you name none.
-    #[arg(value_name = "NAME")]
-    pub(super) names: Vec<String>,
-    /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
-    #[arg(long = "guest", value_name = "G")]
-    pub(super) guests: Vec<String>,
-    /// Get new certificates, even if the old ones are still good.
-    #[arg(long, alias = "force")]
-    pub(super) renew: bool,
-    /// Do not wait for the placements' windows. A freeze still applies.
-    #[arg(long, requires = "renew")]
-    pub(super) now: bool,
-    /// Wait for this stage. A placement without a probe ends at `reloaded`.
-    #[arg(long, value_name = "STAGE", default_value = "served", value_parser = stages())]
-    pub(super) until: Stage,
-    /// How long to wait, for example 90s or 10m.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
-    pub(super) timeout: Duration,
-    /// Also wait for what needs a person.
-    #[arg(long)]
-    pub(super) wait: bool,
-}
-
-/// The stages that can be waited for; `pending` is understood, and makes no sense to offer.
-fn stages() -> impl TypedValueParser<Value = Stage> {
-    let values = Stage::ALL.map(|stage| PossibleValue::new(stage.as_str()).hide(stage == Stage::Pending));
-    PossibleValuesParser::new(values).try_map(|word| word.parse())
 }

@@ -6,7 +6,7 @@ use pinion_proto::schema::Document;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::setup;
+use super::{explain::Explained, setup};
 use crate::{
     admin::protocol::{
         AgentRemoval, Frozen, IdentityStatus, IssuerReport, IssuerRootsReport, PlanDocument, ProgressLine, ShownPage,
@@ -26,6 +26,7 @@ pub fn documents() -> Vec<Document> {
         Document::with_error::<check::Report>("pinion-config-check", &["pinion config check"]),
         Document::with_error::<Ensured>("pinion-ensure", &["pinion ensure"]),
         Document::answer::<Event>("pinion-events", &["pinion events"]),
+        Document::answer::<Explained>("pinion-explain", &["pinion explain"]),
         Document::answer::<Frozen>("pinion-freeze", &["pinion freeze"]),
         Document::answer::<Done>(
             "pinion-guest",

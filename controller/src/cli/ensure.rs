@@ -6,12 +6,44 @@ use std::{
     time::Duration,
 };
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pinion_proto::{errln, exit::Exit, failure::Failure};
+use pinion_proto::{errln, exit::Exit, failure::Failure, stage::Stage};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conversation, Session, documents::Ensured, print_failed, print_json, unexpected};
 use crate::admin::protocol::{Answer, Ask, Ensure, EnsureProgress, ProgressLine};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EnsureArgs {
+    /// Certificates (`docker`) or placements (`docker@1001`, or with the guest's name); all if you name none.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
+    #[arg(long = "guest", value_name = "G")]
+    pub(super) guests: Vec<String>,
+    /// Get new certificates, even if the old ones are still good.
+    #[arg(long, alias = "force")]
+    pub(super) renew: bool,
+    /// Do not wait for the placements' windows. A freeze still applies.
+    #[arg(long, requires = "renew")]
+    pub(super) now: bool,
+    /// Wait for this stage. A placement without a probe ends at `reloaded`.
+    #[arg(long, value_name = "STAGE", default_value = "served", value_parser = stages())]
+    pub(super) until: Stage,
+    /// How long to wait, for example 90s or 10m.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+    /// Also wait for what needs a person.
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+/// The stages that can be waited for; `pending` is understood, and makes no sense to offer.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    let values = Stage::ALL.map(|stage| PossibleValue::new(stage.as_str()).hide(stage == Stage::Pending));
+    PossibleValuesParser::new(values).try_map(|word| word.parse())
+}
 
 /// More lines than this do not fit a screen: beyond it, only those that are not reached are drawn.
 const MAX_BARS: usize = 30;

@@ -10,6 +10,7 @@ mod config;
 mod documents;
 mod ensure;
 mod events;
+mod explain;
 mod freeze;
 mod guest;
 mod identity;
@@ -30,6 +31,8 @@ mod table;
 mod tests;
 mod token;
 mod uninstall;
+mod watch;
+mod wrap;
 
 use std::{env, process::ExitCode};
 
@@ -46,11 +49,13 @@ use crate::{
     admin::purge::AskPurge,
     config::Config,
 };
-use args::{Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
+use args::{Args, ConfigVerb, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb};
 use ask::{Conversation, ask};
 pub use documents::documents;
+use ensure::EnsureArgs;
 use import::ImportVerb;
 use session::{Session, print_failed, print_json, unexpected};
+use status::StatusArgs;
 
 /// All commands and options, with their help.
 #[must_use]
@@ -118,10 +123,8 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Serve => serve::serve(session.config).await,
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan { file } => plan::plan(&session, file.as_deref()).await,
-        Verb::Status { names, guests, check: true, .. } => check::check(&session, Selection::new(names, guests)).await,
-        Verb::Status { names, guests, wide, check: false } => {
-            status::status(&session, Selection::new(names, guests), wide).await
-        }
+        Verb::Status(args) => how_everything_is(&session, args).await,
+        Verb::Explain(args) => explain::explain(&session, args).await,
         Verb::Ensure(EnsureArgs { names, guests, renew, now, until, timeout, wait }) => {
             let selection = Selection::new(names, guests);
             ensure::ensure(&session, Ensure { selection, renew, now, until, wait }, timeout).await
@@ -133,14 +136,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Purge { names, restore, force } => {
             purge::purge(&session, AskPurge { names, manner: PurgeManner { restore, force } }).await
         }
-        Verb::Guest(GuestVerb::List) => guest::list(&session).await,
-        Verb::Guest(GuestVerb::Enroll { guest, timeout }) => guest::enroll(&session, guest, timeout).await,
-        Verb::Guest(GuestVerb::Wake { guest }) => guest::wake(&session, guest).await,
-        Verb::Guest(GuestVerb::AcceptName { name }) => guest::accept_name(&session, name).await,
-        Verb::Guest(GuestVerb::Unlock { guest }) => guest::unlock(&session, guest).await,
-        Verb::Guest(GuestVerb::Forget { guest, compromised: false }) => guest::forget(&session, guest).await,
-        Verb::Guest(GuestVerb::Forget { guest, compromised: true }) => guest::evict(&session, guest, true).await,
-        Verb::Guest(GuestVerb::Evict { guest, compromised }) => guest::evict(&session, guest, compromised).await,
+        Verb::Guest(verb) => about_guest(&session, verb).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => {
             Ok(manifest::check(&session.config.manifest, Some(&session.config), session.json).await)
@@ -158,5 +154,28 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Events(args) => events::events(&session, args).await,
         Verb::Setup(args) => Ok(setup::setup(&session.config.root, args, session.json).await),
         Verb::Uninstall { yes } => uninstall::uninstall(&session, yes).await,
+    }
+}
+
+async fn about_guest(session: &Session, verb: GuestVerb) -> Result<Exit, Failure> {
+    match verb {
+        GuestVerb::List => guest::list(session).await,
+        GuestVerb::Enroll { guest, timeout } => guest::enroll(session, guest, timeout).await,
+        GuestVerb::Wake { guest } => guest::wake(session, guest).await,
+        GuestVerb::AcceptName { name } => guest::accept_name(session, name).await,
+        GuestVerb::Unlock { guest } => guest::unlock(session, guest).await,
+        GuestVerb::Forget { guest, compromised: false } => guest::forget(session, guest).await,
+        GuestVerb::Forget { guest, compromised: true } => guest::evict(session, guest, true).await,
+        GuestVerb::Evict { guest, compromised } => guest::evict(session, guest, compromised).await,
+    }
+}
+
+async fn how_everything_is(session: &Session, args: StatusArgs) -> Result<Exit, Failure> {
+    let StatusArgs { names, guests, check, watch, wide } = args;
+    let selection = Selection::new(names, guests);
+    match (check, watch) {
+        (true, _) => check::check(session, selection).await,
+        (_, true) => watch::watch(session, selection, wide).await,
+        _ => status::status(session, selection, wide).await,
     }
 }

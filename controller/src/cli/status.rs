@@ -8,6 +8,35 @@ use crate::admin::{
     protocol::{Answer, Ask, GuestStatus, Selection, Status},
 };
 
+/// Show every placement, the worst first: validity, stage, expiry, next renewal, names, and what is wrong.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  pinion status\n  pinion status docker@1001\n  pinion status --guest 1001 --json\n  pinion status --watch\n  pinion status --check"
+)]
+pub(super) struct StatusArgs {
+    /// Certificates (`docker`) or placements (`docker@1001`); all if you name none.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Only placements in this guest: a VMID, a name, or `host`. You can repeat it.
+    #[arg(long = "guest", value_name = "G")]
+    pub(super) guests: Vec<String>,
+    /// Print one line, for monitoring, and exit by the worst placement.
+    ///
+    /// Exits with 4 if a placement is blocked or expired, with 2 if the manifest on disk cannot be used, with 3 if
+    /// something that is due is waiting, with 5 if the controller can't be reached, and with 0 otherwise.
+    #[arg(long, conflicts_with_all = ["wide", "watch"])]
+    pub(super) check: bool,
+    /// Keep running: draw the status again as it changes, until you press Ctrl-C.
+    ///
+    /// Into a pipe or a file, prints a block at each change, which begins with the time; with `--json` a document on a line
+    /// of its own. Waits for a controller that is being restarted.
+    #[arg(long, short)]
+    pub(super) watch: bool,
+    /// Show every column, all names, and exact times, however wide the table gets.
+    #[arg(long)]
+    pub(super) wide: bool,
+}
+
 /// Prints how everything is.
 pub(super) async fn status(session: &Session, selection: Selection, is_wide: bool) -> Result<Exit, Failure> {
     match ask(session, &Ask::Status(selection)).await? {

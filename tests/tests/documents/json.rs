@@ -114,6 +114,8 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
         ("pinion-status-check", "status --check"),
         ("pinion-show", "show web@1001"),
         ("pinion-show", "show 1001"),
+        ("pinion-explain", "explain web"),
+        ("pinion-explain", "explain 1001"),
         ("pinion-plan", "plan"),
         ("pinion-ensure", "ensure web --until served"),
         ("pinion-events", "events"),

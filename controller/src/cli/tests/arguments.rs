@@ -6,7 +6,7 @@ use clap::{Parser, error::ErrorKind};
 use pinion_proto::{exit::Exit, stage::Stage};
 
 use crate::cli::{
-    Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, TokenVerb, Verb, args::IdentityVerb,
+    Args, ConfigVerb, EnsureArgs, GuestVerb, IssuerVerb, ManifestVerb, StatusArgs, TokenVerb, Verb, args::IdentityVerb,
     backup::RestoreArgs, events::EventsArgs,
 };
 
@@ -52,7 +52,7 @@ fn what_is_selected_is_names_and_a_guest() {
         ("freeze docker --guest host", &["docker"], Some("host")),
     ] {
         let (names, guests) = match parsed(line) {
-            Verb::Status { names, guests, check: false, wide: false } => (names, guests),
+            Verb::Status(StatusArgs { names, guests, check: false, watch: false, wide: false }) => (names, guests),
             Verb::Freeze { names, guest, .. } => (names, guest.into_iter().collect()),
             other => panic!("{line}: {other:?}"),
         };
@@ -66,7 +66,7 @@ fn several_guests_are_meant_together_and_blocked_is_waited_for_when_that_is_said
     let Verb::Ensure(ensure) = parsed("ensure --guest 101 --wait --guest web") else { panic!("ensure") };
     assert!(ensure.wait && ensure.guests == ["101", "web"], "{ensure:?}");
     assert!(
-        matches!(parsed("status --guest 101 --guest host"), Verb::Status { guests, .. } if guests == ["101", "host"])
+        matches!(parsed("status --guest 101 --guest host"), Verb::Status(StatusArgs { guests, .. }) if guests == ["101", "host"])
     );
     let error = parse("freeze --guest 101 --guest 102").expect_err("a freeze has one");
     assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
@@ -75,13 +75,13 @@ fn several_guests_are_meant_together_and_blocked_is_waited_for_when_that_is_said
 #[test]
 fn a_check_is_a_status() {
     for (line, wanted) in [("status", false), ("status --check", true), ("status docker --check --json", true)] {
-        assert!(matches!(parsed(line), Verb::Status { check, .. } if check == wanted), "{line}");
+        assert!(matches!(parsed(line), Verb::Status(StatusArgs { check, .. }) if check == wanted), "{line}");
     }
 }
 
 #[test]
 fn a_wide_status_is_no_check() {
-    assert!(matches!(parsed("status --wide docker"), Verb::Status { wide: true, check: false, .. }));
+    assert!(matches!(parsed("status --wide docker"), Verb::Status(StatusArgs { wide: true, check: false, .. })));
     assert_eq!(parse("status --wide --check").expect_err("one line is not wide").kind(), ErrorKind::ArgumentConflict);
 }
 

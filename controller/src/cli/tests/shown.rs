@@ -50,6 +50,8 @@ fn placement() -> PlacementStatus {
         root: None,
         window: None,
         details: None,
+        adopted: false,
+        wanted: None,
     }
 }
 

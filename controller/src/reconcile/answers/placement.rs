@@ -108,6 +108,8 @@ fn described(
         root: held.and_then(|held| held.root),
         window: None,
         details: report.and_then(|report| report.details.clone()),
+        adopted: held.is_some_and(|held| held.adopted),
+        wanted: None,
     }
 }
 

@@ -10,35 +10,7 @@ use crate::{
 
 /// Everything that would be done now, for `pinion plan`.
 pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan<'_>) -> Answer {
-    let mut steps: Vec<_> = plan
-        .placements
-        .iter()
-        .map(|planned| {
-            let (action, why) = match &planned.decision {
-                Decision::Keep if planned.ordered.is_some() => {
-                    ("keep", "a new generation is being installed".to_owned())
-                }
-                Decision::Keep if planned.content().is_roots() => {
-                    let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
-                    ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
-                }
-                Decision::Trust(change) => ("trust", change.to_string()),
-                Decision::Keep => (
-                    "keep",
-                    match planned.renew_at {
-                        Some(at) => format!("it matches the manifest; the next renewal is due at {at}"),
-                        None => "there is nothing to do".to_owned(),
-                    },
-                ),
-                Decision::Order(order) => ("order", order.to_string()),
-                Decision::Adopt(adopt) => ("adopt", adopt.to_string()),
-                Decision::Wait(trouble) => ("wait", trouble.to_string()),
-                Decision::Block(trouble) => ("block", trouble.to_string()),
-                Decision::Purge => ("purge", "the manifest says so".to_owned()),
-            };
-            PlanStep { placement: planned.label(), action: action.into(), why: why + &replaces(world, planned) }
-        })
-        .collect();
+    let mut steps: Vec<_> = plan.placements.iter().map(|planned| step(world, planned)).collect();
     steps.extend(plan.retired.iter().map(|id| PlanStep {
         placement: id.to_string(),
         action: "retired".into(),
@@ -46,6 +18,31 @@ pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan
     }));
     let notes = plan.trust.iter().flat_map(|(issuer, trust)| trust.notes(issuer)).collect();
     Answer::Plan(PlanDocument { steps, notes, warnings: unknown(manifest, world), wake_at: plan.wake_at })
+}
+
+/// What would be done for one placement of the manifest.
+pub(super) fn step(world: &World, planned: &Planned<'_>) -> PlanStep {
+    let (action, why) = match &planned.decision {
+        Decision::Keep if planned.ordered.is_some() => ("keep", "a new generation is being installed".to_owned()),
+        Decision::Keep if planned.content().is_roots() => {
+            let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
+            ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
+        }
+        Decision::Trust(change) => ("trust", change.to_string()),
+        Decision::Keep => (
+            "keep",
+            match planned.renew_at {
+                Some(at) => format!("it matches the manifest; the next renewal is due at {at}"),
+                None => "there is nothing to do".to_owned(),
+            },
+        ),
+        Decision::Order(order) => ("order", order.to_string()),
+        Decision::Adopt(adopt) => ("adopt", adopt.to_string()),
+        Decision::Wait(trouble) => ("wait", trouble.to_string()),
+        Decision::Block(trouble) => ("block", trouble.to_string()),
+        Decision::Purge => ("purge", "the manifest says so".to_owned()),
+    };
+    PlanStep { placement: planned.label(), action: action.into(), why: why + &replaces(world, planned) }
 }
 
 /// What was there before Pinion and is to be replaced.

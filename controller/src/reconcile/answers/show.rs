@@ -2,10 +2,13 @@
 //!
 //! Invariant: a page has at most [`MAX_PAGE`] placements, whatever is asked for.
 
-use super::{placement, status, view::View};
+use pinion_proto::{content::Content, key::Rotation, length::Length};
+
+use super::{placement, plan, status, view::View};
 use crate::{
-    admin::protocol::{Answer, AskShow, PlacementStatus, Selection, ShownPage},
-    planner::Plan,
+    admin::protocol::{Answer, AskShow, PlacementStatus, PlanStep, Selection, ShownPage, Wanted},
+    manifest::PlacedLeaf,
+    planner::{Plan, Planned},
     reconcile::chosen::Chosen,
 };
 
@@ -47,12 +50,43 @@ pub(in crate::reconcile) fn show(view: View<'_>, ask: &AskShow, plan: &Plan<'_>)
     }
     let total = planned.len() + retired.len();
     let count = ask.count.clamp(1, MAX_PAGE);
-    let in_manifest = planned.iter().skip(ask.from).take(count).map(|planned| placement::planned(view, planned));
+    let in_manifest = planned.iter().skip(ask.from).take(count).map(|planned| whole(view, planned));
     let mut placements: Vec<PlacementStatus> = in_manifest.collect();
     let skipped = ask.from.saturating_sub(planned.len());
     let rest = retired.iter().skip(skipped).take(count - placements.len());
     placements.extend(rest.filter_map(|id| placement::retired(view, id)));
     Answer::Shown(Box::new(ShownPage { guest, from: ask.from, total, placements }))
+}
+
+/// A placement of the manifest, with what is wanted there.
+fn whole(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus {
+    PlacementStatus { wanted: Some(Box::new(wanted(view, planned))), ..placement::planned(view, planned) }
+}
+
+fn wanted(view: View<'_>, planned: &Planned<'_>) -> Wanted {
+    let PlanStep { action, why, .. } = plan::step(view.world, planned);
+    let nothing = Wanted {
+        names: Vec::new(),
+        key: None,
+        rotates: false,
+        shared: false,
+        duration: None,
+        issuer: planned.certificate.issuer.to_string(),
+        purge: planned.placement.purge,
+        action,
+        why,
+    };
+    match planned.content() {
+        Content::Roots => nothing,
+        Content::Leaf(PlacedLeaf { policy, names, .. }) => Wanted {
+            names: names.iter().map(|name| name.plain()).collect(),
+            key: Some(policy.key.algorithm.to_string()),
+            rotates: policy.key.rotation == Rotation::Always,
+            shared: policy.shared,
+            duration: Some(Length(policy.duration).to_string()),
+            ..nothing
+        },
+    }
 }
 
 fn unknown(name: &str) -> Answer {
