@@ -24,5 +24,7 @@ pub mod freeze;
 pub mod events;
 pub mod store;
 mod owner;
+mod system_program;
 pub mod backup;
 pub mod admin;
+mod doctor;

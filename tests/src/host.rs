@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -114,6 +114,9 @@ impl Host {
         for directory in ["etc/pinion", "var/lib/pinion", "var/log", "run/pinion"] {
             fs::create_dir_all(root.path().join(directory)).with_context(|| format!("make the host's {directory}"))?;
         }
+        // As the unit's StateDirectoryMode= makes it.
+        let state = fs::set_permissions(root.path().join("var/lib/pinion"), fs::Permissions::from_mode(0o700));
+        state.context("close the host's state")?;
         let host = Self { root, port: Port::reserve()?, controller: None, build: Build::Current };
         host.write_config(options)?;
         host.write_manifest(&options.manifest)?;

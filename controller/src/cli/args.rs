@@ -71,6 +71,13 @@ pub(super) enum Verb {
     },
     Status(StatusArgs),
     Explain(ExplainArgs),
+    /// Look for what is wrong on this host, and say for each finding what to do.
+    ///
+    /// Looks at the configuration, owners and modes, disk space, units, versions, Proxmox's tools and quorum, the addresses that
+    /// agents dial, clocks, issuers, and at what the controller knows of placements and guests. Run it as root: other users
+    /// may not look everywhere. Works while the controller does not run. Changes nothing, and reads no secret. Exits with 4
+    /// if something needs you.
+    Doctor,
     /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///
     /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 as soon as one needs a

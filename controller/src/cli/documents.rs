@@ -14,6 +14,7 @@ use crate::{
     },
     backup::{Restored, Taken},
     config::check,
+    doctor,
     events::Event,
     manifest::{Problem, import},
 };
@@ -24,6 +25,7 @@ pub fn documents() -> Vec<Document> {
     vec![
         Document::answer::<Taken>("pinion-backup", &["pinion backup"]),
         Document::with_error::<check::Report>("pinion-config-check", &["pinion config check"]),
+        Document::with_error::<doctor::Report>("pinion-doctor", &["pinion doctor"]),
         Document::with_error::<Ensured>("pinion-ensure", &["pinion ensure"]),
         Document::answer::<Event>("pinion-events", &["pinion events"]),
         Document::answer::<Explained>("pinion-explain", &["pinion explain"]),

@@ -7,6 +7,7 @@ mod channel;
 mod check;
 mod completions;
 mod config;
+mod doctor;
 mod documents;
 mod ensure;
 mod events;
@@ -110,6 +111,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Verb::Manifest(ManifestVerb::Import(ImportVerb::Phoenix(import))) => import::import(&import, json),
         Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&root, start, json)),
         Verb::Setup(given) => Ok(setup::setup(&root, given, json).await),
+        Verb::Doctor => Ok(doctor::doctor(&root, json).await),
         Verb::Restore(args) => backup::restore(&root, args, json),
         verb => match Config::load(&root) {
             Ok(config) => configured(Session { config, json }, verb).await,
@@ -153,6 +155,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Completions { shell } => Ok(completions::completions(shell, command())),
         Verb::Events(args) => events::events(&session, args).await,
         Verb::Setup(args) => Ok(setup::setup(&session.config.root, args, session.json).await),
+        Verb::Doctor => Ok(doctor::doctor(&session.config.root, session.json).await),
         Verb::Uninstall { yes } => uninstall::uninstall(&session, yes).await,
     }
 }

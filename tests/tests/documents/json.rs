@@ -131,6 +131,8 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
     ] {
         schemas.pinion(host, name, 0, line);
     }
+    let doctor = host.pinion(&["doctor", "--json"]).expect("it runs");
+    schemas.check("pinion-doctor", &doctor);
     let backup = host.root().join("backup").display().to_string();
     schemas.pinion(host, "pinion-backup", 0, &format!("backup {backup}"));
     // With errors: in the answer, and alone.

@@ -6,6 +6,7 @@
 //! runs as.
 
 mod conf;
+mod health;
 mod observer;
 mod read;
 mod running;
@@ -13,6 +14,7 @@ mod vmlist;
 
 use serde::{Deserialize, Serialize};
 
+pub use health::{ClusterHealth, cluster_health};
 pub use observer::Observer;
 pub use running::{Running, RunningGuests};
 pub use vmlist::{Entry, MAX_GUESTS, VmList, VmListError};
