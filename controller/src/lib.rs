@@ -28,3 +28,4 @@ mod system_program;
 pub mod backup;
 pub mod admin;
 mod doctor;
+mod support;

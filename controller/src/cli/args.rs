@@ -9,7 +9,7 @@ use pinion_proto::{clock::Timestamp, exit::Exit};
 
 use super::{
     backup::RestoreArgs, completions::Shell, ensure::EnsureArgs, events::EventsArgs, explain::ExplainArgs,
-    import::ImportVerb, moment, setup::SetupArgs, status::StatusArgs,
+    import::ImportVerb, moment, setup::SetupArgs, status::StatusArgs, support_bundle::SupportBundleArgs,
 };
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
@@ -78,6 +78,7 @@ pub(super) enum Verb {
     /// may not look everywhere. Works while the controller does not run. Changes nothing, and reads no secret. Exits with 4
     /// if something needs you.
     Doctor,
+    SupportBundle(SupportBundleArgs),
     /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///
     /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 as soon as one needs a

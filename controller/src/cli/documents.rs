@@ -17,6 +17,7 @@ use crate::{
     doctor,
     events::Event,
     manifest::{Problem, import},
+    support,
 };
 
 /// Every document, by the command's name.
@@ -48,6 +49,7 @@ pub fn documents() -> Vec<Document> {
         Document::answer::<ShownPage>("pinion-show", &["pinion show"]),
         Document::answer::<Status>("pinion-status", &["pinion status"]),
         Document::with_error::<Checked>("pinion-status-check", &["pinion status --check"]),
+        Document::answer::<support::Written>("pinion-support-bundle", &["pinion support-bundle"]),
         Document::answer::<Token>("pinion-token-create", &["pinion token create"]),
         Document::with_error::<Uninstalled>("pinion-uninstall", &["pinion uninstall"]),
     ]

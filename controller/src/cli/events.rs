@@ -46,7 +46,16 @@ pub(super) async fn events(session: &Session, args: EventsArgs) -> Result<Exit, 
 
 /// The last events about a name; none where they cannot be had.
 pub(super) async fn last_of(session: &Session, name: &str, last: usize) -> Vec<Event> {
-    let ask = Ask::Events(AskEvents { last, name: Some(name.to_owned()), ..AskEvents::default() });
+    those(session, AskEvents { last, name: Some(name.to_owned()), ..AskEvents::default() }).await
+}
+
+/// The last events; none where they cannot be had.
+pub(super) async fn last(session: &Session, last: usize) -> Vec<Event> {
+    those(session, AskEvents { last, ..AskEvents::default() }).await
+}
+
+async fn those(session: &Session, ask: AskEvents) -> Vec<Event> {
+    let ask = Ask::Events(ask);
     let mut events = Vec::new();
     let Ok(mut conversation) = Conversation::start(session, &ask).await else { return events };
     while let Ok(Answer::Event(event)) = conversation.next().await {

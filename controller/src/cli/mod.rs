@@ -27,6 +27,7 @@ mod session;
 mod setup;
 mod show;
 mod status;
+mod support_bundle;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -112,6 +113,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Verb::Config(ConfigVerb::Check { start }) => Ok(config::check(&root, start, json)),
         Verb::Setup(given) => Ok(setup::setup(&root, given, json).await),
         Verb::Doctor => Ok(doctor::doctor(&root, json).await),
+        Verb::SupportBundle(args) => support_bundle::support_bundle(&root, args, json).await,
         Verb::Restore(args) => backup::restore(&root, args, json),
         verb => match Config::load(&root) {
             Ok(config) => configured(Session { config, json }, verb).await,
@@ -156,6 +158,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Events(args) => events::events(&session, args).await,
         Verb::Setup(args) => Ok(setup::setup(&session.config.root, args, session.json).await),
         Verb::Doctor => Ok(doctor::doctor(&session.config.root, session.json).await),
+        Verb::SupportBundle(args) => support_bundle::support_bundle(&session.config.root, args, session.json).await,
         Verb::Uninstall { yes } => uninstall::uninstall(&session, yes).await,
     }
 }

@@ -20,5 +20,6 @@ mod operator;
 mod plan_file;
 mod setup;
 mod shown;
+mod support_bundle;
 mod watched;
 mod impostor_daemons;

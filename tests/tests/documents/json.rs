@@ -133,6 +133,8 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
     }
     let doctor = host.pinion(&["doctor", "--json"]).expect("it runs");
     schemas.check("pinion-doctor", &doctor);
+    let bundle = host.root().join("bundle.tar.gz").display().to_string();
+    schemas.pinion(host, "pinion-support-bundle", 0, &format!("support-bundle {bundle}"));
     let backup = host.root().join("backup").display().to_string();
     schemas.pinion(host, "pinion-backup", 0, &format!("backup {backup}"));
     // With errors: in the answer, and alone.
