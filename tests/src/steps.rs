@@ -1,6 +1,6 @@
-//! The commands of a document, taken out of it as they are written there.
+//! The commands and files of a document, taken out of it as they are written there.
 //!
-//! Answers: what does a reader type, where, and in which order? Invariant: a command is changed only where the document
+//! Answers: what does a reader type, where, and in which order; and which files does the reader write? Invariant: a command is changed only where the document
 //! says that the reader replaces something: in the words in capitals, each of which has to have its value.
 //!
 //! A section is what stands below a heading, up to the next one. In it, a paragraph that says at its end where to type
@@ -36,21 +36,87 @@ pub struct Block {
 /// # Errors
 /// There is no such document or heading, or nothing to type below it.
 pub fn section(document: &str, heading: &str) -> Result<Vec<Block>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let blocks = blocks(&text, heading).with_context(|| format!("read {document}"))?;
+    let blocks = blocks(&read(document)?, heading).with_context(|| format!("read {document}"))?;
     ensure!(!blocks.is_empty(), "{document} has no commands below `{heading}`");
     Ok(blocks)
 }
 
+/// The commands below a heading, where the whole section is of one place. One that goes on in the next line is one.
+///
+/// # Errors
+/// There is no such document or heading, or nothing to type below it.
+pub fn commands(document: &str, heading: &str) -> Result<Vec<String>> {
+    let text = read(document)?;
+    let lines = below(&text, heading).with_context(|| format!("read {document}"))?;
+    let typed = lines.iter().filter(|line| !line.is_file).filter_map(|line| line.text.strip_prefix("    "));
+    let commands: Vec<String> =
+        typed.collect::<Vec<_>>().join("\n").replace("\\\n", "").lines().map(str::to_owned).collect();
+    ensure!(!commands.is_empty(), "{document} has no commands below `{heading}`");
+    Ok(commands)
+}
+
+/// The files below a heading that are shown between fences, in this language: `yaml`.
+///
+/// # Errors
+/// There is no such document or heading, or no such file below it.
+pub fn files(document: &str, heading: &str, language: &str) -> Result<Vec<String>> {
+    let text = read(document)?;
+    let begin = format!("{FENCE}{language}");
+    let mut files: Vec<String> = Vec::new();
+    // That of another language is begun with its fence, too, and left out.
+    let mut is_wanted = false;
+    for line in below(&text, heading).with_context(|| format!("read {document}"))?.iter().filter(|line| line.is_file) {
+        if line.text.starts_with(FENCE) {
+            is_wanted = line.text == begin;
+            files.extend(is_wanted.then(String::new));
+        } else if let Some(file) = files.last_mut().filter(|_| is_wanted) {
+            *file += &format!("{}\n", line.text);
+        }
+    }
+    ensure!(!files.is_empty(), "{document} has no {language} below `{heading}`");
+    Ok(files)
+}
+
+fn read(document: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
+    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Before and after a file.
+const FENCE: &str = "```";
+
+/// A line of a document.
+struct Line<'t> {
+    text: &'t str,
+    /// Whether it is in a file that is shown, or the fence before it.
+    is_file: bool,
+}
+
+/// The lines between this heading and the next one.
+fn below<'t>(text: &'t str, heading: &str) -> Result<Vec<Line<'t>>> {
+    let (mut found, mut lines) = (false, Vec::new());
+    let mut is_file = false;
+    for line in text.lines() {
+        is_file ^= line.starts_with(FENCE);
+        // A file may have comments.
+        if line.starts_with('#') && !is_file {
+            if found {
+                break;
+            }
+            found = line.trim_start_matches('#').trim() == heading;
+        } else if found {
+            lines.push(Line { text: line, is_file });
+        }
+    }
+    ensure!(found, "there is no heading `{heading}`");
+    Ok(lines)
+}
+
 fn blocks(text: &str, heading: &str) -> Result<Vec<Block>> {
-    let is_heading = |line: &str| line.starts_with('#');
-    let mut lines = text.lines().skip_while(|line| !is_heading(line) || line.trim_start_matches('#').trim() != heading);
-    lines.next().with_context(|| format!("there is no heading `{heading}`"))?;
     let (mut blocks, mut paragraph): (Vec<Block>, _) = (Vec::new(), String::new());
     let mut is_over = true;
-    for line in lines.take_while(|line| !is_heading(line)) {
-        let said = line.trim_end();
+    for line in below(text, heading)?.iter().filter(|line| !line.is_file) {
+        let said = line.text.trim_end();
         match said.strip_prefix("    ") {
             // Between a place and its commands, between two commands, and between two paragraphs.
             None if said.is_empty() => is_over = true,

@@ -62,20 +62,29 @@ const STORE: &str = "/usr/local/share/ca-certificates";
 /// What old consumers on the host read.
 const SHARE: &str = "/var/lib/archive";
 
+/// Brings the small TLS server and an image without anything into a guest's dockerd: `pinion-lab:1`, which uses the guest's
+/// own `/usr`.
+///
+/// # Errors
+/// docker refuses something, with what it said.
+pub fn import_image(lab: &Lab, vmid: u32) -> Result<()> {
+    // A Swarm asks a registry for its image at each update; that nobody is there is known at once and not after a
+    // resolver's patience.
+    lab.sh(vmid, "echo nameserver 127.0.0.1 >/etc/resolv.conf")?;
+    lab.guest(vmid)?.bring(&lab.namespace, &program::own("tls-server")?)?;
+    let image = "mkdir -p /var/lib/image/usr /var/lib/image/tmp /var/lib/image/certs && cd /var/lib/image \
+                 && ln -s usr/bin bin && ln -s usr/sbin sbin && ln -s usr/lib lib && ln -s usr/lib64 lib64 \
+                 && tar -cf - . | docker import - pinion-lab:1";
+    lab.sh(vmid, image).map(drop)
+}
+
 /// Starts what runs in the two dockerds, a Swarm in one of them, on pairs that nobody trusts.
 ///
 /// # Errors
 /// docker refuses something, with what it said.
 pub fn set_up(lab: &Lab) -> Result<()> {
     for vmid in [1001, 1002] {
-        // A Swarm asks a registry for its image at each update; that nobody is there is known at once and not after a
-        // resolver's patience.
-        lab.sh(vmid, "echo nameserver 127.0.0.1 >/etc/resolv.conf")?;
-        lab.guest(vmid)?.bring(&lab.namespace, &program::own("tls-server")?)?;
-        let image = "mkdir -p /var/lib/image/usr /var/lib/image/tmp /var/lib/image/certs && cd /var/lib/image \
-                     && ln -s usr/bin bin && ln -s usr/sbin sbin && ln -s usr/lib lib && ln -s usr/lib64 lib64 \
-                     && tar -cf - . | docker import - pinion-lab:1";
-        lab.sh(vmid, image)?;
+        import_image(lab, vmid)?;
     }
     let runs = "pinion-lab:1 /usr/local/bin/tls-server --listen";
     lab.sh(

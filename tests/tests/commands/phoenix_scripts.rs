@@ -1,4 +1,5 @@
-//! The scripts that take the place of the Phoenix scripts' own: what they disturb, whom they leave out, and how they end.
+//! The scripts that take the place of the Phoenix scripts' own: how they end. What they do is seen in the lab
+//! (`feature_scripts`, `taken_over`).
 
 use std::{
     fs,
@@ -29,30 +30,6 @@ fn manager(site: &Site, arguments: &[&str]) -> Finished {
 
 fn packaging() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the project's root").join("packaging")
-}
-
-#[test]
-fn force_waits_for_the_guests_that_are_there_and_issues_nothing_again() {
-    let site = Site::served().expect("the certificate is served");
-    // A guest that will be built later has its place in the manifest already.
-    let mut certificate = site.certificate();
-    let mut later = site.placement();
-    later["guest"] = 1002.into();
-    certificate["placements"] = json!([site.placement(), later]);
-    site.host.write_manifest(&manifest(json!([certificate]))).expect("written");
-    let serial = site.serial().expect("a serial");
-    let disturbed = || (site.server.unit().reloads(), site.server.unit().restarts());
-    let before = (site.issued().expect("events"), disturbed());
-    for _ in 0..2 {
-        let forced = manager(&site, &["--force"]).succeeded().expect("all is installed");
-        assert!(forced.stderr.contains("guest 1002 is not built yet"), "{forced}");
-    }
-    assert_eq!(site.serial().expect("a serial"), serial);
-    assert_eq!((site.issued().expect("events"), disturbed()), before, "nothing was issued, nobody was disturbed");
-
-    manager(&site, &["--reissue"]).succeeded().expect("a new one is installed");
-    site.host.ensure(&["web@1001"], "served").expect("and served");
-    assert_ne!(site.serial().expect("a serial"), serial);
 }
 
 #[test]

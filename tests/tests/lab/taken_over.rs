@@ -10,10 +10,15 @@ use pinion_tests::{
         whole,
     },
     process::Finished,
-    program,
     status::{PlacementJson, StatusJson},
+    steps, wait,
 };
 use serde_json::{Value, json};
+
+use crate::feature_scripts::manager;
+
+/// Where the administrator works; `/root` is the machine's own.
+const HOME: &str = "/var/tmp/migration";
 
 /// What is adopted: all that the old scripts have installed in guests, but for the secrets of a Swarm.
 const ADOPTED: [&str; 8] = [
@@ -51,11 +56,14 @@ fn an_imported_manifest_adopts_what_the_old_scripts_have_installed() {
         lab.sh(guest, &format!("systemctl restart {unit}")).expect("it restarts");
     }
 
-    let (manifest, report) = imported();
+    let nothing = json!({ "version": 1, "certificates": [] });
+    let mut installation = Installation::install(&lab, &nothing, "").expect("installed");
+    installation.start(&lab).expect("it starts");
+    let report = import(&lab);
+    type_section(&lab, "2. Try it side by side");
     allow(&lab, &report);
     let (serials, watched, signed, files) = (installed(&lab), watched(&lab), signed(&lab), files(&lab));
-    let mut installation = Installation::install(&lab, &manifest, "").expect("installed");
-    installation.start(&lab).expect("it starts");
+    type_section(&lab, "4. Switch");
     let reached = |status: &StatusJson| all_reached(status).then(|| status.clone());
     let status = wait_for(&lab, &installation, "everything to be reached", LONG, reached)
         .unwrap_or_else(|error| panic!("{error:#}\n{}", told(&lab, "pinion plan")));
@@ -79,6 +87,38 @@ fn an_imported_manifest_adopts_what_the_old_scripts_have_installed() {
     let renewed = self::status(&lab).expect("a status");
     assert_ne!(renewed.placement("nginx@101").expect("it is there").serial.as_ref(), serials.get("nginx@101"));
     assert_eq!(self::signed(&lab) - signed, 2);
+    obeys_the_old_scripts_name(&lab);
+}
+
+/// What still calls the old script disturbs nobody, and has all of them renewed where it says so. A guest that does not run
+/// is named, and is no failure.
+fn obeys_the_old_scripts_name(lab: &Lab) {
+    let before = (signed(lab), watched(lab), files(lab));
+    for _ in 0..2 {
+        let forced = manager(lab, "--force").succeeded().expect("everything is installed");
+        assert!(!forced.stderr.contains("guest"), "{forced}");
+    }
+    assert_eq!((signed(lab), watched(lab), files(lab)), before, "nothing was issued, written, restarted or reloaded");
+
+    lab.stop(801).expect("stopped");
+    wait::until("guest 801 to be seen stopped", LONG, || {
+        let listed = told(lab, "pinion guest list --json");
+        let guests: Vec<Value> = serde_json::from_str(&listed).map_err(|error| error.to_string())?;
+        let is_stopped = guests.iter().any(|guest| guest["guest"] == "801" && guest["running"] == false);
+        if is_stopped { Ok(()) } else { Err(listed) }
+    })
+    .expect("it is");
+    let serials = |status: StatusJson| -> BTreeMap<String, Option<String>> {
+        status.placements.into_iter().map(|placement| (placement.placement, placement.serial)).collect()
+    };
+    let before = serials(status(lab).expect("a status"));
+    let reissued = manager(lab, "--reissue").succeeded().expect("new ones are installed");
+    assert!(reissued.stderr.contains("guest 801 is stopped"), "{reissued}");
+    let after = serials(status(lab).expect("a status"));
+    for (placement, serial) in &before {
+        assert_eq!(after[placement] == *serial, placement == "vllm@801", "{placement}: {after:?}");
+    }
+    told(lab, "pinion ensure nginx docker --until served --timeout 2m");
 }
 
 fn old_manifest() -> PathBuf {
@@ -133,17 +173,37 @@ fn install_as_the_old_scripts(lab: &Lab, entry: &Value) {
     assert!(!is_whole || ran.code() == 0, "{command}: {ran}");
 }
 
-/// The new manifest, with what its report asks for, and that report.
-fn imported() -> (Value, String) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name);
-    let mut command = std::process::Command::new(program::own("pinion").expect("pinion is built"));
-    command.args(["manifest", "import", "phoenix"]).arg(old_manifest());
-    command.arg("--output").arg(path("new.json")).arg("--report").arg(path("report.txt"));
-    pinion_tests::process::run(&mut command, b"", LONG).and_then(Finished::succeeded).expect("it is imported");
-    let report = fs::read_to_string(path("report.txt")).expect("a report");
+/// Types what docs/migration.md has below a heading, in the directory of an administrator.
+fn type_section(lab: &Lab, heading: &str) {
+    fs::create_dir_all(lab.path(HOME)).expect("a directory");
+    for line in steps::commands("migration.md", heading).expect("commands") {
+        // The lab has no cron.
+        if line.starts_with("crontab ") {
+            continue;
+        }
+        let typed = lab.run(&["sh", "-c", &format!("cd {HOME} && {line}")]).and_then(Finished::succeeded);
+        typed.unwrap_or_else(|error| panic!("{heading}: {line}: {error:#}"));
+    }
+}
+
+/// Imports the old manifest where the document has it, and edits the new one as its report asks; the report.
+fn import(lab: &Lab) -> String {
+    let old = lab.path("/usr/local/phoenix_hypervisor/etc");
+    fs::create_dir_all(&old).expect("a directory");
+    fs::copy(old_manifest(), old.join("certificate-manifest.json")).expect("copied");
+    type_section(lab, "1. Import");
+    let home = lab.path(HOME);
+    let report = fs::read_to_string(home.join("report.txt")).expect("a report");
     assert!(report.contains("10 entries became"), "{report}");
-    let mut manifest: Value = serde_json::from_slice(&fs::read(path("new.json")).expect("a manifest")).expect("JSON");
+    let new = home.join("new.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&new).expect("a manifest")).expect("JSON");
+    edit(&mut manifest);
+    fs::write(new, format!("{manifest:#}\n")).expect("written");
+    report
+}
+
+/// Does what the report asks for.
+fn edit(manifest: &mut Value) {
     let certificates = manifest["certificates"].as_array_mut().expect("certificates");
     // Of the host, where no agent is.
     certificates.retain(|certificate| certificate["name"] != "archive");
@@ -163,7 +223,6 @@ fn imported() -> (Value, String) {
             }
         }
     }
-    (manifest, report)
 }
 
 /// Writes what the report says of each guest's agent.toml.

@@ -1,12 +1,7 @@
 //! A Swarm of one node, and a service that has a pair as secrets. Portainer's place is taken by a container that sleeps:
 //! what counts is what it sees in `/run/secrets`.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use pinion_proto::stage::Stage;
@@ -15,7 +10,7 @@ use pinion_tests::{
     guest::Guest,
     openssl,
     port::Port,
-    process::{self, Process},
+    process::Process,
     program,
     wait::{self, PATIENCE},
 };
@@ -98,65 +93,6 @@ const KEY: &str = "portainer_tls_key.pem";
 
 /// Secrets of the service that are not Pinion's.
 const OTHERS: usize = 50;
-
-/// packaging/phoenix/portainer_stack.sh in the guest: how it ends.
-fn deploy(place: &Place<Swarm>, stack: &str) -> Result<process::Finished> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/phoenix/portainer_stack.sh");
-    let file = place.guest.path("/etc/stack.yml");
-    fs::write(&file, stack)?;
-    let programs = place.guest.path("/usr/bin");
-    symlink(program::own("pinion-agent")?, programs.join("pinion-agent")).ok();
-    let mut command = Command::new("bash");
-    command.arg(script).arg("portainer.internal.example").arg(file);
-    command.env("PATH", format!("{}:/usr/bin:/bin", programs.display())).env("ROOT", place.guest.root());
-    command
-        .env("DOCKER_HOST", format!("unix://{}", place.service.socket.display()))
-        .env("DOCKER_CONFIG", "/nonexistent");
-    // No Portainer listens here.
-    command.env("UNTIL", "reloaded").env("TIMEOUT", "30s");
-    process::run(&mut command, b"", PATIENCE)
-}
-
-#[test]
-fn the_stacks_script_deploys_with_the_installed_pair_and_again_after_a_renewal() {
-    let port = Port::reserve().expect("a port");
-    let guest = guest().expect("a guest");
-    let swarm = Swarm::start(&guest).expect("docker.io is installed, and this is root");
-    let place = Place::join(guest, swarm).expect("a place");
-    let swarm = &place.service;
-    let listen = port.address().to_string();
-    swarm.cli(&["swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", &listen]).expect("a Swarm");
-    docker::import_image(&place.guest, &swarm.socket).expect("an image");
-    place.order(&[("portainer", &placement("portainer-swarm", json!({ "probe": "nothing" })))]).expect("a manifest");
-    let secrets = ["cert", "key", "ca"].map(|part| format!("portainer_tls_{part}.pem"));
-    let stack = json!({ "version": "3.8",
-        "services": { "portainer": { "image": IMAGE, "command": ["/usr/bin/sleep", "600"], "secrets": secrets,
-            "networks": ["machine"], "stop_grace_period": "100ms", "volumes": ["/usr:/usr:ro"] } },
-        "networks": { "machine": { "external": true, "name": "host" } },
-        "secrets": secrets.iter().map(|name| (name.clone(), json!({ "external": true }))).collect::<serde_json::Map<_, _>>(),
-    })
-    .to_string();
-    let is_seen = |expected: &str| {
-        wait::until("the service to see the certificate", PATIENCE, || {
-            let seen = swarm.seen(CERT).and_then(|pem| openssl::serial(&pem)).map_err(|error| format!("{error:#}"))?;
-            if seen == expected { Ok(()) } else { Err(format!("it sees {seen}")) }
-        })
-    };
-    deploy(&place, &stack).and_then(process::Finished::succeeded).expect("the stack is deployed");
-    is_seen(&place.serial("portainer").expect("installed")).expect("the first");
-    let renewed = place.renew("portainer", "reloaded").expect("renewed");
-    is_seen(&renewed).expect("the second");
-    // Deployed again, as `sync_all` does: the service has the current pair when the script ends.
-    deploy(&place, &stack).and_then(process::Finished::succeeded).expect("the stack is deployed again");
-    is_seen(&renewed).expect("the second, and not the one of the first deployment");
-    assert_eq!(place.serial("portainer").expect("installed"), renewed, "nothing was issued for it");
-
-    let wrong = deploy(&place, "services: [").expect("it ends");
-    assert!(wrong.code() != 0, "{wrong}");
-    place.order(&[]).expect("a manifest");
-    place.host.ensure(&[], "installed").expect("nothing is asked for");
-    swarm.cli(&["stack", "rm", "portainer"]).expect("removed");
-}
 
 #[test]
 fn each_generation_is_a_version_of_its_own_and_the_service_sees_a_pair() {
