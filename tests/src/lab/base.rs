@@ -39,7 +39,7 @@ pub enum Tree {
     Bookworm,
     /// What Proxmox VE 9 is based on, likewise.
     Trixie,
-    /// As [`Self::Bookworm`], with sshd and what Ansible needs where it works.
+    /// As [`Self::Bookworm`], with sshd, what Ansible needs where it works, and cloud-init, which does nothing without a seed.
     Managed,
 }
 
@@ -81,7 +81,7 @@ impl Tree {
     fn packages(self) -> String {
         let more = match self {
             Self::Plain => "systemd,systemd-sysv,dbus,nftables,nginx-light",
-            Self::Docker => "systemd,systemd-sysv,dbus,nftables,docker.io,qemu-guest-agent",
+            Self::Docker => "systemd,systemd-sysv,dbus,nftables,docker.io,qemu-guest-agent,curl",
             Self::Machine => {
                 "systemd,systemd-sysv,dbus,udev,docker.io,qemu-guest-agent,linux-image-cloud-amd64,initramfs-tools"
             }
@@ -94,10 +94,11 @@ impl Tree {
     }
 
     /// What only apt gets right: debootstrap takes the first of two alternatives, which is sysv-rc and not OpenRC, and
-    /// knows nothing of PostgreSQL's virtual packages.
+    /// knows nothing of the virtual packages of PostgreSQL and Python.
     fn added(self) -> &'static [&'static str] {
         match self {
-            Self::Plain | Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie | Self::Managed => &[],
+            Self::Plain | Self::Docker | Self::Machine | Self::Bookworm | Self::Trixie => &[],
+            Self::Managed => &["cloud-init"],
             Self::WithoutSystemd => &["sysvinit-core", "openrc"],
             Self::Services => &["haproxy", "caddy", "postgresql"],
         }
@@ -119,6 +120,15 @@ impl Tree {
             self.remove_older(&cache, &tree)?;
         }
         Ok(tree)
+    }
+
+    /// The packages that this tree was built from, for tests that serve some of them to other guests.
+    ///
+    /// # Errors
+    /// The tree cannot be built.
+    pub fn debs(self) -> Result<PathBuf> {
+        self.ensure()?;
+        Ok(directory().join(format!("cache/packages.{}", self.name())))
     }
 
     fn masked(self) -> Vec<&'static str> {

@@ -50,7 +50,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use pinion_proto::bundle::RootCertificate;
 
 pub use base::Tree;
-pub use services::{AUTHORITY, GATEWAY_NAME};
+pub use services::{AUTHORITY, GATEWAY_NAME, GUEST_AGENT, GUEST_AGENT_UNIT};
 pub use spec::{Body, Init, Role, Spec};
 
 use crate::{

@@ -122,12 +122,17 @@ fn docker(namespace: &Namespace, guest: &Container, live_restore: bool) -> Resul
         // Debian's unit is started by the virtio device that it waits for.
         return Ok(());
     }
-    // There is no such device in a container; this is the same agent at the same place.
-    let unit = "[Unit]\nDescription=QEMU Guest Agent\n\n[Service]\n\
-                ExecStart=/usr/sbin/qemu-ga -m unix-listen -p /dev/virtio-ports/org.qemu.guest_agent.0\n\
-                Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
-    guest.enable(namespace, "qemu-guest-agent.service", unit)
+    guest.enable(namespace, GUEST_AGENT_UNIT, GUEST_AGENT)
 }
+
+/// Debian's name of the guest agent's unit.
+pub const GUEST_AGENT_UNIT: &str = "qemu-guest-agent.service";
+
+/// What takes the place of Debian's unit, which a virtio device starts: there is no such device in a container. This is the
+/// same agent at the same place.
+pub const GUEST_AGENT: &str = "[Unit]\nDescription=QEMU Guest Agent\n\n[Service]\n\
+    ExecStart=/usr/sbin/qemu-ga -m unix-listen -p /dev/virtio-ports/org.qemu.guest_agent.0\n\
+    Restart=always\n\n[Install]\nWantedBy=multi-user.target\n";
 
 fn authority(namespace: &Namespace, guest: &Container) -> Result<()> {
     guest.write(namespace, "/etc/step-ca/password", 0o600, 0, ca::PASSWORD.as_bytes())?;

@@ -17,6 +17,9 @@ use crate::apt::{VERSION, apt};
 
 const PACKAGES: [&str; 2] = ["pinion", "pinion-agent"];
 
+/// Ansible's roles and playbook, which the test `ansible` takes out of the package.
+const ROLES: &str = "/usr/share/pinion/ansible/";
+
 #[test]
 fn the_packages_are_as_the_documents_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/packages.md");
@@ -70,10 +73,12 @@ fn files(host: &Booted, package: &str) -> Vec<String> {
     for path in listed.lines() {
         let path = path.trim();
         let is_directory = host.path(path).is_dir();
-        let of_many =
-            ["/usr/share/man/man1/", "/usr/share/doc/"].into_iter().find(|directory| path.starts_with(directory));
+        let of_many = ["/usr/share/man/man1/", "/usr/share/doc/", ROLES]
+            .into_iter()
+            .find(|directory| path.starts_with(directory));
         let shown = match of_many {
             _ if is_directory => continue,
+            Some(ROLES) => format!("{ROLES}…"),
             Some("/usr/share/doc/") => format!("/usr/share/doc/{package}/…"),
             Some(directory) => format!("{directory}{package}*.1.gz"),
             None => path.to_owned(),

@@ -5,6 +5,7 @@
 mod ansible;
 mod apt;
 mod archive;
+mod cloud_init;
 mod facts;
 mod life;
 mod tutorial;
