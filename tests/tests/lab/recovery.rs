@@ -11,7 +11,7 @@ use pinion_tests::{
         operator::{Operator, workers},
     },
     process::{self, Finished},
-    steps::Place,
+    steps::{self, Place},
     wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -183,6 +183,17 @@ fn move_host(lab: &Lab, from: &str, to: &str) {
     sh(lab, &format!("ip address del {from}/24 dev vmbr0 && ip address add {to}/24 dev vmbr0"));
 }
 
+/// The host has another address, and agents have not heard of it: docs/renumbering.md gives it the old one again.
+fn has_changed_already(lab: &Lab, installation: &mut Installation) {
+    installation.stop().expect("stopped");
+    let (old, new) = (ADDRESSES[0], "10.0.0.15");
+    sh(lab, &format!("ip address del {old}/24 dev vmbr0 && ip address add {new}/24 dev vmbr0"));
+    sh(lab, &format!("sed -i 's/^advertise = .*/advertise = [\"{new}:7443\"]/' /etc/pinion/controller.toml"));
+    installation.start(lab).expect("started");
+    let commands = steps::commands("renumbering.md", "If the address has already changed").expect("commands");
+    commands.iter().for_each(|line| drop(sh(lab, line)));
+}
+
 #[test]
 fn with_the_channel_every_agent_comes_back_by_itself() {
     let lab = Lab::up(vec![Spec::gateway(), Spec::authority(), container(104), container(105)]).expect("a lab");
@@ -275,6 +286,9 @@ fn a_move_of_which_agents_hear_costs_nobody_an_identity() {
         assert_eq!(wait_well(&lab, own, &all), calm, "nothing was issued, reloaded or restarted");
         assert_eq!((joins(&lab), signed(&lab)), (0, (0, asked)), "every agent has found the new address as it was");
     }
+    has_changed_already(&lab, own);
+    assert_eq!(wait_well(&lab, own, &all), calm, "nothing was issued, reloaded or restarted");
+    assert_eq!(joins(&lab), 0, "every agent has found the old address again");
 }
 
 #[test]

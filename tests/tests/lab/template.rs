@@ -1,11 +1,16 @@
 //! A template with the agent baked in: its clones are guests of their own, and nothing of the template is in them.
 
-use std::thread;
+use std::{fs, thread};
 
 use pinion_proto::stage::Stage;
-use pinion_tests::lab::{
-    Lab, Spec,
-    installation::{Installation, LONG, pinion, status, wait_for},
+use pinion_tests::{
+    lab::{
+        Lab, Role, Spec,
+        installation::{Installation, LONG, pinion, status, wait_for},
+        spec::hwaddr,
+    },
+    process::Finished,
+    steps,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +71,56 @@ fn two_clones_of_a_template_are_two_guests() {
     let told = status(&lab).expect("a status");
     assert!(CLONES.iter().all(|vmid| told.is_linked(&vmid.to_string())));
     println!("{}", pinion(&lab, "events --last 100").expect("it runs").stdout);
+}
+
+/// The number that packaging/proxmox/README.md gives a template, and that of its clone.
+const TEMPLATE: u32 = 9000;
+const CLONE: u32 = 120;
+
+const README: &str = "../packaging/proxmox/README.md";
+
+/// Types a command on the lab's host, in the project's directory.
+fn type_line(lab: &Lab, line: &str) {
+    let project = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let typed = lab.run(&["sh", "-c", &format!("cd {project} && {line}")]).and_then(Finished::succeeded);
+    typed.unwrap_or_else(|error| panic!("{line}: {error:#}"));
+}
+
+/// The lab's `pct` has no `set`, `shutdown`, `template` and `clone`: the lab does those itself.
+#[test]
+fn the_documents_commands_make_a_template_and_a_clone_that_is_served() {
+    let mut spec = Spec::container(90, "template", Role::Gateway);
+    spec.vmid = TEMPLATE;
+    spec.nets[0].hwaddr = hwaddr(TEMPLATE, 0);
+    let mut lab = Lab::up(vec![spec]).expect("the lab comes up");
+    let mut installation = Installation::install(&lab, &manifest(&[]), "").expect("installed");
+    installation.start(&lab).expect("started");
+
+    // The storage for snippets, which Proxmox has.
+    fs::create_dir_all(lab.path("/var/lib/vz/snippets")).expect("a directory");
+    let wake = steps::commands(README, "`pinion-wake`: the hookscript").expect("commands");
+    type_line(&lab, &wake[0]);
+    assert!(wake[1].starts_with("pct set 101 --hookscript local:snippets/pinion-wake"), "{wake:?}");
+    lab.configure(TEMPLATE, "hookscript", Some("local:snippets/pinion-wake")).expect("set");
+
+    let bake = steps::commands(README, "`bake-agent`: the agent in a template").expect("commands");
+    let end = bake.iter().position(|line| line.starts_with("pct shutdown 9000 && pct template 9000")).expect("its end");
+    for line in &bake[..end] {
+        type_line(&lab, line);
+    }
+    lab.stop(TEMPLATE).expect("stopped");
+    lab.make_template(TEMPLATE).expect("a template");
+
+    let clone = bake.iter().position(|line| line.starts_with("pct clone 9000 120 ")).expect("it is cloned");
+    lab.clone_guest(TEMPLATE, CLONE, "web-3", "10.0.0.120/24").expect("cloned");
+    lab.configure(CLONE, "template", None).expect("a guest");
+    installation.write_manifest(&lab, &manifest(&[CLONE])).expect("written");
+    for line in &bake[clone + 1..] {
+        type_line(&lab, line);
+    }
+    serial(&lab, &installation, CLONE, Stage::Served);
+    let events = pinion(&lab, "events --last 100").expect("it runs").stdout;
+    assert!(!events.contains("is installed and runs"), "the agent was in it:\n{events}");
 }
 
 fn serial(lab: &Lab, installation: &Installation, vmid: u32, stage: Stage) -> String {

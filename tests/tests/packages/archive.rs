@@ -4,7 +4,7 @@ use std::fs;
 
 use pinion_tests::{
     lab::{Init, Lab, Role, Spec},
-    program,
+    program, steps,
     wait::{self, PATIENCE},
 };
 
@@ -40,11 +40,12 @@ fn the_archive_installs_upgrades_and_removes_the_agent_whatever_starts_services(
     let archive = program::packages(VERSION).expect("built").join(format!("{name}.tar.gz"));
     let archive = fs::read(archive).expect("the archive");
     for (vmid, init) in [(106, "systemd"), (104, "openrc"), (105, "neither")] {
-        lab.write(vmid, "/root/agent.tar.gz", 0o644, &archive).expect("copied");
-        lab.sh(vmid, "tar -xzf /root/agent.tar.gz -C /root").expect("unpacked");
+        lab.write(vmid, &format!("/root/{name}.tar.gz"), 0o644, &archive).expect("copied");
         let install =
             |option: &str| lab.sh(vmid, &format!("cd /root/{name} && ./install {option}")).expect("it succeeds");
-        let told = install("");
+        // As the document has it; its first command is for the package.
+        let typed = steps::commands("guest-by-hand.md", "1. Install the agent").expect("commands");
+        let told = lab.sh(vmid, &format!("cd /root && {}", typed[1..].join(" && "))).expect("installed");
         assert!(told.contains(&format!("is installed and runs ({init})")), "{told}");
         assert!(told.contains("has not joined: on the host run `pinion token create --guest ID`"), "{told}");
         let first = one_answers(&lab, vmid, &[]);
@@ -56,18 +57,31 @@ fn the_archive_installs_upgrades_and_removes_the_agent_whatever_starts_services(
             "[allow]\n",
             "the guest's own word stays"
         );
-        let told = install("--remove");
+        let typed = steps::commands("uninstall.md", "One guest").expect("commands");
+        let remove = typed.last().and_then(|line| line.split("  #").next()).expect("a command");
+        let told = lab.sh(vmid, &format!("cd /root/{name} && {remove}")).expect("removed");
         assert!(told.contains("removed. /var/lib/pinion-agent and /etc/pinion stay"), "{told}");
         wait::until("no agent to run", PATIENCE, || {
             let running = agents(&lab, vmid);
             if running.is_empty() { Ok(()) } else { Err(format!("{running:?}")) }
         })
         .expect("ended");
-        let left = lab
-            .sh(vmid, "find / -xdev -name '*pinion-agent*' -not -path '/root/*' -not -path '/run/*' -not -path '/proc/*' | sort")
-            .expect("found");
-        assert_eq!(left, "/var/lib/pinion-agent\n", "guest {vmid}");
+        assert_eq!(left(&lab, vmid), "/var/lib/pinion-agent\n", "guest {vmid}");
         let refused = lab.exec(vmid, &[&format!("/root/{name}/install"), "--frobnicate"]).expect("it runs");
         assert!(refused.code() == 2 && refused.stderr.contains("unknown option"), "{refused}");
     }
+
+    // And without the script, where systemd starts services.
+    lab.sh(106, &format!("cd /root/{name} && ./install")).expect("installed");
+    for line in steps::commands("proxmox.md", "The way out").expect("commands").iter().take(2) {
+        lab.sh(106, line).unwrap_or_else(|error| panic!("{line}: {error:#}"));
+    }
+    assert_eq!(left(&lab, 106), "", "guest 106");
+}
+
+/// What is left of the agent in a guest.
+fn left(lab: &Lab, vmid: u32) -> String {
+    let line =
+        "find / -xdev -name '*pinion-agent*' -not -path '/root/*' -not -path '/run/*' -not -path '/proc/*' | sort";
+    lab.sh(vmid, line).expect("found")
 }

@@ -5,6 +5,7 @@
 mod ansible;
 mod apt;
 mod archive;
+mod by_hand;
 mod cloud_init;
 mod facts;
 mod life;
