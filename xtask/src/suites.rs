@@ -137,6 +137,7 @@ const DRILLS: &str = "drills";
 /// Those that take longest, the longest first.
 const LONG: &[&str] = &[
     "lab",
+    "packages",
     "pinion_agent",
     "recipes",
     "steady",
