@@ -5,7 +5,6 @@
 pub mod cli;
 pub mod run;
 pub mod summary;
-pub mod trusted;
 pub mod config;
 pub mod facts;
 pub mod identity;

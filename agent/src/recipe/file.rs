@@ -17,6 +17,7 @@ use pinion_proto::{
         Account, FileMode, GuestPath, Layout, Part, PlainName, ProxyProtocol, Reload, StartTls, TlsProbe, Unit, Usage,
     },
     text_position::line_and_column,
+    trusted::{self, Distrust},
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -27,10 +28,7 @@ use super::{
     reload::{EscalationLevel, Levels, ReloadAction},
     shipped,
 };
-use crate::{
-    config::Period,
-    trusted::{self, Distrust},
-};
+use crate::config::Period;
 
 /// A recipe is a page of text (bytes).
 const MAX_RECIPE: u64 = 64 * 1024;

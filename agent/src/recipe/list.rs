@@ -2,11 +2,11 @@
 
 use std::{fs, io, path::PathBuf};
 
-use pinion_proto::{printable, spec::PlainName};
+use pinion_proto::{printable, spec::PlainName, trusted};
 use serde::Serialize;
 
 use super::{check, file, shipped::SHIPPED};
-use crate::{config::Config, trusted};
+use crate::config::Config;
 
 /// A sentence that fits a line of a terminal (characters).
 const MAX_ABOUT: usize = 120;

@@ -2,10 +2,13 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use pinion_proto::spec::{GuestPath, Unit};
+use pinion_proto::{
+    spec::{GuestPath, Unit},
+    trusted::Distrust,
+};
 use thiserror::Error;
 
-use crate::{recipe, trusted::Distrust};
+use crate::recipe;
 
 /// Why a service was not notified.
 #[derive(Debug, Error)]

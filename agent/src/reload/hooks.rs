@@ -10,14 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pinion_proto::trusted::{self, Distrust};
+
 use super::{
     About, ReloadError,
     command::{self, Pipes},
 };
-use crate::{
-    config::Config,
-    trusted::{self, Distrust},
-};
+use crate::config::Config;
 
 /// A hook that may be run.
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! Could anybody but root, or the user that this process runs as, have changed a file?
 //!
-//! Invariant: owner and mode of one name are judged here; that every name on the way to a file is looked at, is for those who
-//! ask to see to.
+//! Invariant: owner and mode of one name are judged here; `open` looks at every name on the way to the file that it opens.
+
+mod open;
 
 use rustix::process::geteuid;
 use thiserror::Error;
+
+pub use open::{Distrust, Opened, open};
 
 /// Who else could have changed a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -1,6 +1,6 @@
 //! Files that Pinion does what they say: hooks and the operator's recipes.
 //!
-//! Answers: could anybody but root and the agent's user have written this file, or put it there?
+//! Answers: could anybody but root and this process's user have written this file, or put it there?
 //! Invariant: what is answered for is what is opened: every directory on the way is opened from the one before without
 //! following a link, and looked at by its descriptor; so is the file.
 
@@ -11,18 +11,19 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use pinion_proto::trusted::{self, Doubt, Name};
 use rustix::{
     fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 use thiserror::Error;
 
+use super::{Doubt, Name};
+
 /// Opens the regular file `name` in a directory for reading; none when it is not there.
 ///
 /// # Errors
 /// Somebody else could have written it, or put it there; or it cannot be opened.
-pub(crate) fn open(directory: &Path, name: &str) -> Result<Option<Opened>, Distrust> {
+pub fn open(directory: &Path, name: &str) -> Result<Option<Opened>, Distrust> {
     let path = directory.join(name);
     let real = match directory.canonicalize() {
         Ok(real) => real,
@@ -49,12 +50,13 @@ pub(crate) fn open(directory: &Path, name: &str) -> Result<Option<Opened>, Distr
     Ok(Some(Opened { file: file.into(), mode: stat.st_mode & 0o7777 }))
 }
 
-/// A file that only root and the agent's user could have written.
+/// A file that only root and this process's user could have written.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) file: File,
+pub struct Opened {
+    /// Open for reading.
+    pub file: File,
     /// Its permission bits.
-    pub(crate) mode: u32,
+    pub mode: u32,
 }
 
 /// Why a file is not believed.
@@ -64,7 +66,7 @@ pub enum Distrust {
     #[error("{path} is not a regular file", path = .0.display())]
     NotAFile(PathBuf),
     /// Somebody else's.
-    #[error("{path} belongs to a user other than root or the agent's", path = .0.display())]
+    #[error("{path} belongs to a user other than root and Pinion's", path = .0.display())]
     Foreign(PathBuf),
     /// Everybody's.
     #[error("its group or everybody can write to {path}", path = .0.display())]
@@ -87,7 +89,7 @@ impl Distrust {
             Self::NotAFile(path) => format!("replace {} with a regular file", path.display()),
             Self::Foreign(path) => format!("read what is there, then run `chown root {}`", path.display()),
             Self::Writable(path) => format!("read what is there, then run `chmod go-w {}`", path.display()),
-            Self::Look { path, .. } => format!("let the agent's user read {}", path.display()),
+            Self::Look { path, .. } => format!("let Pinion's user read {}", path.display()),
         }
     }
 }
@@ -130,7 +132,7 @@ fn named(directory: &Path) -> Result<(), Distrust> {
 }
 
 fn check(owner: u32, mode: u32, name: Name, path: &Path) -> Result<(), Distrust> {
-    trusted::check(owner, mode, name).map_err(|doubt| match doubt {
+    super::check(owner, mode, name).map_err(|doubt| match doubt {
         Doubt::Owner(_) => Distrust::Foreign(path.into()),
         Doubt::Mode(_) => Distrust::Writable(path.into()),
     })
