@@ -21,6 +21,7 @@ mod rate_limit;
 pub mod world;
 mod caller;
 pub mod freeze;
+pub mod notify;
 pub mod events;
 pub mod store;
 mod owner;

@@ -35,6 +35,7 @@ use crate::{
     issuer::Issuers,
     link::{listener, service::Services},
     manifest::file::ManifestFile,
+    notify::{Notifier, Surroundings},
     reconcile::{self, Inputs, Resources},
     store::Store,
 };
@@ -97,10 +98,20 @@ impl Controller {
         let advertise = reachable.subscribe();
         tasks.spawn(advertise::keep(config.advertise.clone(), address, SystemResolver, reachable));
 
+        let surroundings = Surroundings {
+            root: &config.root,
+            host: host_name(&config),
+            clock: clock.clone(),
+            store: store.clone(),
+            identities: identities.clone(),
+            inventory: inventory.clone(),
+        };
+        let notifier = Arc::new(Notifier::start(&config.notify, surroundings, &mut tasks));
         let (link_inputs, links) = mpsc::channel(LINK_QUEUE);
         let (requests, asked) = mpsc::channel(REQUEST_QUEUE);
         let admin = Admin {
             requests,
+            notifier: notifier.clone(),
             manifest: manifest.clone(),
             identities: identities.clone(),
             issuers: issuers.clone(),
@@ -124,6 +135,7 @@ impl Controller {
             store: store.clone(),
             identities: identities.clone(),
             issuers,
+            notifier,
             backoff: config.retry,
             node: node(&config),
         };
@@ -189,6 +201,12 @@ async fn guests(config: &Config, channel: &Client, tasks: &mut JoinSet<()>) -> K
 fn node(config: &Config) -> PlainName {
     let name = config.proxmox.as_ref().and_then(|proxmox| proxmox.node.parse().ok());
     name.unwrap_or_else(|| "controller".parse().expect("a plain name"))
+}
+
+/// The name by which people know this host.
+fn host_name(config: &Config) -> String {
+    let proxmox = config.proxmox.as_ref().map(|proxmox| proxmox.node.clone());
+    proxmox.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// Renews the controller's own identity at two thirds of its life, without dropping a connection; and when the clock

@@ -7,6 +7,7 @@ mod agent_removal;
 pub mod caller;
 pub mod callers;
 mod direct;
+mod notify_test;
 pub mod presence;
 pub mod protocol;
 pub mod purge;
@@ -34,6 +35,7 @@ use crate::{
     inventory::{Inventory, NoGuest},
     issuer::Issuers,
     manifest::{GuestNameError, Manifest, file::ManifestFile},
+    notify::Notifier,
 };
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
@@ -60,6 +62,8 @@ enum Asked {
     Roots(Option<String>),
     /// The events.
     Events(AskEvents),
+    /// Those who are told of alarms.
+    Targets(Option<String>),
 }
 
 /// What the socket answers from.
@@ -79,6 +83,8 @@ pub struct Admin {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The root process, on a Proxmox host.
     pub channel: Option<Client>,
+    /// Who is told of alarms.
+    pub notifier: Arc<Notifier>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
@@ -152,6 +158,9 @@ impl Admin {
                 Ok(Asked::Issuers) => lines::write(&mut write, &self.issuers().await).await,
                 Ok(Asked::Roots(name)) => lines::write(&mut write, &self.roots(name.as_deref()).await).await,
                 Ok(Asked::Events(ask)) => self.tell_events(&mut write, &ask).await,
+                Ok(Asked::Targets(target)) => {
+                    lines::write(&mut write, &notify_test::test(&self.notifier, target.as_deref()).await).await
+                }
                 Err(answer) => lines::write(&mut write, &answer).await,
             }
         };
@@ -171,6 +180,7 @@ impl Admin {
             Ask::Issuers => return Ok(Asked::Issuers),
             Ask::IssuerRoots(name) => return Ok(Asked::Roots(name)),
             Ask::Events(ask) => return Ok(Asked::Events(ask)),
+            Ask::NotifyTest(target) => return Ok(Asked::Targets(target)),
             Ask::Token(text) => {
                 let guest = self.guest(&text)?;
                 return Ok(Asked::LetIn(guest, self.token(guest, caller)?));

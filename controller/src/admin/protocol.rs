@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use super::agent_removal::AgentRemoval;
 use super::purge::{AskPurge, Purging};
 pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status, Wanted};
-use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck};
+use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck, notify::Tested};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub enum Ask {
     Purge(AskPurge),
     /// [`Answer::Shown`]: a guest with its placements, or placements whole.
     Show(AskShow),
+    /// [`Answer::Tested`]: a test message was sent to a target of alarms, or to all.
+    NotifyTest(Option<String>),
 }
 
 impl Ask {
@@ -111,6 +113,8 @@ impl Ask {
             Self::Purge(_) => Some("pinion purge"),
             Self::Freeze(_) => Some("pinion freeze"),
             Self::Evict { .. } => Some("pinion guest evict"),
+            // It disturbs people, and shows what targets answer.
+            Self::NotifyTest(_) => Some("pinion notify test"),
         }
     }
 }
@@ -251,6 +255,8 @@ pub enum Answer {
     Evicted(Vec<String>),
     /// To [`Ask::Evict`], after [`Answer::Evicted`]: what became of the agent in the guest.
     AgentRemoval(Box<AgentRemoval>),
+    /// To [`Ask::NotifyTest`].
+    Tested(Vec<Tested>),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
-use crate::freeze::Freeze;
+use crate::{freeze::Freeze, notify::TargetStatus};
 
 /// Every placement and guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub struct Status {
     pub placements: Vec<PlacementStatus>,
     /// The guests, by number.
     pub guests: Vec<GuestStatus>,
+    /// Who is told of alarms, by name.
+    #[serde(default)]
+    pub targets: Vec<TargetStatus>,
 }
 
 /// Which manifest is in force.

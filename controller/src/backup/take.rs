@@ -26,6 +26,7 @@ use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
     issuer::IssuerConfig,
+    notify::TargetConfig,
     owner::Owner,
     store::{self, StoreError},
 };
@@ -123,7 +124,8 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
     for name in SETTINGS {
         add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
     }
-    for (_, file) in config.issuers.values().flat_map(IssuerConfig::secret_files) {
+    let targets = config.notify.targets.values().flat_map(TargetConfig::secret_files);
+    for (_, file) in config.issuers.values().flat_map(IssuerConfig::secret_files).chain(targets) {
         let file = config.root.join(file);
         if file.parent() == Some(etc)
             && let Some(name) = file.file_name().and_then(|name| name.to_str())

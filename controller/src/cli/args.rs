@@ -9,7 +9,8 @@ use pinion_proto::{clock::Timestamp, exit::Exit};
 
 use super::{
     backup::RestoreArgs, completions::Shell, ensure::EnsureArgs, events::EventsArgs, explain::ExplainArgs,
-    import::ImportVerb, moment, setup::SetupArgs, status::StatusArgs, support_bundle::SupportBundleArgs,
+    import::ImportVerb, moment, notify::NotifyVerb, setup::SetupArgs, status::StatusArgs,
+    support_bundle::SupportBundleArgs,
 };
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
@@ -181,6 +182,9 @@ pub(super) enum Verb {
     /// Replace the root of the agents' identities.
     #[command(subcommand)]
     Identity(IdentityVerb),
+    /// Try those who are told of alarms.
+    #[command(subcommand)]
+    Notify(NotifyVerb),
     /// Show what happened.
     #[command(after_long_help = "Examples:\n  pinion events docker@1001\n  pinion events --since 8h --follow")]
     Events(EventsArgs),

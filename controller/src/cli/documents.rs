@@ -17,6 +17,7 @@ use crate::{
     doctor,
     events::Event,
     manifest::{Problem, import},
+    notify::Tested,
     support,
 };
 
@@ -42,6 +43,7 @@ pub fn documents() -> Vec<Document> {
         Document::answer::<Vec<IssuerRootsReport>>("pinion-issuer-root", &["pinion issuer root"]),
         Document::with_error::<ManifestCheck>("pinion-manifest-check", &["pinion manifest check"]),
         Document::answer::<import::Report>("pinion-manifest-import", &["pinion manifest import phoenix"]),
+        Document::with_error::<NotifyTest>("pinion-notify-test", &["pinion notify test"]),
         Document::answer::<PlanDocument>("pinion-plan", &["pinion plan"]),
         Document::with_error::<Purged>("pinion-purge", &["pinion purge"]),
         Document::answer::<Restored>("pinion-restore", &["pinion restore"]),
@@ -111,6 +113,15 @@ pub(super) struct ManifestCheck {
     /// Issuers, guests and recipes that this host does not know; absent if the manifest has mistakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) warnings: Option<Vec<String>>,
+}
+
+/// Which targets of alarms took a test message.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NotifyTest<'a> {
+    /// The exit code: by the worst target.
+    pub(super) exit: u8,
+    /// Each target that was tried.
+    pub(super) targets: &'a [Tested],
 }
 
 /// Which placements' files are removed.

@@ -19,6 +19,7 @@ mod import;
 mod issuer;
 mod manifest;
 mod moment;
+mod notify;
 mod placements;
 mod plan;
 mod purge;
@@ -153,6 +154,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Issuer(IssuerVerb::Check) => issuer::check(&session).await,
         Verb::Issuer(IssuerVerb::Root { name }) => issuer::root(&session, name).await,
         Verb::Identity(verb) => identity::run(&session, verb).await,
+        Verb::Notify(verb) => notify::run(&session, verb).await,
         // It was done above, because it needs no configuration.
         Verb::Completions { shell } => Ok(completions::completions(shell, command())),
         Verb::Events(args) => events::events(&session, args).await,

@@ -16,7 +16,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Advertised, Config, ConfigError};
-use crate::manifest::{DEFAULT_ISSUER, Problem, file};
+use crate::{
+    manifest::{DEFAULT_ISSUER, Problem, file},
+    notify,
+};
 
 /// All that was found.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -69,12 +72,26 @@ fn findings(config: &Config) -> Vec<Finding> {
     let mut find = |setting: String, message: String| found.push(Finding { setting, message });
     for (name, issuer) in &config.issuers {
         for (setting, file) in issuer.secret_files() {
-            let what = if setting == "key_file" { "private key" } else { "password" };
+            let what =
+                if setting == "key_file" { "the provisioner's private key" } else { "the provisioner's password" };
             if let Err(why) = secret_file(config, &config.root.join(file), what) {
                 find(format!("issuers.{name}.{setting}"), why);
             }
         }
     }
+    for (name, target) in &config.notify.targets {
+        for (setting, file) in target.secret_files().filter(|(_, file)| !file.starts_with(CREDENTIALS)) {
+            let what = match setting {
+                "url_file" => "the target's address",
+                "token_file" => "the target's token",
+                _ => "the password",
+            };
+            if let Err(why) = secret_file(config, &config.root.join(file), what) {
+                find(format!("notify.targets.{name}.{setting}"), why);
+            }
+        }
+    }
+    notify::findings(&config.notify, &config.root).into_iter().for_each(|(setting, why)| find(setting, why));
     if let Err(why) = listens(config.listen.ip()) {
         find("listen".into(), why);
     }
@@ -99,12 +116,15 @@ fn findings(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// What systemd passes to a unit (`LoadCredential=`) is there only while that runs, and for that alone.
+const CREDENTIALS: &str = "/run/credentials";
+
 fn secret_file(config: &Config, path: &Path, what: &str) -> Result<(), String> {
     let shown = path.display();
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(format!("{shown} does not exist: write the provisioner's {what} into it, mode 0600"));
+            return Err(format!("{shown} does not exist: write {what} into it, mode 0600"));
         }
         Err(error) => return Err(format!("cannot access {shown}: {error}")),
     };
@@ -113,12 +133,12 @@ fn secret_file(config: &Config, path: &Path, what: &str) -> Result<(), String> {
         return Err(format!("{shown} is not a regular file"));
     }
     if found.len() == 0 {
-        return Err(format!("{shown} is empty: write the provisioner's {what} into it"));
+        return Err(format!("{shown} is empty: write {what} into it"));
     }
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
         return Err(format!(
-            "{shown} has mode {mode:04o}, so others could read or replace the {what}: run `chown {user}: {shown}` \
+            "{shown} has mode {mode:04o}, so others could read or replace {what}: run `chown {user}: {shown}` \
              and `chmod 0600 {shown}`"
         ));
     }

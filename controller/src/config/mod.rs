@@ -29,6 +29,7 @@ use written::Written;
 
 use crate::{
     issuer::IssuerConfig,
+    notify::{NotifyConfig, TargetConfig},
     planner::backoff::Backoff,
     settings::{self, Mistakes},
 };
@@ -69,6 +70,8 @@ pub struct Config {
     pub guests: BTreeMap<String, Vmid>,
     /// Proxmox, on a host of its.
     pub proxmox: Option<Proxmox>,
+    /// Who is told when something is wrong.
+    pub notify: NotifyConfig,
     /// How the root process is reached, and whom it answers.
     pub channel: ChannelConfig,
 }
@@ -124,6 +127,7 @@ impl Config {
             },
             guests: written.guests,
             proxmox: Proxmox::settled(root, written.proxmox),
+            notify: written.notify,
             channel: ChannelConfig {
                 socket: root.join("run/pinion-channel/channel.sock"),
                 user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
@@ -142,10 +146,12 @@ pub(crate) fn check_text(text: &str) -> Result<(), String> {
     settings::read(text, written::read).map(drop).map_err(|mistakes| mistakes.to_string())
 }
 
-/// The files with issuers' secrets that a configuration's text names; none where it is wrong.
+/// The files with secrets of issuers and targets that a configuration's text names; none where it is wrong.
 pub(crate) fn secret_files(text: &str) -> Vec<PathBuf> {
     let Ok(written) = settings::read(text, written::read) else { return Vec::new() };
-    written.issuers.values().flat_map(IssuerConfig::secret_files).map(|(_, file)| file.clone()).collect()
+    let issuers = written.issuers.values().flat_map(IssuerConfig::secret_files);
+    let targets = written.notify.targets.values().flat_map(TargetConfig::secret_files);
+    issuers.chain(targets).map(|(_, file)| file.clone()).collect()
 }
 
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {

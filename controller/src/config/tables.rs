@@ -9,10 +9,25 @@ use pinion_proto::settings::{
 };
 
 use super::proxmox::PROXMOX;
-use crate::issuer::{EMBEDDED_TABLE, STEP_CA_TABLE};
+use crate::{
+    issuer::{EMBEDDED_TABLE, STEP_CA_TABLE},
+    notify::config::{HOOK_TABLE, MAIL_TABLE, NOTIFY_TABLE, WEBHOOK_TABLE},
+};
 
 /// All tables of the file.
-pub const TABLES: [Table; 7] = [TOP, STEP_CA_TABLE, EMBEDDED_TABLE, RETRY, GUESTS, PROXMOX, CHANNEL];
+pub const TABLES: [Table; 11] = [
+    TOP,
+    STEP_CA_TABLE,
+    EMBEDDED_TABLE,
+    RETRY,
+    GUESTS,
+    PROXMOX,
+    CHANNEL,
+    NOTIFY_TABLE,
+    WEBHOOK_TABLE,
+    MAIL_TABLE,
+    HOOK_TABLE,
+];
 
 pub(super) const TOP: Table = Table {
     name: "",
@@ -48,6 +63,7 @@ pub(super) const TOP: Table = Table {
             "Proxmox, below.",
         ),
         setting("channel", "table", Words("its defaults"), "The root process, below."),
+        setting("notify", "table", Words("nobody is told"), "Who is told of alarms, below."),
     ],
 };
 
@@ -131,17 +147,24 @@ mod tests {
 
     #[test]
     fn what_the_reference_calls_a_default_changes_nothing_when_it_is_written() {
-        let issuers = [STEP_CA_TABLE.name, EMBEDDED_TABLE.name];
+        let named = [STEP_CA_TABLE, EMBEDDED_TABLE, WEBHOOK_TABLE, MAIL_TABLE, HOOK_TABLE].map(|table| table.name);
         let nothing = loaded(Some("[proxmox]\n"), "");
-        assert_eq!(loaded(Some(&written(&issuers)), ""), nothing);
-        // An issuer has settings that must be there.
-        let required = format!(
+        assert_eq!(loaded(Some(&written(&named)), ""), nothing);
+        // An issuer and a target have settings that must be there.
+        let step_ca = format!(
             "type = \"step-ca\"\nurl = \"https://10.0.0.10:9000\"\nfingerprint = \"{}\"\nprovisioner = \"pinion\"\n\
              password_file = \"/etc/pinion/password\"\n",
             "ab".repeat(32)
         );
-        let only: Vec<_> = TABLES.iter().map(|table| table.name).filter(|name| *name != STEP_CA_TABLE.name).collect();
-        let written = written(&only).replace(STEP_CA_TABLE.name, "issuers.ca");
-        assert_eq!(loaded(Some(&written), &required), loaded(Some("[issuers.ca]\n"), &required));
+        for (table, name, required) in [
+            (STEP_CA_TABLE, "issuers.ca", step_ca.as_str()),
+            (WEBHOOK_TABLE, "notify.targets.x", "type = \"webhook\"\nurl = \"https://x.example/\"\n"),
+            (MAIL_TABLE, "notify.targets.x", "type = \"mail\"\n"),
+            (HOOK_TABLE, "notify.targets.x", "type = \"hook\"\npath = \"/etc/pinion/x\"\n"),
+        ] {
+            let others: Vec<_> = TABLES.iter().map(|other| other.name).filter(|other| *other != table.name).collect();
+            let written = written(&others).replace(table.name, name);
+            assert_eq!(loaded(Some(&written), required), loaded(Some(&format!("[{name}]\n")), required), "{name}");
+        }
     }
 }

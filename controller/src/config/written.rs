@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     issuer::IssuerConfig,
+    notify::NotifyConfig,
     settings::{Fields, Pause},
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Written {
     pub(super) guests: BTreeMap<String, Vmid>,
     pub(super) proxmox: Option<WrittenProxmox>,
     pub(super) channel: WrittenChannel,
+    pub(super) notify: NotifyConfig,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ pub(super) fn read(top: &Fields<'_>) -> Written {
         retry: top.table("retry").map(|retry| read_retry(&retry)).unwrap_or_default(),
         guests: top.table("guests").map(|guests| read_guests(&guests)).unwrap_or_default(),
         proxmox: top.table("proxmox").map(|proxmox| WrittenProxmox::read(&proxmox)),
+        notify: top.table("notify").map(|notify| NotifyConfig::read(&notify)).unwrap_or_default(),
         channel: top.table("channel").map(|channel| read_channel(&channel)).unwrap_or_default(),
     }
 }

@@ -13,10 +13,10 @@ mod status;
 mod unknown;
 mod view;
 
-pub(super) use health::Health;
+pub(super) use health::{Health, expires};
 pub(super) use plan::plan;
 pub(super) use show::show;
-pub(super) use status::status;
+pub(super) use status::{host_troubles, status};
 pub(super) use view::View;
 
 #[cfg(test)]

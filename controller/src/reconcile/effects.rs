@@ -22,6 +22,7 @@ use crate::{
     admin::caller::Caller,
     events::{Event, PlacementEvent, What},
     issuer::{Revocation, Serial, SigningRequest},
+    notify::alarm::Alarms,
     world::Change,
 };
 
@@ -66,6 +67,8 @@ pub(super) enum Effect {
     Discard(PlacementId, u64),
     /// Tell the service manager how all placements are.
     Summary(String),
+    /// Say what is wrong to those who tell people.
+    Alarms(Box<Alarms>),
 }
 
 /// When something is written.
@@ -215,6 +218,11 @@ impl Effects {
     /// How all placements are, in one line.
     pub(super) fn summary(&mut self, line: String) {
         self.effects.push(Effect::Summary(line));
+    }
+
+    /// This is wrong now.
+    pub(super) fn alarms(&mut self, alarms: Alarms) {
+        self.effects.push(Effect::Alarms(Box::new(alarms)));
     }
 
     /// The key of a shared certificate is another one, or given up.

@@ -10,6 +10,7 @@ use pinion_proto::clock::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    alarm_watch::AlarmWatch,
     calls::Calls,
     clock_watch::ClockWatch,
     delivery::{Deliveries, Documents},
@@ -105,7 +106,8 @@ impl Reconciler {
             purging: Purging::restore(&world),
         };
         let outlets = Outlets::new(Calls { signed: signed_sender, revoked: revoked_sender });
-        let mut this = Self { resources, world, parts, outlets, asked: None, waiting: Waiting::default() };
+        let alarm_watch = AlarmWatch::start(now);
+        let mut this = Self { resources, world, parts, outlets, asked: None, waiting: Waiting::default(), alarm_watch };
         this.act(now, |this, effects| {
             for (id, undelivered) in this.parts.deliveries.iter() {
                 // A kill may have come before it was noted.
@@ -135,6 +137,7 @@ impl Reconciler {
     /// Takes an issuer's answer about a signature.
     pub(super) fn signed(&mut self, outcome: SigningOutcome) {
         let now = self.now();
+        self.alarm_watch.note_answer(&outcome.issuer, &outcome.result, now);
         self.act(now, |this, effects| {
             let Parts { signing, deliveries, revocations, .. } = &mut this.parts;
             let (id, generation, issuer, asked) =
@@ -155,9 +158,12 @@ impl Reconciler {
     }
 
     /// Takes an issuer's answer about its roots.
-    pub(super) fn roots(&mut self, answer: RootsAnswer) {
+    pub(super) fn roots(&mut self, (issuer, answer): RootsAnswer) {
         let now = self.now();
-        self.act(now, |this, effects| roots::learn(&this.world, answer, effects));
+        self.alarm_watch.note_answer(&issuer, &answer, now);
+        if let Ok(roots) = answer {
+            self.act(now, |this, effects| roots::learn(&this.world, (issuer, roots), effects));
+        }
     }
 
     /// Takes what a task of enrolling says.

@@ -15,12 +15,14 @@
 //! | enrolling (`enroll`), eight at a time | `Outcomes::enrolling` | how far bringing a guest in has come |
 //! | shared state (`shared_state`) | a watch | that it can be written, or not any more |
 //! | a write (`persist`), one at a time | none | |
+//! | a target of alarms (`notify`), one each | none: they read what the loop found last | |
 //!
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the plan alone,
 //! so that losing any message or process costs time and nothing else.
 //! Invariant: a part reads the world and the plan, and says what is to be done as `Effects`; `perform` alone
 //! does it.
 
+mod alarm_watch;
 mod answers;
 mod calls;
 mod chosen;

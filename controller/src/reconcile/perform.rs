@@ -79,6 +79,7 @@ impl Outlets {
                 Effect::Sign(call) => self.calls.sign(*call, now, resources),
                 Effect::Revoke(call) => self.calls.revoke(call, &resources.issuers),
                 Effect::Discard(id, generation) => self.calls.discard(id, generation, &resources.store),
+                Effect::Alarms(alarms) => resources.notifier.found(*alarms),
                 Effect::Summary(line) if line == self.summary => {}
                 Effect::Summary(line) => {
                     daemon::status(&line);

@@ -7,8 +7,8 @@ use pinion_proto::clock::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    answers, effects::Effects, expiry_watch, freezing, parts::Parts, perform, resources::Resources, shared_state,
-    waiting,
+    alarm_watch::AlarmWatch, answers, effects::Effects, expiry_watch, freezing, parts::Parts, perform,
+    resources::Resources, shared_state, waiting,
 };
 use crate::{
     admin::{caller::Caller, protocol::Answer, question::FromPlan},
@@ -26,6 +26,7 @@ pub(super) struct Reconciler {
     /// What is to be answered from the next plan.
     pub(super) asked: Option<(FromPlan, Caller, mpsc::Sender<Answer>)>,
     pub(super) waiting: waiting::Waiting,
+    pub(super) alarm_watch: AlarmWatch,
 }
 
 /// When the loop plans again although nothing has happened.
@@ -85,8 +86,19 @@ impl Reconciler {
             let Self { world, parts, waiting, .. } = this;
             waiting.step(&answers::View { world, parts, now }, &plan, effects);
         });
-        let at = before.into_iter().chain(after).chain([plan.wake_at, expires_at]).flatten().min();
+        let alarms_at = self.look_for_alarms(&plan, now);
+        let at = before.into_iter().chain(after).chain([plan.wake_at, expires_at, alarms_at]).flatten().min();
         Wake { at, resend: self.outlets.sessions.take_queue_full() }
+    }
+
+    /// Says what is wrong, where somebody is told. Returns when that changes by itself.
+    fn look_for_alarms(&mut self, plan: &Plan<'_>, now: Timestamp) -> Option<Timestamp> {
+        let patience = self.resources.notifier.patience()?;
+        self.act(now, |this, effects| {
+            let Self { world, parts, alarm_watch, resources, .. } = this;
+            let view = answers::View { world, parts, now };
+            alarm_watch.step(&view, plan, patience, &resources.events, effects)
+        })
     }
 
     /// Answers what was left to this plan.

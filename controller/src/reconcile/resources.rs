@@ -8,6 +8,7 @@ use crate::{
     events::Events,
     identity::Identities,
     issuer::Issuers,
+    notify::Notifier,
     planner::backoff::Backoff,
     store::{Store, StoreError},
 };
@@ -25,6 +26,8 @@ pub struct Resources {
     pub identities: Arc<Identities>,
     /// Who signs.
     pub issuers: Arc<Issuers>,
+    /// Who is told what is wrong.
+    pub notifier: Arc<Notifier>,
     /// How long to wait after failures.
     pub backoff: Backoff,
     /// What this node is called.

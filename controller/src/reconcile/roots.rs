@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::effects::Effects;
 use crate::{
     events::{IssuerEvent, What},
-    issuer::{IssuerRoots, Issuers},
+    issuer::{IssuerError, IssuerRoots, Issuers},
     manifest::Manifest,
     world::{Change, World},
 };
@@ -19,8 +19,8 @@ use crate::{
 /// One that has never answered is asked again sooner: placements wait for it.
 const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
-/// An issuer's roots, as it answers.
-pub(super) type RootsAnswer = (PlainName, IssuerRoots);
+/// An issuer's roots, as it answers; or why it does not.
+pub(super) type RootsAnswer = (PlainName, Result<IssuerRoots, IssuerError>);
 
 /// The issuers that are asked, each by a task of its own.
 #[derive(Debug)]
@@ -62,12 +62,14 @@ impl Drop for RootQueries {
 }
 
 async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedSender<RootsAnswer>) {
+    let mut failed = None;
     loop {
         let pause = match issuers.roots(&issuer).await {
             // It cannot say: nothing waits for it, because the manifest asks for no roots of it.
             Ok(None) => return,
             Ok(Some(roots)) => {
-                if answers.send((issuer.clone(), roots)).is_err() {
+                failed = None;
+                if answers.send((issuer.clone(), Ok(roots))).is_err() {
                     return;
                 }
                 match issuers.roots_every(&issuer) {
@@ -78,6 +80,12 @@ async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedS
             Err(error) => {
                 // Told with the placements that wait for it.
                 tracing::debug!(%issuer, %error, "Cannot ask an issuer for its roots");
+                // Once for each reason: the loop is not woken for what it knows.
+                let why = error.to_string();
+                if failed.as_ref() != Some(&why) && answers.send((issuer.clone(), Err(error))).is_err() {
+                    return;
+                }
+                failed = Some(why);
                 ASKED_AGAIN
             }
         };
@@ -86,7 +94,7 @@ async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedS
 }
 
 /// Takes in which roots an issuer says that it has.
-pub(super) fn learn(world: &World, (issuer, roots): RootsAnswer, effects: &mut Effects) {
+pub(super) fn learn(world: &World, (issuer, roots): (PlainName, IssuerRoots), effects: &mut Effects) {
     if let Some(known) = world.reports().roots(&issuer) {
         if **known == roots {
             return;

@@ -23,6 +23,7 @@ use crate::{
         self, BoxFuture, Issuer, IssuerCheck, IssuerError, Issuers, Revocation, Roots, Serial, Signed, SigningRequest,
     },
     manifest::{Manifest, file::InForce},
+    notify::Notifier,
     planner::backoff::Backoff,
     store::Store,
     world::World,
@@ -197,6 +198,7 @@ pub(super) fn resources(issuers: Issuers) -> (TempDir, Resources) {
         store,
         identities: Arc::new(identities),
         issuers: Arc::new(issuers),
+        notifier: Arc::new(Notifier::nobody(Arc::new(SystemClock))),
         backoff: Backoff::default(),
         node: "pve1".parse().expect("a name"),
     };

@@ -63,13 +63,14 @@ impl Disk {
     }
 
     fn resources(&self) -> Resources {
-        let Resources { clock, events, store, identities, issuers, backoff, node } = &self.resources;
+        let Resources { clock, events, store, identities, issuers, notifier, backoff, node } = &self.resources;
         Resources {
             clock: clock.clone(),
             events: events.clone(),
             store: store.clone(),
             identities: identities.clone(),
             issuers: issuers.clone(),
+            notifier: notifier.clone(),
             backoff: *backoff,
             node: node.clone(),
         }

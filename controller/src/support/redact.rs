@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 /// The settings whose texts are no secrets. `*` is a name of the administrator's.
-const SHOWN: [&str; 21] = [
+const SHOWN: [&str; 37] = [
     "trust_domain",
     "listen",
     "advertise",
@@ -29,6 +29,22 @@ const SHOWN: [&str; 21] = [
     "proxmox.directory",
     "channel.user",
     "channel.tools",
+    "notify.group",
+    "notify.repeat",
+    "notify.clear_after",
+    "notify.silent_after",
+    "notify.issuer_down_after",
+    "notify.targets.*.type",
+    "notify.targets.*.service",
+    "notify.targets.*.url_file",
+    "notify.targets.*.template_file",
+    "notify.targets.*.token_file",
+    "notify.targets.*.ca_file",
+    "notify.targets.*.timeout",
+    "notify.targets.*.server",
+    "notify.targets.*.security",
+    "notify.targets.*.password_file",
+    "notify.targets.*.path",
     "web.listen",
     "web.name",
 ];
@@ -71,7 +87,8 @@ impl Redacted {
             let shown_name = if is_bare(name) { name.clone() } else { quoted(name) };
             let step =
                 |path: &str, name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            let general_name = if matches!(general, "issuers" | "guests" | "notify") { "*" } else { name.as_str() };
+            let general_name =
+                if matches!(general, "issuers" | "guests" | "notify.targets") { "*" } else { name.as_str() };
             let (path, general) = (step(path, &shown_name), step(general, general_name));
             if let Some(file) = value.as_str().filter(|_| name.ends_with("_file")) {
                 self.files.push(file.into());

@@ -27,7 +27,8 @@ fn only_settings_that_are_known_to_be_no_secrets_are_shown() {
         password_file = "/etc/pinion/ca-password"
         password = "hunter4"
         concurrency = 4
-        [notify.chat]
+        [notify.targets.chat]
+        type = "webhook"
         url = "https://hooks.example/services/hunter5"
         headers = { Authorization = "hunter6" }
         [[notify.mail.to]]
@@ -44,7 +45,8 @@ fn only_settings_that_are_known_to_be_no_secrets_are_shown() {
         "issuers.ca.password_file = \"/etc/pinion/ca-password\"",
         "issuers.ca.password = \"(redacted)\"",
         "issuers.ca.concurrency = 4",
-        "notify.chat.url = \"(redacted)\"",
+        "notify.targets.chat.type = \"webhook\"",
+        "notify.targets.chat.url = \"(redacted)\"",
         "anything.\"new one\" = [\"(redacted)\"]",
     ] {
         assert!(redacted.text.contains(shown), "{shown}: {}", redacted.text);

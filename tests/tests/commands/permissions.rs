@@ -17,7 +17,8 @@ const ALICE: u32 = 61001;
 const BOB: u32 = 61002;
 
 /// Every command that changes something.
-const CHANGES: [&[&str]; 12] = [
+const CHANGES: [&[&str]; 13] = [
+    &["notify", "test"],
     &["freeze", "web"],
     &["ensure", "web", "--renew", "--timeout", "1s"],
     &["ensure", "web", "--timeout", "1s"],

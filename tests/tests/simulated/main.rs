@@ -2,6 +2,7 @@
 
 mod expiry;
 mod hundred_days;
+mod alarms;
 mod clock_jumps;
 mod one_process;
 mod month_of_renewals;

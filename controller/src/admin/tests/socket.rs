@@ -50,6 +50,7 @@ impl Fixture {
             events: Arc::new(Events::open(&local)),
             inventory: watch::channel(Arc::new(inventory)).1,
             channel: None,
+            notifier: Arc::new(Notifier::nobody(clock.clone())),
             clock,
             advertise: reachable,
             access: Access::new(directory.path().to_owned()),

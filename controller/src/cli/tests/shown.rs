@@ -86,6 +86,7 @@ fn whole(placements: Vec<PlacementStatus>, guests: Vec<GuestStatus>) -> Status {
         freezes: Vec::new(),
         placements,
         guests,
+        targets: Vec::new(),
     }
 }
 

@@ -41,7 +41,7 @@ impl Health {
 }
 
 /// When what a placement holds ends.
-pub(super) fn expires(planned: &Planned<'_>, report: Option<&PlacementReport>) -> Option<Timestamp> {
+pub(in crate::reconcile) fn expires(planned: &Planned<'_>, report: Option<&PlacementReport>) -> Option<Timestamp> {
     match planned.content() {
         Content::Leaf(_) => report?.held.as_ref().map(|held| held.expires()),
         Content::Roots => planned.roots.iter().map(RootCertificate::not_after).min(),

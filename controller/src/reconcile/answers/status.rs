@@ -81,15 +81,19 @@ pub(in crate::reconcile) fn status(
             Length(*limit)
         ));
     }
+    let targets = resources.notifier.status();
+    let mut troubles = host_troubles(view, &resources.events);
+    troubles.extend(targets.iter().filter_map(|target| target.trouble.clone()));
     let manifest = ManifestStatus { since: world.in_force().since, problem: world.in_force().problem.clone() };
     Answer::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         manifest,
         notes,
-        troubles: host_troubles(view, &resources.events),
+        troubles,
         freezes: world.reports().freezes().iter().cloned().collect(),
         placements,
         guests,
+        targets,
     }))
 }
 
@@ -110,8 +114,8 @@ pub(super) fn listed<'p>(
     (listed, more.filter(|(_, more)| *more > 0).collect())
 }
 
-/// What is wrong with the host as a whole.
-fn host_troubles(view: View<'_>, events: &Events) -> Vec<Trouble> {
+/// What is wrong with the host as a whole, other than that somebody cannot be told.
+pub(in crate::reconcile) fn host_troubles(view: View<'_>, events: &Events) -> Vec<Trouble> {
     let shared_state = view.world.shared_state_problem().map(troubles::shared_state);
     let own = [shared_state, events.trouble(), view.parts.evictions.trouble()];
     let inventory = view.world.inventory().troubles().cloned();

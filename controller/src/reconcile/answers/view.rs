@@ -25,7 +25,7 @@ impl View<'_> {
     }
 
     /// The placement, if its guest was destroyed and nobody has taken note.
-    pub(super) fn destroyed<'i>(&self, id: Option<&'i PlacementId>) -> Option<&'i PlacementId> {
+    pub(in crate::reconcile) fn destroyed<'i>(&self, id: Option<&'i PlacementId>) -> Option<&'i PlacementId> {
         id.filter(|id| self.parts.departures.has(id.guest))
     }
 }
