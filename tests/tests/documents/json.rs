@@ -9,6 +9,7 @@ use pinion_tests::{
     guest::Guest,
     host::{Host, HostOptions},
     process::{self, Finished},
+    receiver::{Manner, Receiver},
     site::Site,
     wait::PATIENCE,
 };
@@ -90,7 +91,14 @@ fn close(schema: &mut Value) {
 #[test]
 fn what_the_programs_print_is_what_the_schemas_say() {
     let mut schemas = Schemas::new();
-    let mut site = Site::served().expect("a served site");
+    let receiver = Receiver::start(Manner::Answer(200)).expect("a receiver");
+    let host = Host::prepare(&HostOptions::embedded(&json!([]))).expect("a host");
+    let target = format!("\n[notify.targets.chat]\ntype = \"webhook\"\nurl = \"{}\"\n", receiver.url("x"));
+    host.configure(&target).expect("configured");
+    let mut site = Site::served_on(host).expect("a served site");
+    schemas.pinion(&site.host, "pinion-notify-test", 0, "notify test");
+    receiver.behave(Manner::Answer(404));
+    schemas.pinion(&site.host, "pinion-notify-test", 4, "notify test chat");
     on_the_host(&mut schemas, &site.host);
     in_the_guest(&mut schemas, &site);
     at_the_end(&mut schemas, &mut site);
