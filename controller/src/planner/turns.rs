@@ -2,15 +2,15 @@
 //!
 //! Answers: which renewal that disturbs its service begins now, and which waits for another to be served?
 //! Invariants: a renewal has its turn until its service shows the new certificate, and for [`MAX_TURN`] at most, so that one
-//! that never comes so far does not hold up the others for ever. Nothing waits so long that it could end: see [`is_urgent`].
-//! A first installation disturbs nobody and waits for nobody.
+//! that never comes so far does not hold up the others for ever. Nothing waits so long that it could end: see [`InUse::is_urgent`].
+//! A first installation disturbs nobody and waits for nobody, unless it replaces what its guest has found.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use pinion_proto::{
     clock::Timestamp,
-    report::Held,
-    spec::{Opening, Reload},
+    report::{Found, Held},
+    spec::{AdoptionDecision, Opening, Reload},
     stage::{Halt, Trouble},
 };
 
@@ -46,10 +46,35 @@ pub(super) fn is_disruptive(placement: &Placement, entry: Option<&PlacementEntry
     }
 }
 
-/// Whether a certificate is in the last sixth of its life: half of the time that there was for its renewal has passed.
-fn is_urgent(held: &Held, now: Timestamp) -> bool {
-    let (begin, end) = (held.leaf.not_before(), held.expires());
-    end - end.since(begin) / 6 <= now
+/// What a service uses until its files are replaced.
+#[derive(Clone, Copy)]
+enum InUse<'r> {
+    Held(&'r Held),
+    /// What was there before Pinion.
+    Found(&'r Found),
+    /// The guest has begun to replace what it had found.
+    Replaced,
+}
+
+impl InUse<'_> {
+    /// When the certificate begins and ends, if that is known.
+    fn life(self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Held(held) => Some((held.leaf.not_before(), held.expires())),
+            Self::Found(Found::Good(pair)) => Some((pair.leaf.not_before(), pair.chain_ends)),
+            Self::Found(Found::Unfit(_)) | Self::Replaced => None,
+        }
+    }
+
+    /// Whether it is in the last sixth of its life: half of the time that there was for its renewal has passed.
+    fn is_urgent(self, now: Timestamp) -> bool {
+        self.life().is_some_and(|(begin, end)| end - end.since(begin) / 6 <= now)
+    }
+
+    /// What may have ended already comes first.
+    fn ends(self, now: Timestamp) -> Timestamp {
+        self.life().map_or(now, |(_, end)| end)
+    }
 }
 
 /// What has its turn together.
@@ -80,12 +105,12 @@ pub(super) fn give(placements: &mut [Planned<'_>], reports: &Reports, now: Times
     let mut occupied: BTreeMap<Group<'_>, Occupied> = BTreeMap::new();
     let mut waiting: Vec<(bool, Timestamp, usize)> = Vec::new();
     for (at, planned) in placements.iter_mut().enumerate() {
-        let Some((entry, held)) = disturbed(planned, reports) else { continue };
+        let Some((entry, in_use)) = disturbed(planned, reports) else { continue };
         match (entry.turn(), is_settled(planned, entry)) {
             (Some(_), true) => planned.turn = Turn::Ends,
             (Some(since), false) => occupy(&mut occupied, planned, since + MAX_TURN),
             (None, _) if matches!(planned.decision, Decision::Order(_)) => {
-                waiting.push((!is_urgent(held, now), held.expires(), at));
+                waiting.push((!in_use.is_urgent(now), in_use.ends(now), at));
             }
             // It is on its way, and was before this controller was started.
             (None, _) if is_under_way(planned, entry) => {
@@ -117,13 +142,19 @@ pub(super) fn give(placements: &mut [Planned<'_>], reports: &Reports, now: Times
     wake_at
 }
 
-/// A placement whose renewal disturbs a service that uses what it holds.
-fn disturbed<'r>(planned: &Planned<'_>, reports: &'r Reports) -> Option<(&'r PlacementEntry, &'r Held)> {
+/// A placement whose order disturbs a service that uses what is there.
+fn disturbed<'r>(planned: &Planned<'_>, reports: &'r Reports) -> Option<(&'r PlacementEntry, InUse<'r>)> {
     if planned.certificate.content.is_roots() || planned.placement.purge || !planned.disruptive {
         return None;
     }
     let entry = reports.placement(&planned.id()?)?;
-    Some((entry, entry.report()?.held.as_ref()?))
+    let report = entry.report()?;
+    let in_use = match (&report.held, &report.found) {
+        (Some(held), _) => InUse::Held(held),
+        (None, Some(found)) => InUse::Found(found),
+        (None, None) => entry.turn().map(|_| InUse::Replaced)?,
+    };
+    Some((entry, in_use))
 }
 
 fn is_settled(planned: &Planned<'_>, entry: &PlacementEntry) -> bool {
@@ -166,6 +197,8 @@ fn wait(planned: &mut Planned<'_>, trouble: Trouble) {
     // A request that is there already stays with the guest.
     let keeps = matches!(&planned.decision, Decision::Order(order) if order.step == Step::Sign);
     planned.ordered = planned.ordered.filter(|_| keeps);
+    // A guest that is told to replace what it has found stops looking at it, and it would be a first installation.
+    planned.adoption = planned.adoption.map(|_| AdoptionDecision::Undecided);
     planned.decision = Decision::Wait(trouble);
 }
 

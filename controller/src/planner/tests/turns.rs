@@ -1,5 +1,7 @@
 //! Services that are disturbed, one after the other.
 
+use pinion_proto::{report::Found, spec::AdoptionDecision};
+
 use super::{super::turns::MAX_TURN, *};
 
 /// Three dockerds of one certificate, all due, and what is done with their turns from plan to plan.
@@ -28,6 +30,15 @@ impl Swarm {
         let guest = Guest::Vmid(guest.try_into().expect("a VMID"));
         self.world.reports.link_up(guest, self.world.now);
         self.world.reports.report(guest, holding("docker", generation, leaf), self.world.now);
+    }
+
+    /// A guest holds nothing of Pinion's, and has found this.
+    fn holds_nothing(&mut self, guest: u32, found: Option<Found>) {
+        let guest = Guest::Vmid(guest.try_into().expect("a VMID"));
+        self.world.reports.hello(guest, Vec::new(), self.world.now);
+        let mut report = PlacementReport::nothing("docker".parse().expect("a name"));
+        report.found = found.map(Box::new);
+        self.world.reports.report(guest, report, self.world.now);
     }
 
     /// Plans as the loop does; the guests of which something is ordered.
@@ -109,6 +120,27 @@ fn nothing_ends_over_it_and_what_disturbs_nobody_does_not_wait() {
         first.world.reports.hello(guest, Vec::new(), first.world.now);
     }
     assert_eq!(first.ordered().len(), 3, "a first installation disturbs nobody");
+}
+
+#[test]
+fn what_a_guest_has_found_and_is_not_adopted_is_replaced_in_its_turn() {
+    let mut swarm = Swarm::new(THREE);
+    for guest in [101, 102, 103] {
+        swarm.holds_nothing(guest, Some(Found::Unfit("the key is readable by others".to_owned())));
+    }
+    assert_eq!(swarm.ordered(), ["docker@101"]);
+    let told = |swarm: &Swarm| {
+        let plan = plan(&swarm.manifest, &swarm.world.inventory, &swarm.world.reports, swarm.world.now);
+        plan.placements.iter().map(|planned| planned.adoption).collect::<Vec<_>>()
+    };
+    let (replace, undecided) = (Some(AdoptionDecision::Replace), Some(AdoptionDecision::Undecided));
+    assert_eq!(told(&swarm), [replace, undecided, undecided], "who waits keeps looking at what is there");
+    swarm.holds_nothing(101, None);
+    assert_eq!(swarm.ordered(), ["docker@101"], "also while the first replaces what was there");
+    swarm.serves(101, 4, 0);
+    assert_eq!(swarm.ordered(), ["docker@102"]);
+    swarm.serves(102, 4, 0);
+    assert_eq!(swarm.ordered(), ["docker@103"]);
 }
 
 #[test]
