@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::children::{Children, cargo};
+use crate::{
+    children::{Children, cargo},
+    tools::Zig,
+};
 
 /// Builds the controller; its path.
 pub(crate) fn controller(root: &Path, children: &Children) -> Result<PathBuf> {
@@ -21,6 +24,22 @@ pub(crate) fn controller(root: &Path, children: &Children) -> Result<PathBuf> {
         "pinion",
     ]))?;
     Ok(target(root).join("release/pinion"))
+}
+
+/// Builds the controller for every system whose glibc is at least this one, whatever this machine has; its path.
+pub(crate) fn portable_controller(
+    root: &Path,
+    children: &Children,
+    zig: &Zig,
+    (major, minor): (u32, u32),
+) -> Result<PathBuf> {
+    // With a directory of its own: what it compiles for is another C library, and the target's name is the same.
+    let directory = target(root).join("controller-portable");
+    let mut command = zig.build();
+    command.current_dir(root).args(["--locked", "--release", "-p", "pinion-controller", "--bin", "pinion"]);
+    command.args(["--target", &format!("{TARGET}.{major}.{minor}"), "--target-dir"]).arg(&directory);
+    children.run_well(&mut command)?;
+    Ok(directory.join(TARGET).join("release/pinion"))
 }
 
 /// Builds the agent, static and small; its path.

@@ -113,8 +113,8 @@ enum Verb {
     },
     /// Build a release into target/dist: Debian packages, the agent for other distributions, sums, and what it all is made from.
     ///
-    /// Needs a Debian machine, no newer than the oldest that the packages are for, and installs debhelper where it is
-    /// missing. Prints each file and its size.
+    /// Needs a machine with apt-get; installs debhelper, pip and, into target/tools, what links for the oldest system that
+    /// the packages are for. Prints each file and its size.
     Dist {
         /// Sign SHA256SUMS with this key of GnuPG's.
         #[arg(long, value_name = "KEY")]

@@ -4,8 +4,9 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// glibc of Debian 12, on which Proxmox VE 8 is based. Newer systems run what was linked to an older one.
-const NEWEST: (u32, u32) = (2, 36);
+/// glibc of Debian 12, on which Proxmox VE 8 is based: the oldest that the packages are for. Newer systems run what was
+/// linked to an older one.
+pub(super) const OLDEST: (u32, u32) = (2, 36);
 
 /// Reads the built file: which versions of glibc's symbols does it want?
 ///
@@ -18,14 +19,14 @@ pub(super) fn check(program: &Path) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     // A program that wants none is static, which is as good.
     let Some(newest) = wanted(&text) else { return Ok(()) };
-    if newest > NEWEST {
+    if newest > OLDEST {
         bail!(
-            "{} needs glibc {}.{}, and Debian 12 has {}.{}: build it on Debian 12, or in a container of it",
+            "{} needs glibc {}.{}, and Debian 12 has {}.{}: it was not linked as `cargo xtask dist` links it",
             program.display(),
             newest.0,
             newest.1,
-            NEWEST.0,
-            NEWEST.1
+            OLDEST.0,
+            OLDEST.1
         );
     }
     println!("{} needs glibc {}.{}", program.display(), newest.0, newest.1);

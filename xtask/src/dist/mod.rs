@@ -31,8 +31,10 @@ pub(crate) fn run(root: &Path, sign: Option<&str>) -> Result<()> {
     tools::ensure_packaging(&children, true)?;
     let directory = binaries::target(root).join("dist");
     start_empty(&directory)?;
-    let [controller, agent] = [binaries::controller(root, &children)?, binaries::agent(root, &children)?]
-        .map(|built| copy_into(&directory, &built));
+    let zig = tools::Zig::ensure(root, &children)?;
+    let controller = binaries::portable_controller(root, &children, &zig, glibc::OLDEST)?;
+    let [controller, agent] =
+        [controller, binaries::agent(root, &children)?].map(|built| copy_into(&directory, &built));
     let programs = Programs { controller: controller?, agent: agent? };
     glibc::check(&programs.controller)?;
     pages::write(root, &programs, &children, &directory)?;

@@ -59,6 +59,9 @@ pub(super) const PACKAGING: [(&str, &str); 5] = [
     ("lintian", "lintian"),
 ];
 
+/// What installs programs of Python's package index.
+pub(super) const PIP: [(&str, &str); 1] = [("pip3", "python3-pip")];
+
 /// An emulated machine, and its disk.
 pub(super) const MACHINE: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("mkfs.ext4", "e2fsprogs")];
 

@@ -15,12 +15,14 @@ use crate::children::Children;
 use go::GoTool;
 pub(crate) use go::{STEP, STEP_CA, TRAEFIK};
 pub(crate) use rust::Inventory;
+pub(crate) use zig::Zig;
 
 mod debian;
 mod go;
 mod program;
 mod rust;
 mod traefik;
+mod zig;
 
 /// Sees to it that Debian's programs are there, and looks for these of Go's.
 pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool, wanted: &[&'static GoTool]) -> Result<Tools> {
