@@ -68,6 +68,27 @@ pub struct PlacementReport {
     /// The pair that is in the places of its files while it holds nothing; none where not all of them are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Box<Found>>,
+    /// How often its services were notified for it since the agent started.
+    #[serde(default, skip_serializing_if = "Notified::is_none")]
+    pub notified: Notified,
+}
+
+/// How often services were notified of a placement's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Notified {
+    /// In ways that end no process, and by hooks.
+    pub reloads: u32,
+    /// By restarts of a unit, a container or a Swarm service.
+    pub restarts: u32,
+}
+
+impl Notified {
+    /// Whether they never were.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.reloads == 0 && self.restarts == 0
+    }
 }
 
 /// A pair that was there before Pinion.
@@ -163,6 +184,7 @@ impl PlacementReport {
             looked: 0,
             details: None,
             found: None,
+            notified: Notified::default(),
         }
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Notifies the service in this way. Restarts are counted, whatever made them.
-    pub(super) async fn tell(&self, action: &ReloadAction) -> Result<Result<(), ReloadError>, Interrupt> {
+    pub(super) async fn tell(&mut self, action: &ReloadAction) -> Result<Result<(), ReloadError>, Interrupt> {
         let switch = &*self.switch;
         let about = About { may_restart: disturb::may_restart(switch, action), ..self.about() };
         let _dockerd = switch.unless_stopped(switch.shared.services.dockerd(action)).await?;
@@ -85,6 +85,11 @@ impl<'a> Attempt<'a> {
             Ok(true) => disturb::note_restart(switch, action).await?,
             Err(error) if error.is_absence() => disturb::take_back(switch, action).await?,
             Ok(false) | Err(_) => {}
+        }
+        match &told {
+            Ok(restarted) => self.status.notified(*restarted || action.is_disruptive()),
+            Err(error) if error.is_absence() => {}
+            Err(_) => self.status.notified(action.is_disruptive()),
         }
         Ok(told.map(drop))
     }

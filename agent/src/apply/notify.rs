@@ -117,7 +117,7 @@ struct HeldUp {
     is_absence: bool,
 }
 
-async fn notify_one(attempt: &Attempt<'_>, action: &ReloadAction) -> Result<Outcome, Interrupt> {
+async fn notify_one(attempt: &mut Attempt<'_>, action: &ReloadAction) -> Result<Outcome, Interrupt> {
     match disturb::may_disturb(attempt.switch, action) {
         Ok(()) => {}
         Err(Interrupt::Failed(failure)) => return Ok(Outcome::HeldUp(failure)),

@@ -4,7 +4,7 @@
 
 use pinion_proto::{
     id::CertificateName,
-    report::{Details, PlacementReport},
+    report::{Details, Notified, PlacementReport},
     spec::Usage,
     stage::{Stage, Trouble},
 };
@@ -30,6 +30,8 @@ pub(super) struct Status {
     looked: u64,
     /// What it comes to here, as the job says.
     details: Option<Box<Details>>,
+    /// How often its services were notified since this agent started.
+    notified: Notified,
 }
 
 impl Status {
@@ -43,6 +45,7 @@ impl Status {
             trouble: None,
             looked: 0,
             details: None,
+            notified: Notified::default(),
         }
     }
 
@@ -91,6 +94,12 @@ impl Status {
         self.trouble = Some(trouble);
     }
 
+    /// A service was reloaded or restarted for it.
+    pub(super) fn notified(&mut self, is_restart: bool) {
+        let count = if is_restart { &mut self.notified.restarts } else { &mut self.notified.reloads };
+        *count = count.saturating_add(1);
+    }
+
     /// A look that the controller asked for is done.
     pub(super) fn looked(&mut self, number: u64) {
         self.looked = number;
@@ -114,6 +123,7 @@ impl Status {
             trouble: self.trouble.as_ref().or(refusal).cloned(),
             warning: self.warning.clone(),
             looked: self.looked,
+            notified: self.notified,
             ..ledger
         }
     }

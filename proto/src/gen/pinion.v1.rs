@@ -774,6 +774,12 @@ pub struct PlacementReport {
     /// What is in the places of its files while it holds nothing, if all of them are there.
     #[prost(message, optional, tag = "18")]
     pub found: ::core::option::Option<Found>,
+    /// How often its services were reloaded for it since the agent started, or were notified in another way that ends no process.
+    #[prost(uint32, tag = "19")]
+    pub reloads: u32,
+    /// How often they were restarted for it.
+    #[prost(uint32, tag = "20")]
+    pub restarts: u32,
 }
 /// A pair that was there before Pinion.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -27,7 +27,7 @@ use crate::{
         Delivery, Hello, IssuedIdentity, JoinRequest, JoinSecret, MAX_MANIFEST_PROBLEM, Purge, ToAgent, ToController,
     },
     printable::line,
-    report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
+    report::{GuestFacts, Held, Incoming, Notified, PlacementReport, Progress},
     spec::MAX_ROOTS,
 };
 pub use codec::{Codec, CountingDecoder};
@@ -267,6 +267,7 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         looked: report.looked,
         details: report.details.map(details::read_details).transpose()?.map(Box::new),
         found: report.found.map(adoption::read_found).transpose()?.map(Box::new),
+        notified: Notified { reloads: report.reloads, restarts: report.restarts },
     })
 }
 
@@ -304,6 +305,8 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         looked: report.looked,
         details: report.details.map(|details| details::write_details(*details)),
         found: report.found.map(|found| adoption::write_found(*found)),
+        reloads: report.notified.reloads,
+        restarts: report.notified.restarts,
     }
 }
 

@@ -53,8 +53,9 @@ async fn a_restart_that_nobody_was_there_for_is_none() {
     report(&placements, "web", "waiting", |report| report.trouble.is_some()).await;
     service.looked_at(20).await;
     service.hook(&guest.config.hooks, "");
-    at_stage(&placements, "web", 1, Stage::Served).await;
+    let served = at_stage(&placements, "web", 1, Stage::Served).await;
     assert_eq!(service.calls(), ["restart"]);
+    assert_eq!((served.notified.reloads, served.notified.restarts), (0, 1), "and it is reported once");
     placements.shutdown().await;
 }
 
