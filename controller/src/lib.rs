@@ -8,6 +8,8 @@ pub mod setup;
 pub mod config;
 pub mod settings;
 pub mod manifest;
+pub mod metrics;
+pub mod web;
 pub mod inventory;
 pub mod planner;
 pub mod reconcile;

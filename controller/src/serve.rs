@@ -10,6 +10,7 @@ use pinion_proto::{
     spec::PlainName,
     tls::{self, IdentityCell},
 };
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -17,7 +18,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     admin::{Admin, caller::Access, callers::Callers},
@@ -26,18 +27,19 @@ use crate::{
         follow::{Follower, KnownGuests},
     },
     config::{
-        Config,
+        Config, WebConfig,
         advertise::{self, SystemResolver},
     },
     enroll,
     events::{Events, HostEvent, What},
     identity::{ControllerIdentity, Identities, renewal::keep as keep_node},
-    issuer::Issuers,
-    link::{listener, service::Services},
+    issuer::{self, Issuers},
+    link::{LinkInput, listener, service::Services},
     manifest::file::ManifestFile,
     notify::{Notifier, Surroundings},
     reconcile::{self, Inputs, Resources},
     store::Store,
+    web::{self, Web, access::WebAccess, tls::WebTls},
 };
 
 /// How many of the links' messages wait for the loop, before the links wait.
@@ -48,6 +50,12 @@ const REQUEST_QUEUE: usize = 64;
 
 /// How long the last writes may take at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// A port that is taken is tried again after this long.
+const WEB_RETRY: Duration = Duration::from_secs(10);
+
+/// Upper bounds of the histogram of the loop's passes (seconds).
+const PASS_BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 /// When issuing the controller's own identity fails, it is tried again after this long.
 const IDENTITY_RETRY: Duration = Duration::from_secs(60);
@@ -120,6 +128,7 @@ impl Controller {
             channel: config.proxmox.is_some().then(|| channel.clone()),
             clock: clock.clone(),
             advertise: advertise.clone(),
+            web: Arc::new(WebAccess::open(store.clone(), clock.clone())),
             access: Access::new(config.root.clone()),
             callers: Callers::new(),
         };
@@ -129,6 +138,8 @@ impl Controller {
             advertise: admin.advertise.clone(),
             proxmox,
         });
+        let passes = Histogram::new(PASS_BUCKETS);
+        let web = page(&admin, link_inputs.downgrade(), passes.clone(), host_name(&config));
         let resources = Resources {
             clock: clock.clone(),
             events: events.clone(),
@@ -138,6 +149,7 @@ impl Controller {
             notifier,
             backoff: config.retry,
             node: node(&config),
+            passes,
         };
         let (stop, stopped) = oneshot::channel();
         let inputs = Inputs {
@@ -159,6 +171,8 @@ impl Controller {
         tasks.spawn(keep_identity(identities, cell, own, clock.clone()));
         tasks.spawn(Arc::new(admin).serve(socket));
         tasks.spawn(listener::serve(listener, tls, services));
+        tasks.spawn(issuer::watch::watch(web.issuers.clone(), manifest.in_force()));
+        tasks.spawn(show(web, config.web));
         Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
     }
 
@@ -182,6 +196,47 @@ impl Controller {
             }
         }
     }
+}
+
+/// What the page is made from.
+fn page(admin: &Admin, links: mpsc::WeakSender<LinkInput>, passes: Histogram, host: String) -> Web {
+    Web {
+        requests: admin.requests.clone(),
+        links,
+        identities: admin.identities.clone(),
+        issuers: admin.issuers.clone(),
+        events: admin.events.clone(),
+        passes,
+        clock: admin.clock.clone(),
+        started: admin.clock.now(),
+        host,
+        access: admin.web.clone(),
+    }
+}
+
+/// Serves the page, when its port is free. Certificates do not wait for it.
+async fn show(web: Web, mut config: WebConfig) {
+    let Some(listen) = config.listen else { return };
+    config.tls = config.pair.clone().map(|pair| Arc::new(WebTls::new(pair)));
+    let mut is_told = false;
+    let listener = loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => break listener,
+            Err(error) if is_told => debug!(%listen, %error, "Still cannot listen for browsers"),
+            Err(error) => {
+                warn!(
+                    %listen, %error,
+                    "Cannot listen for browsers and scrapers, trying again; everything else works. If another program is \
+                     there, set `listen` in `[web]`"
+                );
+                is_told = true;
+            }
+        }
+        tokio::time::sleep(WEB_RETRY).await;
+    };
+    let Ok(address) = listener.local_addr() else { return };
+    info!(%address, "The page is there");
+    web::serve(web, config, listener, address).await;
 }
 
 /// Which guests there are, now and at each change: as Proxmox says, where it is, and as the configuration says.

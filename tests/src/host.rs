@@ -36,6 +36,8 @@ pub struct HostOptions {
     pub retry_max: Duration,
     /// Names that the manifest may use for guests.
     pub guests: BTreeMap<String, u32>,
+    /// What `[web]` says besides its address; none where there is no page.
+    pub web: Option<String>,
 }
 
 impl Default for HostOptions {
@@ -47,6 +49,7 @@ impl Default for HostOptions {
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_secs(2),
             guests: BTreeMap::new(),
+            web: None,
         }
     }
 }
@@ -90,6 +93,8 @@ pub struct Host {
     /// Before its directory, because fields are dropped in this order and it writes to the last.
     controller: Option<Process>,
     port: Port,
+    /// Where the page is, if there is one.
+    web: Option<Port>,
     root: TempDir,
     build: Build,
 }
@@ -117,7 +122,8 @@ impl Host {
         // As the unit's StateDirectoryMode= makes it.
         let state = fs::set_permissions(root.path().join("var/lib/pinion"), fs::Permissions::from_mode(0o700));
         state.context("close the host's state")?;
-        let host = Self { root, port: Port::reserve()?, controller: None, build: Build::Current };
+        let web = options.web.as_ref().map(|_| Port::reserve()).transpose()?;
+        let host = Self { root, port: Port::reserve()?, web, controller: None, build: Build::Current };
         host.write_config(options)?;
         host.write_manifest(&options.manifest)?;
         Ok(host)
@@ -138,6 +144,12 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Where the page is; none if it is switched off.
+    #[must_use]
+    pub fn web(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(Port::address)
     }
 
     /// Runs `pinion` with the arguments, for at most [`PATIENCE`] and a little.
@@ -338,6 +350,10 @@ impl Host {
         add(format_args!("\n[retry]\ninitial = \"{initial}ms\"\nmax = \"{max}ms\"\n\n[guests]\n"));
         for (name, vmid) in &options.guests {
             add(format_args!("\"{name}\" = {vmid}\n"));
+        }
+        match (&options.web, &self.web) {
+            (Some(more), Some(port)) => add(format_args!("\n[web]\nlisten = \"{}\"\n{more}\n", port.address())),
+            _ => add(format_args!("\n[web]\nenabled = false\n")),
         }
         let path = self.root.path().join("etc/pinion/controller.toml");
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))

@@ -4,6 +4,7 @@ use std::{io, time::Instant};
 
 use pinion_proto::{
     bundle::{RootCertificate, certificates_to_pem},
+    causes::chain,
     id::shown,
     lines,
     spec::PlainName,
@@ -13,15 +14,51 @@ use tokio::{net::unix::OwnedWriteHalf, sync::broadcast::error::RecvError};
 
 use super::{
     Admin,
-    protocol::{Answer, AskEvents, IssuerReport, IssuerRoot, IssuerRootsReport},
+    protocol::{Answer, AskEvents, AskWeb, IssuerReport, IssuerRoot, IssuerRootsReport},
 };
 use crate::{
     events::{Event, HostEvent, What},
     inventory::Inventory,
     issuer::IssuerError,
+    web::access::{Right, TokenError},
 };
 
+fn no_page() -> Answer {
+    Answer::Refused(
+        "the page is not there: `enabled = false` in `[web]`, or its port is taken (`journalctl -u pinion` says which); \
+         correct it and restart the controller (systemctl restart pinion)"
+            .to_owned(),
+    )
+}
+
+fn no_token(error: &TokenError) -> Answer {
+    match error {
+        TokenError::Unknown(_) => Answer::NoSuchName(error.to_string()),
+        TokenError::Exists(_) | TokenError::TooMany => Answer::Refused(error.to_string()),
+        TokenError::Store(error) => Answer::Failed(chain(error)),
+    }
+}
+
 impl Admin {
+    /// Answers who may look at the page.
+    pub(super) fn web(&self, ask: AskWeb) -> Answer {
+        let access = &self.web;
+        let right = |renew: bool| if renew { Right::Renew } else { Right::Look };
+        match ask {
+            AskWeb::Link { renew } => {
+                access.link_url(right(renew)).map_or_else(no_page, |url| Answer::WebLink(url.to_string()))
+            }
+            AskWeb::CreateToken { name, renew } => {
+                let token = access.create_token(name, right(renew));
+                token.map_or_else(|error| no_token(&error), |token| Answer::WebToken(token.to_string()))
+            }
+            AskWeb::RevokeToken(name) => {
+                access.revoke_token(&name).map_or_else(|error| no_token(&error), |()| Answer::End)
+            }
+            AskWeb::Tokens => access.tokens().map_or_else(|error| no_token(&error), Answer::WebTokens),
+        }
+    }
+
     pub(super) async fn issuers(&self) -> Answer {
         let mut reports = Vec::new();
         for name in self.issuers.names() {

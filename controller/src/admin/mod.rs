@@ -13,6 +13,7 @@ pub mod protocol;
 pub mod purge;
 pub mod question;
 pub mod status;
+pub mod web;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use crate::{
     issuer::Issuers,
     manifest::{GuestNameError, Manifest, file::ManifestFile},
     notify::Notifier,
+    web::access::WebAccess,
 };
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
@@ -89,6 +91,8 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// Where agents dial.
     pub advertise: watch::Receiver<Reachable>,
+    /// Who may look at the page.
+    pub web: Arc<WebAccess>,
     /// Who may ask what.
     pub access: Access,
     /// Who is connected.
@@ -212,6 +216,7 @@ impl Admin {
                 let manifest = Manifest::parse(text.as_bytes()).map_err(|error| Answer::Refused(chain(&error)))?;
                 Question::FromPlan(FromPlan::PlanOf(Box::new(manifest)))
             }
+            Ask::Web(ask) => return Err(self.web(ask)),
             Ask::Purge(ask) => Question::FromPlan(FromPlan::Purge(ask)),
             Ask::Ensure(ensure) => Question::Waits(Waits::Ensure(ensure)),
             Ask::Enroll(text) => Question::Waits(Waits::Enroll(self.guest(&text)?)),

@@ -13,10 +13,13 @@ use pinion_proto::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::agent_removal::AgentRemoval;
 use super::purge::{AskPurge, Purging};
-pub use super::status::{GuestStatus, IdentityStatus, ManifestStatus, PlacementStatus, Status, Wanted};
-use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck, notify::Tested};
+pub use super::status::{
+    GuestStatus, IdentityStatus, IssuerStatus, ManifestStatus, PlacementStatus, RootStatus, Status, Wanted,
+    WindowOpening,
+};
+pub use super::{agent_removal::AgentRemoval, web::AskWeb};
+use crate::{events::Event, freeze::Freeze, issuer::IssuerCheck, notify::Tested, web::access::WebToken};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,8 @@ pub enum Ask {
     Show(AskShow),
     /// [`Answer::Tested`]: a test message was sent to a target of alarms, or to all.
     NotifyTest(Option<String>),
+    /// [`Answer::WebLink`], [`Answer::WebToken`], [`Answer::WebTokens`], or [`Answer::End`] once a token is taken back.
+    Web(AskWeb),
 }
 
 impl Ask {
@@ -115,6 +120,7 @@ impl Ask {
             Self::Evict { .. } => Some("pinion guest evict"),
             // It disturbs people, and shows what targets answer.
             Self::NotifyTest(_) => Some("pinion notify test"),
+            Self::Web(ask) => ask.change(),
         }
     }
 }
@@ -257,6 +263,12 @@ pub enum Answer {
     AgentRemoval(Box<AgentRemoval>),
     /// To [`Ask::NotifyTest`].
     Tested(Vec<Tested>),
+    /// To [`AskWeb::Link`]: the link.
+    WebLink(String),
+    /// To [`AskWeb::CreateToken`]: the token.
+    WebToken(String),
+    /// To [`AskWeb::Tokens`].
+    WebTokens(Vec<WebToken>),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.

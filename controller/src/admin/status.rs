@@ -8,8 +8,9 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
     names::SubjectNames,
-    report::Details,
-    stage::{Stage, Trouble, Validity},
+    report::{Details, Notified},
+    stage::{Halt, Stage, Trouble, Validity},
+    verdict::Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,31 @@ pub struct Status {
     /// Who is told of alarms, by name.
     #[serde(default)]
     pub targets: Vec<TargetStatus>,
+    /// The issuers that the manifest names.
+    #[serde(default)]
+    pub issuers: Vec<IssuerStatus>,
+}
+
+/// An issuer that the manifest names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssuerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The roots that it has now; empty while it has not been asked, or if it cannot say.
+    pub roots: Vec<RootStatus>,
+}
+
+/// A root that an issuer has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RootStatus {
+    /// The SHA-256 of its DER.
+    pub fingerprint: Fingerprint,
+    /// Its subject.
+    pub subject: String,
+    /// Its last second.
+    pub not_after: Timestamp,
+    /// Whether the issuer's next certificate ends at it.
+    pub signing: bool,
 }
 
 /// Which manifest is in force.
@@ -104,6 +130,9 @@ pub struct PlacementStatus {
     /// What a person should change in the guest, although nothing holds it up.
     #[serde(default)]
     pub warning: Option<String>,
+    /// How often its services were notified for it since its agent started.
+    #[serde(default, skip_serializing_if = "Notified::is_none")]
+    pub notified: Notified,
     /// The recipe that the manifest names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
@@ -116,6 +145,9 @@ pub struct PlacementStatus {
     /// When its service may be disturbed, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
+    /// When its service may be disturbed next; empty if at any time, or not before a freeze is lifted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub openings: Vec<WindowOpening>,
     /// Its files, services and probes in words, as `pinion show` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
@@ -148,6 +180,31 @@ pub struct Wanted {
     pub action: String,
     /// Why, in words.
     pub why: String,
+}
+
+impl PlacementStatus {
+    /// How it is.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let validity = self.validity.filter(|_| !self.retired);
+        Verdict::of(validity, self.trouble.as_ref().map(|trouble| trouble.halt), self.due)
+    }
+
+    /// Whether it counts for the verdict on everything: one that the manifest does not name is asked for by nobody, unless
+    /// it needs a person.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        !self.retired || self.trouble.as_ref().is_some_and(|trouble| trouble.halt == Halt::Blocked)
+    }
+}
+
+/// A time in which a service may be disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WindowOpening {
+    /// Its first second.
+    pub opens: Timestamp,
+    /// Its end.
+    pub closes: Timestamp,
 }
 
 /// One guest.

@@ -10,7 +10,7 @@ use pinion_proto::{clock::Timestamp, exit::Exit};
 use super::{
     backup::RestoreArgs, completions::Shell, ensure::EnsureArgs, events::EventsArgs, explain::ExplainArgs,
     import::ImportVerb, moment, notify::NotifyVerb, setup::SetupArgs, status::StatusArgs,
-    support_bundle::SupportBundleArgs,
+    support_bundle::SupportBundleArgs, web::WebVerb,
 };
 
 /// Keeps the TLS certificates of every container and virtual machine on this host alive.
@@ -147,6 +147,9 @@ pub(super) enum Verb {
     /// Create join tokens for guests that you join by hand.
     #[command(subcommand)]
     Token(TokenVerb),
+    /// Links and tokens for the page that shows everything in a browser.
+    #[command(subcommand)]
+    Web(WebVerb),
     /// Check the manifest, print its schema, or import an older one.
     #[command(subcommand)]
     Manifest(ManifestVerb),

@@ -10,7 +10,7 @@ use pinion_proto::{
 };
 
 use super::{Session, ask, documents::Checked, print_failed, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask, PlacementStatus, Selection, Status};
+use crate::admin::protocol::{Answer, Ask, Selection, Status};
 
 /// The longest text of one problem (characters): a line of a monitoring system.
 const MAX_PROBLEM: usize = 200;
@@ -35,10 +35,8 @@ pub(super) async fn check(session: &Session, selection: Selection) -> Result<Exi
 /// The worst that is true, and everything that is wrong in one line, the worst first.
 pub(super) fn verdict(status: &Status) -> (Exit, String) {
     let mut tally = Tally::default();
-    for placement in status.placements.iter().filter(|placement| counts(placement)) {
-        let validity = placement.validity.filter(|_| !placement.retired);
-        let halt = placement.trouble.as_ref().map(|trouble| trouble.halt);
-        tally.add(Verdict::of(validity, halt, placement.due), || placement.placement.clone());
+    for placement in status.placements.iter().filter(|placement| placement.counts()) {
+        tally.add(placement.verdict(), || placement.placement.clone());
     }
     let host = |halt| status.troubles.iter().filter(move |trouble| trouble.halt == halt);
     let exit = match tally.worst() {
@@ -57,9 +55,4 @@ pub(super) fn verdict(status: &Status) -> (Exit, String) {
         parts.push(format!("the manifest on disk is not in force: {}", line(first, MAX_PROBLEM)));
     }
     (exit, parts.join("; "))
-}
-
-/// Whether a placement counts: one that the manifest does not name is asked for by nobody, unless it needs a person.
-fn counts(placement: &PlacementStatus) -> bool {
-    !placement.retired || placement.trouble.as_ref().is_some_and(|trouble| trouble.halt == Halt::Blocked)
 }

@@ -19,6 +19,7 @@ use crate::{
     manifest::{Problem, import},
     notify::Tested,
     support,
+    web::access::WebToken,
 };
 
 /// Every document, by the command's name.
@@ -54,6 +55,10 @@ pub fn documents() -> Vec<Document> {
         Document::answer::<support::Written>("pinion-support-bundle", &["pinion support-bundle"]),
         Document::answer::<Token>("pinion-token-create", &["pinion token create"]),
         Document::with_error::<Uninstalled>("pinion-uninstall", &["pinion uninstall"]),
+        Document::answer::<WebLink>("pinion-web-open", &["pinion web open"]),
+        Document::answer::<WebSecret>("pinion-web-token-create", &["pinion web token create"]),
+        Document::answer::<Vec<WebToken>>("pinion-web-token-list", &["pinion web token list"]),
+        Document::answer::<Done>("pinion-web-token-revoke", &["pinion web token revoke"]),
     ]
 }
 
@@ -148,6 +153,20 @@ pub(super) struct Token<'a> {
     /// The guest, as it was written on the command line.
     pub(super) guest: &'a str,
     /// The token: a secret that works once, within ten minutes.
+    pub(super) token: &'a str,
+}
+
+/// A link to the page.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WebLink<'a> {
+    /// The link: a secret that works once, within two minutes.
+    pub(super) link: &'a str,
+}
+
+/// A new token for the page and the metrics.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WebSecret<'a> {
+    /// The token: a secret that works until it is taken back.
     pub(super) token: &'a str,
 }
 

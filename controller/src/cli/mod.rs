@@ -36,6 +36,7 @@ mod token;
 mod uninstall;
 mod watch;
 mod wrap;
+mod web;
 
 use std::{env, process::ExitCode};
 
@@ -142,6 +143,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
             purge::purge(&session, AskPurge { names, manner: PurgeManner { restore, force } }).await
         }
         Verb::Guest(verb) => about_guest(&session, verb).await,
+        Verb::Web(verb) => web::run(&session, verb).await,
         Verb::Token(TokenVerb::Create { guest }) => token::create(&session, guest).await,
         Verb::Manifest(ManifestVerb::Check { .. }) => {
             Ok(manifest::check(&session.config.manifest, Some(&session.config), session.json).await)

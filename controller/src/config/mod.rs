@@ -6,6 +6,7 @@ pub mod check;
 pub mod advertise;
 mod proxmox;
 mod tables;
+mod web;
 mod written;
 
 use std::{
@@ -25,6 +26,7 @@ use thiserror::Error;
 pub use advertise::Advertised;
 pub use proxmox::{Enroll, Proxmox};
 pub use tables::TABLES;
+pub use web::WebConfig;
 use written::Written;
 
 use crate::{
@@ -74,6 +76,8 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// How the root process is reached, and whom it answers.
     pub channel: ChannelConfig,
+    /// The page and the metrics.
+    pub web: WebConfig,
 }
 
 /// The root process, and who may ask it.
@@ -134,6 +138,7 @@ impl Config {
                 tools: written.channel.tools,
                 identity_root: written.channel.identity_root.unwrap_or(true),
             },
+            web: written.web.settled(root),
         })
     }
 }

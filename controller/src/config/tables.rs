@@ -8,14 +8,14 @@ use pinion_proto::settings::{
     Table, setting,
 };
 
-use super::proxmox::PROXMOX;
+use super::{proxmox::PROXMOX, web::WEB};
 use crate::{
     issuer::{EMBEDDED_TABLE, STEP_CA_TABLE},
     notify::config::{HOOK_TABLE, MAIL_TABLE, NOTIFY_TABLE, WEBHOOK_TABLE},
 };
 
 /// All tables of the file.
-pub const TABLES: [Table; 11] = [
+pub const TABLES: [Table; 12] = [
     TOP,
     STEP_CA_TABLE,
     EMBEDDED_TABLE,
@@ -27,6 +27,7 @@ pub const TABLES: [Table; 11] = [
     WEBHOOK_TABLE,
     MAIL_TABLE,
     HOOK_TABLE,
+    WEB,
 ];
 
 pub(super) const TOP: Table = Table {
@@ -64,6 +65,7 @@ pub(super) const TOP: Table = Table {
         ),
         setting("channel", "table", Words("its defaults"), "The root process, below."),
         setting("notify", "table", Words("nobody is told"), "Who is told of alarms, below."),
+        setting("web", "table", Words("its defaults"), "The page and the metrics, below."),
     ],
 };
 

@@ -13,6 +13,7 @@ use super::{
     advertise::Advertised,
     proxmox::WrittenProxmox,
     tables::{CHANNEL, RETRY, TOP},
+    web::WrittenWeb,
 };
 use crate::{
     issuer::IssuerConfig,
@@ -32,6 +33,7 @@ pub(super) struct Written {
     pub(super) proxmox: Option<WrittenProxmox>,
     pub(super) channel: WrittenChannel,
     pub(super) notify: NotifyConfig,
+    pub(super) web: WrittenWeb,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ pub(super) fn read(top: &Fields<'_>) -> Written {
         proxmox: top.table("proxmox").map(|proxmox| WrittenProxmox::read(&proxmox)),
         notify: top.table("notify").map(|notify| NotifyConfig::read(&notify)).unwrap_or_default(),
         channel: top.table("channel").map(|channel| read_channel(&channel)).unwrap_or_default(),
+        web: top.table("web").map(|web| WrittenWeb::read(&web)).unwrap_or_default(),
     }
 }
 

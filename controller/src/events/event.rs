@@ -4,6 +4,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::{CertificateName, Guest},
     printable::line,
+    stage::Stage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Event {
     /// The certificate's serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// The stage that a placement has come to with that content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// The local user who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Box<Caller>>,
@@ -49,6 +53,7 @@ impl Event {
             certificate: None,
             generation: None,
             serial: None,
+            stage: None,
             by: None,
             text: line(&text.into(), MAX_TEXT),
         }
@@ -74,6 +79,11 @@ impl Event {
 
     pub(super) fn generation(mut self, generation: u64) -> Self {
         self.generation = Some(generation);
+        self
+    }
+
+    pub(super) fn stage(mut self, stage: Stage) -> Self {
+        self.stage = Some(stage);
         self
     }
 

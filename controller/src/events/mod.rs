@@ -3,6 +3,7 @@
 //! Invariant: an event is told to the log and to the file once; losing the file, or not being able to write it, loses
 //! history and nothing else.
 
+mod counts;
 mod document;
 mod event;
 mod examples;
@@ -26,6 +27,7 @@ use pinion_proto::{
 use tokio::sync::broadcast;
 use tracing::{error, info, warn};
 
+pub use counts::{EventCounts, PlacementCounts};
 pub(crate) use document::Document;
 pub use event::{Event, Kind};
 pub use examples::examples;
@@ -41,6 +43,7 @@ const FOLLOW_QUEUE: usize = 1024;
 pub struct Events {
     journal: Mutex<Journal>,
     live: broadcast::Sender<Arc<Event>>,
+    counts: Mutex<EventCounts>,
 }
 
 impl Events {
@@ -48,8 +51,13 @@ impl Events {
     /// [`Self::trouble`] says so, and it is tried again with each event.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
-        let journal = Mutex::new(Journal::open(directory.join("events.jsonl")));
-        Self { journal, live: broadcast::channel(FOLLOW_QUEUE).0 }
+        let journal = Journal::open(directory.join("events.jsonl"));
+        let mut counts = EventCounts::default();
+        for event in journal.content().last(usize::MAX, |event| event.stage.is_some()) {
+            counts.recall(&event);
+        }
+        let (journal, counts) = (Mutex::new(journal), Mutex::new(counts));
+        Self { journal, live: broadcast::channel(FOLLOW_QUEUE).0, counts }
     }
 
     /// Records an event. While the file cannot be written the last ones are kept in memory.
@@ -63,6 +71,11 @@ impl Events {
             Urgency::Info => info!(kind, guest, certificate, generation, serial, "{}", event.text),
         }
         self.journal().append(&event);
+        {
+            let mut counts = lock(&self.counts);
+            counts.note(&event);
+            counts.recall(&event);
+        }
         // Nobody may be following.
         self.live.send(Arc::new(event)).ok();
     }
@@ -104,6 +117,12 @@ impl Events {
             events.push(What::Host(HostEvent::Unreadable(Document::Journal, problem)).at(now));
         }
         events
+    }
+
+    /// What they add up to.
+    #[must_use]
+    pub fn counts(&self) -> EventCounts {
+        lock(&self.counts).clone()
     }
 
     /// Events from now on.

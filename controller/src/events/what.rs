@@ -219,3 +219,34 @@ pub(crate) enum PlacementEvent {
     /// A certificate of it was not revoked.
     NotRevoked { issuer: PlainName, generation: u64, serial: String, cause: String },
 }
+
+impl PlacementEvent {
+    /// The stage that it has come to; none if it went back.
+    pub(super) const fn reached(&self) -> Option<Stage> {
+        match self {
+            Self::Stage { stage, back: false, .. } => Some(*stage),
+            _ => None,
+        }
+    }
+
+    /// Which generation and serial number it is about.
+    pub(super) fn content(&self) -> (Option<u64>, Option<&str>) {
+        match self {
+            Self::Issued { generation, serial, .. }
+            | Self::Stage { generation, serial, .. }
+            | Self::Adopted { generation, serial, .. }
+            | Self::Expiry { generation, serial, .. }
+            | Self::Revoked { generation, serial, .. }
+            | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
+            Self::RequestRefused { generation, .. } => (Some(*generation), None),
+            Self::NotIssued { generation, .. } => (*generation, None),
+            Self::SharedKeyWaits(_)
+            | Self::HeldUp(_)
+            | Self::Retired
+            | Self::PurgeAsked
+            | Self::Purged(_)
+            | Self::NotAdopted(_)
+            | Self::Replaces(_) => (None, None),
+        }
+    }
+}

@@ -49,6 +49,7 @@ impl What {
                 let (kind, text) = what.words(&id.to_string());
                 let event = Event::new(now, kind, text).guest(id.guest).certificate(&id.certificate);
                 let (generation, serial) = what.content();
+                let event = what.reached().map_or(event.clone(), |stage| event.stage(stage));
                 let event = generation.map_or(event.clone(), |generation| event.generation(generation));
                 serial.map_or(event.clone(), |serial| event.serial(serial))
             }
@@ -326,27 +327,6 @@ impl PlacementEvent {
                      certificate expires: {cause}"
                 ),
             ),
-        }
-    }
-
-    /// Which generation and serial number it is about.
-    fn content(&self) -> (Option<u64>, Option<&str>) {
-        match self {
-            Self::Issued { generation, serial, .. }
-            | Self::Stage { generation, serial, .. }
-            | Self::Adopted { generation, serial, .. }
-            | Self::Expiry { generation, serial, .. }
-            | Self::Revoked { generation, serial, .. }
-            | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
-            Self::RequestRefused { generation, .. } => (Some(*generation), None),
-            Self::NotIssued { generation, .. } => (*generation, None),
-            Self::SharedKeyWaits(_)
-            | Self::HeldUp(_)
-            | Self::Retired
-            | Self::PurgeAsked
-            | Self::Purged(_)
-            | Self::NotAdopted(_)
-            | Self::Replaces(_) => (None, None),
         }
     }
 }

@@ -23,10 +23,12 @@ mod registry;
 mod roots;
 mod serial;
 pub mod step_ca;
+pub(crate) mod watch;
 
 pub use self::{
     check::{Durations, IssuerCheck},
     error::IssuerError,
+    queue::{IssuerCalls, Operation},
     registry::{EMBEDDED_TABLE, IssuerConfig, Issuers},
     roots::IssuerRoots,
     serial::Serial,

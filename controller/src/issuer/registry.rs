@@ -22,7 +22,7 @@ use pinion_proto::{
 use super::{
     Issuer, IssuerCheck, IssuerError, IssuerRoots, Password, Revocation, Serial, Signed, SigningRequest, StepCaConfig,
     embedded::Embedded,
-    queue::Queue,
+    queue::{IssuerCalls, Operation, Queue},
     step_ca::{StepCa, check_unconfigured},
 };
 use crate::{
@@ -203,7 +203,7 @@ impl Issuers {
         expires: Option<Timestamp>,
     ) -> Result<Signed, IssuerError> {
         let queue = self.queue(issuer)?;
-        queue.call(expires, queue.issuer().sign(&request)).await
+        queue.call(Operation::Sign, expires, queue.issuer().sign(&request)).await
     }
 
     /// Whether an issuer is to revoke certificates that were replaced; one that is not there is not.
@@ -234,7 +234,7 @@ impl Issuers {
         let Some(revocation) = queue.issuer().revocation() else {
             return Err(IssuerError::Refused { message: format!("issuer `{issuer}` cannot revoke {serial}") });
         };
-        queue.call(Some(expires), revocation.revoke(serial, why)).await
+        queue.call(Operation::Revoke, Some(expires), revocation.revoke(serial, why)).await
     }
 
     /// Looks at an issuer without waiting for a turn.
@@ -243,6 +243,20 @@ impl Issuers {
     /// What keeps it from signing, or no such issuer.
     pub async fn check(&self, issuer: &PlainName) -> Result<IssuerCheck, IssuerError> {
         self.queue(issuer)?.check().await
+    }
+
+    /// Looks at an issuer for whoever measures; nothing is decided from it.
+    ///
+    /// # Errors
+    /// What keeps it from signing, or no such issuer.
+    pub(super) async fn glance(&self, issuer: &PlainName) -> Result<(), IssuerError> {
+        self.queue(issuer)?.glance().await
+    }
+
+    /// What became of the calls to each issuer since the controller started.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<PlainName, IssuerCalls> {
+        self.0.iter().map(|(name, queue)| (name.clone(), queue.calls())).collect()
     }
 
     /// Which roots an issuer's certificates end at, without waiting for a turn; none of one that cannot say.

@@ -90,7 +90,9 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
     loop {
         let began = Instant::now();
         let wake = info_span!("reconcile").in_scope(|| reconciler.pass());
-        let listening = began.elapsed() * LISTENING;
+        let took = began.elapsed();
+        reconciler.resources.passes.observe(took.as_secs_f64());
+        let listening = took * LISTENING;
         let listen_until = Instant::now() + listening;
         let resend_at = wake.resend.then(|| Instant::now() + RESEND_DELAY);
         tokio::select! {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pinion_proto::{clock::Clock, id::Guest, spec::PlainName};
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::{
     events::Events,
@@ -32,6 +33,8 @@ pub struct Resources {
     pub backoff: Backoff,
     /// What this node is called.
     pub node: PlainName,
+    /// How long the loop's passes take.
+    pub passes: Histogram,
 }
 
 impl Resources {

@@ -200,6 +200,7 @@ pub(super) fn resources(issuers: Issuers) -> (TempDir, Resources) {
         issuers: Arc::new(issuers),
         notifier: Arc::new(Notifier::nobody(Arc::new(SystemClock))),
         backoff: Backoff::default(),
+        passes: prometheus_client::metrics::histogram::Histogram::new([]),
         node: "pve1".parse().expect("a name"),
     };
     (directory, resources)

@@ -63,7 +63,7 @@ impl Disk {
     }
 
     fn resources(&self) -> Resources {
-        let Resources { clock, events, store, identities, issuers, notifier, backoff, node } = &self.resources;
+        let Resources { clock, events, store, identities, issuers, notifier, backoff, node, passes } = &self.resources;
         Resources {
             clock: clock.clone(),
             events: events.clone(),
@@ -73,6 +73,7 @@ impl Disk {
             notifier: notifier.clone(),
             backoff: *backoff,
             node: node.clone(),
+            passes: passes.clone(),
         }
     }
 

@@ -9,6 +9,7 @@ mod events;
 mod exit_codes;
 mod json;
 mod manifest;
+mod metrics;
 mod text;
 mod types;
 
@@ -39,6 +40,7 @@ pub fn files() -> BTreeMap<String, String> {
         ("exit-codes.md", exit_codes::write()),
         ("json.md", json::write(&documents)),
         ("manifest.md", manifest::write()),
+        ("metrics.md", metrics::write()),
     ];
     files.extend(pages.map(|(name, text)| (name.to_owned(), text)));
     files

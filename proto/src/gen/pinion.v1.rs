@@ -774,7 +774,7 @@ pub struct PlacementReport {
     /// What is in the places of its files while it holds nothing, if all of them are there.
     #[prost(message, optional, tag = "18")]
     pub found: ::core::option::Option<Found>,
-    /// How often its services were reloaded for it since the agent started, or were notified in another way that ends no process.
+    /// How often its services were reloaded for it since the agent started, or were notified in another way that is no restart.
     #[prost(uint32, tag = "19")]
     pub reloads: u32,
     /// How often they were restarted for it.

@@ -328,7 +328,7 @@ fn events_that_cannot_be_written_stop_nothing_and_are_written_when_they_can_be()
 fn a_host_without_any_file_starts_with_what_is_usual() {
     let empty = tempfile::tempdir().expect("a directory");
     fs::create_dir_all(empty.path().join("etc/pinion")).expect("a directory");
-    let toml = "listen = \"127.0.0.1:0\"\n";
+    let toml = "listen = \"127.0.0.1:0\"\n[web]\nenabled = false\n";
     fs::write(empty.path().join("etc/pinion/controller.toml"), toml).expect("a file");
     let mut command = std::process::Command::new(pinion_tests::program::own("pinion").expect("it is built"));
     command.arg("--root").arg(empty.path()).arg("serve");

@@ -10,7 +10,7 @@ use pinion_proto::{
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use super::super::*;
-use crate::{identity::NoMachines, inventory::GuestInfo, store::Store};
+use crate::{identity::NoMachines, inventory::GuestInfo, store::Store, web::access::WebAccess};
 
 /// The socket's side of a controller, without its loop.
 struct Fixture {
@@ -51,6 +51,7 @@ impl Fixture {
             inventory: watch::channel(Arc::new(inventory)).1,
             channel: None,
             notifier: Arc::new(Notifier::nobody(clock.clone())),
+            web: Arc::new(WebAccess::open(store, clock.clone())),
             clock,
             advertise: reachable,
             access: Access::new(directory.path().to_owned()),

@@ -3,7 +3,7 @@
 use pinion_proto::{
     clock::Timestamp,
     exit::Exit,
-    report::Details,
+    report::{Details, Notified},
     stage::{Halt, Stage, Trouble, Validity},
     table::Look,
 };
@@ -49,6 +49,8 @@ fn placement() -> PlacementStatus {
         key: None,
         root: None,
         window: None,
+        openings: Vec::new(),
+        notified: Notified::default(),
         details: None,
         adopted: false,
         wanted: None,
@@ -87,6 +89,7 @@ fn whole(placements: Vec<PlacementStatus>, guests: Vec<GuestStatus>) -> Status {
         placements,
         guests,
         targets: Vec::new(),
+        issuers: Vec::new(),
     }
 }
 

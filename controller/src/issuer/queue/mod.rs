@@ -17,12 +17,16 @@ use pinion_proto::{clock::Timestamp, lock::lock};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Issuer, IssuerCheck, IssuerError};
+pub use calls::{IssuerCalls, Operation};
+
+mod calls;
 
 /// One issuer and those who want it.
 #[derive(Debug)]
 pub(super) struct Queue {
     issuer: Box<dyn Issuer>,
     state: Mutex<State>,
+    calls: Mutex<IssuerCalls>,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl Queue {
             quiet_until: None,
             trial: false,
         };
-        Self { issuer, state: Mutex::new(state) }
+        Self { issuer, state: Mutex::new(state), calls: Mutex::new(IssuerCalls::new()) }
     }
 
     /// The issuer, for what needs no turn.
@@ -102,11 +106,14 @@ impl Queue {
     /// The call's own; at once, when another has just found the issuer down or misconfigured.
     pub(super) async fn call<T, F: Future<Output = Result<T, IssuerError>>>(
         self: &Arc<Self>,
+        operation: Operation,
         expires: Option<Timestamp>,
         call: F,
     ) -> Result<T, IssuerError> {
         let permit = self.turn(expires).await?;
+        let began = Instant::now();
         let result = call.await;
+        self.note(result.as_ref().err(), |calls, error| calls.note(operation, error, began.elapsed()));
         permit.done(result.as_ref().map_or_else(CallOutcome::of, |_| CallOutcome::Answered));
         result
     }
@@ -116,9 +123,40 @@ impl Queue {
     /// # Errors
     /// What keeps it from signing.
     pub(super) async fn check(&self) -> Result<IssuerCheck, IssuerError> {
-        let check = self.issuer.check().await?;
+        let check = self.look().await?;
         self.state().down = None;
         Ok(check)
+    }
+
+    /// Looks at the issuer, unless it asked to be left alone, and changes nothing about who may call it.
+    ///
+    /// # Errors
+    /// What keeps it from signing.
+    pub(super) async fn glance(&self) -> Result<(), IssuerError> {
+        if self.state().is_quiet() { Ok(()) } else { self.look().await.map(drop) }
+    }
+
+    async fn look(&self) -> Result<IssuerCheck, IssuerError> {
+        let check = self.issuer.check().await;
+        self.note(check.as_ref().err(), |calls, _| {
+            calls.checked = check.as_ref().ok().or(calls.checked.as_ref()).cloned()
+        });
+        check
+    }
+
+    /// What became of its calls until now.
+    pub(super) fn calls(&self) -> IssuerCalls {
+        IssuerCalls { waiting: self.state().waiting.len(), ..lock(&self.calls).clone() }
+    }
+
+    /// Notes what the issuer has answered, and since when it does not.
+    fn note(&self, error: Option<&IssuerError>, note: impl FnOnce(&mut IssuerCalls, Option<&IssuerError>)) {
+        let mut calls = lock(&self.calls);
+        note(&mut calls, error);
+        calls.down_since = match error.map(CallOutcome::of) {
+            Some(CallOutcome::Down(_)) => calls.down_since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -66,7 +66,7 @@ impl Fixture {
     fn order(&self, certificate: &str, expires: Option<i64>) -> tokio::task::JoinHandle<Result<Signed, IssuerError>> {
         let (queue, request) = (self.queue.clone(), request(certificate));
         let expires = expires.map(Timestamp::from_unix);
-        tokio::spawn(async move { queue.call(expires, queue.issuer().sign(&request)).await })
+        tokio::spawn(async move { queue.call(Operation::Sign, expires, queue.issuer().sign(&request)).await })
     }
 
     async fn called(&mut self) -> String {

@@ -15,7 +15,7 @@ use super::{
     view::View,
 };
 use crate::{
-    admin::protocol::PlacementStatus,
+    admin::protocol::{PlacementStatus, WindowOpening},
     planner::Planned,
     reconcile::{freezing, troubles},
 };
@@ -35,6 +35,8 @@ pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus 
     status.renew_at = planned.renew_at;
     status.recipe = planned.placement.recipe.as_ref().map(ToString::to_string);
     status.window = planned.window.as_ref().map(|openings| window(openings.first(), view.now));
+    let openings = planned.window.iter().flatten();
+    status.openings = openings.map(|&Opening { opens, closes }| WindowOpening { opens, closes }).collect();
     if planned.certificate.is_shared() {
         status.key = status.key.map(|key| format!("{key}, shared with its other placements"));
     }
@@ -103,10 +105,12 @@ fn described(
         frozen: None,
         trouble: report.and_then(|report| report.trouble.clone()),
         warning: report.and_then(|report| report.warning.clone()),
+        notified: report.map(|report| report.notified).unwrap_or_default(),
         recipe: None,
         key: held.and_then(|held| held.leaf.key_algorithm()).map(|key| key.to_string()),
         root: held.and_then(|held| held.root),
         window: None,
+        openings: Vec::new(),
         details: report.and_then(|report| report.details.clone()),
         adopted: held.is_some_and(|held| held.adopted),
         wanted: None,

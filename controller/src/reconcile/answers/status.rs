@@ -3,9 +3,10 @@
 //! Invariant: what a guest says makes no answer long: placements that the manifest does not name are listed up to
 //! [`MAX_UNLISTED`] for each guest, and counted past that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pinion_proto::{
+    bundle::RootCertificate,
     id::{Guest, PlacementId},
     length::Length,
     stage::Trouble,
@@ -15,9 +16,10 @@ use super::{identity_root, placement, view::View};
 use crate::{
     admin::{
         presence::Presence,
-        protocol::{Answer, GuestStatus, ManifestStatus, Selection, Status},
+        protocol::{Answer, GuestStatus, IssuerStatus, ManifestStatus, RootStatus, Selection, Status},
     },
     events::Events,
+    issuer::IssuerRoots,
     planner::{Plan, Planned},
     reconcile::{
         chosen::{Chosen, no_such_name},
@@ -94,7 +96,28 @@ pub(in crate::reconcile) fn status(
         placements,
         guests,
         targets,
+        issuers: issuers(view),
     }))
+}
+
+/// The issuers that the manifest names, with their roots.
+fn issuers(view: View<'_>) -> Vec<IssuerStatus> {
+    let certificates = &view.world.in_force().manifest.certificates;
+    let names: BTreeSet<_> = certificates.iter().map(|certificate| &certificate.issuer).collect();
+    let roots = |name| {
+        let roots = view.world.reports().roots(name).map(|roots| (roots, &roots.current));
+        roots.into_iter().flat_map(|(roots, current)| current.iter().map(|root| root_status(root, roots)))
+    };
+    names.into_iter().map(|name| IssuerStatus { name: name.to_string(), roots: roots(name).collect() }).collect()
+}
+
+fn root_status(root: &RootCertificate, roots: &IssuerRoots) -> RootStatus {
+    RootStatus {
+        fingerprint: root.fingerprint(),
+        subject: root.subject(),
+        not_after: root.not_after(),
+        signing: root.fingerprint() == roots.signing,
+    }
 }
 
 /// The placements that the manifest does not name, as far as they are listed, and how many more each guest has.

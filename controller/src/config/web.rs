@@ -1,0 +1,137 @@
+//! The table `[web]`: the page and the metrics.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use pinion_proto::settings::{
+    Otherwise::{Value, Words},
+    Table, setting,
+};
+
+use crate::{
+    settings::Fields,
+    web::tls::{PairFiles, WebTls},
+};
+
+/// The port of every example.
+const PORT: u16 = 7444;
+
+pub(super) const WEB: Table = Table {
+    name: "web",
+    about: "The page for browsers, the metrics and the health checks.",
+    settings: &[
+        setting("enabled", "`true` or `false`", Value("true"), "`false` opens no port."),
+        setting(
+            "listen",
+            "address and port",
+            Value("\"127.0.0.1:7444\""),
+            "Where the page is. An address that other machines reach needs `certificate` and `key`.",
+        ),
+        setting(
+            "names",
+            "list of host names",
+            Words("none"),
+            "Further names under which browsers ask for the page, besides `listen` and `localhost`. Requests for other \
+             names are refused.",
+        ),
+        setting(
+            "certificate",
+            "file",
+            Words("none: the page speaks HTTP"),
+            "The page's own certificate chain, PEM. Let Pinion renew it: as a placement of this host. It is read again when it \
+             changes.",
+        ),
+        setting("key", "file", Words("none"), "The private key of `certificate`, PEM, readable by the user `pinion`."),
+        setting(
+            "metrics_from",
+            "list of addresses",
+            Words("none"),
+            "Who may read `/metrics` without a token, for example `127.0.0.1`: every local user then can.",
+        ),
+        setting(
+            "renew",
+            "`true` or `false`",
+            Value("false"),
+            "Whether people with a session for it can renew certificates on the page. Everything else only looks.",
+        ),
+    ],
+};
+
+/// The page and the metrics.
+#[derive(Debug, Clone)]
+pub struct WebConfig {
+    /// Where they are; none where they are switched off.
+    pub listen: Option<SocketAddr>,
+    /// Further names.
+    pub names: Vec<String>,
+    /// The pair, for an address that others reach.
+    pub tls: Option<Arc<WebTls>>,
+    /// The files of the pair.
+    pub pair: Option<PairFiles>,
+    /// Who may read the metrics without a token.
+    pub metrics_from: Vec<IpAddr>,
+    /// Whether certificates can be renewed.
+    pub renew: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WrittenWeb {
+    enabled: Option<bool>,
+    listen: Option<SocketAddr>,
+    names: Vec<String>,
+    pair: Option<PairFiles>,
+    metrics_from: Vec<IpAddr>,
+    renew: bool,
+}
+
+impl WrittenWeb {
+    pub(super) fn read(web: &Fields<'_>) -> Self {
+        web.known(&WEB.names());
+        let read = Self {
+            enabled: web.optional("enabled"),
+            listen: web.optional("listen"),
+            names: web.optional("names").unwrap_or_default(),
+            pair: match (web.optional("certificate"), web.optional("key")) {
+                (Some(certificate), Some(key)) => Some(PairFiles { certificate, key }),
+                (Some::<PathBuf>(_), None) => {
+                    web.problem("certificate", "`certificate` needs `key`, the file with its private key");
+                    None
+                }
+                (None, Some::<PathBuf>(_)) => {
+                    web.problem("key", "`key` needs `certificate`, the file with its certificate chain");
+                    None
+                }
+                (None, None) => None,
+            },
+            metrics_from: web.optional("metrics_from").unwrap_or_default(),
+            renew: web.optional("renew").unwrap_or_default(),
+        };
+        if let Some(listen) = read.listen.filter(|listen| !listen.ip().is_loopback())
+            && read.pair.is_none()
+        {
+            let why = format!(
+                "other machines can reach {listen}, so the page needs `certificate` and `key` there: name the files of a \
+                 placement of this host, or use a loopback address and a forwarded port (ssh -L)"
+            );
+            web.problem("listen", why);
+        }
+        read
+    }
+
+    pub(super) fn settled(self, root: &Path) -> WebConfig {
+        let listen = self.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
+        let below = |path: PathBuf| root.join(path.strip_prefix("/").unwrap_or(&path));
+        let pair = self.pair.map(|pair| PairFiles { certificate: below(pair.certificate), key: below(pair.key) });
+        WebConfig {
+            listen: self.enabled.unwrap_or(true).then_some(listen),
+            names: self.names,
+            tls: None,
+            pair,
+            metrics_from: self.metrics_from,
+            renew: self.renew,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What can be measured: the metrics' names, and their values at one moment.
+
+pub mod exposition;
+pub mod names;

@@ -1,0 +1,72 @@
+//! Questions to the loop.
+
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::{sync::mpsc, time::timeout};
+
+use super::site::Web;
+use crate::{
+    admin::{
+        protocol::{Answer, Ensure, PlanDocument, Selection, Status},
+        question::{FromPlan, Question, Request, Waits},
+    },
+    caller::Caller,
+};
+
+/// The loop answers in milliseconds; a page that waits longer says so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The loop is busy or stops.
+    Silent,
+    /// Nothing has this name.
+    NoSuchName(String),
+}
+
+impl Web {
+    /// Everything.
+    pub(super) async fn status(&self, selection: Selection) -> Result<Status, Unanswered> {
+        match self.ask(Question::FromPlan(FromPlan::Status(selection)), "the page").await? {
+            Answer::Status(status) => Ok(*status),
+            _ => Err(Unanswered::Silent),
+        }
+    }
+
+    /// What would be done now.
+    pub(super) async fn plan(&self) -> Result<PlanDocument, Unanswered> {
+        match self.ask(Question::FromPlan(FromPlan::Plan), "the page").await? {
+            Answer::Plan(plan) => Ok(plan),
+            _ => Err(Unanswered::Silent),
+        }
+    }
+
+    /// Has a placement renewed, in its window.
+    pub(super) async fn renew(&self, placement: String) -> Result<(), Unanswered> {
+        let ensure = Ensure {
+            selection: Selection::new(vec![placement], Vec::new()),
+            renew: true,
+            now: false,
+            until: pinion_proto::stage::Stage::Served,
+            wait: false,
+        };
+        self.ask(Question::Waits(Waits::Ensure(ensure)), "the page").await.map(drop)
+    }
+
+    /// The first answer to a question.
+    async fn ask(&self, question: Question, who: &str) -> Result<Answer, Unanswered> {
+        let caller = Caller { uid: geteuid().as_raw(), name: Some(who.to_owned()) };
+        let (answers, mut queue) = mpsc::channel(1);
+        let asked = async {
+            self.requests.send(Request { question, caller, answers }).await.ok()?;
+            queue.recv().await
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Some(Answer::NoSuchName(why) | Answer::Refused(why))) => Err(Unanswered::NoSuchName(why)),
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) | Err(_) => Err(Unanswered::Silent),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The views: HTML made on the server from one answer of the loop, from templates that are checked when they are compiled.
+//!
+//! Invariant: a view changes nothing and asks nobody; all text from outside is escaped by the templates.
+
+mod frame;
+mod placements;
+mod show;
+mod state;
+mod timeline;
+mod whole;
+
+pub(super) use frame::{Filter, error, path_of, sign_in};
+pub(super) use placements::placements;
+pub(super) use show::placement;
+pub(super) use timeline::timeline;
+pub(super) use whole::{events, guests, issuers, overview};
