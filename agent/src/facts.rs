@@ -18,6 +18,7 @@ pub fn facts(config: &Config) -> GuestFacts {
         machine_id: first_line(&root.join("etc/machine-id")),
         boot_id: boot_id(root),
         looks: true,
+        examines: true,
         hwaddrs: hwaddrs(&root.join("sys/class/net")),
         spec_level: SPEC_LEVEL,
     }

@@ -21,6 +21,7 @@ pub mod spec;
 pub mod mount;
 pub mod containers;
 pub mod report;
+pub mod examination;
 pub mod message;
 pub mod token;
 pub mod bundle;

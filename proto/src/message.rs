@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bundle::{Chain, EndorsedRoot, Fingerprint, RootCertificate},
+    examination::{Examined, Subject},
     id::{CertificateName, Guest},
     report::{GuestFacts, PlacementReport},
     spec::{GuestPath, PlacementSpec, PlainName},
@@ -55,6 +56,8 @@ pub enum ToController {
     Purged(Purged),
     /// The agent wants its identity renewed: PKCS #10, DER.
     RenewIdentity(Vec<u8>),
+    /// The answer to [`ToAgent::Examine`].
+    Examined(Box<Examined>),
 }
 
 /// The first message of a link.
@@ -160,6 +163,8 @@ pub enum ToAgent {
     Root(Box<EndorsedRoot>),
     /// What is wrong with the manifest on the host's disk, which is not in force for it; none when nothing is any more.
     ManifestProblem(Option<String>),
+    /// A person wants to know this about the guest; the answer has the same number.
+    Examine(u64, Subject),
 }
 
 /// The longest that is said of a manifest's problem (characters): one mistake with its place.

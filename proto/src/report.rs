@@ -320,4 +320,7 @@ pub struct GuestFacts {
     /// Whether the agent looks at a placement when it is asked to, and says when it has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub looks: bool,
+    /// It says what a person wants to know about its guest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub examines: bool,
 }

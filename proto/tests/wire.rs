@@ -10,6 +10,7 @@ use pinion_proto::{
     clock::Timestamp,
     containers::{ContainerSignal, SwarmSecrets},
     content::{Content, LeafSpec},
+    examination::{Examined, FileCertificate, GuestFinding, Listener, SeenCertificate, Subject},
     hwaddr::HwAddr,
     id::{CertificateName, Guest, Vmid},
     key::{KeyAlgorithm, KeyPolicy, Rotation},
@@ -229,6 +230,7 @@ fn to_controller() -> impl Strategy<Value = ToController> {
             boot_id: format!("{machine_id}/1"),
             hwaddrs: HwAddr::parse("bc:24:11:00:00:01").into_iter().collect(),
             looks: machine_id.starts_with('0'),
+            examines: machine_id.starts_with('1'),
             machine_id,
             spec_level: 3,
         },
@@ -251,7 +253,35 @@ fn to_controller() -> impl Strategy<Value = ToController> {
             ToController::Purged(Purged { certificate, remains: left.is_empty(), left, restored, kept, named })
         }),
         vec(any::<u8>(), 0..300).prop_map(ToController::RenewIdentity),
+        examined().prop_map(|examined| ToController::Examined(Box::new(examined))),
     ]
+}
+
+fn seen() -> impl Strategy<Value = SeenCertificate> {
+    (vec("[a-z.]{1,20}", 0..4), "[A-Z]{1,9}", option::of(certificate())).prop_map(|(names, issuer, managed)| {
+        SeenCertificate { names, serial: format!("0{issuer}"), issuer, not_after: Timestamp::from_unix(7), managed }
+    })
+}
+
+fn examined() -> impl Strategy<Value = Examined> {
+    let finding = (any::<bool>(), "[a-z ]{0,30}", "[a-z ]{0,30}")
+        .prop_map(|(is_problem, message, remedy)| GuestFinding { is_problem, message, remedy });
+    let listener =
+        (any::<[u8; 4]>(), any::<u16>(), "[a-z]{0,9}", option::of(seen())).prop_map(|(ip, port, program, shows)| {
+            Listener {
+                address: (ip, port).into(),
+                program,
+                starttls: (port % 2 == 0).then_some(StartTls::Smtp),
+                shows,
+                why_not: String::new(),
+            }
+        });
+    let file = (parsed("(/[a-z.]{3,10}){1,4}"), seen()).prop_map(|(path, holds)| FileCertificate { path, holds });
+    let lists = (vec("[a-z ]{1,30}", 0..3), vec(finding, 0..3), vec(listener, 0..3), vec(file, 0..3));
+    (any::<u64>(), any::<i32>(), lists).prop_map(|(number, now, (left_out, findings, listeners, certificates))| {
+        let now = Timestamp::from_unix(now.into());
+        Examined { number, now, left_out, findings, listeners, certificates }
+    })
 }
 
 fn controllers() -> impl Strategy<Value = Controllers> {
@@ -273,6 +303,8 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         option::of("[a-z ]{1,40}").prop_map(ToAgent::ManifestProblem),
         (certificate(), any::<u64>()).prop_map(|(certificate, number)| ToAgent::Look(certificate, number)),
         controllers().prop_map(ToAgent::Controllers),
+        (any::<u64>(), prop_oneof![Just(Subject::Discover), Just(Subject::Doctor)])
+            .prop_map(|(number, subject)| ToAgent::Examine(number, subject)),
         identity,
     ]
 }

@@ -97,6 +97,9 @@ impl Guest {
         for directory in ["etc/pinion/hooks.d", "var/lib/pinion-agent", "var/log", "run"].into_iter().chain(allowed) {
             fs::create_dir_all(root.path().join(directory)).with_context(|| format!("make the guest's {directory}"))?;
         }
+        // As the unit's StateDirectoryMode= makes it.
+        let state = fs::set_permissions(root.path().join("var/lib/pinion-agent"), fs::Permissions::from_mode(0o700));
+        state.context("close the guest's state")?;
         let guest = Self { name: name.to_owned(), root, agent: None, build: Build::Current };
         guest.write_accounts()?;
         guest.write("etc/machine-id", &format!("{:0>32}\n", name.replace("host", "0")))?;

@@ -32,6 +32,9 @@ pub struct Allow {
     pub probe: Vec<Network>,
     /// Whether placements of roots are accepted, which make this guest trust an issuer.
     pub trust: bool,
+    /// Whether services may be asked for their certificates, and certificates in files be looked at, for a person who wants to
+    /// know what is there.
+    pub discover: bool,
     /// The lists that agent.toml replaces.
     pub replaced: BTreeSet<List>,
 }
@@ -77,6 +80,7 @@ impl Allow {
             touch: Vec::new(),
             probe: Vec::new(),
             trust: true,
+            discover: false,
             replaced: BTreeSet::new(),
         }
     }

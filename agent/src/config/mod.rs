@@ -27,7 +27,7 @@ use thiserror::Error;
 pub use allow::{Allow, Hooks, List};
 pub use network::{Network, NetworkError};
 pub use tables::TABLES;
-pub use values::{Config, Retry, SOCKET};
+pub use values::{Config, Doctor, Retry, SOCKET};
 use written::Document;
 pub(crate) use written::Period;
 

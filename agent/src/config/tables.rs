@@ -9,7 +9,7 @@ use pinion_proto::settings::{
 };
 
 /// All tables of the file.
-pub const TABLES: [Table; 3] = [TOP, ALLOW, RETRY];
+pub const TABLES: [Table; 4] = [TOP, ALLOW, RETRY, DOCTOR];
 
 const TOP: Table = Table {
     name: "",
@@ -59,6 +59,7 @@ const TOP: Table = Table {
         setting("docker", "path", Value("\"/run/docker.sock\""), "dockerd's socket."),
         setting("allow", "table", Words("its defaults"), "What a controller may have done here, below."),
         setting("retry", "table", Words("its defaults"), "The pauses after failures, below."),
+        setting("doctor", "table", Words("its defaults"), "What `pinion doctor` may have looked at here, below."),
     ],
 };
 
@@ -120,6 +121,29 @@ const ALLOW: Table = Table {
             "Whether the agent may install roots here, for entries with `\"trust\": true` and as a file `ca` next to a \
              certificate.",
         ),
+        setting(
+            "discover",
+            "boolean",
+            Value("false"),
+            "Whether `pinion discover` may have the agent shake hands with each service that listens here, once, and look \
+             at certificates in the allowed directories. Without it, the agent only lists who listens.",
+        ),
+    ],
+};
+
+const DOCTOR: Table = Table {
+    name: "doctor",
+    about: "What `pinion doctor` on the host may have looked at in this guest. The agent changes nothing, and reports no \
+            content of files.",
+    settings: &[
+        setting(
+            "controllers",
+            "boolean",
+            Value("true"),
+            "Whether the controller's addresses with which this guest joined can be reached from here.",
+        ),
+        setting("disk", "boolean", Value("true"), "How much room there is where the agent writes."),
+        setting("files", "boolean", Value("true"), "Owners and modes of the agent's configuration and state."),
     ],
 };
 

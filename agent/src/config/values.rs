@@ -30,6 +30,8 @@ pub struct Config {
     pub allow: Allow,
     /// How failures are retried.
     pub retry: Retry,
+    /// What `pinion doctor` may have looked at here.
+    pub doctor: Doctor,
     /// How often installed files and the served certificate are looked at again.
     pub check_every: Duration,
     /// How long a hook, validation or service manager call may take.
@@ -49,6 +51,17 @@ pub struct Retry {
     pub max: Duration,
     /// The longest while blocked.
     pub blocked: Duration,
+}
+
+/// What `pinion doctor` may have looked at here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doctor {
+    /// Whether the controller's addresses can be reached.
+    pub controllers: bool,
+    /// How much room there is.
+    pub disk: bool,
+    /// Owners and modes of the agent's own files.
+    pub files: bool,
 }
 
 impl Default for Retry {

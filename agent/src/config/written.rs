@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{
     allow::{Allow, Hooks, List},
     network::Network,
-    values::{Config, Retry, SOCKET},
+    values::{Config, Doctor, Retry, SOCKET},
 };
 
 /// The file as it is written.
@@ -34,6 +34,7 @@ pub(super) struct Document {
     restarts_per_hour: Option<Spanned<usize>>,
     allow: AllowTable,
     retry: RetryTable,
+    doctor: DoctorTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +54,7 @@ struct AllowTable {
     probe: Entries<Network>,
     extra_probe: Entries<Network>,
     trust: Option<bool>,
+    discover: Option<bool>,
 }
 
 /// A list whose entries are looked at one by one, so that each wrong one is reported with its own position.
@@ -96,6 +98,14 @@ struct RetryTable {
     blocked: Option<Spanned<Period>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DoctorTable {
+    controllers: Option<bool>,
+    disk: Option<bool>,
+    files: Option<bool>,
+}
+
 impl Document {
     /// What is understood and still cannot be.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
@@ -133,6 +143,11 @@ impl Document {
                 initial: period(self.retry.initial, retry.initial),
                 max: period(self.retry.max, retry.max),
                 blocked: period(self.retry.blocked, retry.blocked),
+            },
+            doctor: Doctor {
+                controllers: self.doctor.controllers.unwrap_or(true),
+                disk: self.doctor.disk.unwrap_or(true),
+                files: self.doctor.files.unwrap_or(true),
             },
             // A file that was changed by hand, or a service that went back, is noticed within a minute.
             check_every: period(self.check_every, Duration::from_secs(60)),
@@ -177,6 +192,7 @@ impl AllowTable {
             touch: added(self.touch, allow.touch, self.extra_touch),
             probe: added(Some(self.probe), allow.probe, self.extra_probe),
             trust: self.trust.unwrap_or(allow.trust),
+            discover: self.discover.unwrap_or(allow.discover),
             replaced,
         }
     }

@@ -14,6 +14,7 @@ use pinion_proto::{
     bundle::{EndorsedRoot, RootCertificate},
     causes::chain,
     clock::{Clock, Timestamp},
+    examination::Subject,
     id::{CertificateName, Guest, shown},
     length::Length,
     message::{Hello, Purged, ToAgent, ToController},
@@ -35,6 +36,7 @@ use addresses::Addresses;
 use crate::{
     apply::Placements,
     config::Config,
+    examine::Examiner,
     facts,
     identity::{self, Identity, IdentityRequest},
     install::files::RealFiles,
@@ -158,6 +160,16 @@ impl Link {
         }
     }
 
+    fn examiner(&self, identity: &Identity) -> Examiner {
+        Examiner {
+            config: self.config.clone(),
+            clock: self.clock.clone(),
+            placements: self.placements.clone(),
+            joined_at: identity.controllers.clone(),
+            identity_ends: identity.not_after,
+        }
+    }
+
     async fn session(&self, identity: &Identity, addresses: &mut Addresses) -> Result<End, tls::TlsError> {
         let cell: IdentityCell = identity.cell()?;
         let config = Arc::new(tls::client_config_for(Some(cell), &identity.roots(), self.clock.clone())?);
@@ -171,6 +183,7 @@ impl Link {
         let (outbound, queue) = mpsc::channel::<ToController>(4);
         let mut reports = self.placements.reports();
         let mut answers = self.placements.purge_answers();
+        let (asks, mut examined) = self.examiner(identity).start();
         let mut said = (*reports.borrow_and_update()).as_ref().clone();
         if outbound.send(ToController::Hello(self.hello(identity, &said))).await.is_err() {
             return Ok(End::Lost("the stream closed before hello".into()));
@@ -189,8 +202,7 @@ impl Link {
         };
         addresses.linked(address, &self.config, &RealFiles);
         self.linked(address);
-        let mut renewal: Option<IdentityRequest> = None;
-        let mut renew_at = identity.renew_at();
+        let (mut renewal, mut renew_at) = (None::<IdentityRequest>, identity.renew_at());
         loop {
             tokio::select! {
                 message = inbound.message() => {
@@ -213,7 +225,7 @@ impl Link {
                             Ok(None) => {}
                             Err(error) => warn!(%error, "Refused another root of the controller"),
                         },
-                        Ok(message) => self.hear(message),
+                        Ok(message) => self.hear(message, &asks),
                         // A message from a newer controller, perhaps: logged, and the link goes on.
                         Err(error) => warn!(%error, "Cannot read a message of the controller"),
                     }
@@ -233,6 +245,11 @@ impl Link {
                 // One that is behind misses some: the controller asks again when the guest links the next time.
                 Ok(purged) = answers.recv() => {
                     if outbound.send(ToController::Purged(purged)).await.is_err() {
+                        return Ok(End::Lost("the controller stopped reading".into()));
+                    }
+                }
+                Some(examined) = examined.recv() => {
+                    if outbound.send(ToController::Examined(Box::new(examined))).await.is_err() {
                         return Ok(End::Lost("the controller stopped reading".into()));
                     }
                 }
@@ -257,7 +274,7 @@ impl Link {
         }
     }
 
-    fn hear(&self, message: ToAgent) {
+    fn hear(&self, message: ToAgent, asks: &mpsc::Sender<(u64, Subject)>) {
         match message {
             ToAgent::Desired(specs) => {
                 self.placements.desire(specs);
@@ -272,6 +289,8 @@ impl Link {
                     std::mem::replace(&mut status.manifest_problem, problem) != status.manifest_problem
                 });
             }
+            // Whoever is not answered because too much was asked asks again.
+            ToAgent::Examine(number, subject) => drop(asks.try_send((number, subject))),
             ToAgent::Identity(_) | ToAgent::Controllers(_) | ToAgent::Root(_) => {}
         }
     }

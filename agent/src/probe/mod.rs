@@ -15,9 +15,11 @@ mod schemes;
 mod starttls;
 mod text_protocols;
 mod unlike;
+mod witness;
 mod words;
 
 use std::{
+    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -26,16 +28,12 @@ use std::{
 };
 
 use pinion_proto::{bundle::Leaf, lock::lock, tls::provider};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{SignatureScheme, crypto::CryptoProvider, pki_types::ServerName};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 pub use unlike::Unlike;
+use witness::{Shown, Witness, client_config};
 
 use crate::recipe::ProbeTarget;
 
@@ -109,6 +107,17 @@ pub async fn look(at: &ProbeTarget, leaf: &Leaf, patience: Duration) -> Seen {
     }
 }
 
+/// The certificate (DER) that a service of this guest shows, whichever it is; none if none is seen within `patience`.
+pub async fn shown(at: &ProbeTarget, patience: Duration) -> Option<Box<[u8]>> {
+    if !own::is_own(at.connect) {
+        return None;
+    }
+    let provider = provider();
+    let all = provider.signature_verification_algorithms.supported_schemes();
+    let seen = timeout(patience, shaken(at, &provider, all, &AtomicBool::new(false))).await.ok()?;
+    seen.ok()?.0.leaf.map(Into::into)
+}
+
 async fn handshake(at: &ProbeTarget, leaf: &Leaf, is_connected: &AtomicBool) -> Seen {
     // A service may hold certificates for several kinds of keys, and chooses by what its client can verify.
     let provider = provider();
@@ -132,29 +141,10 @@ async fn handshake_with(
     schemes: Vec<SignatureScheme>,
     is_connected: &AtomicBool,
 ) -> Seen {
-    let mut stream = match TcpStream::connect(at.connect).await {
-        Ok(stream) => stream,
-        Err(e) => return Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&e))),
+    let (shown, finished) = match shaken(at, provider, schemes, is_connected).await {
+        Ok(shaken) => shaken,
+        Err(seen) => return seen,
     };
-    is_connected.store(true, Ordering::Relaxed);
-    if let Some(version) = at.proxy_protocol
-        && let Err(error) = stream.write_all(proxy::header(version)).await
-    {
-        return Seen::NoTls(Unlike::closed(at, &error));
-    }
-    if let Some(protocol) = at.starttls
-        && let Err(error) = starttls::turn(protocol, &mut stream).await
-    {
-        return Seen::NoTls(Unlike::not_turned(at, &error));
-    }
-    let provider = schemes::suites_for(provider, &schemes);
-    let witness = Arc::new(Witness { provider, schemes, shown: Mutex::default() });
-    let config = match client_config(&witness) {
-        Ok(config) => config,
-        Err(e) => return Seen::NoTls(Unlike::other(at, format!("cannot prepare a handshake: {e}"))),
-    };
-    let finished = TlsConnector::from(Arc::new(config)).connect(server_name(at), stream).await;
-    let shown = std::mem::take(&mut *lock(&witness.shown));
     match (shown.leaf, finished) {
         (Some(der), _) if der != leaf.der() => {
             let serial = Leaf::parse(&der).map_or_else(|_| "that cannot be read".into(), |other| other.serial().into());
@@ -167,83 +157,38 @@ async fn handshake_with(
     }
 }
 
-fn client_config(witness: &Arc<Witness>) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&witness.provider))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(witness) as Arc<dyn ServerCertVerifier>)
-        .with_no_client_auth();
-    // A resumed session shows no certificate.
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(config)
+/// A handshake to its end: what was shown in it, and how it ended.
+async fn shaken(
+    at: &ProbeTarget,
+    provider: &Arc<CryptoProvider>,
+    schemes: Vec<SignatureScheme>,
+    is_connected: &AtomicBool,
+) -> Result<(Shown, io::Result<()>), Seen> {
+    let mut stream = TcpStream::connect(at.connect)
+        .await
+        .map_err(|error| Seen::NotListening(format!("cannot connect to {}: {}", at.connect, words::of_io(&error))))?;
+    is_connected.store(true, Ordering::Relaxed);
+    if let Some(version) = at.proxy_protocol {
+        let written = stream.write_all(proxy::header(version)).await;
+        written.map_err(|error| Seen::NoTls(Unlike::closed(at, &error)))?;
+    }
+    if let Some(protocol) = at.starttls {
+        let turned = starttls::turn(protocol, &mut stream).await;
+        turned.map_err(|error| Seen::NoTls(Unlike::not_turned(at, &error)))?;
+    }
+    let provider = schemes::suites_for(provider, &schemes);
+    let witness = Arc::new(Witness { provider, schemes, shown: Mutex::default() });
+    let config = client_config(&witness)
+        .map_err(|error| Seen::NoTls(Unlike::other(at, format!("cannot prepare a handshake: {error}"))))?;
+    let finished = TlsConnector::from(Arc::new(config)).connect(server_name(at), stream).await;
+    let shown = std::mem::take(&mut *lock(&witness.shown));
+    Ok((shown, finished.map(drop)))
 }
 
 /// The name to ask for; an address makes rustls leave the extension out.
 fn server_name(at: &ProbeTarget) -> ServerName<'static> {
     let name = at.server_name.as_ref().and_then(|name| ServerName::try_from(name.to_string()).ok());
     name.unwrap_or_else(|| ServerName::IpAddress(at.connect.ip().into()))
-}
-
-/// Takes every certificate, and notes it.
-#[derive(Debug)]
-struct Witness {
-    provider: Arc<CryptoProvider>,
-    /// What it can verify.
-    schemes: Vec<SignatureScheme>,
-    shown: Mutex<Shown>,
-}
-
-#[derive(Debug, Default)]
-struct Shown {
-    leaf: Option<Vec<u8>>,
-    /// The server has signed the handshake with the certificate's key.
-    proved: bool,
-}
-
-impl Witness {
-    fn proved(
-        &self,
-        checked: Result<HandshakeSignatureValid, rustls::Error>,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        lock(&self.shown).proved = checked.is_ok();
-        checked
-    }
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        lock(&self.shown).leaf = Some(end_entity.to_vec());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.proved(verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.proved(verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }
 
 #[cfg(test)]
@@ -254,7 +199,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
     use rustls::{
         ServerConfig, SupportedProtocolVersion,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
         version::{TLS12, TLS13},
     };

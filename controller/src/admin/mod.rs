@@ -7,6 +7,7 @@ mod agent_removal;
 pub mod caller;
 pub mod callers;
 mod direct;
+mod examination;
 mod notify_test;
 pub mod presence;
 pub mod protocol;
@@ -42,7 +43,7 @@ use crate::{
 use caller::{Access, Caller};
 use callers::{ASK_TIME, Callers, question, refuse};
 use presence::Presence;
-use protocol::{Answer, Ask, AskEvents, IdentityStatus};
+use protocol::{Answer, Ask, AskEvents, AskExamine, IdentityStatus};
 use question::{AtOnce, FromPlan, Question, Request, Waits};
 
 /// Answers wait here for a slow asker; newer ones replace those that find no place.
@@ -220,6 +221,11 @@ impl Admin {
             Ask::Purge(ask) => Question::FromPlan(FromPlan::Purge(ask)),
             Ask::Ensure(ensure) => Question::Waits(Waits::Ensure(ensure)),
             Ask::Enroll(text) => Question::Waits(Waits::Enroll(self.guest(&text)?)),
+            Ask::Examine(AskExamine { guests, subject }) => {
+                let named: Vec<_> = guests.iter().map(|text| self.guest(text)).collect::<Result<_, _>>()?;
+                let guests = Some(named).filter(|named| !named.is_empty());
+                Question::Waits(Waits::Examine { guests, subject })
+            }
         };
         Ok(Asked::Loop(question))
     }

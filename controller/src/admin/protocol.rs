@@ -7,12 +7,14 @@ use std::time::Duration;
 use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
+    examination::Subject,
     length::written,
     stage::{Halt, Stage, Trouble},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::examination::{AskExamine, ExaminedGuest};
 use super::purge::{AskPurge, Purging};
 pub use super::status::{
     GuestStatus, IdentityStatus, IssuerStatus, ManifestStatus, PlacementStatus, RootStatus, Status, Wanted,
@@ -74,6 +76,8 @@ pub enum Ask {
     NotifyTest(Option<String>),
     /// [`Answer::WebLink`], [`Answer::WebToken`], [`Answer::WebTokens`], or [`Answer::End`] once a token is taken back.
     Web(AskWeb),
+    /// [`Answer::Examined`] of each guest, as it comes; then [`Answer::End`].
+    Examine(AskExamine),
 }
 
 impl Ask {
@@ -107,6 +111,9 @@ impl Ask {
             | Self::Issuers
             | Self::IssuerRoots(_)
             | Self::Events(_) => None,
+            Self::Examine(AskExamine { subject: Subject::Doctor, .. }) => None,
+            // Guests connect to their services.
+            Self::Examine(_) => Some("pinion discover"),
             // Also without `--renew` it makes Pinion try at once what it had put off.
             Self::Ensure(_) => Some("pinion ensure"),
             Self::Token(_) => Some("pinion token create"),
@@ -269,6 +276,8 @@ pub enum Answer {
     WebToken(String),
     /// To [`AskWeb::Tokens`].
     WebTokens(Vec<WebToken>),
+    /// To [`Ask::Examine`]: what became of the question to one guest.
+    Examined(Box<ExaminedGuest>),
     /// Something happened.
     Event(Event),
     /// Nothing more comes.

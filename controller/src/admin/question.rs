@@ -3,7 +3,7 @@
 //! Invariant: the loop is asked nothing that it cannot answer, and a guest is named by its number: what a person typed
 //! was resolved before.
 
-use pinion_proto::id::Guest;
+use pinion_proto::{examination::Subject, id::Guest};
 use tokio::sync::mpsc;
 
 use super::{
@@ -82,4 +82,11 @@ pub enum Waits {
     Ensure(Ensure),
     /// Bring an agent and an identity into a guest.
     Enroll(Guest),
+    /// Ask guests' agents what they see; none means all that are linked.
+    Examine {
+        /// Which guests.
+        guests: Option<Vec<Guest>>,
+        /// What is asked.
+        subject: Subject,
+    },
 }

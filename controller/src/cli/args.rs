@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use pinion_proto::{clock::Timestamp, exit::Exit};
 
 use super::{
-    backup::RestoreArgs, completions::Shell, ensure::EnsureArgs, events::EventsArgs, explain::ExplainArgs,
-    import::ImportVerb, moment, notify::NotifyVerb, setup::SetupArgs, status::StatusArgs,
+    backup::RestoreArgs, completions::Shell, discover::DiscoverArgs, ensure::EnsureArgs, events::EventsArgs,
+    explain::ExplainArgs, import::ImportVerb, moment, notify::NotifyVerb, setup::SetupArgs, status::StatusArgs,
     support_bundle::SupportBundleArgs, web::WebVerb,
 };
 
@@ -80,6 +80,7 @@ pub(super) enum Verb {
     /// if something needs you.
     Doctor,
     SupportBundle(SupportBundleArgs),
+    Discover(DiscoverArgs),
     /// Look at the placements now, retry what failed, wait until they reach a stage, and show progress. For scripts.
     ///
     /// Exits with 0 when every placement has reached the stage, with 3 when the time is up, and with 4 as soon as one needs a

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use pinion_proto::{
     clock::{Clock, SystemClock},
+    examination::Subject,
     exit::Exit,
     failure::Failure,
     out,
@@ -11,7 +12,7 @@ use pinion_proto::{
     table::Look,
 };
 
-use super::{Session, ask, print_failed, print_json, unexpected, wrap::wrap};
+use super::{Session, ask, examination::ask_guests, print_failed, print_json, unexpected, wrap::wrap};
 use crate::{
     admin::protocol::{Answer, Ask, Selection},
     config::{self, Config},
@@ -41,7 +42,7 @@ pub(super) async fn report(root: &Path) -> Report {
     let config = Config::load(root);
     let answers = match &config {
         Ok(config) => answers(&Session { config: config.clone(), json: false }).await,
-        Err(error) => Answers { status: Err(unreadable(root, error)), issuers: None, identities: None },
+        Err(error) => Answers { status: Err(unreadable(root, error)), issuers: None, identities: None, guests: None },
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     examine(root, &config, &answers, &clock).await
@@ -61,7 +62,7 @@ async fn answers(session: &Session) -> Answers {
         Err(failure) => Err(failure),
     };
     if status.is_err() {
-        return Answers { status, issuers: None, identities: None };
+        return Answers { status, issuers: None, identities: None, guests: None };
     }
     let issuers = match ask(session, &Ask::Issuers).await {
         Ok(Answer::Issuers(issuers)) => Some(issuers),
@@ -71,7 +72,9 @@ async fn answers(session: &Session) -> Answers {
         Ok(Answer::Guests(identities)) => Some(identities),
         _ => None,
     };
-    Answers { status, issuers, identities }
+    // What guests see is for administrators and others alike; one that does not answer is told as that.
+    let guests = ask_guests(session, Vec::new(), Subject::Doctor).await.ok();
+    Answers { status, issuers, identities, guests }
 }
 
 /// What people read of it.

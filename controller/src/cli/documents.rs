@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{explain::Explained, setup};
 use crate::{
     admin::protocol::{
-        AgentRemoval, Frozen, IdentityStatus, IssuerReport, IssuerRootsReport, PlanDocument, ProgressLine, ShownPage,
-        Status,
+        AgentRemoval, ExaminedGuest, Frozen, IdentityStatus, IssuerReport, IssuerRootsReport, PlanDocument,
+        ProgressLine, ShownPage, Status,
     },
     backup::{Restored, Taken},
     config::check,
@@ -28,6 +28,7 @@ pub fn documents() -> Vec<Document> {
     vec![
         Document::answer::<Taken>("pinion-backup", &["pinion backup"]),
         Document::with_error::<check::Report>("pinion-config-check", &["pinion config check"]),
+        Document::answer::<Vec<ExaminedGuest>>("pinion-discover", &["pinion discover"]),
         Document::with_error::<doctor::Report>("pinion-doctor", &["pinion doctor"]),
         Document::with_error::<Ensured>("pinion-ensure", &["pinion ensure"]),
         Document::answer::<Event>("pinion-events", &["pinion events"]),

@@ -7,10 +7,12 @@ mod channel;
 mod check;
 mod completions;
 mod config;
+mod discover;
 mod doctor;
 mod documents;
 mod ensure;
 mod events;
+mod examination;
 mod explain;
 mod freeze;
 mod guest;
@@ -130,6 +132,7 @@ async fn configured(session: Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Channel => channel::channel(session.config).await,
         Verb::Plan { file } => plan::plan(&session, file.as_deref()).await,
         Verb::Status(args) => how_everything_is(&session, args).await,
+        Verb::Discover(args) => discover::discover(&session, args).await,
         Verb::Explain(args) => explain::explain(&session, args).await,
         Verb::Ensure(EnsureArgs { names, guests, renew, now, until, timeout, wait }) => {
             let selection = Selection::new(names, guests);

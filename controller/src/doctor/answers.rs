@@ -9,7 +9,7 @@ use pinion_proto::{
 };
 
 use super::report::{Area, Findings, few};
-use crate::admin::protocol::{GuestStatus, IdentityStatus, IssuerReport, PlacementStatus, Status};
+use crate::admin::protocol::{ExaminedGuest, GuestStatus, IdentityStatus, IssuerReport, PlacementStatus, Status};
 
 /// What the controller answered.
 pub(crate) struct Answers {
@@ -19,6 +19,8 @@ pub(crate) struct Answers {
     pub(crate) issuers: Option<Vec<IssuerReport>>,
     /// Which guests have which identity; none if it did not say.
     pub(crate) identities: Option<Vec<IdentityStatus>>,
+    /// What agents see in their guests; none if they were not asked.
+    pub(crate) guests: Option<Vec<ExaminedGuest>>,
 }
 
 pub(super) fn check(answers: &Answers, now: Timestamp, found: &mut Findings) {

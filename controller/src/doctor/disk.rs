@@ -17,8 +17,9 @@ const MIN_BYTES: u64 = 64 * 1024 * 1024;
 /// Fewer free inodes than this are as good as none: each guest has a document, which is replaced by another file.
 const MIN_INODES: u64 = 1000;
 
-/// Below this share of the whole (percent) a person may want to know.
+/// Below this share of the whole (percent), and below so much (bytes), a person may want to know.
 const SCARCE: u64 = 5;
+const SCARCE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Where Pinion writes, and the journal.
 const PLACES: [&str; 4] = ["var/lib/pinion", "etc/pinion", "run", "var/log"];
@@ -79,7 +80,7 @@ fn judge(path: &Path, room: Room, found: &mut Findings) {
     }
     if room.bytes < MIN_BYTES {
         found.problem(AREA, format!("{shown} is on a file system with {} left.", size(room.bytes)), free);
-    } else if room.all_bytes > 0 && room.bytes / room.all_bytes.div_ceil(100).max(1) < SCARCE {
+    } else if room.bytes < SCARCE_BYTES && room.bytes.saturating_mul(100) < room.all_bytes.saturating_mul(SCARCE) {
         let message = format!("{shown} is on a file system that is nearly full: {} left.", size(room.bytes));
         found.note(AREA, message, free.to_owned());
     }
@@ -123,8 +124,10 @@ mod tests {
         assert!(
             told(Room { bytes: MIN_BYTES, ..good }).starts_with("Note /var is on a file system that is nearly full")
         );
-        assert_eq!(told(Room { bytes: 5 * GIB, ..good }), "", "exactly what is not scarce");
-        assert!(told(Room { bytes: 5 * GIB - 1, ..good }).starts_with("Note"));
+        let small = Room { bytes: GIB, all_bytes: 20 * GIB, ..good };
+        assert_eq!(told(small), "", "exactly what is not scarce");
+        assert!(told(Room { bytes: GIB - 1, ..small }).starts_with("Note"));
+        assert_eq!(told(Room { bytes: 2 * GIB, ..good }), "", "there is enough, however large the whole is");
         assert!(told(Room { inodes: 999, ..good }).contains("999 free inodes"));
         assert_eq!(told(Room { inodes: 0, all_inodes: 0, ..good }), "", "btrfs has no such number");
         assert!(told(Room { is_read_only: true, ..good }).contains("read-only"));

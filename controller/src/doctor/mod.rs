@@ -8,6 +8,7 @@
 mod answers;
 mod disk;
 mod files;
+mod guests;
 mod host;
 mod issuers;
 mod network;
@@ -48,6 +49,7 @@ pub(crate) async fn examine(
         issuers::check(config, answers, clock, &mut found).await;
     }
     answers::check(answers, clock.now(), &mut found);
+    guests::check(answers.guests.as_deref().unwrap_or_default(), clock.now(), &mut found);
     found.report()
 }
 

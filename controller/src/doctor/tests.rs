@@ -34,14 +34,14 @@ fn host() -> tempfile::TempDir {
 
 fn silent() -> Answers {
     let status = Err(Failure::new(Exit::Unreachable, "the controller can't be reached"));
-    Answers { status, issuers: None, identities: None }
+    Answers { status, issuers: None, identities: None, guests: None }
 }
 
 fn answers(placements: Vec<PlacementStatus>, guests: serde_json::Value) -> Answers {
     let status = json!({ "version": env!("CARGO_PKG_VERSION"), "notes": [], "placements": [], "guests": guests });
     let mut status: Status = serde_json::from_value(status).expect("a status");
     status.placements = placements;
-    Answers { status: Ok(Box::new(status)), issuers: Some(Vec::new()), identities: Some(Vec::new()) }
+    Answers { status: Ok(Box::new(status)), issuers: Some(Vec::new()), identities: Some(Vec::new()), guests: None }
 }
 
 async fn found(root: &Path, answers: &Answers) -> Report {
@@ -73,7 +73,8 @@ async fn a_wrong_configuration_is_told_with_its_place_and_the_rest_is_looked_at(
     let report = found(root.path(), &silent()).await;
     let problems = told(&report, Area::Configuration, Level::Problem);
     assert!(problems.contains("controller.toml:1:1") && problems.contains("did you mean `listen`"), "{problems}");
-    assert!(!told(&report, Area::Disk, Level::Good).is_empty());
+    // However full this machine is.
+    assert!(report.findings.iter().any(|finding| finding.area == Area::Disk), "{report:#?}");
 }
 
 #[tokio::test]

@@ -357,5 +357,6 @@ fn shortened(facts: &GuestFacts) -> GuestFacts {
         hwaddrs: facts.hwaddrs.clone(),
         spec_level: facts.spec_level,
         looks: facts.looks,
+        examines: facts.examines,
     }
 }

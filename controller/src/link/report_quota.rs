@@ -36,6 +36,8 @@ impl ReportQuota {
             ToController::Purged(purged) => {
                 self.total -= self.weights.remove(&purged.certificate).unwrap_or(0);
             }
+            // Nothing of it is kept.
+            ToController::Examined(_) => {}
             ToController::Hello(_) | ToController::RenewIdentity(_) => {}
         }
         if self.weights.len() > MAX_PLACEMENTS {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pinion_proto::{
     clock::Timestamp,
+    examination::Subject,
     id::{CertificateName, Guest, PlacementId, Vmid},
     message::Delivery,
     message::Purge,
@@ -59,6 +60,8 @@ pub(super) enum Effect {
     StopEnrolment(Vmid, String),
     /// Send something about a placement to its guest.
     Send(PlacementId, Outgoing),
+    /// Ask a guest what it sees: this question, with this number.
+    Examine(Guest, u64, Subject),
     /// Have a certificate signed.
     Sign(Box<SignCall>),
     /// Have a certificate revoked.
@@ -198,6 +201,11 @@ impl Effects {
     /// Something goes to a placement's guest.
     pub(super) fn send(&mut self, id: &PlacementId, outgoing: Outgoing) {
         self.effects.push(Effect::Send(id.clone(), outgoing));
+    }
+
+    /// A guest is asked what it sees.
+    pub(super) fn examine(&mut self, guest: Guest, number: u64, subject: Subject) {
+        self.effects.push(Effect::Examine(guest, number, subject));
     }
 
     /// A certificate is to be signed.

@@ -17,6 +17,7 @@ use super::{
     departures::Departures,
     enrolment::Enrolment,
     evictions::{Eviction, Evictions},
+    examining::Examining,
     freezing,
     guest_names::GuestNames,
     links, observe,
@@ -98,6 +99,7 @@ impl Reconciler {
             departures: Departures::restore(store, events, now),
             evictions: Evictions::restore(store, events, now),
             enrolment,
+            examining: Examining::default(),
             guest_names: GuestNames::default(),
             signing: Signing::default(),
             deliveries: Deliveries::restore(undelivered),
@@ -256,6 +258,9 @@ impl Reconciler {
             Question::FromPlan(ask) => self.asked = Some((ask, caller, answers)),
             Question::Waits(Waits::Ensure(ensure)) => self.act(now, |this, effects| {
                 this.waiting.ask(ensure, &caller, answers, &mut this.world, effects);
+            }),
+            Question::Waits(Waits::Examine { guests, subject }) => self.act(now, |this, effects| {
+                this.parts.examining.ask(guests, subject, answers, &this.world, effects);
             }),
             Question::Waits(Waits::Enroll(guest)) => self.act(now, |this, effects| {
                 if this.parts.enrolment.ask(guest, &caller, answers, &this.world, effects) {

@@ -106,6 +106,7 @@ impl Intake<'_> {
                 self.effects.limited_event(Some(guest), What::Placement(id, what));
                 self.effects.save(guest);
             }
+            ToController::Examined(examined) => self.parts.examining.answered(guest, *examined),
             ToController::Hello(_) | ToController::RenewIdentity(_) => {
                 debug!(%guest, "A second hello on a link is passed over");
             }

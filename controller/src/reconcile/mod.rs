@@ -32,6 +32,7 @@ mod departures;
 mod effects;
 mod enrolment;
 mod evictions;
+mod examining;
 mod expiry_watch;
 mod freezing;
 mod guest_names;
@@ -114,7 +115,7 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
             () = shared_state.changed() => {}
             () = until(&*clock, wake.at) => {}
             () = at(resend_at) => {}
-            () = at(reconciler.waiting.wake_at()) => {}
+            () = at(earliest([reconciler.waiting.wake_at(), reconciler.parts.examining.wake_at()])) => {}
             () = at(reconciler.outlets.persist.write_at()) => reconciler.write(),
         }
         // The timer counts in milliseconds: what is shorter is over already.
@@ -135,6 +136,10 @@ async fn until(clock: &dyn Clock, moment: Option<Timestamp>) {
         Some(moment) => clock.sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+fn earliest(moments: [Option<Instant>; 2]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
 }
 
 async fn at(moment: Option<Instant>) {

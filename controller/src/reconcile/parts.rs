@@ -2,7 +2,8 @@
 
 use super::{
     clock_watch::ClockWatch, delivery::Deliveries, departures::Departures, enrolment::Enrolment, evictions::Evictions,
-    guest_names::GuestNames, purging::Purging, revocation::Revocations, roots::RootQueries, signing::Signing,
+    examining::Examining, guest_names::GuestNames, purging::Purging, revocation::Revocations, roots::RootQueries,
+    signing::Signing,
 };
 
 /// The parts of the loop, each with its own state.
@@ -12,6 +13,7 @@ pub(super) struct Parts {
     pub(super) departures: Departures,
     pub(super) evictions: Evictions,
     pub(super) enrolment: Enrolment,
+    pub(super) examining: Examining,
     pub(super) guest_names: GuestNames,
     pub(super) signing: Signing,
     pub(super) deliveries: Deliveries,

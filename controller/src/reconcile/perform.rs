@@ -76,6 +76,7 @@ impl Outlets {
                 Effect::Send(id, Outgoing::Retry) => self.sessions.retry(&id),
                 Effect::Send(id, Outgoing::Look(number)) => self.sessions.look(&id, number),
                 Effect::Send(id, Outgoing::Purge(purge)) => self.sessions.purge(id.guest, purge),
+                Effect::Examine(guest, number, subject) => self.sessions.examine(guest, number, subject),
                 Effect::Sign(call) => self.calls.sign(*call, now, resources),
                 Effect::Revoke(call) => self.calls.revoke(call, &resources.issuers),
                 Effect::Discard(id, generation) => self.calls.discard(id, generation, &resources.store),

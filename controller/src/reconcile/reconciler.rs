@@ -4,7 +4,7 @@
 //! Invariant: what parts want done is performed when they have returned, and before the next ones are asked.
 
 use pinion_proto::clock::Timestamp;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     alarm_watch::AlarmWatch, answers, effects::Effects, expiry_watch, freezing, parts::Parts, perform,
@@ -84,6 +84,7 @@ impl Reconciler {
         });
         self.act(now, |this, effects| {
             let Self { world, parts, waiting, .. } = this;
+            parts.examining.step(world, Instant::now());
             waiting.step(&answers::View { world, parts, now }, &plan, effects);
         });
         let alarms_at = self.look_for_alarms(&plan, now);

@@ -8,6 +8,7 @@ use std::{
 
 use pinion_proto::{
     bundle::{EndorsedRoot, Fingerprint},
+    examination::Subject,
     id::{CertificateName, Guest, PlacementId},
     message::{ControllerNode, Controllers, Delivery, MAX_MANIFEST_PROBLEM, Purge, ToAgent},
     printable::line,
@@ -213,6 +214,13 @@ impl Sessions {
             && session.send(ToAgent::Look(id.certificate.clone(), number), &mut self.queue_full)
         {
             session.looks.insert(id.certificate.clone(), number);
+        }
+    }
+
+    /// Asks a guest what it sees. A queue that is full loses the question: who asked is told that nothing came.
+    pub(super) fn examine(&mut self, guest: Guest, number: u64, subject: Subject) {
+        if let Some(session) = self.sessions.get_mut(&guest) {
+            session.send(ToAgent::Examine(number, subject), &mut false);
         }
     }
 

@@ -177,6 +177,7 @@ pub(super) fn parts() -> Parts {
         departures: Default::default(),
         evictions: Default::default(),
         enrolment: Default::default(),
+        examining: Default::default(),
         guest_names: Default::default(),
         signing: Default::default(),
         deliveries: Default::default(),

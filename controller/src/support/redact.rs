@@ -49,6 +49,9 @@ const SHOWN: [&str; 37] = [
     "web.name",
 ];
 
+/// The settings that name files without secrets.
+const PUBLIC: [&str; 2] = ["ca_file", "template_file"];
+
 /// What stands for a text that is not shown.
 pub(super) const REDACTED: &str = "(redacted)";
 
@@ -90,7 +93,7 @@ impl Redacted {
             let general_name =
                 if matches!(general, "issuers" | "guests" | "notify.targets") { "*" } else { name.as_str() };
             let (path, general) = (step(path, &shown_name), step(general, general_name));
-            if let Some(file) = value.as_str().filter(|_| name.ends_with("_file")) {
+            if let Some(file) = value.as_str().filter(|_| name.ends_with("_file") && !PUBLIC.contains(&name.as_str())) {
                 self.files.push(file.into());
             }
             match value {

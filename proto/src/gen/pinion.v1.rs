@@ -44,6 +44,9 @@ pub struct GuestFacts {
     /// It looks at a placement when it is asked to, and says when it has.
     #[prost(bool, tag = "7")]
     pub looks: bool,
+    /// It answers Examine.
+    #[prost(bool, tag = "8")]
+    pub examines: bool,
 }
 /// Generated client implementations.
 pub mod join_client {
@@ -328,7 +331,7 @@ pub mod join_server {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToController {
-    #[prost(oneof = "to_controller::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "to_controller::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<to_controller::Message>,
 }
 /// Nested message and enum types in `ToController`.
@@ -344,11 +347,13 @@ pub mod to_controller {
         /// PKCS #10, DER: the agent wants its identity renewed.
         #[prost(bytes, tag = "4")]
         IdentityCsrDer(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "5")]
+        Examined(super::Examined),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -378,7 +383,91 @@ pub mod to_agent {
         /// What is wrong with the manifest on the host's disk, in short, while it is not in force; empty when nothing is any more.
         #[prost(string, tag = "10")]
         ManifestProblem(::prost::alloc::string::String),
+        #[prost(message, tag = "11")]
+        Examine(super::Examine),
     }
+}
+/// A person wants to know something about the guest: it is looked at, as far as the guest's configuration allows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Examine {
+    /// Which question this is: repeated in the answer.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// What is asked for: "discover" or "doctor".
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+}
+/// The answer to Examine, for people to read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Examined {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The guest's clock, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub now: i64,
+    /// What was not looked at, each with the reason.
+    #[prost(string, repeated, tag = "3")]
+    pub left_out: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub findings: ::prost::alloc::vec::Vec<GuestFinding>,
+    #[prost(message, repeated, tag = "5")]
+    pub listeners: ::prost::alloc::vec::Vec<Listener>,
+    #[prost(message, repeated, tag = "6")]
+    pub certificates: ::prost::alloc::vec::Vec<FileCertificate>,
+}
+/// Something about a guest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GuestFinding {
+    /// It needs a person.
+    #[prost(bool, tag = "1")]
+    pub is_problem: bool,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// What to do; empty when there is nothing to do.
+    #[prost(string, tag = "3")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// A service that takes connections.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Listener {
+    /// IP:PORT.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// The name of its program; empty when not known.
+    #[prost(string, tag = "2")]
+    pub program: ::prost::alloc::string::String,
+    /// What is spoken before TLS; absent when nothing is.
+    #[prost(string, optional, tag = "3")]
+    pub starttls: ::core::option::Option<::prost::alloc::string::String>,
+    /// Absent when no certificate was seen.
+    #[prost(message, optional, tag = "4")]
+    pub shows: ::core::option::Option<SeenCertificate>,
+    /// Why none was seen; empty when one was.
+    #[prost(string, tag = "5")]
+    pub why_not: ::prost::alloc::string::String,
+}
+/// The first certificate in a file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileCertificate {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub holds: ::core::option::Option<SeenCertificate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeenCertificate {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub issuer: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    /// Unix seconds.
+    #[prost(int64, tag = "4")]
+    pub not_after: i64,
+    /// The certificate of the manifest that it is; empty when it is none.
+    #[prost(string, tag = "5")]
+    pub managed: ::prost::alloc::string::String,
 }
 /// A person waits for what a placement is now: it is looked at at once, whenever the next look would be.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     bundle::MAX_CHAIN,
+    examination::{MAX_CERTIFICATES, MAX_FINDINGS, MAX_LISTENERS, MAX_SHOWN_NAMES},
     spec::{MAX_ROOTS, MAX_SERVICES, Part},
 };
 
@@ -120,6 +121,7 @@ static TO_CONTROLLER: Shape = Shape {
         one(1, "to_controller.hello", &HELLO),
         one(2, "to_controller.report", &PLACEMENT_REPORT),
         one(3, "to_controller.purged", &PURGED),
+        one(5, "to_controller.examined", &EXAMINED),
     ],
 };
 
@@ -130,6 +132,25 @@ static HELLO: Shape = Shape {
         messages::<pb::PlacementReport>(3, "hello.reports", &PLACEMENT_REPORT, MAX_PLACEMENTS),
         texts(5, "hello.roots", MAX_TRUSTED),
     ],
+};
+
+static EXAMINED: Shape = Shape {
+    name: "Examined",
+    fields: &[
+        texts(3, "examined.left_out", MAX_FINDINGS),
+        messages::<pb::GuestFinding>(4, "examined.findings", &GUEST_FINDING, MAX_FINDINGS),
+        messages::<pb::Listener>(5, "examined.listeners", &LISTENER, MAX_LISTENERS),
+        messages::<pb::FileCertificate>(6, "examined.certificates", &FILE_CERTIFICATE, MAX_CERTIFICATES),
+    ],
+};
+
+static GUEST_FINDING: Shape = plain("GuestFinding");
+static LISTENER: Shape = Shape { name: "Listener", fields: &[one(4, "listener.shows", &SEEN_CERTIFICATE)] };
+static FILE_CERTIFICATE: Shape =
+    Shape { name: "FileCertificate", fields: &[one(2, "file_certificate.holds", &SEEN_CERTIFICATE)] };
+static SEEN_CERTIFICATE: Shape = Shape {
+    name: "SeenCertificate",
+    fields: &[texts(1, "seen_certificate.names", (MAX_LISTENERS + MAX_CERTIFICATES) * MAX_SHOWN_NAMES)],
 };
 
 static PURGED: Shape = Shape {
@@ -186,9 +207,11 @@ static TO_AGENT: Shape = Shape {
         one(7, "to_agent.root", &ENDORSED_ROOT),
         one(8, "to_agent.look", &LOOK),
         one(9, "to_agent.purge_files", &PURGE),
+        one(11, "to_agent.examine", &EXAMINE),
     ],
 };
 
+static EXAMINE: Shape = plain("Examine");
 static LOOK: Shape = Shape { name: "Look", fields: &[] };
 
 static DESIRED: Shape = Shape {

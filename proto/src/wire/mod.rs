@@ -9,6 +9,7 @@ mod controllers;
 mod count;
 mod details;
 mod error;
+mod examination;
 mod fingerprint;
 mod limits;
 mod purged;
@@ -70,6 +71,7 @@ pub fn read_to_controller(message: pb::ToController) -> Result<ToController, Wir
         }
         Message::Report(report) => ToController::Report(Box::new(read_report(report)?)),
         Message::Purged(purged) => ToController::Purged(purged::read_purged(&purged)?),
+        Message::Examined(examined) => ToController::Examined(Box::new(examination::read_examined(examined)?)),
         Message::IdentityCsrDer(der) => {
             at_most("identity_csr_der", der.len(), MAX_DER)?;
             ToController::RenewIdentity(der)
@@ -113,6 +115,7 @@ pub fn write_to_controller(message: ToController) -> pb::ToController {
         }),
         ToController::Report(report) => Message::Report(write_report(*report)),
         ToController::Purged(purged) => Message::Purged(purged::write_purged(&purged)),
+        ToController::Examined(examined) => Message::Examined(examination::write_examined(*examined)),
         ToController::RenewIdentity(der) => Message::IdentityCsrDer(der),
     };
     pb::ToController { message: Some(message) }
@@ -134,6 +137,7 @@ pub fn read_to_agent(message: pb::ToAgent) -> Result<ToAgent, WireError> {
         Message::PurgeFiles(purge) => ToAgent::Purge(purged::read_purge(&purge)?),
         Message::Retry(name) => ToAgent::Retry(parse("retry", &name)?),
         Message::Look(look) => ToAgent::Look(parse("look.certificate", &look.certificate)?, look.number),
+        Message::Examine(examine) => ToAgent::Examine(examine.number, examination::read_subject(&examine.subject)?),
         Message::Controllers(controllers) => ToAgent::Controllers(controllers::read_controllers(controllers)?),
         Message::Root(root) => ToAgent::Root(Box::new(EndorsedRoot {
             root: RootCertificate::parse(&root.root_der).map_err(|e| wrong("root.root_der", e))?,
@@ -160,6 +164,9 @@ pub fn write_to_agent(message: ToAgent) -> pb::ToAgent {
         ToAgent::Purge(purge) => Message::PurgeFiles(purged::write_purge(&purge)),
         ToAgent::Retry(name) => Message::Retry(name.to_string()),
         ToAgent::Look(name, number) => Message::Look(pb::Look { certificate: name.to_string(), number }),
+        ToAgent::Examine(number, subject) => {
+            Message::Examine(pb::Examine { number, subject: subject.as_str().to_owned() })
+        }
         ToAgent::Controllers(controllers) => Message::Controllers(controllers::write_controllers(controllers)),
         ToAgent::Root(endorsed) => Message::Root(pb::EndorsedRoot {
             root_der: endorsed.root.der().to_vec(),
@@ -225,6 +232,7 @@ fn read_facts(facts: Option<pb::GuestFacts>) -> GuestFacts {
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).filter_map(|text| HwAddr::parse(text)).collect(),
         spec_level: facts.spec_level,
         looks: facts.looks,
+        examines: facts.examines,
     }
 }
 
@@ -237,6 +245,7 @@ fn write_facts(facts: GuestFacts) -> pb::GuestFacts {
         hwaddrs: facts.hwaddrs.iter().take(MAX_HWADDRS).map(ToString::to_string).collect(),
         spec_level: facts.spec_level,
         looks: facts.looks,
+        examines: facts.examines,
     }
 }
 

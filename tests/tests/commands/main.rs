@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod permissions;
 mod phoenix_scripts;
+mod discovered;
 mod doctor;
 mod ensure;
 mod explained;

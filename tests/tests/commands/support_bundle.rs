@@ -101,6 +101,17 @@ fn a_bundle_has_what_a_support_person_asks_for_and_no_secret() {
     };
     let options = HostOptions::step_ca(issuer, &json!([]));
     let mut host = Host::start(&HostOptions { retry_max: Duration::from_secs(60), ..options }).expect("a host");
+    // Targets of alarms: a secret in an address, and one in a file.
+    let token_file = passwords.path().join("token");
+    fs::write(&token_file, "gotify-token-in-a-file").expect("written");
+    fs::set_permissions(&token_file, fs::Permissions::from_mode(0o600)).expect("set");
+    let targets = format!(
+        "\n[notify.targets.chat]\ntype = \"webhook\"\nservice = \"slack\"\nurl = \"https://127.0.0.1:1/xoxb-in-the-address\"\n\
+         [notify.targets.push]\ntype = \"webhook\"\nservice = \"gotify\"\nurl = \"https://127.0.0.1:1\"\ntoken_file = \"{}\"\n",
+        token_file.display()
+    );
+    host.configure(&targets).expect("written");
+    host.restart().expect("it restarts");
     let _guest = Guest::join(&host, 1001).expect("a guest");
     let certificates = json!([{ "name": "web", "common_name": "web.internal.example", "shared": true,
         "issuer": "embedded", "placements": [{ "guest": 1001, "recipe": "files" }] }]);
@@ -113,6 +124,7 @@ fn a_bundle_has_what_a_support_person_asks_for_and_no_secret() {
     let manifest = fs::read_to_string(host.root().join("etc/pinion/certificate-manifest.json")).expect("read");
     let noted = format!("{}\n\n/* {PASSWORD} {token} */", manifest.trim_end());
     fs::write(host.root().join("etc/pinion/certificate-manifest.json"), noted).expect("written");
+    secrets.extend(["gotify-token-in-a-file", "xoxb-in-the-address"].map(ToOwned::to_owned));
     secrets.extend([PASSWORD.to_owned(), token.trim_start_matches("pinion-join-1.").to_owned()]);
 
     let found = unpacked(&host, "first");
@@ -127,6 +139,7 @@ fn a_bundle_has_what_a_support_person_asks_for_and_no_secret() {
         ("guests.json", "1001"),
         ("issuers.json", "step-ca"),
         ("events.jsonl", "A join token for guest 1002 was created"),
+        ("controller.toml", "notify.targets.chat.url = \"(redacted)\""),
         ("controller.toml", "issuers.step-ca.provisioner = \"pinion\""),
         ("certificate-manifest.json", "(redacted)"),
         ("versions.txt", "pinion "),

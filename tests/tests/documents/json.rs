@@ -124,6 +124,7 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
         ("pinion-show", "show 1001"),
         ("pinion-explain", "explain web"),
         ("pinion-explain", "explain 1001"),
+        ("pinion-discover", "discover"),
         ("pinion-plan", "plan"),
         ("pinion-ensure", "ensure web --until served"),
         ("pinion-events", "events"),

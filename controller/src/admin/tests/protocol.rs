@@ -2,6 +2,7 @@
 
 use pinion_proto::{
     clock::Timestamp,
+    examination::Subject,
     message::PurgeManner,
     stage::{Halt, Stage, Trouble},
 };
@@ -13,7 +14,9 @@ use tokio::{
 
 use crate::admin::{
     callers::{MAX_QUESTION, question},
-    protocol::{Answer, Ask, AskEvents, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection},
+    protocol::{
+        Answer, Ask, AskEvents, AskExamine, AskFreeze, AskShow, Ensure, EnsureProgress, ProgressLine, Selection,
+    },
     purge::AskPurge,
 };
 
@@ -69,6 +72,16 @@ fn questions() -> Vec<(Ask, serde_json::Value, Option<&'static str>)> {
             Ask::Freeze(freeze),
             json!({ "freeze": { "selection": selected, "until": moment, "lift": false } }),
             Some("pinion freeze"),
+        ),
+        (
+            Ask::Examine(AskExamine { guests: vec!["101".into()], subject: Subject::Discover }),
+            json!({ "examine": { "guests": ["101"], "subject": "discover" } }),
+            Some("pinion discover"),
+        ),
+        (
+            Ask::Examine(AskExamine { guests: Vec::new(), subject: Subject::Doctor }),
+            json!({ "examine": { "guests": [], "subject": "doctor" } }),
+            None,
         ),
     ]
 }

@@ -121,7 +121,7 @@ fn asked(question: &Question) -> String {
         Question::Waits(Waits::Enroll(guest)) => format!("Enroll(\"{guest}\")"),
         Question::FromPlan(ask) => format!("{ask:?}"),
         Question::AtOnce(ask @ AtOnce::Freeze(_)) => format!("{ask:?}"),
-        Question::Waits(ask @ Waits::Ensure(_)) => format!("{ask:?}"),
+        Question::Waits(ask @ (Waits::Ensure(_) | Waits::Examine { .. })) => format!("{ask:?}"),
     }
 }
 
@@ -137,6 +137,8 @@ async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
         "{\"evict\":{\"guest\":\"web\",\"compromised\":true}}",
         // A guest without an identity has nothing that could be forgotten: a person takes note of its end.
         "{\"forget\":\"web\"}",
+        "{\"examine\":{\"guests\":[],\"subject\":\"doctor\"}}",
+        "{\"examine\":{\"guests\":[\"web\",\"host\"],\"subject\":\"discover\"}}",
     ] {
         let mut answers = fixture.ask(line).await;
         if line.contains("evict") {
@@ -154,6 +156,8 @@ async fn what_the_loop_decides_is_asked_there_and_a_guest_goes_by_its_number() {
             "Wake(\"101\")",
             "Evict { guest: \"101\", compromised: true }",
             "NoteEnd(\"101\")",
+            "Examine { guests: None, subject: Doctor }",
+            "Examine { guests: Some([Vmid(Vmid(101)), Host]), subject: Discover }",
         ]
     );
 }

@@ -173,6 +173,7 @@ fn what_a_guest_says_of_itself_is_kept_short_and_printable() {
         hwaddrs: vec![card("101")],
         spec_level: 7,
         looks: true,
+        examines: true,
     };
     let secret = fixture.token("101").secret;
     let request = JoinRequest { guest: name("101"), secret, csr: csr(), facts };
