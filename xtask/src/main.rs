@@ -40,8 +40,8 @@ enum Verb {
     /// Check everything: format, lints, docs, generated code, unit and end-to-end tests.
     ///
     /// Installs what the tests need and the machine lacks (nginx, haproxy, caddy, postgresql, postfix, dovecot, mariadb, slapd,
-    /// vsftpd, dockerd, openssl, lxc, debootstrap and QEMU with apt-get, as root or with sudo; step-ca, step and Traefik with Go, into target/tools), says
-    /// so as it goes, and ends with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
+    /// vsftpd, dockerd, openssl, chromium, lxc, debootstrap and QEMU with apt-get, as root or with sudo; step-ca, step and
+    /// Traefik with Go, axe-core with npm, into target/tools), says so as it goes, and ends with the line `N passed, N failed`. Nothing is skipped: an ignored test counts as failed.
     Test {
         /// Fail when something is missing instead of installing it.
         #[arg(long)]

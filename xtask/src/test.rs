@@ -39,6 +39,7 @@ fn checks(root: &Path, may_install: bool, tally: &mut Tally) -> Result<()> {
     let tools = tools::ensure(root, &children, may_install, &wanted)?;
     tools::ensure_machine(&children, may_install)?;
     tools::ensure_packaging(&children, may_install)?;
+    tools::ensure_browser(root, &children, may_install)?;
     thread::scope(|scope| {
         // Minutes of Go's, in the shadow of everything that cargo builds.
         let tools = scope.spawn(|| tools.build(&children));

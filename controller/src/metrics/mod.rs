@@ -2,3 +2,5 @@
 
 pub mod exposition;
 pub mod names;
+
+pub use prometheus_client::metrics::histogram::Histogram;

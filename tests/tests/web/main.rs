@@ -1,8 +1,11 @@
 //! The page, the metrics and who may see them, on a real controller.
 
 mod access;
+mod browser;
 mod client;
 mod metrics;
+mod page;
+mod staged;
 
 use pinion_tests::host::{Host, HostOptions};
 use serde_json::json;

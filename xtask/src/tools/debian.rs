@@ -62,6 +62,15 @@ pub(super) const PACKAGING: [(&str, &str); 5] = [
 /// What installs programs of Python's package index.
 pub(super) const PIP: [(&str, &str); 1] = [("pip3", "python3-pip")];
 
+/// A browser, what drives it, letters for it, and npm for what judges pages.
+pub(super) const BROWSER: [(&str, &str); 4] = [
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    // It has no program.
+    ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+    ("npm", "npm"),
+];
+
 /// An emulated machine, and its disk.
 pub(super) const MACHINE: [(&str, &str); 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("mkfs.ext4", "e2fsprogs")];
 

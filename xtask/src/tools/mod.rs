@@ -17,6 +17,7 @@ pub(crate) use go::{STEP, STEP_CA, TRAEFIK};
 pub(crate) use rust::Inventory;
 pub(crate) use zig::Zig;
 
+mod axe;
 mod debian;
 mod go;
 mod program;
@@ -44,6 +45,12 @@ pub(crate) fn ensure(root: &Path, children: &Children, may_install: bool, wanted
 /// Sees to it that what a real VM in the lab needs is there.
 pub(crate) fn ensure_machine(children: &Children, may_install: bool) -> Result<()> {
     debian::ensure(&debian::MACHINE, children, may_install)
+}
+
+/// Sees to it that a browser is there, and what judges pages in it.
+pub(crate) fn ensure_browser(root: &Path, children: &Children, may_install: bool) -> Result<()> {
+    debian::ensure(&debian::BROWSER, children, may_install)?;
+    axe::ensure(&root.join("target/tools"), children, may_install)
 }
 
 /// Sees to it that what makes Debian packages is there.

@@ -48,11 +48,12 @@ impl Frame {
 pub(super) struct Moment {
     pub(super) exact: String,
     pub(super) relative: String,
+    pub(super) is_past: bool,
 }
 
 impl Moment {
     pub(super) fn of(at: Timestamp, now: Timestamp) -> Self {
-        Self { exact: at.to_string(), relative: relative::from_now(at, now) }
+        Self { exact: at.to_string(), relative: relative::from_now(at, now), is_past: at < now }
     }
 }
 

@@ -107,7 +107,8 @@ impl Row {
             stage: status.stage.to_string(),
             guest: match &status.guest_name {
                 Some(name) => format!("{name} ({number})"),
-                None => number,
+                None if number == "host" => "this host".to_owned(),
+                None => format!("guest {number}"),
             },
             more_names: names.len().saturating_sub(1),
             all_names: names.join(", "),

@@ -17,6 +17,9 @@ const MAX_BACK: i64 = 45 * DAY;
 const MAX_AHEAD: i64 = 100 * DAY;
 const DAY: i64 = 24 * 3600;
 
+/// A window of two hours in two months could not be seen (hundredths of a percent).
+const MIN_WINDOW: i64 = 80;
+
 /// How many dates the axis names.
 const TICKS: i64 = 6;
 
@@ -117,7 +120,7 @@ fn life(status: &PlacementStatus, span: Span, now: Timestamp) -> Option<Life> {
     let renews = status.renew_at.map_or_else(String::new, |at| format!(", renewal at {at}"));
     let windows = status.openings.iter().take(8).map(|opening| {
         let (opens, closes) = (span.place(opening.opens.unix()), span.place(opening.closes.unix()));
-        (percent(opens), percent((closes - opens).max(20)))
+        (percent(opens), percent((closes - opens).max(MIN_WINDOW)))
     });
     Some(Life {
         placement: status.placement.clone(),
