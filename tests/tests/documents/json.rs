@@ -92,7 +92,8 @@ fn close(schema: &mut Value) {
 fn what_the_programs_print_is_what_the_schemas_say() {
     let mut schemas = Schemas::new();
     let receiver = Receiver::start(Manner::Answer(200)).expect("a receiver");
-    let host = Host::prepare(&HostOptions::embedded(&json!([]))).expect("a host");
+    let host = Host::prepare(&HostOptions { web: Some(String::new()), ..HostOptions::embedded(&json!([])) });
+    let host = host.expect("a host");
     let target = format!("\n[notify.targets.chat]\ntype = \"webhook\"\nurl = \"{}\"\n", receiver.url("x"));
     host.configure(&target).expect("configured");
     let mut site = Site::served_on(host).expect("a served site");
@@ -134,6 +135,10 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
         ("pinion-manifest-check", "manifest check"),
         ("pinion-config-check", "config check"),
         ("pinion-token-create", "token create --guest 1002"),
+        ("pinion-web-open", "web open"),
+        ("pinion-web-token-create", "web token create prometheus"),
+        ("pinion-web-token-list", "web token list"),
+        ("pinion-web-token-revoke", "web token revoke prometheus"),
         ("pinion-freeze", "freeze web --until 8h"),
         ("pinion-status", "status"),
         ("pinion-freeze", "freeze --lift"),
