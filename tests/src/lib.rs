@@ -28,6 +28,7 @@ pub mod port;
 pub mod postfix;
 pub mod process;
 pub mod program;
+pub mod prometheus;
 pub mod receiver;
 pub mod site;
 pub mod status;

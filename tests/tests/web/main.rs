@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod client;
 mod metrics;
+mod monitoring;
 mod page;
 mod staged;
 

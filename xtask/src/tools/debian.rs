@@ -11,7 +11,7 @@ use super::program::find;
 use crate::children::{Children, shown};
 
 /// A program, and the Debian package that has it.
-pub(super) const TESTS: [(&str, &str); 30] = [
+pub(super) const TESTS: [(&str, &str); 33] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
@@ -33,6 +33,10 @@ pub(super) const TESTS: [(&str, &str); 30] = [
     ("samba", "samba-ad-dc"),
     // It has no program: what a new domain is made of.
     ("/usr/share/samba/setup/provision.ldif", "samba-ad-provision"),
+    // What scrapes the controller, checks its rules, and reads its textfile.
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("setpriv", "util-linux"),
     ("dockerd", "docker.io"),
     ("openssl", "openssl"),
