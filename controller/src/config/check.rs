@@ -19,6 +19,7 @@ use super::{Advertised, Config, ConfigError};
 use crate::{
     manifest::{DEFAULT_ISSUER, Problem, file},
     notify,
+    web::tls,
 };
 
 /// All that was found.
@@ -109,6 +110,10 @@ fn findings(config: &Config) -> Vec<Finding> {
     }
     if let Some(tools) = config.channel.tools.as_deref().filter(|tools| !tools.is_dir()) {
         find("channel.tools".into(), format!("{} is not a directory", tools.display()));
+    }
+    if let Some(Err(error)) = config.web.pair.as_ref().map(tls::read) {
+        let why = format!("the page cannot be reached until the pair is there: {}", chain(&error));
+        find("web.certificate".into(), why);
     }
     if let Err(why) = manifest(config) {
         find("issuers".into(), why);

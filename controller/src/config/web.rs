@@ -135,3 +135,41 @@ impl WrittenWeb {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError, check};
+
+    fn load(text: &str) -> (tempfile::TempDir, Result<Config, ConfigError>) {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(root.path().join("etc/pinion")).expect("made");
+        std::fs::write(root.path().join("etc/pinion/controller.toml"), text).expect("written");
+        let config = Config::load(root.path());
+        (root, config)
+    }
+
+    #[test]
+    fn the_page_is_on_loopback_unless_it_has_a_pair_and_one_line_switches_it_off() {
+        let listen = |text: &str| load(text).1.expect("good").web.listen.map(|listen| listen.to_string());
+        assert_eq!(listen("[web]\n").as_deref(), Some("127.0.0.1:7444"));
+        assert_eq!(listen("[web]\nenabled = false\n"), None);
+        let with_pair = "[web]\nlisten = \"10.0.0.13:7444\"\ncertificate = \"/a\"\nkey = \"/b\"\n";
+        assert_eq!(listen(with_pair).as_deref(), Some("10.0.0.13:7444"));
+        for (text, words) in [
+            ("[web]\nlisten = \"0.0.0.0:7444\"\n", "needs `certificate` and `key`"),
+            ("[web]\ncertificate = \"/a\"\n", "needs `key`"),
+            ("[web]\nkey = \"/b\"\n", "needs `certificate`"),
+            ("[web]\nmetrics_from = [\"localhost\"]\n", "metrics_from"),
+        ] {
+            let error = load(text).1.expect_err("a mistake").to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_not_there_is_found_by_the_check() {
+        let (root, _) = load("[web]\nlisten = \"10.0.0.13:7444\"\ncertificate = \"/a\"\nkey = \"/b\"\n");
+        let report = check::check(root.path());
+        assert!(report.findings.iter().any(|found| found.setting == "web.certificate"), "{:?}", report.findings);
+    }
+}

@@ -58,9 +58,7 @@ pub struct PairFiles {
 
 /// What the listener presents.
 #[derive(Debug)]
-pub struct WebTls {
-    config: Arc<ServerConfig>,
-}
+pub struct WebTls(Arc<ServerConfig>);
 
 #[derive(Debug)]
 struct Presented {
@@ -80,17 +78,18 @@ impl WebTls {
     /// With these files; a pair that is not there yet is looked for until it is.
     #[must_use]
     pub fn new(files: PairFiles) -> Self {
-        let now = Now { pair: None, changed: None, looked: Instant::now() };
-        let pair = Arc::new(Presented { files, now: Mutex::new(now) });
-        pair.look(&mut lock(&pair.now));
+        Self::of(Arc::new(Presented::new(files)))
+    }
+
+    fn of(pair: Arc<Presented>) -> Self {
         let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(pair);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { config: Arc::new(config) }
+        Self(Arc::new(config))
     }
 
     /// A handshake.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.config.clone()).accept(stream).await
+        TlsAcceptor::from(self.0.clone()).accept(stream).await
     }
 }
 
@@ -105,6 +104,13 @@ impl ResolvesServerCert for Presented {
 }
 
 impl Presented {
+    fn new(files: PairFiles) -> Self {
+        let now = Now { pair: None, changed: None, looked: Instant::now() };
+        let it = Self { files, now: Mutex::new(now) };
+        it.look(&mut lock(&it.now));
+        it
+    }
+
     /// Reads the files, if they were changed.
     fn look(&self, now: &mut Now) {
         now.looked = Instant::now();
@@ -147,3 +153,6 @@ pub fn read(files: &PairFiles) -> Result<CertifiedKey, PairError> {
         why: why.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;
