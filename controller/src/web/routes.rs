@@ -2,17 +2,18 @@
 //!
 //! Invariant: a path that is not listed before `guard` is answered only to a visitor (`gate`).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Form, Router,
-    extract::{Path, Query, Request, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state, map_response},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{
     ask::Unanswered,
@@ -24,6 +25,12 @@ use super::{
 use crate::{admin::protocol::Selection, metrics::exposition::CONTENT_TYPE};
 
 type Site = State<Arc<Shown>>;
+
+/// The longest form (bytes): a token, or a CSRF token and a tick.
+const MAX_FORM: usize = 1024;
+
+/// A form has come by then.
+const FORM_TIME: Duration = Duration::from_secs(10);
 
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPT: &str = include_str!("assets/live.js");
@@ -56,6 +63,7 @@ pub(super) fn router(shown: Arc<Shown>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .merge(open)
         .merge(guarded)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(map_response(|mut response: Response| async move {
             headers::add(response.headers_mut());
             response
@@ -66,8 +74,16 @@ pub(super) fn router(shown: Arc<Shown>) -> Router {
 /// Lets in whoever means this site.
 async fn own_host(State(shown): Site, request: Request, next: Next) -> Response {
     match shown.site.host(request.headers()) {
-        Ok(_) => next.run(request).await,
+        Ok(_) => within_time(request, next).await,
         Err(status) => refused(status, "This is not the address of this page. Use the one in `[web]`.\n"),
+    }
+}
+
+/// A form that does not come is not waited for.
+async fn within_time(request: Request, next: Next) -> Response {
+    match timeout(FORM_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refused(StatusCode::REQUEST_TIMEOUT, "This request took too long.\n"),
     }
 }
 
@@ -85,7 +101,7 @@ async fn guard(State(shown): Site, mut request: Request, next: Next) -> Response
         return refused(status, "This request does not come from Pinion's own page.\n");
     }
     request.extensions_mut().insert(visitor);
-    next.run(request).await
+    if changes { within_time(request, next).await } else { next.run(request).await }
 }
 
 fn refused(status: StatusCode, why: &'static str) -> Response {

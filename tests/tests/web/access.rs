@@ -182,6 +182,27 @@ async fn many_streams_and_slow_readers_are_bounded_and_others_are_answered() {
     assert_eq!(answer, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_form_is_small_and_comes_soon() {
+    let mut host = prepared("");
+    host.start_again().expect("it starts");
+    let stranger = Visitor::stranger(&host);
+    let large = stranger.post("/sign-in", &format!("token={}", "A".repeat(4096))).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", large.body);
+    let mut slow = TcpStream::connect(stranger.address).await.expect("a connection");
+    let head = format!(
+        "POST /sign-in HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nContent-Type: \
+         application/x-www-form-urlencoded\r\nContent-Length: 50\r\n\r\ntoken=",
+        stranger.address
+    );
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 64];
+    let length =
+        timeout(Duration::from_secs(30), slow.read(&mut answer)).await.expect("not for ever").expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
 /// The page, once there is room.
 async fn wait_for_page(visitor: &Visitor) -> StatusCode {
     let mut last = StatusCode::SERVICE_UNAVAILABLE;
