@@ -172,6 +172,9 @@ impl Controller {
         tasks.spawn(Arc::new(admin).serve(socket));
         tasks.spawn(listener::serve(listener, tls, services));
         tasks.spawn(issuer::watch::watch(web.issuers.clone(), manifest.in_force()));
+        if let Some(textfile) = config.web.textfile.clone() {
+            tasks.spawn(web::textfile::keep(web.clone(), textfile));
+        }
         tasks.spawn(show(web, config.web));
         Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
     }

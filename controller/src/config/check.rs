@@ -115,6 +115,13 @@ fn findings(config: &Config) -> Vec<Finding> {
         let why = format!("the page cannot be reached until the pair is there: {}", chain(&error));
         find("web.certificate".into(), why);
     }
+    if let Some(directory) = config.web.textfile.as_deref().and_then(Path::parent).filter(|it| !it.is_dir()) {
+        let (shown, user) = (directory.display(), &config.channel.user);
+        find(
+            "web.textfile".into(),
+            format!("{shown} is not a directory: create it, and let the user {user} write there"),
+        );
+    }
     if let Err(why) = manifest(config) {
         find("issuers".into(), why);
     }
@@ -256,6 +263,25 @@ mod tests {
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("made");
         assert!(told(root.path()).contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_textfile_needs_a_directory_and_a_name_that_is_read() {
+        let toml = |path: &str| format!("listen = '127.0.0.1:7443'\n[web]\ntextfile = '{path}'\n");
+        let root = root(&toml("/var/lib/x/pinion.prom"));
+        assert!(
+            told(root.path()).contains("web.textfile: ") && told(root.path()).contains("var/lib/x is not a directory")
+        );
+        fs::create_dir_all(root.path().join("var/lib/x")).expect("made");
+        assert_eq!(told(root.path()), "");
+        for wrong in ["/var/lib/x/pinion", "/var/lib/x/pinion.txt", "pinion.prom"] {
+            fs::write(super::super::path(root.path()), toml(wrong)).expect("written");
+            let report = check(root.path());
+            assert!(
+                report.problems.iter().any(|problem| problem.to_string().contains(".prom`")),
+                "{wrong}: {report:?}"
+            );
+        }
     }
 
     #[test]

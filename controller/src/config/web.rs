@@ -19,6 +19,9 @@ use crate::{
 /// The port of every example.
 const PORT: u16 = 7444;
 
+/// node_exporter reads files with this ending only.
+const TEXTFILE_ENDING: &str = "prom";
+
 pub(super) const WEB: Table = Table {
     name: "web",
     about: "The page for browsers, the metrics and the health checks.",
@@ -52,6 +55,13 @@ pub(super) const WEB: Table = Table {
             "Who may read `/metrics` without a token, for example `127.0.0.1`: every local user then can.",
         ),
         setting(
+            "textfile",
+            "file",
+            Words("none"),
+            "A file that gets the metrics every 15 seconds, for the textfile collector of a node_exporter; also with \
+             `enabled = false`. Its name ends in `.prom`.",
+        ),
+        setting(
             "renew",
             "`true` or `false`",
             Value("false"),
@@ -73,6 +83,8 @@ pub struct WebConfig {
     pub pair: Option<PairFiles>,
     /// Who may read the metrics without a token.
     pub metrics_from: Vec<IpAddr>,
+    /// A file that gets the metrics.
+    pub textfile: Option<PathBuf>,
     /// Whether certificates can be renewed.
     pub renew: bool,
 }
@@ -84,6 +96,7 @@ pub(super) struct WrittenWeb {
     names: Vec<String>,
     pair: Option<PairFiles>,
     metrics_from: Vec<IpAddr>,
+    textfile: Option<PathBuf>,
     renew: bool,
 }
 
@@ -107,8 +120,16 @@ impl WrittenWeb {
                 (None, None) => None,
             },
             metrics_from: web.optional("metrics_from").unwrap_or_default(),
+            textfile: web.optional("textfile"),
             renew: web.optional("renew").unwrap_or_default(),
         };
+        if let Some(textfile) = &read.textfile
+            && !(textfile.is_absolute() && textfile.extension().is_some_and(|ending| ending == TEXTFILE_ENDING))
+        {
+            let why = "write a path from `/` on that ends in `.prom`: node_exporter reads no other files, for example \
+                       /var/lib/prometheus/node-exporter/pinion.prom";
+            web.problem("textfile", why);
+        }
         if let Some(listen) = read.listen.filter(|listen| !listen.ip().is_loopback())
             && read.pair.is_none()
         {
@@ -131,6 +152,7 @@ impl WrittenWeb {
             tls: None,
             pair,
             metrics_from: self.metrics_from,
+            textfile: self.textfile.map(below),
             renew: self.renew,
         }
     }

@@ -13,7 +13,7 @@ use pinion_proto::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeMetric, prometheus_text, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, histogram::Histogram},
     registry::Registry,
 };
@@ -50,16 +50,30 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// All metrics.
+    /// All metrics, as OpenMetrics text.
     ///
     /// # Errors
     /// None that can happen: writing to a string does not fail.
     pub fn text(self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    /// All metrics, in the older text format of Prometheus, which node_exporter reads from files.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn prometheus_text(self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    fn registry(self) -> Registry {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
-        let mut text = String::new();
-        text::encode(&mut text, &registry)?;
-        Ok(text)
+        registry
     }
 
     /// The placements of the manifest.

@@ -16,6 +16,7 @@ mod pages;
 mod routes;
 mod scrape;
 mod site;
+pub mod textfile;
 pub mod tls;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -18,7 +18,7 @@ use crate::{
 const MAX_STREAMS: usize = 64;
 
 /// What the web listener answers from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Web {
     /// The loop.
     pub requests: mpsc::Sender<Request>,

@@ -8,3 +8,4 @@ mod recovery;
 mod set_up;
 mod slow_starts;
 mod sockets;
+mod textfile;

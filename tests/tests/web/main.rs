@@ -7,6 +7,7 @@ mod metrics;
 mod monitoring;
 mod page;
 mod staged;
+mod textfile;
 
 use pinion_tests::host::{Host, HostOptions};
 use serde_json::json;
