@@ -141,6 +141,7 @@ const LONG: &[&str] = &[
     "pinion_agent",
     "recipes",
     "steady",
+    "web",
     "lab_itself",
     "ca_failures",
     "hostile",

@@ -1,12 +1,14 @@
 //! The page, the metrics and who may see them, on a real controller.
 
 mod access;
+mod alerts;
 mod browser;
 mod client;
 mod metrics;
 mod monitoring;
 mod page;
 mod staged;
+mod storm;
 mod textfile;
 
 use pinion_tests::host::{Host, HostOptions};
