@@ -1,6 +1,6 @@
-//! What a process keeps in memory, and the most that it ever had.
+//! What a process keeps in memory, and the most that it ever had; and what it took of the processors.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -27,6 +27,19 @@ pub fn peak(process: u32) -> Result<u64> {
 pub fn forget_peak(process: u32) -> Result<()> {
     let path = format!("/proc/{process}/clear_refs");
     fs::write(&path, "5").with_context(|| format!("write to {path}"))
+}
+
+/// The time that a process has spent on processors, in itself and in the kernel, to ten milliseconds (proc_pid_stat(5)).
+///
+/// # Errors
+/// There is no such process.
+pub fn processor_time(process: u32) -> Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    // The program's name, in parentheses, may have spaces; utime and stime are fields 14 and 15, and a tick is 10 ms.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>().with_context(|| format!("read {path}"))?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 fn read(process: u32, field: &str) -> Result<u64> {
