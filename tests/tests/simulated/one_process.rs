@@ -153,6 +153,14 @@ impl Lab {
         self.agent = Some(Agent::start(config, self.guest_clock.clone()).await.expect("an agent"));
     }
 
+    /// Asks, and hangs up when the question has been taken in.
+    async fn first_answer(&self, ask: &Ask) {
+        let stream = UnixStream::connect(&self.socket).await.expect("it answers");
+        let mut stream = BufReader::new(stream);
+        lines::write(&mut stream, ask).await.expect("asked");
+        lines::read::<Answer>(&mut stream).await.expect("an answer").expect("one at least");
+    }
+
     async fn ask(&self, ask: &Ask) -> Vec<Answer> {
         let (read, mut write) = UnixStream::connect(&self.socket).await.expect("it answers").into_split();
         lines::write(&mut write, ask).await.expect("asked");
@@ -190,7 +198,8 @@ impl Lab {
         }
         let ensure =
             Ensure { selection: Selection::default(), renew: true, now: false, until: Stage::Pending, wait: false };
-        self.ask(&Ask::Ensure(ensure)).await;
+        // What follows comes after a look of the guest's, which a hook that is held up may keep it from.
+        self.first_answer(&Ask::Ensure(ensure)).await;
     }
 
     /// Waits until a hook is run.
