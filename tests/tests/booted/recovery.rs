@@ -1,11 +1,12 @@
 //! The commands of docs/recovery.md under a real systemd, with the shipped units: each of them starts and stops what it
 //! names, and nothing fails before it runs.
 
+use pinion_proto::clock::{Clock as _, SystemClock};
 use pinion_tests::{
     lab::booted::{Booted, UNITS},
     process::Finished,
     steps::{self, Place},
-    wait::PATIENCE,
+    wait::{self, PATIENCE},
 };
 use serde_json::json;
 
@@ -60,8 +61,12 @@ fn the_documented_commands_stop_and_start_the_shipped_units() {
     sh(&host, &format!("cp -a /var/lib/pinion {COPY}"));
     assert_eq!(sh(&host, &format!("stat --format %a {BACKUPS} {old}")), "700\n600\n");
 
-    // A guest is put out, and the host's agent has another identity.
+    // A guest is put out, and the host's agent has another identity: a newer one by its certificate, which counts in seconds.
     host.run(&["pinion", "guest", "evict", "104"]).expect("it runs");
+    let second = || SystemClock.now().unix();
+    let backed_up = second();
+    let later = || if second() > backed_up { Ok(()) } else { Err("the same second") };
+    wait::until("the second to be over", PATIENCE, later).expect("time passes");
     host.join().expect("it joins again");
     for (heading, values) in
         [("Restore an old backup", &[("FILE", &*old)][..]), ("From a copy of the directory", &[("COPY", COPY)])]
