@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use pinion_tests::host::Host;
+use pinion_tests::{
+    host::Host,
+    wait::{self, PATIENCE},
+};
 use reqwest::{Client, Method, Response, StatusCode, header, redirect::Policy};
 
 /// Somebody who asks the page of one host.
@@ -67,6 +70,17 @@ impl Visitor {
             request = request.header(*name, *value);
         }
         answer(request.send().await.expect("the page answers")).await
+    }
+
+    /// Waits until there is room for one more: until then a connection is ended without an answer.
+    pub(crate) async fn wait_for_page(&self) {
+        let get = || self.client.get(format!("http://{}/", self.address)).header(header::COOKIE, &self.cookie).send();
+        let page = wait::until_async("the page", PATIENCE, async || match get().await {
+            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+            Ok(answer) => Err(answer.status().to_string()),
+            Err(error) => Err(error.to_string()),
+        });
+        page.await.expect("there is room again");
     }
 
     /// A stream that stays open.
