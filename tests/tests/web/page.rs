@@ -59,6 +59,7 @@ async fn the_page_says_everything_without_scripts() {
     for word in ["A certificate in use has expired", "mail@1003", "What to do"] {
         assert!(text.contains(word), "{word} in {text}");
     }
+    assert_eq!(text.matches("send alarms to the target chat").count(), 1, "{text}");
     assert!(!text.contains("live\n") && !text.ends_with("live"), "the script did not run: {text}");
     browser.open(&bad.url("/placements?state=blocked")).await;
     let text = browser.text().await;

@@ -202,13 +202,10 @@ fn status(placements: Vec<Value>) -> Status {
         .map(|guest| json!({ "guest": guest, "name": format!("vm{guest}"), "linked": guest != "1002", "since": now.to_string(), "agent_version": "0.1.0" }))
         .collect();
     let root = json!({ "fingerprint": "a7".repeat(32), "subject": "Internal Root CA", "not_after": "2036-01-01T00:00:00Z", "signing": true });
-    let failing = json!({
-        "target": "chat", "kind": "webhook", "place": "https://chat.internal.example", "told": 1, "last_sent": null,
-        "trouble": trouble("waiting", "send an alarm to chat", "it answered 503", "look at its log")
-    });
-    let targets = if placements.len() == 12 { vec![failing] } else { Vec::new() };
+    let failing = trouble("waiting", "send alarms to the target chat", "it answered 503", "look at its log");
+    let troubles = if placements.len() == 12 { vec![failing] } else { Vec::new() };
     let status = json!({
-        "targets": targets,
+        "troubles": troubles,
         "version": "0.1.0", "notes": [], "placements": placements, "guests": guests,
         "issuers": [{ "name": "step-ca", "roots": [root] }]
     });

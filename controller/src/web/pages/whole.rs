@@ -55,9 +55,7 @@ impl Verdict {
     fn of(status: &Status) -> Self {
         let counted = status.placements.iter().filter(|placement| placement.counts());
         let worst = counted.map(State::of).min();
-        let troubles =
-            || status.troubles.iter().chain(status.targets.iter().filter_map(|target| target.trouble.as_ref()));
-        let is_host = |halt| troubles().any(|trouble: &Trouble| trouble.halt == halt);
+        let is_host = |halt| status.troubles.iter().any(|trouble: &Trouble| trouble.halt == halt);
         let (class, symbol, headline) = match worst {
             Some(State::Expired) => ("expired", "✕", "A certificate in use has expired"),
             Some(State::Blocked) => ("blocked", "■", "Something needs you"),
