@@ -18,7 +18,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     admin::{Admin, caller::Access, callers::Callers},
@@ -27,7 +27,7 @@ use crate::{
         follow::{Follower, KnownGuests},
     },
     config::{
-        Config, WebConfig,
+        Config,
         advertise::{self, SystemResolver},
     },
     enroll,
@@ -39,7 +39,7 @@ use crate::{
     notify::{Notifier, Surroundings},
     reconcile::{self, Inputs, Resources},
     store::Store,
-    web::{self, Web, access::WebAccess, tls::WebTls},
+    web::{self, Web, access::WebAccess},
 };
 
 /// How many of the links' messages wait for the loop, before the links wait.
@@ -50,9 +50,6 @@ const REQUEST_QUEUE: usize = 64;
 
 /// How long the last writes may take at shutdown.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-
-/// A port that is taken is tried again after this long.
-const WEB_RETRY: Duration = Duration::from_secs(10);
 
 /// Upper bounds of the histogram of the loop's passes (seconds).
 const PASS_BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -175,7 +172,7 @@ impl Controller {
         if let Some(textfile) = config.web.textfile.clone() {
             tasks.spawn(web::textfile::keep(web.clone(), textfile));
         }
-        tasks.spawn(show(web, config.web));
+        tasks.spawn(web::serve(web, config.web));
         Ok(Self { address, events, clock, manifest, tasks, reconcile, stop })
     }
 
@@ -215,31 +212,6 @@ fn page(admin: &Admin, links: mpsc::WeakSender<LinkInput>, passes: Histogram, ho
         host,
         access: admin.web.clone(),
     }
-}
-
-/// Serves the page, when its port is free. Certificates do not wait for it.
-async fn show(web: Web, mut config: WebConfig) {
-    let Some(listen) = config.listen else { return };
-    config.tls = config.pair.clone().map(|pair| Arc::new(WebTls::new(pair)));
-    let mut is_told = false;
-    let listener = loop {
-        match TcpListener::bind(listen).await {
-            Ok(listener) => break listener,
-            Err(error) if is_told => debug!(%listen, %error, "Still cannot listen for browsers"),
-            Err(error) => {
-                warn!(
-                    %listen, %error,
-                    "Cannot listen for browsers and scrapers, trying again; everything else works. If another program is \
-                     there, set `listen` in `[web]`"
-                );
-                is_told = true;
-            }
-        }
-        tokio::time::sleep(WEB_RETRY).await;
-    };
-    let Ok(address) = listener.local_addr() else { return };
-    info!(%address, "The page is there");
-    web::serve(web, config, listener, address).await;
 }
 
 /// Which guests there are, now and at each change: as Proxmox says, where it is, and as the configuration says.

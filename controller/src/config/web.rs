@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use pinion_proto::settings::{
@@ -11,10 +10,7 @@ use pinion_proto::settings::{
     Table, setting,
 };
 
-use crate::{
-    settings::Fields,
-    web::tls::{PairFiles, WebTls},
-};
+use crate::{settings::Fields, web::tls::PairFiles};
 
 /// The port of every example.
 const PORT: u16 = 7444;
@@ -77,9 +73,7 @@ pub struct WebConfig {
     pub listen: Option<SocketAddr>,
     /// Further names.
     pub names: Vec<String>,
-    /// The pair, for an address that others reach.
-    pub tls: Option<Arc<WebTls>>,
-    /// The files of the pair.
+    /// The files of the pair, for an address that others reach.
     pub pair: Option<PairFiles>,
     /// Who may read the metrics without a token.
     pub metrics_from: Vec<IpAddr>,
@@ -149,7 +143,6 @@ impl WrittenWeb {
         WebConfig {
             listen: self.enabled.unwrap_or(true).then_some(listen),
             names: self.names,
-            tls: None,
             pair,
             metrics_from: self.metrics_from,
             textfile: self.textfile.map(below),

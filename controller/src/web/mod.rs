@@ -19,16 +19,45 @@ mod site;
 pub mod textfile;
 pub mod tls;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
+use tracing::{debug, info, warn};
 
 use crate::config::WebConfig;
 use site::Shown;
 pub use site::Web;
+use tls::WebTls;
 
-/// Serves on this address until the future is dropped.
-pub async fn serve(web: Web, config: WebConfig, listener: TcpListener, address: SocketAddr) {
+/// A port that is taken is tried again after this long.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Serves until the future is dropped, once the port is free. Certificates do not wait for it.
+pub async fn serve(web: Web, config: WebConfig) {
+    let Some(listen) = config.listen else { return };
+    let listener = bind(listen).await;
+    let Ok(address) = listener.local_addr() else { return };
+    info!(%address, "The page is there");
+    let tls = config.pair.clone().map(|pair| Arc::new(WebTls::new(pair)));
     let shown = Shown::new(web, &config, address);
-    listener::serve(listener, config.tls, routes::router(Arc::new(shown))).await;
+    listener::serve(listener, tls, routes::router(Arc::new(shown))).await;
+}
+
+async fn bind(listen: SocketAddr) -> TcpListener {
+    let mut is_told = false;
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => return listener,
+            Err(error) if is_told => debug!(%listen, %error, "Still cannot listen for browsers"),
+            Err(error) => {
+                warn!(
+                    %listen, %error,
+                    "Cannot listen for browsers and scrapers, trying again; everything else works. If another program is \
+                     there, set `listen` in `[web]`"
+                );
+                is_told = true;
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }

@@ -1,16 +1,13 @@
 //! The real web server in this process, before a loop that says what a test wants: for what takes weeks, or a thousand guests.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use pinion_controller::{
     admin::{
         protocol::{Answer, PlanDocument, PlanStep, Status},
         question::{FromPlan, Question, Request},
     },
-    config::Config,
+    config::{Config, WebConfig},
     events::{Events, examples},
     identity::{Identities, NoMachines},
     issuer::Issuers,
@@ -21,13 +18,14 @@ use pinion_controller::{
     },
 };
 use pinion_proto::clock::{Clock, SystemClock, Timestamp};
+use pinion_tests::port::Port;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 
 /// A page, and what is behind it.
 pub(crate) struct StagedPage {
-    address: SocketAddr,
+    port: Port,
     access: Arc<WebAccess>,
     events: Arc<Events>,
     status: Arc<Mutex<Status>>,
@@ -93,11 +91,11 @@ impl StagedPage {
             host: "pve1".to_owned(),
             access: access.clone(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let config = Config::load(directory.path()).expect("the defaults").web;
-        tokio::spawn(web::serve(web, config, listener, address));
-        let staged = Self { address, access, events, status, _directory: directory };
+        let port = Port::reserve().expect("a port");
+        let listen = Some(port.address());
+        let config = WebConfig { listen, ..Config::load(directory.path()).expect("the defaults").web };
+        tokio::spawn(web::serve(web, config));
+        let staged = Self { port, access, events, status, _directory: directory };
         // The server says where it is once it runs.
         while staged.access.link_url(Right::Look).is_none() {
             tokio::task::yield_now().await;
@@ -106,7 +104,7 @@ impl StagedPage {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.port.address())
     }
 
     pub(crate) fn link(&self) -> String {
