@@ -1,6 +1,7 @@
 //! What the events add up to, placement by placement, for whoever measures.
 //!
-//! Invariant: a guest that invents names of certificates makes this no longer than [`MAX_PLACEMENTS`].
+//! Invariant: a guest that invents names of certificates makes neither what is counted nor what is recalled longer than
+//! [`MAX_PLACEMENTS`].
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,14 @@ impl PlacementCounts {
             _ => self.reloaded,
         }
     }
+
+    const fn reach(&mut self, event: &Event) {
+        match event.stage {
+            Some(Stage::Served) => self.served = Some(event.at),
+            Some(Stage::Reloaded) => self.reloaded = Some(event.at),
+            _ => {}
+        }
+    }
 }
 
 impl EventCounts {
@@ -52,7 +61,7 @@ impl EventCounts {
         self.0.get(&(certificate.clone(), guest)).copied().unwrap_or_default()
     }
 
-    /// Counts an event.
+    /// Counts an event, and takes in when a placement got somewhere.
     pub(super) fn note(&mut self, event: &Event) {
         let Some(counts) = self.entry(event) else { return };
         match event.kind {
@@ -61,16 +70,25 @@ impl EventCounts {
             Kind::Trouble => counts.guest += 1,
             _ => {}
         }
+        counts.reach(event);
     }
 
-    /// Takes in when a placement got somewhere; for events from before the controller started, that alone.
+    /// Takes in when a placement got somewhere before the controller started, which it has not counted.
     pub(super) fn recall(&mut self, event: &Event) {
-        let (Some(stage), Some(counts)) = (event.stage, self.entry(event)) else { return };
-        match stage {
-            Stage::Served => counts.served = Some(event.at),
-            Stage::Reloaded => counts.reloaded = Some(event.at),
-            Stage::Pending | Stage::Issued | Stage::Installed => {}
+        if let Some(counts) = self.entry(event) {
+            counts.reach(event);
         }
+    }
+
+    /// These, and what was counted since.
+    #[must_use]
+    pub(super) fn and(mut self, since: &Self) -> Self {
+        for (id, later) in &since.0 {
+            let counts = self.0.entry(id.clone()).or_default();
+            let (reloaded, served) = (later.reloaded.or(counts.reloaded), later.served.or(counts.served));
+            *counts = PlacementCounts { reloaded, served, ..*later };
+        }
+        self
     }
 
     fn entry(&mut self, event: &Event) -> Option<&mut PlacementCounts> {
@@ -82,7 +100,7 @@ impl EventCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{PlacementEvent, What};
+    use crate::events::{Events, PlacementEvent, What};
 
     fn event(stage: Stage, back: bool, at: i64) -> Event {
         let event = PlacementEvent::Stage { stage, back, generation: 3, serial: "0A".into() };
@@ -99,6 +117,29 @@ mod tests {
         assert_eq!(web.reached(Stage::Served), Some(Timestamp::from_unix(11)));
         assert_eq!(web.reached(Stage::Reloaded), Some(Timestamp::from_unix(10)));
         assert_eq!((web.signing, web.request, web.guest), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_happened_before_the_start_is_known_and_not_counted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let web = "web@101".parse::<pinion_proto::id::PlacementId>().expect("an id");
+        let refused = || {
+            let why = PlacementEvent::RequestRefused { generation: 3, why: "no".into() };
+            What::Placement(web.clone(), why).at(Timestamp::from_unix(9))
+        };
+        let first = Events::open(directory.path());
+        first.record(event(Stage::Served, false, 10));
+        first.record(refused());
+        drop(first);
+        let second = Events::open(directory.path());
+        second.record(refused());
+        let counts = |events: &Events| events.counts().of(&web.certificate, web.guest);
+        assert_eq!(
+            (counts(&second).reached(Stage::Served), counts(&second).request),
+            (Some(Timestamp::from_unix(10)), 1)
+        );
+        second.record(event(Stage::Served, false, 12));
+        assert_eq!(counts(&second).reached(Stage::Served), Some(Timestamp::from_unix(12)), "what comes later counts");
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Content {
     /// The last `max` events that are meant, oldest first.
     pub(super) fn last(self, max: usize, is_meant: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut events = VecDeque::new();
-        let mut push = |event| {
+        self.each(|event| {
             if !is_meant(&event) {
                 return;
             }
@@ -153,7 +153,12 @@ impl Content {
             if max > 0 {
                 events.push_back(event);
             }
-        };
+        });
+        events.into()
+    }
+
+    /// Hands over every event, oldest first.
+    pub(super) fn each(self, mut hand_over: impl FnMut(Event)) {
         for path in [old(&self.path), self.path] {
             // What cannot be read is told by `unreadable`.
             let Ok(file) = read(&path) else { continue };
@@ -166,12 +171,11 @@ impl Content {
                     Ok(_) => {}
                 }
                 if let Ok(event) = serde_json::from_slice(&line) {
-                    push(event);
+                    hand_over(event);
                 }
             }
         }
-        self.pending.into_iter().for_each(push);
-        events.into()
+        self.pending.into_iter().for_each(hand_over);
     }
 
     /// Why what was written before cannot be read, if so.

@@ -14,7 +14,7 @@ mod words;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 use event::Urgency;
@@ -43,7 +43,10 @@ const FOLLOW_QUEUE: usize = 1024;
 pub struct Events {
     journal: Mutex<Journal>,
     live: broadcast::Sender<Arc<Event>>,
+    /// Since the controller started.
     counts: Mutex<EventCounts>,
+    /// What the file had when it was first asked for.
+    earlier: OnceLock<EventCounts>,
 }
 
 impl Events {
@@ -51,13 +54,9 @@ impl Events {
     /// [`Self::trouble`] says so, and it is tried again with each event.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
-        let journal = Journal::open(directory.join("events.jsonl"));
-        let mut counts = EventCounts::default();
-        for event in journal.content().last(usize::MAX, |event| event.stage.is_some()) {
-            counts.recall(&event);
-        }
-        let (journal, counts) = (Mutex::new(journal), Mutex::new(counts));
-        Self { journal, live: broadcast::channel(FOLLOW_QUEUE).0, counts }
+        let journal = Mutex::new(Journal::open(directory.join("events.jsonl")));
+        let (counts, earlier) = (Mutex::default(), OnceLock::new());
+        Self { journal, live: broadcast::channel(FOLLOW_QUEUE).0, counts, earlier }
     }
 
     /// Records an event. While the file cannot be written the last ones are kept in memory.
@@ -71,11 +70,7 @@ impl Events {
             Urgency::Info => info!(kind, guest, certificate, generation, serial, "{}", event.text),
         }
         self.journal().append(&event);
-        {
-            let mut counts = lock(&self.counts);
-            counts.note(&event);
-            counts.recall(&event);
-        }
+        lock(&self.counts).note(&event);
         // Nobody may be following.
         self.live.send(Arc::new(event)).ok();
     }
@@ -119,10 +114,16 @@ impl Events {
         events
     }
 
-    /// What they add up to.
+    /// What they add up to. The first call reads the whole file.
     #[must_use]
     pub fn counts(&self) -> EventCounts {
-        lock(&self.counts).clone()
+        let earlier = self.earlier.get_or_init(|| {
+            let content = self.journal().content();
+            let mut earlier = EventCounts::default();
+            content.each(|event| earlier.recall(&event));
+            earlier
+        });
+        earlier.clone().and(&lock(&self.counts))
     }
 
     /// Events from now on.

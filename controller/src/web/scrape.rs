@@ -10,9 +10,10 @@ impl Web {
     /// The loop does not answer.
     pub(super) async fn gather(&self) -> Result<Gathered, Unanswered> {
         let status = self.status(Selection::default()).await?;
-        let identities = self.identities.clone();
-        let records = tokio::task::spawn_blocking(move || identities.guests().unwrap_or_default());
-        let records = records.await.unwrap_or_default();
+        let (identities, events) = (self.identities.clone(), self.events.clone());
+        // Files are read, beside the tasks that answer.
+        let read = tokio::task::spawn_blocking(move || (identities.guests().unwrap_or_default(), events.counts()));
+        let (records, counts) = read.await.unwrap_or_default();
         let locked = records.into_iter().filter(|(_, record)| record.locked.is_some()).map(|(guest, _)| guest);
         let waiting = |capacity: usize, max: usize| max.saturating_sub(capacity);
         let links = self.links.upgrade().map_or(0, |links| waiting(links.capacity(), links.max_capacity()));
@@ -23,7 +24,7 @@ impl Web {
             status,
             locked: locked.collect(),
             issuers: self.issuers.calls(),
-            counts: self.events.counts(),
+            counts,
             passes: self.passes.clone(),
             queues: vec![("links", links), ("questions", questions)],
         })
