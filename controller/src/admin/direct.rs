@@ -84,8 +84,8 @@ impl Admin {
     /// The roots of an issuer; where none is named, of those that the manifest uses.
     pub(super) async fn roots(&self, name: Option<&str>) -> Answer {
         let manifest = self.manifest.in_force().borrow().manifest.clone();
-        let is_used =
-            |issuer: &PlainName| manifest.certificates.iter().any(|certificate| certificate.issuer == *issuer);
+        let used = manifest.issuers();
+        let is_used = |issuer: &PlainName| used.contains(issuer);
         let is_any_used = self.issuers.names().any(is_used);
         let is_meant = |issuer: &&PlainName| match name {
             Some(name) => issuer.as_str() == name,

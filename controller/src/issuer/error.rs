@@ -76,6 +76,15 @@ impl IssuerError {
         }
     }
 
+    /// Whether the issuer works and has answered, if not as was hoped. A wrong password or root is everyone's, and no answer.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Unfit { .. } => true,
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::Misconfigured { .. } => false,
+        }
+    }
+
     /// What a person can do; empty when there is nothing to do but wait.
     #[must_use]
     pub fn remedy(&self) -> String {

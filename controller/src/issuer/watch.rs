@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is decided from what is found: an issuer that is asked to sign says itself whether it does.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 use tracing::debug;
@@ -19,12 +19,9 @@ const WHILE_DOWN: Duration = Duration::from_secs(60);
 /// Looks until the future is dropped; at once when the manifest changes.
 pub(crate) async fn watch(issuers: Arc<Issuers>, mut manifest: watch::Receiver<InForce>) {
     loop {
-        let named: BTreeSet<_> = {
-            let in_force = manifest.borrow_and_update();
-            in_force.manifest.certificates.iter().map(|certificate| certificate.issuer.clone()).collect()
-        };
+        let named = manifest.borrow_and_update().manifest.clone();
         let mut pause = EVERY;
-        for issuer in &named {
+        for issuer in named.issuers() {
             if let Err(error) = issuers.glance(issuer).await {
                 debug!(%issuer, %error, "An issuer is not as it should be");
                 pause = WHILE_DOWN;

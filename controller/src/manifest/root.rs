@@ -31,6 +31,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The issuers that it names.
+    #[must_use]
+    pub fn issuers(&self) -> BTreeSet<&PlainName> {
+        self.certificates.iter().map(|certificate| &certificate.issuer).collect()
+    }
+
     /// Reads a manifest; windows without a time zone are in the host's.
     ///
     /// # Errors

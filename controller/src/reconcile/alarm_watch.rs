@@ -4,7 +4,7 @@
 //! silent from the moment at which its link was seen to be gone; both begin anew with the controller, which then knows
 //! neither yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pinion_proto::{clock::Timestamp, id::Guest, spec::PlainName, stage::Validity};
 
@@ -45,8 +45,8 @@ impl AlarmWatch {
     pub(super) fn note_answer<T>(&mut self, issuer: &PlainName, result: &Result<T, IssuerError>, now: Timestamp) {
         let state = self.issuers.entry(issuer.clone()).or_default();
         *state = match result {
-            // Who refuses has answered.
-            Ok(_) | Err(IssuerError::Refused { .. } | IssuerError::Unfit { .. }) => IssuerState::Up,
+            Ok(_) => IssuerState::Up,
+            Err(error) if error.is_answer() => IssuerState::Up,
             Err(error) => match state {
                 IssuerState::Down(since, _) => IssuerState::Down((*since).min(now), error.to_string()),
                 IssuerState::Unknown | IssuerState::Up => IssuerState::Down(now, error.to_string()),
@@ -121,10 +121,9 @@ impl AlarmWatch {
     }
 
     fn named_issuers(&self, view: &View<'_>) -> Vec<IssuerFacts> {
-        let certificates = &view.world.manifest().certificates;
-        let named: BTreeSet<_> = certificates.iter().map(|certificate| &certificate.issuer).collect();
         let state = |issuer: &PlainName| self.issuers.get(issuer).cloned().unwrap_or_default();
-        named.into_iter().map(|issuer| IssuerFacts { name: issuer.to_string(), state: state(issuer) }).collect()
+        let named = view.world.manifest().issuers().into_iter();
+        named.map(|issuer| IssuerFacts { name: issuer.to_string(), state: state(issuer) }).collect()
     }
 }
 

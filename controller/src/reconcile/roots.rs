@@ -38,18 +38,18 @@ impl RootQueries {
 
     /// Asks those that the manifest names.
     pub(super) fn step(&mut self, manifest: &Manifest, issuers: &Arc<Issuers>) {
-        let named = |issuer: &PlainName| manifest.certificates.iter().any(|certificate| certificate.issuer == *issuer);
+        let named = manifest.issuers();
         self.tasks.retain(|issuer, task| {
-            let stays = named(issuer);
+            let stays = named.contains(issuer);
             if !stays {
                 task.abort();
             }
             stays
         });
-        for certificate in &manifest.certificates {
-            if !self.tasks.contains_key(&certificate.issuer) {
-                let task = tokio::spawn(ask(certificate.issuer.clone(), issuers.clone(), self.answers.clone()));
-                self.tasks.insert(certificate.issuer.clone(), task);
+        for issuer in named {
+            if !self.tasks.contains_key(issuer) {
+                let task = tokio::spawn(ask(issuer.clone(), issuers.clone(), self.answers.clone()));
+                self.tasks.insert(issuer.clone(), task);
             }
         }
     }

@@ -70,13 +70,8 @@ enum CallOutcome {
 
 impl CallOutcome {
     fn of(error: &IssuerError) -> Self {
-        match error {
-            IssuerError::Refused { .. } | IssuerError::Unfit { .. } => Self::Answered,
-            // A wrong password or root is everyone's, and finding it out anew each time costs the CA and us.
-            IssuerError::Unavailable { .. } | IssuerError::Busy { .. } | IssuerError::Misconfigured { .. } => {
-                Self::Down(error.clone())
-            }
-        }
+        // Finding out anew each time that it is down or misconfigured costs the CA and us.
+        if error.is_answer() { Self::Answered } else { Self::Down(error.clone()) }
     }
 }
 
@@ -153,8 +148,8 @@ impl Queue {
     fn note(&self, error: Option<&IssuerError>, note: impl FnOnce(&mut IssuerCalls, Option<&IssuerError>)) {
         let mut calls = lock(&self.calls);
         note(&mut calls, error);
-        calls.down_since = match error.map(CallOutcome::of) {
-            Some(CallOutcome::Down(_)) => calls.down_since.or_else(|| Some(Instant::now())),
+        calls.down_since = match error {
+            Some(error) if !error.is_answer() => calls.down_since.or_else(|| Some(Instant::now())),
             _ => None,
         };
     }

@@ -3,7 +3,7 @@
 //! Invariant: what a guest says makes no answer long: placements that the manifest does not name are listed up to
 //! [`MAX_UNLISTED`] for each guest, and counted past that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pinion_proto::{
     bundle::RootCertificate,
@@ -102,13 +102,12 @@ pub(in crate::reconcile) fn status(
 
 /// The issuers that the manifest names, with their roots.
 fn issuers(view: View<'_>) -> Vec<IssuerStatus> {
-    let certificates = &view.world.in_force().manifest.certificates;
-    let names: BTreeSet<_> = certificates.iter().map(|certificate| &certificate.issuer).collect();
     let roots = |name| {
         let roots = view.world.reports().roots(name).map(|roots| (roots, &roots.current));
         roots.into_iter().flat_map(|(roots, current)| current.iter().map(|root| root_status(root, roots)))
     };
-    names.into_iter().map(|name| IssuerStatus { name: name.to_string(), roots: roots(name).collect() }).collect()
+    let names = view.world.manifest().issuers().into_iter();
+    names.map(|name| IssuerStatus { name: name.to_string(), roots: roots(name).collect() }).collect()
 }
 
 fn root_status(root: &RootCertificate, roots: &IssuerRoots) -> RootStatus {
