@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pinion_proto::stage::Stage;
 use rustix::process::geteuid;
 use tokio::{sync::mpsc, time::timeout};
 
@@ -28,8 +29,13 @@ pub(super) enum Unanswered {
 
 impl Web {
     /// Everything.
+    pub(super) async fn everything(&self) -> Result<Status, Unanswered> {
+        self.status(Selection::default()).await
+    }
+
+    /// How these are.
     pub(super) async fn status(&self, selection: Selection) -> Result<Status, Unanswered> {
-        match self.ask(Question::FromPlan(FromPlan::Status(selection)), "the page").await? {
+        match self.ask(Question::FromPlan(FromPlan::Status(selection))).await? {
             Answer::Status(status) => Ok(*status),
             _ => Err(Unanswered::Silent),
         }
@@ -37,7 +43,7 @@ impl Web {
 
     /// What would be done now.
     pub(super) async fn plan(&self) -> Result<PlanDocument, Unanswered> {
-        match self.ask(Question::FromPlan(FromPlan::Plan), "the page").await? {
+        match self.ask(Question::FromPlan(FromPlan::Plan)).await? {
             Answer::Plan(plan) => Ok(plan),
             _ => Err(Unanswered::Silent),
         }
@@ -49,15 +55,15 @@ impl Web {
             selection: Selection::new(vec![placement], Vec::new()),
             renew: true,
             now: false,
-            until: pinion_proto::stage::Stage::Served,
+            until: Stage::Served,
             wait: false,
         };
-        self.ask(Question::Waits(Waits::Ensure(ensure)), "the page").await.map(drop)
+        self.ask(Question::Waits(Waits::Ensure(ensure))).await.map(drop)
     }
 
     /// The first answer to a question.
-    async fn ask(&self, question: Question, who: &str) -> Result<Answer, Unanswered> {
-        let caller = Caller { uid: geteuid().as_raw(), name: Some(who.to_owned()) };
+    async fn ask(&self, question: Question) -> Result<Answer, Unanswered> {
+        let caller = Caller { uid: geteuid().as_raw(), name: Some("the page".to_owned()) };
         let (answers, mut queue) = mpsc::channel(1);
         let asked = async {
             self.requests.send(Request { question, caller, answers }).await.ok()?;

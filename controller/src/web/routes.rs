@@ -184,7 +184,7 @@ async fn stream(State(shown): Site) -> Response {
 }
 
 async fn overview(State(shown): Site, Extension(visitor): Extension<Visitor>) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::overview(&shown, &visitor, &it)))
+    page(shown.web.everything().await.map(|it| pages::overview(&shown, &visitor, &it)))
 }
 
 async fn placements(
@@ -192,29 +192,29 @@ async fn placements(
     Extension(visitor): Extension<Visitor>,
     Query(filter): Query<Filter>,
 ) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::placements(&shown, &visitor, &it, &filter)))
+    page(shown.web.everything().await.map(|it| pages::placements(&shown, &visitor, &it, &filter)))
 }
 
 async fn placement(State(shown): Site, Extension(visitor): Extension<Visitor>, Path(name): Path<String>) -> Response {
-    let status = shown.status(Selection::new(vec![name.clone()], Vec::new())).await;
+    let status = shown.web.status(Selection::new(vec![name.clone()], Vec::new())).await;
     let plan = shown.web.plan().await;
     page(status.and_then(|status| Ok(pages::placement(&shown, &visitor, &status, &plan?, &name))))
 }
 
 async fn guests(State(shown): Site, Extension(visitor): Extension<Visitor>, Query(filter): Query<Filter>) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::guests(&shown, &visitor, &it, &filter)))
+    page(shown.web.everything().await.map(|it| pages::guests(&shown, &visitor, &it, &filter)))
 }
 
 async fn issuers(State(shown): Site, Extension(visitor): Extension<Visitor>) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::issuers(&shown, &visitor, &it)))
+    page(shown.web.everything().await.map(|it| pages::issuers(&shown, &visitor, &it)))
 }
 
 async fn timeline(State(shown): Site, Extension(visitor): Extension<Visitor>) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::timeline(&shown, &visitor, &it)))
+    page(shown.web.everything().await.map(|it| pages::timeline(&shown, &visitor, &it)))
 }
 
 async fn events(State(shown): Site, Extension(visitor): Extension<Visitor>, Query(filter): Query<Filter>) -> Response {
-    page(shown.status(Selection::default()).await.map(|it| pages::events(&shown, &visitor, &it, &filter)))
+    page(Ok(pages::events(&shown, &visitor, &filter)))
 }
 
 #[derive(Deserialize)]
@@ -248,12 +248,6 @@ async fn renew(
     match shown.web.renew(name.clone()).await {
         Ok(()) => Redirect::to(&pages::path_of(&name)).into_response(),
         Err(error) => unanswered(&error),
-    }
-}
-
-impl Shown {
-    async fn status(&self, selection: Selection) -> Result<crate::admin::protocol::Status, Unanswered> {
-        self.web.status(selection).await
     }
 }
 

@@ -9,7 +9,7 @@ impl Web {
     /// # Errors
     /// The loop does not answer.
     pub(super) async fn gather(&self) -> Result<Gathered, Unanswered> {
-        let status = self.status(Selection::default()).await?;
+        let status = self.everything().await?;
         let (identities, events) = (self.identities.clone(), self.events.clone());
         // Files are read, beside the tasks that answer.
         let read = tokio::task::spawn_blocking(move || (identities.guests().unwrap_or_default(), events.counts()));

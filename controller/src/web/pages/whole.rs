@@ -138,12 +138,7 @@ struct EventsPage<'f> {
 }
 
 /// The last events.
-pub(in crate::web) fn events(
-    shown: &Shown,
-    visitor: &Visitor,
-    _status: &Status,
-    filter: &Filter,
-) -> Result<String, askama::Error> {
+pub(in crate::web) fn events(shown: &Shown, visitor: &Visitor, filter: &Filter) -> Result<String, askama::Error> {
     let now = shown.web.clock.now();
     let is_meant = |event: &Event| filter.finds([event.text.as_str(), event.kind.as_str()]);
     let mut events = shown.web.events.recent_of(MAX_EVENTS, now, is_meant);
