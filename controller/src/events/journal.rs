@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -140,27 +140,33 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The last `max` events that are meant, oldest first.
+    /// The last `max` events that are meant, oldest first. The files are read from their ends, because few of many events
+    /// are asked for.
     pub(super) fn last(self, max: usize, is_meant: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut events = VecDeque::new();
-        self.each(|event| {
-            if !is_meant(&event) {
-                return;
+        // Whether there is room for one more.
+        let mut take = |event: Event| {
+            if events.len() < max && is_meant(&event) {
+                events.push_front(event);
             }
-            if events.len() == max {
-                events.pop_front();
+            events.len() < max
+        };
+        let files = [read(&self.path), read(&old(&self.path))];
+        let mut has_room = self.pending.into_iter().rev().all(&mut take);
+        // What cannot be read is told by `unreadable`.
+        for bytes in files.into_iter().flatten().filter_map(|file| tail(file).ok()) {
+            if !has_room {
+                break;
             }
-            if max > 0 {
-                events.push_back(event);
-            }
-        });
+            let lines = bytes.rsplit(|byte| *byte == b'\n').filter(|line| (line.len() as u64) < MAX_LINE);
+            has_room = lines.filter_map(|line| serde_json::from_slice(line).ok()).all(&mut take);
+        }
         events.into()
     }
 
     /// Hands over every event, oldest first.
     pub(super) fn each(self, mut hand_over: impl FnMut(Event)) {
         for path in [old(&self.path), self.path] {
-            // What cannot be read is told by `unreadable`.
             let Ok(file) = read(&path) else { continue };
             let mut file = BufReader::new(file);
             let mut line = Vec::new();
@@ -196,6 +202,15 @@ fn append(path: &Path) -> io::Result<File> {
 
 fn read(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?)
+}
+
+/// The end of a file, of twice its usual size at most.
+fn tail(mut file: File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(2 * MAX_FILE)))?;
+    let mut bytes = Vec::new();
+    file.take(2 * MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn regular(file: File) -> io::Result<File> {

@@ -13,6 +13,7 @@ use crate::{
         question::{FromPlan, Question, Request, Waits},
     },
     caller::Caller,
+    events::Event,
 };
 
 /// The loop answers in milliseconds; a page that waits longer says so.
@@ -59,6 +60,17 @@ impl Web {
             wait: false,
         };
         self.ask(Question::Waits(Waits::Ensure(ensure))).await.map(drop)
+    }
+
+    /// The last `max` events that are meant, the newest first; files are read for it, beside the tasks that answer.
+    pub(super) async fn recent(&self, max: usize, is_meant: impl Fn(&Event) -> bool + Send + 'static) -> Vec<Event> {
+        let (events, now) = (self.events.clone(), self.clock.now());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut recent = events.recent_of(max, now, is_meant);
+            recent.reverse();
+            recent
+        });
+        read.await.unwrap_or_default()
     }
 
     /// The first answer to a question.

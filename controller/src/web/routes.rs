@@ -22,7 +22,7 @@ use super::{
     pages::{self, Filter},
     site::Shown,
 };
-use crate::{admin::protocol::Selection, metrics::exposition::CONTENT_TYPE};
+use crate::{admin::protocol::Selection, events::Event, metrics::exposition::CONTENT_TYPE};
 
 type Site = State<Arc<Shown>>;
 
@@ -184,7 +184,8 @@ async fn stream(State(shown): Site) -> Response {
 }
 
 async fn overview(State(shown): Site, Extension(visitor): Extension<Visitor>) -> Response {
-    page(shown.web.everything().await.map(|it| pages::overview(&shown, &visitor, &it)))
+    let events = shown.web.recent(pages::MAX_RECENT, |_| true).await;
+    page(shown.web.everything().await.map(|it| pages::overview(&shown, &visitor, &it, &events)))
 }
 
 async fn placements(
@@ -196,9 +197,14 @@ async fn placements(
 }
 
 async fn placement(State(shown): Site, Extension(visitor): Extension<Visitor>, Path(name): Path<String>) -> Response {
-    let status = shown.web.status(Selection::new(vec![name.clone()], Vec::new())).await;
-    let plan = shown.web.plan().await;
-    page(status.and_then(|status| Ok(pages::placement(&shown, &visitor, &status, &plan?, &name))))
+    let answers = async {
+        let status = shown.web.status(Selection::new(vec![name.clone()], Vec::new())).await?;
+        let plan = shown.web.plan().await?;
+        let placements = status.placements.clone();
+        let events = shown.web.recent(pages::MAX_OWN_EVENTS, move |event| pages::is_about(&placements, event)).await;
+        Ok(pages::placement(&shown, &visitor, &status, &plan, &events, &name))
+    };
+    page(answers.await)
 }
 
 async fn guests(State(shown): Site, Extension(visitor): Extension<Visitor>, Query(filter): Query<Filter>) -> Response {
@@ -214,7 +220,10 @@ async fn timeline(State(shown): Site, Extension(visitor): Extension<Visitor>) ->
 }
 
 async fn events(State(shown): Site, Extension(visitor): Extension<Visitor>, Query(filter): Query<Filter>) -> Response {
-    page(Ok(pages::events(&shown, &visitor, &filter)))
+    let wanted = filter.clone();
+    let is_meant = move |event: &Event| wanted.finds([event.text.as_str(), event.kind.as_str()]);
+    let events = shown.web.recent(pages::MAX_EVENTS, is_meant).await;
+    page(Ok(pages::events(&shown, &visitor, &events, &filter)))
 }
 
 #[derive(Deserialize)]

@@ -73,7 +73,7 @@ pub(in crate::web) struct Filter {
 
 impl Filter {
     /// Whether any of these contains what was typed.
-    pub(super) fn finds<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
+    pub(in crate::web) fn finds<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         let wanted = self.q.trim().to_lowercase();
         wanted.is_empty() || texts.into_iter().any(|text| text.to_lowercase().contains(&wanted))
     }

@@ -11,6 +11,6 @@ mod whole;
 
 pub(super) use frame::{Filter, error, path_of, sign_in};
 pub(super) use placements::placements;
-pub(super) use show::placement;
+pub(super) use show::{MAX_OWN_EVENTS, is_about, placement};
 pub(super) use timeline::timeline;
-pub(super) use whole::{events, guests, issuers, overview};
+pub(super) use whole::{MAX_EVENTS, MAX_RECENT, events, guests, issuers, overview};

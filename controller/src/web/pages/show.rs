@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     admin::protocol::{PlacementStatus, PlanDocument, Status},
+    events::Event,
     freeze::Freeze,
 };
 
 /// How many of its events are shown.
-const MAX_EVENTS: usize = 40;
+pub(in crate::web) const MAX_OWN_EVENTS: usize = 40;
 
 #[derive(Template)]
 #[template(path = "placement.html")]
@@ -46,29 +47,30 @@ struct Step {
     is_goal: bool,
 }
 
+/// Whether an event is about one of these.
+pub(in crate::web) fn is_about(placements: &[PlacementStatus], event: &Event) -> bool {
+    placements.iter().any(|placement| {
+        event.certificate.as_ref() == Some(&placement.certificate)
+            && (event.guest.is_none() || event.guest == placement.guest)
+    })
+}
+
 /// A placement, or every placement of a certificate.
 pub(in crate::web) fn placement(
     shown: &Shown,
     visitor: &Visitor,
     status: &Status,
     plan: &PlanDocument,
+    events: &[Event],
     name: &str,
 ) -> Result<String, askama::Error> {
     let now = shown.web.clock.now();
     let stories = status.placements.iter().map(|placement| story(placement, plan, now)).collect();
-    let is_about = |event: &crate::events::Event| {
-        status.placements.iter().any(|placement| {
-            event.certificate.as_ref() == Some(&placement.certificate)
-                && (event.guest.is_none() || event.guest == placement.guest)
-        })
-    };
-    let mut events = shown.web.events.recent_of(MAX_EVENTS, now, is_about);
-    events.reverse();
     PlacementPage {
         frame: Frame::new(shown, visitor, name, "/placements"),
         stories,
         timeline: Timeline::of(status, now, usize::MAX),
-        events: events.iter().map(|event| EventRow::of(event, now)).collect(),
+        events: EventRow::all(events, now),
         may_renew: shown.renew && visitor.renews().is_some(),
     }
     .render()

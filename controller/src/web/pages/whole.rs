@@ -21,10 +21,10 @@ use crate::{
 /// What the first view shows of each; the other views have all.
 const MAX_NEEDS: usize = 12;
 const MAX_LIVES: usize = 40;
-const MAX_RECENT: usize = 8;
+pub(in crate::web) const MAX_RECENT: usize = 8;
 
 /// How many events their view shows.
-const MAX_EVENTS: usize = 300;
+pub(in crate::web) const MAX_EVENTS: usize = 300;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -73,7 +73,12 @@ impl Verdict {
 }
 
 /// Everything at one look.
-pub(in crate::web) fn overview(shown: &Shown, visitor: &Visitor, status: &Status) -> Result<String, askama::Error> {
+pub(in crate::web) fn overview(
+    shown: &Shown,
+    visitor: &Visitor,
+    status: &Status,
+    events: &[Event],
+) -> Result<String, askama::Error> {
     let now = shown.web.clock.now();
     let mut tally = Tally::default();
     for placement in status.placements.iter().filter(|placement| placement.counts()) {
@@ -89,8 +94,6 @@ pub(in crate::web) fn overview(shown: &Shown, visitor: &Visitor, status: &Status
         let (name, at) = wanted().filter_map(|one| Some((&one.placement, moment(one)?))).min_by_key(|(_, at)| *at)?;
         Some((name.clone(), Moment::of(at, now)))
     };
-    let mut events = shown.web.events.recent(MAX_RECENT, now);
-    events.reverse();
     OverviewPage {
         frame: Frame::new(shown, visitor, "Overview", "/"),
         verdict: Verdict::of(status),
@@ -102,7 +105,7 @@ pub(in crate::web) fn overview(shown: &Shown, visitor: &Visitor, status: &Status
         next_renewal: soonest(|one| one.renew_at),
         next_end: soonest(|one| one.not_after),
         timeline: Timeline::of(status, now, MAX_LIVES),
-        events: events.iter().map(|event| EventRow::of(event, now)).collect(),
+        events: EventRow::all(events, now),
         status,
     }
     .render()
@@ -119,7 +122,11 @@ pub(super) struct EventRow {
 }
 
 impl EventRow {
-    pub(super) fn of(event: &Event, now: Timestamp) -> Self {
+    pub(super) fn all(events: &[Event], now: Timestamp) -> Vec<Self> {
+        events.iter().map(|event| Self::of(event, now)).collect()
+    }
+
+    fn of(event: &Event, now: Timestamp) -> Self {
         Self {
             at: Moment::of(event.at, now),
             kind: event.kind.as_str().to_owned(),
@@ -138,12 +145,13 @@ struct EventsPage<'f> {
 }
 
 /// The last events.
-pub(in crate::web) fn events(shown: &Shown, visitor: &Visitor, filter: &Filter) -> Result<String, askama::Error> {
-    let now = shown.web.clock.now();
-    let is_meant = |event: &Event| filter.finds([event.text.as_str(), event.kind.as_str()]);
-    let mut events = shown.web.events.recent_of(MAX_EVENTS, now, is_meant);
-    events.reverse();
-    let events = events.iter().map(|event| EventRow::of(event, now)).collect();
+pub(in crate::web) fn events(
+    shown: &Shown,
+    visitor: &Visitor,
+    events: &[Event],
+    filter: &Filter,
+) -> Result<String, askama::Error> {
+    let events = EventRow::all(events, shown.web.clock.now());
     EventsPage { frame: Frame::new(shown, visitor, "Events", "/events"), events, filter }.render()
 }
 
