@@ -283,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn the_last_ones_are_found_across_the_files_and_what_waits() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("events.jsonl");
+        let write = |path: &Path, numbers: std::ops::RangeInclusive<i64>| {
+            let lines = numbers.map(|number| serde_json::to_string(&event(number)).expect("JSON") + "\n");
+            fs::write(path, lines.collect::<String>()).expect("written");
+        };
+        write(&old(&path), 1..=3);
+        write(&path, 4..=5);
+        let content = || Content { path: path.clone(), pending: vec![event(6)] };
+        assert_eq!(texts(&content().last(10, |_| true)), (1..=6).map(|n| format!("event {n}")).collect::<Vec<_>>());
+        assert_eq!(texts(&content().last(4, |_| true)), ["event 3", "event 4", "event 5", "event 6"]);
+        assert_eq!(texts(&content().last(2, |event| event.at.unix() % 2 == 1)), ["event 3", "event 5"]);
+        assert!(content().last(0, |_| true).is_empty());
+        let mut each = Vec::new();
+        content().each(|event| each.push(event.at.unix()));
+        assert_eq!(each, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
     fn so_many_wait_and_no_more() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("events.jsonl");

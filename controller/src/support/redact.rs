@@ -46,7 +46,7 @@ const SHOWN: [&str; 37] = [
     "notify.targets.*.password_file",
     "notify.targets.*.path",
     "web.listen",
-    "web.name",
+    "web.names",
 ];
 
 /// The settings that name files without secrets.
@@ -150,4 +150,26 @@ fn is_bare(name: &str) -> bool {
 /// A basic string of TOML: the escapes of JSON are among its own.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SHOWN;
+    use crate::config::TABLES;
+
+    #[test]
+    fn what_is_shown_are_settings_that_exist() {
+        let settings: Vec<String> = TABLES
+            .iter()
+            .flat_map(|table| {
+                // `issuers.NAME, with type = "step-ca"`.
+                let name = table.name.split(',').next().unwrap_or_default().replace("NAME", "*");
+                let before = if name.is_empty() { name } else { format!("{name}.") };
+                table.settings.iter().map(move |setting| format!("{before}{}", setting.name))
+            })
+            .collect();
+        for shown in SHOWN {
+            assert!(settings.iter().any(|setting| setting == shown), "{shown} is no setting: {settings:?}");
+        }
+    }
 }
