@@ -13,7 +13,7 @@ use pinion_proto::{
 };
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-/// The longest name that is told (characters).
+/// The longest name in a report (characters).
 const MAX_NAME: usize = 255;
 
 /// The certificates that Pinion manages here, by the SHA-256 of their DER.

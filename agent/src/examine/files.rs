@@ -30,7 +30,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// How files with certificates are called.
 const ENDINGS: [&str; 5] = ["pem", "crt", "cer", "cert", "der"];
 
-/// Opening never waits for a writer, whatever is there.
+/// Opens a pipe without waiting for a process that writes to it.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// The certificates in files, by path.
@@ -84,7 +84,7 @@ impl Walk<'_> {
             } else if kind.is_file() && is_named {
                 self.files.push(path);
             } else if kind.is_symlink() && is_named {
-                // What a link leads to is told under its own name, once.
+                // The target of a link is reported once, under its own name.
                 let real = fs::canonicalize(&path).ok();
                 self.files.extend(real.filter(|real| self.roots.iter().any(|root| real.starts_with(root))));
             }

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::{apply::Placements, config::Config};
 
-/// So many questions wait for their turn; more are not answered, and asked again by whoever wants to know.
+/// How many questions may wait. The agent drops further ones: whoever asked repeats the command.
 const MAX_WAITING: usize = 4;
 
 /// What is looked at, and with what.

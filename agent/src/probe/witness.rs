@@ -1,4 +1,4 @@
-//! What a server shows in a handshake, whoever it is.
+//! Which certificate a server presents in a handshake, without verifying it.
 //!
 //! Invariant: nothing is trusted; what is noted is only as good as `proved` says.
 

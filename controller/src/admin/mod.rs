@@ -65,7 +65,7 @@ enum Asked {
     Roots(Option<String>),
     /// The events.
     Events(AskEvents),
-    /// Those who are told of alarms.
+    /// A test message goes to the targets of alarms.
     Targets(Option<String>),
 }
 
@@ -86,7 +86,7 @@ pub struct Admin {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The root process, on a Proxmox host.
     pub channel: Option<Client>,
-    /// Who is told of alarms.
+    /// The targets of alarms.
     pub notifier: Arc<Notifier>,
     /// The time.
     pub clock: Arc<dyn Clock>,

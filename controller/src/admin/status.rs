@@ -38,7 +38,7 @@ pub struct Status {
     pub placements: Vec<PlacementStatus>,
     /// The guests, by number.
     pub guests: Vec<GuestStatus>,
-    /// Who is told of alarms, by name.
+    /// The targets of alarms, by name.
     #[serde(default)]
     pub targets: Vec<TargetStatus>,
     /// The issuers that the manifest names.

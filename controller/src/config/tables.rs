@@ -64,7 +64,7 @@ pub(super) const TOP: Table = Table {
             "Proxmox, below.",
         ),
         setting("channel", "table", Words("its defaults"), "The root process, below."),
-        setting("notify", "table", Words("nobody is told"), "Who is told of alarms, below."),
+        setting("notify", "table", Words("no alarms are sent"), "The targets of alarms, below."),
         setting("web", "table", Words("its defaults"), "The page and the metrics, below."),
     ],
 };

@@ -1,4 +1,4 @@
-//! Alarms: who is told when something is wrong, and how.
+//! Alarms: messages to people when something is wrong.
 //!
 //! Answers: what is an alarm (`rules`), what is a target told and when (`ledger`), in which words (`message`, `template`), and
 //! how does it reach the target (`webhook`, `mail`, `hook`)?

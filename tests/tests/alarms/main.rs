@@ -1,4 +1,4 @@
-//! Who is told of alarms, by real programs: targets that misbehave, storms, encrypted mail, and `pinion notify test`.
+//! Alarms, sent by real programs to real targets: targets that misbehave, storms, encrypted mail, and `pinion notify test`.
 
 mod hostile;
 mod notify_test;
