@@ -32,3 +32,5 @@ pub mod backup;
 pub mod admin;
 mod doctor;
 mod support;
+#[cfg(test)]
+mod test_clock;

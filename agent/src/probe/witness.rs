@@ -1,4 +1,4 @@
-//! Which certificate a server presents in a handshake, without verifying it.
+//! Records the certificate that a server presents in a handshake; any certificate is accepted.
 //!
 //! Invariant: nothing is trusted; what is noted is only as good as `proved` says.
 

@@ -4,7 +4,7 @@ use std::sync::{
     Mutex,
     atomic::{AtomicI64, Ordering},
 };
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use pinion_proto::{hwaddr::HwAddr, message::JoinSecret, report::GuestFacts, tls};
 use rcgen::{CertificateParams, KeyPair};
@@ -13,20 +13,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::*;
-
-/// A clock whose hands the test moves.
-#[derive(Debug)]
-struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix(self.0.load(Ordering::SeqCst))
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {})
-    }
-}
+use crate::test_clock::Hands;
 
 struct Fixture {
     directory: TempDir,

@@ -2,24 +2,11 @@
 
 use std::{
     fs,
-    pin::Pin,
     sync::atomic::{AtomicI64, Ordering},
 };
 
 use super::*;
-
-#[derive(Debug)]
-struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix(self.0.load(Ordering::SeqCst))
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::pending())
-    }
-}
+use crate::test_clock::Hands;
 
 struct Fixture {
     _directory: tempfile::TempDir,
