@@ -10,7 +10,10 @@ use pinion_proto::{
 };
 
 use super::{Session, ask, documents::Checked, print_failed, print_json, unexpected};
-use crate::admin::protocol::{Answer, Ask, Selection, Status};
+use crate::{
+    admin::protocol::{Answer, Ask, Selection, Status},
+    manifest::first_problem,
+};
 
 /// The longest text of one problem (characters): a line of a monitoring system.
 const MAX_PROBLEM: usize = 200;
@@ -51,7 +54,7 @@ pub(super) fn verdict(status: &Status) -> (Exit, String) {
     let troubles = host(Halt::Blocked).chain(host(Halt::Waiting));
     parts.extend(troubles.map(|trouble| format!("host: {}", line(&trouble.to_string(), MAX_PROBLEM))));
     if let Some(problem) = &status.manifest.problem {
-        let first = problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read");
+        let first = first_problem(problem);
         parts.push(format!("the manifest on disk is not in force: {}", line(first, MAX_PROBLEM)));
     }
     (exit, parts.join("; "))

@@ -9,7 +9,10 @@ use pinion_proto::{
 };
 
 use super::report::{Area, Findings, few};
-use crate::admin::protocol::{ExaminedGuest, GuestStatus, IdentityStatus, IssuerReport, PlacementStatus, Status};
+use crate::{
+    admin::protocol::{ExaminedGuest, GuestStatus, IdentityStatus, IssuerReport, PlacementStatus, Status},
+    manifest::first_problem,
+};
 
 /// What the controller answered.
 pub(crate) struct Answers {
@@ -33,7 +36,7 @@ pub(super) fn check(answers: &Answers, now: Timestamp, found: &mut Findings) {
     };
     found.good(Area::Controller, "The controller answers.");
     if let Some(problem) = &status.manifest.problem {
-        let first = problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read");
+        let first = first_problem(problem);
         let message = format!("The manifest on disk is not in force: {first}.");
         found.problem(Area::Configuration, message, "correct it; `pinion manifest check` lists all mistakes");
     } else {
@@ -61,8 +64,7 @@ fn placements(placements: &[PlacementStatus], found: &mut Findings) {
     let mut tally = Tally::default();
     let mut worst = None;
     for placement in placements.iter().filter(|placement| !placement.retired) {
-        let halt = placement.trouble.as_ref().map(|trouble| trouble.halt);
-        let verdict = Verdict::of(placement.validity, halt, placement.due);
+        let verdict = placement.verdict();
         tally.add(verdict, || placement.placement.clone());
         if worst.is_none_or(|(found, _)| verdict > found) {
             worst = Some((verdict, &placement.placement));

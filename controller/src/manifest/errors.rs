@@ -56,6 +56,11 @@ impl fmt::Display for ManifestErrors {
     }
 }
 
+/// The first line of what is wrong with a manifest, for a place that has room for one.
+pub(crate) fn first_problem(problem: &str) -> &str {
+    problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read")
+}
+
 impl ManifestErrors {
     /// A single problem with the file as a whole, at a line and column.
     pub(super) fn whole(line: usize, column: usize, message: impl Into<String>) -> Self {

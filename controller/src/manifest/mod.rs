@@ -30,6 +30,7 @@ pub mod window;
 
 pub use certificate::{Certificate, LeafPolicy, OwnNames, PlacedLeaf, Placement};
 pub use defaults::{DEFAULT_DURATION, DEFAULT_ISSUER, Defaults};
+pub(crate) use errors::first_problem;
 pub use errors::{ManifestErrors, Problem};
 pub use guest_ref::{GuestName, GuestNameError, GuestRef};
 pub use root::{Manifest, VERSION};

@@ -12,6 +12,7 @@ use pinion_proto::{
 };
 
 use super::alarm::{Alarm, AlarmId, Alarms, Kind, Topic};
+use crate::manifest::first_problem;
 
 /// The longest text of one alarm (characters): a cause may be a page.
 const MAX_TEXT: usize = 600;
@@ -110,7 +111,7 @@ pub fn alarms(facts: &Facts, patience: Patience, now: Timestamp) -> (Alarms, Opt
         look.add(Kind::Blocked, &format!("host: {}", trouble.attempt), &words(trouble));
     }
     if let Some(problem) = &facts.manifest {
-        let first = problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read");
+        let first = first_problem(problem);
         look.add(Kind::Blocked, "manifest", &format!("the manifest on disk is not in force: {first}"));
     }
     (look.alarms, look.next)

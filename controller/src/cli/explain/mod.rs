@@ -12,7 +12,10 @@ pub(super) use document::Explained;
 use document::{Explanation, moment};
 
 use super::{Session, ask, events, print_json, unexpected, wrap::wrap};
-use crate::admin::protocol::{Answer, Ask, AskShow, GuestStatus, Selection, Status};
+use crate::{
+    admin::protocol::{Answer, Ask, AskShow, GuestStatus, Selection, Status},
+    manifest::first_problem,
+};
 
 /// Tell the story of a certificate, a placement or a guest.
 ///
@@ -69,7 +72,7 @@ fn notes(status: &Status) -> Vec<String> {
     let manifest = status.manifest.problem.as_ref().map(|problem| {
         let since =
             status.manifest.since.map(|since| format!(" Pinion uses the manifest of {since}.")).unwrap_or_default();
-        let first = problem.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it cannot be read");
+        let first = first_problem(problem);
         format!("The manifest on disk is not in force: {first}.{since} `pinion manifest check` lists all mistakes.")
     });
     let host = status.troubles.iter().map(|trouble| format!("This host: {trouble}."));
