@@ -126,7 +126,7 @@ impl Serialize for Bundle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let generation = self.generation;
         let written = match &self.content {
-            Content::Roots => Written { generation, roots_only: true, ..Written::default() },
+            Content::Roots | Content::Watched => Written { generation, roots_only: true, ..Written::default() },
             Content::Leaf(Credential { key, chain, root, issuer, common_name }) => Written {
                 generation,
                 roots_only: false,

@@ -18,6 +18,7 @@ pub mod keystore;
 pub mod reload;
 pub mod restarts;
 pub mod probe;
+mod certificate;
 pub mod examine;
 pub mod ledger;
 pub mod local;

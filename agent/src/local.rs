@@ -9,7 +9,7 @@ use pinion_proto::{
     id::{CertificateName, Guest},
     lines,
     names::SubjectNames,
-    report::{Held, PlacementReport, Progress},
+    report::{PlacementReport, Progress, WatchedCertificate},
     spec::PlacementSpec,
     stage::{Stage, Trouble},
 };
@@ -95,14 +95,17 @@ impl LocalPlacement {
     /// A guest's report, with what holds the placement up on the controller's side.
     fn new(report: &PlacementReport, spec: Option<&PlacementSpec>) -> Self {
         let leaf = report.held.as_ref().map(|held| &held.leaf);
+        let watched = report.watched.as_deref();
         Self {
             certificate: report.certificate.clone(),
             stage: report.stage,
             goal: report.goal,
             generation: report.held.as_ref().map(|held| held.generation),
-            serial: leaf.map(|leaf| leaf.serial().to_owned()),
-            names: leaf.map(|leaf| leaf.names().clone()),
-            not_after: report.held.as_ref().map(Held::expires),
+            serial: watched.map(|watched| watched.serial.clone()).or_else(|| leaf.map(|leaf| leaf.serial().to_owned())),
+            names: watched
+                .and_then(WatchedCertificate::subject_names)
+                .or_else(|| leaf.map(|leaf| leaf.names().clone())),
+            not_after: report.expires(),
             trouble: report.trouble.clone().or_else(|| spec.and_then(|spec| spec.trouble.clone())),
             warning: report.warning.clone(),
             retired: report.retired,

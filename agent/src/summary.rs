@@ -14,18 +14,16 @@ use tokio::sync::watch;
 
 use crate::{apply::Placements, link::LinkStatus};
 
-/// What time alone changes is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
 /// Tells systemd how this guest is, now and at each change, until everything else has ended.
 pub async fn keep(placements: &Placements, mut link: watch::Receiver<LinkStatus>, clock: &dyn Clock) {
     let (mut reports, mut specs) = (placements.reports(), placements.specs());
     let mut told = String::new();
     loop {
-        let line = {
+        let (line, next) = {
             let (reports, specs) = (reports.borrow_and_update().clone(), specs.borrow_and_update().clone());
+            let now = clock.now();
             let placements = reports.iter().map(|(name, report)| (report, specs.get(name)));
-            line(placements, &link.borrow_and_update(), clock.now())
+            (line(placements, &link.borrow_and_update(), now), next_end(reports.values(), now))
         };
         if line != told {
             daemon::status(&line);
@@ -35,12 +33,26 @@ pub async fn keep(placements: &Placements, mut link: watch::Receiver<LinkStatus>
             changed = reports.changed() => changed,
             changed = specs.changed() => changed,
             changed = link.changed() => changed,
-            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+            () = until(next, clock) => Ok(()),
         };
         if changed.is_err() {
             // The agent stops, and says so itself.
             return std::future::pending().await;
         }
+    }
+}
+
+/// When time alone changes what is said: a certificate is over after the second in which it ends.
+fn next_end<'a>(reports: impl Iterator<Item = &'a PlacementReport>, now: Timestamp) -> Option<Timestamp> {
+    reports.filter_map(PlacementReport::expires).map(|end| end + SECOND).filter(|end| *end > now).min()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn until(moment: Option<Timestamp>, clock: &dyn Clock) {
+    match moment {
+        Some(moment) => clock.sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -51,7 +63,7 @@ fn line<'a>(
 ) -> String {
     let mut tally = Tally::default();
     for (report, spec) in placements.filter(|(report, _)| !report.retired) {
-        let validity = report.held.as_ref().map(|held| Validity::at(now, held.expires(), false));
+        let validity = report.expires().map(|end| Validity::at(now, end, false));
         let trouble = report.trouble.as_ref().or_else(|| spec?.trouble.as_ref());
         // Whether something is due is the controller's to say: here, whatever is held up counts.
         tally.add(Verdict::of(validity, trouble.map(|trouble| trouble.halt), true), || report.certificate.to_string());

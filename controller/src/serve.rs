@@ -136,7 +136,7 @@ impl Controller {
             proxmox,
         });
         let passes = Histogram::new(PASS_BUCKETS);
-        let web = page(&admin, link_inputs.downgrade(), passes.clone(), host_name(&config));
+        let web = page(&admin, &channel, link_inputs.downgrade(), passes.clone(), host_name(&config));
         let resources = Resources {
             clock: clock.clone(),
             events: events.clone(),
@@ -199,7 +199,7 @@ impl Controller {
 }
 
 /// What the page is made from.
-fn page(admin: &Admin, links: mpsc::WeakSender<LinkInput>, passes: Histogram, host: String) -> Web {
+fn page(admin: &Admin, channel: &Client, links: mpsc::WeakSender<LinkInput>, passes: Histogram, host: String) -> Web {
     Web {
         requests: admin.requests.clone(),
         links,
@@ -211,6 +211,7 @@ fn page(admin: &Admin, links: mpsc::WeakSender<LinkInput>, passes: Histogram, ho
         started: admin.clock.now(),
         host,
         access: admin.web.clone(),
+        channel: channel.clone(),
     }
 }
 

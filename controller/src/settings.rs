@@ -72,7 +72,7 @@ pub fn read<T>(text: &str, read: impl FnOnce(&Fields<'_>) -> T) -> Result<T, Mis
         found.truncate(MAX_PROBLEMS);
         let problem = |mistake: Mistake| {
             let (line, column) = mistake.place(text);
-            Problem { line, column, path: mistake.path, message: mistake.why }
+            Problem { file: None, line, column, path: mistake.path, message: mistake.why }
         };
         Mistakes { problems: found.into_iter().map(problem).collect(), omitted }
     })

@@ -11,7 +11,7 @@ use std::{
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::id::string_serde;
+use crate::{alarm, id::string_serde};
 
 /// A moment in whole Unix seconds, the resolution of X.509 validity. Written as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,11 +108,20 @@ pub trait Clock: fmt::Debug + Send + Sync {
 
     /// Returns once the clock shows `moment` or later; it may return early, so callers look again.
     fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// As [`Self::sleep_until`], for those of whom there are thousands: they may notice minutes late that the clock was set,
+    /// and have no timer of the kernel's each.
+    fn sleep_among_many(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.sleep_until(moment)
+    }
 }
 
 /// The machine's own clock, which may be wrong or be set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
+
+/// The kernel says when the clock is set. All the same nobody sleeps for longer without looking.
+const MAX_SLEEP: Duration = Duration::from_secs(600);
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -120,9 +129,10 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        // Waking at least once a minute notices a clock that was set, or a machine that slept.
-        let max = Duration::from_secs(60);
-        let wait = moment.since(self.now());
-        Box::pin(tokio::time::sleep(wait.min(max)))
+        Box::pin(alarm::sleep_until_time(moment.unix(), moment.since(self.now()), MAX_SLEEP))
+    }
+
+    fn sleep_among_many(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(moment.since(self.now()).min(MAX_SLEEP)))
     }
 }

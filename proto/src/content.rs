@@ -1,7 +1,7 @@
-//! What a placement consists of: a certificate with its key, or an issuer's roots and nothing else.
+//! What a placement consists of: a certificate with its key, an issuer's roots, or nothing but a look at what is served.
 //!
-//! Invariant: what only a certificate has (names, key, request, probe) is reached through [`Content::Leaf`] alone. On the
-//! wire and in documents the two differ by the field `trust`; `FlatContent` is the one place that knows this.
+//! Invariant: what only a certificate has (names, key, request) is reached through [`Content::Leaf`] alone. On the wire and
+//! in documents they differ by the fields `trust` and `watch`; `FlatContent` is the one place that knows this.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -11,13 +11,15 @@ use crate::{
     spec::Part,
 };
 
-/// A certificate with its key, or the issuer's roots alone. `L` says what is known of the certificate.
+/// What a placement consists of. `L` says what is known of a certificate that Pinion manages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<L = LeafSpec> {
     /// A certificate and its key.
     Leaf(L),
     /// The issuer's roots: nothing is ordered, and there are files of [`Part::Ca`] only.
     Roots,
+    /// A certificate that somebody else renews: nothing is ordered and there are no files, only looks at what is served.
+    Watched,
 }
 
 /// A certificate as a guest is asked to hold it.
@@ -34,12 +36,12 @@ pub struct LeafSpec {
 }
 
 impl<L> Content<L> {
-    /// The certificate; none where only roots are placed.
+    /// The certificate; none where Pinion manages none.
     #[must_use]
     pub fn leaf(&self) -> Option<&L> {
         match self {
             Self::Leaf(leaf) => Some(leaf),
-            Self::Roots => None,
+            Self::Roots | Self::Watched => None,
         }
     }
 
@@ -48,20 +50,40 @@ impl<L> Content<L> {
     pub fn leaf_mut(&mut self) -> Option<&mut L> {
         match self {
             Self::Leaf(leaf) => Some(leaf),
-            Self::Roots => None,
+            Self::Roots | Self::Watched => None,
         }
     }
 
     /// Whether only roots are placed.
     #[must_use]
     pub fn is_roots(&self) -> bool {
-        self.leaf().is_none()
+        matches!(self, Self::Roots)
+    }
+
+    /// Whether a certificate is only watched.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        matches!(self, Self::Watched)
     }
 
     /// Whether a placement of this may have a file of this part.
     #[must_use]
     pub fn has(&self, part: Part) -> bool {
-        part == Part::Ca || !self.is_roots()
+        match self {
+            Self::Leaf(_) => true,
+            Self::Roots => part == Part::Ca,
+            Self::Watched => false,
+        }
+    }
+
+    /// A view of it.
+    #[must_use]
+    pub fn as_ref(&self) -> Content<&L> {
+        match self {
+            Self::Leaf(leaf) => Content::Leaf(leaf),
+            Self::Roots => Content::Roots,
+            Self::Watched => Content::Watched,
+        }
     }
 
     /// The same with something else known of the certificate.
@@ -70,6 +92,7 @@ impl<L> Content<L> {
         match self {
             Self::Leaf(leaf) => Content::Leaf(with(leaf)),
             Self::Roots => Content::Roots,
+            Self::Watched => Content::Watched,
         }
     }
 }
@@ -77,6 +100,9 @@ impl<L> Content<L> {
 /// What roots have in place of a common name, where a peer, a document or a path needs one: a name that cannot exist
 /// (RFC 6761 section 6.4). Agents and documents of earlier versions have it, and so the hash of a spec stays the same.
 pub const NO_COMMON_NAME: &str = "roots.invalid";
+
+/// As [`NO_COMMON_NAME`], for a certificate that is only watched.
+const WATCHED_COMMON_NAME: &str = "watched.invalid";
 
 /// Content as the wire and documents have it, in the order of their fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,27 +115,42 @@ pub(crate) struct FlatContent {
     /// Only roots are placed: the fields before this one mean nothing.
     #[serde(default)]
     pub(crate) trust: bool,
+    /// What is served is only watched: the fields before this one mean nothing. Not in the text of others, so that agents that
+    /// do not know it compute the same hash of a spec.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) watch: bool,
+}
+
+impl FlatContent {
+    /// Content without a certificate.
+    fn without_leaf(common_name: &str) -> Self {
+        let common_name: SubjectName = common_name.parse().expect("the constant is a name");
+        let names = SubjectNames::try_from(vec![common_name.clone()]).expect("one name is enough");
+        Self { common_name, names, key: KeyPolicy::default(), shared: false, trust: false, watch: false }
+    }
 }
 
 impl From<Content> for FlatContent {
     fn from(content: Content) -> Self {
         match content {
             Content::Leaf(LeafSpec { common_name, names, key, shared }) => {
-                Self { common_name, names, key, shared, trust: false }
+                Self { common_name, names, key, shared, trust: false, watch: false }
             }
-            Content::Roots => {
-                let common_name: SubjectName = NO_COMMON_NAME.parse().expect("the constant is a name");
-                let names = SubjectNames::try_from(vec![common_name.clone()]).expect("one name is enough");
-                Self { common_name, names, key: KeyPolicy::default(), shared: false, trust: true }
-            }
+            Content::Roots => Self { trust: true, ..Self::without_leaf(NO_COMMON_NAME) },
+            Content::Watched => Self { watch: true, ..Self::without_leaf(WATCHED_COMMON_NAME) },
         }
     }
 }
 
 impl From<FlatContent> for Content {
     fn from(flat: FlatContent) -> Self {
-        let FlatContent { common_name, names, key, shared, trust } = flat;
-        if trust { Self::Roots } else { Self::Leaf(LeafSpec { common_name, names, key, shared }) }
+        match flat {
+            FlatContent { trust: true, .. } => Self::Roots,
+            FlatContent { watch: true, .. } => Self::Watched,
+            FlatContent { common_name, names, key, shared, .. } => {
+                Self::Leaf(LeafSpec { common_name, names, key, shared })
+            }
+        }
     }
 }
 

@@ -111,6 +111,12 @@ impl Failure {
         self
     }
 
+    /// What failed and why, and what a person can do.
+    #[must_use]
+    pub fn parts(&self) -> (String, Option<&str>) {
+        (Self { remedy: None, ..self.clone() }.to_string(), self.remedy.as_deref())
+    }
+
     /// How the command ends.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -190,6 +196,7 @@ mod tests {
         let error = Outer { path: "/etc/x", source: io::Error::other("denied") };
         let failure = Failure::of(Exit::Usage, &error).remedy("correct it");
         assert_eq!(failure.to_string(), "read /etc/x: denied; correct it");
+        assert_eq!(failure.parts(), ("read /etc/x: denied".to_owned(), Some("correct it")));
         assert_eq!(
             serde_json::to_value(&failure).expect("JSON"),
             json!({ "message": "read /etc/x", "cause": "denied", "remedy": "correct it", "exit_code": 2 })

@@ -1,13 +1,19 @@
-//! Who is at the other end of a local socket? The kernel says so (SO_PEERCRED, unix(7)).
+//! Who is at the other end of a local socket? The kernel says so: SO_PEERCRED of a Unix socket (unix(7)), and its table of
+//! listeners for a TCP port of this machine.
 //!
 //! Invariant: nothing is sent to a socket before it is known whose process listens there.
 
-use std::{fs, io, os::unix::fs::FileTypeExt, path::Path};
+use std::{collections::BTreeSet, fs, io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path};
 
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::{exit::Exit, failure::Failure, users::LocalUsers};
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    listeners::{self, TABLES},
+    users::LocalUsers,
+};
 
 /// A daemon as the people know it who start its commands.
 #[derive(Debug, Clone, Copy)]
@@ -111,9 +117,45 @@ pub async fn connect(path: &Path, users: &[u32]) -> Result<UnixStream, ConnectEr
     if uid == 0 || users.contains(&uid) { Ok(stream) } else { Err(ConnectError::Stranger { uid }) }
 }
 
+/// Connects to a TCP port of this machine. Believes root, and the processes of `users`.
+///
+/// TCP does not say who is at the other end. So whoever could get the connection has to be believed, and has to be the same
+/// before it is made and after.
+///
+/// # Errors
+/// Nobody listens there, somebody else does, or it changes meanwhile who does.
+pub async fn connect_tcp(address: SocketAddr, users: &[u32]) -> Result<TcpStream, ConnectError> {
+    let before = believed(address, users)?;
+    let stream = TcpStream::connect(address).await?;
+    if believed(address, users)? == before {
+        Ok(stream)
+    } else {
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another process began to listen there").into())
+    }
+}
+
+/// The sockets that may get a connection to this address, if all are of those who are believed.
+fn believed(address: SocketAddr, users: &[u32]) -> Result<BTreeSet<u64>, ConnectError> {
+    let mut inodes = BTreeSet::new();
+    for table in TABLES {
+        for socket in listeners::listening(&Path::new("/").join(table))?.iter().filter(|socket| socket.takes(address)) {
+            if socket.uid != 0 && !users.contains(&socket.uid) {
+                return Err(ConnectError::Stranger { uid: socket.uid });
+            }
+            inodes.insert(socket.inode);
+        }
+    }
+    if inodes.is_empty() { Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()) } else { Ok(inodes) }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::{UnixDatagram, UnixListener};
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        os::unix::net::{UnixDatagram, UnixListener},
+    };
+
+    use rustix::process::geteuid;
 
     use super::*;
 
@@ -153,5 +195,22 @@ mod tests {
         assert!(stranger.contains("1000") && stranger.contains("not trusted"), "{stranger}");
         let denied = words(io::Error::from(io::ErrorKind::PermissionDenied).into(), &path("none"));
         assert!(denied.ends_with("run this command as root") && !denied.contains("systemctl"), "{denied}");
+    }
+
+    #[tokio::test]
+    async fn a_port_is_connected_to_where_one_who_is_believed_listens() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let me = geteuid().as_raw();
+        connect_tcp(address, &[me]).await.expect("it is this process");
+        let alone = connect_tcp(address, &[]).await;
+        // The suite `web` asks for a port of another user's, which takes root.
+        assert_eq!(alone.is_ok(), me == 0, "{alone:?}");
+        if let Err(error) = alone {
+            assert_eq!(error.stranger(), Some(me));
+        }
+        drop(listener);
+        let error = connect_tcp(address, &[me]).await.expect_err("nobody listens");
+        assert!(error.is_nobody(), "{error}");
     }
 }

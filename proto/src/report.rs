@@ -1,6 +1,6 @@
 //! What a guest says that it holds. Levels, not events: a report replaces the one before it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,10 @@ use crate::{
     clock::Timestamp,
     hwaddr::HwAddr,
     id::CertificateName,
-    names::SubjectName,
+    names::{SubjectName, SubjectNames},
     spec::{GuestPath, PlainName, Usage},
     stage::{Stage, Trouble},
+    timing::GuestTiming,
 };
 
 /// The state of one placement, as its agent sees it.
@@ -71,6 +72,27 @@ pub struct PlacementReport {
     /// How often its services were notified for it since the agent started.
     #[serde(default, skip_serializing_if = "Notified::is_none")]
     pub notified: Notified,
+    /// What the service showed last whose certificate is only watched; none where it is Pinion's, and before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Box<WatchedCertificate>>,
+    /// How long the steps of its last renewal took; none before there was one since the agent started. It is in no document.
+    #[serde(skip)]
+    pub timing: Option<Box<GuestTiming>>,
+}
+
+/// A certificate that a service shows and that is not Pinion's to renew. It may be anything: what it says is for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedCertificate {
+    /// Its names, without their kinds; at most [`crate::examination::MAX_SHOWN_NAMES`].
+    pub names: Vec<String>,
+    /// Its issuer's distinguished name.
+    pub issuer: String,
+    /// Its serial number, as `openssl x509 -serial` prints it.
+    pub serial: String,
+    /// The first second of its validity.
+    pub not_before: Timestamp,
+    /// The last second in which all certificates that were shown are valid.
+    pub expires: Timestamp,
 }
 
 /// How often services were notified of a placement's files.
@@ -160,6 +182,14 @@ impl PlacementReport {
             + self.originals.iter().map(Original::weight).sum::<usize>()
             + size_of_val(&*self.roots)
             + self.found.as_ref().map_or(0, |found| found.weight())
+            + self.watched.as_ref().map_or(0, |watched| watched.weight())
+    }
+
+    /// The last second in which clients accept what is shown or held; none where neither is known.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        let watched = self.watched.as_ref().map(|watched| watched.expires);
+        watched.or_else(|| self.held.as_ref().map(Held::expires))
     }
 
     /// The report of a placement that nothing is known of.
@@ -185,7 +215,30 @@ impl PlacementReport {
             details: None,
             found: None,
             notified: Notified::default(),
+            watched: None,
+            timing: None,
         }
+    }
+}
+
+impl WatchedCertificate {
+    /// Its names, as far as they are names; none without any.
+    #[must_use]
+    pub fn subject_names(&self) -> Option<SubjectNames> {
+        let names = self.names.iter().filter_map(|name| name.parse().ok());
+        SubjectNames::try_from(names.collect::<Vec<_>>()).ok()
+    }
+
+    /// From when its owner should have renewed it: a fifth of its life is left, and 30 days at most.
+    #[must_use]
+    pub fn expiring_from(&self) -> Timestamp {
+        let life = self.expires.since(self.not_before);
+        self.expires - (life / 5).min(Duration::from_secs(30 * 24 * 3600))
+    }
+
+    fn weight(&self) -> usize {
+        let names = self.names.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>();
+        size_of::<Self>() + names + self.issuer.len() + self.serial.len()
     }
 }
 

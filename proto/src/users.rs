@@ -14,6 +14,9 @@ use thiserror::Error;
 /// More accounts than any machine has (bytes).
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
+/// The two files of a guest are seldom larger (bytes).
+const USUAL_FILE: usize = 4 * 1024;
+
 /// What the two files said when they were read.
 #[derive(Debug, Clone, Default)]
 pub struct LocalUsers {
@@ -134,7 +137,8 @@ fn text(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         Err(error) => return Err(error),
     };
-    let mut bytes = Vec::new();
+    // Most are smaller: one read each.
+    let mut bytes = Vec::with_capacity(USUAL_FILE);
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
     // A full name may be in any encoding; names and numbers are ASCII.
     Ok(String::from_utf8_lossy(&bytes).into_owned())

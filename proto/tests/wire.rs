@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 mod made;
 
-use made::{adoption, found, held, originals};
+use made::{adoption, found, held, originals, watched};
 use pinion_proto::{
     bundle::{Fingerprint, RootCertificate},
     clock::Timestamp,
@@ -116,6 +116,7 @@ fn report() -> impl Strategy<Value = PlacementReport> {
                     })
                 }),
                 originals: originals(last_generation),
+                watched: watched(revision),
                 ..base
             }
         },
@@ -196,10 +197,10 @@ fn spec() -> impl Strategy<Value = PlacementSpec> {
             let names = SubjectNames::try_from(names).expect("at least one");
             PlacementSpec {
                 certificate,
-                content: if !shared && purge {
-                    Content::Roots
-                } else {
-                    Content::Leaf(LeafSpec { common_name, names, key, shared })
+                content: match (shared, purge) {
+                    (false, true) => Content::Roots,
+                    (true, true) => Content::Watched,
+                    (shared, false) => Content::Leaf(LeafSpec { common_name, names, key, shared }),
                 },
                 roots: if purge { vec![root()] } else { Vec::new() },
                 recipe,

@@ -42,6 +42,17 @@ pub fn processor_time(process: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
+/// What a process has had written to disks, in bytes (proc_pid_io(5), `write_bytes`).
+///
+/// # Errors
+/// There is no such process.
+pub fn written(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/io");
+    let io = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let number = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
+    number.with_context(|| format!("find write_bytes in {path}"))
+}
+
 fn read(process: u32, field: &str) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;

@@ -29,7 +29,8 @@ impl Nginx {
     /// nginx is not installed, or a file cannot be written.
     pub fn install(guest: &Guest, certificate: &str, key: &str) -> Result<Self> {
         let port = Port::reserve()?;
-        guest.write("etc/nginx/nginx.conf", &configuration(guest, &port, certificate, key))?;
+        let server = server(guest, &port, "_", certificate, key);
+        guest.write("etc/nginx/nginx.conf", &with_servers(&guest.path("/var/lib/nginx"), &[server]))?;
         guest.write("var/lib/nginx/.keep", "")?;
         let command = vec![
             program::found("nginx")?.display().to_string(),
@@ -74,6 +75,25 @@ impl Nginx {
         })
     }
 
+    /// Before it starts: it also serves `name` with a second pair, at paths inside the guest. Who asks for any other name is
+    /// shown the first.
+    ///
+    /// # Errors
+    /// Its configuration cannot be written.
+    pub fn add_server(&self, guest: &Guest, name: &str, first: [&str; 2], second: [&str; 2]) -> Result<()> {
+        let servers = [("_", first), (name, second)]
+            .map(|(name, [certificate, key])| server(guest, &self.port, name, certificate, key));
+        guest.write("etc/nginx/nginx.conf", &with_servers(&guest.path("/var/lib/nginx"), &servers))
+    }
+
+    /// From now on a reload is `nginx -s reload` and nothing else, so that nothing else takes time. nginx must be running.
+    ///
+    /// # Errors
+    /// The hook cannot be written.
+    pub fn reload_directly(&self, guest: &Guest) -> Result<()> {
+        guest.write_hook("nginx.service", &format!("#!/bin/sh\nexec {} -s reload\n", self.command.join(" ")))
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -97,23 +117,25 @@ impl Nginx {
     }
 }
 
-fn configuration(guest: &Guest, port: &Port, certificate: &str, key: &str) -> String {
+/// The lines of one server.
+fn server(guest: &Guest, port: &Port, name: &str, certificate: &str, key: &str) -> String {
     let path = |inside: &str| guest.path(inside).display().to_string();
-    let server = format!(
+    format!(
         "\t\tlisten {} ssl;\n\
+         \t\tserver_name {name};\n\
          \t\tssl_certificate {};\n\
          \t\tssl_certificate_key {};\n\
          \t\treturn 200 \"a guest's nginx\\n\";\n",
         port.address(),
         path(certificate),
         path(key),
-    );
-    with_server(&guest.path("/var/lib/nginx"), &server)
+    )
 }
 
-/// A configuration that keeps all of nginx's files below a directory, with these lines in its one server.
-pub(crate) fn with_server(root: &Path, server: &str) -> String {
+/// A configuration that keeps all of nginx's files below a directory, with these lines in its servers.
+pub(crate) fn with_servers(root: &Path, servers: &[String]) -> String {
     let root = root.display();
+    let servers: String = servers.iter().map(|server| format!("\tserver {{\n{server}\t}}\n")).collect();
     format!(
         "daemon off;\nworker_processes 1;\npid {root}/nginx.pid;\nerror_log stderr notice;\n\
          events {{ worker_connections 64; }}\n\
@@ -124,7 +146,7 @@ pub(crate) fn with_server(root: &Path, server: &str) -> String {
          \tfastcgi_temp_path {root}/fastcgi;\n\
          \tuwsgi_temp_path {root}/uwsgi;\n\
          \tscgi_temp_path {root}/scgi;\n\
-         \tserver {{\n{server}\t}}\n\
+         {servers}\
          }}\n"
     )
 }

@@ -13,12 +13,12 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-/// A reserved TCP port on 127.0.0.1.
+/// A reserved TCP port on loopback.
 #[derive(Debug)]
 pub struct Port {
-    number: u16,
+    address: SocketAddr,
     /// The UDP port of the same number: nobody here wants it, only one process can have it, and it goes with
     /// the process.
     _reservation: UdpSocket,
@@ -39,29 +39,41 @@ impl Port {
             let reservation = UdpSocket::bind((Ipv4Addr::LOCALHOST, number));
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
             if let (Ok(reservation), true) = (reservation, free) {
-                return Ok(Self { number, _reservation: reservation });
+                return Ok(Self { address: (Ipv4Addr::LOCALHOST, number).into(), _reservation: reservation });
             }
         }
         bail!("each of the {COUNT} ports from {FIRST} on is taken");
     }
 
+    /// Reserves a port whose number says what is spoken there, at an address of loopback that is this process's alone.
+    ///
+    /// # Errors
+    /// Another test has it, or this user may not listen there.
+    pub fn registered(number: u16) -> Result<Self> {
+        let [.., high, low] = process::id().to_be_bytes();
+        let address = SocketAddr::from((Ipv4Addr::new(127, 77, high, low), number));
+        let reservation = UdpSocket::bind(address).with_context(|| format!("reserve {address}"))?;
+        TcpListener::bind(address).with_context(|| format!("listen at {address}"))?;
+        Ok(Self { address, _reservation: reservation })
+    }
+
     /// The number.
     #[must_use]
     pub fn number(&self) -> u16 {
-        self.number
+        self.address.port()
     }
 
     /// The whole address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.number).into()
+        self.address
     }
 }
 
 /// Whether this process, or one that it has started, listens on an IPv4 address.
 #[must_use]
 pub fn is_listening(pid: u32, address: SocketAddr) -> bool {
-    let sockets = listening_on(address);
+    let sockets = listening_on(pid, address);
     let mut family = vec![pid];
     while let Some(pid) = family.pop() {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -78,14 +90,15 @@ pub fn is_listening(pid: u32, address: SocketAddr) -> bool {
     false
 }
 
-/// The sockets that are listened on at this address or at all, as `/proc/PID/fd` names them (proc_net_tcp(5)).
-fn listening_on(address: SocketAddr) -> BTreeSet<String> {
+/// The sockets that are listened on at this address or at all in a process's network, as `/proc/PID/fd` names them
+/// (proc_net_tcp(5)).
+fn listening_on(pid: u32, address: SocketAddr) -> BTreeSet<String> {
     const LISTEN: &str = "0A";
     let SocketAddr::V4(wanted) = address else { return BTreeSet::new() };
     // In hexadecimal, with the address's bytes as this machine has them in memory.
     let hexadecimal = |ip: Ipv4Addr| format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), wanted.port());
     let places = [hexadecimal(*wanted.ip()), hexadecimal(Ipv4Addr::UNSPECIFIED)];
-    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
     let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines
         .filter(|fields| {

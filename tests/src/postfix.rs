@@ -1,8 +1,8 @@
-//! Debian's Postfix on a loopback port, which delivers all mail for `x.example` into one directory.
+//! Debian's Postfix on a loopback port, which delivers all mail for `x.example` and `localhost` into one directory.
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -12,18 +12,24 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::{
+    lab::network::Network,
     port::{self, Port},
     process::{self, Process},
     wait::{self, PATIENCE},
 };
+
+/// Its first process.
+const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
 /// A mail server with one mailbox; it ends with this value.
 #[derive(Debug)]
 pub struct Postfix {
     /// Before its directory, because fields are dropped in this order.
     _master: Process,
-    port: Port,
+    address: SocketAddr,
     root: TempDir,
+    /// In this machine's own network.
+    _port: Option<Port>,
 }
 
 impl Postfix {
@@ -32,6 +38,24 @@ impl Postfix {
     /// # Errors
     /// It is not installed, or does not come up.
     pub fn start(pair: Option<(&Path, &Path)>) -> Result<Self> {
+        let port = Port::reserve()?;
+        Self::run(Command::new(MASTER), port.address(), pair, Some(port))
+    }
+
+    /// Starts it where a host's own mail server is: on port 25 of loopback, in the network of a lab or of one of its guests.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(network: &Network, pair: Option<(&Path, &Path)>) -> Result<Self> {
+        Self::run(network.command(MASTER), SocketAddr::from((Ipv4Addr::LOCALHOST, 25)), pair, None)
+    }
+
+    fn run(
+        mut command: Command,
+        address: SocketAddr,
+        pair: Option<(&Path, &Path)>,
+        port: Option<Port>,
+    ) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("pinion-postfix-").tempdir().context("make its directory")?;
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).context("open its directory")?;
         let path = |name: &str| root.path().join(name);
@@ -45,7 +69,7 @@ impl Postfix {
             give("postfix", &path("spool").join(queue))?;
         }
         fs::create_dir(path("spool/pid")).context("make a queue")?;
-        let (port, shown) = (Port::reserve()?, root.path().display().to_string());
+        let shown = root.path().display().to_string();
         let tls = pair.map_or_else(String::new, |(certificate, key)| {
             format!(
                 "smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n",
@@ -57,7 +81,7 @@ impl Postfix {
             "compatibility_level = 3.6\nqueue_directory = {shown}/spool\ndata_directory = {shown}/data\n\
              daemon_directory = /usr/lib/postfix/sbin\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
              myhostname = mail.x.example\nmydestination =\nalias_maps =\nmaillog_file_prefixes = {shown}\n\
-             maillog_file = {shown}/mail.log\nvirtual_mailbox_domains = x.example\nvirtual_mailbox_base = {shown}/mail\n\
+             maillog_file = {shown}/mail.log\nvirtual_mailbox_domains = x.example localhost\nvirtual_mailbox_base = {shown}/mail\n\
              virtual_mailbox_maps = static:inbox/\nvirtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
              virtual_minimum_uid = 1\n{tls}"
         );
@@ -67,25 +91,24 @@ impl Postfix {
              cleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\nvirtual unix - n n - - virtual\n\
              bounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
              error unix - - n - - error\nretry unix - - n - - error\n",
-            port.address()
+            address
         );
         fs::write(path("etc/main.cf"), main).context("write main.cf")?;
         fs::write(path("etc/master.cf"), master).context("write master.cf")?;
-        let mut command = Command::new("/usr/lib/postfix/sbin/master");
         command.args(["-d", "-c"]).arg(path("etc"));
         let mut process = Process::spawn("postfix", &mut command, &path("master.log"))?;
         wait::until("Postfix to listen", PATIENCE, || {
             process.check_running().map_err(|error| format!("{error:#}"))?;
             let log = || fs::read_to_string(path("mail.log")).unwrap_or_default();
-            if port::is_listening(process.id(), port.address()) { Ok(()) } else { Err(log()) }
+            if port::is_listening(process.id(), address) { Ok(()) } else { Err(log()) }
         })?;
-        Ok(Self { _master: process, port, root })
+        Ok(Self { _master: process, address, root, _port: port })
     }
 
     /// Where it takes mail.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.address
     }
 
     /// The mails that were delivered, the oldest first.

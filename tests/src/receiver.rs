@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use pinion_proto::lock::lock;
+use rustix::net::{Shutdown, shutdown};
 use serde_json::Value;
 
 use crate::wait::{self, PATIENCE};
@@ -58,6 +59,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
+    listener: TcpListener,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -70,6 +72,7 @@ impl Receiver {
     pub fn start(manner: Manner) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen for messages")?;
         let address = listener.local_addr().context("ask for the port")?;
+        let accepts = listener.try_clone().context("share the listener")?;
         let shared = Arc::new(Shared {
             manner: Mutex::new(manner),
             received: Mutex::default(),
@@ -78,7 +81,7 @@ impl Receiver {
         });
         let serving = shared.clone();
         let accepting = thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
+            while let Ok((stream, _)) = accepts.accept() {
                 if serving.stopped.load(Ordering::SeqCst) {
                     break;
                 }
@@ -87,7 +90,7 @@ impl Receiver {
                 thread::spawn(move || drop(serve(stream, &shared)));
             }
         });
-        Ok(Self { address, shared, accepting: Some(accepting) })
+        Ok(Self { address, listener, shared, accepting: Some(accepting) })
     }
 
     /// Where it listens.
@@ -134,8 +137,8 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes it.
-        drop(TcpStream::connect(self.address));
+        // Wakes it, in whichever network it is.
+        shutdown(&self.listener, Shutdown::Both).ok();
         if let Some(accepting) = self.accepting.take() {
             drop(accepting.join());
         }

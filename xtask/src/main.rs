@@ -88,12 +88,8 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Measure it against its budgets, with release builds.
-    Bench {
-        /// Handed to the measuring program.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    /// Measure it against its budgets, or against an earlier build, with release builds.
+    Bench(bench::Options),
     /// Generate proto/src/gen from the .proto files, without protoc, and docs/reference from the programs.
     Codegen {
         /// Only compare, and fail when they differ.
@@ -189,7 +185,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Faults { arguments } => faults::run(root, arguments),
         Verb::Drills { subjects } => drills::run(root, subjects),
         Verb::Mutants { modules, arguments } => mutants::run(root, modules, arguments),
-        Verb::Bench { arguments } => bench::run(root, arguments),
+        Verb::Bench(options) => bench::run(root, options),
         Verb::Codegen { check } => codegen::run(root, *check).map(|()| ExitCode::SUCCESS),
         Verb::Tidy { report, root: other } => tidy::run(other.as_deref().unwrap_or(root), *report),
         Verb::Dist { for_tests: true, .. } => dist::for_tests(root).map(|()| ExitCode::SUCCESS),

@@ -17,6 +17,7 @@ use super::{
     switch::FileSwitch,
     trust,
     upkeep::{self, Upkeep},
+    watched,
 };
 use crate::recipe::Job;
 
@@ -51,29 +52,35 @@ impl Parts {
             Ok(job) => job,
             Err(Interrupt::Failed(failure)) => {
                 // What a crash left half done is undone also when nobody knows any more how to finish it.
-                self.switch.resume(None, failures).await?;
+                Box::pin(self.switch.resume(None, failures)).await?;
                 return Err(Interrupt::Failed(failure));
             }
             Err(stopped) => return Err(stopped),
         };
-        if let Err(error) = self.switch.learn_mounts(Some(&job)).await? {
+        if job.content.is_watched() {
+            Box::pin(self.switch.resume(None, failures)).await?;
+            return Box::pin(watched::look(&self.switch, &mut self.status, &job)).await;
+        }
+        if let Err(error) = Box::pin(self.switch.learn_mounts(Some(&job))).await? {
             // Nothing of the files is touched; a certificate may be on its way meanwhile.
             if let Content::Leaf(leaf) = &job.content {
                 self.order(&job, leaf).await?;
             }
             return Err(Failure::install(&error, failures).into());
         }
-        self.switch.resume(Some(&job), failures).await?;
-        self.switch.survey(&job).await?;
+        Box::pin(self.switch.resume(Some(&job), failures)).await?;
+        Box::pin(self.switch.survey(&job)).await?;
         let outcome = match &job.content {
-            Content::Roots => trust::trust(&mut self.attempt(&job)).await,
-            Content::Leaf(_) if adopt::consider(&mut self.attempt(&job)).await? => return Ok(()),
+            // What is seldom done is made when it is done: a placement's task, which waits most of the time, has no room for it.
+            Content::Roots => Box::pin(trust::trust(&mut self.attempt(&job))).await,
+            Content::Leaf(_) if Box::pin(adopt::consider(&mut self.attempt(&job))).await? => return Ok(()),
+            Content::Watched => Ok(()),
             Content::Leaf(leaf) => {
                 self.order(&job, leaf).await?;
                 self.choose_next(&job);
                 let is_next = self.switch.ledger.next.is_some();
                 let mut attempt = self.attempt(&job);
-                if is_next { install(&mut attempt).await } else { upkeep::maintain(&mut attempt).await }
+                if is_next { Box::pin(install(&mut attempt)).await } else { upkeep::maintain(&mut attempt).await }
             }
         };
         self.status.accept(&self.switch, &job);
@@ -86,7 +93,9 @@ impl Parts {
     }
 
     async fn order(&mut self, job: &Job, leaf: &LeafSpec) -> Result<(), Interrupt> {
-        if self.request.order(&mut self.switch, job, leaf).await? {
+        let began = Instant::now();
+        if Box::pin(self.request.order(&mut self.switch, job, leaf)).await? {
+            self.status.renewal_began(self.switch.ledger.last_generation, began);
             self.status.publish(&self.switch, &self.request);
         }
         Ok(())
@@ -112,13 +121,16 @@ impl Parts {
     pub(super) async fn look_after(&mut self) -> Result<bool, Interrupt> {
         let Self { switch, request, status, newer, current } = self;
         let job = decide(switch, status)?;
-        if let Err(error) = switch.learn_mounts(Some(&job)).await? {
+        if job.content.is_watched() {
+            return Box::pin(watched::look(switch, status, &job)).await.map(|()| true);
+        }
+        if let Err(error) = Box::pin(switch.learn_mounts(Some(&job))).await? {
             return Err(Failure::install(&error, newer.failures()).into());
         }
         let is_newer_held_up = switch.ledger.next.is_some();
         let is_due = Instant::now() >= current.due();
         let upkeep = Upkeep::of(switch.in_place(&job).is_some(), is_newer_held_up, is_due);
         let driver = if is_newer_held_up { current } else { newer };
-        upkeep::look_after(&mut Attempt { switch, request, driver, status, job: &job }, upkeep).await
+        Box::pin(upkeep::look_after(&mut Attempt { switch, request, driver, status, job: &job }, upkeep)).await
     }
 }

@@ -124,6 +124,8 @@ impl<'a> Attempt<'a> {
             self.switch.changed();
         }
         self.publish_stage(stage);
+        let held = self.switch.ledger.held.as_ref();
+        self.status.renewal_ended(held.map_or(0, |held| held.bundle.generation()));
         self.switch.settle(self.driver.failures()).await
     }
 }

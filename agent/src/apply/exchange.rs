@@ -18,7 +18,7 @@ use pinion_proto::{
     stage::Stage,
 };
 
-use super::{context::Context, exchange_error::ExchangeError, foreign, shared::Shared};
+use super::{exchange_error::ExchangeError, foreign, shared::Shared};
 use crate::{
     bundle::Bundle,
     install::{
@@ -45,24 +45,30 @@ pub(super) struct Before {
 pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) name: CertificateName,
-    /// Its files, used only while what they need is mounted.
+    /// The guest's files.
+    all: Arc<dyn Files>,
+    /// Its own, used only while what they need is mounted.
     files: Arc<dyn Files>,
 }
 
 impl Exchange {
     /// The files of a placement as its ledger lets them be used. This is the only way to them.
     pub(super) fn of(shared: Arc<Shared>, name: CertificateName, ledger: &Ledger) -> Self {
-        let context = &shared.context;
-        let files = context.files.guarded(&mounts::guard(&*context.files, &context.config, ledger));
-        Self { shared, name, files }
+        let all = Arc::clone(&shared.context.files);
+        Self::at(all, shared, name, ledger)
+    }
+
+    /// The same, of the guest's files as they are looked at for several placements.
+    pub(super) fn at(all: Arc<dyn Files>, shared: Arc<Shared>, name: CertificateName, ledger: &Ledger) -> Self {
+        let files = all.guarded(&mounts::guard(&*all, &shared.context.config, ledger));
+        Self { shared, name, all, files }
     }
 
     /// Looks whether what the files of a job need is mounted, and of what is in place; true when the ledger says more after it.
     pub(super) fn learn_mounts(&self, ledger: &mut Ledger, job: Option<&Job>) -> Result<bool, InstallError> {
         let held: Vec<_> = ledger.held.iter().flat_map(|held| &held.files).map(|file| file.path.clone()).collect();
         let wanted = job.iter().flat_map(|job| &job.files).map(|file| &file.path);
-        let Context { config, files, .. } = &*self.shared.context;
-        mounts::learn(&**files, config, ledger, wanted.chain(&held))
+        mounts::learn(&*self.all, &self.shared.context.config, ledger, wanted.chain(&held))
     }
 
     /// What a job's new files would replace that is no placement's.

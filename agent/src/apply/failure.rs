@@ -319,6 +319,16 @@ impl Failure {
         )
     }
 
+    /// It shows something that is not a certificate.
+    pub(super) fn unreadable(connect: &str) -> Self {
+        Self::new(
+            Halt::Waiting,
+            format!("check what {connect} serves"),
+            "one of the certificates that it shows cannot be read".into(),
+            format!("`openssl s_client -showcerts -connect {connect}` in the guest shows them"),
+        )
+    }
+
     /// It may not be looked at.
     pub(super) fn not_looked_at(connect: &str) -> Self {
         Self::new(

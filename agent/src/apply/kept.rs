@@ -15,9 +15,9 @@ pub(super) async fn note(mut ledger: Ledger, shared: &Arc<Shared>) -> (Ledger, b
     }
     let spec = ledger.spec.clone().filter(|_| ledger.held.is_some() && !ledger.retired);
     let context = Arc::clone(&shared.context);
-    let looked = tokio::task::spawn_blocking(move || {
-        spec.map(|spec| recipe::kept_from_earlier(&spec, &context.config)).unwrap_or_default()
-    });
+    let looked = shared
+        .inspection
+        .run(move |_| spec.map(|spec| recipe::kept_from_earlier(&spec, &context.config)).unwrap_or_default());
     // Only a runtime that ends does not answer, and then nothing is written down.
     let Ok(kept) = looked.await else { return (ledger, false) };
     ledger.kept = Some(kept);

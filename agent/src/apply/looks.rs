@@ -53,7 +53,7 @@ impl<'a> Looks<'a> {
     ) -> Result<Self, Interrupt> {
         let mut seen = Vec::new();
         for target in targets {
-            seen.push((target, switch.unless_stopped(probe::look(target, leaf, patience)).await?));
+            seen.push((target, look(switch, target, leaf, patience).await?));
         }
         Ok(Self(seen))
     }
@@ -101,6 +101,21 @@ impl<'a> Looks<'a> {
     pub(super) fn add_to(&self, failure: Failure) -> Failure {
         self.0.iter().fold(failure, |failure, (target, seen)| failure.meanwhile(&target.name(), seen))
     }
+}
+
+/// Looks once in one place, at most for `patience`, when few others do so.
+pub(super) async fn look(
+    switch: &FileSwitch,
+    target: &ProbeTarget,
+    leaf: &Leaf,
+    patience: Duration,
+) -> Result<Seen, Interrupt> {
+    // Made when it is needed: a placement's task has no room for it while it waits.
+    let look = Box::pin(async {
+        let _place = switch.shared.handshakes.enter().await;
+        probe::look(target, leaf, patience).await
+    });
+    Ok(switch.unless_stopped(look).await?)
 }
 
 impl Worst<'_> {

@@ -8,16 +8,17 @@
 //!
 //! | files | answer |
 //! |---|---|
-//! | `mailbox`, `task`, `purge`, `kept` | when is something done? |
+//! | `mailbox`, `task`, `purge`, `kept`, `rhythm` | when is something done? |
 //! | `advance` | in which order? |
 //! | `trust`, `adopt`, `install`, `upkeep` | which of the files and the service is seen to? |
 //! | `notify`, `rollback`, `root_store`, `settle` | does the service take what is in place, and what if not? |
 //! | `attempt`, `disturb` | what does one try work with, and may it disturb the service? |
-//! | `looks`, `predecessor` | what do services show, and whose certificate is it that one shows instead? |
+//! | `looks`, `predecessor`, `watched` | what do services show, and whose certificate is it that one shows instead? |
 //! | `status`, `details`, `driver`, `escalate`, `backoff` | how far is it, what failed how often? |
 //! | `request` | which certificate is on its way? |
 //! | `switch` | what is known of the placement, and what of that is on disk? |
 //! | `exchange`, `removal`, `found`, `foreign` | how do files and ledger change together? |
+//! | `inspection`, `gate` | how is all of it looked at in one go, and how much at once? |
 //! | `failure`, `gone`, `exchange_error`, `window` | why did something fail or wait, and who must act? |
 //! | `shared`, `service`, `context` | what do all placements have in common? |
 
@@ -35,7 +36,9 @@ mod exchange_error;
 mod failure;
 mod foreign;
 mod found;
+mod gate;
 mod gone;
+mod inspection;
 mod install;
 mod kept;
 mod looks;
@@ -46,6 +49,7 @@ mod predecessor;
 mod purge;
 mod removal;
 mod request;
+mod rhythm;
 mod rollback;
 mod root_store;
 mod service;
@@ -58,6 +62,7 @@ mod task;
 mod tests;
 mod trust;
 mod upkeep;
+mod watched;
 mod window;
 
 use std::{
@@ -247,13 +252,15 @@ impl Placements {
     fn spawn(&self, name: CertificateName, ledger: Result<Ledger, LedgerError>) -> Entry {
         let mailbox = Arc::new(Mailbox::default());
         let (this, post) = (self.clone(), Arc::clone(&mailbox));
+        // Handed on as it is: the task would have room for it once in each of its functions.
+        let mut known = Some(Box::new(ledger));
         let task = self.runtime.spawn(async move {
-            let mut ledger = ledger;
             loop {
+                let ledger = known.take().unwrap_or_else(|| Box::new(Ok(Ledger::default())));
                 match task::run(&this.shared, &name, ledger, &post).await {
                     End::Stopped => return,
                     End::Gone if this.forget(&name, &post) => return,
-                    End::Gone => ledger = Ok(Ledger::default()),
+                    End::Gone => {}
                 }
             }
         });

@@ -4,6 +4,7 @@
 //! come up with the new files gets the old ones back ([`super::rollback`]).
 
 use pinion_proto::stage::Stage;
+use tokio::time::Instant;
 
 use super::{
     attempt::{Attempt, Notice},
@@ -33,7 +34,9 @@ pub(super) async fn check_and_notify(attempt: &mut Attempt<'_>) -> Result<(), In
 /// Validates what is in place; what does not pass is taken back.
 pub(super) async fn check(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     let (about, validate) = (attempt.about(), &attempt.job.validate);
+    let began = Instant::now();
     let checked = attempt.switch.unless_stopped(reload::check(attempt.switch.config(), validate, &about)).await?;
+    attempt.status.spent(|timing| &mut timing.check, began);
     let Err(e) = checked else { return Ok(()) };
     let is_due = rollback::is_due(Symptom::Invalid, attempt.switch.ledger.journal.as_ref());
     let failure = Failure::validate(&e, is_due, attempt.failures());
@@ -125,7 +128,10 @@ async fn notify_one(attempt: &mut Attempt<'_>, action: &ReloadAction) -> Result<
     }
     let generation = attempt.about().generation;
     tracing::info!(certificate = %attempt.switch.name, generation, "Notifying the service: {action}");
-    Ok(match attempt.tell(action).await? {
+    let began = Instant::now();
+    let told = attempt.tell(action).await?;
+    attempt.status.spent(|timing| &mut timing.reload, began);
+    Ok(match told {
         Ok(()) => Outcome::Told,
         Err(error) if error.is_absence() => Outcome::Absent(error),
         Err(error) => Outcome::Refused(error),
@@ -240,7 +246,9 @@ pub(super) async fn watch(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     let notices = attempt.notices();
     let actions: Vec<_> = notices.iter().map(|(_, action)| *action).collect();
     let targets: Vec<_> = targets.iter().collect();
+    let began = Instant::now();
     let looks = settle(attempt, &targets, &leaf, &actions).await?;
+    attempt.status.spent(|timing| &mut timing.probe, began);
     undo_if_gone(attempt, &notices, &looks).await?;
     let Some(worst) = looks.worst(attempt.switch) else { return attempt.reach(Stage::Served).await };
     let connect = worst.target.name();

@@ -141,6 +141,7 @@ async fn make_order(switch: &FileSwitch, leaf: LeafSpec, generation: u64) -> Res
                         switch.shared.rsa_makers.acquire().await.ok()
                     }
                 };
+                let _place = switch.shared.exchanges.enter().await;
                 tokio::task::spawn_blocking(make).await
             })
             .await?;

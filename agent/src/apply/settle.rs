@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     attempt::Attempt,
     failure::Interrupt,
-    looks::{Looks, was_there},
+    looks::{Looks, look, was_there},
 };
 use crate::{
     probe::{self, Seen},
@@ -63,7 +63,7 @@ async fn settled(
     let switch = &*attempt.switch;
     let (mut pause, mut in_a_row) = (FIRST_PAUSE, 0);
     loop {
-        let seen = switch.unless_stopped(probe::look(target, leaf, probe::PATIENCE.min(target.settle))).await?;
+        let seen = look(switch, target, leaf, probe::PATIENCE.min(target.settle)).await?;
         if seen == Seen::Served && in_a_row + 1 < IN_A_ROW {
             in_a_row += 1;
             continue;

@@ -14,8 +14,9 @@ use pinion_proto::{
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::{context::Context, service::Services};
+use super::{context::Context, gate::Gate, inspection::Inspection, rhythm::Rhythm, service::Services};
 use crate::{
+    facts,
     ledger::{Ledger, LedgerError, Ledgers},
     restarts::Restarts,
 };
@@ -43,6 +44,14 @@ pub(super) struct Shared {
     pub(super) rsa_makers: Semaphore,
     stopping: watch::Sender<bool>,
     pub(super) services: Services,
+    /// Looks at files.
+    pub(super) inspection: Arc<Inspection>,
+    /// How many make keys and exchange files at once.
+    pub(super) exchanges: Gate,
+    /// How many services are looked at at once.
+    pub(super) handshakes: Gate,
+    /// When everything is looked at again.
+    pub(super) rhythm: Rhythm,
     claims: Mutex<BTreeMap<GuestPath, CertificateName>>,
     /// What came of purges after which nothing is left, and the controller has not heard of yet.
     purged: Mutex<BTreeMap<CertificateName, Purged>>,
@@ -52,6 +61,9 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(context: Arc<Context>, ledgers: Ledgers, restarts: Restarts) -> Self {
+        let config = &context.config;
+        let rhythm = Rhythm::new(&facts::machine_id(config), config.check_every);
+        let inspection = Arc::new(Inspection::new(Arc::clone(&context.files)));
         Self {
             context,
             ledgers,
@@ -63,6 +75,10 @@ impl Shared {
             rsa_makers: Semaphore::new(1),
             stopping: watch::Sender::new(false),
             services: Services::default(),
+            inspection,
+            exchanges: Gate::for_as_many_as(4),
+            handshakes: Gate::for_as_many_as(4),
+            rhythm,
             claims: Mutex::default(),
             purged: Mutex::default(),
             answers: broadcast::Sender::new(MAX_ANSWERS),

@@ -15,7 +15,10 @@ use pinion_proto::{
     report::{Found, Original, PlacementReport},
     stage::Stage,
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 
 use super::{
     exchange::{Before, Exchange, same_paths},
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     bundle::Bundle,
     config::Config,
-    install::{InstallError, execute::Exchanged},
+    install::{InstallError, execute::Exchanged, files::Files},
     ledger::{Installed, Ledger, LedgerError, PendingRequest, Phase},
     recipe::Job,
 };
@@ -49,7 +52,7 @@ pub(super) struct FileSwitch {
     /// The pair that is there while nothing is held, as it is reported.
     pub(super) found: Option<Found>,
     /// The exchange of files on its way to the disk, while the service is notified of them.
-    syncing: Option<JoinHandle<Result<(), InstallError>>>,
+    syncing: Option<JoinHandle<Result<Result<(), InstallError>, JoinError>>>,
 }
 
 impl FileSwitch {
@@ -152,22 +155,49 @@ impl FileSwitch {
         &mut self,
         work: impl FnOnce(&Exchange, &mut Ledger) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let place = shared.exchanges.enter().await;
+        let work = self.lend(work);
+        let all = Arc::clone(&self.shared.context.files);
+        let done = tokio::task::spawn_blocking(move || work(&all)).await;
+        drop(place);
+        self.take_back(done.map_err(|_| Stopped))
+    }
+
+    /// As [`Self::exchange`], for what changes no file and comes up for all placements at the same time.
+    pub(super) async fn inspect<T: Send + 'static>(
+        &mut self,
+        look: impl FnOnce(&Exchange, &mut Ledger) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let inspection = Arc::clone(&self.shared.inspection);
+        let done = inspection.run(self.lend(look)).await;
+        self.take_back(done)
+    }
+
+    /// Work that has the ledger until it is done.
+    fn lend<T>(
+        &mut self,
+        work: impl FnOnce(&Exchange, &mut Ledger) -> T + Send + 'static,
+    ) -> impl FnOnce(&Arc<dyn Files>) -> (Ledger, T) + Send + 'static {
         let (shared, name) = (Arc::clone(&self.shared), self.name.clone());
         let mut ledger = std::mem::take(&mut self.ledger);
-        let done = tokio::task::spawn_blocking(move || {
-            let exchange = Exchange::of(shared, name, &ledger);
+        move |files| {
+            let exchange = Exchange::at(Arc::clone(files), shared, name, &ledger);
             let out = work(&exchange, &mut ledger);
             (ledger, out)
-        });
-        match done.await {
+        }
+    }
+
+    fn take_back<T>(&mut self, done: Result<(Ledger, T), Stopped>) -> Result<T, Stopped> {
+        match done {
             Ok((ledger, out)) => {
                 self.ledger = ledger;
                 Ok(out)
             }
-            Err(_) => {
+            Err(stopped) => {
                 // The ledger is gone with the runtime; the empty one in its place must not be written down.
                 self.unsaved = false;
-                Err(Stopped)
+                Err(stopped)
             }
         }
     }
@@ -216,7 +246,7 @@ impl FileSwitch {
     pub(super) async fn learn_mounts(&mut self, job: Option<&Job>) -> Result<Result<(), InstallError>, Stopped> {
         let job = job.cloned();
         let looked = self
-            .exchange(move |exchange, ledger| (exchange.learn_mounts(ledger, job.as_ref()), exchange.is_remembered()));
+            .inspect(move |exchange, ledger| (exchange.learn_mounts(ledger, job.as_ref()), exchange.is_remembered()));
         let (learned, remembered) = looked.await?;
         // Somebody removed it: it is written down again.
         self.unsaved |= !remembered;
@@ -276,7 +306,7 @@ impl FileSwitch {
     /// journal, and is finished again.
     pub(super) async fn synced(&mut self, failures: u32) -> Result<(), Interrupt> {
         let Some(syncing) = self.syncing.take() else { return Ok(()) };
-        let synced = syncing.await.map_err(|_| Interrupt::Stopped)?;
+        let synced = syncing.await.and_then(|synced| synced).map_err(|_| Interrupt::Stopped)?;
         synced.map_err(|e| Failure::exchange(&e.into(), failures))?;
         if let Some(journal) = self.ledger.journal.as_mut().filter(|journal| journal.phase == Phase::Forward) {
             journal.phase = Phase::Done;
@@ -324,7 +354,11 @@ impl FileSwitch {
 
     fn let_sync(&mut self, exchanged: Exchanged) {
         let (shared, name, ledger) = (Arc::clone(&self.shared), self.name.clone(), self.ledger.clone());
-        self.syncing =
-            Some(tokio::task::spawn_blocking(move || exchanged.sync(Exchange::of(shared, name, &ledger).files())));
+        self.syncing = Some(tokio::spawn(async move {
+            let gate = Arc::clone(&shared);
+            let _place = gate.exchanges.enter().await;
+            let sync = move || exchanged.sync(Exchange::of(shared, name, &ledger).files());
+            tokio::task::spawn_blocking(sync).await
+        }));
     }
 }

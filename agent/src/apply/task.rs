@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
-use pinion_proto::{causes::chain, id::CertificateName, message::Purge, report::PlacementReport, spec::PlacementSpec};
-use tokio::time::{Instant, sleep_until};
+use pinion_proto::{
+    alarm::sleep_until, causes::chain, id::CertificateName, message::Purge, report::PlacementReport,
+    spec::PlacementSpec,
+};
+use tokio::time::Instant;
 
 use super::{
     advance::Parts,
@@ -80,17 +83,17 @@ fn asks_for_more(before: &PlacementSpec, spec: &PlacementSpec) -> bool {
 pub(super) async fn run(
     shared: &Arc<Shared>,
     name: &CertificateName,
-    ledger: Result<Ledger, LedgerError>,
+    ledger: Box<Result<Ledger, LedgerError>>,
     mailbox: &Mailbox,
 ) -> End {
-    let ledger = match ledger {
+    let ledger = match *ledger {
         Ok(ledger) => ledger,
-        Err(error) => match readable(shared, name, error, mailbox).await {
+        Err(error) => match Box::pin(readable(shared, name, error, mailbox)).await {
             Ok(ledger) => ledger,
             Err(Stopped) => return End::Stopped,
         },
     };
-    let (ledger, is_new_to_it) = kept::note(ledger, shared).await;
+    let (ledger, is_new_to_it) = Box::pin(kept::note(ledger, shared)).await;
     let now = Instant::now();
     // What a crash interrupted was looked at before it began.
     let begun = Purge { restore: ledger.restoring, force: true, ..Purge::all(name.clone()) };
@@ -103,8 +106,9 @@ pub(super) async fn run(
         look: Look::default(),
     };
     loop {
-        let next = task.round().await;
-        task.parts.switch.save_rest().await;
+        // Between two rounds, a placement keeps no room for what a round needs.
+        let next = Box::pin(task.round()).await;
+        Box::pin(task.parts.switch.save_rest()).await;
         match next {
             Ok(Next::Gone) => return End::Gone,
             Ok(Next::Wait(until)) => {
@@ -164,9 +168,9 @@ impl Task<'_> {
         self.take_letters();
         let ledger = &self.parts.switch.ledger;
         if self.purging.as_ref().is_some_and(|purge| purge.left_behind) {
-            self.purge_left_behind().await?;
+            Box::pin(self.purge_left_behind()).await?;
         } else if self.purging.is_some() || ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
-            if Instant::now() >= self.parts.newer.due() && self.purge().await? {
+            if Instant::now() >= self.parts.newer.due() && Box::pin(self.purge()).await? {
                 return Ok(Next::Gone);
             }
             if self.purging.is_some() || self.parts.switch.ledger.spec.as_ref().is_some_and(|spec| spec.purge) {
@@ -176,14 +180,14 @@ impl Task<'_> {
         }
         let ledger = &self.parts.switch.ledger;
         if ledger.retired || ledger.spec.is_none() {
-            return self.rest().await;
+            return Box::pin(self.rest()).await;
         }
         let now = Instant::now();
         match due(now, self.parts.newer.due(), self.check_due) {
             Due::Nothing => {}
             due => {
                 self.work(due, now).await?;
-                self.check_due = Instant::now() + self.parts.switch.config().check_every;
+                self.check_due = self.parts.switch.shared.rhythm.after(Instant::now());
             }
         }
         self.announce().await;
@@ -192,14 +196,16 @@ impl Task<'_> {
 
     /// Tries, or looks after what is in place until the next try.
     async fn work(&mut self, due: Due, now: Instant) -> Result<(), Stopped> {
-        let check_every = self.parts.switch.config().check_every;
-        let outcome =
-            if due == Due::Try { self.parts.advance().await.map(|()| true) } else { self.parts.look_after().await };
+        let outcome = if due == Due::Try {
+            Box::pin(self.parts.advance()).await.map(|()| true)
+        } else {
+            Box::pin(self.parts.look_after()).await
+        };
         match outcome {
             Ok(true) => {
                 self.parts.status.clear();
                 let since = if due == Due::Try { Instant::now() } else { now };
-                self.parts.newer.succeeded(since + check_every);
+                self.parts.newer.succeeded(self.parts.switch.shared.rhythm.after(since));
             }
             Err(Interrupt::Stopped) => return Err(Stopped),
             Err(Interrupt::Failed(failure)) if due == Due::Try => self.fail(&failure),
@@ -213,7 +219,7 @@ impl Task<'_> {
     /// What is installed at once was written down with its journal.
     async fn announce(&mut self) {
         if self.parts.switch.is_answered() {
-            self.parts.switch.save_rest().await;
+            Box::pin(self.parts.switch.save_rest()).await;
         }
         // Whoever waits for this look gets its result.
         self.parts.status.looked(self.look.link);
@@ -230,7 +236,7 @@ impl Task<'_> {
 
     /// A placement that is not asked for: what is there stays as it is.
     async fn rest(&mut self) -> Result<Next, Stopped> {
-        if self.parts.switch.ledger.retired && self.parts.switch.ledger.is_bare() && self.purge().await? {
+        if self.parts.switch.ledger.retired && self.parts.switch.ledger.is_bare() && Box::pin(self.purge()).await? {
             return Ok(Next::Gone);
         }
         match self.finish().await {

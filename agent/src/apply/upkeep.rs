@@ -87,21 +87,21 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     if attempt.switch.ledger.held.is_none() {
         return Ok(());
     }
-    repair(attempt).await?;
+    Box::pin(repair(attempt)).await?;
     let Some(held) = &attempt.switch.ledger.held else { return Ok(()) };
     let (stage, is_unnotified) = (held.stage, held.unnotified);
-    if stage > Stage::Installed && is_behind(attempt).await? {
+    if stage > Stage::Installed && Box::pin(is_behind(attempt)).await? {
         tracing::warn!(certificate = %attempt.switch.name, "The service has other secrets than this certificate's, and gets these again");
         attempt.publish_stage(Stage::Installed);
-        return notify::check_and_notify(attempt).await;
+        return Box::pin(notify::check_and_notify(attempt)).await;
     }
     let targets = &attempt.job.probes;
     let (false, Some(leaf), false) = (targets.is_empty(), held.bundle.leaf().cloned(), is_unnotified) else {
         if is_unnotified || stage < Stage::Reloaded {
-            return notify::check_and_notify(attempt).await;
+            return Box::pin(notify::check_and_notify(attempt)).await;
         }
         return match &attempt.job.store {
-            Some(store) => root_store::look_into(attempt, store).await,
+            Some(store) => Box::pin(root_store::look_into(attempt, store)).await,
             None => attempt.reach(Stage::Reloaded).await,
         };
     };
@@ -109,24 +109,24 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
     if stage > Stage::Installed && looks.worst(attempt.switch).is_some_and(|worst| worst.is_predecessor) {
         // After a reload nginx's old workers take connections beside the new ones for a moment: a single
         // look may meet one of them, and is no reason to notify the service once more.
-        looks = settle(attempt, &targets.iter().collect::<Vec<_>>(), &leaf, &[]).await?;
+        looks = Box::pin(settle(attempt, &targets.iter().collect::<Vec<_>>(), &leaf, &[])).await?;
     }
     let Some(worst) = looks.worst(attempt.switch) else { return attempt.reach(Stage::Served).await };
     let may_roll_back = worst.was_there && rollback::is_due(Symptom::Gone, attempt.switch.ledger.journal.as_ref());
     match FollowUp::of(worst.seen, worst.is_predecessor, stage, may_roll_back) {
         FollowUp::Reached => attempt.reach(Stage::Served).await,
-        FollowUp::Notify => notify::check_and_notify(attempt).await,
+        FollowUp::Notify => Box::pin(notify::check_and_notify(attempt)).await,
         FollowUp::NotifyAgain => {
             if let Seen::Other(other) = worst.seen {
                 tracing::warn!(certificate = %attempt.switch.name, connect = %worst.target.connect, serial = other.serial, "The service shows another certificate than is installed");
             }
             notify::only_who_shows_another(attempt, &looks);
             attempt.publish_stage(Stage::Installed);
-            notify::check_and_notify(attempt).await
+            Box::pin(notify::check_and_notify(attempt)).await
         }
         FollowUp::Watch => {
             attempt.publish_stage(Stage::Reloaded);
-            notify::watch(attempt).await
+            Box::pin(notify::watch(attempt)).await
         }
         FollowUp::Report => {
             let connect = worst.target.name();
@@ -144,9 +144,9 @@ pub(super) async fn maintain(attempt: &mut Attempt<'_>) -> Result<(), Interrupt>
 
 /// Whether a service has gone back to what it had before it was notified.
 async fn is_behind(attempt: &Attempt<'_>) -> Result<bool, Interrupt> {
-    let (config, about) = (attempt.switch.config(), attempt.about());
+    let config = attempt.switch.config();
     for (_, action) in attempt.notices() {
-        if attempt.switch.unless_stopped(reload::is_behind(config, action, &about)).await? {
+        if attempt.switch.unless_stopped(reload::is_behind(config, action, || attempt.about())).await? {
             return Ok(true);
         }
     }
@@ -186,7 +186,7 @@ impl FollowUp {
 async fn repair(attempt: &mut Attempt<'_>) -> Result<(), Interrupt> {
     let failures = attempt.failures();
     let job = attempt.job.clone();
-    let differs = attempt.switch.exchange(move |exchange, ledger| exchange.differs(ledger, &job)).await?;
+    let differs = attempt.switch.inspect(move |exchange, ledger| exchange.differs(ledger, &job)).await?;
     if !differs.map_err(|e| Failure::exchange(&e, failures))? {
         return Ok(());
     }

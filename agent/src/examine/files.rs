@@ -15,8 +15,10 @@ use pinion_proto::{
     examination::{FileCertificate, MAX_CERTIFICATES},
 };
 
-use super::certificate::{self, Managed};
-use crate::config::Config;
+use crate::{
+    certificate::{self, Managed},
+    config::Config,
+};
 
 /// How deep below an allowed directory is looked.
 const MAX_DEPTH: usize = 4;

@@ -10,11 +10,12 @@ use std::{
 use pinion_proto::examination::Listener;
 use tokio::task::JoinSet;
 
-use super::{
+use super::ports;
+use crate::{
     certificate::{self, Managed},
-    ports,
+    probe,
+    recipe::ProbeTarget,
 };
-use crate::{probe, recipe::ProbeTarget};
 
 /// A guest with more services is one in a thousand.
 const MAX_HANDSHAKES: usize = 64;
@@ -44,7 +45,9 @@ pub(super) async fn with_each(listeners: &mut [Listener], managed: &Managed) {
             seen.extend(running.join_next().await.and_then(Result::ok));
         }
         let target = target(listener);
-        running.spawn(async move { (index, probe::shown(&target, TIME).await) });
+        running.spawn(async move {
+            (index, probe::shown(&target, TIME).await.ok().and_then(|shown| shown.into_iter().next()))
+        });
     }
     while let Some(ended) = running.join_next().await {
         seen.extend(ended.ok());

@@ -5,9 +5,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use pinion_proto::{
     clock::Timestamp,
     examination::{Examined, GuestFinding},
+    file_system::{self, FileSystem},
     trusted,
 };
-use rustix::fs::{Mode, stat, statvfs};
+use rustix::fs::{Mode, stat};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::config::Config;
@@ -84,27 +85,31 @@ async fn addresses(joined_at: &[SocketAddr], looks: &mut Looks<'_>) {
 }
 
 fn disk(root: &Path, state: &Path, looks: &mut Looks<'_>) {
-    let mut is_good = true;
+    let before = looks.0.findings.len();
+    let mut seen = Vec::new();
+    let inside = |path: &Path| format!("/{}", path.strip_prefix(root).unwrap_or(path).display());
     for place in [state.to_owned(), root.join("etc"), root.join("run")] {
-        let Ok(room) = statvfs(&place) else { continue };
-        let (bytes, inodes) = (room.f_bavail.saturating_mul(room.f_frsize), room.f_favail);
-        let inside = place.strip_prefix(root).unwrap_or(&place).display().to_string();
-        if bytes < MIN_BYTES {
-            is_good = false;
-            looks.problem(
-                format!("/{inside} is on a file system with {} KiB left.", bytes / 1024),
-                "free some space there",
-            );
+        let Ok(found) = FileSystem::of(&place, root) else { continue };
+        // Several places of one file system are told once.
+        if seen.contains(&found.device) {
+            continue;
         }
-        if room.f_files > 0 && inodes < MIN_INODES {
-            is_good = false;
-            looks.problem(
-                format!("/{inside} is on a file system with {inodes} free inodes."),
-                "remove small files there",
-            );
+        seen.push(found.device);
+        let (place, mount) = (inside(&place), inside(&found.mount));
+        if found.is_read_only {
+            let remedy = file_system::make_writable(mount.as_str());
+            looks.problem(format!("{place} is on a file system that is mounted read-only."), remedy);
+        }
+        if found.bytes < MIN_BYTES {
+            let remedy = file_system::make_room(mount.as_str());
+            looks.problem(format!("{place} is on a file system with {} KiB left.", found.bytes / 1024), remedy);
+        }
+        if found.lacks_inodes(MIN_INODES) {
+            let remedy = file_system::remove_files(mount.as_str());
+            looks.problem(format!("{place} is on a file system with {} free inodes.", found.inodes), remedy);
         }
     }
-    if is_good {
+    if looks.0.findings.len() == before {
         looks.good("There is room where the agent writes.");
     }
 }

@@ -6,7 +6,6 @@
 //! others dialled. Nothing of a service's answer is reported but what is in its certificate, and that only if agent.toml says
 //! `discover = true`.
 
-mod certificate;
 mod files;
 mod handshakes;
 mod health;
@@ -21,7 +20,7 @@ use pinion_proto::{
 };
 use tokio::sync::mpsc;
 
-use crate::{apply::Placements, config::Config};
+use crate::{apply::Placements, certificate, config::Config};
 
 /// How many questions may wait. The agent drops further ones: whoever asked repeats the command.
 const MAX_WAITING: usize = 4;
@@ -71,6 +70,8 @@ impl Examiner {
             Subject::Discover => self.discover(&mut examined).await,
             Subject::Doctor => health::look(&self.config, &self.joined_at, self.identity_ends, &mut examined).await,
         }
+        // Looking took its time, and the controller compares clocks when it has the answer.
+        examined.now = self.clock.now();
         examined
     }
 

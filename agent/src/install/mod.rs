@@ -21,6 +21,7 @@ pub mod observed;
 pub mod original;
 pub mod pair;
 pub(crate) mod share;
+pub mod snapshot;
 pub mod generations;
 pub mod drift;
 pub mod steps;

@@ -39,9 +39,8 @@ pub fn find_on(files: &dyn Files, config: &Config, ground: &Ground, path: &Guest
         return Err(outside(config, &directory.path, path));
     }
     let place = in_directory(files, directory, path)?;
-    let within =
-        |own: &Path| place.target.starts_with(own) || own.canonicalize().is_ok_and(|own| place.target.starts_with(own));
-    let is_pinions = [&config.hooks, &config.recipes, &config.state].iter().any(|own| within(own));
+    let is_pinions =
+        [&config.hooks, &config.recipes, &config.state].iter().any(|own| is_within(files, &place.target, own));
     if is_pinions {
         return Err(PlaceError::Pinions { path: path.clone() });
     }
@@ -49,6 +48,19 @@ pub fn find_on(files: &dyn Files, config: &Config, ground: &Ground, path: &Guest
     match ground.protected(&real.to_string_lossy(), path) {
         Some(what) => Err(PlaceError::Protected { path: path.clone(), real, what }),
         None => Ok(place),
+    }
+}
+
+/// Whether a real path is in or below a directory, whatever links lead there.
+fn is_within(files: &dyn Files, target: &Path, directory: &Path) -> bool {
+    if target.starts_with(directory) {
+        return true;
+    }
+    match files.look(directory) {
+        // Without a link on the way, which a look would not follow, it is where its name says.
+        Ok(None) => false,
+        Ok(Some(found)) if found.kind == Kind::Directory => false,
+        Ok(Some(_)) | Err(_) => directory.canonicalize().is_ok_and(|real| target.starts_with(real)),
     }
 }
 

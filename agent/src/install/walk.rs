@@ -27,6 +27,9 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// A page says all about a descriptor (bytes).
 const MAX_FDINFO: u64 = 64 * 1024;
 
+/// A table of mounts is seldom longer (bytes).
+const USUAL: usize = 8 * 1024;
+
 /// Opens the parent of `path`, and says the name in it.
 pub(super) fn parent<'p>(path: &'p Path, guard: &Guard) -> io::Result<(OwnedFd, &'p OsStr)> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
@@ -46,11 +49,12 @@ pub(super) fn open_directory(path: &Path, access: OFlags, guard: &Guard) -> io::
     let needs = guard.needs(path)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let is_plain = path.is_absolute() && path.components().all(|part| !matches!(part, Component::ParentDir));
-    if needs.is_empty()
-        && is_plain
-        && let Ok(opened) = openat2(CWD, path, access | flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-    {
-        return Ok(opened);
+    if needs.is_empty() && is_plain {
+        match openat2(CWD, path, access | flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            Ok(opened) => return Ok(opened),
+            Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
+            Err(_) => {}
+        }
     }
     // Step by step where mounts are checked on the way, where openat2(2) is missing (before Linux 5.6) or filtered out, and
     // for the reason why it failed.
@@ -133,7 +137,8 @@ fn is_filled(directory: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 fn contents(path: &str, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // The kernel does not say how long they are; most fit.
+    let mut bytes = Vec::with_capacity(USUAL);
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max} bytes")));

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use pinion_proto::tls;
 use rustls::ClientConfig;
 use thiserror::Error;
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::addresses::Candidate;
+use super::{addresses::Candidate, heard::Heard, redial::Lost};
 
 /// One controller gets this long to answer before the next address is tried.
 const DIAL_TIME: Duration = Duration::from_secs(10);
@@ -21,10 +21,6 @@ const DIAL_TIME: Duration = Duration::from_secs(10);
 /// One that came in a message gets less: there may be many, and they may lead nowhere. It gets all of it unless the
 /// controller answers there: how long a failure takes would tell whoever named it what is there.
 const ANNOUNCED_DIAL_TIME: Duration = Duration::from_secs(3);
-
-/// A dead peer is noticed within 20 s: a ping after 10 s, and 10 s for its answer.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_ANSWER: Duration = Duration::from_secs(10);
 
 /// Small buffers: the agent lives in every guest and says little.
 const WINDOW: u32 = 64 * 1024;
@@ -72,20 +68,18 @@ pub async fn dial_any(
 async fn dial_one(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Connection, DialError> {
     let tcp = TcpStream::connect(address).await.map_err(|source| DialError::Connect { address, source })?;
     tcp.set_nodelay(true).map_err(|source| DialError::Connect { address, source })?;
+    let heard = Heard::new(tcp).map_err(|source| DialError::Connect { address, source })?;
     let tls = TlsConnector::from(config)
-        .connect(tls::controller_name(), tcp)
+        .connect(tls::controller_name(), heard)
         .await
         .map_err(|source| DialError::Tls { address, source })?;
+    // No pings: the controller sends them, and each of its own would wake the agent twice.
     let (sender, connection) = Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         // One answer comes in a link's life: the controller has nothing to remember for the next, for each guest.
         .header_table_size(0)
         .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_ANSWER)
-        .keep_alive_while_idle(true)
         .handshake(TokioIo::new(tls))
         .await
         .map_err(|source| DialError::Http { address, source })?;
@@ -153,6 +147,17 @@ pub enum DialError {
         /// Its address.
         address: SocketAddr,
     },
+}
+
+impl DialError {
+    /// Whether somebody answered and will answer the same the next time.
+    pub(super) fn lost(&self) -> Lost {
+        match self {
+            // rustls says so of what it does not accept, and of an alert of the other side.
+            Self::Tls { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => Lost::Refused,
+            _ => Lost::Away,
+        }
+    }
 }
 
 #[cfg(test)]

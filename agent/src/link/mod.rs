@@ -5,21 +5,21 @@
 pub mod addresses;
 pub mod count;
 pub mod dial;
+mod heard;
 pub mod join;
+pub mod redial;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinion_proto::{
-    backoff::Backoff,
     bundle::{EndorsedRoot, RootCertificate},
     causes::chain,
     clock::{Clock, Timestamp},
     examination::Subject,
-    id::{CertificateName, Guest, shown},
+    id::{CertificateName, shown},
     length::Length,
     message::{Hello, Purged, ToAgent, ToController},
     report::PlacementReport,
-    spread,
     tls::{self, IdentityCell},
     wire::{self, pb},
 };
@@ -32,6 +32,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{info, warn};
 
 use addresses::Addresses;
+use redial::Lost;
 
 use crate::{
     apply::Placements,
@@ -42,14 +43,10 @@ use crate::{
     install::files::RealFiles,
 };
 
-/// The backoff between two dials: 1 s doubling to 1 min.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
-
 /// A link that lasted this long was a good one: the next dial starts the backoff anew. Short, so that a controller
 /// which is restarted some times in a row has its guests back within seconds each time; one that falls over as soon
 /// as they link is still dialled ever more rarely.
-const GOOD_LINK: Duration = Duration::from_secs(5);
+pub const GOOD_LINK: Duration = Duration::from_secs(5);
 
 /// A controller that shook hands and then says nothing for so long is dialled anew.
 const OPEN_TIME: Duration = Duration::from_secs(30);
@@ -93,7 +90,7 @@ enum End {
     /// The identity was renewed: dial again with the new one, at once.
     Renewed(Box<Identity>),
     /// Anything else.
-    Lost(String),
+    Lost(Lost, String),
 }
 
 impl Link {
@@ -106,16 +103,17 @@ impl Link {
         let mut failures = 0;
         loop {
             let started = Instant::now();
-            let why = match self.session(&identity, &mut addresses).await? {
+            let (lost, why) = match self.session(&identity, &mut addresses).await? {
                 End::Renewed(next) => {
                     identity = *next;
                     failures = 0;
                     continue;
                 }
-                End::Lost(why) => why,
+                End::Lost(lost, why) => (lost, why),
             };
             failures = if started.elapsed() >= GOOD_LINK { 1 } else { failures + 1 };
-            let pause = pause(identity.guest, failures);
+            let is_urgent = redial::is_urgent(self.placements.reports().borrow().values(), self.clock.now());
+            let pause = redial::pause(identity.guest, failures, lost, is_urgent);
             warn!(%why, pause = %Length(pause), "No link to the controller; the installed files stay, dialling again");
             self.lost(why);
             tokio::time::sleep(pause).await;
@@ -176,7 +174,7 @@ impl Link {
         let dialled = dial::dial_any(&addresses.candidates(&identity.controllers), config).await;
         let (connection, address) = match dialled {
             Ok(dialled) => dialled,
-            Err(error) => return Ok(End::Lost(self.dial_failure(identity, &error))),
+            Err(error) => return Ok(End::Lost(error.lost(), self.dial_failure(identity, &error))),
         };
         let mut client = pb::link_client::LinkClient::with_origin(connection, dial::origin())
             .max_decoding_message_size(wire::MAX_MESSAGE);
@@ -184,20 +182,20 @@ impl Link {
         let mut reports = self.placements.reports();
         let mut answers = self.placements.purge_answers();
         let (asks, mut examined) = self.examiner(identity).start();
-        let mut said = (*reports.borrow_and_update()).as_ref().clone();
+        let mut said = Arc::clone(&reports.borrow_and_update());
         if outbound.send(ToController::Hello(self.hello(identity, &said))).await.is_err() {
-            return Ok(End::Lost("the stream closed before hello".into()));
+            return Ok(End::Lost(Lost::Away, "the stream closed before hello".into()));
         }
         let outgoing = ReceiverStream::new(queue).map(wire::write_to_controller);
         let mut inbound = match timeout(OPEN_TIME, client.open(outgoing)).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => {
                 addresses.refused(address);
-                return Ok(End::Lost(refusal(&status)));
+                return Ok(refusal(&status));
             }
             Err(_) => {
                 addresses.refused(address);
-                return Ok(End::Lost(format!("the controller at {address} does not answer")));
+                return Ok(End::Lost(Lost::Away, format!("the controller at {address} does not answer")));
             }
         };
         addresses.linked(address, &self.config, &RealFiles);
@@ -208,8 +206,8 @@ impl Link {
                 message = inbound.message() => {
                     let message = match message {
                         Ok(Some(message)) => message,
-                        Ok(None) => return Ok(End::Lost("the controller closed the link".into())),
-                        Err(status) => return Ok(End::Lost(refusal(&status))),
+                        Ok(None) => return Ok(End::Lost(Lost::Away, "the controller closed the link".into())),
+                        Err(status) => return Ok(refusal(&status)),
                     };
                     match wire::read_to_agent(message) {
                         Ok(ToAgent::Identity(issued)) => match self.renewed(identity, issued, renewal.take()) {
@@ -232,25 +230,25 @@ impl Link {
                 }
                 changed = reports.changed() => {
                     if changed.is_err() {
-                        return Ok(End::Lost("the agent is shutting down".into()));
+                        return Ok(End::Lost(Lost::Away, "the agent is shutting down".into()));
                     }
                     let current = reports.borrow_and_update().clone();
                     for message in differences(&said, &current, |name| self.placements.purged(name)) {
                         if outbound.send(message).await.is_err() {
-                            return Ok(End::Lost("the controller stopped reading".into()));
+                            return Ok(End::Lost(Lost::Away, "the controller stopped reading".into()));
                         }
                     }
-                    said = current.as_ref().clone();
+                    said = current;
                 }
                 // One that is behind misses some: the controller asks again when the guest links the next time.
                 Ok(purged) = answers.recv() => {
                     if outbound.send(ToController::Purged(purged)).await.is_err() {
-                        return Ok(End::Lost("the controller stopped reading".into()));
+                        return Ok(End::Lost(Lost::Away, "the controller stopped reading".into()));
                     }
                 }
                 Some(examined) = examined.recv() => {
                     if outbound.send(ToController::Examined(Box::new(examined))).await.is_err() {
-                        return Ok(End::Lost("the controller stopped reading".into()));
+                        return Ok(End::Lost(Lost::Away, "the controller stopped reading".into()));
                     }
                 }
                 () = self.clock.sleep_until(renew_at) => {
@@ -262,7 +260,7 @@ impl Link {
                                 let message = ToController::RenewIdentity(request.csr.clone());
                                 renewal = Some(request);
                                 if outbound.send(message).await.is_err() {
-                                    return Ok(End::Lost("the controller stopped reading".into()));
+                                    return Ok(End::Lost(Lost::Away, "the controller stopped reading".into()));
                                 }
                             }
                             Err(error) => warn!(%error, "Cannot create a key for the next identity; trying again \
@@ -334,10 +332,11 @@ impl Link {
     }
 }
 
-fn refusal(status: &tonic::Status) -> String {
+fn refusal(status: &tonic::Status) -> End {
+    let words = shown(status.message());
     match status.code() {
-        tonic::Code::PermissionDenied => format!("the controller refuses the link: {}", shown(status.message())),
-        _ => format!("the link broke: {}", shown(status.message())),
+        tonic::Code::PermissionDenied => End::Lost(Lost::Refused, format!("the controller refuses the link: {words}")),
+        _ => End::Lost(Lost::Away, format!("the link broke: {words}")),
     }
 }
 
@@ -355,28 +354,9 @@ fn differences(
     gone.chain(changed).collect()
 }
 
-/// The pause after the n-th failure in a row. Guests differ by up to a half, so that a controller that
-/// comes back is not dialled by all of them at once; the same guest always waits the same.
-fn pause(guest: Guest, failures: u32) -> Duration {
-    let pause = Backoff { initial: FIRST_PAUSE, max: MAX_PAUSE }.after(failures);
-    pause - spread::duration(format!("{guest} {failures}").into_bytes(), pause / 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_minute_and_differ_between_guests() {
-        let guest = |n: u32| Guest::Vmid(n.try_into().expect("a VMID"));
-        for failures in 1..40 {
-            let pause = pause(guest(101), failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= MAX_PAUSE, "{failures}: {pause:?}");
-        }
-        assert!(pause(guest(101), 20) >= MAX_PAUSE / 2);
-        assert_eq!(pause(guest(101), 3), pause(guest(101), 3));
-        assert_ne!(pause(guest(101), 9), pause(guest(102), 9));
-    }
 
     #[test]
     fn only_what_changed_is_said() {

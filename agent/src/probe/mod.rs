@@ -102,20 +102,36 @@ pub async fn look(at: &ProbeTarget, leaf: &Leaf, patience: Duration) -> Seen {
     let is_connected = AtomicBool::new(false);
     match timeout(patience, handshake(at, leaf, &is_connected)).await {
         Ok(seen) => seen,
-        Err(_) if is_connected.into_inner() => Seen::NoTls(Unlike::silent(at, patience)),
-        Err(_) => Seen::NotListening(format!("{} does not answer within {} s", at.connect, patience.as_secs_f32())),
+        Err(_) => too_slow(at, is_connected, patience),
     }
 }
 
-/// The certificate (DER) that a service of this guest shows, whichever it is; none if none is seen within `patience`.
-pub async fn shown(at: &ProbeTarget, patience: Duration) -> Option<Box<[u8]>> {
-    if !own::is_own(at.connect) {
-        return None;
+/// The certificates (DER) that a service shows, whichever they are, the end-entity's first; what was seen instead where there
+/// is none within `patience`.
+pub async fn shown(at: &ProbeTarget, patience: Duration) -> Result<Vec<Box<[u8]>>, Seen> {
+    if !at.elsewhere && !own::is_own(at.connect) {
+        return Err(Seen::NotAllowed);
     }
     let provider = provider();
     let all = provider.signature_verification_algorithms.supported_schemes();
-    let seen = timeout(patience, shaken(at, &provider, all, &AtomicBool::new(false))).await.ok()?;
-    seen.ok()?.0.leaf.map(Into::into)
+    let is_connected = AtomicBool::new(false);
+    match timeout(patience, shaken(at, &provider, all, &is_connected)).await {
+        Ok(Ok((shown, finished))) => match (shown.leaf, finished) {
+            (Some(leaf), _) => Ok([leaf.into()].into_iter().chain(shown.intermediates).collect()),
+            (None, Err(error)) => Err(Seen::NoTls(Unlike::handshake(at, &error))),
+            (None, Ok(())) => Err(Seen::NoTls(Unlike::other(at, format!("{} sent no certificate", at.connect)))),
+        },
+        Ok(Err(seen)) => Err(seen),
+        Err(_) => Err(too_slow(at, is_connected, patience)),
+    }
+}
+
+/// What was seen of a service that took longer than was waited for.
+fn too_slow(at: &ProbeTarget, is_connected: AtomicBool, patience: Duration) -> Seen {
+    if is_connected.into_inner() {
+        return Seen::NoTls(Unlike::silent(at, patience));
+    }
+    Seen::NotListening(format!("{} does not answer within {} s", at.connect, patience.as_secs_f32()))
 }
 
 async fn handshake(at: &ProbeTarget, leaf: &Leaf, is_connected: &AtomicBool) -> Seen {

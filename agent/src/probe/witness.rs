@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use pinion_proto::lock::lock;
+use pinion_proto::{bundle::MAX_CHAIN, lock::lock};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -35,6 +35,8 @@ pub(super) struct Witness {
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     pub(super) leaf: Option<Vec<u8>>,
+    /// What was shown beside it, at most [`MAX_CHAIN`].
+    pub(super) intermediates: Vec<Box<[u8]>>,
     /// The server has signed the handshake with the certificate's key.
     pub(super) proved: bool,
 }
@@ -53,12 +55,14 @@ impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        lock(&self.shown).leaf = Some(end_entity.to_vec());
+        let mut shown = lock(&self.shown);
+        shown.leaf = Some(end_entity.to_vec());
+        shown.intermediates = intermediates.iter().take(MAX_CHAIN).map(|der| der.as_ref().into()).collect();
         Ok(ServerCertVerified::assertion())
     }
 

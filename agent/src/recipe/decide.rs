@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pinion_proto::{
-    content::LeafSpec,
+    content::{Content, LeafSpec},
     names::SubjectName,
     spec::{Layout, PlacementSpec, Probe, Settle, TlsProbe, Usage, Validate},
 };
@@ -48,8 +48,12 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
             return Err(JobError::NoSecretFile(*part));
         }
     }
-    // No service shows roots.
-    let probes = spec.content.leaf().map(|leaf| probes(spec, recipe, leaf, scope)).unwrap_or_default();
+    let probes = match &spec.content {
+        Content::Leaf(leaf) => probes(spec, recipe, Some(a_host_of(leaf)), scope),
+        Content::Watched => probes(spec, recipe, None, scope),
+        // No service shows roots.
+        Content::Roots => Vec::new(),
+    };
     let layout = spec.layout.or(recipe.and_then(|recipe| recipe.layout)).unwrap_or(Layout::Copy);
     // What is looked at, or would be, is a server's.
     let is_seen = !probes.is_empty() || recipe.is_some_and(|recipe| !recipe.probe.is_empty());
@@ -73,12 +77,18 @@ pub(super) fn decide(spec: &PlacementSpec, recipe: Option<&Recipe>, scope: &Scop
 }
 
 /// Where the certificate is looked at: as the placement says, or else its recipe. Nobody looks at `nothing`.
-fn probes(spec: &PlacementSpec, recipe: Option<&Recipe>, leaf: &LeafSpec, scope: &Scope) -> Vec<ProbeTarget> {
+/// `host` is the name that is asked for where a probe has none of its own.
+fn probes(
+    spec: &PlacementSpec,
+    recipe: Option<&Recipe>,
+    host: Option<&SubjectName>,
+    scope: &Scope,
+) -> Vec<ProbeTarget> {
     let templates = recipe.map(|recipe| recipe.probe.as_slice()).unwrap_or_default();
     let target = |tls: TlsProbe, settle: Option<Duration>| ProbeTarget {
         connect: tls.connect,
         unit: tls.unit,
-        server_name: server_name(tls.server_name.as_ref().unwrap_or_else(|| a_host_of(leaf))),
+        server_name: tls.server_name.as_ref().or(host).and_then(server_name),
         starttls: tls.starttls,
         proxy_protocol: tls.proxy_protocol,
         settle: settle.unwrap_or(SETTLE),

@@ -15,7 +15,7 @@ use super::{
     secrecy,
 };
 
-/// Every file, in the order of [`Part`]; a placement of roots has none but those.
+/// Every file, in the order of [`Part`]; a placement of roots has none but those, and one that is only watched none.
 pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Ground) -> Result<Vec<JobFile>, JobError> {
     let mut files: Vec<JobFile> = Vec::new();
     let mut places: BTreeMap<GuestPath, Part> = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(super) fn files(spec: &PlacementSpec, recipe: Option<&Recipe>, ground: &Grou
             files.push(file);
         }
     }
-    if files.is_empty() { Err(JobError::NoFiles) } else { Ok(files) }
+    if files.is_empty() && !spec.content.is_watched() { Err(JobError::NoFiles) } else { Ok(files) }
 }
 
 /// Where a part goes: one path, or one for each root, which is in that file alone.

@@ -17,7 +17,7 @@ use crate::bundle::Bundle;
 pub struct Job {
     /// Which certificate.
     pub certificate: CertificateName,
-    /// Its files, in the order of [`Part`]; at least one.
+    /// Its files, in the order of [`Part`]; at least one, unless the certificate is only watched.
     pub files: Vec<JobFile>,
     /// How they change.
     pub layout: Layout,

@@ -38,7 +38,9 @@ impl PathTemplate {
         let root = root.map(RootCertificate::fingerprint);
         match &spec.content {
             Content::Leaf(leaf) => self.fill(&leaf.common_name, &spec.certificate, root),
-            Content::Roots => self.fill(&NO_COMMON_NAME.parse().expect("it is a name"), &spec.certificate, root),
+            Content::Roots | Content::Watched => {
+                self.fill(&NO_COMMON_NAME.parse().expect("it is a name"), &spec.certificate, root)
+            }
         }
     }
 

@@ -114,10 +114,11 @@ pub async fn age(config: &Config, action: &ReloadAction, about: &About) -> Resul
 }
 
 /// Whether a service has gone back to what it had before it was notified: `docker stack deploy` gives a Swarm service the
-/// secrets of its file. What cannot be asked is not known to have.
-pub async fn is_behind(config: &Config, action: &ReloadAction, about: &About) -> bool {
+/// secrets of its file. What cannot be asked is not known to have. `about` is asked only where it is needed, because it looks
+/// at files.
+pub async fn is_behind(config: &Config, action: &ReloadAction, about: impl FnOnce() -> About) -> bool {
     match action {
-        ReloadAction::Swarm(secrets) => swarm::is_behind(config, secrets, about).await.unwrap_or(false),
+        ReloadAction::Swarm(secrets) => swarm::is_behind(config, secrets, &about()).await.unwrap_or(false),
         _ => false,
     }
 }

@@ -27,4 +27,7 @@ pub struct ExaminedGuest {
     pub examined: Option<Examined>,
     /// Why it did not answer; null if it did.
     pub unanswered: Option<String>,
+    /// By how many seconds its clock was ahead of this host's when it answered; null if it did not answer.
+    #[serde(default)]
+    pub clock_difference: Option<i64>,
 }

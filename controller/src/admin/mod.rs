@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod purge;
 pub mod question;
 pub mod status;
+pub mod timing;
 pub mod web;
 #[cfg(test)]
 mod tests;
@@ -261,7 +262,7 @@ impl Admin {
 
     async fn ask_loop(&self, write: &mut OwnedWriteHalf, question: Question, caller: Caller) -> io::Result<()> {
         // An editor's last word counts, even if it was written a moment ago.
-        self.manifest.look();
+        self.manifest.settled().await;
         let (answers, mut queue) = mpsc::channel(ANSWERS);
         if self.requests.send(Request { question, caller, answers }).await.is_err() {
             return lines::write(write, &Answer::Failed("the controller is shutting down".into())).await;

@@ -15,7 +15,7 @@ use pinion_proto::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::presence::Presence;
+use super::{presence::Presence, timing::RenewalTiming};
 use crate::{freeze::Freeze, notify::TargetStatus};
 
 /// Every placement and guest.
@@ -154,9 +154,19 @@ pub struct PlacementStatus {
     /// Whether what is installed was there before Pinion, which took it over as it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// Whether its certificate is only watched: somebody else renews it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
+    /// From when a certificate that is only watched counts as expiring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_from: Option<Timestamp>,
     /// What the manifest asks for, and what is done about it; only in what `pinion show` and `pinion explain` print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Box<Wanted>>,
+    /// Where the time of its last renewal went; only in what `pinion show` and `pinion explain` print, and null if there was
+    /// none since the controller started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Box<RenewalTiming>>,
 }
 
 /// What the manifest asks for in one place, and what is done about it.
@@ -176,7 +186,7 @@ pub struct Wanted {
     pub issuer: String,
     /// Whether its files are to be removed.
     pub purge: bool,
-    /// What is done now: keep, order, adopt, trust, wait, block or purge.
+    /// What is done now: keep, watch, order, adopt, trust, wait, block or purge.
     pub action: String,
     /// Why, in words.
     pub why: String,

@@ -18,7 +18,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::is_plain_name};
+use pinion_proto::{bundle::Fingerprint, clock::Timestamp, id::is_plain_name, printable};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -56,10 +56,17 @@ const CHANNEL: [&str; 5] = ["identity-ca", "identity-ca-next", "identity-former"
 const ROOTS: [&str; 2] = ["shared/identity-ca.json", "channel/identity-ca.json"];
 
 /// The files in `/etc/pinion` that the controller reads, whatever they say; anybody may read them.
-const SETTINGS: [&str; 3] = ["controller.toml", "certificate-manifest.json", "identity-root"];
+const SETTINGS: [&str; 3] = ["controller.toml", MANIFEST, "identity-root"];
+
+/// The manifest's main file, and the directory of its other files.
+const MANIFEST: &str = "certificate-manifest.json";
+const MORE_MANIFEST: &str = "certificate-manifest.d";
 
 /// What else has its meaning in `/etc/pinion`, and is never a password.
-const NO_PASSWORDS: [&str; 5] = ["agent.toml", "start-agent", "hooks.d", "recipes.d", "certs"];
+const NO_PASSWORDS: [&str; 6] = [MORE_MANIFEST, "agent.toml", "start-agent", "hooks.d", "recipes.d", "certs"];
+
+/// The longest name of a file (bytes).
+const MAX_NAME: usize = 255;
 
 /// Tokens are good for minutes.
 const TOKENS: &str = "join-tokens";
@@ -249,7 +256,7 @@ fn check_settings(entries: &Entries) -> Result<(), String> {
         !NO_PASSWORDS.contains(&name) && passwords.iter().any(named)
     };
     let names = entries.keys().filter_map(|path| path.strip_prefix("etc/"));
-    match names.filter(|name| !SETTINGS.contains(name)).find(|name| !is_named(name)) {
+    match names.filter(|name| !is_public(name)).find(|name| !is_named(name)) {
         None => Ok(()),
         Some(name) => Err(format!(
             "etc/{name} is neither a settings file of the controller nor a password file that controller.toml in the \
@@ -273,9 +280,20 @@ fn is_ours(path: &str) -> bool {
         "shared" => document && first != TOKENS,
         "channel" => document && CHANNEL.contains(&first.trim_end_matches(".json")),
         "local" => document && LOCAL.contains(&first.trim_end_matches(".json")),
+        "etc" if first == MORE_MANIFEST => parts.len() == 2 && is_manifest_file(last),
         "etc" => parts.len() == 1 && is_plain_name(last),
         _ => false,
     }
+}
+
+/// Whether a name in `/etc/pinion` is that of settings, which anybody may read.
+fn is_public(name: &str) -> bool {
+    SETTINGS.contains(&name) || name.split_once('/').is_some_and(|(directory, _)| directory == MORE_MANIFEST)
+}
+
+/// Whether a file of this name in the manifest's directory belongs to the manifest, and can be shown.
+fn is_manifest_file(name: &str) -> bool {
+    name.ends_with(".json") && !name.starts_with('.') && printable::line(name, MAX_NAME) == name
 }
 
 #[cfg(test)]

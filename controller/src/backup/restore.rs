@@ -20,9 +20,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, MAX_FILE, SETTINGS, acting, decode, failed};
+use super::{BackupError, Entries, Entry, MANIFEST, MAX_FILE, MORE_MANIFEST, acting, decode, failed, is_public};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
+    manifest::source::Source,
     owner::Owner,
     store::{self, StoreError},
 };
@@ -80,7 +81,10 @@ pub fn restore(root: &Path, file: &Path, wishes: &Wishes, now: Timestamp) -> Res
     };
     let _channel = places.lock_channel(&entries)?;
     if wishes.keep_settings {
-        entries.retain(|path, _| !is_setting(path) || places.live(path).is_none_or(|live| !live.exists()));
+        let is_there = |path: &str| places.live(path).is_some_and(|live| live.exists());
+        // The manifest is kept or restored whole.
+        let has_manifest = places.has_manifest();
+        entries.retain(|path, _| !is_setting(path) || !if is_manifest(path) { has_manifest } else { is_there(path) });
     }
     let present = places.present_evictions();
     let evicted = evicted::keep(&mut entries, present.as_deref().map(Vec::as_slice), &wishes.evict, root, now)
@@ -126,6 +130,10 @@ fn is_setting(path: &str) -> bool {
     path.starts_with("etc/") && path != "etc/identity-root"
 }
 
+fn is_manifest(path: &str) -> bool {
+    path.strip_prefix("etc/").is_some_and(|name| name == MANIFEST || name.starts_with(MORE_MANIFEST))
+}
+
 /// Where the parts of a backup go.
 struct Places {
     shared: PathBuf,
@@ -157,6 +165,12 @@ impl Places {
             "channel" => self.channel.join(rest),
             _ => self.etc.join(rest),
         })
+    }
+
+    /// Whether a manifest is there; one that cannot be looked at is.
+    fn has_manifest(&self) -> bool {
+        let path = self.etc.join(MANIFEST);
+        path.symlink_metadata().is_ok() || Source::of(&path).more_files().is_ok_and(|files| !files.is_empty())
     }
 
     /// The list of evicted guests that is there now.
@@ -216,8 +230,9 @@ impl Places {
             let Some(live) = self.live(path) else { continue };
             let (staged, owner) = (staged(&live), self.whose(path));
             if let Some(name) = path.strip_prefix("etc/") {
-                let public = SETTINGS.contains(&name);
+                let public = is_public(name);
                 let mode = entry.mode & if public { 0o644 } else { 0o640 };
+                make_parents(&live, &self.etc, 0o755)?;
                 // Who reads a password is the daemon; settings are root's.
                 write(&staged, entry, mode, if public { None } else { self.owner })?;
             } else {

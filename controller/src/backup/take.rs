@@ -15,17 +15,21 @@ use std::{
     time::Duration,
 };
 
-use pinion_proto::{bundle::Fingerprint, clock::Timestamp};
+use pinion_proto::{bundle::Fingerprint, causes::chain, clock::Timestamp};
 use rustix::fs::OFlags;
 use schemars::JsonSchema;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{BackupError, Entries, Entry, LOCAL, MAX_ENTRY, ROOTS, SETTINGS, acting, decode, encode, failed, is_ours};
+use super::{
+    BackupError, Entries, Entry, LOCAL, MANIFEST, MAX_ENTRY, MORE_MANIFEST, ROOTS, SETTINGS, acting, decode, encode,
+    failed, is_manifest_file, is_ours,
+};
 use crate::{
     channel::identity::DIRECTORY as CHANNEL_DIRECTORY,
     config::{self, Config},
     issuer::IssuerConfig,
+    manifest::source::Source,
     notify::TargetConfig,
     owner::Owner,
     store::{self, StoreError},
@@ -123,6 +127,15 @@ fn collect(config: &Config) -> Result<Entries, BackupError> {
     let etc = settings.parent().unwrap_or(&config.root);
     for name in SETTINGS {
         add(&etc.join(name), format!("etc/{name}"), Links::Followed, &mut entries)?;
+    }
+    let more = Source::of(&etc.join(MANIFEST)).more_files();
+    for file in more.map_err(|error| BackupError::Refused(chain(&error)))? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_manifest_file(&name) {
+            let text = format!("{name:?} in {MORE_MANIFEST} is no name that can be kept: rename the file");
+            return Err(BackupError::Refused(text));
+        }
+        add(&file, format!("etc/{MORE_MANIFEST}/{name}"), Links::Followed, &mut entries)?;
     }
     let targets = config.notify.targets.values().flat_map(TargetConfig::secret_files);
     for (_, file) in config.issuers.values().flat_map(IssuerConfig::secret_files).chain(targets) {

@@ -67,6 +67,11 @@ fn of_the_settings_only_the_controllers_own_are_believed() {
     let named = settings("/etc/pinion/step-ca.password");
     decoded(&[("etc/controller.toml", &named), ("etc/step-ca.password", "x")]).expect("it is named");
     decoded(&[("etc/identity-root", "x"), ("etc/certificate-manifest.json", "{}")]).expect("the controller's");
+    decoded(&[("etc/certificate-manifest.d/web servers.json", "{}")]).expect("the controller's");
+    for path in ["x.toml", ".x.json", "x.json~", "more/x.json", "x\u{1b}.json"] {
+        let path = format!("etc/certificate-manifest.d/{path}");
+        assert!(decoded(&[(&path, "{}")]).is_err(), "{path}");
+    }
     let agents = settings("/etc/pinion/agent.toml");
     let elsewhere = settings("/root/password");
     for (settings, path) in [

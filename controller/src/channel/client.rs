@@ -19,7 +19,7 @@ use tokio::{io::BufReader, time::timeout};
 
 use super::protocol::{
     Call, Cause, ChannelAnswer, Failure, Listing, Looked, MAX_ANSWER, NextRoot, NodeAuthority, Removed, Revision,
-    Secret, Target,
+    Secret, Target, WebAnswer, WebQuestion,
 };
 
 /// How long a call may wait for its turn, on top of its own patience.
@@ -140,6 +140,17 @@ impl Client {
         }
     }
 
+    /// What the user of a ticket or an API token of Proxmox's may do on the page.
+    ///
+    /// # Errors
+    /// The root process cannot be reached or is of an earlier version, Proxmox's login is off, or Proxmox does not answer.
+    pub async fn web_access(&self, question: WebQuestion) -> Result<WebAnswer, Failure> {
+        match self.call(&Call::WebAccess(question)).await? {
+            ChannelAnswer::WebAccess(answer) => Ok(answer),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn done(&self, call: &Call) -> Result<(), Failure> {
         match self.call(call).await? {
             ChannelAnswer::Done => Ok(()),
@@ -221,6 +232,7 @@ fn unexpected(answer: &ChannelAnswer) -> Failure {
         ChannelAnswer::NodeAuthority(_) => "node-authority",
         ChannelAnswer::NextRoot(_) => "next-root",
         ChannelAnswer::Removed(_) => "removed",
+        ChannelAnswer::WebAccess(_) => "web-access",
         ChannelAnswer::Done => "done",
         ChannelAnswer::Failed(_) => "failed",
     };

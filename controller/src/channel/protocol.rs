@@ -1,7 +1,7 @@
 //! What is said on the root process's socket: one call, one answer, each a line of JSON.
 //!
 //! Invariant: a call holds nothing that could become a path, an option or a command: a VMID is a checked number, a
-//! token is checked to be one for that VMID before anything is done with it.
+//! token is checked to be one for that VMID, and a ticket to be one, before anything is done with it.
 
 use std::{fmt, time::Duration};
 
@@ -11,11 +11,12 @@ use pinion_proto::{
     id::{TrustDomain, Vmid},
 };
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 pub use super::{
     failure::{Cause, Failure},
     listing::{ListedGuest, Listing, Revision},
+    secret::Secret,
+    web_access::said::{MAX_GOOD_FOR, WebAnswer, WebQuestion, WebRight, WebUser},
 };
 use crate::inventory::GuestKind;
 
@@ -80,6 +81,8 @@ pub enum Call {
     },
     /// Which identity root follows the present one, if a person began with another: [`ChannelAnswer::NextRoot`].
     NextRoot,
+    /// What the user of a ticket or an API token of Proxmox's may do on the page: [`ChannelAnswer::WebAccess`].
+    WebAccess(WebQuestion),
 }
 
 impl Call {
@@ -96,6 +99,7 @@ impl Call {
             Self::Join { .. } => "join",
             Self::NodeAuthority { .. } => "node-authority",
             Self::NextRoot => "next-root",
+            Self::WebAccess(_) => "web-access",
         }
     }
 
@@ -103,7 +107,7 @@ impl Call {
     #[must_use]
     pub fn guest(&self) -> Option<Target> {
         match self {
-            Self::Guests { .. } | Self::NodeAuthority { .. } | Self::NextRoot => None,
+            Self::Guests { .. } | Self::NodeAuthority { .. } | Self::NextRoot | Self::WebAccess(_) => None,
             Self::Boot { guest }
             | Self::Look { guest }
             | Self::Install { guest }
@@ -120,7 +124,7 @@ impl Call {
             // It is held for half of that.
             Self::Guests { .. } => 60,
             Self::Boot { .. } | Self::Look { .. } => 60,
-            Self::NodeAuthority { .. } | Self::NextRoot => 30,
+            Self::NodeAuthority { .. } | Self::NextRoot | Self::WebAccess(_) => 30,
             // The agent's own dialling of every address is in it.
             Self::Join { .. } => 90,
             Self::Restore { .. } | Self::Remove { .. } => 120,
@@ -149,31 +153,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// Text that is overwritten when it is dropped, and shown nowhere.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Keeps `text`.
-    #[must_use]
-    pub fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
-    }
-
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,6 +169,8 @@ pub enum ChannelAnswer {
     NextRoot(Option<Box<NextRoot>>),
     /// To [`Call::Remove`].
     Removed(Removed),
+    /// To [`Call::WebAccess`].
+    WebAccess(WebAnswer),
     /// It is so.
     Done,
     /// It is not.
@@ -305,7 +286,10 @@ impl Init {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::digest::Digest;
 
     fn target(text: &str) -> serde_json::Result<Call> {
         serde_json::from_str(text)
@@ -324,6 +308,9 @@ mod tests {
             Call::Join { guest, token },
             Call::NodeAuthority { csr: "AA==".into(), known: None, takes_over: Some(Fingerprint::of(b"x")) },
             Call::NextRoot,
+            Call::WebAccess(WebQuestion::Ticket(Secret::new(Zeroizing::new("PVE:…".to_owned())))),
+            Call::WebAccess(WebQuestion::Again(Digest::of("PVE:…"))),
+            Call::WebAccess(WebQuestion::Forget(Digest::of("PVE:…"))),
         ] {
             let text = serde_json::to_string(&call).expect("JSON");
             assert_eq!(target(&text).expect("a call"), call, "{text}");
@@ -355,6 +342,9 @@ mod tests {
             r#"{"node-authority":{"csr":"AA==","known":null,"takes_over":"/etc/shadow"}}"#,
             r#"{"guests":{"has":{"run":1,"number":2,"path":"/etc/shadow"}}}"#,
             r#"{"boot":{"guest":{"vmid":101,"kind":"lxc"},"command":"id"}}"#,
+            r#"{"web-access":{"ticket":"PVE:…","url":"http://10.0.0.1/"}}"#,
+            r#"{"web-access":{"again":"AA=="}}"#,
+            r#"{"web-access":"root@pam"}"#,
         ] {
             assert!(target(bad).is_err(), "{bad}");
         }

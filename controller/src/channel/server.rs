@@ -12,10 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use pinion_proto::{
-    clock::{Clock, SystemClock},
-    daemon, lines,
-};
+use pinion_proto::{clock::Clock, daemon, lines};
 use rustix::process::geteuid;
 use tokio::{
     io::{AsyncReadExt, BufReader},
@@ -32,11 +29,12 @@ use super::{
     guests::Guests,
     identity::IdentityRoot,
     package::Package,
-    protocol::{Call, Cause, ChannelAnswer, Failure, MAX_CALL},
+    protocol::{Call, Cause, ChannelAnswer, Failure, MAX_CALL, WebAnswer, WebQuestion, WebUser},
     replaced::Replaced,
     tool::Tools,
     turns::Turns,
     verbs::Verbs,
+    web_access::WebAccess,
 };
 use crate::config::Config;
 
@@ -54,6 +52,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct Server {
     pub(super) verbs: Verbs,
+    web: WebAccess,
     turns: Turns,
     callers: Arc<Semaphore>,
     /// Who may call, besides root.
@@ -62,17 +61,23 @@ pub struct Server {
 
 impl Server {
     /// What the configuration says, for calls of `user`; and what is to be spawned, which looks at the guests.
-    pub(super) fn new(config: &Config, user: u32) -> (Self, impl Future<Output = ()> + Send + 'static + use<>) {
+    pub(super) fn new(
+        config: &Config,
+        user: u32,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static + use<>) {
         let (guests, watcher) = Guests::new(config);
         let server = Self {
             verbs: Verbs {
                 tools: Tools { directory: config.channel.tools.clone() },
                 package: Package::below(&config.root),
                 guests,
-                identity: Arc::new(IdentityRoot::new(config, SystemClock.now())),
+                identity: Arc::new(IdentityRoot::new(config, clock.now())),
+                clock: clock.clone(),
                 replaced: Replaced::default(),
                 patience: None,
             },
+            web: WebAccess::new(config, clock),
             turns: Turns::new(),
             callers: Arc::new(Semaphore::new(MAX_CALLERS)),
             user,
@@ -140,6 +145,8 @@ impl Server {
                 answer = self.verbs.guests.answer(has) => answer,
                 _ = read.read(&mut nothing) => return,
             },
+            // It is about no guest, and bounded in itself.
+            Ok(Some(Call::WebAccess(question))) => self.web_access(uid, &question).await,
             Ok(Some(call)) => {
                 let turn = select! {
                     turn = self.turns.take(call.guest().map(|guest| guest.vmid)) => turn,
@@ -158,6 +165,21 @@ impl Server {
         };
         if let Err(error) = lines::write(&mut write, &answer).await {
             info!(uid, %error, "A caller did not wait for its answer");
+        }
+    }
+
+    async fn web_access(&self, uid: u32, question: &WebQuestion) -> ChannelAnswer {
+        match self.web.answer(question).await {
+            Ok(answer) => {
+                if let WebAnswer::Known(WebUser { user, right, .. }) = &answer {
+                    info!(uid, verb = "web-access", user, ?right, "Call done");
+                }
+                ChannelAnswer::WebAccess(answer)
+            }
+            Err(failure) => {
+                warn!(uid, verb = "web-access", why = %failure, "Call failed");
+                ChannelAnswer::Failed(failure)
+            }
         }
     }
 
@@ -180,12 +202,12 @@ impl Server {
 ///
 /// # Errors
 /// The user or the socket's place is not there.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, clock: Arc<dyn Clock>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let user = user(&config.root, &config.channel.user)?;
     let listener = listen(&config.channel.socket, user)?;
-    let (server, watcher) = Server::new(&config, user);
+    let (server, watcher) = Server::new(&config, user, clock);
     let server = Arc::new(server);
     let mut watching = JoinSet::new();
     watching.spawn(watcher);

@@ -7,13 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pinion_proto::{
-    causes::chain,
-    clock::{Clock, SystemClock},
-    id::Guest,
-    length::Length,
-    token::JoinToken,
-};
+use pinion_proto::{causes::chain, clock::Clock, id::Guest, length::Length, token::JoinToken};
 use tokio::time::timeout;
 
 use super::{
@@ -41,6 +35,8 @@ pub(super) struct Verbs {
     pub(super) guests: Guests,
     /// The root of the agents' identities.
     pub(super) identity: Arc<IdentityRoot>,
+    /// The time.
+    pub(super) clock: Arc<dyn Clock>,
     /// In which guests the agent was replaced a moment ago.
     pub(super) replaced: Replaced,
     /// Instead of each verb's own patience, for tests.
@@ -87,7 +83,7 @@ impl Verbs {
     async fn within(&self, reach: &impl Reach, call: &Call) -> Result<ChannelAnswer, Failure> {
         match call {
             // They are about no guest.
-            Call::Guests { .. } | Call::NodeAuthority { .. } | Call::NextRoot => {
+            Call::Guests { .. } | Call::NodeAuthority { .. } | Call::NextRoot | Call::WebAccess(_) => {
                 Err(Failure::new(Cause::Unexpected, "the call is about no guest; this is a bug"))
             }
             Call::Boot { .. } => boot::boot(reach).await.map(ChannelAnswer::Boot),
@@ -106,12 +102,14 @@ impl Verbs {
     }
 
     async fn node_authority(&self, csr: String, asked: Asked) -> Result<ChannelAnswer, Failure> {
-        let signing = move |identity: &IdentityRoot| identity.sign(&csr, asked, SystemClock.now());
+        let now = self.clock.now();
+        let signing = move |identity: &IdentityRoot| identity.sign(&csr, asked, now);
         Ok(ChannelAnswer::NodeAuthority(Box::new(self.with_root(signing).await?)))
     }
 
     async fn next_root(&self) -> Result<ChannelAnswer, Failure> {
-        let next = self.with_root(|identity| identity.next(SystemClock.now())).await?;
+        let now = self.clock.now();
+        let next = self.with_root(move |identity| identity.next(now)).await?;
         Ok(ChannelAnswer::NextRoot(next.map(Box::new)))
     }
 

@@ -63,10 +63,10 @@ pub(super) enum Verb {
     /// Show what the controller would do now, and why. Changes nothing.
     ///
     /// With FILE, shows what it would do if FILE were the manifest, so that you can try a manifest before you put it in
-    /// place.
+    /// place. FILE may also be a directory of files `*.json` that are one manifest together.
     #[command(after_long_help = "Examples:\n  pinion plan\n  pinion plan new-manifest.json")]
     Plan {
-        /// The manifest to try.
+        /// The manifest to try, with the files in the directory `X.d` beside it if it is called `X.json`.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -314,10 +314,13 @@ pub(super) enum TokenVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ManifestVerb {
-    /// Report every mistake in a manifest, each with its line and column. Exits with 2 if there is one.
+    /// Report every mistake in a manifest, each with its file, line and column. Exits with 2 if there is one.
+    ///
+    /// With FILE, checks FILE as if it were the manifest: together with the files in the directory `X.d` beside it if it is
+    /// called `X.json`. With a directory, checks its files `*.json` as one manifest.
     Check {
-        /// The file to check; without it, the installed manifest.
-        #[arg(value_name = "FILE")]
+        /// The file or directory to check; without it, the installed manifest.
+        #[arg(value_name = "FILE|DIRECTORY")]
         file: Option<PathBuf>,
     },
     /// Print the JSON Schema of the manifest, for editors.

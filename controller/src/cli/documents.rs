@@ -2,11 +2,16 @@
 //!
 //! Invariant: members are added, never renamed or removed. The schemas in docs/reference/schemas are made of [`documents`].
 
+use std::path::PathBuf;
+
 use pinion_proto::schema::Document;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{explain::Explained, setup};
+use super::{
+    explain::{Explained, Timings},
+    setup,
+};
 use crate::{
     admin::protocol::{
         AgentRemoval, ExaminedGuest, Frozen, IdentityStatus, IssuerReport, IssuerRootsReport, PlanDocument,
@@ -33,6 +38,7 @@ pub fn documents() -> Vec<Document> {
         Document::with_error::<Ensured>("pinion-ensure", &["pinion ensure"]),
         Document::answer::<Event>("pinion-events", &["pinion events"]),
         Document::answer::<Explained>("pinion-explain", &["pinion explain"]),
+        Document::answer::<Timings>("pinion-explain-timing", &["pinion explain --timing"]),
         Document::answer::<Frozen>("pinion-freeze", &["pinion freeze"]),
         Document::answer::<Done>(
             "pinion-guest",
@@ -114,7 +120,9 @@ pub(super) struct ManifestCheck {
     /// In how many places they are; absent if it has mistakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) placements: Option<usize>,
-    /// Its mistakes.
+    /// The files that it is, in their order; none if it has mistakes.
+    pub(super) files: Vec<PathBuf>,
+    /// Its mistakes, each with its file.
     pub(super) problems: Vec<Problem>,
     /// Issuers, guests and recipes that this host does not know; absent if the manifest has mistakes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,8 @@ use crate::{
     config::Config,
     manifest::{
         self, GuestRef, Manifest,
-        file::{self, FileError},
+        file::{self, Loaded},
+        source::FileError,
     },
 };
 
@@ -30,10 +31,10 @@ const DEFAULT_ISSUER: &str = "embedded";
 /// Says everything that is wrong with a manifest.
 pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> Exit {
     match file::load(path) {
-        Ok(manifest) => {
+        Ok(Loaded { manifest, files, text }) => {
             let (certificates, placements) = (manifest.certificates.len(), manifest.placement_count());
             let mut warnings = config.map(|config| unknown(&manifest, config)).unwrap_or_default();
-            if let (Some(config), Ok(text)) = (config, std::fs::read_to_string(path)) {
+            if let Some(config) = config {
                 let more = unknown_to_controller(config, text).await;
                 // What the configuration says of a guest's name, the controller says too.
                 warnings.retain(|warning| !warning.contains(NO_GUEST) || more.is_empty());
@@ -45,21 +46,23 @@ pub(super) async fn check(path: &Path, config: Option<&Config>, json: bool) -> E
             if json {
                 print_json(&ManifestCheck {
                     ok: true,
+                    files,
                     certificates: Some(certificates),
                     placements: Some(placements),
                     problems: Vec::new(),
                     warnings: Some(warnings),
                 });
             } else {
-                outln!("{}: good: {certificates} certificates in {placements} places", path.display());
+                let more = if files.len() > 1 { format!(", from {} files", files.len()) } else { String::new() };
+                outln!("{}: good: {certificates} certificates in {placements} places{more}", path.display());
             }
             Exit::Reached
         }
         Err(error) => {
             if json {
                 let problems = match &error {
-                    FileError::Bad { errors, .. } => errors.problems.clone(),
-                    FileError::Read { .. } => Vec::new(),
+                    FileError::Bad(errors) => errors.problems.clone(),
+                    _ => Vec::new(),
                 };
                 print_failed(
                     &ManifestCheck { problems, ..ManifestCheck::default() },
@@ -78,8 +81,9 @@ pub(super) fn unknown(manifest: &Manifest, config: &Config) -> Vec<String> {
     let guests = || config.guests.keys().map(String::as_str);
     let mut warnings = BTreeSet::new();
     for certificate in &manifest.certificates {
-        let issuer = certificate.issuer.as_str();
-        if !issuers().any(|known| known == issuer) {
+        if let Some(issuer) = certificate.issuer.as_ref().map(PlainName::as_str)
+            && !issuers().any(|known| known == issuer)
+        {
             let meant = did_you_mean(issuer, issuers());
             warnings
                 .insert(format!("controller.toml has no issuer `{issuer}`, which {} names{meant}", certificate.name));

@@ -62,6 +62,7 @@ fn stage(placement: &PlacementStatus) -> String {
     let is_unprobed = placement.names.is_some() && placement.goal < Stage::Served && placement.stage >= placement.goal;
     match &placement.trouble {
         Some(trouble) => format!("{} ({})", placement.stage, trouble.halt),
+        None if placement.watched => format!("{} (watched)", placement.stage),
         None if is_unprobed => format!("{} (not probed)", placement.stage),
         None if placement.frozen.is_some() => format!("{} (frozen)", placement.stage),
         None => placement.stage.to_string(),
@@ -69,6 +70,9 @@ fn stage(placement: &PlacementStatus) -> String {
 }
 
 fn names(placement: &PlacementStatus, is_wide: bool) -> String {
+    if placement.names.is_none() && placement.watched {
+        return "not seen yet".to_owned();
+    }
     if placement.names.is_none() && !placement.retired {
         // Roots alone: the beginning of a fingerprint is enough to tell them.
         let roots: Vec<_> = placement.roots.iter().map(|root| format!("{:.16}…", root.to_string())).collect();

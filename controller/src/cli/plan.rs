@@ -7,7 +7,10 @@ use pinion_proto::{exit::Exit, failure::Failure, out, outln};
 use super::{Session, ask, print_json, table::table, unexpected};
 use crate::{
     admin::protocol::{Answer, Ask},
-    manifest::{self, file::FileError},
+    manifest::{
+        file::{self, Loaded},
+        source::FileError,
+    },
 };
 
 /// Prints what would be done now, or with the manifest in a file.
@@ -41,7 +44,5 @@ pub(super) async fn plan(session: &Session, file: Option<&Path>) -> Result<Exit,
 
 /// The question about a manifest that is good as far as can be told here.
 fn of(path: &Path) -> Result<Ask, FileError> {
-    manifest::file::load(path)?;
-    let read = |source| FileError::Read { path: path.to_owned(), source };
-    std::fs::read_to_string(path).map(Ask::PlanOf).map_err(read)
+    file::load(path).map(|Loaded { text, .. }| Ask::PlanOf(text))
 }

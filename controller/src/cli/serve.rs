@@ -6,7 +6,7 @@ use pinion_proto::{clock::SystemClock, daemon, exit::Exit, failure::Failure};
 
 use crate::{
     authority::AuthorityError, channel::protocol::Cause, config::Config, identity::IdentityError,
-    manifest::file::FileError, serve, store::StoreError,
+    manifest::source::FileError, serve, store::StoreError,
 };
 
 /// Runs the daemon.

@@ -28,7 +28,7 @@ use crate::{
     channel::client::Client,
     config::{self, Config},
     issuer::{IssuerConfig, Password},
-    manifest::file,
+    manifest::{file, source::Source},
     setup::{Wanted, example::example, files::write_new, services, wanted},
 };
 
@@ -189,6 +189,12 @@ impl Setup<'_> {
 
     fn write_manifest(&mut self, text: &str) -> Result<(), Stopped> {
         let path = self.root.join("etc/pinion/certificate-manifest.json");
+        let source = Source::of(&path);
+        // They are the manifest, and may have the defaults.
+        if !path.exists() && source.more_files().is_ok_and(|files| !files.is_empty()) {
+            self.report.kept(&source.directory());
+            return Ok(());
+        }
         self.write_file(&path, text.as_bytes(), 0o644, None)
     }
 
@@ -241,7 +247,9 @@ impl Setup<'_> {
     async fn next(&mut self, session: &Session, answers: bool) {
         let manifest = &session.config.manifest;
         let (issuer, is_empty) = match file::load(manifest) {
-            Ok(manifest) => (manifest.defaults.issuer.to_string(), manifest.certificates.is_empty()),
+            Ok(file::Loaded { manifest, .. }) => {
+                (manifest.defaults.issuer.to_string(), manifest.certificates.is_empty())
+            }
             Err(error) => return self.report.warning(&chain(&error)),
         };
         if !is_empty {

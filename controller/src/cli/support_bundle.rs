@@ -6,11 +6,13 @@ use std::{
 };
 
 use pinion_proto::{
+    causes::chain,
     clock::{Clock as _, SystemClock},
     errln,
     exit::Exit,
     failure::Failure,
     outln,
+    printable::line,
     table::Look,
 };
 use serde::Serialize;
@@ -19,6 +21,7 @@ use super::{Session, ask, doctor, events, print_json, status};
 use crate::{
     admin::protocol::{Answer, Ask, Selection},
     config::{self, Config},
+    manifest::source::Source,
     setup::services::{UNITS, are_systemds},
     support::{Bundle, redacted},
     system_program::{Bounds, run},
@@ -49,6 +52,9 @@ const JOURNAL: Bounds = Bounds { patience: std::time::Duration::from_secs(60), m
 
 /// The largest manifest that is included (bytes).
 const MAX_MANIFEST: u64 = 16 * 1024 * 1024;
+
+/// The longest name of a file, in characters.
+const MAX_NAME: usize = 255;
 
 /// What the archive says of itself.
 const README: &str = "What `pinion support-bundle` found. Texts that are or may be secrets are replaced by (redacted).
@@ -94,7 +100,7 @@ async fn collect(root: &Path) -> Bundle {
     bundle.add("doctor.txt", &doctor::words(&report, Look { now, width: Some(100), is_coloured: false }));
     bundle.add_or_why("doctor.json", &document(&report));
     bundle.add_or_why("controller.toml", &settings.map(|_| redacted.text));
-    bundle.add_or_why("certificate-manifest.json", &read(&root.join("etc/pinion/certificate-manifest.json")));
+    manifest(&root.join("etc/pinion/certificate-manifest.json"), &mut bundle);
     if let Ok(config) = config {
         answers(&Session { config, json: true }, &mut bundle).await;
     }
@@ -108,6 +114,25 @@ async fn collect(root: &Path) -> Bundle {
         bundle.add_or_why(&format!("journal/{unit}.txt"), &journal);
     }
     bundle
+}
+
+/// The manifest's files, as they are.
+fn manifest(path: &Path, bundle: &mut Bundle) {
+    let more = Source::of(path).more_files();
+    match more {
+        // Without the main file, those of the directory are all.
+        Ok(ref files) if !files.is_empty() && !path.exists() => {}
+        _ => bundle.add_or_why("certificate-manifest.json", &read(path)),
+    }
+    match more {
+        Ok(files) => {
+            for file in files {
+                let name = line(&file.file_name().unwrap_or_default().to_string_lossy(), MAX_NAME);
+                bundle.add_or_why(&format!("certificate-manifest.d/{name}"), &read(&file));
+            }
+        }
+        Err(error) => bundle.add_or_why("certificate-manifest.d", &Err(chain(&error))),
+    }
 }
 
 /// What the controller says.

@@ -17,7 +17,11 @@ use serde::Serialize;
 
 use super::{Advertised, Config, ConfigError};
 use crate::{
-    manifest::{DEFAULT_ISSUER, Problem, file},
+    manifest::{
+        DEFAULT_ISSUER, Problem,
+        file::{self, Loaded},
+        source::FileError,
+    },
     notify,
     web::tls,
 };
@@ -198,21 +202,23 @@ pub(crate) fn cannot_be_dialled(address: &SocketAddr) -> bool {
 /// Whether every issuer that the manifest names is configured. A manifest that is not there yet names none.
 fn manifest(config: &Config) -> Result<(), String> {
     let manifest = match file::load(&config.manifest) {
-        Ok(manifest) => manifest,
-        Err(file::FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(file::FileError::Read { path, source }) => return Err(format!("cannot read {}: {source}", path.display())),
+        Ok(Loaded { manifest, .. }) => manifest,
+        Err(error) if error.is_absent() => return Ok(()),
         // `pinion manifest check` tells them.
-        Err(file::FileError::Bad { path, .. }) => {
-            return Err(format!("{} has mistakes: `pinion manifest check` lists them", path.display()));
+        Err(FileError::Bad(errors)) => {
+            let file = errors.problems.iter().find_map(|problem| problem.file.as_ref()).unwrap_or(&config.manifest);
+            return Err(format!("{} has mistakes: `pinion manifest check` lists them", file.display()));
         }
+        Err(error) => return Err(chain(&error)),
     };
     let configured =
         |issuer: &str| issuer == DEFAULT_ISSUER || config.issuers.keys().any(|name| name.as_str() == issuer);
     let missing: Vec<_> = manifest
         .certificates
         .iter()
-        .filter(|certificate| !configured(certificate.issuer.as_str()))
-        .map(|certificate| format!("`{}` (of certificate {})", certificate.issuer, certificate.name))
+        .filter_map(|certificate| Some((certificate, certificate.issuer.as_ref()?)))
+        .filter(|(_, issuer)| !configured(issuer.as_str()))
+        .map(|(certificate, issuer)| format!("`{issuer}` (of certificate {})", certificate.name))
         .collect();
     if missing.is_empty() {
         return Ok(());

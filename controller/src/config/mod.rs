@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use advertise::Advertised;
 pub use proxmox::{Enroll, Proxmox};
 pub use tables::TABLES;
-pub use web::WebConfig;
+pub use web::{HostName, WebConfig};
 use written::Written;
 
 use crate::{
@@ -38,6 +38,9 @@ use crate::{
 
 /// The port of every example and firewall rule.
 pub const PORT: u16 = 7443;
+
+/// Where pvedaemon listens: the port is root's, and nobody reaches it from the network.
+const PVEDAEMON: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 85);
 
 /// The user that the package makes.
 const USER: &str = "pinion";
@@ -89,6 +92,8 @@ pub struct ChannelConfig {
     pub user: String,
     /// Where pct and qm are, instead of the usual places.
     pub tools: Option<PathBuf>,
+    /// Where Proxmox's own daemon listens on this machine.
+    pub pvedaemon: SocketAddr,
     /// Whether a new installation's identity root is made and kept by the root process, where there is one.
     pub identity_root: bool,
 }
@@ -136,6 +141,7 @@ impl Config {
                 socket: root.join("run/pinion-channel/channel.sock"),
                 user: written.channel.user.unwrap_or_else(|| USER.to_owned()),
                 tools: written.channel.tools,
+                pvedaemon: written.channel.pvedaemon.unwrap_or(PVEDAEMON),
                 identity_root: written.channel.identity_root.unwrap_or(true),
             },
             web: written.web.settled(root),

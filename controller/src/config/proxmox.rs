@@ -108,7 +108,7 @@ impl Proxmox {
 }
 
 /// The host's name up to its first dot, which is what Proxmox calls a node.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     name.split('.').next().unwrap_or_default().to_owned()

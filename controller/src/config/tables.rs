@@ -107,6 +107,13 @@ pub(super) const CHANNEL: Table = Table {
             "The directory of `pct` and `qm`, if they are elsewhere.",
         ),
         setting(
+            "pvedaemon",
+            "address and port",
+            Value("\"127.0.0.1:85\""),
+            "Where Proxmox's pvedaemon listens on this machine, if `proxmox_login` in `[web]` is on. A process of root's must \
+             listen there.",
+        ),
+        setting(
             "identity_root",
             "boolean",
             Value("true"),

@@ -5,11 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pinion_proto::settings::{
-    Otherwise::{Value, Words},
-    Table, setting,
+use pinion_proto::{
+    names::SubjectName,
+    settings::{
+        Otherwise::{Value, Words},
+        Table, setting,
+    },
 };
+use serde::{Deserialize, Deserializer, de};
 
+use super::proxmox::host_name;
 use crate::{settings::Fields, web::tls::PairFiles};
 
 /// The port of every example.
@@ -63,6 +68,14 @@ pub(super) const WEB: Table = Table {
             Value("false"),
             "Whether people with a session for it can renew certificates on the page. Everything else only looks.",
         ),
+        setting(
+            "proxmox_login",
+            "host name",
+            Words("none: Proxmox's login is off"),
+            "Whoever has a ticket or an API token of Proxmox VE with `Sys.Audit` on `/` may look; with `Sys.Modify` too, renew. \
+             The page then answers under this name only, which nothing else on this host may have. Needs `certificate` and \
+             `key`. Both processes read this setting: restart `pinion-channel` and `pinion` after a change.",
+        ),
     ],
 };
 
@@ -81,6 +94,37 @@ pub struct WebConfig {
     pub textfile: Option<PathBuf>,
     /// Whether certificates can be renewed.
     pub renew: bool,
+    /// The page's only name, where people may sign in with Proxmox's login.
+    pub proxmox_login: Option<HostName>,
+}
+
+/// A host's name in lower case, for which a browser keeps cookies of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(Box<str>);
+
+impl HostName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn first_label(&self) -> &str {
+        self.0.split('.').next().unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for HostName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse() {
+            Ok(SubjectName::Dns(name)) if !name.contains('*') => Ok(Self(name)),
+            _ => {
+                let shown = pinion_proto::id::shown(&text);
+                Err(de::Error::custom(format!("`{shown}` is not a host name such as \"pinion.internal.example\"")))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +136,7 @@ pub(super) struct WrittenWeb {
     metrics_from: Vec<IpAddr>,
     textfile: Option<PathBuf>,
     renew: bool,
+    proxmox_login: Option<HostName>,
 }
 
 impl WrittenWeb {
@@ -116,7 +161,9 @@ impl WrittenWeb {
             metrics_from: web.optional("metrics_from").unwrap_or_default(),
             textfile: web.optional("textfile"),
             renew: web.optional("renew").unwrap_or_default(),
+            proxmox_login: web.optional("proxmox_login"),
         };
+        read.check_login(web);
         if let Some(textfile) = &read.textfile
             && !(textfile.is_absolute() && textfile.extension().is_some_and(|ending| ending == TEXTFILE_ENDING))
         {
@@ -136,6 +183,27 @@ impl WrittenWeb {
         read
     }
 
+    /// Proxmox's login needs a page that shares its name, and with it its cookies, with nothing else.
+    fn check_login(&self, web: &Fields<'_>) {
+        let Some(name) = &self.proxmox_login else { return };
+        if self.pair.is_none() {
+            let why = "`proxmox_login` needs `certificate` and `key`: without TLS, everybody on the way could read what people \
+                       sign in with";
+            web.problem("proxmox_login", why);
+        }
+        if !self.names.is_empty() {
+            web.problem("names", "with `proxmox_login`, the page answers under that name only: remove `names`");
+        }
+        if name.first_label().eq_ignore_ascii_case(&host_name()) {
+            let why = format!(
+                "{} is this host's own name, so browsers would send Proxmox's cookie to the page: choose a name that nothing else \
+                 on this host has, for example pinion.{0}",
+                name.as_str()
+            );
+            web.problem("proxmox_login", why);
+        }
+    }
+
     pub(super) fn settled(self, root: &Path) -> WebConfig {
         let listen = self.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
         let below = |path: PathBuf| root.join(path.strip_prefix("/").unwrap_or(&path));
@@ -147,6 +215,7 @@ impl WrittenWeb {
             metrics_from: self.metrics_from,
             textfile: self.textfile.map(below),
             renew: self.renew,
+            proxmox_login: self.proxmox_login,
         }
     }
 }
@@ -179,6 +248,36 @@ mod tests {
             let error = load(text).1.expect_err("a mistake").to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn proxmoxs_login_has_a_name_of_its_own_and_tls() {
+        let with = |more: &str| load(&format!("[web]\ncertificate = \"/a\"\nkey = \"/b\"\n{more}\n")).1;
+        let login = with("proxmox_login = \"Pinion.lan.example\"").expect("good").web.proxmox_login.expect("a name");
+        assert_eq!(login.as_str(), "pinion.lan.example");
+        assert_eq!(with("").expect("good").web.proxmox_login, None, "it is off unless it is asked for");
+        let own = format!("{}.lan.example", super::host_name());
+        for (text, words) in [
+            ("proxmox_login = \"10.0.0.13\"", "not a host name"),
+            ("proxmox_login = \"*.lan.example\"", "not a host name"),
+            ("proxmox_login = \"https://pinion.lan.example\"", "not a host name"),
+            ("proxmox_login = \"pinion.lan.example\"\nnames = [\"pve1.lan.example\"]", "remove `names`"),
+            (&format!("proxmox_login = \"{own}\""), "this host's own name"),
+        ] {
+            let error = with(text).expect_err("a mistake").to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let error = load("[web]\nproxmox_login = \"pinion.lan.example\"\n").1.expect_err("a mistake").to_string();
+        assert!(error.contains("needs `certificate` and `key`"), "{error}");
+    }
+
+    #[test]
+    fn pvedaemon_is_on_this_machine() {
+        let address = |text: &str| load(text).1.map(|config| config.channel.pvedaemon.to_string());
+        assert_eq!(address("[channel]\n").expect("good"), "127.0.0.1:85");
+        assert_eq!(address("[channel]\npvedaemon = \"127.0.0.1:8585\"\n").expect("good"), "127.0.0.1:8585");
+        let error = address("[channel]\npvedaemon = \"10.0.0.13:85\"\n").expect_err("a mistake").to_string();
+        assert!(error.contains("on this machine"), "{error}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) struct Written {
 pub(super) struct WrittenChannel {
     pub(super) user: Option<String>,
     pub(super) tools: Option<PathBuf>,
+    pub(super) pvedaemon: Option<SocketAddr>,
     pub(super) identity_root: Option<bool>,
 }
 
@@ -92,9 +93,14 @@ fn read_guests(guests: &Fields<'_>) -> BTreeMap<String, Vmid> {
 
 fn read_channel(channel: &Fields<'_>) -> WrittenChannel {
     channel.known(&CHANNEL.names());
-    WrittenChannel {
+    let read = WrittenChannel {
         user: channel.optional("user"),
         tools: channel.optional("tools"),
+        pvedaemon: channel.optional("pvedaemon"),
         identity_root: channel.optional("identity_root"),
+    };
+    if read.pvedaemon.is_some_and(|address| !address.ip().is_loopback()) {
+        channel.problem("pvedaemon", "tickets are sent to a process on this machine only: write a loopback address");
     }
+    read
 }

@@ -1,5 +1,7 @@
 //! What the controller says of itself, of placements and of guests.
 
+use std::time::Duration;
+
 use pinion_proto::{
     clock::Timestamp,
     failure::Failure,
@@ -13,6 +15,9 @@ use crate::{
     admin::protocol::{ExaminedGuest, GuestStatus, IdentityStatus, IssuerReport, PlacementStatus, Status},
     manifest::first_problem,
 };
+
+/// After a restart of the controller, an agent may take a minute to dial again; then it needs nobody.
+const SOON_BACK: Duration = Duration::from_secs(90);
 
 /// What the controller answered.
 pub(crate) struct Answers {
@@ -30,8 +35,10 @@ pub(super) fn check(answers: &Answers, now: Timestamp, found: &mut Findings) {
     let status = match &answers.status {
         Ok(status) => status,
         Err(failure) => {
-            let message = format!("{failure}; so nobody tells how placements and guests are.");
-            return found.problem(Area::Controller, message, "run `pinion doctor` again when it answers");
+            let (why, remedy) = failure.parts();
+            let remedy = remedy.map(|remedy| format!("{remedy}; then ")).unwrap_or_default();
+            let message = format!("{why}, so nobody tells how placements and guests are.");
+            return found.problem(Area::Controller, message, remedy + "run `pinion doctor` again");
         }
     };
     found.good(Area::Controller, "The controller answers.");
@@ -105,6 +112,10 @@ fn guests(guests: &[GuestStatus], identities: &[IdentityStatus], now: Timestamp,
     for guest in guests.iter().filter(|guest| !guest.linked && !is_excused(guest)) {
         let number = guest.guest;
         match guest.since {
+            Some(since) if now.since(since) < SOON_BACK => {
+                let message = format!("Guest {number} is away for {}.", relative::ago(since, now));
+                found.note(AREA, message, "wait: its agent dials again at least once a minute".to_owned());
+            }
             Some(since) => {
                 let message = format!("Guest {number} is away for {}, since {since}.", relative::ago(since, now));
                 let remedy = format!(

@@ -1,11 +1,8 @@
 //! Room on the file systems that Pinion writes to.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
-use rustix::{
-    fs::{StatVfs, statvfs},
-    io::Errno,
-};
+use pinion_proto::file_system::{FileSystem, make_room, make_writable, remove_files};
 
 use super::report::{Area, Findings};
 
@@ -29,15 +26,17 @@ pub(super) fn check(root: &Path, found: &mut Findings) {
     let before = found.0.len();
     for place in PLACES {
         let path = root.join(place);
-        match statvfs(&path) {
+        match FileSystem::of(&path, root) {
             // Several places of one file system are told once.
-            Ok(room) if seen.contains(&room.f_fsid) && room.f_fsid != 0 => {}
+            Ok(room) if seen.contains(&room.device) => {}
             Ok(room) => {
-                seen.push(room.f_fsid);
-                judge(&path, Room::of(&room), found);
+                seen.push(room.device);
+                judge(&path, &room, found);
             }
-            Err(Errno::NOENT) => {}
-            Err(Errno::ACCESS) => found.skipped(AREA, format!("{} cannot be looked at by this user.", path.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                found.skipped(AREA, format!("{} cannot be looked at by this user.", path.display()));
+            }
             Err(error) => {
                 let message = format!("{} cannot be looked at: {error}.", path.display());
                 found.problem(AREA, message, "look at the file system there: `findmnt`, `dmesg`");
@@ -49,45 +48,22 @@ pub(super) fn check(root: &Path, found: &mut Findings) {
     }
 }
 
-/// What is left of a file system, for others than root.
-#[derive(Debug, Clone, Copy)]
-struct Room {
-    bytes: u64,
-    all_bytes: u64,
-    inodes: u64,
-    all_inodes: u64,
-    is_read_only: bool,
-}
-
-impl Room {
-    fn of(room: &StatVfs) -> Self {
-        Self {
-            bytes: room.f_bavail.saturating_mul(room.f_frsize),
-            all_bytes: room.f_blocks.saturating_mul(room.f_frsize),
-            inodes: room.f_favail,
-            all_inodes: room.f_files,
-            is_read_only: room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
-        }
-    }
-}
-
-fn judge(path: &Path, room: Room, found: &mut Findings) {
-    let shown = path.display();
-    let free = "free some space: `du -xh --max-depth=2 / | sort -h | tail` shows what takes it";
+fn judge(path: &Path, room: &FileSystem, found: &mut Findings) {
+    let (shown, mount) = (path.display(), room.mount.display());
     if room.is_read_only {
-        let remedy = "find out why with `dmesg`; after a repair run `mount -o remount,rw` on it";
-        found.problem(AREA, format!("{shown} is on a file system that is mounted read-only."), remedy);
+        let message = format!("{shown} is on a file system that is mounted read-only.");
+        found.problem(AREA, message, make_writable(&mount));
     }
     if room.bytes < MIN_BYTES {
-        found.problem(AREA, format!("{shown} is on a file system with {} left.", size(room.bytes)), free);
+        let message = format!("{shown} is on a file system with {} left.", size(room.bytes));
+        found.problem(AREA, message, make_room(&mount));
     } else if room.bytes < SCARCE_BYTES && room.bytes.saturating_mul(100) < room.all_bytes.saturating_mul(SCARCE) {
         let message = format!("{shown} is on a file system that is nearly full: {} left.", size(room.bytes));
-        found.note(AREA, message, free.to_owned());
+        found.note(AREA, message, make_room(&mount));
     }
-    // File systems that make inodes as they need them say that they have none at all.
-    if room.all_inodes > 0 && room.inodes < MIN_INODES {
-        let remedy = "remove small files: `du -x --inodes / | sort -n | tail` shows where they are";
-        found.problem(AREA, format!("{shown} is on a file system with {} free inodes.", room.inodes), remedy);
+    if room.lacks_inodes(MIN_INODES) {
+        let message = format!("{shown} is on a file system with {} free inodes.", room.inodes);
+        found.problem(AREA, message, remove_files(&mount));
     }
 }
 
@@ -106,30 +82,38 @@ mod tests {
     #[test]
     fn what_is_full_is_a_problem_and_what_is_scarce_is_a_note() {
         const GIB: u64 = 1024 * 1024 * 1024;
-        let good =
-            Room { bytes: 50 * GIB, all_bytes: 100 * GIB, inodes: 5000, all_inodes: 10_000, is_read_only: false };
-        let told = |room| {
-            let mut found = Findings::default();
-            judge(Path::new("/var"), room, &mut found);
-            found
-                .0
-                .iter()
-                .map(|finding| format!("{:?} {}", finding.level, finding.message))
-                .collect::<Vec<_>>()
-                .join("; ")
+        let good = FileSystem {
+            device: 1,
+            mount: "/".into(),
+            bytes: 50 * GIB,
+            all_bytes: 100 * GIB,
+            inodes: 5000,
+            all_inodes: 10_000,
+            is_read_only: false,
         };
-        assert_eq!(told(good), "");
-        let full = told(Room { bytes: MIN_BYTES - 1, ..good });
+        let told = |room: FileSystem| {
+            let mut found = Findings::default();
+            judge(Path::new("/var"), &room, &mut found);
+            let words = found.0.iter().map(|finding| format!("{:?} {}", finding.level, finding.message));
+            words.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told(good.clone()), "");
+        let full = told(FileSystem { bytes: MIN_BYTES - 1, ..good.clone() });
         assert_eq!(full, "Problem /var is on a file system with 63 MiB left.");
         assert!(
-            told(Room { bytes: MIN_BYTES, ..good }).starts_with("Note /var is on a file system that is nearly full")
+            told(FileSystem { bytes: MIN_BYTES, ..good.clone() })
+                .starts_with("Note /var is on a file system that is nearly full")
         );
-        let small = Room { bytes: GIB, all_bytes: 20 * GIB, ..good };
-        assert_eq!(told(small), "", "exactly what is not scarce");
-        assert!(told(Room { bytes: GIB - 1, ..small }).starts_with("Note"));
-        assert_eq!(told(Room { bytes: 2 * GIB, ..good }), "", "there is enough, however large the whole is");
-        assert!(told(Room { inodes: 999, ..good }).contains("999 free inodes"));
-        assert_eq!(told(Room { inodes: 0, all_inodes: 0, ..good }), "", "btrfs has no such number");
-        assert!(told(Room { is_read_only: true, ..good }).contains("read-only"));
+        let small = FileSystem { bytes: GIB, all_bytes: 20 * GIB, ..good.clone() };
+        assert_eq!(told(small.clone()), "", "exactly what is not scarce");
+        assert!(told(FileSystem { bytes: GIB - 1, ..small }).starts_with("Note"));
+        assert_eq!(
+            told(FileSystem { bytes: 2 * GIB, ..good.clone() }),
+            "",
+            "there is enough, however large the whole is"
+        );
+        assert!(told(FileSystem { inodes: 999, ..good.clone() }).contains("999 free inodes"));
+        assert_eq!(told(FileSystem { inodes: 0, all_inodes: 0, ..good.clone() }), "", "btrfs has no such number");
+        assert!(told(FileSystem { is_read_only: true, ..good }).contains("read-only"));
     }
 }

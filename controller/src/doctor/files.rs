@@ -12,7 +12,7 @@ use std::{
 use pinion_proto::{trusted, users::LocalUsers};
 
 use super::report::{Area, Findings};
-use crate::config::Config;
+use crate::{config::Config, manifest::source::Source};
 
 const AREA: Area = Area::Files;
 
@@ -32,48 +32,50 @@ struct Expected {
     owner: Owner,
     /// Permission bits that it must not have.
     forbidden: u32,
-    /// Whether it is there while its daemon runs only.
+    /// Whether it is a socket, which is there only while its daemon runs.
     is_socket: bool,
-    /// What is to be done about its mode.
-    mode: &'static str,
+    /// What mends its mode.
+    remedy: Remedy,
 }
 
-const EXPECTED: [Expected; 8] = [
-    Expected { path: "etc/pinion", owner: Owner::Root, forbidden: 0o022, is_socket: false, mode: "0755" },
-    Expected {
-        path: "etc/pinion/controller.toml",
-        owner: Owner::Root,
-        forbidden: 0o022,
-        is_socket: false,
-        mode: "0644",
-    },
-    Expected {
-        path: "etc/pinion/certificate-manifest.json",
-        owner: Owner::Root,
-        forbidden: 0o022,
-        is_socket: false,
-        mode: "0644",
-    },
-    Expected { path: "var/lib/pinion", owner: Owner::Controller, forbidden: 0o077, is_socket: false, mode: "0700" },
-    Expected { path: "var/lib/pinion-channel", owner: Owner::Root, forbidden: 0o077, is_socket: false, mode: "0700" },
-    Expected { path: "run/pinion", owner: Owner::Controller, forbidden: 0o022, is_socket: false, mode: "0755" },
-    Expected {
-        path: "run/pinion/controller.sock",
-        owner: Owner::Controller,
-        forbidden: 0o117,
-        is_socket: true,
-        mode: "0660",
-    },
-    Expected {
-        path: "run/pinion-channel/channel.sock",
-        owner: Owner::Controller,
-        forbidden: 0o177,
-        is_socket: true,
-        mode: "0600",
-    },
+/// What mends an owner or a mode.
+#[derive(Debug, Clone, Copy)]
+enum Remedy {
+    /// The owner's and this mode's commands.
+    Mode(&'static str),
+    /// A start of this unit, which makes it anew. Where another user than root has the directory, root's commands could be
+    /// led to something else by then.
+    Restart(&'static str),
+}
+
+const fn directory(path: &'static str, owner: Owner, forbidden: u32, mode: &'static str) -> Expected {
+    Expected { path, owner, forbidden, is_socket: false, remedy: Remedy::Mode(mode) }
+}
+
+const fn socket(path: &'static str, forbidden: u32, unit: &'static str) -> Expected {
+    Expected { path, owner: Owner::Controller, forbidden, is_socket: true, remedy: Remedy::Restart(unit) }
+}
+
+/// A file of the manifest.
+const MANIFEST: Expected = directory("etc/pinion/certificate-manifest.json", Owner::Root, 0o022, "0644");
+
+const EXPECTED: [Expected; 12] = [
+    directory("etc/pinion", Owner::Root, 0o022, "0755"),
+    directory("etc/pinion/controller.toml", Owner::Root, 0o022, "0644"),
+    MANIFEST,
+    directory("etc/pinion/certificate-manifest.d", Owner::Root, 0o022, "0755"),
+    directory("var/lib/pinion", Owner::Controller, 0o077, "0700"),
+    // Without what is in these, every guest must join again. The directory above them is closed, whatever their modes are.
+    directory("var/lib/pinion/local", Owner::Controller, 0, "0700"),
+    directory("var/lib/pinion/shared", Owner::Controller, 0, "0700"),
+    directory("var/lib/pinion-channel", Owner::Root, 0o077, "0700"),
+    directory("run/pinion", Owner::Controller, 0o022, "0755"),
+    directory("run/pinion-channel", Owner::Root, 0o022, "0755"),
+    socket("run/pinion/controller.sock", 0o117, "pinion"),
+    socket("run/pinion-channel/channel.sock", 0o177, "pinion-channel"),
 ];
 
-/// The state, without which every guest must join again.
+/// What a controller that answers has made.
 const STATE: [&str; 2] = ["var/lib/pinion/local", "var/lib/pinion/shared"];
 
 pub(super) fn check(root: &Path, config: Option<&Config>, is_answering: bool, found: &mut Findings) {
@@ -86,7 +88,11 @@ pub(super) fn check(root: &Path, config: Option<&Config>, is_answering: bool, fo
     }
     let before = found.0.len();
     for expected in &EXPECTED {
-        one(root, expected, number, &users, found);
+        one(&root.join(expected.path), expected, number, &users, found);
+    }
+    // That the directory cannot be listed is said of the configuration.
+    for file in Source::of(&root.join(MANIFEST.path)).more_files().unwrap_or_default() {
+        one(&file, &MANIFEST, number, &users, found);
     }
     if is_answering {
         for path in STATE {
@@ -105,28 +111,35 @@ pub(super) fn check(root: &Path, config: Option<&Config>, is_answering: bool, fo
     }
 }
 
-fn one(root: &Path, expected: &Expected, user: Option<u32>, users: &LocalUsers, found: &mut Findings) {
-    let path = root.join(expected.path);
-    let metadata = match fs::symlink_metadata(&path) {
+fn one(path: &Path, expected: &Expected, user: Option<u32>, users: &LocalUsers, found: &mut Findings) {
+    let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         // Units tell whether daemons run, and the configuration has its own words for a file that is not there.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => return unseen(&path, &error, "run this command as root", found),
+        Err(error) => return unseen(path, &error, "run this command as root", found),
     };
     let shown = path.display();
     if expected.is_socket != metadata.file_type().is_socket() {
         let what = if expected.is_socket { "no socket" } else { "a socket" };
-        let remedy = format!("remove it and restart Pinion's units: `rm {shown}`");
+        let unit = match expected.remedy {
+            Remedy::Restart(unit) => unit,
+            Remedy::Mode(_) => "pinion-channel pinion",
+        };
+        let remedy = format!("run `rm -r {shown}` and `systemctl restart {unit}`");
         return found.problem(AREA, format!("{shown} is {what}."), remedy);
     }
-    // A link to the configuration is an administrator's own doing; what it leads to is judged.
-    let metadata = if metadata.is_symlink() && expected.owner == Owner::Root {
-        match fs::metadata(&path) {
+    let metadata = match metadata.is_symlink() {
+        // An administrator's own doing; what it leads to is judged.
+        true if expected.owner == Owner::Root || metadata.uid() == 0 => match fs::metadata(path) {
             Ok(metadata) => metadata,
-            Err(error) => return unseen(&path, &error, "it is a link that leads nowhere: replace it", found),
+            Err(error) => return unseen(path, &error, "it is a link that leads nowhere: replace it", found),
+        },
+        // Root's commands would follow it.
+        true => {
+            let remedy = format!("`ls -l {shown}` shows where it leads: remove it if you did not make it");
+            return found.problem(AREA, format!("{shown} is a link that root did not make."), remedy);
         }
-    } else {
-        metadata
+        false => metadata,
     };
     let wanted = match expected.owner {
         Owner::Root => Some(0),
@@ -135,12 +148,21 @@ fn one(root: &Path, expected: &Expected, user: Option<u32>, users: &LocalUsers, 
     if let Some((owner, wanted)) = wrong_owner(&metadata, expected.owner, wanted) {
         let (owner, wanted) = (users.shown(owner), users.name(wanted).map_or_else(|| wanted.to_string(), Into::into));
         let message = format!("{shown} belongs to {owner}, not to {wanted}.");
-        found.problem(AREA, message, format!("run `chown {wanted}: {shown}`"));
+        let remedy = match expected.remedy {
+            // Not what a link leads to.
+            Remedy::Mode(_) => format!("run `chown -h {wanted}: {shown}`"),
+            Remedy::Restart(unit) => format!("run `systemctl restart {unit}`"),
+        };
+        found.problem(AREA, message, remedy);
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & expected.forbidden != 0 {
         let message = format!("{shown} has mode {mode:04o}, which lets others in.");
-        found.problem(AREA, message, format!("run `chmod {} {shown}`", expected.mode));
+        let remedy = match expected.remedy {
+            Remedy::Mode(mode) => format!("run `chmod {mode} {shown}`"),
+            Remedy::Restart(unit) => format!("run `systemctl restart {unit}`"),
+        };
+        found.problem(AREA, message, remedy);
     }
 }
 

@@ -6,6 +6,7 @@
 //! (lstat), and opens nothing there. What cannot be looked at is told as such, and is no finding.
 
 mod answers;
+mod clock;
 mod disk;
 mod files;
 mod guests;
@@ -16,6 +17,7 @@ mod proxmox;
 mod report;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use std::{path::Path, sync::Arc};
 
@@ -38,18 +40,18 @@ pub(crate) async fn examine(
     configuration(root, &mut found);
     files::check(root, config.as_ref().ok(), answers.status.is_ok(), &mut found);
     disk::check(root, &mut found);
-    host::units(root, &mut found).await;
+    units::check(root, answers, &mut found).await;
     host::versions(root, answers, &mut found).await;
-    host::clock(root, &mut found).await;
+    clock::check(root, &mut found).await;
     if let Ok(config) = config {
         if let Some(proxmox) = &config.proxmox {
             proxmox::check(config, proxmox, &mut found);
         }
-        network::check(config, answers.status.is_ok(), &mut found).await;
+        network::check(root, config, answers.status.is_ok(), &mut found).await;
         issuers::check(config, answers, clock, &mut found).await;
     }
     answers::check(answers, clock.now(), &mut found);
-    guests::check(answers.guests.as_deref().unwrap_or_default(), clock.now(), &mut found);
+    guests::check(answers.guests.as_deref().unwrap_or_default(), &mut found);
     found.report()
 }
 

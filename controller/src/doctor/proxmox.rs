@@ -11,24 +11,34 @@ use crate::{
 
 const AREA: Area = Area::Proxmox;
 
-/// The tools with which Pinion reaches into guests, and the one by which people ask Proxmox.
-const TOOLS: [&str; 3] = ["pct", "qm", "pvesh"];
+/// The tools with which Pinion reaches into guests, and the one by which people ask Proxmox; each with its package.
+const TOOLS: [(&str, &str); 3] = [("pct", "pve-container"), ("qm", "qemu-server"), ("pvesh", "pve-manager")];
 
 pub(super) fn check(config: &Config, proxmox: &Proxmox, found: &mut Findings) {
-    let place = |tool: &&str| -> Option<PathBuf> {
+    let place = |tool: &str| -> Option<PathBuf> {
         match &config.channel.tools {
             Some(directory) => Some(directory.join(tool)).filter(|path| path.is_file()),
             None => find(tool),
         }
     };
-    let missing: Vec<_> = TOOLS.iter().filter(|tool| place(tool).is_none()).copied().collect();
-    match missing.as_slice() {
-        [] => found.good(AREA, "pct, qm and pvesh are installed."),
-        missing => {
-            let remedy = "install Proxmox's packages pve-container and qemu-server; or set `channel.tools` in \
-                          controller.toml to the directory that they are in";
-            found.problem(AREA, format!("{} cannot be found: no guest can be reached.", missing.join(" and ")), remedy);
-        }
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| place(tool).is_none()).collect();
+    for (tool, package) in &missing {
+        let without = match *tool {
+            "pct" => "no container can be reached",
+            "qm" => "no VM can be reached",
+            _ => "nobody can ask Proxmox by it",
+        };
+        let (message, remedy) = match &config.channel.tools {
+            Some(directory) => (
+                format!("{tool} is not in {}: {without}.", directory.display()),
+                "correct `channel.tools` in controller.toml, or take it out".to_owned(),
+            ),
+            None => (format!("{tool} cannot be found: {without}."), format!("run `apt install --reinstall {package}`")),
+        };
+        found.problem(AREA, message, remedy);
+    }
+    if missing.is_empty() {
+        found.good(AREA, "pct, qm and pvesh are installed.");
     }
     let directory = proxmox.directory.display();
     match cluster_health(&proxmox.directory) {
@@ -42,7 +52,7 @@ pub(super) fn check(config: &Config, proxmox: &Proxmox, found: &mut Findings) {
             found.skipped(AREA, format!("{directory} cannot be read by this user: run `pinion doctor` as root."));
         }
         Err(error) => {
-            let remedy = "run `systemctl status pve-cluster`, and restart it if it does not run";
+            let remedy = "run `systemctl restart pve-cluster`; `journalctl -u pve-cluster -n 50` shows why it ended";
             found.problem(AREA, format!("{directory} is not as it should be: {error}."), remedy);
         }
     }

@@ -1,6 +1,6 @@
 //! What is found in a directory that stands for a host, and from what the controller says.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use pinion_proto::{
     clock::{Clock, SystemClock},
@@ -109,7 +109,10 @@ async fn a_state_of_another_user_than_the_controllers_is_told() {
     let number = rustix::process::geteuid().as_raw() + 1;
     fs::write(root.path().join("etc/passwd"), format!("pinion:x:{number}:{number}::/:\n")).expect("written");
     let problems = told(&found(root.path(), &silent()).await, Area::Files, Level::Problem);
-    assert!(problems.contains("var/lib/pinion belongs to") && problems.contains("run `chown pinion: "), "{problems}");
+    assert!(
+        problems.contains("var/lib/pinion belongs to") && problems.contains("run `chown -h pinion: "),
+        "{problems}"
+    );
     fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:\n").expect("written");
     let problems = told(&found(root.path(), &silent()).await, Area::Files, Level::Problem);
     assert!(problems.contains("There is no user pinion") && problems.contains("systemd-sysusers"), "{problems}");
@@ -126,23 +129,30 @@ async fn placements_and_guests_are_judged_by_what_the_controller_says() {
     };
     let guests = json!([
         guest(101, json!({ "linked": true, "agent_version": "0.0.9" })),
+        guest(108, json!({ "linked": true, "agent_version": "99.0.0" })),
         guest(102, json!({ "running": false })),
         guest(103, json!({ "running": true })),
         guest(104, json!({ "since": null, "kind": "lxc" })),
         guest(105, json!({ "since": null })),
+        guest(106, json!({ "running": true, "since": SystemClock.now() - Duration::from_secs(60) })),
+        guest(107, json!({ "running": true, "since": SystemClock.now() - Duration::from_secs(91) })),
     ]);
     let report = found(root.path(), &answers(Vec::new(), guests)).await;
     let problems = told(&report, Area::Guests, Level::Problem);
     for part in [
         "Guest 103 is away",
+        "Guest 107 is away",
         "Guest 104 was never linked. [run `pinion guest enroll 104`",
         "Guest 105 was never linked. [run `pinion token create --guest 105`",
     ] {
         assert!(problems.contains(part), "{part}: {problems}");
     }
+    assert!(!problems.contains("106") && told(&report, Area::Guests, Level::Note).contains("Guest 106 is away"));
     assert!(!problems.contains("102") && told(&report, Area::Guests, Level::Note).contains("Stopped, or on another"));
-    assert!(told(&report, Area::Guests, Level::Good).contains("Linked: 101."));
-    assert!(told(&report, Area::Programs, Level::Note).contains("Agents of version 0.0.9 run in 101."));
+    assert!(told(&report, Area::Guests, Level::Good).contains("Linked: 101, 108."));
+    let versions = told(&report, Area::Programs, Level::Note);
+    assert!(versions.contains("Agents of version 0.0.9 run in 101. [on Proxmox, Pinion upgrades them"), "{versions}");
+    assert!(versions.contains("Agents of version 99.0.0 run in 108. [they are newer"), "{versions}");
 
     let placement = json!({ "placement": "web@101", "certificate": "web", "guest": "101", "guest_name": null,
         "stage": "served", "goal": "served", "generation": 1, "incoming": null, "serial": "0A", "names": null,

@@ -27,7 +27,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use notes::{EnrolStep, Tools};
 pub(crate) use notes::{Happened, Identity, Note, Seen};
-pub(crate) use version::misfit;
+pub(crate) use version::{is_older, misfit};
 
 use crate::{
     admin::protocol::Answer,

@@ -150,6 +150,8 @@ pub enum Kind {
     Purged,
     /// A placement has taken over a pair that was there before Pinion.
     Adopted,
+    /// A certificate that is only watched is seen for the first time, or another one in its place.
+    Watched,
     /// A placement replaces a file that was there before Pinion.
     Replaced,
     /// A guest was destroyed, or created again.
@@ -184,6 +186,7 @@ impl Kind {
             Self::Retired => "retired",
             Self::Purged => "purged",
             Self::Adopted => "adopted",
+            Self::Watched => "watched",
             Self::Replaced => "replaced",
             Self::Destroyed => "destroyed",
             Self::Asked => "asked",

@@ -79,6 +79,7 @@ fn host() -> Vec<HostEvent> {
         HostEvent::FreezeLifted("docker".into()),
         HostEvent::FreezeEnded("docker".into()),
         HostEvent::RenewalAsked(3),
+        HostEvent::SignedIn { user: "anna@pve!page".into(), may_renew: false, is_almighty: false },
     ]);
     host
 }
@@ -149,7 +150,7 @@ fn placement() -> Vec<PlacementEvent> {
     };
     let expiry = |expired| PlacementEvent::Expiry {
         expired,
-        generation: 3,
+        generation: Some(3),
         serial: serial(),
         not_after: at(),
         trouble: Some(trouble("have web@1001 signed", "step-ca is unreachable")),
@@ -181,6 +182,7 @@ fn placement() -> Vec<PlacementEvent> {
         purged(&[]),
         purged(&["/etc/nginx/sites-enabled/web:4 names /etc/nginx/ssl/web.crt"]),
         PlacementEvent::Adopted { generation: 1, serial: serial(), not_after: at() },
+        PlacementEvent::Watched { serial: serial(), not_after: at() },
         PlacementEvent::NotAdopted(
             "/etc/nginx/ssl/web.key has mode 0644: others than its owner could have read or changed it".into(),
         ),

@@ -83,6 +83,8 @@ pub(crate) enum HostEvent {
     FreezeEnded(String),
     /// A person asks for the renewal of so many placements.
     RenewalAsked(usize),
+    /// A user of Proxmox's has signed in on the page; an almighty one can change permissions on `/`.
+    SignedIn { user: String, may_renew: bool, is_almighty: bool },
 }
 
 /// What happens to an issuer.
@@ -200,8 +202,8 @@ pub(crate) enum PlacementEvent {
     Stage { stage: Stage, back: bool, generation: u64, serial: String },
     /// It is held up in its guest.
     HeldUp(Trouble),
-    /// What it holds has expired, or its renewal is due and this holds it up.
-    Expiry { expired: bool, generation: u64, serial: String, not_after: Timestamp, trouble: Option<Trouble> },
+    /// What it holds has expired, or its renewal is due and this holds it up; without a generation where it is only watched.
+    Expiry { expired: bool, generation: Option<u64>, serial: String, not_after: Timestamp, trouble: Option<Trouble> },
     /// The manifest does not name it any more.
     Retired,
     /// A person wants its files removed.
@@ -210,6 +212,8 @@ pub(crate) enum PlacementEvent {
     Purged(Box<Purged>),
     /// It has taken over a pair that was there before Pinion, as it is.
     Adopted { generation: u64, serial: String, not_after: Timestamp },
+    /// What is only watched shows another certificate than before.
+    Watched { serial: String, not_after: Timestamp },
     /// It gets a certificate of its own in place of the pair that was there before Pinion; this is why.
     NotAdopted(String),
     /// It replaces a file that was there before Pinion.
@@ -235,9 +239,10 @@ impl PlacementEvent {
             Self::Issued { generation, serial, .. }
             | Self::Stage { generation, serial, .. }
             | Self::Adopted { generation, serial, .. }
-            | Self::Expiry { generation, serial, .. }
             | Self::Revoked { generation, serial, .. }
             | Self::NotRevoked { generation, serial, .. } => (Some(*generation), Some(serial)),
+            Self::Expiry { generation, serial, .. } => (*generation, Some(serial)),
+            Self::Watched { serial, .. } => (None, Some(serial)),
             Self::RequestRefused { generation, .. } => (Some(*generation), None),
             Self::NotIssued { generation, .. } => (*generation, None),
             Self::SharedKeyWaits(_)

@@ -121,6 +121,15 @@ impl HostEvent {
             Self::FreezeLifted(what) => (Kind::Asked, format!("The freeze of {what} is lifted")),
             Self::FreezeEnded(what) => (Kind::Asked, format!("The freeze of {what} is over")),
             Self::RenewalAsked(count) => (Kind::Asked, format!("Renewal of {count} placements")),
+            Self::SignedIn { user, may_renew, is_almighty } => {
+                let may = if may_renew { "look and renew" } else { "look" };
+                let mut text = format!("{user} signed in on the page with Proxmox's login, to {may}");
+                if is_almighty {
+                    text +=
+                        "; this ticket or API token can do everything on Proxmox: use an API token that can only look";
+                }
+                (Kind::Asked, text)
+            }
         }
     }
 }
@@ -312,6 +321,9 @@ impl PlacementEvent {
                 Kind::Adopted,
                 format!("{id} took over the certificate that was there, valid until {not_after}; nothing was changed"),
             ),
+            Self::Watched { not_after, .. } => {
+                (Kind::Watched, format!("{id}, which Pinion only watches, shows a certificate valid until {not_after}"))
+            }
             Self::NotAdopted(because) => (Kind::Replaced, format!("{id} does not take over what is there: {because}")),
             Self::Replaces(original) => (Kind::Replaced, replaces(id, original)),
             Self::Revoked { issuer, serial, compromised: true, .. } => {

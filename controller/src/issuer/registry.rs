@@ -18,6 +18,7 @@ use pinion_proto::{
     settings::{Otherwise, Table, setting},
     spec::PlainName,
 };
+use tokio::time::Instant;
 
 use super::{
     Issuer, IssuerCheck, IssuerError, IssuerRoots, Password, Revocation, Serial, Signed, SigningRequest, StepCaConfig,
@@ -202,8 +203,27 @@ impl Issuers {
         request: SigningRequest,
         expires: Option<Timestamp>,
     ) -> Result<Signed, IssuerError> {
-        let queue = self.queue(issuer)?;
-        queue.call(Operation::Sign, expires, queue.issuer().sign(&request)).await
+        self.sign_timed(issuer, request, expires).await.0
+    }
+
+    /// As [`Self::sign`], and how long the request was in the queue before the issuer.
+    pub async fn sign_timed(
+        &self,
+        issuer: &PlainName,
+        request: SigningRequest,
+        expires: Option<Timestamp>,
+    ) -> (Result<Signed, IssuerError>, Duration) {
+        let queue = match self.queue(issuer) {
+            Ok(queue) => queue,
+            Err(error) => return (Err(error), Duration::ZERO),
+        };
+        let (began, mut queued) = (Instant::now(), Duration::ZERO);
+        let turn = async {
+            queued = began.elapsed();
+            queue.issuer().sign(&request).await
+        };
+        let signed = queue.call(Operation::Sign, expires, turn).await;
+        (signed, queued)
     }
 
     /// Whether an issuer is to revoke certificates that were replaced; one that is not there is not.

@@ -5,20 +5,40 @@
 //! those of the address with the most, and of that address's the oldest: a flood from one address throws out itself,
 //! also among neighbours. Where that leaves a choice, addresses of guests that were let in lately are spared. Of a
 //! guest's connections the newest stay.
+//! When thousands come at once, as after a restart, they are let in as fast as they get through.
 //! Invariant: a caller that has spent its join token is thrown out for nobody.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
 };
 
 use pinion_proto::{id::Guest, lock::lock};
-use tokio::task::AbortHandle;
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use crate::source::Source;
 
 /// Handshakes in flight.
 const MAX_HANDSHAKES: usize = 256;
+
+/// While so many handshakes have only just begun, no more connections are accepted: a new one would end one that is nearly
+/// done. They wait in the kernel's queue. A handshake that takes longer is waiting for its caller, and does not count; longer
+/// than this, or than four times what those of guests took lately, where the machine is slow or has much to do.
+const BUSY: usize = 64;
+const YOUNG: Duration = Duration::from_millis(500);
+
+/// Whatever guests took, no handshake counts for longer.
+const MAX_YOUNG: Duration = Duration::from_secs(2);
+
+/// Of one address so many of them count: a flood from there holds up nobody.
+const BUSY_OF_ADDRESS: usize = 4;
 
 /// Callers without a good identity at any one time: joining is one small call.
 const MAX_STRANGERS: usize = 64;
@@ -29,22 +49,13 @@ const MAX_LATELY: usize = 4096;
 /// A guest has one link, and for a moment two while it redials.
 const MAX_PER_GUEST: usize = 2;
 
-/// Where a caller comes from: an IPv4 address, or the network that one IPv6 host has to itself (RFC 6177 section 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Source(IpAddr);
-
-impl Source {
-    fn of(address: IpAddr) -> Self {
-        Self(match address {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-            v4 @ IpAddr::V4(_) => v4,
-        })
-    }
-}
-
 /// Everyone who is connected.
 #[derive(Debug, Default)]
-pub(super) struct Admission(Mutex<Rows>);
+pub(super) struct Admission {
+    rows: Mutex<Rows>,
+    /// Somebody's handshake is over.
+    left: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -55,6 +66,8 @@ struct Rows {
     /// Those that showed no certificate, or none that is good.
     strangers: Row,
     guests: HashMap<Guest, VecDeque<(u64, AbortHandle)>>,
+    /// How long handshakes of guests took lately: each counts for an eighth of all before.
+    took: Duration,
     lately: Lately,
 }
 
@@ -69,27 +82,53 @@ pub(super) struct Ticket {
     source: Source,
     address: IpAddr,
     number: u64,
+    /// Whose link it is, once that is known.
+    guest: OnceLock<Guest>,
 }
 
 impl Admission {
+    /// Waits until another caller would throw out nobody who is nearly through.
+    pub(super) async fn is_ready(&self) {
+        loop {
+            let left = self.left.notified();
+            if !lock(&self.rows).is_busy() {
+                return;
+            }
+            // They grow older, too.
+            timeout(YOUNG / 10, left).await.ok();
+        }
+    }
+
     /// A new connection. Whoever goes for it is ended.
     pub(super) fn enter(self: &Arc<Self>, from: SocketAddr) -> Ticket {
         let address = from.ip().to_canonical();
         let source = Source::of(address);
-        let rows = &mut *lock(&self.0);
+        let rows = &mut *lock(&self.rows);
         rows.count += 1;
         let number = rows.count;
-        rows.handshakes.add(source, Caller { number, address, task: None }, MAX_HANDSHAKES, &rows.lately);
-        Ticket { admission: self.clone(), source, address, number }
+        rows.handshakes.add(
+            source,
+            Caller { number, address, begun: Instant::now(), task: None },
+            MAX_HANDSHAKES,
+            &rows.lately,
+        );
+        Ticket { admission: self.clone(), source, address, number, guest: OnceLock::new() }
     }
 
     /// The task that a connection is; it may be over already.
     pub(super) fn runs(&self, source: Source, number: u64, task: AbortHandle) {
-        let rows = &mut *lock(&self.0);
+        let rows = &mut *lock(&self.rows);
         let caller = rows.handshakes.find(source, number).or_else(|| rows.strangers.find(source, number));
         if let Some(caller) = caller {
             caller.task = Some(task);
         }
+    }
+}
+
+impl Rows {
+    /// Whether so many handshakes have only just begun that another one would end one that is nearly done.
+    fn is_busy(&self) -> bool {
+        self.handshakes.is_busy((self.took * 4).clamp(YOUNG, MAX_YOUNG))
     }
 }
 
@@ -101,7 +140,8 @@ impl Ticket {
 
     /// It showed no certificate, or one that is not the guest's any more.
     pub(super) fn is_stranger(&self) {
-        let rows = &mut *lock(&self.admission.0);
+        let rows = &mut *lock(&self.admission.rows);
+        self.admission.left.notify_one();
         if let Some(caller) = rows.handshakes.remove(self.source, self.number) {
             rows.strangers.add(self.source, caller, MAX_STRANGERS, &rows.lately);
         }
@@ -109,12 +149,13 @@ impl Ticket {
 
     /// It showed an identity that is on record as the guest's, and good.
     pub(super) fn is_guest(&self, guest: Guest) {
-        let mut rows = lock(&self.admission.0);
-        let Some(task) = rows.handshakes.remove(self.source, self.number).and_then(|caller| caller.task) else {
-            return;
-        };
+        let mut rows = lock(&self.admission.rows);
+        self.admission.left.notify_one();
+        let Some(caller) = rows.handshakes.remove(self.source, self.number) else { return };
+        rows.took = (rows.took * 7 + caller.begun.elapsed()) / 8;
+        let Some(task) = caller.task else { return };
         rows.lately.note(self.address, self.number);
-        rows.guests.retain(|_, tasks| tasks.iter().any(|(_, task)| !task.is_finished()));
+        let guest = *self.guest.get_or_init(|| guest);
         let row = rows.guests.entry(guest).or_default();
         row.retain(|(_, task)| !task.is_finished());
         row.push_back((self.number, task));
@@ -133,9 +174,18 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut rows = lock(&self.admission.0);
+        let rows = &mut *lock(&self.admission.rows);
         rows.handshakes.remove(self.source, self.number);
         rows.strangers.remove(self.source, self.number);
+        if let Some(guest) = self.guest.get()
+            && let Entry::Occupied(mut row) = rows.guests.entry(*guest)
+        {
+            row.get_mut().retain(|(number, _)| *number != self.number);
+            if row.get().is_empty() {
+                row.remove();
+            }
+        }
+        self.admission.left.notify_one();
     }
 }
 
@@ -150,7 +200,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// The caller has shown a live token: it goes for nobody any more. There are only so many live tokens.
     pub(super) fn keep(&self) {
-        let mut rows = lock(&self.admission.0);
+        let mut rows = lock(&self.admission.rows);
         rows.strangers.remove(self.source, self.number);
     }
 }
@@ -167,6 +217,7 @@ struct Row {
 struct Caller {
     number: u64,
     address: IpAddr,
+    begun: Instant,
     /// None until it is spawned.
     task: Option<AbortHandle>,
 }
@@ -206,6 +257,19 @@ impl Row {
                 task.abort();
             }
         }
+    }
+
+    /// Whether too many have come within this time; of each address at most so many count.
+    fn is_busy(&self, young: Duration) -> bool {
+        if self.count < BUSY {
+            return false;
+        }
+        let now = Instant::now();
+        let mut addresses: HashMap<IpAddr, usize> = HashMap::new();
+        for caller in self.sources.values().flatten().filter(|caller| now.duration_since(caller.begun) < young) {
+            *addresses.entry(caller.address).or_default() += 1;
+        }
+        addresses.values().map(|count| (*count).min(BUSY_OF_ADDRESS)).sum::<usize>() >= BUSY
     }
 
     fn find(&mut self, source: Source, number: u64) -> Option<&mut Caller> {

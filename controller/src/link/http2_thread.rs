@@ -17,9 +17,10 @@ use tracing::warn;
 
 use super::service::Contract;
 
-/// A dead peer is noticed within 20 s: a ping after 10 s of silence, and 10 s for its answer.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_ANSWER: Duration = Duration::from_secs(10);
+/// A dead peer is noticed within 28 s: a ping after 20 s of silence, and 8 s for its answer. An agent of this version sends no
+/// pings: it takes a controller of which it has heard nothing for 28 s for dead (`pinion_agent::link`), so these are for both.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_ANSWER: Duration = Duration::from_secs(8);
 
 /// What HTTP/2 may use per connection: small, because thousands of connections are idle most of the time. A guest
 /// has one link on its connection, and a stranger joins once on its own.

@@ -39,6 +39,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
+        admission.is_ready().await;
         match listener.accept().await {
             Ok((stream, from)) => {
                 let ticket = admission.enter(from);

@@ -6,6 +6,7 @@
 
 mod admission;
 mod beginning;
+mod disk;
 mod large;
 pub mod listener;
 mod http2_thread;

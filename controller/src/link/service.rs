@@ -33,6 +33,7 @@ use super::{
     LinkInput, OUTBOUND_QUEUE, SessionId, Turned,
     admission::Keeper,
     beginning::Beginning,
+    disk::Disk,
     large::{Gate, LARGE, Turns},
     rates::{GuestRates, MessageRate},
     report_quota::ReportQuota,
@@ -57,6 +58,7 @@ pub struct Services {
     sessions: AtomicU64,
     rates: GuestRates,
     turns: Turns,
+    disk: Disk,
 }
 
 impl Services {
@@ -70,6 +72,7 @@ impl Services {
             sessions: AtomicU64::new(1),
             rates: GuestRates::default(),
             turns: Turns::default(),
+            disk: Disk::default(),
         })
     }
 
@@ -98,7 +101,7 @@ impl Services {
     /// Whether an identity is one of those that the guest may show, as far as its serial number tells.
     pub(super) async fn is_good(self: &Arc<Self>, guest: Guest, peer: &Arc<Peer>) -> bool {
         let (identities, peer) = (self.identities.clone(), peer.clone());
-        let newest = tokio::task::spawn_blocking(move || match identities.guest(guest) {
+        let newest = self.disk.run(move || match identities.guest(guest) {
             Ok(Some(record)) if record.locked.is_none() => {
                 [&record.current, &record.next].into_iter().flatten().any(|serial| *serial == peer.serial)
             }
@@ -176,7 +179,7 @@ impl pb::join_server::Join for JoinService {
             }
             identities.join(&request, now)
         };
-        let outcome = tokio::task::spawn_blocking(join).await;
+        let outcome = services.disk.run(join).await;
         match outcome {
             Ok(Ok(identity)) => {
                 let generation = identity.generation;
@@ -324,7 +327,7 @@ impl LinkService {
     async fn admit(&self, facts: GuestFacts, roots: Vec<Fingerprint>) -> Result<(), Status> {
         let (services, guest, from) = (&self.services, self.guest, self.from);
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
-        let admitted = tokio::task::spawn_blocking(move || {
+        let admitted = services.disk.run(move || {
             identities.admit(guest, &peer, LinkCaller { facts: &facts, from })?;
             if let Err(error) = identities.note_roots(guest, &roots) {
                 warn!(%guest, %error, "Cannot note which roots an agent trusts; it says so again");
@@ -351,7 +354,7 @@ impl LinkService {
             return debug!(%guest, "A guest renews its identity too often; ignored");
         }
         let (identities, peer) = (services.identities.clone(), self.peer.clone());
-        match tokio::task::spawn_blocking(move || identities.renew(guest, &peer, &csr)).await {
+        match services.disk.run(move || identities.renew(guest, &peer, &csr)).await {
             Ok(Ok(identity)) => {
                 let generation = identity.generation;
                 if let Some(direct) = direct.upgrade() {
@@ -381,7 +384,7 @@ async fn expiry(services: Arc<Services>, not_after: Timestamp) {
     let clock = &services.clock;
     loop {
         while clock.now() <= not_after {
-            clock.sleep_until(not_after + Duration::from_secs(1)).await;
+            clock.sleep_among_many(not_after + Duration::from_secs(1)).await;
         }
         tokio::time::sleep(EXPIRY_GRACE).await;
         if clock.now() > not_after {

@@ -15,14 +15,14 @@ use pinion_proto::{
 
 use super::{GuestRef, SpecHash, window::Window};
 
-/// One entry: a certificate, perhaps in several places, or an issuer's roots.
+/// One entry: a certificate, perhaps in several places, an issuer's roots, or what is served and only watched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Certificate {
     /// What people call it.
     pub name: CertificateName,
-    /// Who signs it, or whose roots are placed.
-    pub issuer: PlainName,
-    /// A certificate, or roots.
+    /// Who signs it, or whose roots are placed; none where a certificate is only watched.
+    pub issuer: Option<PlainName>,
+    /// A certificate, roots, or a look at what is served.
     pub content: Content<LeafPolicy>,
     /// Where it goes, each guest once.
     pub placements: Vec<Placement>,
@@ -31,6 +31,8 @@ pub struct Certificate {
 /// How a certificate is to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeafPolicy {
+    /// Who signs it, by the name in controller.toml.
+    pub issuer: PlainName,
     /// The subject's common name; one of `names`.
     pub common_name: SubjectName,
     /// Every name, unless a placement has its own.
@@ -95,8 +97,6 @@ pub struct OwnNames {
 pub struct PlacedLeaf<'m> {
     /// How it is made.
     pub policy: &'m LeafPolicy,
-    /// The name of the issuer, as in controller.toml.
-    pub issuer: &'m PlainName,
     /// Every name here: the certificate's, or the placement's own.
     pub names: &'m SubjectNames,
     /// Names, key algorithm and issuer in one.
@@ -107,18 +107,13 @@ impl Certificate {
     /// What one of its placements is to hold.
     #[must_use]
     pub fn content_at<'m>(&'m self, placement: &'m Placement) -> Content<PlacedLeaf<'m>> {
-        match (&self.content, &placement.own_names) {
-            (Content::Roots, _) => Content::Roots,
-            (Content::Leaf(policy), Some(OwnNames { names, spec_hash })) => {
-                Content::Leaf(PlacedLeaf { policy, issuer: &self.issuer, names, spec_hash: *spec_hash })
-            }
-            (Content::Leaf(policy), None) => Content::Leaf(PlacedLeaf {
-                policy,
-                issuer: &self.issuer,
-                names: &policy.names,
-                spec_hash: policy.spec_hash,
-            }),
-        }
+        self.content.as_ref().map(|policy| {
+            let (names, spec_hash) = match &placement.own_names {
+                Some(OwnNames { names, spec_hash }) => (names, *spec_hash),
+                None => (&policy.names, policy.spec_hash),
+            };
+            PlacedLeaf { policy, names, spec_hash }
+        })
     }
 
     /// Whether the controller makes its key, one for all placements.

@@ -9,8 +9,11 @@ use serde::de::IgnoredAny;
 
 use super::errors::ManifestErrors;
 
+/// The version of the manifest's format that is read here.
+pub const VERSION: u32 = 1;
+
 /// A manifest of 100,000 placements with every field is smaller (bytes).
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The format itself is eight levels deep; the rest is room for mistakes that are worth an exact message.
 const MAX_DEPTH: usize = 32;
@@ -21,11 +24,7 @@ const MAX_DEPTH: usize = 32;
 /// Too large, empty, a byte order mark, not UTF-8, nested too deeply.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
     if bytes.len() > MAX_BYTES {
-        let message = format!(
-            "the manifest has {} bytes, more than the {MAX_BYTES} that Pinion reads: put the right file there",
-            bytes.len()
-        );
-        return Err(ManifestErrors::whole(1, 1, message));
+        return Err(too_large(bytes.len()));
     }
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return Err(ManifestErrors::whole(1, 1, "the manifest is in UTF-16: save it as UTF-8"));
@@ -50,12 +49,27 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
     Ok(text)
 }
 
-/// The syntax tree of a text that [`text`] has passed.
+/// What is said of a manifest of so many bytes.
+pub(super) fn too_large(bytes: usize) -> ManifestErrors {
+    let message = format!(
+        "the manifest has {bytes} bytes, more than the {MAX_BYTES} that Pinion reads: put the right file there"
+    );
+    ManifestErrors::whole(1, 1, message)
+}
+
+/// Whether a text that [`text`] has passed is strict JSON.
 ///
 /// # Errors
-/// Not strict JSON.
+/// It is not.
+pub(super) fn strict(text: &str) -> Result<(), ManifestErrors> {
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| syntax(&error, text))
+}
+
+/// The syntax tree of a text that is [`strict`].
+///
+/// # Errors
+/// Not JSON.
 pub(super) fn tree(text: &str) -> Result<Value<'_>, ManifestErrors> {
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| syntax(&error, text))?;
     let options = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,

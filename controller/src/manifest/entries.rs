@@ -1,5 +1,6 @@
 //! Certificates and placements, from the file's values to checked types.
 
+use jsonc_parser::ast::Value;
 use pinion_proto::{
     content::Content,
     key::{KeyPolicy, Rotation},
@@ -14,7 +15,7 @@ use super::{
     fields::Fields,
     length,
     node::Node,
-    overrides, services, trust, window,
+    overrides, services, trust, watch, window,
 };
 
 /// The longest common name (RFC 5280 appendix A.1, ub-common-name), in characters.
@@ -22,8 +23,14 @@ const MAX_COMMON_NAME: usize = 64;
 
 /// One element of `certificates`.
 pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
-    if trust::is_meant(node) {
-        return trust::roots(node, context);
+    match (says(node, "trust"), says(node, "watch")) {
+        (true, true) => {
+            node.problem("an entry places an issuer's roots or watches a certificate: remove \"trust\" or \"watch\"");
+            return None;
+        }
+        (true, false) => return trust::roots(node, context),
+        (false, true) => return watch::certificate(node, context),
+        (false, false) => {}
     }
     let fields = Fields::of(
         node,
@@ -39,10 +46,13 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
             "shared",
             "usage",
             "trust",
+            "watch",
             "placements",
         ],
     )?;
-    fields.or("trust", false, |n| n.boolean());
+    for kind in ["trust", "watch"] {
+        fields.or(kind, false, |n| n.boolean());
+    }
     let name = fields.required("name", |n| {
         let name = n.parsed("a name in quotes")?;
         context.seen.certificate(n, &name);
@@ -86,6 +96,7 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
     let placements =
         fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context, &common)));
     let policy = LeafPolicy {
+        issuer: issuer.clone()?,
         spec_hash: spec_hash(names.as_ref())?,
         common_name: common_name?,
         names: names?,
@@ -94,7 +105,13 @@ pub(super) fn certificate(node: Node<'_>, context: &Context<'_>) -> Option<Certi
         renew_before: renew_before?,
         shared: shared?,
     };
-    Some(Certificate { name: name?, issuer: issuer?, content: Content::Leaf(policy), placements: placements? })
+    Some(Certificate { name: name?, issuer: Some(issuer?), content: Content::Leaf(policy), placements: placements? })
+}
+
+/// Whether an object has this field and it is true: then it is of another kind, with other fields.
+fn says(node: Node<'_>, field: &str) -> bool {
+    let Value::Object(object) = node.value else { return false };
+    object.get(field).is_some_and(|field| matches!(&field.value, Value::BooleanLit(yes) if yes.value))
 }
 
 /// What a certificate's placements have in common; none is what could not be read.

@@ -1,13 +1,16 @@
 //! What is wrong with a manifest: every problem, each with its place.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
-/// Everything wrong with a manifest, in the order of the file. Written one problem a line as
-/// `LINE:COLUMN PATH: MESSAGE`; the caller puts the file's name before each.
+/// Everything wrong with a manifest, in the order of its files. Written one problem a line as
+/// `FILE:LINE:COLUMN PATH: MESSAGE`, without the file if the text is from none.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize)]
 pub struct ManifestErrors {
     /// The problems; at least one.
@@ -20,6 +23,9 @@ pub struct ManifestErrors {
 /// One thing wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
+    /// The file, if the document is about several or about none in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
     /// Counted from 1.
     pub line: usize,
     /// In characters, counted from 1.
@@ -32,7 +38,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, path, message } = self;
+        let Self { file, line, column, path, message } = self;
+        if let Some(file) = file {
+            write!(f, "{}:", file.display())?;
+        }
         if path.is_empty() {
             write!(f, "{line}:{column} {message}")
         } else {
@@ -64,7 +73,34 @@ pub(crate) fn first_problem(problem: &str) -> &str {
 impl ManifestErrors {
     /// A single problem with the file as a whole, at a line and column.
     pub(super) fn whole(line: usize, column: usize, message: impl Into<String>) -> Self {
-        Self { problems: vec![Problem { line, column, path: String::new(), message: message.into() }], omitted: 0 }
+        let (path, message) = (String::new(), message.into());
+        Self { problems: vec![Problem { file: None, line, column, path, message }], omitted: 0 }
+    }
+
+    /// The same of a file.
+    #[must_use]
+    pub(super) fn in_file(mut self, file: Option<&Path>) -> Self {
+        for problem in &mut self.problems {
+            problem.file = file.map(Into::into);
+        }
+        self
+    }
+
+    /// All in the order of the files, at most `max` of them; none where nothing is wrong.
+    pub(super) fn joined<'f>(
+        all: impl IntoIterator<Item = Self>,
+        files: impl Iterator<Item = Option<&'f Path>> + Clone,
+        max: usize,
+    ) -> Option<Self> {
+        let mut joined = Self { problems: Vec::new(), omitted: 0 };
+        for Self { problems, omitted } in all {
+            joined.problems.extend(problems);
+            joined.omitted += omitted;
+        }
+        joined.problems.sort_by_cached_key(|problem| files.clone().position(|file| file == problem.file.as_deref()));
+        joined.omitted += joined.problems.len().saturating_sub(max);
+        joined.problems.truncate(max);
+        (!joined.problems.is_empty()).then_some(joined)
     }
 }
 

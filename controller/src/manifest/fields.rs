@@ -29,8 +29,8 @@ impl<'n> Fields<'n> {
             if !known.contains(&name) {
                 node.findings.add(at, &path, field_names::unknown(name, known));
             } else if let Some(first) = object.properties.iter().take(index).find(|f| f.name.as_str() == name) {
-                let line = node.findings.line(first.start());
-                node.findings.add(at, &path, format_args!("the field appears already on line {line}: keep one"));
+                let line = node.findings.line(first.start(), at);
+                node.findings.add(at, &path, format_args!("the field appears already on {line}: keep one"));
             }
         }
         Some(Self { object, path: node.path, findings: node.findings })
@@ -82,9 +82,9 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// The line of a byte.
-    pub(super) fn line(&self, at: usize) -> usize {
-        self.findings.line(at)
+    /// The line of a byte, for a message about the byte `from`.
+    pub(super) fn line(&self, at: usize, from: usize) -> String {
+        self.findings.line(at, from)
     }
 
     /// The fields of an object that has been looked at already.

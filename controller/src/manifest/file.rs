@@ -1,48 +1,54 @@
-//! The manifest's file: read at start, and again whenever it changes.
+//! The manifest's files: read at start, and again whenever they change.
 //!
-//! Invariant: a file that is bad, or gone, never replaces the manifest in force, also over a restart: then the last good
+//! Invariant: files that are bad, or gone, never replaces the manifest in force, also over a restart: then the last good
 //! one is in force, which is kept in the local area. The problem is reported once.
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pinion_proto::{
+    alarm,
     bundle::Fingerprint,
     causes::chain,
     clock::{Clock, Timestamp},
     lock::lock,
     spec::PlainName,
 };
-use thiserror::Error;
 use tokio::sync::watch;
 
 use super::{
-    Manifest, ManifestErrors,
+    Manifest,
     last_good::{self, LastGood},
+    source::{FileError, Listed, Source},
+    texts::{self, FileText},
 };
 use crate::store::Store;
 
-/// How often the file is looked at. It is looked at rather than watched, because on pmxcfs a change that
-/// another node makes raises no inotify event; a look is one stat.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the files are looked at. They are looked at rather than watched, because on pmxcfs a change that
+/// another node makes raises no inotify event; a look is one stat a file. A change is acted on within a second. Commands
+/// do not wait for that: whoever asks the controller has the files looked at first.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A file changed so recently (seconds) may change again without its times showing it: it is read anew.
 const UNSETTLED: i64 = 3;
 
-/// Larger than any manifest (bytes); the parser has its own limit below this.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Looking takes at most one part of so many of the time, however many files there are and however slow they are.
+const IDLE_SHARE: u32 = 20;
 
-/// The file and the manifest in force.
+/// Some editors move a file away before they write it anew: one that is gone for less than this counts as still there.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether a file that is gone stays so is asked again after this.
+const GONE_YET: Duration = Duration::from_millis(50);
+
+/// The files and the manifest in force.
 #[derive(Debug)]
 pub struct ManifestFile {
-    path: PathBuf,
+    source: Source,
     /// Issuers whose roots nobody can place.
     without_roots: BTreeSet<PlainName>,
     seen: Mutex<Option<Seen>>,
@@ -80,19 +86,25 @@ impl InForce {
     }
 }
 
-/// What was seen of the file last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was seen of the files last.
+#[derive(Debug)]
 struct Seen {
-    stat: Option<(u64, i64, i64, u64)>,
-    content: Result<Fingerprint, String>,
+    /// The files as they were; none if they could not be listed.
+    listed: Option<Vec<Listed>>,
+    content: Content,
+    /// Since when a file is missing that was there.
+    missing: Option<Instant>,
 }
 
+/// What the files contain, or why that is unknown.
+type Content = Result<Vec<(PathBuf, Fingerprint)>, String>;
+
 impl ManifestFile {
-    /// Reads the file; of issuers `without_roots` it can place none. When it is bad or gone, the last good one that `store` has is in force; where there never was one,
-    /// a file that is missing is an empty manifest: nothing is desired yet.
+    /// Reads the files; of issuers `without_roots` they can place none. If they are bad or gone, the last good manifest that `store` has is in force; where there never was one,
+    /// no file is an empty manifest: nothing is desired yet.
     ///
     /// # Errors
-    /// The file is bad or cannot be read, and no good one is known.
+    /// A file is bad or cannot be read, and no good one is known.
     pub fn open(
         path: &Path,
         store: Arc<Store>,
@@ -102,8 +114,10 @@ impl ManifestFile {
         let kept = last_good::read(&store, &without_roots);
         let now = clock.now();
         let mut good = None;
-        let in_force = match (read_and_parse(path, &without_roots), kept) {
-            (Ok((text, manifest)), kept) => {
+        let source = Source::of(path);
+        let parsed = source.read().and_then(|(_, files)| parse(&files, &without_roots));
+        let in_force = match (parsed, kept) {
+            (Ok((manifest, text)), kept) => {
                 let known = kept.filter(|kept| kept.manifest == manifest).map(|kept| kept.since);
                 let since = known.unwrap_or(now);
                 good = known.is_none().then_some(LastGood { since, text });
@@ -112,14 +126,14 @@ impl ManifestFile {
             (Err(error), Some(kept)) => {
                 InForce { manifest: Arc::new(kept.manifest), problem: Some(chain(&error)), since: Some(kept.since) }
             }
-            (Err(FileError::Read { source, .. }), None) if source.kind() == io::ErrorKind::NotFound => {
+            (Err(error), None) if error.is_absent() => {
                 let problem = format!("{} does not exist yet: Pinion has nothing to do", path.display());
                 InForce { manifest: Arc::new(Manifest::empty()), problem: Some(problem), since: None }
             }
             (Err(error), None) => return Err(error),
         };
         let (in_force, good) = (watch::channel(in_force).0, watch::channel(good).0);
-        Ok(Self { path: path.into(), without_roots, seen: Mutex::new(None), in_force, store, clock, good })
+        Ok(Self { source, without_roots, seen: Mutex::new(None), in_force, store, clock, good })
     }
 
     /// The manifest in force, now and at each change.
@@ -128,51 +142,74 @@ impl ManifestFile {
         self.in_force.subscribe()
     }
 
-    /// Looks at the file, and keeps what is good, until the future is dropped.
+    /// Looks at the files, and keeps what is good, until the future is dropped.
     pub async fn watch(&self) {
         let look = async {
             loop {
+                let began = Instant::now();
                 self.look();
-                tokio::time::sleep(LOOK_EVERY).await;
+                alarm::next(LOOK_EVERY.max(began.elapsed() * IDLE_SHARE)).await;
             }
         };
         tokio::join!(look, last_good::keep(self.store.clone(), self.good.subscribe()));
     }
 
-    /// Looks at the file once; what has changed is in force, or reported, when this returns.
-    pub fn look(&self) {
-        let mut seen = lock(&self.seen);
-        let stat = fs::metadata(&self.path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.len()));
-        let now = Timestamp::from(std::time::SystemTime::now()).unix();
-        let settled = stat.is_none_or(|(_, changed, ..)| now.saturating_sub(changed) > UNSETTLED);
-        if settled && seen.as_ref().is_some_and(|seen| seen.stat == stat) {
-            return;
-        }
-        let bytes = read(&self.path);
-        let content = bytes.as_ref().map(|bytes| Fingerprint::of(bytes)).map_err(ToString::to_string);
-        let before = seen.replace(Seen { stat, content: content.clone() });
-        if before.is_some_and(|before| before.content == content) {
-            return;
-        }
-        let outcome = match bytes {
-            Ok(bytes) => parse(&self.path, &bytes, &self.without_roots).map(|manifest| (bytes, manifest)),
-            Err(source) => Err(FileError::Read { path: self.path.clone(), source }),
-        };
-        match outcome {
-            Ok((bytes, manifest)) => self.take(&bytes, manifest),
-            Err(error) => {
-                let problem = chain(&error);
-                self.in_force.send_if_modified(|in_force| {
-                    let changed = in_force.problem.as_ref() != Some(&problem);
-                    in_force.problem = Some(problem);
-                    changed
-                });
-            }
+    /// Looks at the files, until no file is missing that may only be about to be written anew; what has changed is in
+    /// force, or reported, when this returns.
+    pub async fn settled(&self) {
+        while !self.look() {
+            tokio::time::sleep(GONE_YET).await;
         }
     }
 
+    /// Looks at the files once; what has changed is in force, or reported, when this returns `true`. Otherwise a file
+    /// is missing, and has been for too short a time.
+    pub fn look(&self) -> bool {
+        let mut seen = lock(&self.seen);
+        let listed = self.source.list().ok();
+        if let Some(seen) = seen.as_mut() {
+            if seen.listed == listed && listed.as_ref().is_some_and(|files| is_settled(files)) {
+                seen.missing = None;
+                return true;
+            }
+            if lacks_one(seen.listed.as_deref(), listed.as_deref()) {
+                if seen.missing.get_or_insert_with(Instant::now).elapsed() < GONE_AFTER {
+                    return false;
+                }
+            } else {
+                seen.missing = None;
+            }
+        }
+        let (listed, files) = match self.source.read() {
+            Ok((listed, files)) => (Some(listed), Ok(files)),
+            Err(error) => (listed, Err(error)),
+        };
+        let content = match &files {
+            Ok(files) => Ok(files.iter().map(|file| (file.path.clone(), Fingerprint::of(&file.bytes))).collect()),
+            Err(error) => Err(chain(error)),
+        };
+        let is_known = seen.as_ref().is_some_and(|seen| seen.content == content);
+        *seen = Some(Seen { listed, content, missing: None });
+        if !is_known {
+            match files.and_then(|files| parse(&files, &self.without_roots)) {
+                Ok((manifest, text)) => self.take(manifest, text),
+                Err(error) => self.refuse(chain(&error)),
+            }
+        }
+        true
+    }
+
+    /// The files are no manifest; the one in force stays.
+    fn refuse(&self, problem: String) {
+        self.in_force.send_if_modified(|in_force| {
+            let changed = in_force.problem.as_ref() != Some(&problem);
+            in_force.problem = Some(problem);
+            changed
+        });
+    }
+
     /// A good manifest is in force from now on.
-    fn take(&self, bytes: &[u8], manifest: Manifest) {
+    fn take(&self, manifest: Manifest, text: String) {
         let now = self.clock.now();
         let mut other = false;
         self.in_force.send_if_modified(|in_force| {
@@ -186,59 +223,48 @@ impl ManifestFile {
             changed
         });
         if other {
-            let text = String::from_utf8_lossy(bytes).into_owned();
             self.good.send_replace(Some(LastGood { since: now, text }));
         }
     }
 }
 
-/// Reads and parses a manifest's file, for those who want it once.
+/// Whether all files were changed so long ago that another change shows.
+fn is_settled(files: &[Listed]) -> bool {
+    let now = Timestamp::from(std::time::SystemTime::now()).unix();
+    files.iter().filter_map(Listed::changed_at).all(|changed| now.saturating_sub(changed) > UNSETTLED)
+}
+
+/// Whether a file that was there is not there any more.
+fn lacks_one(before: Option<&[Listed]>, now: Option<&[Listed]>) -> bool {
+    let (Some(before), Some(now)) = (before, now) else { return false };
+    let now: BTreeSet<_> = now.iter().map(|file| &file.path).collect();
+    before.iter().any(|file| !now.contains(&file.path))
+}
+
+/// A manifest that was read once.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it asks for.
+    pub manifest: Manifest,
+    /// Its files, in their order.
+    pub files: Vec<PathBuf>,
+    /// One text that means what the files mean together.
+    pub text: String,
+}
+
+/// Reads and parses the manifest at a path, for those who want it once.
 ///
 /// # Errors
 /// It cannot be read, or is bad.
-pub fn load(path: &Path) -> Result<Manifest, FileError> {
-    read_and_parse(path, &BTreeSet::new()).map(|(_, manifest)| manifest)
+pub fn load(path: &Path) -> Result<Loaded, FileError> {
+    let (_, files) = Source::of(path).read()?;
+    let (manifest, text) = parse(&files, &BTreeSet::new())?;
+    Ok(Loaded { manifest, files: files.into_iter().map(|file| file.path).collect(), text })
 }
 
-fn read_and_parse(path: &Path, without_roots: &BTreeSet<PlainName>) -> Result<(String, Manifest), FileError> {
-    let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
-    let manifest = parse(path, &bytes, without_roots)?;
-    // What was parsed is UTF-8.
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), manifest))
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn parse(path: &Path, bytes: &[u8], without_roots: &BTreeSet<PlainName>) -> Result<Manifest, FileError> {
-    Manifest::parse_for(bytes, without_roots).map_err(|errors| FileError::Bad { path: path.into(), errors })
-}
-
-/// Why a file is no manifest.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read the manifest {path}")]
-    Read {
-        /// The path of the manifest that was read.
-        path: PathBuf,
-        /// Why the system could not read it.
-        source: io::Error,
-    },
-    /// Something is wrong in it; each problem on a line of its own, with the file before it.
-    #[error("{}", lines(path, errors))]
-    Bad {
-        /// The path of the manifest that was read.
-        path: PathBuf,
-        /// Everything that is wrong.
-        errors: ManifestErrors,
-    },
-}
-
-fn lines(path: &Path, errors: &ManifestErrors) -> String {
-    let lines: Vec<_> = errors.to_string().lines().map(|line| format!("{}:{line}", path.display())).collect();
-    lines.join("\n")
+/// The manifest that files are, and one text for all of them.
+fn parse(files: &[FileText], without_roots: &BTreeSet<PlainName>) -> Result<(Manifest, String), FileError> {
+    let documents: Vec<_> = files.iter().map(FileText::document).collect();
+    let manifest = Manifest::parse_all(&documents, without_roots).map_err(FileError::Bad)?;
+    Ok((manifest, texts::as_one(&documents).map_err(FileError::Bad)?))
 }

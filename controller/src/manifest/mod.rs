@@ -24,19 +24,24 @@ mod root;
 mod schema;
 mod services;
 mod shipped_recipes;
+pub mod source;
+mod texts;
 mod trust;
 mod uniqueness;
+mod watch;
 pub mod window;
 
 pub use certificate::{Certificate, LeafPolicy, OwnNames, PlacedLeaf, Placement};
 pub use defaults::{DEFAULT_DURATION, DEFAULT_ISSUER, Defaults};
+pub use document::VERSION;
 pub(crate) use errors::first_problem;
 pub use errors::{ManifestErrors, Problem};
 pub use guest_ref::{GuestName, GuestNameError, GuestRef};
-pub use root::{Manifest, VERSION};
+pub use root::Manifest;
 pub use schema::schema;
 pub(crate) use shipped_recipes::SHIPPED_RECIPES;
 pub use spec_hash::SpecHash;
+pub use texts::Document;
 
 #[cfg(test)]
 mod tests;

@@ -6,24 +6,27 @@
 use std::{cell::RefCell, fmt, str::FromStr};
 
 use jsonc_parser::{ast::Value, common::Ranged};
-use pinion_proto::{id::shown, text_position::line_and_column};
+use pinion_proto::id::shown;
 
-use super::errors::{ManifestErrors, Problem};
+use super::{
+    errors::{ManifestErrors, Problem},
+    texts::Positions,
+};
 
 /// Nobody reads more, and an enormous file of mistakes must not become an enormous answer.
-const MAX_PROBLEMS: usize = 200;
+pub(super) const MAX_PROBLEMS: usize = 200;
 
 /// Collects what is wrong.
 pub(super) struct Findings<'t> {
-    text: &'t str,
+    positions: Positions<'t>,
     /// Byte offset, path, message.
     found: RefCell<Vec<(usize, String, String)>>,
     omitted: std::cell::Cell<usize>,
 }
 
 impl<'t> Findings<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::default(), omitted: std::cell::Cell::new(0) }
+    pub(super) fn new(positions: Positions<'t>) -> Self {
+        Self { positions, found: RefCell::default(), omitted: std::cell::Cell::new(0) }
     }
 
     /// Notes a problem at a byte of the file.
@@ -41,13 +44,13 @@ impl<'t> Findings<'t> {
         self.found.borrow().len() >= MAX_PROBLEMS
     }
 
-    /// The line of a byte, for a message about another place.
-    pub(super) fn line(&self, at: usize) -> usize {
+    /// The line of a byte, for a message about the byte `from`: `line 3`, or `line 3 of FILE`.
+    pub(super) fn line(&self, at: usize, from: usize) -> String {
         // Counting lines for messages that nobody will see would make a file of mistakes slow.
-        if self.full() { 0 } else { line_and_column(self.text, at).0 }
+        if self.full() { String::new() } else { self.positions.line_from(at, from) }
     }
 
-    /// All problems in the order of the file, if there are any.
+    /// All problems in the order of the files, if there are any.
     pub(super) fn into_errors(self) -> Option<ManifestErrors> {
         let mut found = self.found.into_inner();
         if found.is_empty() {
@@ -55,8 +58,8 @@ impl<'t> Findings<'t> {
         }
         found.sort_by_key(|(at, ..)| *at);
         let problems = found.into_iter().map(|(at, path, message)| {
-            let (line, column) = line_and_column(self.text, at);
-            Problem { line, column, path, message }
+            let (file, line, column) = self.positions.of(at);
+            Problem { file: file.map(Into::into), line, column, path, message }
         });
         Some(ManifestErrors { problems: problems.collect(), omitted: self.omitted.get() })
     }

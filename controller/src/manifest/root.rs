@@ -1,6 +1,6 @@
-//! The file as a whole: version first, then defaults, then certificates.
+//! The manifest as a whole: of each document the version first, then the defaults of all, then their certificates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use jsonc_parser::ast::Value;
@@ -10,16 +10,15 @@ use super::{
     certificate::Certificate,
     common::{self, Context},
     defaults::{DEFAULT_DURATION, DEFAULT_ISSUER, Defaults},
-    document, entries,
+    document::VERSION,
+    entries,
     errors::ManifestErrors,
     fields::Fields,
     length,
-    node::{Findings, Node, Path},
+    node::{Findings, MAX_PROBLEMS, Node, Path},
+    texts::{Document, Joined},
     uniqueness::Seen,
 };
-
-/// The version of the manifest's format that is read here.
-pub const VERSION: u32 = 1;
 
 /// The desired state: every certificate, and where it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +33,7 @@ impl Manifest {
     /// The issuers that it names.
     #[must_use]
     pub fn issuers(&self) -> BTreeSet<&PlainName> {
-        self.certificates.iter().map(|certificate| &certificate.issuer).collect()
+        self.certificates.iter().filter_map(|certificate| certificate.issuer.as_ref()).collect()
     }
 
     /// Reads a manifest; windows without a time zone are in the host's.
@@ -50,7 +49,7 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse_in(bytes: &[u8], local: &TimeZone) -> Result<Self, ManifestErrors> {
-        read(bytes, local, &BTreeSet::new())
+        read(&[Document { file: None, bytes }], local, &BTreeSet::new())
     }
 
     /// As [`Self::parse`], where these issuers cannot say which roots they have: an entry for their roots is a mistake.
@@ -58,7 +57,15 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse_for(bytes: &[u8], without_roots: &BTreeSet<PlainName>) -> Result<Self, ManifestErrors> {
-        read(bytes, &TimeZone::system(), without_roots)
+        Self::parse_all(&[Document { file: None, bytes }], without_roots)
+    }
+
+    /// As [`Self::parse_for`], of several documents that are one manifest.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, each problem with its file.
+    pub fn parse_all(documents: &[Document<'_>], without_roots: &BTreeSet<PlainName>) -> Result<Self, ManifestErrors> {
+        read(documents, &TimeZone::system(), without_roots)
     }
 
     /// A manifest that asks for nothing.
@@ -82,13 +89,24 @@ impl Manifest {
 }
 
 /// Reads a manifest; `local` is the time zone of windows that name none, and issuers `without_roots` have none to place.
-fn read(bytes: &[u8], local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> Result<Manifest, ManifestErrors> {
-    let text = document::text(bytes)?;
-    let tree = document::tree(text)?;
-    let findings = Findings::new(text);
-    let node = Node { value: &tree, path: &Path::Root, findings: &findings };
-    let manifest = if version(node) { manifest(node, local, without_roots) } else { None };
-    match (findings.into_errors(), manifest) {
+fn read(
+    documents: &[Document<'_>],
+    local: &TimeZone,
+    without_roots: &BTreeSet<PlainName>,
+) -> Result<Manifest, ManifestErrors> {
+    let (joined, broken) = Joined::of(documents);
+    let tree = joined.tree()?;
+    let findings = Findings::new(joined.positions());
+    let elements = tree.as_array().map(|list| list.elements.as_slice()).unwrap_or_default();
+    let nodes: Vec<_> = elements
+        .iter()
+        .map(|value| Node { value, path: &Path::Root, findings: &findings })
+        .filter(|node| version(*node))
+        .collect();
+    let manifest = manifest(&nodes, local, without_roots);
+    let files = documents.iter().map(|document| document.file);
+    let errors = ManifestErrors::joined(broken.into_iter().chain(findings.into_errors()), files, MAX_PROBLEMS);
+    match (errors, manifest) {
         (Some(errors), _) => Err(errors),
         (None, Some(manifest)) => Ok(manifest),
         // Every reader that gives nothing has said why; this is for the one that forgot.
@@ -128,26 +146,56 @@ fn version(node: Node<'_>) -> bool {
     }
 }
 
-fn manifest(node: Node<'_>, local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> Option<Manifest> {
-    let fields = Fields::of(node, "the manifest: an object", &["$schema", "version", "defaults", "certificates"])?;
-    // Editors find the schema by it; to Pinion it says nothing.
-    let schema = fields.optional("$schema", |n| n.text("the address of a schema").map(drop));
-    let version = fields.required("version", |_| Some(()));
+/// Reads documents as one manifest: the defaults of one are those of all.
+fn manifest(nodes: &[Node<'_>], local: &TimeZone, without_roots: &BTreeSet<PlainName>) -> Option<Manifest> {
+    let known = ["$schema", "version", "defaults", "certificates"];
+    let documents: Vec<_> =
+        nodes.iter().filter_map(|node| Fields::of(*node, "the manifest: an object", &known)).collect();
+    let mut is_read = documents.len() == nodes.len();
+    for fields in &documents {
+        // Editors find the schema by it; to Pinion it says nothing.
+        is_read &= fields.optional("$schema", |n| n.text("the address of a schema").map(drop)).is_some();
+        is_read &= fields.required("version", |_| Some(())).is_some();
+    }
     let issuer = DEFAULT_ISSUER.parse().expect("the constant is a plain name");
     let fallback = Defaults { issuer, duration: DEFAULT_DURATION };
-    let defaults = fields.or("defaults", fallback.clone(), |n| defaults(n, &fallback));
+    let defaults = defaults(&documents, &fallback);
     let seen = Seen::default();
     let context = Context { defaults: defaults.as_ref().unwrap_or(&fallback), local, without_roots, seen: &seen };
-    let certificates =
-        fields.required("certificates", |n| n.each("a list of certificates", |n| entries::certificate(n, &context)));
-    schema?;
-    version?;
-    Some(Manifest { certificates: certificates?, defaults: defaults? })
+    let mut certificates = Vec::new();
+    for fields in &documents {
+        let read = fields
+            .required("certificates", |n| n.each("a list of certificates", |n| entries::certificate(n, &context)));
+        is_read &= read.is_some();
+        certificates.extend(read.unwrap_or_default());
+    }
+    Some(Manifest { certificates, defaults: defaults? }).filter(|_| is_read)
 }
 
-fn defaults(node: Node<'_>, fallback: &Defaults) -> Option<Defaults> {
-    let fields = Fields::of(node, "an object such as {\"issuer\": \"step-ca\"}", &["issuer", "duration"])?;
-    let issuer = fields.or("issuer", fallback.issuer.clone(), common::issuer);
-    let duration = fields.or("duration", fallback.duration, length::duration);
-    Some(Defaults { issuer: issuer?, duration: duration? })
+/// The defaults of all documents together; each default may be in one of them.
+fn defaults(documents: &[Fields<'_>], fallback: &Defaults) -> Option<Defaults> {
+    let (mut defaults, mut is_read) = (fallback.clone(), true);
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for document in documents {
+        let read = document.optional("defaults", |node| {
+            let known = ["issuer", "duration"];
+            let fields = Fields::of(node, "an object such as {\"issuer\": \"step-ca\"}", &known)?;
+            for field in known.into_iter().filter(|field| fields.has(field)) {
+                let at = fields.at(field);
+                if let Some(first) = first.get(field) {
+                    let line = fields.line(*first, at);
+                    fields.problem_with(field, format_args!("the default for {field} is already on {line}: keep one"));
+                } else {
+                    first.insert(field, at);
+                }
+            }
+            let issuer = fields.optional("issuer", common::issuer);
+            let duration = fields.optional("duration", length::duration);
+            defaults.issuer = issuer?.unwrap_or_else(|| defaults.issuer.clone());
+            defaults.duration = duration?.unwrap_or(defaults.duration);
+            Some(())
+        });
+        is_read &= read.is_some();
+    }
+    is_read.then_some(defaults)
 }

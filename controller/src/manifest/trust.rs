@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jsonc_parser::ast::Value;
 use pinion_proto::{
     content::Content,
     spec::{FileSpec, Part, PlainName},
@@ -15,17 +14,6 @@ use super::{
     node::Node,
     overrides, services, window,
 };
-
-/// Whether an element of `certificates` is about roots.
-pub(super) fn is_meant(node: Node<'_>) -> bool {
-    let Value::Object(object) = node.value else { return false };
-    let trust = |field: &&jsonc_parser::ast::ObjectProp<'_>| field.name.as_str() == "trust";
-    object
-        .properties
-        .iter()
-        .find(trust)
-        .is_some_and(|field| matches!(&field.value, Value::BooleanLit(yes) if yes.value))
-}
 
 /// An element of `certificates` that is about roots.
 pub(super) fn roots(node: Node<'_>, context: &Context<'_>) -> Option<Certificate> {
@@ -48,7 +36,7 @@ pub(super) fn roots(node: Node<'_>, context: &Context<'_>) -> Option<Certificate
     }
     context.seen.next_certificate();
     let placements = fields.required("placements", |n| n.each("a list of placements", |n| placement(n, context)));
-    Some(Certificate { name: name?, issuer: issuer?, content: Content::Roots, placements: placements? })
+    Some(Certificate { name: name?, issuer: Some(issuer?), content: Content::Roots, placements: placements? })
 }
 
 fn placement(node: Node<'_>, context: &Context<'_>) -> Option<Placement> {

@@ -27,8 +27,8 @@ impl Seen {
     /// Notes it if another certificate has this name.
     pub(super) fn certificate(&self, node: Node<'_>, name: &CertificateName) {
         if let Some(first) = note(&mut self.certificates.borrow_mut(), name, node.at()) {
-            let line = node.findings.line(first);
-            node.problem(format_args!("`{name}` is already the name of the certificate on line {line}: rename one"));
+            let line = node.findings.line(first, node.at());
+            node.problem(format_args!("`{name}` is already the name of the certificate on {line}: rename one"));
         }
     }
 
@@ -41,11 +41,11 @@ impl Seen {
     pub(super) fn guest(&self, placement: &Fields<'_>, guest: &GuestRef) {
         let field = guest_field(guest);
         if let Some(first) = note(&mut self.guests.borrow_mut(), guest, placement.at(field)) {
-            let line = placement.line(first);
+            let line = placement.line(first, placement.at(field));
             placement.problem_with(
                 field,
                 format_args!(
-                    "{guest} has this certificate already, on line {line}: a guest can have each certificate once; \
+                    "{guest} has this certificate already, on {line}: a guest can have each certificate once; \
                      make another certificate entry with its own name for the second"
                 ),
             );
@@ -62,7 +62,7 @@ impl Seen {
                 let what = if first == at {
                     "by another part of this placement".to_owned()
                 } else {
-                    format!("by the files on line {}", placement.line(first))
+                    format!("by the files on {}", placement.line(first, at))
                 };
                 placement.problem_with_part(
                     part.as_str(),

@@ -89,10 +89,11 @@ impl Gathered {
     }
 
     fn encode_placements(&self, to: &mut Encoder<'_>) -> fmt::Result {
-        let moments: [(Metric, fn(&PlacementStatus) -> Option<Timestamp>); 3] = [
+        let moments: [(Metric, fn(&PlacementStatus) -> Option<Timestamp>); 4] = [
             (names::EXPIRATION, |status| status.not_after),
             (names::NOT_BEFORE, |status| status.not_before),
             (names::RENEWAL, |status| status.renew_at),
+            (names::WATCHED_LATE, |status| status.late_from),
         ];
         for (metric, moment) in moments {
             to.gauges(metric, self.placements().filter_map(|it| Some((it.labels(), moment(it.status)?.unix()))))?;

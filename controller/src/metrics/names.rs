@@ -83,6 +83,13 @@ pub const NOT_BEFORE: Metric = gauge(
 pub const RENEWAL: Metric =
     gauge("pinion_certificate_renewal_timestamp_seconds", PLACEMENT, "When the next renewal is due (Unix time)");
 
+/// From when what is only watched is late.
+pub const WATCHED_LATE: Metric = gauge(
+    "pinion_watched_certificate_late_timestamp_seconds",
+    PLACEMENT,
+    "From when a certificate that is only watched counts as expiring, because its owner should have renewed it (Unix time)",
+);
+
 /// How far it is.
 pub const STAGE: Metric = gauge(
     "pinion_placement_stage",
@@ -228,10 +235,11 @@ pub const BUILD: Metric = info("pinion_build", &["version"], "The controller's v
 pub const STARTED: Metric = gauge("pinion_start_timestamp_seconds", &[], "When the controller started (Unix time)");
 
 /// Every metric.
-pub const METRICS: [Metric; 30] = [
+pub const METRICS: [Metric; 31] = [
     EXPIRATION,
     NOT_BEFORE,
     RENEWAL,
+    WATCHED_LATE,
     STAGE,
     GOAL,
     DUE,

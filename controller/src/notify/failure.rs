@@ -29,6 +29,15 @@ impl SendError {
         Self { halt: Halt::Waiting, cause: line(cause.as_ref(), MAX_CAUSE), remedy }
     }
 
+    /// A program ran and did not do its work.
+    pub(super) fn program(cause: impl AsRef<str>) -> Self {
+        let remedy =
+            "find out why: it runs as this user in this unit's sandbox, and what it writes to standard error is \
+                      shown here; Pinion tries again by itself"
+                .to_owned();
+        Self { remedy, ..Self::passing(cause) }
+    }
+
     /// It needs a person: the target refuses, or something is wrong here.
     pub(super) fn lasting(cause: impl AsRef<str>, remedy: impl Into<String>) -> Self {
         Self { halt: Halt::Blocked, cause: line(cause.as_ref(), MAX_CAUSE), remedy: remedy.into() }

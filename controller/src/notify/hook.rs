@@ -60,9 +60,9 @@ pub(super) async fn send(config: &HookConfig, files: &Files, host: &str, message
         Ending::TimedOut => Err(SendError::too_slow(config.timeout)),
         Ending::Exited(status) => {
             let said = if said.is_empty() { String::new() } else { format!(": {}", Shown(said)) };
-            Err(SendError::passing(format!("the hook ended with {status}{said}")))
+            Err(SendError::program(format!("the hook ended with {status}{said}")))
         }
-        Ending::TooMuch => Err(SendError::passing("the hook printed too much")),
+        Ending::TooMuch => Err(SendError::program("the hook printed too much")),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{causes::chain, id::Guest};
+use pinion_proto::{causes::chain, clock::Clock, id::Guest};
 use tokio::sync::watch;
 
 use super::alarm::{Alarm, Alarms, Kind};
@@ -18,6 +18,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Keeps `locks` up to date until it is dropped.
 pub(super) async fn keep(
+    clock: Arc<dyn Clock>,
     identities: Arc<Identities>,
     inventory: watch::Receiver<Arc<Inventory>>,
     locks: watch::Sender<Arc<Alarms>>,
@@ -38,7 +39,7 @@ pub(super) async fn keep(
             Ok(Err(error)) => tracing::debug!(error = chain(&error), "Cannot look which identities are locked"),
             Err(error) => tracing::debug!(%error, "Looking which identities are locked was cut short"),
         }
-        tokio::time::sleep(EVERY).await;
+        clock.sleep_until(clock.now() + EVERY).await;
     }
 }
 

@@ -102,7 +102,7 @@ impl Notifier {
             tasks.spawn(worker.run());
         }
         if !targets.is_empty() {
-            tasks.spawn(locks::keep(with.identities, with.inventory, locks));
+            tasks.spawn(locks::keep(with.clock.clone(), with.identities, with.inventory, locks));
         }
         Self { patience: config.patience, found, targets, board, tests: test_message::Tests::new(with.clock) }
     }

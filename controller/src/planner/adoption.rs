@@ -68,12 +68,12 @@ fn unfit(case: &Case<'_>, leaf: PlacedLeaf<'_>, pair: &FoundPair) -> Result<Time
         return Err("a renewal was requested".to_owned());
     }
     if case.trust.is_some_and(|trust| trust.roots.iter().all(|root| root.fingerprint() != pair.root)) {
-        return Err(format!("its root is none of {}'s", leaf.issuer));
+        return Err(format!("its root is none of {}'s", leaf.policy.issuer));
     }
     let held = Held {
         generation: 0,
         leaf: pair.leaf.clone(),
-        issuer: leaf.issuer.clone(),
+        issuer: leaf.policy.issuer.clone(),
         common_name: None,
         root: Some(pair.root),
         chain_ends: Some(pair.chain_ends),

@@ -111,7 +111,7 @@ pub fn plan<'m>(manifest: &'m Manifest, inventory: &Inventory, reports: &Reports
     for certificate in &manifest.certificates {
         twice.start(certificate);
         let keys_differ = shared::keys_differ(certificate, inventory, reports);
-        let trust = all_trust.get(&certificate.issuer);
+        let trust = certificate.issuer.as_ref().and_then(|issuer| all_trust.get(issuer));
         for placement in &certificate.placements {
             let guest = match inventory.resolve(&placement.guest) {
                 Ok(guest) => guest,

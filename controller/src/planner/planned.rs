@@ -81,7 +81,9 @@ impl<'m> Planned<'m> {
     /// What the guest is asked to hold.
     #[must_use]
     pub fn spec(&self) -> PlacementSpec {
-        let adoption = self.adoption.map(|decision| Adoption { issuer: self.certificate.issuer.clone(), decision });
+        let leaf = self.certificate.content.leaf();
+        let adoption = leaf.zip(self.adoption);
+        let adoption = adoption.map(|(leaf, decision)| Adoption { issuer: leaf.issuer.clone(), decision });
         PlacementSpec {
             adoption,
             ..spec(self.certificate, self.placement, &self.roots, self.ordered, self.trouble(), self.window.as_deref())

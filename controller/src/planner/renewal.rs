@@ -58,7 +58,8 @@ pub(super) fn why(case: &Case<'_>, leaf: PlacedLeaf<'_>, held: &Held, renew_at: 
 
 /// What the manifest has otherwise than what is held, as it was ordered or as the certificate itself says.
 pub(super) fn changed(leaf: PlacedLeaf<'_>, held: &Held) -> Option<Why> {
-    let PlacedLeaf { policy, issuer, names: wanted, .. } = leaf;
+    let PlacedLeaf { policy, names: wanted, .. } = leaf;
+    let issuer = &policy.issuer;
     if held.leaf.names() != wanted {
         return Some(Why::NamesChanged {
             added: wanted.missing_from(held.leaf.names()).cloned().collect(),

@@ -60,11 +60,12 @@ pub(super) fn trust(
 ) -> BTreeMap<PlainName, Trust> {
     let mut all = BTreeMap::new();
     for certificate in &manifest.certificates {
-        if let Some(roots) = reports.roots(&certificate.issuer)
-            && !all.contains_key(&certificate.issuer)
+        if let Some(issuer) = &certificate.issuer
+            && let Some(roots) = reports.roots(issuer)
+            && !all.contains_key(issuer)
         {
-            let trust = of_issuer(&certificate.issuer, roots, manifest, inventory, reports, now);
-            all.insert(certificate.issuer.clone(), trust);
+            let trust = of_issuer(issuer, roots, manifest, inventory, reports, now);
+            all.insert(issuer.clone(), trust);
         }
     }
     all
@@ -118,7 +119,7 @@ fn missing(
     reports: &Reports,
 ) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for certificate in manifest.certificates.iter().filter(|certificate| certificate.issuer == *issuer) {
+    for certificate in manifest.certificates.iter().filter(|certificate| certificate.issuer.as_ref() == Some(issuer)) {
         for placement in certificate.placements.iter().filter(|placement| !placement.purge) {
             let Ok(guest) = inventory.resolve(&placement.guest) else { continue };
             let known = reports.guest(guest);

@@ -144,7 +144,7 @@ pub(super) fn give(placements: &mut [Planned<'_>], reports: &Reports, now: Times
 
 /// A placement whose order disturbs a service that uses what is there.
 fn disturbed<'r>(planned: &Planned<'_>, reports: &'r Reports) -> Option<(&'r PlacementEntry, InUse<'r>)> {
-    if planned.certificate.content.is_roots() || planned.placement.purge || !planned.disruptive {
+    if planned.certificate.content.leaf().is_none() || planned.placement.purge || !planned.disruptive {
         return None;
     }
     let entry = reports.placement(&planned.id()?)?;

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pinion_proto::{clock::Timestamp, id::PlacementId, message::Delivery};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{Instrument, info_span};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     resources::Resources,
     revocation::RevocationOutcome,
     signing::{Fresh, SigningOutcome},
+    timing::SigningTime,
 };
 use crate::{
     events::{Event, PlacementEvent, What},
@@ -38,7 +39,10 @@ impl Calls {
         let outcomes = self.signed.clone();
         let span = info_span!("issue", guest = %id.guest, certificate = %id.certificate, generation);
         let task = async move {
-            let signed = issuers.sign(&issuer, request, expires).await.and_then(|signed| match must_exceed {
+            let began = Instant::now();
+            let (signed, queued) = issuers.sign_timed(&issuer, request, expires).await;
+            let called = began.elapsed().saturating_sub(queued);
+            let signed = signed.and_then(|signed| match must_exceed {
                 Some(held) => serves_longer(&id, &issuer, &signed, held).map(|()| signed),
                 None => Ok(signed),
             });
@@ -56,7 +60,8 @@ impl Calls {
                 }
                 Err(error) => Err(error),
             };
-            outcomes.send(SigningOutcome { id, generation, issuer, asked, result }).ok();
+            let took = SigningTime { queued, called, whole: began.elapsed() };
+            outcomes.send(SigningOutcome { id, generation, issuer, asked, result, took }).ok();
         };
         tokio::spawn(task.instrument(span));
     }

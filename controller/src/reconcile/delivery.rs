@@ -26,16 +26,17 @@ use crate::{
     world::World,
 };
 
-/// Every certificate on its way.
+/// Every certificate on its way, by guest: what one guest says costs nothing for the others, however many wait.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
-    ready: HashMap<PlacementId, Undelivered>,
+    ready: HashMap<Guest, HashMap<PlacementId, Undelivered>>,
+    count: usize,
 }
 
 impl Deliveries {
     /// Sends what is ready to guests that are linked, request it and have not been sent it.
     pub(super) fn step(&mut self, world: &World, plan: &Plan<'_>, effects: &mut Effects) {
-        if self.ready.is_empty() {
+        if self.count == 0 {
             return;
         }
         // Signed under a root that only turned out to be a new one when it came.
@@ -44,7 +45,7 @@ impl Deliveries {
         let now = effects.now();
         // Who is linked is sent it all the same, and says what is wrong with it: a clock may be.
         self.retain(|id, ready| world.is_linked(id.guest) || !ready.is_expired(now), effects);
-        for (id, ready) in &self.ready {
+        for (id, ready) in self.iter() {
             let (entry, delivery) = (world.placement(id), &ready.delivery);
             let is_sent =
                 entry.and_then(|entry| entry.delivery()).is_some_and(|note| note.generation == delivery.generation);
@@ -66,7 +67,7 @@ impl Deliveries {
     ) {
         let (guest, now) = (id.guest, effects.now());
         let early = signed.delivery.chain.leaf().not_before() > now + SKEW;
-        self.ready.insert(id.clone(), signed);
+        self.insert(id.clone(), signed);
         // Signed by a clock that was set back meanwhile: it is of no use to anybody, and there will be another.
         if early && asked > now + SKEW {
             self.forget(&id, effects);
@@ -76,32 +77,43 @@ impl Deliveries {
 
     /// These were on their way when the controller stopped.
     pub(super) fn restore(ready: HashMap<PlacementId, Undelivered>) -> Self {
-        Self { ready }
+        let mut deliveries = Self::default();
+        ready.into_iter().for_each(|(id, undelivered)| deliveries.insert(id, undelivered));
+        deliveries
+    }
+
+    fn insert(&mut self, id: PlacementId, undelivered: Undelivered) {
+        let before = self.ready.entry(id.guest).or_default().insert(id, undelivered);
+        self.count += usize::from(before.is_none());
+    }
+
+    fn get(&self, id: &PlacementId) -> Option<&Undelivered> {
+        self.ready.get(&id.guest)?.get(id)
     }
 
     /// Everything that is on its way.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PlacementId, &Undelivered)> {
-        self.ready.iter()
+        self.ready.values().flatten()
     }
 
     /// Whether a certificate is there already that is what the guest requests, as the manifest is now.
     pub(super) fn has(&self, id: &PlacementId, planned: &Planned<'_>, world: &World) -> bool {
-        self.ready.get(id).is_some_and(|ready| ready.answers(world.placement(id)) && ready.fits(planned))
+        self.get(id).is_some_and(|ready| ready.answers(world.placement(id)) && ready.fits(planned))
     }
 
     /// Whether a certificate is signed for it that the guest has not taken yet.
     pub(super) fn is_ready(&self, id: &PlacementId) -> bool {
-        self.ready.contains_key(id)
+        self.get(id).is_some()
     }
 
     /// Whether one more is kept, while so many are being signed.
     pub(super) fn has_room(&self, under_way: usize) -> bool {
-        self.ready.len() + under_way < MAX_KEPT
+        self.count + under_way < MAX_KEPT
     }
 
     /// Forgets certificates that a guest's reports show it to have, or not to request any more.
     pub(super) fn settle(&mut self, guest: Guest, world: &World, effects: &mut Effects) {
-        self.retain(|id, ready| id.guest != guest || ready.answers(world.placement(id)), effects);
+        self.retain_of(guest, |id, ready| ready.answers(world.placement(id)), effects);
     }
 
     /// Forgets certificates that begin too late: they were signed by a clock that was set back.
@@ -112,25 +124,35 @@ impl Deliveries {
 
     /// Forgets everything that is on its way to a guest.
     pub(super) fn forget_guest(&mut self, guest: Guest, effects: &mut Effects) {
-        self.retain(|id, _| id.guest != guest, effects);
+        self.retain_of(guest, |_, _| false, effects);
     }
 
     /// Forgets a placement's certificate, here and on disk.
     pub(super) fn forget(&mut self, id: &PlacementId, effects: &mut Effects) {
-        if let Some(gone) = self.ready.remove(id) {
-            effects.discard(id.clone(), gone.delivery.generation);
-        }
+        self.retain_of(id.guest, |known, _| known != id, effects);
     }
 
     /// Forgets certificates of which this does not hold, here and on disk.
     fn retain(&mut self, holds: impl Fn(&PlacementId, &Undelivered) -> bool, effects: &mut Effects) {
-        self.ready.retain(|id, ready| {
-            let stays = holds(id, ready);
+        let guests: Vec<Guest> = self.ready.keys().copied().collect();
+        guests.into_iter().for_each(|guest| self.retain_of(guest, &holds, effects));
+    }
+
+    /// As [`Self::retain`], of one guest's.
+    fn retain_of(&mut self, guest: Guest, holds: impl Fn(&PlacementId, &Undelivered) -> bool, effects: &mut Effects) {
+        let Some(ready) = self.ready.get_mut(&guest) else { return };
+        let before = ready.len();
+        ready.retain(|id, undelivered| {
+            let stays = holds(id, undelivered);
             if !stays {
-                effects.discard(id.clone(), ready.delivery.generation);
+                effects.discard(id.clone(), undelivered.delivery.generation);
             }
             stays
         });
+        self.count -= before - ready.len();
+        if ready.is_empty() {
+            self.ready.remove(&guest);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use pinion_proto::{
+    clock::Timestamp,
     examination::{Examined, Subject},
     id::Guest,
 };
@@ -79,15 +80,17 @@ impl Examining {
         self.askers.push(asker);
     }
 
-    /// A guest has answered.
-    pub(super) fn answered(&mut self, guest: Guest, examined: Examined) {
+    /// A guest has answered, now.
+    pub(super) fn answered(&mut self, guest: Guest, examined: Examined, now: Timestamp) {
         let number = examined.number;
         let asked = |asker: &&mut Asker| asker.asked.get(&number).is_some_and(|(asked, _)| *asked == guest);
         if let Some(asker) = self.askers.iter_mut().find(asked)
             && let Some((guest, name)) = asker.asked.remove(&number)
         {
-            let (examined, unanswered) = (Some(examined), None);
-            asker.ready.push_back(Answer::Examined(Box::new(ExaminedGuest { guest, name, examined, unanswered })));
+            // Now, and not when the last guest has answered.
+            let clock_difference = Some(examined.now.unix() - now.unix());
+            let examined = ExaminedGuest { guest, name, examined: Some(examined), unanswered: None, clock_difference };
+            asker.ready.push_back(Answer::Examined(Box::new(examined)));
         }
     }
 
@@ -141,12 +144,13 @@ fn unable(world: &World, guest: Guest) -> Option<String> {
 }
 
 fn unanswered(guest: Guest, name: Option<String>, why: String) -> Answer {
-    Answer::Examined(Box::new(ExaminedGuest { guest, name, examined: None, unanswered: Some(why) }))
+    let unanswered = Some(why);
+    Answer::Examined(Box::new(ExaminedGuest { guest, name, examined: None, unanswered, clock_difference: None }))
 }
 
 #[cfg(test)]
 mod tests {
-    use pinion_proto::{clock::Timestamp, message::Hello, report::GuestFacts};
+    use pinion_proto::{message::Hello, report::GuestFacts};
 
     use super::*;
     use crate::reconcile::{
@@ -205,12 +209,17 @@ mod tests {
         assert!(old.0 == guest(102) && old.1.as_deref().is_some_and(|why| why.contains("0.1.0")), "{old:?}");
         assert_eq!(next(&mut answers), Some((guest(104), Some("its agent is not linked".into()))));
         // Another guest's number, one that nobody asked, and the right one, twice.
-        examining.answered(guest(103), examined(1));
-        examining.answered(guest(101), examined(7));
-        examining.answered(guest(101), examined(1));
-        examining.answered(guest(101), examined(1));
+        examining.answered(guest(103), examined(1), at(0));
+        examining.answered(guest(101), examined(7), at(0));
+        examining.answered(guest(101), examined(1), at(0));
+        examining.answered(guest(101), examined(1), at(5));
         examining.step(&world, Instant::now());
-        assert_eq!(next(&mut answers), Some((guest(101), None)));
+        match answers.try_recv() {
+            Ok(Answer::Examined(told)) if told.guest == guest(101) => {
+                assert_eq!(told.clock_difference, Some(1 - at(0).unix()), "when it came");
+            }
+            other => panic!("{other:?}"),
+        }
         answers.try_recv().expect_err("nothing more yet");
         examining.step(&world, Instant::now() + PATIENCE);
         let late = next(&mut answers).expect("one that does not answer");
@@ -226,7 +235,7 @@ mod tests {
         let mut examining = Examining::default();
         let (sender, mut answers) = mpsc::channel(2);
         examining.ask(None, Subject::Discover, sender, &world, &mut Effects::at(at(0)));
-        (101..111).zip(1..).for_each(|(number, question)| examining.answered(guest(number), examined(question)));
+        (101..111).zip(1..).for_each(|(number, question)| examining.answered(guest(number), examined(question), at(0)));
         let mut count = 0;
         while examining.wake_at().is_some() {
             examining.step(&world, Instant::now());

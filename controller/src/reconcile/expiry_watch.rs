@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pinion_proto::{
     clock::Timestamp,
+    content::Content,
     id::PlacementId,
-    report::{Held, PlacementReport},
+    report::PlacementReport,
     stage::Validity,
     verdict::{Tally, Verdict},
 };
@@ -41,10 +42,10 @@ pub(super) fn step(view: &View<'_>, plan: &Plan<'_>, effects: &mut Effects) -> O
         let health = Health::of(view, planned, report);
         let halt = health.trouble.as_ref().map(|trouble| trouble.halt);
         tally.add(Verdict::of(health.validity, halt, health.is_due), || planned.label());
-        if let (Some(held), Some(entry)) = (held(planned, report), entry) {
-            report_once(planned, held, entry, &health, effects);
-            let ends = held.expires() + LAST_SECOND;
-            next = next.into_iter().chain(Some(ends).filter(|ends| *ends > view.now)).min();
+        if let (Some(ending), Some(entry)) = (Ending::of(planned, report), entry) {
+            report_once(planned, &ending, entry, &health, effects);
+            let moments = [Some(ending.expires + LAST_SECOND), ending.expiring_from];
+            next = next.into_iter().chain(moments.into_iter().flatten().filter(|at| *at > view.now)).min();
         }
     }
     let guests = view.world.reports().guests().filter(|(guest, _)| view.world.is_linked(*guest)).count();
@@ -52,14 +53,45 @@ pub(super) fn step(view: &View<'_>, plan: &Plan<'_>, effects: &mut Effects) -> O
     next
 }
 
-/// What a placement holds that is to be renewed.
-fn held<'r>(planned: &Planned<'_>, report: Option<&'r PlacementReport>) -> Option<&'r Held> {
-    report?.held.as_ref().filter(|_| !planned.placement.purge && !planned.content().is_roots())
+/// A certificate that somebody has to renew before it ends.
+struct Ending<'r> {
+    /// Its number; none where it is only watched.
+    generation: Option<u64>,
+    serial: &'r str,
+    expires: Timestamp,
+    /// From when it is expiring, where that depends on the time alone.
+    expiring_from: Option<Timestamp>,
 }
 
-fn report_once(planned: &Planned<'_>, held: &Held, entry: &PlacementEntry, health: &Health, effects: &mut Effects) {
+impl<'r> Ending<'r> {
+    /// What a placement holds that is to be renewed, or shows while it is only watched.
+    fn of(planned: &Planned<'_>, report: Option<&'r PlacementReport>) -> Option<Self> {
+        match planned.content() {
+            _ if planned.placement.purge => None,
+            Content::Roots => None,
+            Content::Leaf(_) => {
+                let held = report?.held.as_ref()?;
+                let (generation, serial) = (Some(held.generation), held.leaf.serial());
+                Some(Self { generation, serial, expires: held.expires(), expiring_from: None })
+            }
+            Content::Watched => {
+                let watched = report?.watched.as_ref()?;
+                let (serial, expires) = (&watched.serial, watched.expires);
+                Some(Self { generation: None, serial, expires, expiring_from: Some(watched.expiring_from()) })
+            }
+        }
+    }
+}
+
+fn report_once(
+    planned: &Planned<'_>,
+    ending: &Ending<'_>,
+    entry: &PlacementEntry,
+    health: &Health,
+    effects: &mut Effects,
+) {
     let Some(validity) = health.validity.filter(|validity| *validity != Validity::Ok) else { return };
-    let (generation, serial) = (held.generation, held.leaf.serial());
+    let (generation, serial) = (ending.generation, ending.serial);
     if entry.is_reported(serial, validity) {
         return;
     }
@@ -69,7 +101,7 @@ fn report_once(planned: &Planned<'_>, held: &Held, entry: &PlacementEntry, healt
         expired: validity == Validity::Expired,
         generation,
         serial: serial.to_owned(),
-        not_after: held.expires(),
+        not_after: ending.expires,
         trouble: health.trouble.clone(),
     };
     effects.limited_event(Some(guest), What::Placement(id.clone(), expiry));

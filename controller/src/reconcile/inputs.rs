@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use pinion_proto::clock::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     alarm_watch::AlarmWatch,
@@ -26,10 +29,12 @@ use super::{
     purging::Purging,
     reconciler::Reconciler,
     resources::Resources,
+    rest::Rest,
     revocation::{RevocationOutcome, Revocations, SignedLeaf},
     rollback,
     roots::{self, RootQueries, RootsAnswer},
     signing::{Signing, SigningOutcome},
+    timing::Timings,
     waiting::Waiting,
 };
 use crate::{
@@ -102,6 +107,7 @@ impl Reconciler {
             examining: Examining::default(),
             guest_names: GuestNames::default(),
             signing: Signing::default(),
+            timings: Timings::default(),
             deliveries: Deliveries::restore(undelivered),
             revocations: Revocations::restore(store, &resources.issuers, events, now),
             roots,
@@ -109,7 +115,16 @@ impl Reconciler {
         };
         let outlets = Outlets::new(Calls { signed: signed_sender, revoked: revoked_sender });
         let alarm_watch = AlarmWatch::start(now);
-        let mut this = Self { resources, world, parts, outlets, asked: None, waiting: Waiting::default(), alarm_watch };
+        let mut this = Self {
+            resources,
+            world,
+            parts,
+            outlets,
+            asked: None,
+            waiting: Waiting::default(),
+            alarm_watch,
+            watch_rest: Rest::default(),
+        };
         this.act(now, |this, effects| {
             for (id, undelivered) in this.parts.deliveries.iter() {
                 // A kill may have come before it was noted.
@@ -141,10 +156,12 @@ impl Reconciler {
         let now = self.now();
         self.alarm_watch.note_answer(&outcome.issuer, &outcome.result, now);
         self.act(now, |this, effects| {
-            let Parts { signing, deliveries, revocations, .. } = &mut this.parts;
+            let Parts { signing, deliveries, revocations, timings, .. } = &mut this.parts;
             let (id, generation, issuer, asked) =
                 (outcome.id.clone(), outcome.generation, outcome.issuer.clone(), outcome.asked);
+            let took = outcome.took;
             let Some(undelivered) = signing.take(outcome, &this.world, effects) else { return };
+            timings.signed(&id, generation, took, Instant::now());
             let leaf = undelivered.delivery.chain.leaf();
             let signed = SignedLeaf { id: &id, generation, issuer: &issuer, leaf };
             revocations.note_signed(&signed, &this.resources.issuers, effects);
@@ -175,8 +192,12 @@ impl Reconciler {
     }
 
     /// Whatever else is there by now belongs to the same plan.
-    pub(super) fn take_what_is_there(&mut self, inputs: &mut Inputs, outcomes: &mut Outcomes) {
+    pub(super) fn take_what_is_there(&mut self, inputs: &mut Inputs, outcomes: &mut Outcomes, until: Instant) {
         for _ in 0..MAX_INPUTS {
+            // A guest that sends large reports without end must not keep the loop from everybody else.
+            if Instant::now() > until {
+                break;
+            }
             if let Ok(input) = inputs.links.try_recv() {
                 self.link(input);
             } else if let Ok(outcome) = outcomes.signed.try_recv() {
@@ -196,10 +217,10 @@ impl Reconciler {
         }
     }
 
-    /// Begins to write what has changed.
-    pub(super) fn write(&mut self) {
+    /// Begins to write what has changed, of at most so many guests.
+    pub(super) fn write(&mut self, records: usize) {
         let now = self.now();
-        self.outlets.persist.start(&self.world, &mut self.parts.revocations, &self.resources.store, now);
+        self.outlets.persist.start(records, &self.world, &mut self.parts.revocations, &self.resources.store, now);
     }
 
     /// Takes the manifest in force, if it is another one than before.

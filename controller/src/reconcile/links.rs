@@ -8,6 +8,7 @@ use pinion_proto::{
     message::{Hello, ToController},
     report::PlacementReport,
 };
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{effects::Effects, parts::Parts, progress, resources::Resources, rollback, sessions::Sessions};
@@ -106,7 +107,7 @@ impl Intake<'_> {
                 self.effects.limited_event(Some(guest), What::Placement(id, what));
                 self.effects.save(guest);
             }
-            ToController::Examined(examined) => self.parts.examining.answered(guest, *examined),
+            ToController::Examined(examined) => self.parts.examining.answered(guest, *examined, self.effects.now()),
             ToController::Hello(_) | ToController::RenewIdentity(_) => {
                 debug!(%guest, "A second hello on a link is passed over");
             }
@@ -117,6 +118,7 @@ impl Intake<'_> {
     fn progress(&mut self, guest: Guest, report: &PlacementReport) {
         let id = PlacementId { certificate: report.certificate.clone(), guest };
         progress::step(self.world, guest, report, self.sessions.ordered(&id), self.effects);
+        self.parts.timings.reported(&id, report, Instant::now());
     }
 
     /// A guest's reports were taken in.

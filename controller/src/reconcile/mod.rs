@@ -14,7 +14,7 @@
 //! | roots (`roots`), one an issuer | `Outcomes::roots` | which roots it has |
 //! | enrolling (`enroll`), eight at a time | `Outcomes::enrolling` | how far bringing a guest in has come |
 //! | shared state (`shared_state`) | a watch | that it can be written, or not any more |
-//! | a write (`persist`), one at a time | none | |
+//! | a write (`persist`), one at a time, of 300 guests at most | none | |
 //! | a target of alarms (`notify`), one each | none: they read what the loop found last | |
 //!
 //! Invariant: level-triggered. Everything that happens only wakes the loop; what is done follows from the plan alone,
@@ -46,12 +46,14 @@ mod progress;
 mod purging;
 mod reconciler;
 mod resources;
+mod rest;
 mod revocation;
 mod rollback;
 mod roots;
 mod sessions;
 mod shared_state;
 mod signing;
+mod timing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -72,12 +74,12 @@ use crate::enroll;
 use inputs::{changed, next};
 use reconciler::Reconciler;
 
-/// A queue to a slow agent that was full is tried again after this long.
-const RESEND_DELAY: Duration = Duration::from_millis(200);
-
 /// A pass is followed by so many times its own length of listening: in a storm of reports of a large fleet, one plan
-/// answers many of them, and planning takes a quarter of a core at most.
+/// answers many of them, and planning takes a quarter of a core at most. Nobody who asks waits for that.
 const LISTENING: u32 = 3;
+
+/// What has come meanwhile is taken in for so long at least, and for as long as was listened: then there is a plan again.
+const TAKING: Duration = Duration::from_millis(250);
 
 /// What an issuer has been asked for is waited for so long at the end, to be delivered after the next start: step-ca
 /// answers within a second unless it is in trouble.
@@ -95,16 +97,11 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
         reconciler.resources.passes.observe(took.as_secs_f64());
         let listening = took * LISTENING;
         let listen_until = Instant::now() + listening;
-        let resend_at = wake.resend.then(|| Instant::now() + RESEND_DELAY);
+        let mut asked = None;
         tokio::select! {
             _ = &mut inputs.stop => break,
             Some(input) = inputs.links.recv() => reconciler.link(input),
-            Some(question) = inputs.questions.recv() => {
-                // Whoever asks has looked at the file first, and means the manifest that was found there.
-                reconciler.look_at_manifest(&mut inputs.manifest);
-                reconciler.look_at_inventory(&mut inputs.inventory);
-                reconciler.question(question);
-            }
+            Some(question) = inputs.questions.recv() => asked = Some(question),
             Some(outcome) = outcomes.signed.recv() => reconciler.signed(outcome),
             Some(outcome) = outcomes.revoked.recv() => reconciler.revoked(outcome),
             Some(answer) = outcomes.roots.recv() => reconciler.roots(answer),
@@ -114,20 +111,28 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
             Ok(()) = changed(&mut inputs.inventory) => reconciler.look_at_inventory(&mut inputs.inventory),
             () = shared_state.changed() => {}
             () = until(&*clock, wake.at) => {}
-            () = at(resend_at) => {}
-            () = at(earliest([reconciler.waiting.wake_at(), reconciler.parts.examining.wake_at()])) => {}
-            () = at(reconciler.outlets.persist.write_at()) => reconciler.write(),
+            () = at(earliest([reconciler.waiting.wake_at(), reconciler.parts.examining.wake_at(), wake.put_off_until])) => {}
+            () = at(reconciler.outlets.persist.write_at()) => reconciler.write(persist::RECORDS),
         }
         // The timer counts in milliseconds: what is shorter is over already.
-        if listening >= Duration::from_millis(1) {
-            tokio::time::sleep_until(listen_until).await;
+        if asked.is_none() && listening >= Duration::from_millis(1) {
+            tokio::select! {
+                () = tokio::time::sleep_until(listen_until) => {}
+                Some(question) = inputs.questions.recv() => asked = Some(question),
+            }
         }
-        reconciler.take_what_is_there(&mut inputs, &mut outcomes);
+        if let Some(question) = asked {
+            // Whoever asks has looked at the file first, and means the manifest that was found there.
+            reconciler.look_at_manifest(&mut inputs.manifest);
+            reconciler.look_at_inventory(&mut inputs.inventory);
+            reconciler.question(question);
+        }
+        reconciler.take_what_is_there(&mut inputs, &mut outcomes, Instant::now() + listening.max(TAKING));
     }
     if tokio::time::timeout(LAST_ANSWERS, reconciler.drain(&mut outcomes)).await.is_err() {
         warn!("Stopped while an issuer was still to answer; what it signs is signed once more");
     }
-    reconciler.write();
+    reconciler.write(usize::MAX);
     reconciler.outlets.persist.finish().await;
 }
 
@@ -138,7 +143,7 @@ async fn until(clock: &dyn Clock, moment: Option<Timestamp>) {
     }
 }
 
-fn earliest(moments: [Option<Instant>; 2]) -> Option<Instant> {
+fn earliest(moments: [Option<Instant>; 3]) -> Option<Instant> {
     moments.into_iter().flatten().min()
 }
 

@@ -3,7 +3,7 @@
 use super::{
     clock_watch::ClockWatch, delivery::Deliveries, departures::Departures, enrolment::Enrolment, evictions::Evictions,
     examining::Examining, guest_names::GuestNames, purging::Purging, revocation::Revocations, roots::RootQueries,
-    signing::Signing,
+    signing::Signing, timing::Timings,
 };
 
 /// The parts of the loop, each with its own state.
@@ -16,6 +16,7 @@ pub(super) struct Parts {
     pub(super) examining: Examining,
     pub(super) guest_names: GuestNames,
     pub(super) signing: Signing,
+    pub(super) timings: Timings,
     pub(super) deliveries: Deliveries,
     pub(super) revocations: Revocations,
     pub(super) roots: RootQueries,

@@ -5,6 +5,7 @@
 //! performed in the order in which they were said.
 
 use pinion_proto::daemon;
+use tokio::time::Instant;
 
 use super::{
     calls::Calls,
@@ -71,6 +72,7 @@ impl Outlets {
                     let generation = delivery.generation;
                     if self.sessions.deliver(id.guest, delivery) {
                         world.sent(&id, generation, now);
+                        parts.timings.sent(&id, generation, Instant::now());
                     }
                 }
                 Effect::Send(id, Outgoing::Retry) => self.sessions.retry(&id),

@@ -3,7 +3,10 @@
 //! Invariant: a convenience, since the agents report it again. On a slow disk an older word never comes to lie over a
 //! newer one, because one write follows the other.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use pinion_proto::{clock::Timestamp, id::Guest};
 use tokio::{task::JoinHandle, time::Instant};
@@ -17,10 +20,19 @@ use crate::{
     world::{World, write_record},
 };
 
+/// So many records are written at a time, one time after the other: when all of a large fleet links anew, it is served
+/// first, and what it said is written meanwhile.
+pub(super) const RECORDS: usize = 300;
+
 /// What is to be written, and when.
 #[derive(Debug, Default)]
 pub(super) struct Persist {
-    guests: BTreeSet<Guest>,
+    /// Whose records a person waits for.
+    at_once: BTreeSet<Guest>,
+    /// The others, those that have waited longer first.
+    soon: VecDeque<Guest>,
+    /// Which are in there.
+    waiting: HashSet<Guest>,
     write_at: Option<Instant>,
     /// The write that is under way, or was the last.
     writing: Option<JoinHandle<()>>,
@@ -37,7 +49,16 @@ impl Persist {
 
     /// What is known of a guest is to be written.
     pub(super) fn save(&mut self, guest: Guest, when: When) {
-        self.guests.insert(guest);
+        match when {
+            When::AtOnce => {
+                self.at_once.insert(guest);
+            }
+            When::Soon => {
+                if self.waiting.insert(guest) {
+                    self.soon.push_back(guest);
+                }
+            }
+        }
         self.write(when);
     }
 
@@ -46,10 +67,24 @@ impl Persist {
         self.write_at
     }
 
-    /// Begins to write what has changed.
-    pub(super) fn start(&mut self, world: &World, revocations: &mut Revocations, store: &Arc<Store>, now: Timestamp) {
+    /// Begins to write what has changed: the records that a person waits for, and at most so many others.
+    pub(super) fn start(
+        &mut self,
+        records: usize,
+        world: &World,
+        revocations: &mut Revocations,
+        store: &Arc<Store>,
+        now: Timestamp,
+    ) {
         self.write_at = None;
-        let guests = std::mem::take(&mut self.guests);
+        let mut guests = std::mem::take(&mut self.at_once);
+        for guest in self.soon.drain(..records.min(self.soon.len())) {
+            self.waiting.remove(&guest);
+            guests.insert(guest);
+        }
+        if !self.soon.is_empty() {
+            self.write(When::Soon);
+        }
         let records: Vec<_> = guests.into_iter().filter_map(|guest| world.record(guest, now)).collect();
         let revocations = revocations.take_unwritten();
         if records.is_empty() && revocations.is_empty() {

@@ -24,6 +24,7 @@ pub(super) fn step(world: &World, guest: Guest, report: &PlacementReport, ordere
     let before = world.report(&id);
     let news = [
         adopted(before, report),
+        watched(before, report),
         stage(before, report),
         trouble(before, report),
         refused_request(world, &id, report, ordered),
@@ -46,6 +47,13 @@ fn adopted(before: Option<&PlacementReport>, report: &PlacementReport) -> Option
         serial: held.leaf.serial().to_owned(),
         not_after: held.expires(),
     })
+}
+
+fn watched(before: Option<&PlacementReport>, report: &PlacementReport) -> Option<PlacementEvent> {
+    let shown = report.watched.as_ref()?;
+    let known = before.and_then(|before| before.watched.as_ref());
+    (known.map(|known| &known.serial) != Some(&shown.serial))
+        .then(|| PlacementEvent::Watched { serial: shown.serial.clone(), not_after: shown.expires })
 }
 
 /// Whether its files of before Pinion are about to go, or are gone.

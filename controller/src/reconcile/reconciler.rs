@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     alarm_watch::AlarmWatch, answers, effects::Effects, expiry_watch, freezing, parts::Parts, perform,
-    resources::Resources, shared_state, waiting,
+    resources::Resources, rest::Rest, shared_state, waiting,
 };
 use crate::{
     admin::{caller::Caller, protocol::Answer, question::FromPlan},
@@ -27,13 +27,15 @@ pub(super) struct Reconciler {
     pub(super) asked: Option<(FromPlan, Caller, mpsc::Sender<Answer>)>,
     pub(super) waiting: waiting::Waiting,
     pub(super) alarm_watch: AlarmWatch,
+    /// Of the look for what expires or is wrong.
+    pub(super) watch_rest: Rest,
 }
 
 /// When the loop plans again although nothing has happened.
 pub(super) struct Wake {
     pub(super) at: Option<Timestamp>,
-    /// Some agent's queue was full.
-    pub(super) resend: bool,
+    /// When it goes on with what was put off: a look for what expires or is wrong, what found a queue full, orders.
+    pub(super) put_off_until: Option<Instant>,
 }
 
 impl Reconciler {
@@ -68,7 +70,9 @@ impl Reconciler {
         }
         // Guests are sent what they should hold, and then what was signed for it.
         self.outlets.sessions.send_manifest_problem(self.world.in_force().problem.as_deref());
-        self.outlets.sessions.send_desired(&plan, self.world.inventory());
+        let decided = Instant::now();
+        self.outlets.sessions.send_desired(&plan, &self.world, decided);
+        self.parts.timings.step(&plan, |id| self.outlets.sessions.ordered(id), decided);
         self.outlets.sessions.send_addresses(&self.resources.node, &self.world.reachable().addresses);
         self.outlets.sessions.send_root(self.resources.identities.next_root());
         let after = self.act(now, |this, effects| {
@@ -78,18 +82,28 @@ impl Reconciler {
             let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
             [enrols_at, parts.revocations.step(world, effects)]
         });
-        let expires_at = self.act(now, |this, effects| {
-            let view = answers::View { world: &this.world, parts: &this.parts, now };
-            expiry_watch::step(&view, &plan, effects)
-        });
         self.act(now, |this, effects| {
             let Self { world, parts, waiting, .. } = this;
             parts.examining.step(world, Instant::now());
             waiting.step(&answers::View { world, parts, now }, &plan, effects);
         });
-        let alarms_at = self.look_for_alarms(&plan, now);
-        let at = before.into_iter().chain(after).chain([plan.wake_at, expires_at, alarms_at]).flatten().min();
-        Wake { at, resend: self.outlets.sessions.take_queue_full() }
+        let watch_at = self.watch_rest.until(Instant::now());
+        let watched = if watch_at.is_none() { self.watch(&plan, now) } else { [None; 2] };
+        let at = before.into_iter().chain(after).chain([plan.wake_at]).chain(watched).flatten().min();
+        let resend_at = self.outlets.sessions.resend_at(Instant::now());
+        Wake { at, put_off_until: watch_at.into_iter().chain(resend_at).min() }
+    }
+
+    /// Looks for what expires, and for what is wrong. Returns when either changes by itself.
+    fn watch(&mut self, plan: &Plan<'_>, now: Timestamp) -> [Option<Timestamp>; 2] {
+        let began = Instant::now();
+        let expires_at = self.act(now, |this, effects| {
+            let view = answers::View { world: &this.world, parts: &this.parts, now };
+            expiry_watch::step(&view, plan, effects)
+        });
+        let alarms_at = self.look_for_alarms(plan, now);
+        self.watch_rest.worked(began, Instant::now());
+        [expires_at, alarms_at]
     }
 
     /// Says what is wrong, where somebody is told. Returns when that changes by itself.

@@ -1,26 +1,34 @@
 //! Sessions: the linked guests, and what each was sent last.
 
+mod stagger;
+
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
+    time::Duration,
 };
 
 use pinion_proto::{
     bundle::{EndorsedRoot, Fingerprint},
+    clock::Timestamp,
     examination::Subject,
     id::{CertificateName, Guest, PlacementId},
     message::{ControllerNode, Controllers, Delivery, MAX_MANIFEST_PROBLEM, Purge, ToAgent},
     printable::line,
     spec::{PlacementSpec, PlainName},
 };
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use crate::{
-    inventory::Inventory,
     link::{Outbound, SessionId},
-    planner::{Plan, Planned},
+    planner::{Decision, Order, Plan, Planned, Step},
+    world::{PlacementEntry, World},
 };
+use stagger::Stagger;
+
+/// A queue to a slow agent that was full is tried again after this long.
+const RESEND_DELAY: Duration = Duration::from_millis(200);
 
 /// Every linked guest.
 #[derive(Debug, Default)]
@@ -30,6 +38,7 @@ pub(super) struct Sessions {
     latest: HashMap<Guest, SessionId>,
     /// Something found its queue full, and has to be sent later.
     queue_full: bool,
+    stagger: Stagger,
 }
 
 #[derive(Debug)]
@@ -107,10 +116,11 @@ impl Sessions {
         self.sessions.get(&id.guest)?.ordered.get(&id.certificate).copied()
     }
 
-    /// Sends each linked guest what it should hold, if that is not what it was sent last.
-    /// Guests that are to be left alone are sent it when that is over.
-    pub(super) fn send_desired(&mut self, plan: &Plan<'_>, inventory: &Inventory) {
-        let guests = self.sessions.keys().filter(|guest| !inventory.hands_off(**guest));
+    /// Sends each linked guest what it should hold, if that is not what it was sent last. Guests that are to be left alone
+    /// are sent it when that is over, and of very many that are to make keys some are sent it later: the most urgent first.
+    pub(super) fn send_desired(&mut self, plan: &Plan<'_>, world: &World, now: Instant) {
+        self.stagger.at(now);
+        let guests = self.sessions.keys().filter(|guest| !world.inventory().hands_off(**guest));
         let mut wanted: HashMap<Guest, (DefaultHasher, Vec<&Planned<'_>>)> =
             guests.map(|guest| (*guest, Default::default())).collect();
         for planned in &plan.placements {
@@ -121,25 +131,35 @@ impl Sessions {
                 list.push(planned);
             }
         }
+        let mut ordering = Vec::new();
         for (guest, (hasher, list)) in wanted {
             let Some(session) = self.sessions.get_mut(&guest) else { continue };
             let fingerprint = hasher.finish();
             if session.sent_desired == Some(fingerprint) {
                 continue;
             }
-            let specs: Vec<PlacementSpec> = list.iter().map(|planned| planned.spec()).collect();
-            let ordered =
-                list.iter().filter_map(|planned| Some((planned.certificate.name.clone(), planned.ordered?))).collect();
-            if session.send(ToAgent::Desired(specs), &mut self.queue_full) {
-                session.sent_desired = Some(fingerprint);
-                session.ordered = ordered;
+            let orders: Vec<_> = list.iter().filter_map(|planned| session.new_order(planned, world)).collect();
+            match orders.iter().min() {
+                Some(urgency) => ordering.push((*urgency, guest, orders.len(), fingerprint, list)),
+                None => session.send_desired(fingerprint, &list, &mut self.queue_full),
+            }
+        }
+        ordering.sort_unstable_by_key(|(urgency, guest, ..)| (*urgency, *guest));
+        for (_, guest, orders, fingerprint, list) in ordering {
+            if !self.stagger.takes(orders.try_into().unwrap_or(u32::MAX)) {
+                break;
+            }
+            if let Some(session) = self.sessions.get_mut(&guest) {
+                session.send_desired(fingerprint, &list, &mut self.queue_full);
             }
         }
     }
 
-    /// Whether some queue was full since this was asked last.
-    pub(super) fn take_queue_full(&mut self) -> bool {
-        std::mem::take(&mut self.queue_full)
+    /// When there is something to send although nothing has happened: some queue was full since this was asked last, or
+    /// orders were held back.
+    pub(super) fn resend_at(&mut self, now: Instant) -> Option<Instant> {
+        let resend_at = std::mem::take(&mut self.queue_full).then(|| now + RESEND_DELAY);
+        resend_at.into_iter().chain(self.stagger.next()).min()
     }
 
     /// The addresses are others: every guest is to be sent them.
@@ -243,7 +263,29 @@ impl Sessions {
     }
 }
 
+/// First come renewals that a person wants now, then placements without a certificate, then what expires soonest.
+type Urgency = (bool, Option<Timestamp>);
+
 impl Session {
+    /// How urgent an order for a key and a request is, if the guest was not sent it yet.
+    fn new_order(&self, planned: &Planned<'_>, world: &World) -> Option<Urgency> {
+        let Decision::Order(Order { generation, step: Step::Ask, expires, .. }) = &planned.decision else {
+            return None;
+        };
+        let is_new = self.ordered.get(&planned.certificate.name) != Some(generation);
+        let is_hurried = || world.placement(&planned.id()?).map(PlacementEntry::is_hurried);
+        is_new.then(|| (!is_hurried().unwrap_or_default(), *expires))
+    }
+
+    fn send_desired(&mut self, fingerprint: u64, list: &[&Planned<'_>], full: &mut bool) {
+        let specs: Vec<PlacementSpec> = list.iter().map(|planned| planned.spec()).collect();
+        if self.send(ToAgent::Desired(specs), full) {
+            self.sent_desired = Some(fingerprint);
+            let ordered = |planned: &&Planned<'_>| Some((planned.certificate.name.clone(), planned.ordered?));
+            self.ordered = list.iter().filter_map(ordered).collect();
+        }
+    }
+
     fn send(&mut self, message: ToAgent, full: &mut bool) -> bool {
         match self.outbound.try_send(Box::new(message)) {
             Ok(()) => true,

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pinion_proto::causes::chain;
+use pinion_proto::{alarm, causes::chain};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::effects::Effects;
@@ -38,7 +38,7 @@ impl SharedStateWatch {
                 if let Ok(writable) = look {
                     sender.send_if_modified(|before| std::mem::replace(before, writable) != writable);
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                alarm::next(LOOK_EVERY).await;
             }
         });
         Self { task, changed }

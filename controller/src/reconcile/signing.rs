@@ -6,7 +6,7 @@
 mod shared_key;
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use super::{
     clock_watch::SKEW,
     delivery::{Deliveries, Undelivered},
     effects::{Effects, SignCall},
+    timing::SigningTime,
     troubles,
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     planner::{Order, Plan, Planned, Step, Why},
     rate_limit::{RateLimit, TokenBucket},
     store::Store,
-    world::{Change, World},
+    world::{Change, PlacementEntry, World},
 };
 
 /// How many certificates a placement may have without a person asking: a guest that is built anew over and over needs
@@ -41,7 +42,8 @@ const SIGNED: RateLimit = RateLimit { burst: 10, every: Duration::from_secs(60) 
 /// What is being signed.
 #[derive(Debug, Default)]
 pub(super) struct Signing {
-    under_way: HashSet<PlacementId>,
+    /// Each with how often failed attempts had been forgotten when the issuer was asked.
+    under_way: HashMap<PlacementId, u64>,
     /// What is left to placements that had some signed lately.
     allowed: HashMap<PlacementId, TokenBucket>,
 }
@@ -55,6 +57,7 @@ pub(super) struct SigningOutcome {
     /// When the issuer was asked.
     pub(super) asked: Timestamp,
     pub(super) result: Result<Fresh, IssuerError>,
+    pub(super) took: SigningTime,
 }
 
 /// A certificate that has just been signed.
@@ -79,7 +82,7 @@ impl Signing {
         let mut outdated = false;
         for (planned, order) in plan.orders() {
             let Some(id) = planned.id().filter(|_| order.step == Step::Sign) else { continue };
-            if self.under_way.contains(&id) || deliveries.has(&id, planned, world) {
+            if self.under_way.contains_key(&id) || deliveries.has(&id, planned, world) {
                 continue;
             }
             // Only a certificate is ordered.
@@ -101,7 +104,7 @@ impl Signing {
                         effects.limited_event(Some(id.guest), What::Placement(id.clone(), what));
                     }
                     call.is_kept = deliveries.has_room(self.under_way.len());
-                    self.under_way.insert(id);
+                    self.under_way.insert(id.clone(), attempts_forgotten(world, &id));
                     effects.sign(*call);
                 }
                 Prepared::NothingRequested => {}
@@ -119,8 +122,8 @@ impl Signing {
         effects: &mut Effects,
     ) -> Option<Undelivered> {
         let now = effects.now();
-        let SigningOutcome { id, generation, issuer, asked, result } = outcome;
-        self.under_way.remove(&id);
+        let SigningOutcome { id, generation, issuer, asked, result, took: _ } = outcome;
+        let before = self.under_way.remove(&id);
         match result {
             Ok(Fresh { undelivered, shortened_to }) => {
                 effects.change(Change::AttemptSucceeded(id));
@@ -131,8 +134,9 @@ impl Signing {
                 }
                 Some(undelivered)
             }
-            // What failed by a clock that was set back meanwhile says nothing about now.
-            Err(_) if asked > now + SKEW => {
+            // It says nothing about now: the clock was set back meanwhile, or somebody has asked for another try, and what was
+            // mended before that may have been the reason.
+            Err(_) if asked > now + SKEW || before.is_some_and(|before| before != attempts_forgotten(world, &id)) => {
                 effects.save(id.guest);
                 None
             }
@@ -154,7 +158,7 @@ impl Signing {
 
     /// Whether the issuer has been asked for this certificate and has not answered.
     pub(super) fn is_under_way(&self, id: &PlacementId) -> bool {
-        self.under_way.contains(id)
+        self.under_way.contains_key(id)
     }
 
     /// Uses one of the placement's signatures; the moment of the next, when none is left.
@@ -170,6 +174,10 @@ impl Signing {
     fn forget_full(&mut self, now: Timestamp) {
         self.allowed.retain(|_, left| !left.is_full(now));
     }
+}
+
+fn attempts_forgotten(world: &World, id: &PlacementId) -> u64 {
+    world.placement(id).map_or(0, PlacementEntry::attempts_forgotten)
 }
 
 /// What is to be done about an order.
@@ -222,7 +230,7 @@ fn prepare(
     Prepared::Call(Box::new(SignCall {
         id: id.clone(),
         generation: order.generation,
-        issuer: leaf.issuer.clone(),
+        issuer: leaf.policy.issuer.clone(),
         request,
         expires: order.expires,
         must_exceed: order.expires.filter(|_| matches!(order.why, Why::Due { .. })),

@@ -180,6 +180,7 @@ pub(super) fn parts() -> Parts {
         examining: Default::default(),
         guest_names: Default::default(),
         signing: Default::default(),
+        timings: Default::default(),
         deliveries: Default::default(),
         revocations: Default::default(),
         roots: RootQueries::new().0,

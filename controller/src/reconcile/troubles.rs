@@ -65,6 +65,7 @@ pub(super) fn agent_too_old(label: &str, guest: Guest, version: &str, lacks: u32
     };
     let what = match lacks {
         1 => "several services in one placement: it reloads and probes the first one only",
+        5 => "\"watch\": true: it does not look at what is served",
         4 => "a `unit` in this placement's `probe`: it restarts whichever service it takes for that one",
         3 => "the file parts der, pkcs12, jks and encrypted_key: it leaves them out",
         _ => "a field of this placement's `probe`, `proxy_protocol` or `starttls`: it ignores it",

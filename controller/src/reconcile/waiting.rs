@@ -106,11 +106,20 @@ fn start(
     if let Some(unknown) = chosen.unknown(labels) {
         return Err(no_such_name(world, unknown));
     }
+    if let Some((.., label)) = wanted.iter().find(|(certificate, _, guest, label)| {
+        let is_named = chosen.has_names() && chosen.means(label, certificate.name.as_str(), *guest);
+        ensure.renew && is_named && certificate.content.is_watched()
+    }) {
+        return Err(Answer::Refused(format!(
+            "Pinion only watches {label} (\"watch\": true): renew it where its certificate is made; `pinion ensure {label}` \
+             without --renew looks at it now"
+        )));
+    }
     let (mut above, mut looks) = (HashMap::new(), HashMap::new());
     for (certificate, placement, guest, label) in wanted {
         let Some(guest) = guest.filter(|_| chosen.means(&label, certificate.name.as_str(), guest)) else { continue };
         let id = PlacementId { certificate: certificate.name.clone(), guest };
-        if ensure.renew && !placement.purge {
+        if ensure.renew && !placement.purge && !certificate.content.is_watched() {
             above.insert(label.clone(), world.request_renewal(&id, ensure.now));
             effects.save_at_once(id.guest);
         }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 /// The settings whose texts are no secrets. `*` is a name of the administrator's.
-const SHOWN: [&str; 37] = [
+const SHOWN: [&str; 39] = [
     "trust_domain",
     "listen",
     "advertise",
@@ -29,6 +29,7 @@ const SHOWN: [&str; 37] = [
     "proxmox.directory",
     "channel.user",
     "channel.tools",
+    "channel.pvedaemon",
     "notify.group",
     "notify.repeat",
     "notify.clear_after",
@@ -47,6 +48,7 @@ const SHOWN: [&str; 37] = [
     "notify.targets.*.path",
     "web.listen",
     "web.names",
+    "web.proxmox_login",
 ];
 
 /// The settings that name files without secrets.

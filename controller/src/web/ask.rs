@@ -19,6 +19,9 @@ use crate::{
 /// The loop answers in milliseconds; a page that waits longer says so.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Who asks, where nobody is known by name.
+const PAGE: &str = "the page";
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unanswered {
@@ -50,8 +53,8 @@ impl Web {
         }
     }
 
-    /// Has a placement renewed, in its window.
-    pub(super) async fn renew(&self, placement: String) -> Result<(), Unanswered> {
+    /// Has a placement renewed, in its window, for this user of Proxmox's or somebody else.
+    pub(super) async fn renew(&self, placement: String, user: Option<&str>) -> Result<(), Unanswered> {
         let ensure = Ensure {
             selection: Selection::new(vec![placement], Vec::new()),
             renew: true,
@@ -59,7 +62,8 @@ impl Web {
             until: Stage::Served,
             wait: false,
         };
-        self.ask(Question::Waits(Waits::Ensure(ensure))).await.map(drop)
+        let name = user.map_or_else(|| PAGE.to_owned(), |user| format!("{user} on {PAGE}"));
+        self.ask_as(name, Question::Waits(Waits::Ensure(ensure))).await.map(drop)
     }
 
     /// The last `max` events that are meant, the newest first; files are read for it, beside the tasks that answer.
@@ -75,7 +79,11 @@ impl Web {
 
     /// The first answer to a question.
     async fn ask(&self, question: Question) -> Result<Answer, Unanswered> {
-        let caller = Caller { uid: geteuid().as_raw(), name: Some("the page".to_owned()) };
+        self.ask_as(PAGE.to_owned(), question).await
+    }
+
+    async fn ask_as(&self, name: String, question: Question) -> Result<Answer, Unanswered> {
+        let caller = Caller { uid: geteuid().as_raw(), name: Some(name) };
         let (answers, mut queue) = mpsc::channel(1);
         let asked = async {
             self.requests.send(Request { question, caller, answers }).await.ok()?;

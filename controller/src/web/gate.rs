@@ -14,6 +14,9 @@ use super::access::{Right, WebAccess, WebSession};
 /// The name of the session's cookie.
 const COOKIE: &str = "pinion_session";
 
+/// The names of Proxmox's cookie: Proxmox VE's, and with the prefix that Proxmox's newer products give theirs.
+const PROXMOX_COOKIES: [&str; 2] = ["PVEAuthCookie", "__Host-PVEAuthCookie"];
+
 /// The longest secret that is looked at (bytes).
 const MAX_SECRET: usize = 128;
 
@@ -36,6 +39,14 @@ impl Visitor {
         match self {
             Self::Session(WebSession { right: Right::Renew, csrf, .. }) => Some(csrf),
             Self::Session(_) | Self::Token(_) => None,
+        }
+    }
+
+    /// The user of Proxmox's, if they signed in so.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Session(session) => session.proxmox.as_ref().map(|user| user.name.as_str()),
+            Self::Token(_) => None,
         }
     }
 }
@@ -103,11 +114,22 @@ pub(super) fn visitor(access: &WebAccess, headers: &HeaderMap) -> Option<Visitor
     session_secret(headers).and_then(|secret| access.session(secret)).map(Visitor::Session)
 }
 
+/// Whether the browser sends Proxmox's cookie here, because this page and Proxmox's have one name.
+pub(super) fn has_proxmox_cookie(headers: &HeaderMap) -> bool {
+    cookies(headers).any(|(name, _)| PROXMOX_COOKIES.contains(&name))
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
 /// The secret in the session's cookie.
 pub(super) fn session_secret(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, secret)| secret).filter(|secret| secret.len() <= MAX_SECRET)
+    cookies(headers)
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, secret)| secret)
+        .filter(|secret| secret.len() <= MAX_SECRET)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -4,14 +4,16 @@
 //! Invariants: every answer is made from one answer of the loop, so that it agrees with `pinion status`. Without a session or
 //! a token only `/healthz` says anything, and `/metrics` to addresses that the configuration names. Nothing is changed, except
 //! that certificates are renewed where the configuration allows it (`gate`). Connections, streams and bytes are bounded
-//! (`listener`).
+//! (`listener`). With Proxmox's login (`login`), the page has one name, which Proxmox's own page does not have.
 
 pub mod access;
 mod ask;
+mod entry;
 mod gate;
 mod headers;
 mod listener;
 mod live;
+mod login;
 mod pages;
 mod routes;
 mod scrape;

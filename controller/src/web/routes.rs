@@ -14,9 +14,11 @@ use axum::{
 };
 use serde::Deserialize;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::{
     ask::Unanswered,
+    entry::{meant, not_let_in, refused, signed_out, visitor},
     gate::{self, Peer, Visitor},
     headers, live,
     pages::{self, Filter},
@@ -28,6 +30,9 @@ type Site = State<Arc<Shown>>;
 
 /// The longest form (bytes): a token, or a CSRF token and a tick.
 const MAX_FORM: usize = 1024;
+
+/// The longest form with a ticket of Proxmox's (bytes): each of its letters may be escaped.
+const MAX_LOGIN_FORM: usize = 4 * 1024;
 
 /// A form has come by then.
 const FORM_TIME: Duration = Duration::from_secs(10);
@@ -57,6 +62,7 @@ pub(super) fn router(shown: Arc<Shown>) -> Router {
     let open = Router::new()
         .route("/open/{secret}", get(open))
         .route("/sign-in", post(sign_in))
+        .route("/sign-in/proxmox", post(sign_in_at_proxmox).layer(DefaultBodyLimit::max(MAX_LOGIN_FORM)))
         .route("/metrics", get(metrics))
         .layer(from_fn_with_state(shown.clone(), own_host));
     Router::new()
@@ -73,9 +79,9 @@ pub(super) fn router(shown: Arc<Shown>) -> Router {
 
 /// Lets in whoever means this site.
 async fn own_host(State(shown): Site, request: Request, next: Next) -> Response {
-    match shown.site.host(request.headers()) {
-        Ok(_) => within_time(request, next).await,
-        Err(status) => refused(status, "This is not the address of this page. Use the one in `[web]`.\n"),
+    match meant(&shown, request.headers()) {
+        Ok(()) => within_time(request, next).await,
+        Err(refused) => *refused,
     }
 }
 
@@ -90,11 +96,13 @@ async fn within_time(request: Request, next: Next) -> Response {
 /// Lets in whoever may look; what they may do besides is in the extension [`Visitor`].
 async fn guard(State(shown): Site, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if let Err(status) = shown.site.host(headers) {
-        return refused(status, "This is not the address of this page. Use the one in `[web]`.\n");
+    if let Err(refused) = meant(&shown, headers) {
+        return *refused;
     }
-    let Some(visitor) = gate::visitor(&shown.web.access, headers) else {
-        return pages::sign_in(StatusCode::UNAUTHORIZED, "");
+    let visitor = match visitor(&shown, headers).await {
+        Ok(Some(visitor)) => visitor,
+        Ok(None) => return signed_out(&shown, StatusCode::UNAUTHORIZED, ""),
+        Err(why) => return not_let_in(&shown, &why),
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes && let Err(status) = shown.site.origin(headers) {
@@ -102,10 +110,6 @@ async fn guard(State(shown): Site, mut request: Request, next: Next) -> Response
     }
     request.extensions_mut().insert(visitor);
     if changes { within_time(request, next).await } else { next.run(request).await }
-}
-
-fn refused(status: StatusCode, why: &'static str) -> Response {
-    (status, why).into_response()
 }
 
 fn asset(kind: &'static str, content: &'static str) -> Response {
@@ -117,7 +121,8 @@ fn asset(kind: &'static str, content: &'static str) -> Response {
 async fn open(State(shown): Site, Path(secret): Path<String>) -> Response {
     match shown.web.access.open_link(&secret) {
         Some(session) => begin(&shown, &session),
-        None => pages::sign_in(
+        None => signed_out(
+            &shown,
             StatusCode::UNAUTHORIZED,
             "This link was opened before, or is too old. Run pinion web open for another one.",
         ),
@@ -135,7 +140,31 @@ async fn sign_in(State(shown): Site, headers: HeaderMap, Form(form): Form<SignIn
     }
     match shown.web.access.sign_in(form.token.trim()) {
         Some(session) => begin(&shown, &session),
-        None => pages::sign_in(StatusCode::UNAUTHORIZED, "This token is not valid, or was taken back."),
+        None => signed_out(&shown, StatusCode::UNAUTHORIZED, "This token is not valid, or was taken back."),
+    }
+}
+
+#[derive(Deserialize)]
+struct ProxmoxSignIn {
+    /// An API token or a ticket.
+    credential: Zeroizing<String>,
+}
+
+async fn sign_in_at_proxmox(
+    State(shown): Site,
+    Extension(from): Extension<Peer>,
+    headers: HeaderMap,
+    Form(form): Form<ProxmoxSignIn>,
+) -> Response {
+    if let Err(status) = shown.site.origin(&headers) {
+        return refused(status, "This request does not come from Pinion's own page.\n");
+    }
+    let Some(login) = &shown.login else {
+        return pages::error(StatusCode::NOT_FOUND, "Proxmox's login is off: `proxmox_login` in `[web]`.");
+    };
+    match login.sign_in(&form.credential, from.0).await {
+        Ok(session) => begin(&shown, &session),
+        Err(why) => not_let_in(&shown, &why),
     }
 }
 
@@ -146,17 +175,18 @@ fn begin(shown: &Shown, session: &str) -> Response {
 }
 
 async fn sign_out(State(shown): Site, headers: HeaderMap) -> Response {
-    if let Some(secret) = gate::session_secret(&headers) {
-        shown.web.access.sign_out(secret);
+    let unused = gate::session_secret(&headers).and_then(|secret| shown.web.access.sign_out(secret));
+    if let (Some(digest), Some(login)) = (unused, &shown.login) {
+        login.forget(digest).await;
     }
-    let mut response = pages::sign_in(StatusCode::OK, "You are signed out.");
+    let mut response = signed_out(&shown, StatusCode::OK, "You are signed out.");
     response.headers_mut().insert(header::SET_COOKIE, gate::no_cookie());
     response
 }
 
 async fn metrics(State(shown): Site, Extension(from): Extension<Peer>, headers: HeaderMap) -> Response {
     let is_open = shown.metrics_from.contains(&from.0.to_canonical());
-    if !is_open && gate::visitor(&shown.web.access, &headers).is_none() {
+    if !is_open && !matches!(visitor(&shown, &headers).await, Ok(Some(_))) {
         return refused(
             StatusCode::UNAUTHORIZED,
             "Metrics need a token (pinion web token create NAME), or this address in `[web] metrics_from`.\n",
@@ -254,7 +284,7 @@ async fn renew(
             "Tick the box first: a renewal notifies or restarts the service.",
         );
     }
-    match shown.web.renew(name.clone()).await {
+    match shown.web.renew(name.clone(), visitor.user()).await {
         Ok(()) => Redirect::to(&pages::path_of(&name)).into_response(),
         Err(error) => unanswered(&error),
     }

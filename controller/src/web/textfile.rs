@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use pinion_proto::alarm;
 use tracing::{info, warn};
 
 use super::{ask::Unanswered, site::Web};
@@ -44,7 +44,7 @@ pub async fn keep(web: Web, path: PathBuf) {
                 is_failing = true;
             }
         }
-        sleep(EVERY).await;
+        alarm::next(EVERY).await;
     }
 }
 

@@ -23,6 +23,8 @@ pub struct PlacementEntry {
     pub(super) incoming_since: Option<Timestamp>,
     pub(super) undelivered: u32,
     pub(super) attempt: Option<Attempt>,
+    /// How often failed attempts were forgotten.
+    pub(super) attempts_forgotten: u64,
     pub(super) renew_above: Option<u64>,
     pub(super) hurried: bool,
     /// Since when it is its turn to be disturbed.
@@ -109,6 +111,12 @@ impl PlacementEntry {
         self.attempt.as_ref()
     }
 
+    /// How often failed attempts were forgotten. A try that began before the last time, and fails, counts for nothing.
+    #[must_use]
+    pub fn attempts_forgotten(&self) -> u64 {
+        self.attempts_forgotten
+    }
+
     /// The generation that must be exceeded, when a renewal was asked for.
     #[must_use]
     pub fn renew_above(&self) -> Option<u64> {
@@ -160,6 +168,12 @@ impl PlacementEntry {
             Turn::Begins => self.turn = Some(now),
             Turn::Ends => self.turn = None,
         }
+    }
+
+    /// Another try is worth it, whatever failed until now.
+    pub(super) fn forget_attempt(&mut self) {
+        self.attempt = None;
+        self.attempts_forgotten += 1;
     }
 
     /// Takes a report, which replaces the one before it.

@@ -199,8 +199,8 @@ impl Reports {
 
     /// Forgets a placement's failed attempt: somebody waits for it, and says that it is worth another try.
     pub fn forget_attempt(&mut self, id: &PlacementId) {
-        if self.placement(id).is_some_and(|entry| entry.attempt.is_some()) {
-            self.entry(id).attempt = None;
+        if self.placement(id).is_some() {
+            self.entry(id).forget_attempt();
         }
     }
 
@@ -208,7 +208,7 @@ impl Reports {
     /// reason may be gone, and everything is tried anew at once.
     pub fn forget_attempts(&mut self) {
         for placement in self.guests.values_mut().flat_map(|guest| guest.placements.values_mut()) {
-            placement.attempt = None;
+            placement.forget_attempt();
         }
     }
 

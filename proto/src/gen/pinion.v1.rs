@@ -639,6 +639,9 @@ pub struct PlacementSpec {
     /// What becomes of a good pair that is in the places of its files, while it holds nothing.
     #[prost(message, optional, tag = "24")]
     pub adoption: ::core::option::Option<Adoption>,
+    /// What a service shows is watched, whoever renews it: nothing is placed or ordered.
+    #[prost(bool, tag = "25")]
+    pub watch: bool,
 }
 /// What becomes of a good pair that was there before Pinion, of a placement that holds nothing.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -869,6 +872,59 @@ pub struct PlacementReport {
     /// How often they were restarted for it.
     #[prost(uint32, tag = "20")]
     pub restarts: u32,
+    /// What the service showed last whose certificate is only watched.
+    #[prost(message, optional, tag = "21")]
+    pub watched: ::core::option::Option<WatchedCertificate>,
+    /// How long the steps of the last renewal took; absent before there was one since the agent started.
+    #[prost(message, optional, tag = "22")]
+    pub timing: ::core::option::Option<Timing>,
+}
+/// How long each step of a renewal took in a guest, in milliseconds: for people, by which nothing is decided.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Timing {
+    /// The renewal's generation.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// Making key and request.
+    #[prost(uint32, tag = "2")]
+    pub key: u32,
+    /// Waiting while the service was busy with another placement.
+    #[prost(uint32, tag = "3")]
+    pub turn: u32,
+    /// Looking at the service before its files changed.
+    #[prost(uint32, tag = "4")]
+    pub look: u32,
+    /// Putting the files in place.
+    #[prost(uint32, tag = "5")]
+    pub write: u32,
+    /// Checking them with the service's own command.
+    #[prost(uint32, tag = "6")]
+    pub check: u32,
+    /// Waiting for certificates of other placements, so that the service is reloaded once.
+    #[prost(uint32, tag = "7")]
+    pub gather: u32,
+    /// Reloading the service.
+    #[prost(uint32, tag = "8")]
+    pub reload: u32,
+    /// Looking at the service until it served the certificate.
+    #[prost(uint32, tag = "9")]
+    pub probe: u32,
+}
+/// A certificate that a service shows and that is not Pinion's to renew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchedCertificate {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub issuer: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub serial: ::prost::alloc::string::String,
+    /// Unix seconds.
+    #[prost(int64, tag = "4")]
+    pub not_before: i64,
+    /// Unix seconds: the earliest end of the certificates that were shown.
+    #[prost(int64, tag = "5")]
+    pub expires: i64,
 }
 /// A pair that was there before Pinion.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -118,6 +118,9 @@ impl PlacementSpec {
     /// What an agent must know to do all of this: an agent of a lower level leaves out what it does not know.
     #[must_use]
     pub fn level(&self) -> u32 {
+        if self.content.is_watched() {
+            return 5;
+        }
         if self.files.keys().any(|part| part.is_newer()) {
             return 3.max(self.level_of_probes());
         }
@@ -140,7 +143,7 @@ impl PlacementSpec {
 pub const MAX_SERVICES: usize = 16;
 
 /// Which fields of a spec an agent of this version knows: [`PlacementSpec::level`].
-pub const SPEC_LEVEL: u32 = 4;
+pub const SPEC_LEVEL: u32 = 5;
 
 /// An issuer has one root, and two while one takes the other's place; more is a mistake.
 pub const MAX_ROOTS: usize = 16;

@@ -7,9 +7,9 @@ mod early;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
+    CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
     client::{ResolvesClientCert, WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, aws_lc_rs::sign::any_ecdsa_type},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
@@ -41,6 +41,14 @@ const ALPN: &[u8] = b"h2";
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// That of links. AES-128 with SHA-256 comes first: processors have instructions for SHA-256 and none for SHA-384, whose
+/// key schedule takes a twentieth of a handshake.
+fn link_provider() -> Arc<CryptoProvider> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 /// An identity in use: everything that resolves through it sees the newest.
@@ -121,7 +129,7 @@ pub fn server_config_for(
         .clear_root_hint_subjects()
         .build()
         .map_err(|source| TlsError::Anchor(source.to_string()))?;
-    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
+    let mut config = ServerConfig::builder_with_details(link_provider(), Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(Early::<dyn ClientCertVerifier>(verifier)))
         .with_cert_resolver(Arc::new(identity));
@@ -156,7 +164,7 @@ pub fn client_config_for(
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(anchors(roots)?), provider())
         .build()
         .map_err(|source| TlsError::Anchor(source.to_string()))?;
-    let builder = ClientConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)))
+    let builder = ClientConfig::builder_with_details(link_provider(), Arc::new(ClockTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Early::<dyn ServerCertVerifier>(verifier)));
@@ -234,8 +242,11 @@ pub enum TlsError {
 
 fn certified(chain: &[Vec<u8>], key: &Zeroizing<Vec<u8>>) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.as_slice())).clone_key();
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
+    // An identity's key is an elliptic curve's: trying the other kinds first costs a check of the key each time.
+    let key = any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.as_slice())))?;
+    let certified = CertifiedKey::new(chain, key);
+    certified.keys_match()?;
+    Ok(Arc::new(certified))
 }
 
 fn anchors(roots: &[RootCertificate]) -> Result<RootCertStore, TlsError> {

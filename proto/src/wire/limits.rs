@@ -174,6 +174,8 @@ static PLACEMENT_REPORT: Shape = Shape {
         messages::<pb::Original>(16, "report.originals", &ORIGINAL, MAX_PLACEMENTS * MAX_ORIGINALS),
         one(17, "report.details", &DETAILS),
         one(18, "report.found", &FOUND),
+        one(21, "report.watched", &WATCHED_CERTIFICATE),
+        one(22, "report.timing", &TIMING),
     ],
 };
 
@@ -188,6 +190,9 @@ static DETAILS: Shape = Shape {
 };
 
 static FOUND: Shape = plain("Found");
+static TIMING: Shape = plain("Timing");
+static WATCHED_CERTIFICATE: Shape =
+    Shape { name: "WatchedCertificate", fields: &[texts(1, "watched.names", MAX_PLACEMENTS * MAX_SHOWN_NAMES)] };
 static HELD: Shape = plain("Held");
 static INCOMING: Shape = plain("Incoming");
 static TROUBLE: Shape = plain("Trouble");

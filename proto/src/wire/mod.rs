@@ -15,6 +15,8 @@ mod limits;
 mod purged;
 mod spec;
 mod trouble;
+mod timing;
+mod watched;
 
 use prost::Message as _;
 use zeroize::Zeroizing;
@@ -277,6 +279,8 @@ fn read_report(report: pb::PlacementReport) -> Result<PlacementReport, WireError
         details: report.details.map(details::read_details).transpose()?.map(Box::new),
         found: report.found.map(adoption::read_found).transpose()?.map(Box::new),
         notified: Notified { reloads: report.reloads, restarts: report.restarts },
+        watched: report.watched.map(watched::read_watched).transpose()?.map(Box::new),
+        timing: report.timing.map(|timing| Box::new(timing::read_timing(timing))),
     })
 }
 
@@ -316,6 +320,8 @@ fn write_report(report: PlacementReport) -> pb::PlacementReport {
         found: report.found.map(|found| adoption::write_found(*found)),
         reloads: report.notified.reloads,
         restarts: report.notified.restarts,
+        watched: report.watched.map(|watched| watched::write_watched(*watched)),
+        timing: report.timing.map(|timing| timing::write_timing(*timing)),
     }
 }
 

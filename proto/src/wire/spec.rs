@@ -34,6 +34,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
         },
         shared: spec.shared,
         trust: spec.trust,
+        watch: spec.watch,
     };
     Ok(PlacementSpec {
         certificate: parse("spec.certificate", &spec.certificate)?,
@@ -66,7 +67,7 @@ pub(super) fn read_spec(spec: pb::PlacementSpec) -> Result<PlacementSpec, WireEr
 /// Writes a placement as it is ordered.
 pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
     let (newer, first): (Vec<_>, Vec<_>) = spec.files.into_iter().partition(|(part, _)| part.is_newer());
-    let FlatContent { common_name, names, key, shared, trust } = spec.content.into();
+    let FlatContent { common_name, names, key, shared, trust, watch } = spec.content.into();
     pb::PlacementSpec {
         certificate: spec.certificate.to_string(),
         common_name: common_name.to_string(),
@@ -75,6 +76,7 @@ pub(super) fn write_spec(spec: PlacementSpec) -> pb::PlacementSpec {
         rotate_key: key.rotation == Rotation::Always,
         shared,
         trust,
+        watch,
         roots_der: spec.roots.iter().take(MAX_ROOTS).map(|root| root.der().to_vec()).collect(),
         recipe: spec.recipe.map(|name| name.to_string()),
         files: first.into_iter().map(write_file).collect(),

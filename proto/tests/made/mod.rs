@@ -3,7 +3,7 @@
 use pinion_proto::{
     bundle::Fingerprint,
     clock::Timestamp,
-    report::{Found, FoundPair, Held, Original},
+    report::{Found, FoundPair, Held, Original, WatchedCertificate},
     spec::{Adoption, AdoptionDecision},
 };
 
@@ -30,6 +30,19 @@ pub(crate) fn found(number: u64) -> Option<Box<Found>> {
         1 => Some(Box::new(Found::Good(FoundPair { chain_ends: leaf.not_after(), leaf, root }))),
         _ => Some(Box::new(Found::Unfit("its key is readable by everybody".into()))),
     }
+}
+
+/// What a service shows that is only watched.
+pub(crate) fn watched(number: u64) -> Option<Box<WatchedCertificate>> {
+    number.is_multiple_of(2).then(|| {
+        Box::new(WatchedCertificate {
+            names: (0..number % 3).map(|name| format!("a{name}.example")).collect(),
+            issuer: "CN=Home CA".into(),
+            serial: format!("{number:X}"),
+            not_before: Timestamp::from_unix(1_700_000_000),
+            expires: Timestamp::from_unix(1_800_000_000),
+        })
+    })
 }
 
 /// What was in a report's places before Pinion.

@@ -49,6 +49,8 @@ pub struct StepCa {
     process: Option<Child>,
     directory: TempDir,
     port: Arc<Port>,
+    /// More words for its command line.
+    arguments: Vec<String>,
 }
 
 impl StepCa {
@@ -67,7 +69,16 @@ impl StepCa {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(change: impl FnOnce(&mut Value)) -> Result<Self> {
+        Self::start_as(&[], change)
+    }
+
+    /// As [`Self::start_with`], with more words on its command line.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_as(arguments: &[&str], change: impl FnOnce(&mut Value)) -> Result<Self> {
         let mut ca = Self::init(Arc::new(Port::reserve()?))?;
+        ca.arguments = arguments.iter().copied().map(str::to_owned).collect();
         ca.change(change)?;
         ca.restart()?;
         Ok(ca)
@@ -87,7 +98,7 @@ impl StepCa {
             .output()
             .context("run step ca init")?;
         ensure!(out.status.success(), "step ca init fails: {}", String::from_utf8_lossy(&out.stderr));
-        Ok(Self { process: None, directory, port })
+        Ok(Self { process: None, directory, port, arguments: Vec::new() })
     }
 
     /// Changes `ca.json`; a running CA sees it after [`Self::restart`].
@@ -111,6 +122,7 @@ impl StepCa {
         let process = Command::new(program::found("step-ca")?)
             .arg(self.path("config/ca.json"))
             .args(["--password-file".into(), self.path("password")])
+            .args(&self.arguments)
             .env("STEPPATH", self.directory.path())
             .env("HOME", self.directory.path())
             .stdin(Stdio::null())
@@ -154,7 +166,8 @@ impl StepCa {
     /// As [`Self::start`].
     pub fn reinitialise(&mut self) -> Result<()> {
         self.stop();
-        let fresh = Self::init(Arc::clone(&self.port))?;
+        let mut fresh = Self::init(Arc::clone(&self.port))?;
+        fresh.arguments = std::mem::take(&mut self.arguments);
         *self = fresh;
         self.restart()
     }

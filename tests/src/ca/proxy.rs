@@ -7,7 +7,7 @@ use rcgen::generate_simple_self_signed;
 
 use super::{StepCa, rollover::create};
 use crate::{
-    nginx::with_server,
+    nginx::with_servers,
     port::{self, Port},
     process::Process,
     program, wait,
@@ -91,5 +91,5 @@ fn configuration(root: &Path, port: &Port, ca: &str) -> String {
         to_ca("/step/"),
         to_ca("/"),
     );
-    with_server(root, &server)
+    with_servers(root, &[server])
 }

@@ -163,7 +163,7 @@ impl Booted {
             let path = format!("/etc/pve/nodes/pve1/lxc/{vmid}.conf");
             host.run_with(&["tee", &path], conf.as_bytes())?.succeeded()?;
         }
-        host.running = relay::run_there(Network::of_guest(&host.lab, HOST)?, &listed)?;
+        host.running = relay::run_there(host.network()?, &listed)?;
         Ok(host)
     }
 
@@ -171,6 +171,14 @@ impl Booted {
     #[must_use]
     pub fn lab(&self) -> &Lab {
         &self.lab
+    }
+
+    /// Its network, while it runs.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn network(&self) -> Result<Network> {
+        Network::of_guest(&self.lab, HOST)
     }
 
     /// A command on it, not started yet.

@@ -171,7 +171,7 @@ impl Container {
             return qemu::exec(namespace, &self.spec, words);
         }
         let (name, arguments) = words.split_first().context("a command has a name")?;
-        process::run(self.command(namespace, name).args(arguments), b"", Duration::from_secs(60))
+        process::run(self.command(namespace, name).args(arguments), b"", Duration::from_secs(180))
     }
 
     /// Whether its files are where the host does not see them.
@@ -310,7 +310,7 @@ impl Container {
 }
 
 /// Two cores boot four guests at once.
-const UP: Duration = Duration::from_secs(120);
+const UP: Duration = Duration::from_secs(400);
 
 /// With owners, modes, devices and overlay's own marks (`trusted.overlay.*`).
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -211,5 +211,5 @@ pub fn guard(live: &Path) -> Result<()> {
     waited.and_then(|()| remains::clear(live))
 }
 
-/// The slowest is a clean stop of a guest with dockerd.
-const MAX: Duration = Duration::from_secs(120);
+/// For what hangs. The slowest is a clean stop of a guest with dockerd, or an `ensure` while an emulated VM boots.
+const MAX: Duration = Duration::from_secs(400);

@@ -1,6 +1,6 @@
 //! What can happen to the lab's network.
 
-use std::{fs::File, os::fd::AsFd as _, path::PathBuf};
+use std::{fs::File, os::fd::AsFd as _, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -9,7 +9,7 @@ use super::Lab;
 
 /// A network of the lab's, for threads of the test's own.
 #[derive(Debug)]
-pub struct Network(File);
+pub struct Network(File, PathBuf);
 
 impl Network {
     /// The one of this lab.
@@ -31,7 +31,15 @@ impl Network {
 
     fn of_process(pid: &str) -> Result<Self> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        File::open(&path).map(Self).with_context(|| format!("open {}", path.display()))
+        File::open(&path).with_context(|| format!("open {}", path.display())).map(|file| Self(file, path))
+    }
+
+    /// A program of this machine in it, not started yet. It becomes the process itself.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.1.display())).args(["--", name]);
+        command
     }
 
     /// From now on this thread is in it, until its end.

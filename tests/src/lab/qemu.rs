@@ -109,7 +109,7 @@ pub(super) fn wait_up(namespace: &Namespace, spec: &Spec) -> Result<()> {
 /// Runs a command in it to its end: through its guest agent, because there is no other way in.
 pub(super) fn exec(namespace: &Namespace, spec: &Spec, words: &[&str]) -> Result<Finished> {
     let vmid = spec.vmid.to_string();
-    let qm = ["qm", "guest", "exec", &vmid, "--timeout", "60", "--"];
+    let qm = ["qm", "guest", "exec", &vmid, "--timeout", "120", "--"];
     let told = namespace.run(&[&qm, words].concat())?;
     let told: Value = serde_json::from_str(&told.stdout).with_context(|| format!("read what qm told: {told}"))?;
     ensure!(told["exited"] == 1, "a command in VM {vmid} did not end: {told}");
@@ -172,7 +172,7 @@ fn newest(tree: &Path, prefix: &str) -> Result<PathBuf> {
 const DISK_SIZE: &str = "3G";
 
 /// An emulated processor takes a minute for systemd and dockerd, and longer on a busy machine.
-const UP: Duration = Duration::from_secs(400);
+const UP: Duration = Duration::from_secs(900);
 
 /// An emulated systemd stops dockerd first.
 const SHUTDOWN: Duration = Duration::from_secs(90);

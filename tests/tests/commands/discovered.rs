@@ -12,7 +12,7 @@ use pinion_tests::{
     port::{self, Port},
     process::{Finished, Process},
     program,
-    site::Site,
+    site::{Site, manifest as manifest_of},
     wait::{self, PATIENCE},
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -131,6 +131,15 @@ fn what_is_served_is_found_as_far_as_the_guest_allows_and_printers_are_left_alon
     assert_eq!((entries.len(), &entries[0]["common_name"]), (1, &"old.internal.example".into()), "{manifest:#}");
     let connect = &entries[0]["placements"][0]["probe"][0]["connect"];
     assert_eq!(connect, &reserved.address().to_string(), "{manifest:#}");
+
+    // Or to be watched only, and then it is.
+    let watch = ["discover", "--manifest", "--watch"];
+    let pasted = site.host.pinion(&watch).and_then(Finished::succeeded).expect("it is told");
+    let manifest: Value = serde_json::from_str(&pasted.stdout).expect("JSON");
+    let entry = manifest["certificates"][0].clone();
+    assert_eq!((&entry["watch"], &entry["name"]), (&true.into(), &"old".into()), "{manifest:#}");
+    site.host.write_manifest(&manifest_of(serde_json::json!([site.certificate(), entry]))).expect("written");
+    site.host.ensure(&["old"], "served").and_then(Finished::succeeded).expect("it is watched");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use pinion_tests::{
     host::{Host, HostOptions},
     terminal,
     tls_server::TlsServer,
-    wait::PATIENCE,
+    wait::{self, PATIENCE},
 };
 use serde_json::{Value, json};
 
@@ -87,19 +87,26 @@ fn until_each_stage_returns_when_it_is_reached_and_not_before() {
         let finished = host.pinion(&["ensure", "web", "--until", stage, "--timeout", timeout]).expect("it runs");
         (finished.code(), finished)
     };
+    // Why is known when the guest has tried.
+    let not_reached = |stage: &str, why: &str| {
+        wait::until(&format!("{why} to be named"), PATIENCE, || {
+            let (code, said) = until(stage, "1s");
+            assert_eq!(code, 3, "{said}");
+            if said.stderr.contains(why) { Ok(()) } else { Err(said.to_string()) }
+        })
+        .expect("it is named");
+    };
     // Without its check nothing may be touched; the certificate itself is there.
     let (code, said) = until("issued", "20s");
     assert_eq!(code, 0, "{said}");
     guest.pinion_agent(&["await", "web", "--until", "issued"]).and_then(|f| f.succeeded()).expect("the guest has it");
     assert_eq!(serial(&host, "web@1001"), None, "nothing is installed");
-    let (code, said) = until("installed", "1s");
-    assert!(code == 3 && said.stderr.contains("look-at-it"), "{said}");
+    not_reached("installed", "look-at-it");
     guest.write_hook("look-at-it", "#!/bin/sh\nexit 0\n").expect("written");
     let (code, said) = until("installed", "20s");
     assert_eq!(code, 0, "{said}");
     // Nobody runs it, so nobody can be told.
-    let (code, said) = until("reloaded", "1s");
-    assert!(code == 3 && said.stderr.contains("tls-server.service"), "{said}");
+    not_reached("reloaded", "tls-server.service");
     server.unit().start().expect("it starts");
     let (code, said) = until("reloaded", "20s");
     assert_eq!(code, 0, "{said}");

@@ -125,6 +125,7 @@ fn on_the_host(schemas: &mut Schemas, host: &Host) {
         ("pinion-show", "show 1001"),
         ("pinion-explain", "explain web"),
         ("pinion-explain", "explain 1001"),
+        ("pinion-explain-timing", "explain web --timing"),
         ("pinion-discover", "discover"),
         ("pinion-plan", "plan"),
         ("pinion-ensure", "ensure web --until served"),

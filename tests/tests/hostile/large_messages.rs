@@ -121,8 +121,8 @@ async fn a_guest_with_hundreds_of_large_placements_is_served() {
     let host = Host::start(&HostOptions::embedded(&json!(certificates))).expect("a host");
     let mut guest = Guest::join(&host, 1001).expect("a guest");
     let ensure = || {
-        let mut ensure = host.command(&["ensure", "--until", "installed", "--timeout", "300s"]).expect("built");
-        process::run(&mut ensure, b"", Duration::from_secs(310)).expect("ends").succeeded()
+        let mut ensure = host.command(&["ensure", "--until", "installed", "--timeout", "900s"]).expect("built");
+        process::run(&mut ensure, b"", Duration::from_secs(910)).expect("ends").succeeded()
     };
     ensure().expect("installed");
     guest.restart().expect("restarted");

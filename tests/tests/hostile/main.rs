@@ -5,6 +5,7 @@
 mod allow_list;
 mod compromised_controller;
 mod malformed_connections;
+mod earlier_agents;
 mod fake_controller;
 mod connection_flood;
 mod malicious_guests;

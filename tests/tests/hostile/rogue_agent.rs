@@ -83,15 +83,15 @@ impl Rogue {
 
 impl Line {
     /// Links, as this one of the guest's links; 0 says nothing of that.
-    pub(crate) async fn link(mut self, link_count: u64) -> Result<Wire, String> {
+    pub(crate) async fn link(self, link_count: u64) -> Result<Wire, String> {
+        self.link_as(GuestFacts::default(), link_count).await
+    }
+
+    /// The same, as a guest of which this is so.
+    pub(crate) async fn link_as(mut self, facts: GuestFacts, link_count: u64) -> Result<Wire, String> {
         let (said, queue) = mpsc::channel(64);
-        let hello = Hello {
-            facts: GuestFacts::default(),
-            identity_generation: self.identity,
-            link_count,
-            reports: vec![],
-            roots: Vec::new(),
-        };
+        let identity_generation = self.identity;
+        let hello = Hello { facts, identity_generation, link_count, reports: vec![], roots: Vec::new() };
         let hello = wire::write_to_controller(ToController::Hello(hello));
         said.send(hello).await.expect("room");
         let opened = timeout(PATIENCE, self.client.open(ReceiverStream::new(queue))).await.expect("an answer");

@@ -106,6 +106,7 @@ fn a_restored_copy_with_the_same_card_is_told_apart_before_either_is_believed() 
         agent.stop().expect("stopped");
         boot(tools, *vmid, agent, *ticks);
     }
+    wait_status(&host, "nobody to be linked any more", |status| !status.is_linked("101"));
     for (_, agent, _) in &mut both {
         agent.start().expect("started");
     }

@@ -17,7 +17,7 @@ use pinion_tests::{
 };
 use serde_json::json;
 
-use crate::apt::{VERSION, apt};
+use crate::apt::{VERSION, apt, apt_with};
 
 const NAME: &str = "pve1.internal.example";
 
@@ -64,6 +64,10 @@ fn life(role: Role) {
         assert_eq!(wait_served(&host, what), serial, "{what}: another certificate");
     }
 
+    if role == Role::Debian12 {
+        an_agent_that_was_not_upgraded_is_missed(&host, &next);
+    }
+
     apt(&host, "remove", "");
     assert_eq!(shown(&host), serial, "nginx serves on");
     assert!(host.run(&["test", "-e", "/usr/bin/pinion"]).expect("it runs").code() != 0, "the program is gone");
@@ -93,6 +97,19 @@ fn life(role: Role) {
     apt(&host, "purge", "");
     assert_eq!(left(&host, &before), BTreeSet::from([String::from("/etc/nginx/ssl")]));
     assert_eq!(host.property("nginx.service", "MainPID").expect("a process"), nginx, "nginx was restarted");
+}
+
+/// Only the controller's package is upgraded: no older agent stays beside it.
+fn an_agent_that_was_not_upgraded_is_missed(host: &Booted, next: &str) {
+    apt_with(host, &["pinion"], "install", next);
+    let told = wait::until("the doctor to tell of the agent", PATIENCE, || {
+        let told = host.run(&["pinion", "doctor"]).map_err(|error| format!("{error:#}"))?;
+        let said = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = "There is no unit pinion-agent.service. → install the package pinion-agent";
+        if said.contains(words) { Ok(said) } else { Err(said) }
+    });
+    let said = told.expect("told");
+    assert!(said.contains(&format!("the packages are pinion {next}.")), "{said}");
 }
 
 /// nginx with a pair that nobody trusts.
@@ -186,6 +203,7 @@ fn left(host: &Booted, before: &BTreeSet<String>) -> BTreeSet<String> {
             "/var/log",
             "/var/lib/systemd",
             "/run/systemd",
+            "/var/tmp/systemd-private-",
             "/etc/.pwd.lock",
         ]
         .iter()

@@ -7,6 +7,7 @@ mod apt;
 mod archive;
 mod by_hand;
 mod cloud_init;
+mod doctor;
 mod facts;
 mod life;
 mod tutorial;

@@ -64,6 +64,9 @@ fn no_guest_notices_that_its_host_is_upgraded_and_downgraded() {
     let next = program::next_version();
     for (what, version) in [("upgraded", next.as_str()), ("downgraded", VERSION)] {
         apt_with(&host, &["pinion"], "install", version);
+        if version == next {
+            doctor_says(&host, &format!("Agents of version {VERSION} run in "), "Pinion upgrades them by itself");
+        }
         // An upgrade brings the agents along, a downgrade leaves them as they are.
         wait_well(&host, what, version, &next);
         wait_renewed(&host, what);
@@ -72,6 +75,7 @@ fn no_guest_notices_that_its_host_is_upgraded_and_downgraded() {
     let told = host.well(&["pinion", "status"]).expect("a status").stdout;
     let note = format!("guest 101 ({next}) is newer than the controller");
     assert!(told.contains(&note) && told.contains("pinion guest enroll"), "{told}");
+    doctor_says(&host, &format!("Agents of version {next} run in 101, 102."), "`pinion guest enroll GUEST`");
 
     // And the older one comes where a person asks for it.
     for (vmid, _) in GUESTS {
@@ -88,6 +92,16 @@ fn no_guest_notices_that_its_host_is_upgraded_and_downgraded() {
         assert!(outage.max().is_zero(), "{name}: {outage}");
     }
     println!("the status was seen {looks} times");
+}
+
+/// Waits until the doctor has this to say, and this to do about it.
+fn doctor_says(host: &Booted, words: &str, remedy: &str) {
+    let told = wait::until(words, PATIENCE, || {
+        let told = host.run(&["pinion", "doctor"]).map_err(|error| format!("{error:#}"))?;
+        let said = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        if said.contains(words) && said.contains(remedy) { Ok(()) } else { Err(said) }
+    });
+    told.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 fn guests() -> Vec<Spec> {

@@ -90,10 +90,11 @@ pub(crate) fn dovecot(guest: &Guest, pair: Pair, imap: &Port, pop3: &Port) -> Re
         )
     };
     let text = format!(
-        "base_dir = {run}\nstate_dir = {run}/state\nlog_path = /dev/stderr\nprotocols = imap pop3\nlisten = 127.0.0.1\n\
+        "base_dir = {run}\nstate_dir = {run}/state\nlog_path = /dev/stderr\nprotocols = imap pop3\nlisten = {}\n\
          ssl = yes\nssl_cert = <{certificate}\nssl_key = <{key}\n{}{}\
          passdb {{\n  driver = static\n  args = password=x\n}}\n\
          userdb {{\n  driver = static\n  args = uid=nobody gid=nogroup home=/tmp\n}}\n",
+        imap.address().ip(),
         listener("imap", imap),
         listener("pop3", pop3)
     );

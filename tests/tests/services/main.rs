@@ -2,6 +2,7 @@
 
 mod daemons;
 mod debian_recipes;
+mod discovered;
 mod files;
 mod imported;
 mod keys;

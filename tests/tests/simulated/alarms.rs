@@ -4,11 +4,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use pinion_proto::clock::{Clock as _, SystemClock};
 use pinion_tests::{
+    ca::StepCa,
     host::Host,
     postfix::Postfix,
     receiver::{Manner, Receiver},
-    wait::{PATIENCE, until},
+    wait::{PATIENCE, until, until_async},
 };
 use serde_json::{Value, json};
 
@@ -110,8 +112,8 @@ impl Targets {
         Self { services: SERVICES.map(service).into(), postfix: Postfix::start(None).expect("Postfix is installed") }
     }
 
-    fn configure(&self, host: &Host) {
-        let mut text = "\n[notify]\nrepeat = \"30h\"\n".to_owned();
+    fn configure(&self, host: &Host, repeat: &str) {
+        let mut text = format!("\n[notify]\nrepeat = \"{repeat}\"\n");
         for (service, receiver) in &self.services {
             let url = receiver.url("alarms");
             text +=
@@ -137,6 +139,24 @@ impl Targets {
         assert!(titles.iter().all(|title| *title == first), "{titles:#?}");
         self.print(number);
         first.split_once(": ").expect("the host").1.to_owned()
+    }
+
+    /// The clock goes on in such steps until every target has got this message; its title.
+    async fn next(&self, lab: &Lab, number: usize, step: Duration) -> String {
+        let root = lab.host().root();
+        let told = until_async("the next message", PATIENCE, async || {
+            let counts = self.counts(root);
+            if counts.iter().all(|count| *count > number) {
+                return Ok(());
+            }
+            // Once one target has it, it is on its way to the others, and no reminder is to overtake it.
+            let told = counts.iter().any(|count| *count > number);
+            lab.clock.advance(if told { step.min(SOON) } else { step });
+            let status = lab.status().await;
+            Err(format!("{counts:?} {:?} {:?}", status.troubles, status.targets))
+        });
+        told.await.expect("every target is told");
+        self.message(root, number)
     }
 
     /// What each target got as this message, for people.
@@ -207,7 +227,10 @@ impl Targets {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_target_is_told_the_whole_life_of_an_alarm() {
     let targets = Targets::new();
-    let mut lab = Lab::start_at(START, &[certificate("web", "10d", "always")], |host, _| targets.configure(host)).await;
+    let mut lab = Lab::start_at(START, &[certificate("web", "10d", "always")], |host, _| {
+        targets.configure(host, "30h");
+    })
+    .await;
     let root = lab.host().root().to_owned();
     let placement = lab.status().await.placements.into_iter().next().expect("one");
     let (renew_at, end) = (placement.renew_at.expect("a renewal"), placement.not_after.expect("an end"));
@@ -261,5 +284,77 @@ async fn every_target_is_told_the_whole_life_of_an_alarm() {
         if told == 0 { Ok(()) } else { Err(format!("{status}")) }
     });
     told.expect("nobody knows of an alarm that is over");
+    lab.stop().await;
+}
+
+/// The steps of the clock where a message is near, and where it is hours away.
+const SOON: Duration = Duration::from_secs(10);
+const LATER: Duration = Duration::from_secs(5 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_a_manifest_and_a_locked_identity_are_told_from_their_beginning_to_their_end() {
+    let targets = Targets::new();
+    let mut ca = StepCa::start().expect("a CA");
+    let issuer = ca.issuer().expect("an issuer");
+    let watched = json!({ "name": "other", "common_name": "other.example", "issuer": "step-ca", "placements": [] });
+    // By the CA's own clock, which is a few hours behind at the end.
+    let mut lab = Lab::start_at(SystemClock.now(), &[certificate("web", "10d", "always"), watched], |host, _| {
+        targets.configure(host, "2h");
+        let section = format!(
+            "\n[issuers.step-ca]\ntype = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{}\"\nprovisioner = \"{}\"\n\
+             password_file = \"{}\"\nroots_every = \"200ms\"\n",
+            issuer.url,
+            issuer.fingerprint,
+            issuer.provisioner,
+            issuer.password_file.display()
+        );
+        host.configure(&section).expect("configured");
+    })
+    .await;
+    let root = lab.host().root().to_owned();
+
+    // The CA is away: half an hour is nothing yet, an hour is an alarm.
+    ca.stop();
+    lab.clock.advance(LATER);
+    lab.busy_for(Duration::from_millis(300)).await;
+    lab.clock.advance(HOUR / 2);
+    lab.busy_for(Duration::from_millis(300)).await;
+    assert_eq!(targets.counts(&root), [0; 8], "half an hour is no alarm");
+    assert_eq!(targets.next(&lab, 0, LATER).await, "step-ca: issuer down");
+    let since = lab.clock.now();
+    assert_eq!(targets.next(&lab, 1, LATER).await, "still step-ca: issuer down");
+    assert!(lab.clock.now().since(since) >= HOUR * 2 - LATER, "it is repeated as rarely as it is to be");
+    ca.restart().expect("it is back");
+    assert_eq!(targets.next(&lab, 2, SOON).await, "all clear: step-ca");
+
+    // A manifest with a mistake, which is corrected.
+    let path = root.join("etc/pinion/certificate-manifest.json");
+    let good = fs::read(&path).expect("read");
+    fs::write(&path, "{ \"version\": 1,\n").expect("written");
+    assert_eq!(targets.next(&lab, 3, SOON).await, "manifest: blocked");
+    let told = targets.hooked(&root)[3]["text"].to_string();
+    assert!(told.contains("the manifest on disk is not in force: ") && told.contains(":2:1"), "{told}");
+    assert_eq!(targets.next(&lab, 4, LATER).await, "still manifest: blocked");
+    fs::write(&path, good).expect("written");
+    assert_eq!(targets.next(&lab, 5, SOON).await, "all clear: manifest");
+
+    // Two machines use one identity in turns.
+    for (boot, is_let_in) in [("one", true), ("other", true), ("one", false)] {
+        lab.power_off().await;
+        lab.guest().write("/proc/sys/kernel/random/boot_id", boot).expect("written");
+        let stat = "1 (init) S 0 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 71 1 2\n";
+        lab.guest().write("/proc/1/stat", stat).expect("written");
+        lab.power_on().await;
+        if is_let_in {
+            lab.settled(boot).await;
+        }
+    }
+    assert_eq!(targets.next(&lab, 6, SOON).await, "guest 1001: locked");
+    let told = targets.hooked(&root)[6].clone();
+    assert_eq!((&told["severity"], &told["alarms"][0]["kind"]), (&"critical".into(), &"locked".into()), "{told}");
+    assert!(told["text"].to_string().contains("pinion guest unlock 1001"), "{told}");
+    assert_eq!(targets.next(&lab, 7, LATER).await, "still guest 1001: locked");
+    lab.host().pinion(&["guest", "unlock", "1001"]).and_then(|done| done.succeeded()).expect("unlocked");
+    assert_eq!(targets.next(&lab, 8, SOON).await, "all clear: guest 1001");
     lab.stop().await;
 }

@@ -1,18 +1,24 @@
 //! The controller or an agent gone for a while: everything else goes on, and what was missed is made up for.
 #![allow(clippy::print_stdout, reason = "a test that tells how long something took")]
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use pinion_controller::events::Kind;
+use pinion_proto::stage::Stage;
 use pinion_tests::{
     guest::Guest,
-    host::Host,
+    host::{Host, HostOptions},
     journal,
     site::{Site, manifest},
     wait::{self, PATIENCE},
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::wire::Wire;
 
 /// A peer that says nothing any more is taken for dead after this long, at most.
 const DEAD: Duration = Duration::from_secs(30);
@@ -94,21 +100,71 @@ fn a_hanging_agent_is_noticed_and_links_again() {
 fn a_hanging_controller_is_noticed_by_the_agent() {
     let mut site = Site::served().expect("the certificate is served");
     let serial = site.serial().expect("all agree");
-    let linked = |site: &Site, wanted: bool, max| {
-        let words = format!("\"linked\":{wanted}");
-        wait::until(&words, max, || {
-            let told = site.guest.pinion_agent(&["status", "--json"]).map_err(|error| format!("{error:#}"))?;
-            if told.stdout.contains(&words) { Ok(()) } else { Err(told.stdout) }
-        })
-    };
     site.host.controller().expect("it runs").signal(Signal::STOP).expect("frozen");
-    linked(&site, false, DEAD).expect("the agent notices");
+    wait_agent_says(&site, false, DEAD).expect("the agent notices");
     let shown = pinion_tests::look::served(site.server.address(), Site::NAME, &site.root()).expect("it is served");
     assert_eq!(shown.serial(), serial);
     site.host.controller().expect("it is there").signal(Signal::CONT).expect("continued");
-    linked(&site, true, PATIENCE).expect("the agent comes back");
+    wait_agent_says(&site, true, PATIENCE).expect("the agent comes back");
     site.host.renew(&[], "served").expect("renewed");
     assert_ne!(site.serial().expect("all agree"), serial);
+}
+
+#[test]
+fn a_network_that_goes_silent_is_noticed_at_both_ends() {
+    let host = Host::prepare(&HostOptions::embedded(&json!([]))).expect("a host");
+    let wire = Wire::before(&host).expect("a network");
+    let mut site = Site::served_on(host).expect("the certificate is served");
+    let serial = site.serial().expect("all agree");
+    wire.silence(true);
+    let silent = Instant::now();
+    let (agent, controller) = thread::scope(|scope| {
+        let agent = scope.spawn(|| wait_agent_says(&site, false, DEAD).map(|()| silent.elapsed()));
+        let controller = wait_away(&site.host, DEAD).map(|()| silent.elapsed());
+        (agent.join().expect("it does not panic"), controller)
+    });
+    println!("after silence began: the agent noticed in {agent:?}, the controller in {controller:?}");
+    agent.expect("the agent notices");
+    controller.expect("the controller notices");
+    wire.silence(false);
+    site.guest.wait_linked(&site.host).expect("the agent comes back");
+    site.host.renew(&[], "served").expect("renewed");
+    assert_ne!(site.serial().expect("all agree"), serial);
+}
+
+/// Within what a shipped agent takes between two looks, and a little for what it does then.
+const LOOKED_AT: Duration = Duration::from_secs(75);
+
+#[test]
+fn a_shipped_agent_notices_within_a_minute_what_others_do_to_files_and_services() {
+    let site = Site::served().expect("the certificate is served");
+    let other = second(&site);
+    let good = other.read("/etc/ssl/other.crt").expect("a file");
+    other.write("etc/ssl/other.crt", "not a certificate\n").expect("somebody writes to it");
+    site.server.unit().stop().expect("the service stops");
+    wait::until("the file to be put right", LOOKED_AT, || match other.read("/etc/ssl/other.crt") {
+        Ok(text) if text == good => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .expect("the agent puts it right");
+    // Both guests had the same minute.
+    wait::until("the service to be missed", LOOKED_AT, || {
+        let status = site.host.status().map_err(|error| format!("{error:#}"))?;
+        match status.placement(Site::PLACEMENT) {
+            Some(placement) if placement.stage < Stage::Served => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .expect("the agent reports it");
+}
+
+/// Waits until the agent says whether it is linked.
+fn wait_agent_says(site: &Site, linked: bool, max: Duration) -> anyhow::Result<()> {
+    let words = format!("\"linked\":{linked}");
+    wait::until(&words, max, || {
+        let told = site.guest.pinion_agent(&["status", "--json"]).map_err(|error| format!("{error:#}"))?;
+        if told.stdout.contains(&words) { Ok(()) } else { Err(told.stdout) }
+    })
 }
 
 /// Guest 1002 with a certificate of its own.

@@ -41,6 +41,9 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
     let serial = site.serial().expect("all agree");
     site.host.token("1002").expect("a token");
     site.host.pinion(&["guest", "evict", "1003"]).and_then(Finished::succeeded).expect("evicted");
+    let more = site.host.root().join("etc/pinion/certificate-manifest.d");
+    fs::create_dir(&more).expect("made");
+    fs::write(more.join("more.json"), "{ \"version\": 1, \"certificates\": [] }\n").expect("written");
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("pinion.backup");
     let backup = |site: &Site| site.host.pinion(&["backup", file.to_str().expect("text")]).expect("pinion runs");
@@ -61,6 +64,7 @@ fn what_was_backed_up_is_there_again_after_everything_was_lost() {
         "local/evictions.json",
         "etc/controller.toml",
         "etc/certificate-manifest.json",
+        "etc/certificate-manifest.d/more.json",
     ] {
         assert!(paths.contains(&needed), "{needed} in {paths:?}");
     }

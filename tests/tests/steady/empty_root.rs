@@ -1,6 +1,6 @@
 //! The agent in a root file system that holds nothing else: no C library, no shell, no /etc, no /dev, no /proc.
 
-use std::{fs, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use pinion_tests::{
@@ -19,7 +19,7 @@ fn the_agent_needs_nothing_around_it() {
     assert!(getuid().is_root(), "chroot(2) is root's: run the tests as root");
     let root = tempfile::tempdir().expect("a directory");
     let agent = program::static_agent().expect("the static agent is built");
-    fs::copy(agent, root.path().join("pinion-agent")).expect("it is copied");
+    process::copy_program(&agent, &root.path().join("pinion-agent")).expect("it is copied");
 
     let version = inside(root.path(), &["--version"], "").and_then(Finished::succeeded).expect("it runs");
     assert!(version.stdout.starts_with("pinion-agent "), "{version}");

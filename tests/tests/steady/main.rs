@@ -17,3 +17,4 @@ mod purge;
 mod new_host_address;
 mod restarts;
 mod new_identity_root;
+mod wire;

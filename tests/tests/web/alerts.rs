@@ -1,17 +1,17 @@
 //! Each alert fires when its cause is there, and resolves when that is gone: the real Prometheus on real programs.
 //!
-//! The rules are the shipped ones without their waiting times, and with a minute in place of a day where they look back. Two
-//! are left to promtool: a host's trouble, and clocks that differ, which real programs on one machine cannot have.
+//! The rules are the shipped ones without their waiting times, and with a minute in place of a day where they look back. Real
+//! programs on one machine have one clock, so the CA whose clock is ahead is one that answers as it is told.
 #![allow(clippy::print_stdout, reason = "what fires is the story, shown with --nocapture")]
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use pinion_proto::{
     clock::{Clock as _, SystemClock},
     stage::Stage,
 };
 use pinion_tests::{
-    ca::StepCa,
+    ca::{HostileCa, PASSWORD, StepCa},
     guest::{Guest, GuestOptions},
     host::{Host, HostOptions},
     prometheus::Prometheus,
@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 use crate::monitoring;
 
 /// What a loaded machine needs, and the certificate's minute.
-const MAX: Duration = Duration::from_secs(120);
+pub(crate) const MAX: Duration = Duration::from_secs(120);
 
 /// The shipped rules, with nothing to wait for.
-fn rules() -> String {
+pub(crate) fn rules() -> String {
     let text = monitoring::read("pinion.rules.yml").replace("_total[1d]", "_total[1m]");
     let lines = text.lines().filter(|line| !line.trim().starts_with("for: "));
     lines.map(|line| format!("{line}\n")).collect()
@@ -42,14 +42,17 @@ struct Story {
 }
 
 impl Story {
-    fn begin(ca: &StepCa) -> Self {
+    /// `issuers` are more of them, as controller.toml has them.
+    fn begin(ca: &StepCa, issuers: &str) -> Self {
         let mut guest = Guest::prepare("1001", &GuestOptions::default()).expect("a guest");
         let server = TlsServer::install(&guest, "/etc/ssl/web/web.crt", "/etc/ssl/web/web.key").expect("a server");
         let options = HostOptions {
             web: Some(String::new()),
             ..HostOptions::step_ca(ca.issuer().expect("an issuer"), &json!([]))
         };
-        let host = Host::start(&options).expect("a host");
+        let mut host = Host::prepare(&options).expect("a host");
+        host.configure(issuers).expect("configured");
+        host.start_again().expect("started");
         guest.join_with(&host.token("1001").expect("a token")).and_then(|it| it.succeeded()).expect("joined");
         guest.start().expect("started");
         guest.wait_linked(&host).expect("linked");
@@ -102,7 +105,7 @@ fn is_served(placement: &PlacementJson) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_in_a_guest_fires_and_resolves_its_alerts() {
     let ca = StepCa::start().expect("a CA");
-    let mut story = Story::begin(&ca);
+    let mut story = Story::begin(&ca, "");
     story.prometheus.wait_up().await.expect("scraped");
     story.resolve(&["PinionPlacementStuck", "PinionControllerGone", "PinionGuestSilent"]).await;
 
@@ -157,8 +160,29 @@ async fn what_happens_in_a_guest_fires_and_resolves_its_alerts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_to_issuer_and_controller_fires_and_resolves_their_alerts() {
     let mut ca = StepCa::start().expect("a CA");
-    let mut story = Story::begin(&ca);
+    let far = HostileCa::start_signing().await.expect("another CA");
+    let password = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(password.path(), PASSWORD).expect("written");
+    let issuer = format!(
+        "\n[issuers.far]\ntype = \"step-ca\"\nurl = \"{}\"\nfingerprint = \"{}\"\nprovisioner = \"admin\"\n\
+         password_file = \"{}\"\n",
+        far.url(),
+        far.fingerprint(),
+        password.path().display()
+    );
+    let mut story = Story::begin(&ca, &issuer);
     story.prometheus.wait_up().await.expect("scraped");
+
+    // A CA whose clock is ahead, until it is set.
+    far.set_ahead(90);
+    story.write(&[
+        story.web("reload"),
+        json!({ "name": "far", "common_name": "far.internal.example", "issuer": "far", "placements": [] }),
+    ]);
+    story.fires("PinionClockOff", ("issuer", "far")).await;
+    far.set_ahead(0);
+    story.host.pinion(&["issuer", "check"]).and_then(|it| it.succeeded()).expect("all of them can sign");
+    story.resolve(&["PinionClockOff"]).await;
 
     // A manifest with a mistake.
     story.host.write_manifest(&json!({ "version": 1, "certificates": 7 })).expect("written");
@@ -176,8 +200,15 @@ async fn what_happens_to_issuer_and_controller_fires_and_resolves_their_alerts()
     // The controller ends, and is started again.
     story.host.stop().expect("stopped");
     story.fires("PinionControllerGone", ("job", "pinion")).await;
+    // Where its log of events should be is a directory, until somebody puts that right.
+    let log = story.host.root().join("var/lib/pinion/local/events.jsonl");
+    let aside = log.with_extension("aside");
+    fs::rename(&log, &aside).and_then(|()| fs::create_dir(&log)).expect("in its place");
     story.host.start_again().expect("started");
     story.resolve(&["PinionControllerGone"]).await;
+    story.fires("PinionHostTrouble", ("job", "pinion")).await;
+    fs::remove_dir(&log).and_then(|()| fs::rename(&aside, &log)).expect("put right");
+    story.resolve(&["PinionHostTrouble"]).await;
 
     // An intermediate that ends in a minute, and with it what it signs, until it is renewed.
     ca.renew_intermediate("-1m", "40s").expect("it ends soon");

@@ -59,7 +59,7 @@ impl Browser {
                 "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
                 "--disable-default-apps", "--force-color-profile=srgb",
                 // Nothing but this machine exists.
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
                 format!("--window-size={},{}", setup.width, setup.height),
                 format!("--user-data-dir={}", directory.path().join("profile").display()),
             ],
@@ -141,6 +141,6 @@ impl Browser {
 }
 
 /// Where pictures are kept, for people to look at.
-fn pictures() -> PathBuf {
+pub(crate) fn pictures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/pictures")
 }

@@ -6,12 +6,14 @@ use pinion_tests::{
     host::Host,
     wait::{self, PATIENCE},
 };
-use reqwest::{Client, Method, Response, StatusCode, header, redirect::Policy};
+use reqwest::{Certificate, Client, Method, Response, StatusCode, header, redirect::Policy};
 
 /// Somebody who asks the page of one host.
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) address: SocketAddr,
+    /// The page's own: `http://` and its address, or `https://` and its name.
+    pub(crate) origin: String,
     pub(crate) client: Client,
     /// `pinion_session=…`, or nothing.
     pub(crate) cookie: String,
@@ -34,7 +36,17 @@ impl Visitor {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let client = Client::builder().redirect(Policy::none()).build().expect("a client");
         let address = host.web().expect("the host has a page");
-        Self { address, client, cookie: String::new(), token: String::new() }
+        Self { address, origin: format!("http://{address}"), client, cookie: String::new(), token: String::new() }
+    }
+
+    /// As that, of a page with a name and this certificate (PEM).
+    pub(crate) fn of_page(address: SocketAddr, name: &str, certificate: &str) -> Self {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        let trusted = Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
+        let client = Client::builder().redirect(Policy::none()).tls_certs_only([trusted]).resolve(name, address);
+        let client = client.build().expect("a client");
+        let origin = format!("https://{name}:{}", address.port());
+        Self { address, origin, client, cookie: String::new(), token: String::new() }
     }
 
     /// Somebody who has opened a link of `pinion web open`.
@@ -51,12 +63,11 @@ impl Visitor {
 
     /// A form of this page.
     pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
-        let origin = format!("http://{}", self.address);
-        self.ask(Method::POST, path, &[("origin", &origin)], form).await
+        self.ask(Method::POST, path, &[("origin", &self.origin)], form).await
     }
 
     pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], form: &str) -> Answer {
-        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.client.request(method, format!("{}{path}", self.origin));
         if !self.cookie.is_empty() {
             request = request.header(header::COOKIE, &self.cookie);
         }

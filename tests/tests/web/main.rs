@@ -4,12 +4,15 @@ mod access;
 mod alerts;
 mod browser;
 mod client;
+mod login;
 mod metrics;
 mod monitoring;
 mod page;
+mod pictures;
 mod staged;
 mod storm;
 mod textfile;
+mod watched;
 
 use pinion_tests::host::{Host, HostOptions};
 use serde_json::json;

@@ -51,6 +51,23 @@ async fn every_view_is_for_everybody_at_every_width_in_light_and_dark() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_still_to_sign_in_is_asked_in_a_form_for_everybody() {
+    let staged = StagedPage::with_login().await;
+    for (word, setup) in [("wide", Setup::WIDE), ("phone", Setup::PHONE), ("dark", Setup::DARK)] {
+        let browser = Browser::start(setup).await;
+        browser.open(&staged.url("/").replace("127.0.0.1", "localhost")).await;
+        browser.picture(&format!("sign-in-{word}")).await;
+        let text = browser.text().await;
+        assert!(text.contains("pinion web open") && text.contains("Sign in with Proxmox"), "{text}");
+        let barriers = browser.barriers().await;
+        assert!(barriers.is_empty(), "{word}: {barriers:#?}");
+        let overflow = browser.script("return document.documentElement.scrollWidth - window.innerWidth").await;
+        assert!(overflow.as_i64().is_some_and(|pixels| pixels <= 0), "{word} is {overflow} pixels too wide");
+        browser.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_says_everything_without_scripts() {
     let bad = StagedPage::one_expired_and_one_blocked().await;
     let browser = Browser::start(Setup::WITHOUT_SCRIPTS).await;

@@ -7,6 +7,7 @@ use pinion_controller::{
         protocol::{Answer, PlanDocument, PlanStep, Status},
         question::{FromPlan, Question, Request},
     },
+    channel::client::Client,
     config::{Config, WebConfig},
     events::{Events, examples},
     identity::{Identities, NoMachines},
@@ -36,7 +37,7 @@ const DAY: i64 = 24 * 3600;
 
 impl StagedPage {
     pub(crate) async fn all_well() -> Self {
-        Self::start(status(usual().collect())).await
+        Self::start(false, status(usual().collect())).await
     }
 
     pub(crate) async fn one_expired_and_one_blocked() -> Self {
@@ -54,16 +55,21 @@ impl StagedPage {
             "add /etc/postfix/tls to `extra_directories` in the guest's /etc/pinion/agent.toml",
         );
         all.extend([expired, blocked]);
-        Self::start(status(all)).await
+        Self::start(false, status(all)).await
     }
 
     pub(crate) async fn of_many(count: u32) -> Self {
         let one =
             |number: u32| placement(&format!("c{number}"), 1000 + number % 200, -i64::from(number % 19) * DAY, 30);
-        Self::start(status((0..count).map(one).collect())).await
+        Self::start(false, status((0..count).map(one).collect())).await
     }
 
-    async fn start(status: Status) -> Self {
+    /// Nothing, and Proxmox's login, at `http://localhost`.
+    pub(crate) async fn with_login() -> Self {
+        Self::start(true, status(Vec::new())).await
+    }
+
+    async fn start(has_login: bool, status: Status) -> Self {
         let directory = tempfile::Builder::new().prefix("pinion-staged-").tempdir().expect("a directory");
         let (local, shared) = (directory.path().join("local"), directory.path().join("shared"));
         let store = Arc::new(Store::open(&local, &shared).expect("a store"));
@@ -90,10 +96,13 @@ impl StagedPage {
             clock,
             host: "pve1".to_owned(),
             access: access.clone(),
+            channel: Client::new(&directory.path().join("channel.sock")),
         };
         let port = Port::reserve().expect("a port");
         let listen = Some(port.address());
-        let config = WebConfig { listen, ..Config::load(directory.path()).expect("the defaults").web };
+        let mut config = WebConfig { listen, ..Config::load(directory.path()).expect("the defaults").web };
+        // A browser finds this name, and needs no certificate for it.
+        config.proxmox_login = has_login.then(|| serde_json::from_str("\"localhost\"").expect("a name"));
         tokio::spawn(web::serve(web, config));
         let staged = Self { port, access, events, status, _directory: directory };
         // The server says where it is once it runs.

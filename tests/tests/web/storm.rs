@@ -111,7 +111,7 @@ async fn metrics_page_status_and_files_agree_while_everything_is_renewed() {
     let host = Host::start(&options).expect("a host");
     let guest = Guest::join(&host, 1001).expect("a guest");
     host.write_manifest(&pinion_tests::site::manifest(certificates())).expect("written");
-    let all = host.pinion(&["ensure", "--timeout", "100s"]).expect("pinion runs");
+    let all = host.pinion(&["ensure", "--timeout", "400s"]).expect("pinion runs");
     assert_eq!(all.code(), 0, "{all}");
     let visitor = Visitor::signed_in(&host, &[]).await;
     let before = installed(&guest);
@@ -120,7 +120,7 @@ async fn metrics_page_status_and_files_agree_while_everything_is_renewed() {
     let (mut looks, mut halfway) = (0, 0);
     for _ in 0..ROUNDS {
         let old = installed(&guest);
-        let mut renewal = host.command(&["ensure", "--renew", "--timeout", "100s"]).expect("built");
+        let mut renewal = host.command(&["ensure", "--renew", "--timeout", "400s"]).expect("built");
         renewal.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut renewal = renewal.spawn().expect("started");
         while renewal.try_wait().expect("it is a child").is_none() {

@@ -63,6 +63,10 @@ pub(super) const PACKAGING: [(&str, &str); 5] = [
     ("lintian", "lintian"),
 ];
 
+/// Other tools that renew certificates, and the bus on which one of them is asked.
+pub(super) const PEERS: [(&str, &str); 4] =
+    [("certmonger", "certmonger"), ("dbus-daemon", "dbus-daemon"), ("lego", "lego"), ("caddy", "caddy")];
+
 /// What installs programs of Python's package index.
 pub(super) const PIP: [(&str, &str); 1] = [("pip3", "python3-pip")];
 

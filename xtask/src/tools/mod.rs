@@ -53,6 +53,11 @@ pub(crate) fn ensure_browser(root: &Path, children: &Children, may_install: bool
     axe::ensure(&root.join("target/tools"), children, may_install)
 }
 
+/// Sees to it that the tools are there with which Pinion is compared.
+pub(crate) fn ensure_peers(children: &Children, may_install: bool) -> Result<()> {
+    debian::ensure(&debian::PEERS, children, may_install)
+}
+
 /// Sees to it that what makes Debian packages is there.
 pub(crate) fn ensure_packaging(children: &Children, may_install: bool) -> Result<()> {
     debian::ensure(&debian::PACKAGING, children, may_install)

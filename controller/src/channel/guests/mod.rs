@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use pinion_proto::id::Vmid;
+use pinion_proto::{alarm, id::Vmid};
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedReceiver, mpsc::UnboundedSender, watch},
     time::timeout,
@@ -128,10 +128,7 @@ impl Guests {
 /// Looks until the future is dropped.
 async fn watch(mut looker: Looker, running: Running, teller: watch::Sender<Known>) {
     let mut revision = fresh();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         looker.look().await;
         let source = running.clone();
         let states = tokio::task::spawn_blocking(move || source.look()).await;
@@ -151,6 +148,7 @@ async fn watch(mut looker: Looker, running: Running, teller: watch::Sender<Known
             *before = std::mem::take(&mut next);
             true
         });
+        alarm::next(LOOK_EVERY).await;
     }
 }
 

@@ -6,9 +6,11 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use pinion_proto::clock::SystemClock;
 use tokio::task::JoinSet;
 
 use super::hypervisor::Hypervisor;
@@ -127,13 +129,14 @@ async fn those_who_wait_are_few_and_leave_room_when_they_go() {
 async fn a_host_without_proxmox_says_so() {
     let root = tempfile::tempdir().expect("a directory");
     let config = crate::config::Config::load(root.path()).expect("no configuration is one");
-    let (server, watcher) = crate::channel::server::Server::new(&config, rustix::process::geteuid().as_raw());
+    let (server, watcher) =
+        crate::channel::server::Server::new(&config, rustix::process::geteuid().as_raw(), Arc::new(SystemClock));
     let listener = pinion_proto::lines::bind(&config.channel.socket, 0o600).expect("a socket");
     let mut tasks = JoinSet::new();
     tasks.spawn(watcher);
     tasks.spawn(async move {
         let mut calls = JoinSet::new();
-        std::sync::Arc::new(server).serve(&listener, &mut calls).await;
+        Arc::new(server).serve(&listener, &mut calls).await;
     });
     let listing = Client::new(&config.channel.socket).guests(None).await.expect("an answer");
     let problem = listing.problem.expect("a problem");

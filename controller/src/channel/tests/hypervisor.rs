@@ -11,6 +11,7 @@ use std::{
 
 use pinion_proto::{
     bundle::RootCertificate,
+    clock::SystemClock,
     id::{Guest, Vmid},
     lines,
     message::JoinSecret,
@@ -63,7 +64,7 @@ impl Hypervisor {
         fs::write(root.path().join("etc/pinion/controller.toml"), config).expect("written");
         let mut config = Config::load(root.path()).expect("a configuration");
         config.channel.tools = Some(tools);
-        let (mut server, watcher) = Server::new(&config, user);
+        let (mut server, watcher) = Server::new(&config, user, Arc::new(SystemClock));
         server.verbs.patience = patience;
         let listener = lines::bind(&config.channel.socket, 0o600).expect("a socket");
         let mut tasks = JoinSet::new();

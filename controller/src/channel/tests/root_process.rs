@@ -13,7 +13,7 @@ use crate::{
     channel::{client::Client, server::Server},
     config::Config,
 };
-use pinion_proto::lines;
+use pinion_proto::{clock::SystemClock, lines};
 
 /// Answers until it is stopped.
 pub(crate) struct RootProcess {
@@ -27,7 +27,7 @@ impl RootProcess {
     pub(crate) fn start(root: &Path) -> Self {
         fs::create_dir_all(root.join("etc/pinion")).expect("made");
         let config = Config::load(root).expect("a configuration");
-        let (server, watcher) = Server::new(&config, geteuid().as_raw());
+        let (server, watcher) = Server::new(&config, geteuid().as_raw(), Arc::new(SystemClock));
         let listener = lines::bind(&config.channel.socket, 0o600).expect("a socket");
         let mut tasks = JoinSet::new();
         tasks.spawn(watcher);

@@ -42,15 +42,15 @@ pub(super) struct Entries {
     pub(super) notes: Vec<String>,
 }
 
-/// What would make Pinion manage what nobody manages.
-pub(super) fn of(found: &[ExaminedGuest]) -> Entries {
+/// What would make Pinion manage what nobody manages, or only `watch` it.
+pub(super) fn of(found: &[ExaminedGuest], watch: bool) -> Entries {
     let (mut entries, mut notes, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for guest in found {
         match (&guest.examined, &guest.unanswered) {
             (Some(examined), _) => {
                 notes.extend(examined.left_out.iter().map(|left_out| format!("guest {}: {left_out}", guest.guest)));
                 for (seen, listeners) in unmanaged(examined) {
-                    let Some(entry) = entry(guest.guest, seen, &listeners, &mut names) else {
+                    let Some(entry) = entry(guest.guest, seen, &listeners, &mut names, watch) else {
                         let at = listeners.first().map(|listener| listener.address.to_string()).unwrap_or_default();
                         notes.push(format!(
                             "guest {}: no entry for {at}: its names are none of a manifest's",
@@ -58,10 +58,13 @@ pub(super) fn of(found: &[ExaminedGuest]) -> Entries {
                         ));
                         continue;
                     };
+                    entries.push(entry.clone());
+                    if watch {
+                        continue;
+                    }
                     let files = examined.certificates.iter().filter(|file| file.holds.serial == seen.serial);
                     let name = entry["name"].as_str().unwrap_or_default().to_owned();
                     notes.extend(files.map(|file| format!("{name}: its certificate is now in {}", file.path)));
-                    entries.push(entry);
                 }
             }
             (None, why) => notes.push(format!("guest {}: {}", guest.guest, why.as_deref().unwrap_or("no answer"))),
@@ -82,23 +85,36 @@ fn unmanaged(examined: &Examined) -> Vec<(&SeenCertificate, Vec<&Listener>)> {
     by_certificate.into_values().collect()
 }
 
-fn entry(guest: Guest, seen: &SeenCertificate, at: &[&Listener], names: &mut BTreeSet<String>) -> Option<Value> {
+fn entry(
+    guest: Guest,
+    seen: &SeenCertificate,
+    at: &[&Listener],
+    names: &mut BTreeSet<String>,
+    watch: bool,
+) -> Option<Value> {
     let recipe = at.iter().find_map(|listener| RECIPES.iter().find(|(program, _)| *program == listener.program));
     let recipe = recipe.map_or(RECIPE, |(_, recipe)| recipe);
     let probes: Vec<Value> = at.iter().take(MAX_PROBES).map(|listener| probe(listener)).collect();
-    let mut placement = json!({ "recipe": recipe, "probe": probes });
+    let mut placement = if watch { json!({ "probe": probes }) } else { json!({ "recipe": recipe, "probe": probes }) };
     match guest {
         Guest::Host => placement["host"] = json!(true),
         Guest::Vmid(vmid) => placement["guest"] = json!(vmid.to_string().parse::<u32>().ok()?),
     }
     // A common name is short and no wildcard where there is a choice; the rest are more names.
     let common = seen.names.iter().find(|name| name.len() <= 64 && !name.starts_with('*'));
-    let common = common.or_else(|| seen.names.iter().find(|name| name.len() <= 64))?;
+    let common = common.or_else(|| seen.names.iter().find(|name| name.len() <= 64));
+    // What is only watched may have any name, or none.
+    let common = common.or_else(|| seen.names.first().filter(|_| watch)).or(watch.then_some(&seen.serial))?;
     let sans: Vec<_> = seen.names.iter().filter(|name| *name != common).collect();
     let name = unique(common, names);
-    let mut entry = json!({ "name": name, "common_name": common, "placements": [placement] });
-    if !sans.is_empty() {
-        entry["sans"] = json!(sans);
+    let mut entry = json!({ "name": name, "placements": [placement] });
+    if watch {
+        entry["watch"] = json!(true);
+    } else {
+        entry["common_name"] = json!(common);
+        if !sans.is_empty() {
+            entry["sans"] = json!(sans);
+        }
     }
     // The manifest's own reader has the last word.
     let text = manifest(&[entry.clone()]).to_string();

@@ -27,7 +27,7 @@ use crate::admin::protocol::ExaminedGuest;
 /// certificates in the directories that it may write to. Needs an administrator, because guests connect to their services.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  pinion discover\n  pinion discover --guest 1001 --all\n  pinion discover --guest web --manifest > new.json"
+    after_long_help = "Examples:\n  pinion discover\n  pinion discover --guest 1001 --all\n  pinion discover --guest web --manifest > new.json\n  pinion discover --manifest --watch > watched.json"
 )]
 pub(super) struct DiscoverArgs {
     /// Only this guest: a VMID, a name, or `host`. You can repeat it. All that are linked if you name none.
@@ -45,6 +45,9 @@ pub(super) struct DiscoverArgs {
     /// to say, unless its recipe does.
     #[arg(long, conflicts_with_all = ["all", "wide"])]
     manifest: bool,
+    /// With `--manifest`: entries that only watch. Pinion then reports when these certificates end, and changes nothing.
+    #[arg(long, requires = "manifest")]
+    watch: bool,
 }
 
 /// The columns that are cut, and how narrow they become.
@@ -52,10 +55,10 @@ const NARROWEST: [(usize, usize); 5] = [(6, 8), (1, 18), (2, 7), (5, 12), (1, 15
 
 /// Asks the guests, and prints what they saw.
 pub(super) async fn discover(session: &Session, args: DiscoverArgs) -> Result<Exit, Failure> {
-    let DiscoverArgs { guests, all, wide, manifest } = args;
+    let DiscoverArgs { guests, all, wide, manifest, watch } = args;
     let found = ask_guests(session, guests, Subject::Discover).await?;
     if manifest {
-        let entries = entries::of(&found);
+        let entries = entries::of(&found, watch);
         outln!("{}", entries.text);
         for note in &entries.notes {
             pinion_proto::errln!("{}", Shown(note));

@@ -60,7 +60,7 @@ fn the_worst_comes_first_and_what_is_not_managed_before_what_is() {
 
 #[test]
 fn what_nobody_manages_becomes_entries_that_are_accepted() {
-    let entries = entries::of(&found());
+    let entries = entries::of(&found(), false);
     let manifest = Manifest::parse(entries.text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {}", entries.text));
     let names: Vec<_> = manifest.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
     assert_eq!(names, ["www", "www-2"], "{}", entries.text);
@@ -84,4 +84,19 @@ fn what_nobody_manages_becomes_entries_that_are_accepted() {
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
+}
+
+#[test]
+fn whatever_nobody_manages_can_be_watched() {
+    let entries = entries::of(&found(), true);
+    let manifest = Manifest::parse(entries.text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {}", entries.text));
+    assert!(manifest.certificates.iter().all(|certificate| certificate.content.is_watched()), "{}", entries.text);
+    let managed = entries::of(&found(), false);
+    let managed = Manifest::parse(managed.text.as_bytes()).expect("it is accepted").certificates.len();
+    assert_eq!(
+        manifest.certificates.len(),
+        managed + 1,
+        "also what has names that no manifest takes: {}",
+        entries.text
+    );
 }

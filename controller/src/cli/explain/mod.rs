@@ -1,8 +1,10 @@
 //! `pinion explain`.
 
 mod document;
+mod otlp;
 mod since;
 mod story;
+mod timing;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +12,8 @@ use pinion_proto::{clock::Timestamp, exit::Exit, failure::Failure, out, printabl
 
 pub(super) use document::Explained;
 use document::{Explanation, moment};
+use otlp::TraceRequest;
+pub(super) use timing::Timings;
 
 use super::{Session, ask, events, print_json, unexpected, wrap::wrap};
 use crate::{
@@ -20,13 +24,22 @@ use crate::{
 /// Tell the story of a certificate, a placement or a guest.
 ///
 /// For each placement: what the manifest asks for, what is there, why it is so and since when, what comes next, and what
-/// you can do.
+/// you can do. With `--timing`, shows instead where the time of the last renewal went; with `--otlp` as a trace, which Jaeger
+/// and other viewers open.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  pinion explain docker@1001\n  pinion explain docker\n  pinion explain 1001")]
+#[command(
+    after_long_help = "Examples:\n  pinion explain docker@1001\n  pinion explain docker\n  pinion explain 1001\n  pinion explain docker --timing\n  pinion explain docker --timing --otlp > docker.json"
+)]
 pub(super) struct ExplainArgs {
     /// A certificate (`docker`), a placement (`docker@1001`), or a guest (a VMID, a name, or `host`).
     #[arg(value_name = "NAME")]
     name: String,
+    /// Show each step of the last renewal since the controller started, and how long it took.
+    #[arg(long)]
+    timing: bool,
+    /// Print these steps as a trace: a request of OTLP, OpenTelemetry's protocol, in JSON.
+    #[arg(long, requires = "timing")]
+    otlp: bool,
 }
 
 /// More placements than this are a table's affair.
@@ -40,11 +53,24 @@ const MAX_WIDTH: usize = 100;
 
 /// Prints the story of a name.
 pub(super) async fn explain(session: &Session, args: ExplainArgs) -> Result<Exit, Failure> {
-    let ExplainArgs { name } = args;
+    let ExplainArgs { name, timing, otlp } = args;
     let shown = match ask(session, &Ask::Show(AskShow { name, from: 0, count: MAX_EXPLAINED })).await? {
         Answer::Shown(shown) => *shown,
         other => return Err(unexpected(&other)),
     };
+    if otlp {
+        print_json(&TraceRequest::of(&shown.placements));
+        return Ok(Exit::Reached);
+    }
+    if timing {
+        let timings = Timings::of(shown);
+        if session.json {
+            print_json(&timings);
+        } else {
+            out!("{}", timings.words());
+        }
+        return Ok(Exit::Reached);
+    }
     // All guests and what concerns everything, whatever is asked about: the guests' numbers are in the placements.
     let names = shown.placements.iter().map(|placement| placement.placement.clone()).collect();
     let status = match ask(session, &Ask::Status(Selection::new(names, Vec::new()))).await? {

@@ -71,6 +71,9 @@ fn wanted(status: &PlacementStatus) -> Vec<String> {
         return vec![format!("No files {place}: the manifest says `purge`.")];
     }
     let Wanted { names, duration, issuer, .. } = &**wanted;
+    if status.watched {
+        return vec![format!("That its certificate {place} does not expire unseen: Pinion only watches it.")];
+    }
     let Some(duration) = duration else {
         return vec![format!("The root certificates of {issuer} {place}{recipe}.")];
     };
@@ -101,6 +104,12 @@ fn found(status: &PlacementStatus, guest: Option<&GuestStatus>, now: Timestamp) 
     let mut found = Vec::new();
     let is_leaf = status.wanted.as_ref().is_none_or(|wanted| wanted.duration.is_some());
     match (status.generation, status.serial.as_ref(), status.not_after) {
+        (None, Some(serial), Some(until)) => {
+            let tense = if until < now { "was valid" } else { "is valid" };
+            let issuer = &status.issuer;
+            found.push(format!("A certificate of {issuer}, serial {serial}, {tense} until {}.", moment(until, now)));
+            found.extend(installed(status));
+        }
         (Some(generation), Some(serial), Some(until)) => {
             let tense = if until < now { "was valid" } else { "is valid" };
             let issuer = &status.issuer;
@@ -112,6 +121,7 @@ fn found(status: &PlacementStatus, guest: Option<&GuestStatus>, now: Timestamp) 
                 .extend(status.adopted.then(|| "It was there before Pinion, which took it over as it was.".to_owned()));
             found.extend(installed(status));
         }
+        _ if status.watched => found.push("No certificate was seen yet.".into()),
         _ if is_leaf => found.push("Nothing is installed yet.".into()),
         _ if status.roots.is_empty() => found.push("No roots are installed yet.".into()),
         _ => found.push(format!("Roots are installed: {}.", status.roots.len())),
@@ -198,6 +208,7 @@ fn next(state: State, status: &PlacementStatus, now: Timestamp) -> Vec<String> {
     }
     match (state, status.renew_at) {
         (State::Retired, _) => next.push("Nothing: Pinion removes no files by itself.".into()),
+        _ if status.watched => next.push("Its owner renews it; Pinion keeps looking at it.".into()),
         (_, Some(at)) if at > now => next.push(format!("Its renewal is due at {}.", moment(at, now))),
         (State::UnderWay, _) if status.trouble.is_none() => next.push("Pinion is at work; this takes seconds.".into()),
         (_, Some(at)) => next.push(format!("Its renewal is due since {at}.")),
@@ -227,6 +238,11 @@ fn options(state: State, status: &PlacementStatus, guest: Option<&GuestStatus>) 
             options.push(format!("Remove its files with `pinion purge {name}`, or name it in the manifest again."));
         }
         State::Retired => {}
+        State::Good | State::Frozen if status.watched => options.push("Nothing has to be done.".into()),
+        State::Expiring | State::Expired if status.watched => {
+            let issuer = &status.issuer;
+            options.push(format!("Renew it where it is made; its issuer is {issuer}. Pinion cannot."));
+        }
         State::Good | State::Frozen => {
             options.push(format!("Nothing has to be done. `pinion ensure {name} --renew` renews it now."));
         }

@@ -24,7 +24,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(NOW.unix() + seconds)
 }
 
-fn placement() -> PlacementStatus {
+pub(super) fn placement() -> PlacementStatus {
     let status = json!({
         "placement": "docker@1001", "certificate": "docker", "guest": "1001", "guest_name": "services", "stage": "served",
         "goal": "served", "validity": "ok", "due": false, "generation": 3, "incoming": null, "serial": "0A", "names": null,

@@ -52,8 +52,11 @@ fn placement() -> PlacementStatus {
         openings: Vec::new(),
         notified: Notified::default(),
         details: None,
+        watched: false,
+        late_from: None,
         adopted: false,
         wanted: None,
+        renewal: None,
     }
 }
 

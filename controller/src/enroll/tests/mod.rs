@@ -189,7 +189,7 @@ async fn answer(stream: UnixStream, world: &World) {
 
 fn act(call: &Call, vmid: Vmid, agents: &mut BTreeMap<Vmid, FoundAgent>) -> ChannelAnswer {
     match call {
-        Call::Remove { .. } | Call::NodeAuthority { .. } | Call::NextRoot => {
+        Call::Remove { .. } | Call::NodeAuthority { .. } | Call::NextRoot | Call::WebAccess(_) => {
             ChannelAnswer::Failed(Failure::new(Cause::Refused, "nobody enrols by that"))
         }
         Call::Guests { .. } => ChannelAnswer::Guests(Listing::default()),

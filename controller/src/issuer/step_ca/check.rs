@@ -1,11 +1,12 @@
 //! What a step-ca says of itself, proven anew: for `pinion issuer check`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use pinion_proto::{bundle::RootCertificate, length::Length, lock::lock};
 
 use super::{
     authorities,
+    durations::Limits,
     server::{BEHIND, StepCa},
     session::Session,
     settings::Settings,
@@ -22,29 +23,23 @@ const USUAL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What keeps it from signing.
 pub(super) async fn check(ca: &StepCa) -> Result<IssuerCheck, IssuerError> {
     // All is proven anew, the password too: what an earlier session kept is no answer to someone who asks.
-    let before = ca.session.lock().await.clone();
     let session = Session::open(&ca.settings, ca.memory.successors(), &ca.skew, None).await?;
-    if let Some(before) = before {
-        let claims = session.limits().claims();
-        let kept = before.limits().refreshed(claims);
-        *session.limits() = kept;
-    }
-    let shortened = *lock(&ca.shortened);
-    let found = describe(&ca.settings, &ca.skew, &session, shortened, ca.memory.last_said()).await;
-    *ca.session.lock().await = Some(Arc::new(session));
-    Ok(found)
+    let session = ca.use_from_now_on(&mut *ca.session.lock().await, session);
+    let (limits, shortened) = (*lock(&ca.limits), *lock(&ca.shortened));
+    Ok(describe(&ca.settings, &ca.skew, &session, limits, shortened, ca.memory.last_said()).await)
 }
 
-/// What a session has found out about a CA. `shortened` is the longest duration that was asked for and shortened, `said`
-/// what the CA said of its roots.
+/// What a session has found out about a CA. `limits` are its durations, `shortened` is the longest duration that was asked
+/// for and shortened, `said` what the CA said of its roots.
 pub(super) async fn describe(
     settings: &Settings,
     skew: &Skew,
     session: &Session,
+    limits: Limits,
     shortened: Option<Duration>,
     said: Option<IssuerRoots>,
 ) -> IssuerCheck {
-    let (durations, known) = session.limits().shown(skew.here());
+    let (durations, known) = limits.shown(skew.here());
     let root = session.roots.first().map_or(settings.fingerprint, RootCertificate::fingerprint);
     let authority = authorities::first_to_end(session).await;
     let mut warnings = Vec::new();

@@ -29,13 +29,16 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// What a provisioner says, before any refusal.
     pub(super) fn of(claims: Claims) -> Self {
         Self { claims, ..Self::default() }
     }
 
-    /// What the provisioner says itself.
-    pub(super) fn claims(&self) -> Claims {
-        self.claims
+    /// Takes what the provisioner says now. What refusals have taught is kept while that is what it said before.
+    pub(super) fn refresh(&mut self, claims: Claims) {
+        if self.claims != claims {
+            *self = Self::of(claims);
+        }
     }
 
     /// The duration to ask for when `wanted` is wished for.
@@ -72,16 +75,6 @@ impl Limits {
             return self.learned_min.is_some();
         }
         false
-    }
-
-    /// Keeps what refusals have taught where the new claims still say nothing.
-    pub(super) fn refreshed(&self, claims: Claims) -> Self {
-        let unsaid = self.claims == claims;
-        Self {
-            claims,
-            learned_min: self.learned_min.filter(|_| unsaid),
-            learned_max: self.learned_max.filter(|_| unsaid),
-        }
     }
 
     /// The limits for people to read, and whether the maximum is known rather than step-ca's own.
@@ -151,7 +144,9 @@ mod tests {
         let mut limits = Limits::default();
         limits.learn(REFUSAL, 30 * DAY, NOW);
         let lifted = Claims { max: Some(30 * DAY), ..Claims::default() };
-        assert_eq!(limits.refreshed(lifted).within(30 * DAY, NOW), 30 * DAY);
-        assert_eq!(limits.refreshed(Claims::default()).within(30 * DAY, NOW), DAY);
+        limits.refresh(Claims::default());
+        assert_eq!(limits.within(30 * DAY, NOW), DAY);
+        limits.refresh(lifted);
+        assert_eq!(limits.within(30 * DAY, NOW), 30 * DAY);
     }
 }

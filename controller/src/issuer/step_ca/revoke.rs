@@ -63,8 +63,7 @@ pub(super) async fn revoke(ca: &StepCa, serial: &Serial, why: Revocation) -> Res
             Ok(()) => return Ok(()),
             Err(Failure::Call(CallError::Broken(_))) if !connection => connection = true,
             Err(Failure::Call(CallError::Certificate(_)) | Failure::Unauthorized(_)) if !reopened => {
-                reopened = true;
-                ca.reopen(&session).await?;
+                reopened = ca.reopen(&session).await?;
             }
             Err(Failure::TooEarly(_)) if !early => {
                 // Tokens have whole seconds, and the CA takes none from before its start.

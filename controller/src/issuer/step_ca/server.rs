@@ -1,6 +1,7 @@
 //! A step-ca server, and the session with it that signing, revoking and asking for roots share.
 //!
-//! Invariant: many callers that find no session open one; whoever finds that it failed opens another, once.
+//! Invariants: many callers that find no session open one; a caller that finds it failed opens another, once. What
+//! refusals have taught belongs to the server, and is kept when a session is replaced.
 
 use std::{
     path::Path,
@@ -10,11 +11,13 @@ use std::{
 
 use pinion_proto::{
     clock::{Clock, Timestamp},
+    lock::lock,
     spec::PlainName,
 };
 
 use super::{
     config::StepCaConfig,
+    durations::Limits,
     roots::{self, Memory},
     session::Session,
     settings::Settings,
@@ -39,6 +42,8 @@ pub struct StepCa {
     pub(super) memory: Memory,
     /// Held while a session is opened, so that many callers open one.
     pub(super) session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// How long certificates may be valid, as far as is known.
+    pub(super) limits: Mutex<Limits>,
     /// The longest duration that was asked for and shortened.
     pub(super) shortened: Mutex<Option<Duration>>,
 }
@@ -53,6 +58,7 @@ impl StepCa {
             settings,
             skew: Skew::new(clock),
             session: tokio::sync::Mutex::new(None),
+            limits: Mutex::default(),
             shortened: Mutex::new(None),
         }
     }
@@ -62,23 +68,25 @@ impl StepCa {
         if let Some(session) = held.as_ref().filter(|session| !session.is_stale(self.skew.here())) {
             return Ok(session.clone());
         }
-        let session =
-            Arc::new(Session::open(&self.settings, self.memory.successors(), &self.skew, held.as_deref()).await?);
-        *held = Some(session.clone());
-        Ok(session)
+        let session = Session::open(&self.settings, self.memory.successors(), &self.skew, held.as_deref()).await?;
+        Ok(self.use_from_now_on(&mut held, session))
     }
 
-    /// Forgets a session that failed, unless someone has opened another since; its limits and key are carried over
-    /// where they still hold.
-    pub(super) async fn reopen(&self, failed: &Arc<Session>) -> Result<(), IssuerError> {
+    /// Forgets a session that failed, and opens another one; not if someone has since. Says whether it did.
+    pub(super) async fn reopen(&self, failed: &Arc<Session>) -> Result<bool, IssuerError> {
         let mut held = self.session.lock().await;
         if held.as_ref().is_some_and(|session| !Arc::ptr_eq(session, failed)) {
-            return Ok(());
+            return Ok(false);
         }
         *held = None;
-        *held =
-            Some(Arc::new(Session::open(&self.settings, self.memory.successors(), &self.skew, Some(failed)).await?));
-        Ok(())
+        let session = Session::open(&self.settings, self.memory.successors(), &self.skew, Some(failed)).await?;
+        self.use_from_now_on(&mut held, session);
+        Ok(true)
+    }
+
+    pub(super) fn use_from_now_on(&self, held: &mut Option<Arc<Session>>, session: Session) -> Arc<Session> {
+        lock(&self.limits).refresh(session.claims);
+        held.insert(Arc::new(session)).clone()
     }
 
     /// Asks the CA for its roots, and trusts them from now on.

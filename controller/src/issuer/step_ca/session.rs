@@ -4,20 +4,16 @@
 //! Invariant: nothing that the CA says is believed before its root's hash has been compared with the configured
 //! fingerprint; the password is read anew each time a key is opened, so that a corrected file helps at once.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use pinion_proto::{bundle::RootCertificate, clock::Timestamp, lock::lock};
+use pinion_proto::{bundle::RootCertificate, clock::Timestamp};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::{
-    durations::Limits,
     http::{Http, Trust},
     key::{self, OpenedKey},
-    provisioner::find_provisioner,
+    provisioner::{Claims, find_provisioner},
     roots,
     settings::{Settings, json},
     skew::Skew,
@@ -35,12 +31,13 @@ pub(super) struct Session {
     pub(super) http: Http,
     pub(super) key: Arc<OpenedKey>,
     pub(super) read_at: Timestamp,
-    limits: Mutex<Limits>,
+    /// What the provisioner says of durations.
+    pub(super) claims: Claims,
 }
 
 impl Session {
     /// Proves the CA and opens the provisioner's key. `successors` are the roots beside the configured one that it has said
-    /// that it has. What `before` has that still holds is kept.
+    /// that it has. A key that `before` has opened and that is still the provisioner's is kept.
     pub(super) async fn open(
         settings: &Settings,
         successors: Vec<RootCertificate>,
@@ -57,13 +54,8 @@ impl Session {
             .map_err(|e| settings.unavailable("prepare", e))?;
         let listed = find_provisioner(settings, &http).await?;
         let claims = listed.claims.unwrap_or_default();
-        let limits = before.map_or_else(|| Limits::of(claims), |before| before.limits().refreshed(claims));
         let key = key::open(settings, &listed, before.map(|before| &before.key)).await?;
-        Ok(Self { roots, http, key, read_at: skew.here(), limits: Mutex::new(limits) })
-    }
-
-    pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
-        lock(&self.limits)
+        Ok(Self { roots, http, key, read_at: skew.here(), claims })
     }
 
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {

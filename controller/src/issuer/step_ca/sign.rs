@@ -46,8 +46,7 @@ pub(super) async fn sign(ca: &StepCa, request: &SigningRequest) -> Result<Signed
             // The connection may have been kept since before the CA restarted; the next one is new.
             Failure::Call(CallError::Broken(_)) if !mended.connection => mended.connection = true,
             Failure::Call(CallError::Certificate(_)) if !mended.session => {
-                mended.session = true;
-                ca.reopen(&session).await?;
+                mended.session = ca.reopen(&session).await?;
             }
             Failure::Call(error) => return Err(call_failed(&ca.settings, "sign", &error)),
             Failure::TooEarly(_) if !mended.early => {
@@ -58,8 +57,7 @@ pub(super) async fn sign(ca: &StepCa, request: &SigningRequest) -> Result<Signed
             Failure::TooEarly(words) => return Err(ca.settings.unavailable("sign", words)),
             Failure::Unauthorized(_) if !mended.session => {
                 // The provisioner's key may have been replaced.
-                mended.session = true;
-                ca.reopen(&session).await?;
+                mended.session = ca.reopen(&session).await?;
             }
             Failure::Duration(_) if !mended.duration => {
                 mended.duration = true;
@@ -83,7 +81,7 @@ async fn attempt(
     request: &SigningRequest,
     asked: &CertificateRequest,
 ) -> Result<Signed, Failure> {
-    let duration = session.limits().within(request.duration, ca.skew.here());
+    let duration = lock(&ca.limits).within(request.duration, ca.skew.here());
     let body = body(ca, session, request, duration).map_err(Failure::Error)?;
     let answer = session.http.post("/1.0/sign", body).await.map_err(Failure::Call)?;
     if !answer.status.is_success() {
@@ -92,7 +90,7 @@ async fn attempt(
             StatusCode::UNAUTHORIZED if words.contains("before the bootstrap") => Failure::TooEarly(words),
             StatusCode::UNAUTHORIZED => Failure::Unauthorized(words),
             StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-                if session.limits().learn(&words, duration, ca.skew.here()) {
+                if lock(&ca.limits).learn(&words, duration, ca.skew.here()) {
                     Failure::Duration(words)
                 } else {
                     let message = format!("{}: {words}", ca.settings.who());

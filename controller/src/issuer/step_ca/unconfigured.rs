@@ -10,6 +10,7 @@ use super::{
     CaUrl, StepCaConfig,
     check::describe,
     config::TIMEOUT,
+    durations::Limits,
     http::{CallError, Http, Trust},
     password::Password,
     roots,
@@ -57,5 +58,5 @@ pub(in crate::issuer) async fn check(
     let settings = Settings { password, ..Settings::new(name.clone(), config, root) };
     let skew = Skew::new(clock);
     let session = Session::open(&settings, Vec::new(), &skew, None).await?;
-    Ok(describe(&settings, &skew, &session, None, None).await)
+    Ok(describe(&settings, &skew, &session, Limits::of(session.claims), None, None).await)
 }

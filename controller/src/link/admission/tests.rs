@@ -36,7 +36,7 @@ async fn a_flood_from_one_address_throws_out_itself() {
     assert!(!is_ended(&agent).await);
     assert!(more.iter().filter(|(_, task)| !task.is_finished()).count() <= MAX_HANDSHAKES / 2 + 1);
     drop((flood, more));
-    assert_eq!(lock(&admission.0).handshakes.count, 1);
+    assert_eq!(lock(&admission.rows).handshakes.count, 1);
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ async fn a_caller_that_leaves_makes_room() {
     calls.push(call(&admission, "10.0.0.66"));
     assert!(is_ended(&calls[0].1).await);
     calls.iter().for_each(|(ticket, _)| ticket.is_stranger());
-    assert_eq!(lock(&admission.0).strangers.count, MAX_STRANGERS);
+    assert_eq!(lock(&admission.rows).strangers.count, MAX_STRANGERS);
     drop(calls);
-    let rows = lock(&admission.0);
+    let rows = lock(&admission.rows);
     assert_eq!((rows.handshakes.count, rows.strangers.count), (0, 0));
     assert!(rows.handshakes.sources.is_empty() && rows.strangers.sources.is_empty());
 }
@@ -163,8 +163,66 @@ async fn a_guests_connections_that_are_over_do_not_count() {
     second.1.abort();
     first.1.abort();
     assert!(is_ended(&first.1).await && is_ended(&second.1).await);
-    // Another guest's coming clears up what is left.
-    let (other, _task) = call(&admission, "10.0.0.6");
-    other.is_guest("102".parse().expect("a guest"));
-    assert_eq!(lock(&admission.0).guests.len(), 1);
+}
+
+#[tokio::test]
+async fn while_many_shake_hands_nobody_else_is_let_in() {
+    let admission = Arc::new(Admission::default());
+    // Of handshakes that began just now, however slow this machine is; or long ago.
+    let is_ready = async |begun: Option<Instant>| {
+        for caller in lock(&admission.rows).handshakes.sources.values_mut().flatten() {
+            caller.begun = begun.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        }
+        timeout(Duration::from_millis(1), admission.is_ready()).await.is_ok()
+    };
+    let flood: Vec<_> = (0..MAX_HANDSHAKES).map(|_| call(&admission, "10.0.0.66")).collect();
+    assert!(is_ready(None).await, "a flood from one address holds up nobody");
+    drop(flood);
+    let mut guests: Vec<_> = (0..BUSY).map(|n| call(&admission, &format!("10.1.0.{n}"))).collect();
+    assert!(!is_ready(None).await);
+    let (through, _) = guests.pop().expect("one");
+    through.is_guest("101".parse().expect("a guest"));
+    assert!(is_ready(None).await, "one is through");
+    guests.push(call(&admission, "10.1.1.1"));
+    assert!(!is_ready(None).await);
+    let long_ago = Instant::now().checked_sub(YOUNG).expect("this machine is up longer");
+    assert!(is_ready(Some(long_ago)).await, "those that say nothing are no reason to wait");
+}
+
+#[tokio::test]
+async fn where_handshakes_take_longer_they_count_for_longer() {
+    let admission = Arc::new(Admission::default());
+    let begun = |milliseconds| {
+        let ago = Instant::now().checked_sub(Duration::from_millis(milliseconds)).expect("this machine is up longer");
+        lock(&admission.rows).handshakes.sources.values_mut().flatten().for_each(|caller| caller.begun = ago);
+    };
+    let is_ready = async || timeout(Duration::from_millis(1), admission.is_ready()).await.is_ok();
+    let _waiting: Vec<_> = (0..BUSY).map(|n| call(&admission, &format!("10.1.0.{n}"))).collect();
+    begun(1000);
+    assert!(is_ready().await);
+    let mut through = Vec::new();
+    for n in 0..16 {
+        let (ticket, task) = call(&admission, &format!("10.2.0.{n}"));
+        begun(1000);
+        ticket.is_guest((100 + n).to_string().parse().expect("a guest"));
+        through.push((ticket, task));
+    }
+    begun(1000);
+    assert!(!is_ready().await);
+    begun(3000);
+    assert!(is_ready().await, "but not for ever");
+}
+
+#[tokio::test]
+async fn a_guest_that_has_gone_is_not_remembered() {
+    let admission = Arc::new(Admission::default());
+    let guest: Guest = "101".parse().expect("a guest");
+    let (before, _) = call(&admission, "10.0.0.5");
+    before.is_guest(guest);
+    let (now, _) = call(&admission, "10.0.0.5");
+    now.is_guest(guest);
+    drop(before);
+    assert_eq!(lock(&admission.rows).guests[&guest].len(), 1);
+    drop(now);
+    assert!(lock(&admission.rows).guests.is_empty());
 }

@@ -16,6 +16,7 @@ use super::{
         errors::ManifestErrors,
         fields::Fields,
         node::{Findings, Node, Path},
+        texts::Positions,
     },
     step::Owners,
 };
@@ -81,8 +82,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<OldEntry>, ManifestErrors> {
         return Err(ManifestErrors::whole(1, 1, message));
     }
     let text = document::text(bytes)?;
+    document::strict(text)?;
     let tree = document::tree(text)?;
-    let findings = Findings::new(text);
+    let findings = Findings::new(Positions::of_one(text));
     let node = Node { value: &tree, path: &Path::Root, findings: &findings };
     let entries = entries(node, text);
     match (findings.into_errors(), entries) {

@@ -6,11 +6,12 @@
 //! reader and schema against each other.
 #![expect(dead_code, reason = "only the derived schemas of these types are used")]
 
+mod rules;
 mod words;
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
-use serde_json::json;
+use schemars::{JsonSchema, generate::SchemaSettings};
 
+use rules::{both_ends_or_days, needs, one_of_three_kinds, one_place};
 use words::{
     AccountText, AddressText, Algorithm, CommonName, ContainerText, Day, EndText, GuestNameText, LayoutWord, Length,
     Mode, MountPointText, Name, Nothing, PathText, ProxyProtocolWord, RotationWord, SanText, SecretMode, SecretText,
@@ -53,11 +54,12 @@ struct WrittenDefaults {
 
 /// One certificate, perhaps in several places.
 #[derive(JsonSchema)]
-#[schemars(rename = "Certificate", deny_unknown_fields, transform = a_certificate_or_roots)]
+#[schemars(rename = "Certificate", deny_unknown_fields, transform = one_of_three_kinds)]
 struct WrittenCertificate {
     /// Your name for it, as in `pinion status NAME`: up to 63 letters, digits, `.`, `_`, `-`. Unique.
     name: Name,
-    /// The subject's common name, at most 64 characters, which is always one of its names, too. Required, except with `trust`.
+    /// The subject's common name, at most 64 characters, which is always one of its names, too. Required, except with `trust`
+    /// and `watch`.
     common_name: CommonName,
     /// More names: DNS names, wildcards (`*.internal.example`), IP addresses, URIs, e-mail addresses. Pinion orders each in
     /// the spelling that CAs use: `::ffff:10.0.0.5` is `10.0.0.5`, `HTTP://OK.lan` is `http://ok.lan`. It refuses a URI that a
@@ -82,6 +84,10 @@ struct WrittenCertificate {
     /// Whether the issuer's roots are installed, and no certificate. Then there is no `sans`, and `files` has only `ca`.
     #[schemars(extend("default" = false))]
     trust: bool,
+    /// Whether somebody else renews the certificate, and Pinion only watches its expiry. Then there is nothing else but the
+    /// `name`, and in `placements` where it is (`guest` or `host`) and a `probe`.
+    #[schemars(extend("default" = false))]
+    watch: bool,
     /// The places that it is installed in; each guest once.
     placements: Vec<WrittenPlacement>,
 }
@@ -98,9 +104,9 @@ struct WrittenKey {
     rotation: RotationWord,
 }
 
-/// A certificate in one place: `guest` or `host`, and a `recipe` or `files`.
+/// A certificate in one place: `guest` or `host`, and a `recipe` or `files`; with `watch`, a `probe`.
 #[derive(JsonSchema)]
-#[schemars(rename = "Placement", deny_unknown_fields, transform = needs(&[]), transform = one_place_and_something_to_write)]
+#[schemars(rename = "Placement", deny_unknown_fields, transform = needs(&[]), transform = one_place)]
 struct WrittenPlacement {
     /// A VMID (`1001`) or a name (`"gateway"`): the guest's name on Proxmox, or else a name from `[guests]` in
     /// controller.toml.
@@ -342,51 +348,4 @@ struct WrittenWindow {
     to: EndText,
     /// An IANA name, for example Europe/Berlin; the host's if absent.
     time_zone: String,
-}
-
-/// Fields are required or absent, never `null`, which is what an `Option` would allow.
-fn needs(fields: &'static [&'static str]) -> impl FnMut(&mut Schema) {
-    move |schema| {
-        schema.remove("required");
-        if !fields.is_empty() {
-            schema.insert("required".to_owned(), json!(fields));
-        }
-    }
-}
-
-/// An entry for roots has neither names nor a key.
-fn a_certificate_or_roots(schema: &mut Schema) {
-    needs(&["name", "placements"])(schema);
-    let none_of = |fields: &[&str]| {
-        fields.iter().map(|field| ((*field).to_owned(), json!(false))).collect::<serde_json::Map<_, _>>()
-    };
-    let placements = json!({ "items": { "properties": none_of(&["sans", "probe"]) } });
-    let mut none = none_of(&["common_name", "sans", "key", "duration", "renew_before", "shared"]);
-    let files = json!({ "properties": none_of(&["cert", "chain", "fullchain", "key", "combined", "der", "pkcs12", "jks", "encrypted_key"]) });
-    let mut placements = placements;
-    if let Some(properties) = placements["items"]["properties"].as_object_mut() {
-        properties.insert("files".to_owned(), files);
-    }
-    none.insert("placements".to_owned(), placements);
-    schema.insert("if".to_owned(), json!({ "required": ["trust"], "properties": { "trust": { "const": true } } }));
-    schema.insert("then".to_owned(), json!({ "properties": none }));
-    schema.insert("else".to_owned(), json!({ "required": ["common_name"] }));
-}
-
-fn one_place_and_something_to_write(schema: &mut Schema) {
-    let has = |field: &str| json!({ "required": [field] });
-    schema.insert(
-        "allOf".to_owned(),
-        json!([
-            { "oneOf": [has("guest"), has("host")] },
-            { "anyOf": [has("recipe"), { "required": ["files"], "properties": { "files": {
-                "minProperties": 1, "additionalProperties": { "required": ["path"] } } } }] },
-        ]),
-    );
-}
-
-fn both_ends_or_days(schema: &mut Schema) {
-    schema.insert("dependentRequired".to_owned(), json!({ "from": ["to"], "to": ["from"] }));
-    schema.insert("minProperties".to_owned(), json!(1));
-    schema.insert("anyOf".to_owned(), json!([{ "required": ["from"] }, { "required": ["days"] }]));
 }

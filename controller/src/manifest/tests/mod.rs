@@ -3,8 +3,10 @@
 
 mod agreement;
 mod defaults;
+mod files;
 mod mistakes;
 mod trust;
+mod watch;
 mod windows;
 
 use std::time::Duration;
@@ -67,7 +69,7 @@ fn the_example_is_read_as_it_is_meant() {
     let manifest = parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
     let [gateway, docker, vllm, archive] = manifest.certificates.as_slice() else { panic!("four certificates") };
 
-    assert_eq!(gateway.issuer.as_str(), "step-ca");
+    assert_eq!(gateway.issuer.as_ref().map(|issuer| issuer.as_str()), Some("step-ca"));
     let web = leaf(gateway);
     assert_eq!(web.duration, Duration::from_secs(30 * 86_400));
     assert_eq!(web.names, names(&["nginx.internal.example", "*.internal.example"]));
@@ -89,7 +91,7 @@ fn the_example_is_read_as_it_is_meant() {
 
     assert!(archive.is_shared());
     assert_eq!(leaf(archive).renew_before, Some(Duration::from_secs(4 * 3_600)));
-    assert_eq!(archive.issuer.as_str(), "embedded");
+    assert_eq!(archive.issuer.as_ref().map(|issuer| issuer.as_str()), Some("embedded"));
     let archive = archive.placements.first().expect("one placement");
     assert_eq!((archive.guest.clone(), archive.purge), (GuestRef::Host, true));
     assert_eq!((&archive.reload, &archive.probe), (&Some(Reload::Nothing), &Some(Probe::Nothing)));

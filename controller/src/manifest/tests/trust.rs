@@ -28,7 +28,10 @@ fn an_issuers_roots_go_where_a_recipe_or_a_file_says() {
     }
     let document = roots(&json!({}), &json!({ "recipe": "ca-certificates" })).to_string();
     let manifest = parse(&document).expect("it is good");
-    assert!(manifest.certificates[0].content.is_roots() && manifest.certificates[0].issuer.as_str() == "embedded");
+    assert!(
+        manifest.certificates[0].content.is_roots()
+            && manifest.issuers().iter().map(|issuer| issuer.as_str()).eq(["embedded"])
+    );
 }
 
 #[test]

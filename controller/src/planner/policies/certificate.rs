@@ -72,7 +72,7 @@ pub(super) fn wait_until_roots_are_known(it: &LeafCase<'_, '_>) -> Option<Verdic
     Some(Verdict::of(Decision::Wait(Trouble {
         halt: Halt::Waiting,
         attempt: format!("judge what is there at {}", case.label()),
-        cause: format!("{} has not announced its roots yet", it.leaf.issuer),
+        cause: format!("{} has not announced its roots yet", it.leaf.policy.issuer),
         remedy: "`pinion issuer check` checks the issuer now".to_owned(),
         retry_at: None,
     })))
@@ -122,7 +122,7 @@ pub(super) fn back_off_after_failure(it: &LeafCase<'_, '_>) -> Option<Verdict> {
 pub(super) fn wait_for_new_root(it: &LeafCase<'_, '_>) -> Option<Verdict> {
     let trust = it.case.trust?;
     let until = trust.waits(it.held, it.renew_at, it.case.now)?;
-    let trouble = trust.trouble(it.leaf.issuer, &it.case.label(), until);
+    let trouble = trust.trouble(&it.leaf.policy.issuer, &it.case.label(), until);
     Some(Verdict { decision: Decision::Wait(trouble), ordered: it.requested, wake_at: until.0 })
 }
 

@@ -6,11 +6,12 @@
 mod certificate;
 mod purge;
 mod roots;
+mod watched;
 
 use pinion_proto::{clock::Timestamp, content::Content, spec::AdoptionDecision};
 
 use super::{
-    adoption,
+    Decision, adoption,
     case::{Case, Verdict},
     leaf_case::LeafCase,
 };
@@ -35,6 +36,9 @@ const CERTIFICATE: [fn(&LeafCase<'_, '_>) -> Option<Verdict>; 10] = [
 /// What decides about a placement of roots, in this order; then [`roots::change`].
 const ROOTS: [fn(&Case<'_>) -> Option<Verdict>; 3] =
     [roots::wait_until_known, roots::keep_what_is_in_place, roots::wait_for_guest];
+
+/// What decides about a placement that is only watched, in this order; then nothing is to be done.
+const WATCHED: [fn(&Case<'_>) -> Option<Verdict>; 2] = [watched::was_managed, watched::wait_for_guest];
 
 /// What decides about a placement whose files are to be removed, in this order; then [`purge::remove`].
 const PURGE: [fn(&Case<'_>) -> Option<Verdict>; 2] = [purge::nothing_is_there, purge::wait_for_guest];
@@ -71,6 +75,10 @@ pub(super) fn decide(case: &Case<'_>) -> Decided {
         Content::Roots => {
             let decided = ROOTS.iter().find_map(|policy| policy(case));
             Decided::of(decided.unwrap_or_else(|| roots::change(case)))
+        }
+        Content::Watched => {
+            let decided = WATCHED.iter().find_map(|policy| policy(case));
+            Decided::of(decided.unwrap_or_else(|| Verdict::of(Decision::Keep)))
         }
     }
 }

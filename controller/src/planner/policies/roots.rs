@@ -11,7 +11,7 @@ use crate::planner::{
 
 /// The issuer has not said yet which roots it has.
 pub(super) fn wait_until_known(case: &Case<'_>) -> Option<Verdict> {
-    let issuer = &case.certificate.issuer;
+    let issuer = case.certificate.issuer.as_ref()?;
     case.trust.is_none().then(|| {
         Verdict::of(Decision::Wait(Trouble {
             halt: Halt::Waiting,

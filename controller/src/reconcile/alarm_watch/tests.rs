@@ -89,7 +89,7 @@ fn a_guest_is_silent_only_while_something_is_due_in_it() {
 fn an_issuer_that_refuses_is_not_down() {
     let (mut world, mut watch) = (world(WEB), AlarmWatch::start(at(0)));
     link(&mut world, "101", vec![held(0, None)]);
-    let issuer: PlainName = world.manifest().certificates[0].issuer.clone();
+    let issuer: PlainName = world.manifest().certificates[0].issuer.clone().expect("it has one");
     let down = || IssuerError::Unavailable { message: "connection refused".into() };
     let mut now = 0;
     let mut answer = |watch: &mut AlarmWatch, result: Result<(), IssuerError>| {

@@ -32,7 +32,9 @@ impl View<'_> {
         let gone = view.destroyed(id.as_ref());
         // What was said last is not what is served now, when nobody is there to say it.
         let linked = id.as_ref().is_some_and(|id| view.world.is_linked(id.guest));
-        let reached = if gone.is_some() {
+        // What was shown before this look may be renewed by now.
+        let over = health::expired_watch(view, planned, report.filter(|_| is_seen || !linked));
+        let reached = if gone.is_some() || over.is_some() {
             false
         } else if planned.placement.purge {
             settled
@@ -40,8 +42,8 @@ impl View<'_> {
             let far = report.is_some_and(|report| {
                 report.stage >= until.min(report.goal) && accepted(planned, report) && !is_in_the_way(report)
             });
-            // Roots are nobody's to renew.
-            let renewed = planned.content().is_roots()
+            // Roots, and what is only watched, are not Pinion's to renew.
+            let renewed = planned.content().leaf().is_none()
                 || held.is_some_and(|held| above.is_none_or(|above| held.generation > above));
             linked
                 && is_seen
@@ -54,7 +56,8 @@ impl View<'_> {
                 .or_else(|| view.parts.enrolment.too_old(view.world, planned))
                 // What was in the way before may be gone.
                 .or_else(|| health::trouble(planned, report.filter(|_| is_seen || !linked)).cloned())
-                .or_else(|| absent(view, planned)),
+                .or_else(|| absent(view, planned))
+                .or(over),
         };
         let trouble = if reached {
             None

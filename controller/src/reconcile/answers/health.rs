@@ -33,7 +33,10 @@ pub(in crate::reconcile) struct Health {
 impl Health {
     pub(in crate::reconcile) fn of(view: &View<'_>, planned: &Planned<'_>, report: Option<&PlacementReport>) -> Self {
         let trouble = in_the_way(view, planned, report);
-        let is_late = planned.renew_at.is_some_and(|at| at <= view.now) && trouble.is_some();
+        let is_late = match report.and_then(|report| report.watched.as_ref()) {
+            Some(watched) => watched.expiring_from() <= view.now,
+            None => planned.renew_at.is_some_and(|at| at <= view.now) && trouble.is_some(),
+        };
         let validity = expires(planned, report).map(|at| Validity::at(view.now, at, is_late));
         let is_due = is_due(view, planned, report, validity);
         Self { trouble, validity, is_due }
@@ -45,7 +48,24 @@ pub(in crate::reconcile) fn expires(planned: &Planned<'_>, report: Option<&Place
     match planned.content() {
         Content::Leaf(_) => report?.held.as_ref().map(|held| held.expires()),
         Content::Roots => planned.roots.iter().map(RootCertificate::not_after).min(),
+        Content::Watched => report?.watched.as_ref().map(|watched| watched.expires),
     }
+}
+
+/// That a certificate which Pinion only watches has expired: nothing that Pinion does changes that.
+pub(super) fn expired_watch(
+    view: View<'_>,
+    planned: &Planned<'_>,
+    report: Option<&PlacementReport>,
+) -> Option<Trouble> {
+    let watched = report?.watched.as_ref().filter(|_| planned.content().is_watched())?;
+    (watched.expires < view.now).then(|| Trouble {
+        halt: Halt::Blocked,
+        attempt: format!("see a valid certificate at {}", planned.label()),
+        cause: format!("the one that is shown expired at {}, and Pinion only watches it", watched.expires),
+        remedy: format!("renew it where it is made; its issuer is {}", watched.issuer),
+        retry_at: None,
+    })
 }
 
 /// What holds a placement up, as a person is shown it.

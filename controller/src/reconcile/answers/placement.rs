@@ -5,7 +5,7 @@ use pinion_proto::{
     content::Content,
     id::{CertificateName, PlacementId},
     printable::line,
-    report::{Held, PlacementReport},
+    report::{Held, PlacementReport, WatchedCertificate},
     spec::Opening,
     stage::{Stage, Validity},
 };
@@ -33,6 +33,7 @@ pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus 
     }
     status.not_after = health::expires(planned, report);
     status.renew_at = planned.renew_at;
+    status.watched = planned.certificate.content.is_watched();
     status.recipe = planned.placement.recipe.as_ref().map(ToString::to_string);
     status.window = planned.window.as_ref().map(|openings| window(openings.first(), view.now));
     let openings = planned.window.iter().flatten();
@@ -40,8 +41,8 @@ pub(super) fn planned(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus 
     if planned.certificate.is_shared() {
         status.key = status.key.map(|key| format!("{key}, shared with its other placements"));
     }
-    if status.issuer.is_empty() {
-        status.issuer = planned.certificate.issuer.to_string();
+    if let Some(issuer) = planned.certificate.issuer.as_ref().filter(|_| status.issuer.is_empty()) {
+        status.issuer = issuer.to_string();
     }
     status.frozen = freezing::freeze_of(view.world, planned).cloned();
     let Health { trouble, validity, is_due } = Health::of(&view, planned, report);
@@ -77,6 +78,7 @@ fn described(
     report: Option<&PlacementReport>,
 ) -> PlacementStatus {
     let held = report.and_then(|report| report.held.as_ref());
+    let watched = report.and_then(|report| report.watched.as_deref());
     let guest = id.map(|id| id.guest);
     PlacementStatus {
         placement: label,
@@ -86,15 +88,24 @@ fn described(
         stage: report.map_or(Stage::Pending, |report| report.stage),
         goal: report.map_or(Stage::Served, |report| report.goal),
         validity: held.map(|held| Validity::at(view.now, held.expires(), false)),
+        watched: false,
+        late_from: watched.map(WatchedCertificate::expiring_from),
         due: false,
         generation: held.map(|held| held.generation),
         incoming: report.and_then(|report| report.incoming.as_ref()).map(|incoming| incoming.generation),
-        serial: held.map(|held| held.leaf.serial().to_owned()),
-        names: held.map(|held| held.leaf.names().clone()),
-        not_before: held.map(|held| held.leaf.not_before()),
+        serial: watched
+            .map(|watched| watched.serial.clone())
+            .or_else(|| held.map(|held| held.leaf.serial().to_owned())),
+        names: watched
+            .and_then(WatchedCertificate::subject_names)
+            .or_else(|| held.map(|held| held.leaf.names().clone())),
+        not_before: watched.map(|watched| watched.not_before).or_else(|| held.map(|held| held.leaf.not_before())),
         not_after: held.map(Held::expires),
         renew_at: None,
-        issuer: held.map(|held| held.issuer.to_string()).unwrap_or_default(),
+        issuer: watched
+            .map(|watched| watched.issuer.clone())
+            .or_else(|| held.map(|held| held.issuer.to_string()))
+            .unwrap_or_default(),
         roots: report.iter().flat_map(|report| report.roots.iter().copied()).collect(),
         retired: false,
         left_behind: report
@@ -114,6 +125,7 @@ fn described(
         details: report.and_then(|report| report.details.clone()),
         adopted: held.is_some_and(|held| held.adopted),
         wanted: None,
+        renewal: None,
     }
 }
 

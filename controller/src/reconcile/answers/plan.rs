@@ -24,9 +24,13 @@ pub(in crate::reconcile) fn plan(world: &World, manifest: &Manifest, plan: &Plan
 pub(super) fn step(world: &World, planned: &Planned<'_>) -> PlanStep {
     let (action, why) = match &planned.decision {
         Decision::Keep if planned.ordered.is_some() => ("keep", "a new generation is being installed".to_owned()),
+        Decision::Keep if planned.content().is_watched() => {
+            ("watch", "its expiry is watched; somebody else renews it".to_owned())
+        }
         Decision::Keep if planned.content().is_roots() => {
             let roots: Vec<_> = planned.roots.iter().map(|root| root.fingerprint().to_string()).collect();
-            ("keep", format!("it has {}'s roots: {}", planned.certificate.issuer, roots.join(", ")))
+            let issuer = planned.certificate.issuer.as_ref().map(|issuer| format!("{issuer}'s ")).unwrap_or_default();
+            ("keep", format!("it has {issuer}roots: {}", roots.join(", ")))
         }
         Decision::Trust(change) => ("trust", change.to_string()),
         Decision::Keep => (

@@ -3,6 +3,7 @@
 //! Invariant: a page has at most [`MAX_PAGE`] placements, whatever is asked for.
 
 use pinion_proto::{content::Content, key::Rotation, length::Length};
+use tokio::time::Instant;
 
 use super::{placement, plan, status, view::View};
 use crate::{
@@ -60,7 +61,8 @@ pub(in crate::reconcile) fn show(view: View<'_>, ask: &AskShow, plan: &Plan<'_>)
 
 /// A placement of the manifest, with what is wanted there.
 fn whole(view: View<'_>, planned: &Planned<'_>) -> PlacementStatus {
-    PlacementStatus { wanted: Some(Box::new(wanted(view, planned))), ..placement::planned(view, planned) }
+    let renewal = planned.id().and_then(|id| view.parts.timings.last(&id, Instant::now())).map(Box::new);
+    PlacementStatus { wanted: Some(Box::new(wanted(view, planned))), renewal, ..placement::planned(view, planned) }
 }
 
 fn wanted(view: View<'_>, planned: &Planned<'_>) -> Wanted {
@@ -71,13 +73,13 @@ fn wanted(view: View<'_>, planned: &Planned<'_>) -> Wanted {
         rotates: false,
         shared: false,
         duration: None,
-        issuer: planned.certificate.issuer.to_string(),
+        issuer: planned.certificate.issuer.as_ref().map(ToString::to_string).unwrap_or_default(),
         purge: planned.placement.purge,
         action,
         why,
     };
     match planned.content() {
-        Content::Roots => nothing,
+        Content::Roots | Content::Watched => nothing,
         Content::Leaf(PlacedLeaf { policy, names, .. }) => Wanted {
             names: names.iter().map(|name| name.plain()).collect(),
             key: Some(policy.key.algorithm.to_string()),

@@ -134,7 +134,7 @@ fn what_was_signed_by_a_clock_that_moved_back_is_of_no_use() {
     ];
     for (what, begins, asked, stays) in cases {
         let (mut deliveries, mut effects) = (Deliveries::default(), Effects::at(at(0)));
-        deliveries.ready.insert(id("web@101"), key.undelivered(9, at(0)));
+        deliveries.insert(id("web@101"), key.undelivered(9, at(0)));
         let mut linked = world.clone();
         link(&mut linked, "101", vec![incoming(nothing("web"), 1, key.request())]);
         deliveries.add(id("web@101"), key.undelivered(1, at(begins)), at(asked), &linked, &mut effects);
@@ -156,6 +156,7 @@ fn a_forgotten_guest_takes_its_own_certificates_with_it() {
     deliveries.forget_guest(guest("101"), &mut effects);
     assert_eq!((deliveries.iter().count(), discarded(&effects)), (1, 1));
     assert!(deliveries.is_ready(&id("web@102")));
+    assert_eq!(deliveries.count, 1, "there is room for as many as before");
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Undelivered {
         leaf.names() == wanted.names
             && leaf.key_algorithm() == Some(wanted.policy.key.algorithm)
             && self.common_name == wanted.policy.common_name
-            && self.delivery.issuer == *wanted.issuer
+            && self.delivery.issuer == wanted.policy.issuer
             && self.delivery.shared_key.is_some() == wanted.policy.shared
     }
 

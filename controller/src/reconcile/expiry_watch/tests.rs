@@ -1,6 +1,6 @@
 //! What is reported of certificates that expire, and how often.
 
-use pinion_proto::stage::Halt;
+use pinion_proto::{report::WatchedCertificate, stage::Halt};
 
 use super::*;
 use crate::{
@@ -48,6 +48,40 @@ fn a_certificate_is_reported_once_as_expiring_and_once_as_expired() {
     // What follows it has an expiry of its own.
     link(&mut world, "101", vec![held(2, 0, None)]);
     assert_eq!(look(&mut world, at(31 * DAY)).0.len(), 1);
+}
+
+/// One certificate that is only watched, in guest 101.
+const WATCHED: &str = r#"{"version": 1, "certificates": [{"name": "web", "watch": true,
+    "placements": [{"guest": 101, "probe": {"connect": "127.0.0.1:443"}}]}]}"#;
+
+fn watched(serial: &str, days: [i64; 2]) -> PlacementReport {
+    let [not_before, expires] = days.map(|day| at(day * DAY));
+    let (names, issuer) = (vec!["gw.example".to_owned()], "CN=Somebody".to_owned());
+    let watched = WatchedCertificate { names, issuer, serial: serial.to_owned(), not_before, expires };
+    let name = "web".parse().expect("a name");
+    PlacementReport {
+        stage: pinion_proto::stage::Stage::Served,
+        watched: Some(Box::new(watched)),
+        ..PlacementReport::nothing(name)
+    }
+}
+
+#[test]
+fn what_is_only_watched_is_reported_when_its_owner_is_late() {
+    let mut world = world(WATCHED);
+    link(&mut world, "101", vec![watched("0A", [0, 90])]);
+    // A fifth of 90 days.
+    assert_eq!(look(&mut world, at(60)), (vec![], Some(at(72 * DAY))), "the loop wakes when it is late");
+    assert_eq!(look(&mut world, at(71 * DAY)).0, Vec::<String>::new());
+    let (texts, next) = look(&mut world, at(72 * DAY));
+    assert!(texts.len() == 1 && texts[0].contains("expires at"), "{texts:?}");
+    assert_eq!(next, Some(at(90 * DAY) + LAST_SECOND));
+    assert_eq!(look(&mut world, at(89 * DAY)).0, Vec::<String>::new(), "once");
+    let (texts, _) = look(&mut world, at(91 * DAY));
+    assert!(texts.len() == 1 && texts[0].starts_with("The certificate of web@101 expired at"), "{texts:?}");
+    // Its owner has renewed it, for a year: it is late 30 days before its end.
+    link(&mut world, "101", vec![watched("0B", [90, 455])]);
+    assert_eq!(look(&mut world, at(91 * DAY)), (vec![], Some(at(425 * DAY))));
 }
 
 #[test]

@@ -36,11 +36,35 @@ async fn the_last_word_of_a_guest_is_what_is_written() {
         let reports = ["a", "b", "c"].iter().take(count).map(|name| nothing(name)).collect();
         link(&mut world, "101", reports);
         persist.save(guest("101"), When::AtOnce);
-        persist.start(&world, &mut revocations, &resources.store, at(0));
+        persist.start(RECORDS, &world, &mut revocations, &resources.store, at(0));
         assert_eq!(persist.write_at(), None);
     }
     persist.finish().await;
     let record: Option<ReportRecord> =
         resources.store.read(crate::store::Area::Local, "reports/101").expect("it can be read");
     assert_eq!(record.expect("it is written").placements.len(), 3);
+}
+
+#[tokio::test]
+async fn of_a_large_fleet_some_are_written_at_a_time_and_what_a_person_waits_for_at_once() {
+    let (_directory, resources) = resources(crate::issuer::Issuers::of([]));
+    let (mut persist, mut revocations) = (Persist::default(), Revocations::default());
+    let mut world = world(WEB);
+    for vmid in 100..110 {
+        link(&mut world, &vmid.to_string(), vec![nothing("web")]);
+        persist.save(guest(&vmid.to_string()), When::Soon);
+    }
+    // What is new of a guest that waits already does not put it back.
+    persist.save(guest("100"), When::Soon);
+    persist.save(guest("109"), When::AtOnce);
+    let mut written = async |persist: &mut Persist, records| {
+        persist.start(records, &world, &mut revocations, &resources.store, at(0));
+        let more = persist.write_at().is_some();
+        persist.finish().await;
+        let names = resources.store.list(crate::store::Area::Local, "reports").expect("they are listed");
+        (names.into_iter().map(|name| name.parse::<u32>().expect("a VMID")).collect::<BTreeSet<_>>(), more)
+    };
+    assert_eq!(written(&mut persist, 4).await, ([100, 101, 102, 103, 109].into(), true));
+    assert_eq!(written(&mut persist, 4).await, ((100..108).chain([109]).collect(), true));
+    assert_eq!(written(&mut persist, usize::MAX).await, ((100..110).collect(), false));
 }

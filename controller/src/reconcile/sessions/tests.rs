@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    reconcile::testing::{GuestKey, TWO, WEB, at, guest, id, leaf, link, nothing, root, world},
+    reconcile::testing::{GuestKey, TWO, WEB, at, guest, holds, id, leaf, link, nothing, root, world},
     world::World,
 };
 
@@ -24,7 +24,11 @@ fn linked(room: usize) -> (Sessions, Queue) {
 
 fn send_desired(sessions: &mut Sessions, world: &World, now: Timestamp) {
     let manifest = world.manifest().clone();
-    sessions.send_desired(&world.plan(&manifest, now), world.inventory());
+    sessions.send_desired(&world.plan(&manifest, now), world, Instant::now());
+}
+
+fn is_full(sessions: &mut Sessions) -> bool {
+    sessions.resend_at(Instant::now()).is_some()
 }
 
 fn received(queue: &mut Queue) -> Vec<&'static str> {
@@ -88,7 +92,7 @@ fn what_should_be_held_is_sent_when_it_is_something_else() {
     assert_eq!(received(&mut queue), ["desired"], "what is there is adopted, under the same number");
     send_desired(&mut sessions, &two, at(0));
     assert_eq!(received(&mut queue), ["desired"], "it was ordered by the other manifest");
-    assert!(!sessions.take_queue_full());
+    assert!(!is_full(&mut sessions));
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn what_finds_no_place_is_sent_later() {
     let node = "pve1".parse().expect("a name");
     send_desired(&mut sessions, &world(WEB), at(0));
     sessions.send_addresses(&node, &addresses);
-    assert!(sessions.take_queue_full() && !sessions.take_queue_full(), "it is asked once");
+    assert!(is_full(&mut sessions) && !is_full(&mut sessions), "it is asked once");
     assert_eq!(received(&mut queue), ["desired"]);
     send_desired(&mut sessions, &world(WEB), at(0));
     received(&mut queue);
@@ -147,10 +151,10 @@ fn only_what_finds_a_place_is_delivered() {
         sessions.deliver(guest("102"), delivery()),
     ];
     assert_eq!(found, [true, false, false], "the second finds the queue full, the third nobody");
-    assert!(sessions.take_queue_full());
+    assert!(is_full(&mut sessions));
     assert_eq!(received(&mut queue), ["delivery"]);
     drop(queue);
-    assert!(!sessions.deliver(guest("101"), delivery()) && !sessions.take_queue_full(), "the link is over");
+    assert!(!sessions.deliver(guest("101"), delivery()) && !is_full(&mut sessions), "the link is over");
 }
 
 #[test]
@@ -206,7 +210,7 @@ fn the_next_root_goes_once_to_those_that_know_roots_and_lack_it() {
     sessions.trusts(guest("101"), &[known], Some(&next));
     sessions.retry(&id("web@101"));
     sessions.send_root(Some(&next));
-    assert!(sessions.take_queue_full());
+    assert!(is_full(&mut sessions));
     assert_eq!(received(&mut queue), ["retry"]);
     sessions.send_root(Some(&next));
     assert_eq!(received(&mut queue), ["root"]);
@@ -222,4 +226,72 @@ fn after_a_purge_looks_are_counted_anew() {
     sessions.purged(&id("web@101"));
     sessions.look(&id("web@101"), 1);
     assert_eq!(received(&mut queue), ["look"]);
+}
+
+/// Guests from 101 on, all linked, whose certificates are due; those of three of them end sooner, and are due sooner.
+fn fleet(guests: usize) -> (Sessions, World, Vec<Queue>) {
+    let numbers = || (101..).take(guests);
+    let placements: Vec<_> = numbers().map(|number| format!(r#"{{"guest": {number}, "recipe": "nginx"}}"#)).collect();
+    let manifest = r#"{"version": 1, "certificates": [{"name": "web", "common_name": "web.example", "placements": ["#;
+    let mut world = world(&format!("{manifest}{}]}}]}}", placements.join(",")));
+    let (mut sessions, mut queues) = (Sessions::default(), Vec::new());
+    let later = leaf(1, at(0));
+    for (index, number) in numbers().enumerate() {
+        let leaf = if index < guests - 3 { later.clone() } else { leaf(1, at(-100)) };
+        link(&mut world, &number.to_string(), vec![holds(1, leaf)]);
+        let (outbound, queue) = mpsc::channel(8);
+        sessions.open(guest(&number.to_string()), SessionId::number(1), outbound);
+        queues.push(queue);
+    }
+    (sessions, world, queues)
+}
+
+/// Which of the queues have got something.
+fn reached(queues: &mut [Queue]) -> Vec<usize> {
+    let got = queues.iter_mut().map(|queue| queue.try_recv().is_ok());
+    got.enumerate().filter_map(|(index, got)| got.then_some(index)).collect()
+}
+
+#[test]
+fn of_many_orders_the_most_urgent_go_at_once_and_all_of_them_in_time() {
+    const MANY: usize = stagger::ORDERS as usize * 2 + 10;
+    let (mut sessions, mut world, mut queues) = fleet(MANY);
+    let (manifest, due, start) = (world.manifest().clone(), at(25 * 86_400), Instant::now());
+    world.request_renewal(&id("web@103"), true);
+    let mut send = |world: &World, intervals: u32| {
+        let now = start + stagger::INTERVAL * intervals;
+        sessions.send_desired(&world.plan(&manifest, due), world, now);
+        (reached(&mut queues), sessions.resend_at(now))
+    };
+    let (first, next) = send(&world, 0);
+    assert_eq!(first.len(), 64);
+    assert!([2, MANY - 3, MANY - 2, MANY - 1].iter().all(|urgent| first.contains(urgent)), "{first:?}");
+    assert_eq!(next, Some(start + stagger::INTERVAL));
+    let (nothing, next) = send(&world, 0);
+    assert!(nothing.is_empty() && next.is_some(), "{nothing:?}");
+    let (second, _) = send(&world, 1);
+    assert_eq!(second.len(), 64);
+    let (third, next) = send(&world, 2);
+    assert_eq!((third.len(), next), (10, None));
+    let mut all = [first, second, third].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..MANY).collect::<Vec<_>>(), "each was sent its order once");
+}
+
+#[test]
+fn a_small_fleet_is_ordered_at_once_and_what_is_no_order_waits_for_none() {
+    let (mut sessions, world, mut queues) = fleet(stagger::ORDERS as usize);
+    send_desired(&mut sessions, &world, at(25 * 86_400));
+    assert_eq!(reached(&mut queues).len(), queues.len());
+    assert_eq!(sessions.resend_at(Instant::now()), None);
+
+    let (mut sessions, world, mut queues) = fleet(200);
+    send_desired(&mut sessions, &world, at(0));
+    assert_eq!(reached(&mut queues).len(), 200, "nothing is due");
+    send_desired(&mut sessions, &world, at(25 * 86_400));
+    let first = reached(&mut queues);
+    assert_eq!(first.len(), 64);
+    sessions.send_desired_anew();
+    send_desired(&mut sessions, &world, at(25 * 86_400));
+    assert_eq!(reached(&mut queues), first, "to them it is nothing new");
 }

@@ -43,7 +43,8 @@ impl Fixture {
     fn answer(&mut self, world: &World, asked: Timestamp, result: Result<Fresh, IssuerError>) -> (Effects, bool) {
         let issuer = "embedded".parse().expect("a name");
         let mut effects = Effects::at(at(0));
-        let outcome = SigningOutcome { id: id("web@101"), generation: 1, issuer, asked, result };
+        let outcome =
+            SigningOutcome { id: id("web@101"), generation: 1, issuer, asked, result, took: Default::default() };
         let signed = self.signing.take(outcome, world, &mut effects).is_some();
         (effects, signed)
     }
@@ -88,7 +89,7 @@ fn names_and_duration_are_the_manifests() {
     let certificate = &world.manifest().certificates[0];
     let policy = certificate.content.leaf().expect("a certificate");
     assert_eq!((&call.request.names, call.request.duration), (&policy.names, policy.duration));
-    assert_eq!((call.generation, &call.issuer, call.is_kept), (1, &certificate.issuer, true));
+    assert_eq!((call.generation, &call.issuer, call.is_kept), (1, &policy.issuer, true));
     assert!(call.shared_key.is_none() && call.expires.is_none());
 }
 
@@ -165,12 +166,33 @@ fn an_answer_is_a_certificate_or_a_failed_attempt() {
     ];
     for (what, asked, result, is_signed, changes, events) in cases {
         let mut fixture = Fixture::new();
-        fixture.signing.under_way.insert(id("web@101"));
+        fixture.signing.under_way.insert(id("web@101"), 0);
         let (effects, signed) = fixture.answer(&world, at(asked), result);
         assert_eq!(signed, is_signed, "{what}");
         assert_eq!((effects.changes().len(), effects.texts().len()), (changes, events), "{what}: {effects:?}");
         assert!(!fixture.signing.is_busy(), "{what}");
     }
+}
+
+#[test]
+fn a_failure_of_what_began_before_somebody_asked_anew_is_no_answer() {
+    let key = GuestKey::new();
+    let down = || Err(IssuerError::Unavailable { message: "it is down".into() });
+    let mut world = requested(&key);
+    let mut fixture = Fixture::new();
+    assert_eq!(asked(&fixture.step(&world, at(0)).0), 1);
+    world.apply(Change::AttemptForgotten(id("web@101")), at(1));
+    let (effects, _) = fixture.answer(&world, at(0), down());
+    assert!(effects.changes().is_empty() && effects.texts().is_empty(), "{effects:?}");
+    assert_eq!(asked(&fixture.step(&world, at(1)).0), 1, "it is asked anew at once");
+    let (effects, _) = fixture.answer(&world, at(1), down());
+    assert!(matches!(effects.changes()[..], [Change::AttemptFailed(..)]), "{effects:?}");
+
+    let mut fixture = Fixture::new();
+    assert_eq!(asked(&fixture.step(&world, at(0)).0), 1);
+    world.apply(Change::AttemptForgotten(id("web@101")), at(1));
+    let signed = Ok(Fresh { undelivered: key.undelivered(1, at(-60)), shortened_to: None });
+    assert!(fixture.answer(&world, at(0), signed).1, "what was signed is taken all the same");
 }
 
 #[test]

@@ -24,8 +24,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::store::{Area, Store, StoreError};
-use secret::Digest;
+use crate::{
+    digest::Digest,
+    store::{Area, Store, StoreError},
+};
 
 /// The document of lasting tokens, in the area `local`.
 const FILE: &str = "web-tokens";
@@ -61,8 +63,33 @@ pub struct WebSession {
     pub right: Right,
     /// Proves that a form was made for it.
     pub csrf: String,
+    /// Whose it is, if it began with Proxmox's login.
+    pub proxmox: Option<ProxmoxUser>,
     began: Timestamp,
     used: Timestamp,
+}
+
+/// A user of Proxmox's who has signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxmoxUser {
+    /// `anna@pve`, or `anna@pve!page` with an API token.
+    pub name: String,
+    /// Of the ticket or API token, which is not here.
+    pub digest: Digest,
+    /// When Proxmox was asked about it.
+    pub asked: Timestamp,
+    /// Until when that counts.
+    pub good_until: Timestamp,
+    /// When a ticket ends in any case.
+    pub ends: Option<Timestamp>,
+}
+
+impl ProxmoxUser {
+    /// Whether what Proxmox said still counts; not after the clock was set back.
+    #[must_use]
+    pub fn is_known_at(&self, now: Timestamp) -> bool {
+        (self.asked..self.good_until).contains(&now)
+    }
 }
 
 /// A lasting token, without its secret.
@@ -163,13 +190,26 @@ impl WebAccess {
     pub fn open_link(&self, secret: &str) -> Option<Zeroizing<String>> {
         let now = self.clock.now();
         let (right, until) = self.state().links.remove(&Digest::of(secret))?;
-        (now < until).then(|| self.begin(right))
+        (now < until).then(|| self.begin(right, None))
     }
 
     /// Makes a session for whoever has this lasting token.
     pub fn sign_in(&self, token: &str) -> Option<Zeroizing<String>> {
         let right = self.token(token)?;
-        Some(self.begin(right))
+        Some(self.begin(right, None))
+    }
+
+    /// Makes a session for a user of Proxmox's.
+    pub(super) fn begin_for(&self, right: Right, user: ProxmoxUser) -> Zeroizing<String> {
+        self.begin(right, Some(user))
+    }
+
+    /// Proxmox was asked again about the user of this session: the session as it is now.
+    pub(super) fn confirm(&self, secret: &str, right: Right, user: ProxmoxUser) -> Option<WebSession> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(&Digest::of(secret))?;
+        (session.right, session.proxmox) = (right, Some(user));
+        Some(session.clone())
     }
 
     /// The session of a cookie, which is in use again.
@@ -180,7 +220,8 @@ impl WebAccess {
         let session = state.sessions.get_mut(&digest)?;
         // A clock that was set back makes nothing last longer.
         let is_over = |since: Timestamp, life: Duration| now < since || since + life <= now;
-        if is_over(session.began, SESSION_LIFE) || is_over(session.used, SESSION_IDLE) {
+        let has_ended = session.proxmox.as_ref().and_then(|user| user.ends).is_some_and(|ends| ends <= now);
+        if has_ended || is_over(session.began, SESSION_LIFE) || is_over(session.used, SESSION_IDLE) {
             state.sessions.remove(&digest);
             return None;
         }
@@ -188,9 +229,12 @@ impl WebAccess {
         Some(session.clone())
     }
 
-    /// Ends a session.
-    pub fn sign_out(&self, secret: &str) {
-        self.state().sessions.remove(&Digest::of(secret));
+    /// Ends a session. What its user signed in with at Proxmox, unless another session began with it, too.
+    pub fn sign_out(&self, secret: &str) -> Option<Digest> {
+        let mut state = self.state();
+        let digest = state.sessions.remove(&Digest::of(secret))?.proxmox?.digest;
+        let mut others = state.sessions.values().filter_map(|session| session.proxmox.as_ref());
+        (!others.any(|user| user.digest == digest)).then_some(digest)
     }
 
     /// What a lasting token may do.
@@ -254,13 +298,13 @@ impl WebAccess {
         Ok(())
     }
 
-    fn begin(&self, right: Right) -> Zeroizing<String> {
+    fn begin(&self, right: Right, proxmox: Option<ProxmoxUser>) -> Zeroizing<String> {
         let (secret, digest) = secret::new();
         let (csrf, _) = secret::new();
         let now = self.clock.now();
         let mut state = self.state();
         make_room(&mut state.sessions, MAX_SESSIONS, |session| session.used);
-        state.sessions.insert(digest, WebSession { right, csrf: csrf.to_string(), began: now, used: now });
+        state.sessions.insert(digest, WebSession { right, csrf: csrf.to_string(), proxmox, began: now, used: now });
         secret
     }
 

@@ -73,6 +73,46 @@ fn a_session_ends_when_nobody_uses_it_and_after_a_week() {
     assert_eq!(it.access.session(&left), None);
 }
 
+/// A user of Proxmox's, of whom it was asked now.
+fn anna(it: &Fixture, secret: &str, ends: Option<Timestamp>) -> ProxmoxUser {
+    let asked = it.clock.now();
+    let good_until = asked + Duration::from_secs(60);
+    ProxmoxUser { name: "anna@pve".to_owned(), digest: Digest::of(secret), asked, good_until, ends }
+}
+
+#[test]
+fn a_session_of_proxmoxs_user_has_the_right_of_the_last_answer_and_ends_with_the_ticket() {
+    let it = Fixture::new();
+    let ends = it.clock.now() + Duration::from_secs(100);
+    let session = it.access.begin_for(Right::Renew, anna(&it, "ticket", Some(ends)));
+    assert_eq!(it.access.session(&session).expect("a session").right, Right::Renew);
+    it.pass(60);
+    let user = it.access.session(&session).and_then(|session| session.proxmox).expect("a user");
+    assert!(
+        user.is_known_at(user.asked) && !user.is_known_at(it.clock.now()) && !user.is_known_at(user.asked - LINK_LIFE)
+    );
+    let confirmed = it.access.confirm(&session, Right::Look, anna(&it, "ticket", Some(ends))).expect("it goes on");
+    assert_eq!((confirmed.right, it.access.session(&session)), (Right::Look, Some(confirmed.clone())));
+    it.pass(39);
+    assert!(it.access.session(&session).is_some());
+    it.pass(1);
+    assert_eq!(it.access.session(&session), None);
+    assert_eq!(it.access.confirm(&session, Right::Look, anna(&it, "ticket", None)), None, "and does not come back");
+}
+
+#[test]
+fn what_proxmoxs_user_signed_in_with_is_forgotten_with_the_last_session() {
+    let it = Fixture::new();
+    let begin = |secret: &str| it.access.begin_for(Right::Look, anna(&it, secret, None));
+    let [first, second, other] = ["token", "token", "another"].map(begin);
+    assert_eq!(it.access.sign_out(&first), None, "another session has it");
+    assert_eq!(it.access.sign_out(&second), Some(Digest::of("token")));
+    assert_eq!(it.access.sign_out(&second), None);
+    assert_eq!(it.access.sign_out(&other), Some(Digest::of("another")));
+    let link = it.access.open_link(&it.access.link(Right::Look)).expect("good");
+    assert_eq!(it.access.sign_out(&link), None, "nothing of Proxmox's");
+}
+
 #[test]
 fn a_token_lasts_until_it_is_taken_back_and_its_secret_is_nowhere() {
     let it = Fixture::new();

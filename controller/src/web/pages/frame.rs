@@ -22,6 +22,8 @@ pub(super) struct Frame {
     /// The CSRF token of its forms; empty for who has no session.
     pub(super) csrf: String,
     pub(super) is_session: bool,
+    /// The user of Proxmox's; empty for everybody else.
+    pub(super) user: String,
 }
 
 impl Frame {
@@ -39,6 +41,7 @@ impl Frame {
             now: Moment::of(now, now),
             csrf,
             is_session,
+            user: visitor.user().unwrap_or_default().to_owned(),
         }
     }
 }
@@ -97,6 +100,8 @@ pub(in crate::web) fn path_of(placement: &str) -> String {
 struct SignInPage<'s> {
     said: &'s str,
     style: &'static str,
+    /// Whether Proxmox's login is on.
+    has_login: bool,
 }
 
 /// The style of the page without a session, which may load nothing.
@@ -112,9 +117,9 @@ fn sign_in_policy() -> String {
     )
 }
 
-/// Asks for a token, and says how to get a link.
-pub(in crate::web) fn sign_in(status: StatusCode, said: &str) -> Response {
-    match (SignInPage { said, style: SIGN_IN_STYLE }).render() {
+/// Asks for a token, and says how to get a link; with Proxmox's login, asks for what that takes too.
+pub(in crate::web) fn sign_in(status: StatusCode, said: &str, has_login: bool) -> Response {
+    match (SignInPage { said, style: SIGN_IN_STYLE, has_login }).render() {
         Ok(html) => (status, [(header::CONTENT_SECURITY_POLICY, sign_in_policy())], Html(html)).into_response(),
         Err(_) => status.into_response(),
     }

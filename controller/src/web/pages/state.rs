@@ -112,7 +112,9 @@ impl Row {
             },
             more_names: names.len().saturating_sub(1),
             all_names: names.join(", "),
-            names: names.into_iter().next().unwrap_or_else(|| "roots of its issuer".to_owned()),
+            names: names.into_iter().next().unwrap_or_else(|| {
+                if status.watched { "not seen yet".to_owned() } else { "roots of its issuer".to_owned() }
+            }),
             issuer: status.issuer.clone(),
             expires: moment(status.not_after),
             renews: moment(status.renew_at),

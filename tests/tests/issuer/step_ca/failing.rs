@@ -195,3 +195,22 @@ async fn what_was_not_ordered_is_not_taken() {
     let error = fixture.issuers.sign(&fixture.name, order, None).await.expect_err("another root");
     unavailable(&error, &["check what was signed"]);
 }
+
+#[tokio::test]
+async fn what_a_refusal_teaches_is_known_although_the_ca_is_looked_at_meanwhile() {
+    let ca = HostileCa::start_signing().await.expect("a CA");
+    let words = "requested duration of 720h1m0s is more than the authorized maximum certificate duration of 24h1m0s.";
+    let refusal = Manner::Answer(403, json!({ "status": 403, "message": words }).to_string());
+    ca.behave_in_turn("/1.0/sign", [refusal.after(Duration::from_secs(2)), Manner::Sign]);
+    let fixture = Fixture::hostile(&ca);
+    // The new session of who looks has begun before the refusal is there.
+    let look = async {
+        while ca.calls_of("/1.0/sign") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fixture.issuers.check(&fixture.name).await
+    };
+    let (signed, looked) = tokio::join!(fixture.sign(&["a.example"], 720 * HOUR), look);
+    looked.expect("it could sign");
+    assert_eq!(signed.expect("signed").shortened_to, Some(24 * HOUR));
+}

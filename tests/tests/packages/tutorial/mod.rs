@@ -16,7 +16,10 @@ use pinion_tests::{
     process, terminal,
 };
 
-use crate::apt::{VERSION, bring};
+use crate::{
+    apt::{VERSION, bring},
+    doctor,
+};
 use page::{Answer, Page, Step, is_printed};
 
 /// For one command; the longest brings the agent into a guest.
@@ -65,6 +68,9 @@ fn the_tutorial_leads_to_a_certificate_that_is_served() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in target/");
     let text = format!("{head}```console\n{}\n```\n", reader.text.trim_end());
     fs::write(target.join("tutorial-transcript.md"), text).expect("the transcript is written");
+
+    // What a reader has now is a healthy system, in which each fault is told.
+    doctor::story(&host);
 }
 
 fn head(host: &Booted, took: Duration) -> String {
