@@ -11,10 +11,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use pinion_agent::{config::Config, link::join::join, run::Agent};
 use pinion_proto::{clock::SystemClock, token::JoinToken};
-use tokio::task::JoinSet;
+use tokio::{runtime::Runtime, task::JoinSet};
 
 /// Joins at once: each is a handshake and a write on the controller's side.
 const JOINING: usize = 16;
+
+/// Tokens that are live at once stay few: so many guests join in a round.
+const ROUND: usize = 50;
 
 /// Takes tokens, one a line; an empty line starts the agents that came since the last one and answers `ready`.
 /// Ends with its input.
@@ -93,6 +96,14 @@ impl Agents {
     /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Has guests of this host join and link, some at a time; returns when their agents run.
+    pub(crate) fn join(&mut self, runtime: &Runtime, host: &Path, guests: &[u32]) -> Result<()> {
+        for round in guests.chunks(ROUND) {
+            self.start(&runtime.block_on(tokens(host, round.iter().copied()))?)?;
+        }
+        Ok(())
     }
 
     /// Starts agents with these tokens; returns when they run.

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use pinion_controller::admin::protocol::{Answer, Ask, Ensure, Selection};
 use pinion_proto::{lines, stage::Stage};
-use tokio::{io::BufReader, net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::UnixStream,
+    time::timeout,
+};
 
 /// Nothing that is measured here may take longer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -29,7 +33,7 @@ pub(crate) async fn ensure(root: &Path, renew: bool, until: Stage) -> Result<Dur
     course(root, renew, until).await.map(|course| course.took)
 }
 
-/// As [`ensure`], with what happened on the way.
+/// As [`ensure()`], with what happened on the way.
 pub(crate) async fn course(root: &Path, renew: bool, until: Stage) -> Result<Course> {
     let started = Instant::now();
     let (read, mut write) = connect(root).await?.into_split();
@@ -61,24 +65,45 @@ pub(crate) async fn course(root: &Path, renew: bool, until: Stage) -> Result<Cou
     }
 }
 
+/// Asks for a renewal of everything; returns when it has been heard.
+pub(crate) async fn renew(root: &Path) -> Result<()> {
+    let until = Stage::Pending;
+    let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until, wait: false };
+    first_answer(root, &Ask::Ensure(ensure)).await.map(drop)
+}
+
 /// A join token for a guest.
 pub(crate) async fn token(root: &Path, guest: u32) -> Result<String> {
-    let (read, mut write) = connect(root).await?.into_split();
-    lines::write(&mut write, &Ask::Token(guest.to_string())).await.context("ask the controller")?;
-    match lines::read::<Answer>(&mut BufReader::new(read)).await.context("hear the controller")? {
-        Some(Answer::Token(token)) => Ok(token),
+    match first_answer(root, &Ask::Token(guest.to_string())).await? {
+        Answer::Token(token) => Ok(token),
         other => bail!("the controller answered {other:?}"),
     }
 }
 
 /// How many guests are linked.
 pub(crate) async fn linked(root: &Path) -> Result<usize> {
-    let (read, mut write) = connect(root).await?.into_split();
-    lines::write(&mut write, &Ask::Status(Selection::default())).await.context("ask the controller")?;
-    match lines::read::<Answer>(&mut BufReader::new(read)).await.context("hear the controller")? {
-        Some(Answer::Status(status)) => Ok(status.guests.iter().filter(|guest| guest.linked).count()),
+    match first_answer(root, &Ask::Status(Selection::default())).await? {
+        Answer::Status(status) => Ok(status.guests.iter().filter(|guest| guest.linked).count()),
         other => bail!("the controller answered {other:?}"),
     }
+}
+
+/// The length of a status of everything (bytes).
+pub(crate) async fn status(root: &Path) -> Result<u64> {
+    let (read, mut write) = connect(root).await?.into_split();
+    lines::write(&mut write, &Ask::Status(Selection::default())).await.context("ask the controller")?;
+    let mut line = String::new();
+    let read = timeout(PATIENCE, BufReader::new(read).read_line(&mut line)).await;
+    read.context("wait for the controller")?.context("hear the controller")?;
+    ensure!(line.contains("\"placements\""), "the controller answered {line:.200}");
+    Ok(line.len().try_into()?)
+}
+
+async fn first_answer(root: &Path, ask: &Ask) -> Result<Answer> {
+    let (read, mut write) = connect(root).await?.into_split();
+    lines::write(&mut write, ask).await.context("ask the controller")?;
+    let answer = timeout(PATIENCE, lines::read::<Answer>(&mut BufReader::new(read))).await;
+    answer.context("wait for the controller")?.context("hear the controller")?.context("it does not answer")
 }
 
 async fn connect(root: &Path) -> Result<UnixStream> {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Write as _, read_to_string},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -21,9 +21,6 @@ use crate::{
 };
 
 const AGENTS: u32 = 1000;
-
-/// Tokens that are live at once stay few: so many guests join in a round.
-const ROUND: usize = 50;
 
 /// How often the metrics are asked for: what the agents do beside it is little then.
 const SCRAPES: u32 = 50;
@@ -51,13 +48,11 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
     let all: Vec<u32> = agents::guests(AGENTS).collect();
     let (first, rest) = all.split_at(1);
-    fleet.start(&runtime.block_on(agents::tokens(&root, first.iter().copied()))?)?;
+    fleet.join(&runtime, &root, first)?;
     wait_linked(&runtime, &root, 1)?;
     std::thread::sleep(REST);
     let with_one = resident(controller)?;
-    for round in rest.chunks(ROUND) {
-        fleet.start(&runtime.block_on(agents::tokens(&root, round.iter().copied()))?)?;
-    }
+    fleet.join(&runtime, &root, rest)?;
     wait_linked(&runtime, &root, all.len())?;
     runtime.block_on(ask::ensure(&root, false, Stage::Installed))?;
     std::thread::sleep(REST);
@@ -65,7 +60,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let each = bytes_of(with_all.saturating_sub(with_one)) / f64::from(AGENTS - 1);
     eprintln!("fleet: controller at {with_one} bytes with one agent, {with_all} with {AGENTS}");
 
-    let scrape = scrape(&host, controller)?;
+    let scrape = scrapes(&host, controller)?;
     let took = runtime.block_on(ask::ensure(&root, true, Stage::Installed))?;
     drop(fleet);
     let what = "controller: memory per linked agent, beyond the first";
@@ -83,21 +78,27 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 }
 
 /// The processor time that the controller needs to answer a scraper (milliseconds).
-fn scrape(host: &Host, controller: u32) -> Result<f64> {
+fn scrapes(host: &Host, controller: u32) -> Result<f64> {
     let address = host.web().context("the host has a page")?;
     let before = processor_time(controller)?;
     for _ in 0..SCRAPES {
-        let mut stream = TcpStream::connect(address).context("connect to the page")?;
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).context("ask for the metrics")?;
-        let text = read_to_string(&mut stream).context("read the metrics")?;
-        let placements = text.matches("\npinion_placement_stage{").count();
-        ensure!(placements == AGENTS as usize, "{placements} placements in the metrics");
+        scrape(address, AGENTS)?;
     }
     let each = (processor_time(controller)? - before) / SCRAPES;
     let share = each.as_secs_f64() / SCRAPE_EVERY.as_secs_f64() * 100.0;
     eprintln!("fleet: a scrape takes {each:?} of a processor: {share:.2} % of a core every {SCRAPE_EVERY:?}");
     Ok(each.as_secs_f64() * 1000.0)
+}
+
+/// Asks for the metrics once, as a scraper does; their length (bytes).
+pub(crate) fn scrape(address: SocketAddr, placements: u32) -> Result<u64> {
+    let mut stream = TcpStream::connect(address).context("connect to the page")?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("ask for the metrics")?;
+    let text = read_to_string(&mut stream).context("read the metrics")?;
+    let told = text.matches("\npinion_placement_stage{").count();
+    ensure!(told == placements as usize, "{told} of {placements} placements are in the metrics");
+    Ok(text.len().try_into()?)
 }
 
 /// Waits until so many guests are linked.
