@@ -3,9 +3,10 @@
 //! A guest that was restored under another number keeps its network cards, unless the restore says otherwise (`--unique`), and
 //! the identity of the one whose backup it is. So nothing that it shows tells it from that one; but the hypervisor's way
 //! into a guest leads into that guest, and there it is seen which start of it runs, which a caller says too (`boot_id`).
-//! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into and
-//! exactly one of them runs that start; or when each of the others was found stopped after the caller had called, so
-//! that it is none of them. A guest of another node cannot be looked into from here; it is never taken for another one,
+//! Invariant: a caller that may be one of several is one of them only when each of those on this node was looked into
+//! and exactly one of them runs that start; or when each of the others was found stopped, so that it is none of them.
+//! Where the caller was not known at once, only looks that began after its first call count: the others may have been
+//! started since. A guest of another node cannot be looked into from here; it is never taken for another one,
 //! because its start is none that was seen.
 
 use std::{
@@ -72,6 +73,7 @@ struct Seen {
 #[derive(Debug, Clone)]
 struct Sight {
     what: Result<Start, Failure>,
+    /// When the look began.
     at: Instant,
 }
 
@@ -123,9 +125,11 @@ impl Seen {
             return None;
         }
         let here = |vmid: &&Vmid| inventory.guest(**vmid).is_some_and(|info| info.is_here());
-        let looked_into = |vmid: &Vmid| self.guests.get(vmid).is_some_and(|sight| sight.what.is_ok());
+        let called = self.callers.get(&claimed).and_then(|starts| starts.get(start)).copied();
+        let since = |sight: &Sight| called.is_none_or(|called| sight.at >= called);
+        let looked_into = |vmid: &Vmid| self.guests.get(vmid).is_some_and(|sight| sight.what.is_ok() && since(sight));
         if !guests.iter().filter(here).all(looked_into) {
-            return self.remaining(claimed, guests, start);
+            return self.remaining(guests, called?);
         }
         let runs = |vmid: &&Vmid| match self.guests.get(*vmid).map(|sight| &sight.what) {
             Some(Ok(Start::Runs(own))) => own == start,
@@ -138,9 +142,8 @@ impl Seen {
         }
     }
 
-    /// The one that is left when each of the others was found stopped after this start had called.
-    fn remaining(&self, claimed: Vmid, guests: &[Vmid], start: &str) -> Option<Vmid> {
-        let called = *self.callers.get(&claimed)?.get(start)?;
+    /// The one that is left when each of the others was found stopped since this start called first.
+    fn remaining(&self, guests: &[Vmid], called: Instant) -> Option<Vmid> {
         let stopped = |vmid: &&Vmid| match self.guests.get(*vmid) {
             Some(Sight { what: Ok(Start::Stopped), at }) => *at >= called,
             _ => false,
@@ -239,8 +242,8 @@ impl Start {
     }
 }
 
-/// Looks into guests that are alike, until the future is dropped, and tells in the inventory of those that cannot be distinguished
-/// apart.
+/// Looks into guests that are alike, until the future is dropped, and writes into the inventory which of them cannot be
+/// told apart.
 pub(super) async fn tell_apart(client: Client, starts: Arc<Starts>, inventory: watch::Sender<Arc<Inventory>>) {
     let mut changes = inventory.subscribe();
     loop {
@@ -278,17 +281,18 @@ async fn look_into(client: &Client, starts: &Starts, mut due: Vec<Target>) {
             && let Some(target) = due.pop()
         {
             let client = client.clone();
-            looks.spawn(async move { (target.vmid, client.boot(target).await) });
+            let at = Instant::now();
+            looks.spawn(async move { (target.vmid, at, client.boot(target).await) });
         }
         let Some(looked) = looks.join_next().await else { return };
         // Only a panic has no result, and then nothing was seen.
-        let Ok((vmid, boot)) = looked else { continue };
+        let Ok((vmid, at, boot)) = looked else { continue };
         let what = match boot {
             Ok(start) => Ok(Start::Runs(start)),
             Err(Failure { cause: Cause::NotRunning, .. }) => Ok(Start::Stopped),
             Err(failure) => Err(failure),
         };
-        starts.seen().guests.insert(vmid, Sight { what, at: Instant::now() });
+        starts.seen().guests.insert(vmid, Sight { what, at });
     }
 }
 

@@ -134,6 +134,25 @@ fn where_one_cannot_be_looked_into_none_is_let_in_and_that_is_told() {
 }
 
 #[test]
+fn what_was_seen_of_the_other_before_the_call_says_nothing_of_it_now() {
+    let starts = Starts::default();
+    let guests = inventory(&[(101, running()), (120, running())]);
+    saw(&starts, 101, runs("a"));
+    saw(&starts, 120, runs("b"));
+    assert_eq!(whose(&starts, &guests, 101, "a"), Whose::Its, "an agent that was only restarted is known at once");
+    for start in ["c", "d"] {
+        assert_eq!(whose(&starts, &guests, 101, start), Whose::Alike(vmid(120)), "both were started since");
+    }
+    saw(&starts, 101, runs("c"));
+    assert_eq!(whose(&starts, &guests, 101, "c"), Whose::Alike(vmid(120)), "the other is being looked into");
+    saw(&starts, 120, failed());
+    assert_eq!(whose(&starts, &guests, 101, "c"), Whose::Alike(vmid(120)), "it could not be");
+    saw(&starts, 120, runs("d"));
+    assert_eq!(whose(&starts, &guests, 101, "c"), Whose::Its);
+    assert_eq!(whose(&starts, &guests, 101, "d"), Whose::Anothers(vmid(120)));
+}
+
+#[test]
 fn a_guest_of_another_node_is_never_taken_for_one_of_this() {
     let starts = Starts::default();
     let far = GuestInfo { node: Node::Elsewhere("pve2".into()), running: None, ..running() };
