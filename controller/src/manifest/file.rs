@@ -1,6 +1,6 @@
 //! The manifest's files: read at start, and again whenever they change.
 //!
-//! Invariant: files that are bad, or gone, never replaces the manifest in force, also over a restart: then the last good
+//! Invariant: files that are bad, or gone, never replace the manifest in force, also over a restart: then the last good
 //! one is in force, which is kept in the local area. The problem is reported once.
 
 use std::{
@@ -51,7 +51,7 @@ pub struct ManifestFile {
     source: Source,
     /// Issuers whose roots nobody can place.
     without_roots: BTreeSet<PlainName>,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Seen>,
     in_force: watch::Sender<InForce>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
@@ -99,9 +99,24 @@ struct Seen {
 /// What the files contain, or why that is unknown.
 type Content = Result<Vec<(PathBuf, Fingerprint)>, String>;
 
+impl Seen {
+    /// Reads the files, of which `listed` is known; the texts too, which are not kept.
+    fn read(source: &Source, listed: Option<Vec<Listed>>) -> (Self, Result<Vec<FileText>, FileError>) {
+        let (listed, files) = match source.read() {
+            Ok((listed, files)) => (Some(listed), Ok(files)),
+            Err(error) => (listed, Err(error)),
+        };
+        let content = match &files {
+            Ok(files) => Ok(files.iter().map(|file| (file.path.clone(), Fingerprint::of(&file.bytes))).collect()),
+            Err(error) => Err(chain(error)),
+        };
+        (Self { listed, content, missing: None }, files)
+    }
+}
+
 impl ManifestFile {
-    /// Reads the files; of issuers `without_roots` they can place none. If they are bad or gone, the last good manifest that `store` has is in force; where there never was one,
-    /// no file is an empty manifest: nothing is desired yet.
+    /// Reads the files; of issuers `without_roots` they can place none. If they are bad or gone, the last good manifest
+    /// that `store` has is in force; where there never was one, no file is an empty manifest: nothing is desired yet.
     ///
     /// # Errors
     /// A file is bad or cannot be read, and no good one is known.
@@ -111,29 +126,34 @@ impl ManifestFile {
         clock: Arc<dyn Clock>,
         without_roots: BTreeSet<PlainName>,
     ) -> Result<Self, FileError> {
-        let kept = last_good::read(&store, &without_roots);
+        let kept = last_good::read(&store);
+        let manifest_of = |kept: &LastGood| kept.manifest(&without_roots);
         let now = clock.now();
         let mut good = None;
         let source = Source::of(path);
-        let parsed = source.read().and_then(|(_, files)| parse(&files, &without_roots));
-        let in_force = match (parsed, kept) {
-            (Ok((manifest, text)), kept) => {
-                let known = kept.filter(|kept| kept.manifest == manifest).map(|kept| kept.since);
+        let (seen, files) = Seen::read(&source, source.list().ok());
+        let in_force = match files.and_then(|files| parse(&files, &without_roots)) {
+            Ok((manifest, text)) => {
+                // A large one takes a second to parse.
+                let same = |kept: &LastGood| kept.text == text || manifest_of(kept).as_ref() == Some(&manifest);
+                let known = kept.filter(same).map(|kept| kept.since);
                 let since = known.unwrap_or(now);
                 good = known.is_none().then_some(LastGood { since, text });
                 InForce { manifest: Arc::new(manifest), problem: None, since: Some(since) }
             }
-            (Err(error), Some(kept)) => {
-                InForce { manifest: Arc::new(kept.manifest), problem: Some(chain(&error)), since: Some(kept.since) }
-            }
-            (Err(error), None) if error.is_absent() => {
-                let problem = format!("{} does not exist yet: Pinion has nothing to do", path.display());
-                InForce { manifest: Arc::new(Manifest::empty()), problem: Some(problem), since: None }
-            }
-            (Err(error), None) => return Err(error),
+            Err(error) => match kept.and_then(|kept| Some((manifest_of(&kept)?, kept.since))) {
+                Some((manifest, since)) => {
+                    InForce { manifest: Arc::new(manifest), problem: Some(chain(&error)), since: Some(since) }
+                }
+                None if error.is_absent() => {
+                    let problem = format!("{} does not exist yet: Pinion has nothing to do", path.display());
+                    InForce { manifest: Arc::new(Manifest::empty()), problem: Some(problem), since: None }
+                }
+                None => return Err(error),
+            },
         };
         let (in_force, good) = (watch::channel(in_force).0, watch::channel(good).0);
-        Ok(Self { source, without_roots, seen: Mutex::new(None), in_force, store, clock, good })
+        Ok(Self { source, without_roots, seen: Mutex::new(seen), in_force, store, clock, good })
     }
 
     /// The manifest in force, now and at each change.
@@ -167,29 +187,18 @@ impl ManifestFile {
     pub fn look(&self) -> bool {
         let mut seen = lock(&self.seen);
         let listed = self.source.list().ok();
-        if let Some(seen) = seen.as_mut() {
-            if seen.listed == listed && listed.as_ref().is_some_and(|files| is_settled(files)) {
-                seen.missing = None;
-                return true;
-            }
-            if lacks_one(seen.listed.as_deref(), listed.as_deref()) {
-                if seen.missing.get_or_insert_with(Instant::now).elapsed() < GONE_AFTER {
-                    return false;
-                }
-            } else {
-                seen.missing = None;
-            }
+        if seen.listed == listed && listed.as_ref().is_some_and(|files| is_settled(files)) {
+            seen.missing = None;
+            return true;
         }
-        let (listed, files) = match self.source.read() {
-            Ok((listed, files)) => (Some(listed), Ok(files)),
-            Err(error) => (listed, Err(error)),
-        };
-        let content = match &files {
-            Ok(files) => Ok(files.iter().map(|file| (file.path.clone(), Fingerprint::of(&file.bytes))).collect()),
-            Err(error) => Err(chain(error)),
-        };
-        let is_known = seen.as_ref().is_some_and(|seen| seen.content == content);
-        *seen = Some(Seen { listed, content, missing: None });
+        if !lacks_one(seen.listed.as_deref(), listed.as_deref()) {
+            seen.missing = None;
+        } else if seen.missing.get_or_insert_with(Instant::now).elapsed() < GONE_AFTER {
+            return false;
+        }
+        let (now, files) = Seen::read(&self.source, listed);
+        let is_known = seen.content == now.content;
+        *seen = now;
         if !is_known {
             match files.and_then(|files| parse(&files, &self.without_roots)) {
                 Ok((manifest, text)) => self.take(manifest, text),

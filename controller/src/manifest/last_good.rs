@@ -25,32 +25,23 @@ pub(super) struct LastGood {
     pub(super) text: String,
 }
 
-/// A manifest that was kept.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) since: Timestamp,
-    pub(super) manifest: Manifest,
+impl LastGood {
+    /// The manifest that it is; none if this program cannot use it.
+    pub(super) fn manifest(&self, without_roots: &BTreeSet<PlainName>) -> Option<Manifest> {
+        Manifest::parse_for(self.text.as_bytes(), without_roots).map_err(|error| unusable(&error)).ok()
+    }
 }
 
-/// What is kept; none where nothing is, or nothing that can be used.
-pub(super) fn read(store: &Store, without_roots: &BTreeSet<PlainName>) -> Option<Kept> {
-    let unusable = |why: &dyn std::error::Error| {
-        tracing::warn!(error = chain(why), "Cannot use the stored copy of the last good manifest");
-    };
-    let LastGood { since, text } = match store.read::<LastGood>(Area::Local, DOCUMENT) {
-        Ok(kept) => kept?,
-        Err(error) => {
-            unusable(&error);
-            return None;
-        }
-    };
-    match Manifest::parse_for(text.as_bytes(), without_roots) {
-        Ok(manifest) => Some(Kept { since, manifest }),
-        Err(error) => {
-            unusable(&error);
-            None
-        }
-    }
+/// What is kept; none where nothing is, or nothing that can be read.
+pub(super) fn read(store: &Store) -> Option<LastGood> {
+    store.read(Area::Local, DOCUMENT).unwrap_or_else(|error| {
+        unusable(&error);
+        None
+    })
+}
+
+fn unusable(why: &dyn std::error::Error) {
+    tracing::warn!(error = chain(why), "Cannot use the stored copy of the last good manifest");
 }
 
 /// Keeps each manifest that is in force, until the future is dropped.
