@@ -1,6 +1,6 @@
 //! The rest after work that goes through everything that is wanted, and that nobody waits for as for a certificate.
 //!
-//! Invariant: in a fleet of any size such work takes a twentieth of a core at most.
+//! Invariant: in a fleet of any size such work takes a twentieth of a core at most, or another part that is named.
 
 use std::time::Duration;
 
@@ -13,12 +13,29 @@ const REST: u32 = 20;
 const SHORT: Duration = Duration::from_millis(5);
 
 /// When such work may be done again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rest {
+    times: u32,
     until: Option<Instant>,
 }
 
+impl Default for Rest {
+    fn default() -> Self {
+        Self::of(REST)
+    }
+}
+
 impl Rest {
+    /// So many times the work's own length.
+    pub(super) fn of(times: u32) -> Self {
+        Self { times, until: None }
+    }
+
+    /// The next work may be done at once.
+    pub(super) fn end(&mut self) {
+        self.until = None;
+    }
+
     /// When it is over; none when it is.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
@@ -27,7 +44,7 @@ impl Rest {
     /// The work was done.
     pub(super) fn worked(&mut self, began: Instant, ended: Instant) {
         let took = ended - began;
-        self.until = (took >= SHORT).then(|| ended + took * REST);
+        self.until = (took >= SHORT).then(|| ended + took * self.times);
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     answers::View,
     chosen::{Chosen, no_such_name},
     effects::{Effects, Outgoing},
+    rest::Rest,
 };
 use crate::{
     admin::{
@@ -27,10 +28,22 @@ use crate::{
 /// this long.
 const FRESH: Duration = Duration::from_secs(3);
 
+/// Telling those who wait for a large fleet takes a fifth of a core at most.
+const REST: u32 = 5;
+
 /// Everyone who waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiting {
     waiters: Vec<Waiter>,
+    rest: Rest,
+    /// When those who wait are told what they were not told for the rest.
+    put_off_until: Option<Instant>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { waiters: Vec::new(), rest: Rest::of(REST), put_off_until: None }
+    }
 }
 
 /// One `pinion ensure` in progress.
@@ -59,7 +72,10 @@ impl Waiting {
         effects: &mut Effects,
     ) {
         match start(ensure, by, answers.clone(), world, effects) {
-            Ok(waiter) => self.waiters.push(waiter),
+            Ok(waiter) => {
+                self.waiters.push(waiter);
+                self.rest.end();
+            }
             // The asker may be gone.
             Err(answer) => drop(answers.try_send(answer)),
         }
@@ -68,16 +84,22 @@ impl Waiting {
     /// Sends those who wait what is new, and lets those go who have what they asked for. Guests that were not asked for
     /// their look yet are asked.
     pub(super) fn step(&mut self, view: &View<'_>, plan: &Plan<'_>, effects: &mut Effects) {
+        let began = Instant::now();
+        self.put_off_until = self.rest.until(began).filter(|_| !self.waiters.is_empty());
+        if self.put_off_until.is_some() {
+            return;
+        }
         self.waiters.retain_mut(|waiter| !waiter.answer(view, plan));
         let looks = self.waiters.iter().flat_map(|waiter| waiter.looks.values());
         for (id, look) in looks.filter(|(id, _)| !view.world.inventory().hands_off(id.guest)) {
             effects.send(id, Outgoing::Look(*look));
         }
+        self.rest.worked(began, Instant::now());
     }
 
     /// When some waiter's placements have to be looked at anew although nothing has happened.
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.waiters.iter().filter_map(Waiter::believes_at).min()
+        self.waiters.iter().filter_map(Waiter::believes_at).chain(self.put_off_until).min()
     }
 }
 
@@ -124,11 +146,15 @@ fn start(
             effects.save_at_once(id.guest);
         }
         effects.change(Change::AttemptForgotten(id.clone()));
+        let held_up = world.report(&id).is_some_and(|report| report.trouble.is_some());
+        // Whatever is said of the next generation is said after the question.
+        if above.contains_key(&label) && !held_up {
+            continue;
+        }
         if let Some(look) = world.request_look(&id) {
             looks.insert(label, (id, look));
             continue;
         }
-        let held_up = world.report(&id).is_some_and(|report| report.trouble.is_some());
         if held_up && !world.inventory().hands_off(id.guest) {
             effects.send(&id, Outgoing::Retry);
         }

@@ -49,6 +49,8 @@ impl Asker {
     fn next(&mut self, world: &World, parts: &Parts) -> Option<Answer> {
         let manifest = world.manifest().clone();
         let view = View { world, parts, now: at(0) };
+        // A busy machine may make a short step a long one.
+        self.waiting.rest.end();
         self.waiting.step(&view, &world.plan(&manifest, at(0)), &mut self.effects);
         self.answers.try_recv().ok()
     }
@@ -169,6 +171,25 @@ fn a_manifest_that_is_not_in_force_and_a_guest_that_nobody_knows_are_told() {
         assert_eq!(refused.is_none(), is_known, "{guests:?}: {refused:?}");
         assert!(refused.is_none_or(|answer| matches!(answer, Answer::NoSuchName(why) if why.contains("999"))));
     }
+}
+
+#[test]
+fn those_who_wait_for_a_large_fleet_are_told_when_the_work_of_the_last_time_was_rested_from() {
+    let world = served("101", WEB);
+    let manifest = world.manifest().clone();
+    let (mut asker, parts) = (ask(&mut served("101", WEB), ensure(&[])), parts());
+    let view = View { world: &world, parts: &parts, now: at(0) };
+    let now = Instant::now();
+    asker.waiting.rest.worked(now, now + Duration::from_secs(60));
+    asker.waiting.step(&view, &world.plan(&manifest, at(0)), &mut asker.effects);
+    assert!(asker.answers.try_recv().is_err(), "it takes no part of the next plans");
+    assert!(asker.waiting.wake_at().is_some_and(|at| at > now + Duration::from_secs(60)), "and is not forgotten");
+    // Somebody else asks, and is not to wait for that.
+    let (sender, mut answers) = mpsc::channel(8);
+    let mut changed = served("101", WEB);
+    asker.waiting.ask(ensure(&[]), &root_user(), sender, &mut changed, &mut asker.effects);
+    asker.waiting.step(&view, &world.plan(&manifest, at(0)), &mut asker.effects);
+    assert!(answers.try_recv().is_ok() && asker.answers.try_recv().is_ok());
 }
 
 #[test]
