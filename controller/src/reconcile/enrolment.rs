@@ -9,6 +9,7 @@ use pinion_proto::{
     clock::Timestamp,
     id::{Guest, Vmid},
     report::PlacementReport,
+    spec::SPEC_LEVEL,
     stage::{Halt, Trouble},
 };
 use tokio::sync::mpsc;
@@ -161,7 +162,8 @@ impl Enrolment {
     /// Why a placement is not wholly done, if that is because its guest's agent does not know all of its fields.
     pub(super) fn too_old(&self, world: &World, planned: &Planned<'_>) -> Option<Trouble> {
         let guest = planned.guest.filter(|guest| world.is_linked(*guest))?;
-        let (facts, level) = (world.facts(guest)?, planned.spec().level());
+        let facts = world.facts(guest).filter(|facts| facts.spec_level < SPEC_LEVEL)?;
+        let level = planned.spec().level();
         let lacks = (1..=level).rev().find(|level| facts.spec_level < *level)?;
         let version = &facts.agent_version;
         Some(troubles::agent_too_old(&planned.label(), guest, version, lacks, self.brings_in(world, guest)))

@@ -78,7 +78,14 @@ use reconciler::Reconciler;
 /// answers many of them, and planning takes a quarter of a core at most. Nobody who asks waits for that.
 const LISTENING: u32 = 3;
 
-/// What has come meanwhile is taken in for so long at least, and for as long as was listened: then there is a plan again.
+/// The same after a pass that took this long, as with many tens of thousands of placements: then it takes a tenth.
+const LISTENING_LONGER: u32 = 9;
+const LONG_PASS: Duration = Duration::from_millis(50);
+
+/// What comes while it listens is taken in after this long, so that no link has to wait for the end of it.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// What has come is taken in for so long at most: then there is a plan again.
 const TAKING: Duration = Duration::from_millis(250);
 
 /// What an issuer has been asked for is waited for so long at the end, to be delivered after the next start: step-ca
@@ -95,7 +102,7 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
         let wake = info_span!("reconcile").in_scope(|| reconciler.pass());
         let took = began.elapsed();
         reconciler.resources.passes.observe(took.as_secs_f64());
-        let listening = took * LISTENING;
+        let listening = took * if took < LONG_PASS { LISTENING } else { LISTENING_LONGER };
         let listen_until = Instant::now() + listening;
         let mut asked = None;
         tokio::select! {
@@ -115,11 +122,12 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
             () = at(reconciler.outlets.persist.write_at()) => reconciler.write(persist::RECORDS),
         }
         // The timer counts in milliseconds: what is shorter is over already.
-        if asked.is_none() && listening >= Duration::from_millis(1) {
+        while asked.is_none() && listening >= Duration::from_millis(1) && Instant::now() < listen_until {
             tokio::select! {
-                () = tokio::time::sleep_until(listen_until) => {}
+                () = tokio::time::sleep_until(listen_until.min(Instant::now() + SLICE)) => {}
                 Some(question) = inputs.questions.recv() => asked = Some(question),
             }
+            reconciler.take_what_is_there(&mut inputs, &mut outcomes, Instant::now() + SLICE);
         }
         if let Some(question) = asked {
             // Whoever asks has looked at the file first, and means the manifest that was found there.
@@ -127,7 +135,7 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
             reconciler.look_at_inventory(&mut inputs.inventory);
             reconciler.question(question);
         }
-        reconciler.take_what_is_there(&mut inputs, &mut outcomes, Instant::now() + listening.max(TAKING));
+        reconciler.take_what_is_there(&mut inputs, &mut outcomes, Instant::now() + TAKING);
     }
     if tokio::time::timeout(LAST_ANSWERS, reconciler.drain(&mut outcomes)).await.is_err() {
         warn!("Stopped while an issuer was still to answer; what it signs is signed once more");
