@@ -12,7 +12,6 @@ use pinion_proto::{
 };
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
@@ -93,8 +92,7 @@ impl Controller {
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
         let tls = Arc::new(tls::server_config_for(cell.clone(), &identities.trusted_roots(), clock.clone())?);
-        let listener = TcpListener::bind(config.listen)
-            .await
+        let listener = listener::listen(config.listen)
             .with_context(|| format!("cannot listen on {}; is another program there?", config.listen))?;
         let address = listener.local_addr().context("cannot tell the port")?;
         let socket = lines::bind(&config.socket, 0o660)

@@ -15,8 +15,12 @@ use tokio_rustls::TlsConnector;
 
 use super::{addresses::Candidate, heard::Heard, redial::Lost};
 
-/// One controller gets this long to answer before the next address is tried.
-const DIAL_TIME: Duration = Duration::from_secs(10);
+/// One controller gets this long to take the connection before the next address is tried.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// One that has taken the connection gets this long to answer: when thousands of guests dial at once, they wait in its
+/// kernel's queue, and whoever gave up sooner would only wait again.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// One that came in a message gets less: there may be many, and they may lead nowhere. It gets all of it unless the
 /// controller answers there: how long a failure takes would tell whoever named it what is there.
@@ -50,11 +54,14 @@ pub async fn dial_any(
     let mut last = DialError::NoAddress;
     for Candidate { address, announced } in candidates.iter().copied() {
         let began = Instant::now();
-        let patience = if announced { ANNOUNCED_DIAL_TIME } else { DIAL_TIME };
-        let failed = match timeout(patience, dial_one(address, config.clone())).await {
-            Ok(Ok(connection)) => return Ok((connection, address)),
-            Ok(Err(error)) => error,
-            Err(_) => DialError::Timeout { address },
+        let dialled = dial_one(address, config.clone());
+        let dialled = match announced {
+            true => timeout(ANNOUNCED_DIAL_TIME, dialled).await.unwrap_or(Err(DialError::Timeout { address })),
+            false => dialled.await,
+        };
+        let failed = match dialled {
+            Ok(connection) => return Ok((connection, address)),
+            Err(error) => error,
         };
         if announced {
             sleep_until(began + ANNOUNCED_DIAL_TIME).await;
@@ -66,7 +73,13 @@ pub async fn dial_any(
 }
 
 async fn dial_one(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Connection, DialError> {
-    let tcp = TcpStream::connect(address).await.map_err(|source| DialError::Connect { address, source })?;
+    let tcp = timeout(CONNECT_TIME, TcpStream::connect(address)).await;
+    let tcp = tcp.map_err(|_| DialError::Timeout { address })?;
+    let tcp = tcp.map_err(|source| DialError::Connect { address, source })?;
+    timeout(ANSWER_TIME, shake_hands(tcp, address, config)).await.unwrap_or(Err(DialError::Silent { address }))
+}
+
+async fn shake_hands(tcp: TcpStream, address: SocketAddr, config: Arc<ClientConfig>) -> Result<Connection, DialError> {
     tcp.set_nodelay(true).map_err(|source| DialError::Connect { address, source })?;
     let heard = Heard::new(tcp).map_err(|source| DialError::Connect { address, source })?;
     let tls = TlsConnector::from(config)
@@ -141,9 +154,18 @@ pub enum DialError {
         /// hyper's reason.
         source: hyper::Error,
     },
-    /// It does not answer.
-    #[error("the controller at {address} does not answer within {} s", DIAL_TIME.as_secs())]
+    /// Nothing answers there.
+    #[error("the controller at {address} does not answer within {} s", CONNECT_TIME.as_secs())]
     Timeout {
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// It takes the connection and says nothing.
+    #[error(
+        "the controller at {address} takes the connection and does not answer within {} s: it hangs, or has too much to do",
+        ANSWER_TIME.as_secs()
+    )]
+    Silent {
         /// Its address.
         address: SocketAddr,
     },
@@ -188,7 +210,7 @@ mod tests {
         let silent = silent.local_addr().expect("its address");
         for (address, what) in [(closed, "closed"), (silent, "silent")] {
             let took = took(address, true).await;
-            assert!(took >= ANNOUNCED_DIAL_TIME && took < DIAL_TIME, "{what}: {took:?}");
+            assert!(took >= ANNOUNCED_DIAL_TIME && took < CONNECT_TIME, "{what}: {took:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one port: an accept loop of our own, so that strangers are cheap and identities can be swapped.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinion_proto::{
     id::{Guest, Member},
@@ -8,7 +8,7 @@ use pinion_proto::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
     time::timeout,
 };
@@ -30,6 +30,22 @@ const STRANGER_TIME: Duration = Duration::from_secs(15);
 
 /// How long `accept` rests when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Connections that wait for their turn: when thousands of guests come at once, those that the kernel has no room for try
+/// again after ever longer pauses. The kernel's own limit may be lower (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// Opens the port.
+///
+/// # Errors
+/// Another program has it, or the address is none of this host's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port that was left a moment ago is free again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts connections until the future is dropped, and the connections with it.
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, services: Arc<Services>) {
