@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// What to measure, instead of everything: size, planner, served, fleet, rest, hostile, step-ca; or scale, which is ten
-    /// thousand agents and takes a quarter of an hour, as root; or cost, which is what a placement costs in fleets of
+    /// thousand agents and takes half an hour, as root; or cost, which is what a placement costs in fleets of
     /// different sizes, ten minutes, as root; or peers, which are other tools that renew certificates: these are installed,
     /// and take ten minutes. rest measures for five minutes, or for as many as PINION_REST_MINUTES says.
     #[arg(value_name = "PART")]

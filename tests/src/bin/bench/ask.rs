@@ -65,10 +65,10 @@ pub(crate) async fn course(root: &Path, renew: bool, until: Stage) -> Result<Cou
     }
 }
 
-/// Asks for a renewal of everything; returns when it has been heard.
-pub(crate) async fn renew(root: &Path) -> Result<()> {
-    let until = Stage::Pending;
-    let ensure = Ensure { selection: Selection::default(), renew: true, now: false, until, wait: false };
+/// Asks for a renewal of everything in these guests, or in all if none is named; returns when it has been heard.
+pub(crate) async fn renew(root: &Path, guests: Vec<String>) -> Result<()> {
+    let selection = Selection::new(Vec::new(), guests);
+    let ensure = Ensure { selection, renew: true, now: false, until: Stage::Pending, wait: false };
     first_answer(root, &Ask::Ensure(ensure)).await.map(drop)
 }
 

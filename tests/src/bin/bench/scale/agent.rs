@@ -24,7 +24,7 @@ use pinion_proto::{
     message::{Delivery, Hello, ToAgent, ToController},
     private_key::PrivateKey,
     report::{GuestFacts, Held, Incoming, PlacementReport, Progress},
-    spec::PlacementSpec,
+    spec::{PlacementSpec, SPEC_LEVEL},
     stage::Stage,
     tls::{self, IdentityCell},
     wire::{self, pb},
@@ -70,8 +70,14 @@ impl SimulatedAgent {
         let mut failures = 0;
         loop {
             let started = Instant::now();
-            if let Err(why) = self.session().await {
-                self.counts.lost(&why);
+            match self.session().await {
+                // So that the controller hears of it.
+                Ok(next) => {
+                    self.identity = next;
+                    self.counts.trusting.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                Err(why) => self.counts.lost(&why),
             }
             failures = if started.elapsed() >= link::GOOD_LINK { 1 } else { failures + 1 };
             let is_urgent = redial::is_urgent(self.placements.values(), SystemClock.now());
@@ -79,7 +85,8 @@ impl SimulatedAgent {
         }
     }
 
-    async fn session(&mut self) -> Result<()> {
+    /// Until the link is lost, or the controller has told of another root; then the identity that trusts it too.
+    async fn session(&mut self) -> Result<Identity> {
         let config = tls::client_config_for(Some(self.cell.clone()), &self.identity.roots(), Arc::new(SystemClock))?;
         self.counts.dialled.fetch_add(1, Ordering::Relaxed);
         let (connection, _) = dial::dial(&self.identity.controllers, Arc::new(config)).await?;
@@ -87,7 +94,11 @@ impl SimulatedAgent {
         let (say, queue) = mpsc::channel(4);
         self.links += 1;
         let hello = Hello {
-            facts: GuestFacts { agent_version: env!("CARGO_PKG_VERSION").into(), ..GuestFacts::default() },
+            facts: GuestFacts {
+                agent_version: env!("CARGO_PKG_VERSION").into(),
+                spec_level: SPEC_LEVEL,
+                ..GuestFacts::default()
+            },
             identity_generation: self.identity.generation,
             link_count: self.links,
             reports: self.placements.values().cloned().collect(),
@@ -103,7 +114,13 @@ impl SimulatedAgent {
             tokio::select! {
                 message = inbound.message() => {
                     let message = message?.context("the controller closed the link")?;
-                    unsaid.extend(self.hear(wire::read_to_agent(message)?)?);
+                    let message = wire::read_to_agent(message)?;
+                    if let ToAgent::Root(endorsed) = &message
+                        && let Some(next) = self.identity.trusting(endorsed)?
+                    {
+                        return Ok(next);
+                    }
+                    unsaid.extend(self.hear(message)?);
                 }
                 // Who says so is there as long as the agents are.
                 Ok(()) = self.reports.changed() => {}

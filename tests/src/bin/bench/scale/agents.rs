@@ -111,7 +111,7 @@ fn identities(state: &Path, port: u16, first: u32, count: u32) -> Result<Vec<Ide
     guests(first + count)
         .skip(first.try_into()?)
         .map(|guest| {
-            // Each from an address of its own: a connection to one of 127.0.0.0/8 comes from that address too.
+            // Each from an address of its own: in this network, a connection to one of 127.0.0.0/8 comes from it too.
             let [.., high, low] = guest.to_be_bytes();
             let address = SocketAddr::from(([127, 1, high, low], port));
             let token = all.create_token(guest.to_string().parse()?, vec![address])?;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pinion_agent::link::dial::DialError;
 use pinion_proto::lock::lock;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub(super) struct Counts {
     pub(super) dialled: AtomicU64,
     linked: AtomicU64,
     installed: AtomicU64,
+    pub(super) trusting: AtomicU64,
     since: Mutex<Since>,
     lost: Mutex<BTreeMap<String, u64>>,
 }
@@ -67,7 +69,14 @@ impl Counts {
 
     /// A link was lost, or did not come about.
     pub(super) fn lost(&self, why: &anyhow::Error) {
-        *lock(&self.lost).entry(why.root_cause().to_string()).or_default() += 1;
+        let why = match why.downcast_ref() {
+            // Each names its own address.
+            Some(DialError::Timeout { .. } | DialError::Silent { .. }) => {
+                "the controller does not answer in time".to_owned()
+            }
+            _ => why.root_cause().to_string(),
+        };
+        *lock(&self.lost).entry(why).or_default() += 1;
     }
 
     pub(super) fn mark(&self) {
@@ -75,6 +84,7 @@ impl Counts {
         *lock(&self.since) = Since::default();
         self.dialled.store(0, Ordering::Relaxed);
         self.installed.store(0, Ordering::Relaxed);
+        self.trusting.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn said(&self, with_times: bool) -> Said {
@@ -84,6 +94,7 @@ impl Counts {
             linked: self.linked.load(Ordering::Relaxed),
             dialled: self.dialled.load(Ordering::Relaxed),
             installed: self.installed.load(Ordering::Relaxed),
+            trusting: self.trusting.load(Ordering::Relaxed),
             last_link: last(since.links.last().copied()),
             last_wanted: last(since.wanted),
             last_installed: last(since.installed),
@@ -102,6 +113,8 @@ pub(super) struct Said {
     pub(super) dialled: u64,
     /// Certificates that were delivered, and reported as installed.
     pub(super) installed: u64,
+    /// Agents that were told of another identity root.
+    pub(super) trusting: u64,
     /// When the last link began, counted from the mark, as the two that follow.
     pub(super) last_link: Duration,
     /// When an agent was last told what it should hold.
@@ -119,6 +132,7 @@ impl Said {
         self.linked += other.linked;
         self.dialled += other.dialled;
         self.installed += other.installed;
+        self.trusting += other.trusting;
         self.last_link = self.last_link.max(other.last_link);
         self.last_wanted = self.last_wanted.max(other.last_wanted);
         self.last_installed = self.last_installed.max(other.last_installed);

@@ -49,19 +49,26 @@ const AGENTS: u32 = 10_000;
 /// What is measured of an hour in which nothing is to be done.
 const STEADY: Duration = Duration::from_secs(300);
 
+/// A renewal of all that is spread: so many groups of guests, one after the other.
+const SPREAD_GROUPS: usize = 120;
+const SPREAD_EVERY: Duration = Duration::from_secs(1);
+
 /// The rows of the budgets; the rest is printed, and a picture is written to `target/pictures/relink.svg`.
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let agents = number("PINION_BENCH_AGENTS").unwrap_or(AGENTS);
     let steady = number("PINION_BENCH_SECONDS").map_or(STEADY, |seconds| Duration::from_secs(seconds.into()));
     let scale: Scale = inside(&["scale-inside".to_owned(), agents.to_string(), steady.as_secs().to_string()])?;
     println!("{}", scale.text());
-    fs::write(pictures()?.join("relink.svg"), picture::relink(scale.agents, &scale.phases))
-        .context("write a picture")?;
-    let rows = scale.phases.iter().filter_map(|phase| {
-        let (key, what) = RELINKS.iter().find(|(_, what)| *what == phase.what)?;
-        Some(Row::new(key, what, phase.time.as_secs_f64(), Bound::AtMostSeconds(15.0)))
-    });
-    Ok(rows.collect())
+    let mut rows = Vec::new();
+    let mut curves = Vec::new();
+    for phase in &scale.phases {
+        if let Some((key, what)) = RELINKS.iter().find(|(_, what)| *what == phase.what) {
+            rows.push(Row::new(key, what, phase.time.as_secs_f64(), Bound::AtMostSeconds(15.0)));
+            curves.push(phase);
+        }
+    }
+    fs::write(pictures()?.join("relink.svg"), picture::relink(scale.agents, &curves)).context("write a picture")?;
+    Ok(rows)
 }
 
 /// Until all agents are linked again.
@@ -148,21 +155,21 @@ impl Fleet {
         let said = self.agents.wait("everything installed", PATIENCE, |said| said.installed >= everything)?;
         self.note("linked for the first time, and everything issued and installed", before, said.last_installed)?;
 
-        std::thread::sleep(Duration::from_secs(10));
+        self.written()?;
         self.scale.at_rest = memory::resident(self.controller()?)?;
         let before = self.before()?;
         std::thread::sleep(steady);
         self.note("nothing to do", before, steady)?;
 
-        self.restarted("the controller restarted", Host::stop)?;
-        self.restarted("the controller killed", Host::kill9)?;
+        self.restarted("the controller restarted", Host::stop, |_| true)?;
+        self.restarted("the controller killed", Host::kill9, |_| true)?;
         self.rebooted()?;
 
         network::cut()?;
         std::thread::sleep(CUT);
         let before = self.before()?;
         network::mend()?;
-        self.linked("the network cut for 75 s", before)?;
+        self.linked("the network cut for 75 s", before, |_| true)?;
 
         let before = self.before()?;
         write(&self.host, &manifest(self.scale.agents, 1))?;
@@ -171,17 +178,47 @@ impl Fleet {
         self.note("the manifest changed for all placements", before, said.last_wanted)?;
 
         let before = self.before()?;
-        self.runtime.block_on(ask::renew(self.host.root()))?;
+        self.runtime.block_on(ask::renew(self.host.root(), Vec::new()))?;
         let said = self.agents.wait("everything renewed", PATIENCE, |said| said.installed >= everything)?;
-        self.note("everything renewed at once", before, said.last_installed)
+        self.note("everything renewed at once", before, said.last_installed)?;
+
+        let before = self.before()?;
+        self.renew_spread()?;
+        let said = self.agents.wait("everything renewed", PATIENCE, |said| said.installed >= everything)?;
+        self.note("everything renewed, spread over two minutes", before, said.last_installed)?;
+
+        let new_root = |host: &mut Host| {
+            host.stop()?;
+            host.pinion(&["identity", "new-root", "--yes"])?.succeeded().map(drop)
+        };
+        self.restarted("the next identity root made known by a restart", new_root, |said| said.trusting >= all)?;
+        self.restarted("that root taking over by a restart", Host::stop, |_| true)
     }
 
-    fn restarted(&mut self, what: &str, end: impl FnOnce(&mut Host) -> Result<()>) -> Result<()> {
+    /// Renews everything of a few guests at a time.
+    fn renew_spread(&mut self) -> Result<()> {
+        let guests: Vec<String> = guests(self.scale.agents).map(|guest| guest.to_string()).collect();
+        let groups: Vec<_> = guests.chunks(guests.len().div_ceil(SPREAD_GROUPS)).collect();
+        let begun = Instant::now();
+        for (group, n) in groups.into_iter().zip(0_u32..) {
+            std::thread::sleep((SPREAD_EVERY * n).saturating_sub(begun.elapsed()));
+            self.runtime.block_on(ask::renew(self.host.root(), group.to_vec()))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the controller and starts it, and waits until all are linked and this is so.
+    fn restarted(
+        &mut self,
+        what: &str,
+        end: impl FnOnce(&mut Host) -> Result<()>,
+        done: impl Fn(&Said) -> bool,
+    ) -> Result<()> {
         end(&mut self.host)?;
         self.agents.mark()?;
         let begun = Instant::now();
         self.host.start_again()?;
-        self.linked(what, Before { begun, processor: Duration::ZERO, written: 0 })
+        self.linked(what, Before { begun, processor: Duration::ZERO, written: 0 }, done)
     }
 
     /// Host and guests start at the same moment.
@@ -190,15 +227,27 @@ impl Fleet {
         self.agents.reboot()?;
         let begun = Instant::now();
         self.host.start_again()?;
-        self.linked("the host and all guests rebooted", Before { begun, processor: Duration::ZERO, written: 0 })
+        let before = Before { begun, processor: Duration::ZERO, written: 0 };
+        self.linked("the host and all guests rebooted", before, |_| true)
     }
 
-    /// Waits until all are linked, and the controller has got over it.
-    fn linked(&mut self, what: &str, before: Before) -> Result<()> {
+    /// Waits until all are linked and this is so, and the controller has got over it.
+    fn linked(&mut self, what: &str, before: Before, done: impl Fn(&Said) -> bool) -> Result<()> {
         let all = u64::from(self.scale.agents);
-        let said = self.agents.wait(what, PATIENCE, |said| said.linked >= all)?;
+        let said = self.agents.wait(what, PATIENCE, |said| said.linked >= all && done(said))?;
         self.quiet(|said| said.last_wanted)?;
         self.note(what, before, said.last_link)
+    }
+
+    /// Waits until the controller has written what it learned, a part each three seconds.
+    fn written(&mut self) -> Result<()> {
+        let controller = self.controller()?;
+        let mut before = None;
+        while before != Some(memory::written(controller)?) {
+            before = Some(memory::written(controller)?);
+            std::thread::sleep(Duration::from_secs(8));
+        }
+        Ok(())
     }
 
     /// Waits until this has been the same for five seconds.

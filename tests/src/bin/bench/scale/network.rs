@@ -4,9 +4,11 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-/// A fresh namespace's loopback is down.
+/// A fresh namespace's loopback is down. The route of the kernel's own would have all connections come from 127.0.0.1; by
+/// this one each comes from the address that it goes to.
 pub(super) fn up() -> Result<()> {
-    run("ip", &["link", "set", "lo", "up"])
+    run("ip", &["link", "set", "lo", "up"])?;
+    run("ip", &["route", "replace", "table", "local", "local", "127.0.0.0/8", "dev", "lo", "scope", "host"])
 }
 
 /// From now on every packet is lost, and nobody is told: a queue that no packet fits into (tc-tbf(8)).

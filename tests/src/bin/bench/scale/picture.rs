@@ -11,8 +11,7 @@ const BOTTOM: f64 = 260.0;
 const TOP: f64 = 20.0;
 
 /// A curve for each phase in which agents linked: how many were linked after how long.
-pub(super) fn relink(agents: u32, phases: &[Phase]) -> String {
-    let phases: Vec<&Phase> = phases.iter().filter(|phase| phase.links.len() >= agents as usize).collect();
+pub(super) fn relink(agents: u32, phases: &[&Phase]) -> String {
     let end = phases.iter().map(|phase| phase.time).max().unwrap_or_default().as_secs_f64().max(1.0).ceil();
     let x = |time: Duration| LEFT + time.as_secs_f64() / end * (WIDTH - LEFT - 20.0);
     let y = |share: f64| BOTTOM - share * (BOTTOM - TOP);
