@@ -76,6 +76,9 @@ impl Controller {
     /// State, manifest, port or socket cannot be used: what and where is told.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = Arc::new(Store::open(&config.local, &config.shared)?);
+        // First, so that guests which dial meanwhile wait in the queue, instead of coming again later.
+        let listener = listener::listen(config.listen)
+            .with_context(|| format!("cannot listen on {}; is another program there?", config.listen))?;
         let events = Arc::new(Events::open(&config.local));
         let issuers = Arc::new(Issuers::from_config(&config.issuers, &store, clock.clone(), &config.root));
         let without_roots = issuers.without_roots();
@@ -92,8 +95,6 @@ impl Controller {
         let own = identities.issue_controller()?;
         let cell = IdentityCell::new(&own.chain, &own.key)?;
         let tls = Arc::new(tls::server_config_for(cell.clone(), &identities.trusted_roots(), clock.clone())?);
-        let listener = listener::listen(config.listen)
-            .with_context(|| format!("cannot listen on {}; is another program there?", config.listen))?;
         let address = listener.local_addr().context("cannot tell the port")?;
         let socket = lines::bind(&config.socket, 0o660)
             .with_context(|| format!("cannot listen on {}", config.socket.display()))?;
