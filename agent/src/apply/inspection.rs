@@ -2,8 +2,8 @@
 //!
 //! Answers: what does it take to look at ten placements at once? One thread, which does one after the other and then says what
 //! it found: a thread for each, each with its own answer, would wake the agent thirty times.
-//! Invariant: one file system that hangs delays the look at the others by a second: then another thread goes on with what is
-//! left, and what was found by then is said.
+//! Invariant: a file system that hangs delays the others by one second. Then a second thread takes over the rest, and what was
+//! found so far is reported.
 
 use std::{
     collections::VecDeque,

@@ -90,7 +90,7 @@ fn disk(root: &Path, state: &Path, looks: &mut Looks<'_>) {
     let inside = |path: &Path| format!("/{}", path.strip_prefix(root).unwrap_or(path).display());
     for place in [state.to_owned(), root.join("etc"), root.join("run")] {
         let Ok(found) = FileSystem::of(&place, root) else { continue };
-        // Several places of one file system are told once.
+        // Places on the same file system are reported once.
         if seen.contains(&found.device) {
             continue;
         }

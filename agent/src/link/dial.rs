@@ -19,7 +19,7 @@ use super::{addresses::Candidate, heard::Heard, redial::Lost};
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// One that has taken the connection gets this long to answer: when thousands of guests dial at once, they wait in its
-/// kernel's queue, and whoever gave up sooner would only wait again.
+/// kernel's queue, and a guest that gave up sooner would have to wait from the start.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// One that came in a message gets less: there may be many, and they may lead nowhere. It gets all of it unless the

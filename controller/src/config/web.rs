@@ -72,9 +72,10 @@ pub(super) const WEB: Table = Table {
             "proxmox_login",
             "host name",
             Words("none: Proxmox's login is off"),
-            "Whoever has a ticket or an API token of Proxmox VE with `Sys.Audit` on `/` may look; with `Sys.Modify` too, renew. \
-             The page then answers under this name only, which nothing else on this host may have. Needs `certificate` and \
-             `key`. Both processes read this setting: restart `pinion-channel` and `pinion` after a change.",
+            "People with a ticket or an API token of Proxmox VE may look if they have `Sys.Audit` on `/`, and renew if they \
+             also have `Sys.Modify`. The page then answers under this name only; use it for nothing else on this \
+             host. Needs `certificate` and `key`. Both processes read this setting: restart `pinion-channel` and \
+             `pinion` after a change.",
         ),
     ],
 };
@@ -183,7 +184,7 @@ impl WrittenWeb {
         read
     }
 
-    /// Proxmox's login needs a page that shares its name, and with it its cookies, with nothing else.
+    /// With Proxmox's login the page must have a name of its own: browsers send a name's cookies to everything under it.
     fn check_login(&self, web: &Fields<'_>) {
         let Some(name) = &self.proxmox_login else { return };
         if self.pair.is_none() {
@@ -196,8 +197,8 @@ impl WrittenWeb {
         }
         if name.first_label().eq_ignore_ascii_case(&host_name()) {
             let why = format!(
-                "{} is this host's own name, so browsers would send Proxmox's cookie to the page: choose a name that nothing else \
-                 on this host has, for example pinion.{0}",
+                "{} is this host's own name, so browsers would send Proxmox's cookie to the page: choose a name that is used for \
+                 nothing else on this host, for example pinion.{0}",
                 name.as_str()
             );
             web.problem("proxmox_login", why);

@@ -27,7 +27,7 @@ pub(super) fn check(root: &Path, found: &mut Findings) {
     for place in PLACES {
         let path = root.join(place);
         match FileSystem::of(&path, root) {
-            // Several places of one file system are told once.
+            // Places on the same file system are reported once.
             Ok(room) if seen.contains(&room.device) => {}
             Ok(room) => {
                 seen.push(room.device);

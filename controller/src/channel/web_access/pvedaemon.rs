@@ -84,7 +84,7 @@ impl Pvedaemon {
     }
 
     async fn exchange(&self, credential: &Credential) -> Result<Verdict, Failure> {
-        // Whoever this process runs as is as good as root.
+        // The user of this process may do what root may.
         let stream = peer::connect_tcp(self.address, &[geteuid().as_raw()]).await.map_err(|error| self.away(&error))?;
         let broke = |error: hyper::Error| self.failed(Cause::Unexpected, format!("cannot be asked: {}", chain(&error)));
         let (mut sender, connection) =

@@ -19,7 +19,7 @@ use crate::{
     rate_limit::{RateLimit, TokenBucket},
 };
 
-/// More people than look at one host's certificates; whoever was not seen for the longest time makes room, and signs in again.
+/// More people than look at one host's certificates. Beyond that, the one who was away longest has to sign in again.
 const MAX_KEPT: usize = 64;
 
 /// Refusals that are remembered; [`SIGN_INS`] lets fewer happen in a minute.
@@ -28,7 +28,7 @@ const MAX_REFUSED: usize = 256;
 /// An API token that nobody has used for so long is not kept, as the page's session ends then.
 const MAX_IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Tickets and API tokens that are new here: people sign in a few times a day, and whoever guesses gets nowhere at this rate.
+/// Tickets and API tokens that are new here: people sign in a few times a day, and at this rate guessing is hopeless.
 const SIGN_INS: RateLimit = RateLimit { burst: 10, every: Duration::from_secs(2) };
 
 /// Those that are kept: each is asked about once a minute, and more often only while Proxmox does not answer.

@@ -1,6 +1,6 @@
 //! What crosses the socket of a person who signs in on the page with Proxmox's login.
 //!
-//! Invariant: an answer has a right, a name and two times. Nothing else that Proxmox says is passed on.
+//! Invariant: an answer contains a right, a name and two times, and nothing else of what Proxmox sent.
 
 use pinion_proto::clock::Timestamp;
 use serde::{Deserialize, Serialize};
