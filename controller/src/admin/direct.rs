@@ -107,7 +107,9 @@ impl Admin {
 
     async fn roots_of(&self, issuer: &PlainName) -> IssuerRootsReport {
         let attempt = || format!("get the roots of issuer {issuer}");
-        let (roots, trouble) = match self.issuers.roots(issuer).await {
+        // Roots stay when their issuer is away for a while.
+        let known = |error| self.issuers.last_roots(issuer).map(Some).ok_or(error);
+        let (roots, trouble) = match self.issuers.roots(issuer).await.or_else(known) {
             Ok(Some(roots)) => {
                 (roots.current.iter().map(|root| described(root, root.fingerprint() == roots.signing)).collect(), None)
             }

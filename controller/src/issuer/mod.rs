@@ -96,8 +96,13 @@ pub trait Issuer: fmt::Debug + Send + Sync {
 
 /// An issuer that says which roots its certificates end at.
 pub trait Roots: Send + Sync {
-    /// As it says now or, while it cannot be asked, as it said last.
+    /// As it says now.
     fn now(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>>;
+
+    /// As it said last, for while it cannot be asked; none where that is not kept.
+    fn last_said(&self) -> Option<IssuerRoots> {
+        None
+    }
 
     /// How often that may change; none for one whose roots stay.
     fn every(&self) -> Option<Duration> {

@@ -282,12 +282,15 @@ impl Issuers {
     /// Which roots an issuer's certificates end at, without waiting for a turn; none of one that cannot say.
     ///
     /// # Errors
-    /// It cannot be asked and never has been, or there is no such issuer.
+    /// It does not answer as it should, or there is no such issuer.
     pub async fn roots(&self, issuer: &PlainName) -> Result<Option<IssuerRoots>, IssuerError> {
-        match self.queue(issuer)?.issuer().roots() {
-            Some(roots) => roots.now().await.map(Some),
-            None => Ok(None),
-        }
+        self.queue(issuer)?.roots().await
+    }
+
+    /// Which roots an issuer said that it has when it could be asked last; none if that is not known.
+    #[must_use]
+    pub fn last_roots(&self, issuer: &PlainName) -> Option<IssuerRoots> {
+        self.0.get(issuer)?.issuer().roots()?.last_said()
     }
 
     /// How often an issuer is worth asking for its roots; none for one whose roots stay.

@@ -177,12 +177,10 @@ impl Reconciler {
     }
 
     /// Takes an issuer's answer about its roots.
-    pub(super) fn roots(&mut self, (issuer, answer): RootsAnswer) {
+    pub(super) fn roots(&mut self, answer: RootsAnswer) {
         let now = self.now();
-        self.alarm_watch.note_answer(&issuer, &answer, now);
-        if let Ok(roots) = answer {
-            self.act(now, |this, effects| roots::learn(&this.world, (issuer, roots), effects));
-        }
+        self.alarm_watch.note_answer(&answer.0, &answer.1, now);
+        self.act(now, |this, effects| roots::take(&this.world, &this.resources.issuers, answer, effects));
     }
 
     /// Takes what a task of enrolling says.

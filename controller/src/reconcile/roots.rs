@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use pinion_proto::{bundle::Fingerprint, spec::PlainName};
+use pinion_proto::{backoff::Backoff, bundle::Fingerprint, spec::PlainName};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::effects::Effects;
@@ -16,8 +16,8 @@ use crate::{
     world::{Change, World},
 };
 
-/// One that has never answered is asked again sooner: placements wait for it.
-const ASKED_AGAIN: Duration = Duration::from_secs(5);
+/// One that does not answer is asked again after this: sooner at first, since placements may wait for it.
+const ASKED_AGAIN: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(60) };
 
 /// An issuer's roots, as it answers; or why it does not.
 pub(super) type RootsAnswer = (PlainName, Result<IssuerRoots, IssuerError>);
@@ -30,7 +30,7 @@ pub(super) struct RootQueries {
 }
 
 impl RootQueries {
-    /// None yet, and where the answers come: one an issuer and minute.
+    /// None yet, and where the answers come: one an issuer and minute, some more while it does not answer.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<RootsAnswer>) {
         let (answers, receiver) = mpsc::unbounded_channel();
         (Self { tasks: BTreeMap::new(), answers }, receiver)
@@ -62,39 +62,39 @@ impl Drop for RootQueries {
 }
 
 async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedSender<RootsAnswer>) {
-    let mut failed = None;
+    let mut failures = 0_u32;
     loop {
-        let pause = match issuers.roots(&issuer).await {
+        let every = issuers.roots_every(&issuer);
+        let (answer, pause) = match issuers.roots(&issuer).await {
             // It cannot say: nothing waits for it, because the manifest asks for no roots of it.
             Ok(None) => return,
             Ok(Some(roots)) => {
-                failed = None;
-                if answers.send((issuer.clone(), Ok(roots))).is_err() {
-                    return;
-                }
-                match issuers.roots_every(&issuer) {
-                    Some(every) => every,
-                    None => return,
-                }
+                failures = 0;
+                (Ok(roots), every)
             }
             Err(error) => {
-                // Told with the placements that wait for it.
                 tracing::debug!(%issuer, %error, "Cannot ask an issuer for its roots");
-                // Once for each reason: the loop is not woken for what it knows.
-                let why = error.to_string();
-                if failed.as_ref() != Some(&why) && answers.send((issuer.clone(), Err(error))).is_err() {
-                    return;
-                }
-                failed = Some(why);
-                ASKED_AGAIN
+                failures = failures.saturating_add(1);
+                let again = Backoff { max: every.unwrap_or(ASKED_AGAIN.max), ..ASKED_AGAIN };
+                (Err(error), Some(again.after(failures)))
             }
         };
+        let (Ok(()), Some(pause)) = (answers.send((issuer.clone(), answer)), pause) else { return };
         tokio::time::sleep(pause).await;
     }
 }
 
+/// Takes in an answer. While the issuer cannot be asked, what it said last is better than nothing: placements wait for it.
+pub(super) fn take(world: &World, issuers: &Issuers, (issuer, answer): RootsAnswer, effects: &mut Effects) {
+    let is_known = world.reports().roots(&issuer).is_some();
+    let roots = answer.ok().or_else(|| issuers.last_roots(&issuer).filter(|_| !is_known));
+    if let Some(roots) = roots {
+        learn(world, (issuer, roots), effects);
+    }
+}
+
 /// Takes in which roots an issuer says that it has.
-pub(super) fn learn(world: &World, (issuer, roots): (PlainName, IssuerRoots), effects: &mut Effects) {
+fn learn(world: &World, (issuer, roots): (PlainName, IssuerRoots), effects: &mut Effects) {
     if let Some(known) = world.reports().roots(&issuer) {
         if **known == roots {
             return;

@@ -313,8 +313,11 @@ async fn an_issuer_a_manifest_and_a_locked_identity_are_told_from_their_beginnin
     .await;
     let root = lab.host().root().to_owned();
 
-    // The CA is away: half an hour is nothing yet, an hour is an alarm.
+    // The CA has answered, and is away: half an hour is nothing yet, an hour is an alarm. Its roots are known all the same.
+    let roots = || lab.host().pinion(&["issuer", "root", "step-ca"]).and_then(|done| done.succeeded());
+    let known = roots().expect("it answers").stdout;
     ca.stop();
+    assert_eq!(roots().expect("it has said them").stdout, known);
     lab.clock.advance(LATER);
     lab.busy_for(Duration::from_millis(300)).await;
     lab.clock.advance(HOUR / 2);

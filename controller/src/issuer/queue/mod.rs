@@ -16,7 +16,7 @@ use std::{
 use pinion_proto::{clock::Timestamp, lock::lock};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Issuer, IssuerCheck, IssuerError};
+use super::{Issuer, IssuerCheck, IssuerError, IssuerRoots};
 pub use calls::{IssuerCalls, Operation};
 
 mod calls;
@@ -137,6 +137,17 @@ impl Queue {
             calls.checked = check.as_ref().ok().or(calls.checked.as_ref()).cloned()
         });
         check
+    }
+
+    /// Asks the issuer for its roots without waiting for a turn; none of one that cannot say.
+    ///
+    /// # Errors
+    /// It does not answer as it should.
+    pub(super) async fn roots(&self) -> Result<Option<IssuerRoots>, IssuerError> {
+        let Some(roots) = self.issuer.roots() else { return Ok(None) };
+        let roots = roots.now().await;
+        self.note(roots.as_ref().err(), |_, _| {});
+        roots.map(Some)
     }
 
     /// What became of its calls until now.

@@ -63,6 +63,10 @@ impl Roots for StepCa {
         Box::pin(self.roots_now())
     }
 
+    fn last_said(&self) -> Option<IssuerRoots> {
+        self.memory.last_said()
+    }
+
     fn every(&self) -> Option<Duration> {
         Some(self.settings.roots_every)
     }

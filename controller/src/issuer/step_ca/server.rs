@@ -114,16 +114,8 @@ impl StepCa {
             },
             Err(error) => Err(error),
         };
-        match (learned, self.memory.last_said()) {
-            (Ok(()), Some(roots)) => Ok(roots),
-            (Err(error), Some(roots)) => {
-                tracing::debug!(issuer = %self.settings.name, %error, "Cannot ask for the roots; keeping the last \
-                    ones");
-                Ok(roots)
-            }
-            (Err(error), None) => Err(error),
-            (Ok(()), None) => Err(self.settings.unavailable("ask for its roots", "it has none")),
-        }
+        learned?;
+        self.memory.last_said().ok_or_else(|| self.settings.unavailable("ask for its roots", "it has none"))
     }
 
     /// Whether this host's clock is so far behind the CA's that its certificates would not be valid here yet.

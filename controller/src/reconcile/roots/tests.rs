@@ -1,9 +1,14 @@
 //! What is told of an issuer's roots, and what the planner is given.
 
+use std::num::NonZeroU16;
+
 use pinion_proto::bundle::RootCertificate;
 
 use super::*;
-use crate::reconcile::testing::{WEB, at, root, world};
+use crate::{
+    issuer::{BoxFuture, Issuer, IssuerCheck, Roots, Signed, SigningRequest},
+    reconcile::testing::{WEB, at, root, world},
+};
 
 fn issuer() -> PlainName {
     "embedded".parse().expect("a name")
@@ -93,4 +98,67 @@ async fn an_issuer_is_asked_while_the_manifest_names_it() {
     drop(queries);
     let end = tokio::time::timeout(Duration::from_secs(60), answers.recv()).await;
     assert!(matches!(end, Ok(None)), "nobody asks any more");
+}
+
+/// An issuer that is away, and has said once which roots it has.
+#[derive(Debug)]
+struct Away(Option<IssuerRoots>);
+
+fn away() -> IssuerError {
+    IssuerError::Unavailable { message: "connection refused".into() }
+}
+
+impl Issuer for Away {
+    fn sign<'a>(&'a self, _: &'a SigningRequest) -> BoxFuture<'a, Result<Signed, IssuerError>> {
+        Box::pin(async { Err(away()) })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<IssuerCheck, IssuerError>> {
+        Box::pin(async { Err(away()) })
+    }
+
+    fn roots(&self) -> Option<&dyn Roots> {
+        Some(self)
+    }
+}
+
+impl Roots for Away {
+    fn now(&self) -> BoxFuture<'_, Result<IssuerRoots, IssuerError>> {
+        Box::pin(async { Err(away()) })
+    }
+
+    fn last_said(&self) -> Option<IssuerRoots> {
+        self.0.clone()
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(Duration::from_millis(1))
+    }
+}
+
+#[tokio::test]
+async fn each_answer_that_does_not_come_is_said_and_what_was_said_last_is_used_where_nothing_is_known() {
+    let (a, b) = (root(), root());
+    let (old, newer) = (roots(&[&a], &a), roots(&[&a, &b], &b));
+    let cases = [(None, None, None), (Some(old.clone()), None, Some(old.clone())), (Some(old), Some(newer), None)];
+    for (said_last, known, expected) in cases {
+        let issuers: Box<dyn Issuer> = Box::new(Away(said_last));
+        let issuers = Arc::new(Issuers::of([(issuer(), issuers, NonZeroU16::MIN)]));
+        let mut world = world(WEB);
+        if let Some(known) = known {
+            world.apply(Change::Roots(issuer(), known), at(0));
+        }
+        let (mut queries, mut answers) = RootQueries::new();
+        queries.step(world.manifest(), &issuers);
+        for _ in 0..2 {
+            let answer = tokio::time::timeout(Duration::from_secs(60), answers.recv()).await;
+            let answer = answer.expect("in time").expect("an answer");
+            assert!(matches!(answer.1, Err(IssuerError::Unavailable { .. })), "{answer:?}");
+            let mut effects = Effects::at(at(0));
+            take(&world, &issuers, answer, &mut effects);
+            let expected = expected.clone().map(|roots| Change::Roots(issuer(), roots));
+            assert_eq!(effects.changes(), expected.iter().collect::<Vec<_>>());
+        }
+        assert!(issuers.calls()[&issuer()].down_since.is_some(), "metrics and page know it too");
+    }
 }
