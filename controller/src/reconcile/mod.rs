@@ -102,7 +102,7 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
         let wake = info_span!("reconcile").in_scope(|| reconciler.pass());
         let took = began.elapsed();
         reconciler.resources.passes.observe(took.as_secs_f64());
-        let listening = took * if took < LONG_PASS { LISTENING } else { LISTENING_LONGER };
+        let listening = listening_after(took.saturating_sub(wake.aside));
         let listen_until = Instant::now() + listening;
         let mut asked = None;
         tokio::select! {
@@ -142,6 +142,11 @@ pub async fn run(resources: Resources, enrolling: Option<enroll::Tools>, mut inp
     }
     reconciler.write(usize::MAX);
     reconciler.outlets.persist.finish().await;
+}
+
+/// How long the loop listens after it has planned and acted for so long.
+fn listening_after(took: Duration) -> Duration {
+    took * if took < LONG_PASS { LISTENING } else { LISTENING_LONGER }
 }
 
 async fn until(clock: &dyn Clock, moment: Option<Timestamp>) {

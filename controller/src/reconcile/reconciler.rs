@@ -3,6 +3,8 @@
 //! Answers: in which order do the parts act?
 //! Invariant: what parts want done is performed when they have returned, and before the next ones are asked.
 
+use std::time::Duration;
+
 use pinion_proto::clock::Timestamp;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -36,6 +38,8 @@ pub(super) struct Wake {
     pub(super) at: Option<Timestamp>,
     /// When it goes on with what was put off: a look for what expires or is wrong, what found a queue full, orders.
     pub(super) put_off_until: Option<Instant>,
+    /// How long it looked at what is followed by a rest of its own.
+    pub(super) aside: Duration,
 }
 
 impl Reconciler {
@@ -82,6 +86,7 @@ impl Reconciler {
             let enrols_at = parts.enrolment.step(world, &plan, &parts.evictions, effects);
             [enrols_at, parts.revocations.step(world, effects)]
         });
+        let aside = Instant::now();
         self.act(now, |this, effects| {
             let Self { world, parts, waiting, .. } = this;
             parts.examining.step(world, Instant::now());
@@ -89,9 +94,10 @@ impl Reconciler {
         });
         let watch_at = self.watch_rest.until(Instant::now());
         let watched = if watch_at.is_none() { self.watch(&plan, now) } else { [None; 2] };
+        let aside = aside.elapsed();
         let at = before.into_iter().chain(after).chain([plan.wake_at]).chain(watched).flatten().min();
         let resend_at = self.outlets.sessions.resend_at(Instant::now());
-        Wake { at, put_off_until: watch_at.into_iter().chain(resend_at).min() }
+        Wake { at, put_off_until: watch_at.into_iter().chain(resend_at).min(), aside }
     }
 
     /// Looks for what expires, and for what is wrong. Returns when either changes by itself.

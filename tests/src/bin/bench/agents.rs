@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use pinion_agent::{config::Config, link::join::join, run::Agent};
 use pinion_proto::{clock::SystemClock, token::JoinToken};
+use rustix::process::setpriority_process;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 /// Joins at once: each is a handshake and a write on the controller's side.
@@ -22,8 +23,10 @@ const ROUND: usize = 50;
 /// Takes tokens, one a line; an empty line starts the agents that came since the last one and answers `ready`.
 /// Ends with its input.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let [root] = arguments else { bail!("usage: bench agents DIRECTORY") };
+    let [root, niceness] = arguments else { bail!("usage: bench agents DIRECTORY NICENESS") };
     let root = PathBuf::from(root);
+    // Threads have what the one that starts them has.
+    setpriority_process(None, niceness.parse().context("read the niceness")?).context("take a niceness")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start a runtime")?;
     let mut agents = Vec::new();
     let mut tokens = Vec::new();
@@ -80,10 +83,16 @@ pub(crate) struct Agents {
 impl Agents {
     /// Starts it; its agents' roots are below `root`.
     pub(crate) fn spawn(root: &Path) -> Result<Self> {
+        Self::spawn_nice(root, 0)
+    }
+
+    /// As [`Self::spawn`], with a niceness (setpriority(2)): agents that leave the processor to the others here.
+    pub(crate) fn spawn_nice(root: &Path, niceness: i32) -> Result<Self> {
         let here = std::env::current_exe().context("find the running executable")?;
         let mut child = Command::new(here)
             .arg("agents")
             .arg(root)
+            .arg(niceness.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
