@@ -75,13 +75,18 @@ async fn ask(issuer: PlainName, issuers: Arc<Issuers>, answers: mpsc::UnboundedS
             Err(error) => {
                 tracing::debug!(%issuer, %error, "Cannot ask an issuer for its roots");
                 failures = failures.saturating_add(1);
-                let again = Backoff { max: every.unwrap_or(ASKED_AGAIN.max), ..ASKED_AGAIN };
-                (Err(error), Some(again.after(failures)))
+                (Err(error), Some(asked_again_after(failures, every)))
             }
         };
         let (Ok(()), Some(pause)) = (answers.send((issuer.clone(), answer)), pause) else { return };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// One that is asked rarely while it answers is not asked as rarely while it does not.
+fn asked_again_after(failures: u32, every: Option<Duration>) -> Duration {
+    let pause = ASKED_AGAIN.after(failures);
+    every.map_or(pause, |every| pause.min(every))
 }
 
 /// Takes in an answer. While the issuer cannot be asked, what it said last is better than nothing: placements wait for it.

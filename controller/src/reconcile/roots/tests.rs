@@ -162,3 +162,13 @@ async fn each_answer_that_does_not_come_is_said_and_what_was_said_last_is_used_w
         assert!(issuers.calls()[&issuer()].down_since.is_some(), "metrics and page know it too");
     }
 }
+
+#[test]
+fn an_issuer_that_does_not_answer_is_asked_each_minute_at_least() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let cases = [(1, None, 5_000), (3, None, 20_000), (50, None, 60_000), (50, Some(day), 60_000)];
+    let often = Duration::from_millis(200);
+    for (failures, every, expected) in cases.into_iter().chain([(1, Some(often), 200), (50, Some(often), 200)]) {
+        assert_eq!(asked_again_after(failures, every).as_millis(), expected, "{failures} {every:?}");
+    }
+}
