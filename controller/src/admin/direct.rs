@@ -107,7 +107,7 @@ impl Admin {
 
     async fn roots_of(&self, issuer: &PlainName) -> IssuerRootsReport {
         let attempt = || format!("get the roots of issuer {issuer}");
-        // Roots stay when their issuer is away for a while.
+        // The roots are still right while the issuer is away.
         let known = |error| self.issuers.last_roots(issuer).map(Some).ok_or(error);
         let (roots, trouble) = match self.issuers.roots(issuer).await.or_else(known) {
             Ok(Some(roots)) => {

@@ -197,8 +197,8 @@ impl WrittenWeb {
         }
         if name.first_label().eq_ignore_ascii_case(&host_name()) {
             let why = format!(
-                "{} is this host's own name, so browsers would send Proxmox's cookie to the page: choose a name that is used for \
-                 nothing else on this host, for example pinion.{0}",
+                "{} is this host's own name, so browsers would send Proxmox's cookie to the page: give the page a \
+                 name of its own, for example pinion.{0}",
                 name.as_str()
             );
             web.problem("proxmox_login", why);

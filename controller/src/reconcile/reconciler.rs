@@ -38,7 +38,7 @@ pub(super) struct Wake {
     pub(super) at: Option<Timestamp>,
     /// When it goes on with what was put off: a look for what expires or is wrong, what found a queue full, orders.
     pub(super) put_off_until: Option<Instant>,
-    /// How long it looked at what is followed by a rest of its own.
+    /// How long the work took that has a rest of its own.
     pub(super) aside: Duration,
 }
 

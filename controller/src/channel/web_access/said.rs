@@ -1,6 +1,6 @@
 //! What crosses the socket of a person who signs in on the page with Proxmox's login.
 //!
-//! Invariant: an answer contains a right, a name and two times, and nothing else of what Proxmox sent.
+//! Invariant: an answer holds the user's right, the user's name and two times. The rest of Proxmox's reply is dropped.
 
 use pinion_proto::clock::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ const ROUND: usize = 50;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [root, niceness] = arguments else { bail!("usage: bench agents DIRECTORY NICENESS") };
     let root = PathBuf::from(root);
-    // Threads have what the one that starts them has.
+    // The runtime's threads inherit it.
     setpriority_process(None, niceness.parse().context("read the niceness")?).context("take a niceness")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start a runtime")?;
     let mut agents = Vec::new();

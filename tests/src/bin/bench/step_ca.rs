@@ -36,7 +36,7 @@ const AGENTS: u32 = 2000;
 /// What the CA gets of one core (percent).
 const LIMIT: u32 = 25;
 
-/// Of the agents (setpriority(2)).
+/// The agents' niceness (setpriority(2)).
 const NICENESS: i32 = 19;
 
 /// The bare load and the whole way take turns, so that a busy moment of the machine hits both. A round takes twenty seconds.
